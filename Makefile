@@ -1,0 +1,55 @@
+# Everything happens in .venv, made with Debian's python3 and the pinned, hashed requirements.lock.
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup dev demo test lint types lock docs bench-skill
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@echo "Setting up $(VENV) (about 200 MB of downloads the first time)"
+	@test -x $(BIN)/python || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
+	@echo "Setting up the tools for development"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
+	@touch $@
+
+dev: $(VENV)/.ready-dev
+
+demo: setup
+	@$(BIN)/energy-forecast demo $(ARGS)
+
+test: dev
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+
+lint: dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: dev
+	@$(BIN)/mypy
+
+docs: dev
+	@$(BIN)/python docs/generate.py
+
+# The protocol of docs/decisions/models.md on the sample, and on the folders in DATA where they are. Peers are scored too
+# once `$(BIN)/pip install lightgbm mlforecast statsforecast` has been run. ARGS='--model ensemble' chooses.
+DATA ?= ../shared/data
+RESULTS := benchmarks/results
+bench-skill: setup
+	@mkdir -p $(RESULTS)
+	@$(BIN)/python benchmarks/skill.py --last-fifth $(ARGS) | tee $(RESULTS)/skill-sample-$$(date +%F).csv
+	@if test -d $(DATA)/us_cities; then $(BIN)/python benchmarks/skill.py $(DATA)/us_cities --horizon 24,168 --weather actual,none $(ARGS) \
+	  | tee $(RESULTS)/skill-us-cities-$$(date +%F).csv; fi
+	@if test -d $(DATA)/tetouan; then $(BIN)/python benchmarks/skill.py $(DATA)/tetouan --last-fifth --horizon 24,168 --weather actual,none $(ARGS) \
+	  | tee $(RESULTS)/skill-tetouan-$$(date +%F).csv; fi
+
+# Needs uv. The locks name no registry, so they hold wherever the packages come from.
+lock:
+	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command 'make lock' --extra sample pyproject.toml requirements-build.in --output-file requirements.lock
+	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --custom-compile-command 'make lock' --extra sample --extra dev --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock

@@ -1,0 +1,287 @@
+"""What training and forecasting cost: the models alone, and with all that is read and written.
+
+    .venv/bin/python benchmarks/forecasting.py [FOLDER] [--cities 1000] [--processes N] [--history-days 1825]
+
+FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; without one the
+sample of the demo is taken. Three things are timed, each in wall-clock seconds and in CPU seconds of this program and
+its processes (on a shared machine only those compare), and of the server beside them:
+
+train     `train` of the ensemble for each city of the folder, from at most so many days of history.
+model     forecasts for --cities copies of those cities, 48 hours ahead, from frames in memory: the reference.
+forecast  the same with `forecast`: read, and written as run, vintages and current predictions.
+
+Prints the table as CSV. The server is an embedded one of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import polars as pl
+import psycopg
+import skill
+from psycopg import sql
+
+import energy_forecast  # noqa: F401 - before numpy: with two threads its small systems take many times as long
+from energy_forecast import forecasting as fc
+from energy_forecast.database import Database, Role
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.database.models import NewArtifact, add_version, newest_artifact
+from energy_forecast.pipelines import forecast, train
+from energy_forecast.pipelines.parallel import each, usable_processors
+from energy_forecast.postgres import EmbeddedServer
+
+HORIZON = 48
+BACK_DAYS = 140
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What a forecast of one city stands on."""
+
+    artifact: bytes
+    load: pl.DataFrame
+    weather: pl.DataFrame
+    ahead: pl.DataFrame
+    at: datetime
+
+
+def issue(frames: Frames) -> float:
+    """Read the model and forecast."""
+    model = fc.load("ensemble", frames.artifact)
+    made = model.forecast(frames.load, frames.weather, frames.ahead, issued_at=frames.at, horizon_hours=HORIZON)
+    return float(made.frame["predicted"].sum())
+
+
+def issue_all(work: tuple[Frames, int]) -> float:
+    """So many copies of a city, one after the other."""
+    frames, copies = work
+    return sum(issue(frames) for _ in range(copies))
+
+
+def cpu() -> float:
+    """CPU seconds of this process and of those that it waited for."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
+
+
+def memory_mb() -> int:
+    """The most that one of our processes had, MB."""
+    both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in both) // 1024
+
+
+def server_cpu(database: Database) -> float:
+    """CPU seconds of the server's processes, those that have ended included."""
+    with psycopg.connect(database.url) as connection:
+        row = connection.execute("SELECT pg_read_file('postmaster.pid', 0, 12)").fetchone()
+    postmaster = int(str(row[0]).split()[0]) if row else 0
+    ticks = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(folder.name) == postmaster:
+            ticks += sum(int(value) for value in fields[11:15])
+        elif int(fields[1]) == postmaster:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Measured:
+    """One line of the table."""
+
+    what: str
+    wall: float
+    cpu: float
+    server: float
+
+    def row(self, count: int) -> str:
+        return f"{self.what},{count},{self.wall:.2f},{self.cpu:.2f},{self.server:.2f}"
+
+
+def measure(what: str, database: Database, work: Callable[[], object]) -> Measured:
+    before, server, began = cpu(), server_cpu(database), time.perf_counter()
+    work()
+    wall = time.perf_counter() - began
+    return Measured(what, wall, cpu() - before, server_cpu(database) - server)
+
+
+def fill(
+    database: Database,
+    cities: list[tuple[fc.City, pl.DataFrame, pl.DataFrame]],
+    copies: int,
+    first: datetime,
+    at: datetime,
+) -> dict[str, list[UUID]]:
+    """Write `copies` cities in all: history from `first` on of the first of each kind, and what a forecast reads of
+    every copy, with a weather forecast for the hours from `at` on. Returns the ids by kind."""
+    ids: dict[str, list[UUID]] = {}
+    with psycopg.connect(database.url) as connection:
+        connection.execute("SET synchronous_commit = off")
+        for table in ("energy_consumption", "weather_data", "weather_forecasts", "prediction_vintages"):
+            connection.execute("SELECT ensure_month_partitions(%s, %s, %s)", (table, first, at + timedelta(days=40)))
+        connection.execute("CREATE TEMPORARY TABLE load (timestamp timestamptz, kwh numeric)")
+        connection.execute(
+            "CREATE TEMPORARY TABLE weather (timestamp timestamptz, t numeric, h numeric, w numeric, p numeric)"
+        )
+        for kind, (city, load, weather) in enumerate(cities):
+            mine = ids.setdefault(city.name, [])
+            for number in range(copies // len(cities) + (kind < copies % len(cities))):
+                mine.append(uuid4())
+                connection.execute(
+                    "INSERT INTO cities (id, name, latitude, longitude, timezone, country_code, subdivision)"
+                    " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                    (
+                        *(mine[-1], f"{city.name} {number + 1}", city.latitude, city.longitude, city.timezone),
+                        *(city.country_code, city.subdivision),
+                    ),
+                )
+            connection.execute("TRUNCATE load, weather")
+            with connection.cursor().copy("COPY load FROM STDIN") as copy:
+                for row in load.filter(pl.col("timestamp") >= first, pl.col("timestamp") < at).iter_rows():
+                    copy.write_row(row)
+            with connection.cursor().copy("COPY weather FROM STDIN") as copy:
+                ahead = at + timedelta(hours=HORIZON + 2)
+                for row in weather.filter(pl.col("timestamp") >= first, pl.col("timestamp") < ahead).iter_rows():
+                    copy.write_row(row)
+            for which, since in ((mine[:1], first), (mine[1:], at - timedelta(days=BACK_DAYS))):
+                parameters = {"ids": which, "since": since, "at": at}
+                connection.execute(
+                    "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)"
+                    " SELECT c, timestamp, kwh, timestamp + interval '1 hour' FROM load, unnest(%(ids)s::uuid[]) c"
+                    " WHERE timestamp >= %(since)s AND kwh >= 0 ORDER BY c, timestamp",
+                    parameters,
+                )
+                connection.execute(
+                    "INSERT INTO weather_data (city_id, timestamp, temperature, humidity, wind_speed, precipitation,"
+                    " available_at) SELECT c, timestamp, t, h, w, p, timestamp + interval '1 hour'"
+                    " FROM weather, unnest(%(ids)s::uuid[]) c"
+                    " WHERE timestamp >= %(since)s AND timestamp < %(at)s ORDER BY c, timestamp",
+                    parameters,
+                )
+            connection.execute(
+                "INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity, wind_speed,"
+                " precipitation) SELECT c, timestamp, %(at)s, t, h, w, p FROM weather, unnest(%(ids)s::uuid[]) c"
+                " WHERE timestamp >= %(at)s ORDER BY c, timestamp",
+                {"ids": mine, "at": at},
+            )
+            connection.commit()
+        connection.autocommit = True
+        connection.execute("VACUUM ANALYZE")
+    return ids
+
+
+def give_models(database: Database, ids: dict[str, list[UUID]], at: datetime) -> dict[str, bytes]:
+    """Every copy of a city the model that its first one has learnt. Returns the artifacts by kind."""
+    artifacts = {}
+    with database.transaction(Role.FORECASTER) as connection:
+        new = []
+        for name, mine in ids.items():
+            found = newest_artifact(connection, name="ensemble", city=mine[0], at=at)
+            assert found is not None
+            artifacts[name] = found.artifact
+            new += [NewArtifact(city, found.artifact, bytes(32), found.training_facts) for city in mine]
+        add_version(connection, name="ensemble", kind="ensemble", parameters={}, trained_until=at, artifacts=new)
+    return artifacts
+
+
+@contextmanager
+def own_database() -> Iterator[Database]:
+    """A new database on an embedded server of its own."""
+    with tempfile.TemporaryDirectory(prefix="ef-") as name:
+        Path(name).chmod(0o711)
+        server = EmbeddedServer(Path(name) / "server")
+        server.start()
+        try:
+            with psycopg.connect(server.url, autocommit=True) as connection:
+                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier("bench")))
+            database = Database(psycopg.conninfo.make_conninfo(server.url, dbname="bench"))
+            upgrade(database)
+            yield database
+        finally:
+            server.stop()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--cities", type=int, default=1000)
+    parser.add_argument("--processes", type=int, default=usable_processors())
+    parser.add_argument("--history-days", type=int, default=5 * 365)
+    arguments = parser.parse_args()
+    found = list(skill.cities(arguments.folder, []) if arguments.folder else skill.sample())
+    at = min(load["timestamp"].max() for _, load, _ in found).astimezone(UTC) - timedelta(days=3)
+    first = at - timedelta(days=arguments.history_days)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    print(
+        f"# {datetime.now(UTC):%Y-%m-%d %H:%M}Z, {', '.join(skill.versions())}, commit {commit}; {platform.machine()},"
+        f" {usable_processors()} processors, load {os.getloadavg()[0]:.1f}; {arguments.processes} processes,"
+        f" history {arguments.history_days} days"
+    )
+    print("what,cities,wall s,cpu s,server cpu s", flush=True)
+    with own_database() as database:
+        ids = fill(database, found, max(arguments.cities, len(found)), first, at)
+        names = [f"{city.name} 1" for city, _, _ in found]
+        learn = partial(train, database, models=["ensemble"], cities=names, until=at, processes=arguments.processes)
+        print(measure("train", database, learn).row(len(names)), flush=True)
+
+        artifacts = give_models(database, ids, at)
+        work = []
+        for city, load, weather in found:
+            past = (pl.col("timestamp") >= at - timedelta(days=135)) & (pl.col("timestamp") < at)
+            frames = Frames(
+                artifacts[city.name],
+                load.filter(past),
+                weather.filter(past),
+                weather.filter(pl.col("timestamp") >= at, pl.col("timestamp") < at + timedelta(hours=HORIZON + 1)),
+                at,
+            )
+            work += [(frames, len(ids[city.name]) // 4)] * 4 + [(frames, len(ids[city.name]) % 4)]
+
+        def alone() -> None:
+            with closing(each(issue_all, work, processes=arguments.processes)) as results:
+                list(results)
+
+        count = sum(len(mine) for mine in ids.values())
+        model = measure("model", database, alone)
+        print(model.row(count), flush=True)
+        whole = measure(
+            "forecast",
+            database,
+            lambda: forecast(
+                database, model="ensemble", at=at, horizon=timedelta(hours=HORIZON), processes=arguments.processes
+            ),
+        )
+        print(whole.row(count), flush=True)
+        print(
+            f"# forecast / model: wall {whole.wall / model.wall:.2f}, cpu with the server's"
+            f" {(whole.cpu + whole.server) / model.cpu:.2f}; largest process"
+            f" {memory_mb()} MB"
+        )
+        with psycopg.connect(database.url) as connection:
+            for table in ("prediction_vintages", "predictions"):
+                row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
+                assert row == (count * HORIZON,), (table, row)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

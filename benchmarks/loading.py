@@ -1,0 +1,378 @@
+"""What a load costs beside PostgreSQL's own COPY of the same rows, in the same run and in turns.
+
+    .venv/bin/python benchmarks/loading.py [--rows 10000000] [--cities 200] [--minutes 10] [--order city] [--repeats 5]
+
+The reference is `psql \\copy` of the rows as plain CSV into a bare copy of the table: the same key and monthly
+partitions, but no id, no foreign key, no CHECK, no index by time and no trigger. Against it: the same rows from CSV and
+Parquet, into an empty table; the same file again; the file with 1 % corrected and 0.1 % bad rows. Then a single value a
+load against a bare INSERT ... ON CONFLICT. Each way runs in a process of its own, whose peak memory is told, and in a
+database of its own.
+
+The clock on the wall depends on what else the machine does, so the CPU time of the client and of the server's processes
+stands beside it. --statements tells what each of the loader's statements took. The server is the one of
+ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL on this machine, or an embedded one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import polars as pl
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from energy_forecast.database import Database
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.ingest import import_cities
+from energy_forecast.postgres import EmbeddedServer
+
+GOALS = {"csv": 1.0, "parquet": 0.67, "again": 0.5, "corrected": 0.7, "single": 1.5}
+RESULTS = Path(__file__).parent / "results"
+# Runs in a process of its own, so that its CPU time and peak memory are the load's alone
+LOAD = """
+import json, resource, sys, time
+from pathlib import Path
+from energy_forecast.database import Database
+from energy_forecast.ingest import load_files
+start = time.perf_counter()
+report = load_files(Database(sys.argv[1]), "consumption", [Path(name) for name in sys.argv[2:]])
+wall, use = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF)
+# Not ru_maxrss: a new process inherits that of the one that started it
+peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+print(json.dumps({"wall": wall, "client": use.ru_utime + use.ru_stime, "peak": peak,
+                  "counts": [report.read, report.inserted, report.corrected, report.unchanged, report.rejected]}))
+"""
+BARE = """
+CREATE TABLE bare (
+    city_id uuid NOT NULL, timestamp timestamptz NOT NULL, consumption_kwh numeric(12,2) NOT NULL,
+    peak_demand_kw numeric(12,2), metadata jsonb DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP, available_at timestamptz NOT NULL,
+    interval_minutes smallint NOT NULL, PRIMARY KEY (city_id, timestamp)
+) PARTITION BY RANGE (timestamp)
+"""
+
+
+@dataclass
+class Run:
+    """One run of one way: seconds on the wall, CPU seconds of client and server, the client's peak in MB."""
+
+    wall: float
+    client: float
+    server: float
+    peak: float
+    counts: tuple[int, ...] = ()
+
+    @property
+    def cpu(self) -> float:
+        return self.client + self.server
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--cities", type=int, default=200)
+    parser.add_argument("--minutes", type=int, default=10)
+    parser.add_argument("--order", choices=("city", "time", "newest", "random"), default="city")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--ways", default="copy,csv,parquet,again,corrected,single")
+    parser.add_argument("--statements", action="store_true", help="tell what each statement of the first load took")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ef-") as name, _server(Path(name)) as (server, tool):
+        folder = Path(name)
+        _write(folder, options.rows, options.cities, options.minutes, options.order)
+        runs: dict[str, list[Run]] = {}
+        for _ in range(options.repeats):
+            _round(server, tool, folder, options, runs)
+    _tell(options, runs)
+
+
+def _round(
+    server: str, tool: Callable[[str], Path], folder: Path, options: argparse.Namespace, runs: dict[str, list[Run]]
+) -> None:
+    """Every way once, in turns with the reference, so that a busy minute falls on all."""
+    ways = options.ways.split(",")
+
+    def keep(way: str, run: Run) -> None:
+        runs.setdefault(way, []).append(run)
+        print(f"{way:10} {run.wall:8.2f} s wall  client {run.client:7.2f}  server {run.server:7.2f} CPU s  "
+              f"{run.peak:5.0f} MB  {run.counts}", flush=True)  # fmt: skip
+
+    with _database(server, folder) as url:
+        if "copy" in ways:
+            keep("copy", _copy(url, tool, folder))
+    for kind in ("csv", "parquet"):
+        if kind not in ways and not (kind == "parquet" and {"again", "corrected"} & set(ways)):
+            continue
+        with _database(server, folder) as url:
+            if options.statements:
+                _measure_statements(url)
+            keep(kind, _load(url, folder / f"rows.{kind}"))
+            if options.statements:
+                _tell_statements(url)
+            if kind == "parquet":
+                for way, file in (("again", "rows"), ("corrected", "corrected")):
+                    if way in ways:
+                        if options.statements:
+                            _measure_statements(url)
+                        keep(way, _load(url, folder / f"{file}.parquet"))
+                        if options.statements:
+                            _tell_statements(url)
+    if "single" in ways:
+        with _database(server, folder) as url:
+            for way, run in _single(url).items():
+                keep(way, run)
+
+
+def _copy(url: str, tool: Callable[[str], Path], folder: Path) -> Run:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(BARE)
+        ids = {name: str(city) for name, city in connection.execute("SELECT name, id FROM cities").fetchall()}
+        rows = pl.scan_parquet(folder / "rows.parquet")
+        minutes = int((folder / "minutes").read_text())
+        first, last = rows.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).collect().row(0)
+        month = datetime(first.year, first.month, 1, tzinfo=UTC)
+        while month <= last:
+            end = (month + timedelta(days=32)).replace(day=1)
+            connection.execute(
+                sql.SQL("CREATE TABLE {} PARTITION OF bare FOR VALUES FROM ({}) TO ({})").format(
+                    sql.Identifier(f"bare_{month:%Y%m}"), sql.Literal(month.isoformat()), sql.Literal(end.isoformat())
+                )
+            )
+            month = end
+        plain = folder / "bare.csv"
+        rows.select(
+            pl.col("city").replace_strict(ids),
+            "timestamp",
+            "consumption_kwh",
+            (pl.col("timestamp") + pl.duration(minutes=minutes)).alias("available_at"),
+            pl.lit(minutes).alias("interval_minutes"),
+        ).sink_csv(plain, datetime_format="%Y-%m-%dT%H:%M:%SZ", float_precision=2)
+        connection.execute("CHECKPOINT")
+    command = (
+        f"\\copy bare (city_id, timestamp, consumption_kwh, available_at, interval_minutes) from '{plain}' csv header"
+    )
+    with _server_cpu(url) as used:
+        start, before = time.perf_counter(), os.times()
+        subprocess.run([tool("psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", command], check=True)
+        wall, after = time.perf_counter() - start, os.times()
+    plain.unlink()
+    client = after.children_user + after.children_system - before.children_user - before.children_system
+    return Run(wall, client, used[0], 0)
+
+
+def _load(url: str, file: Path) -> Run:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CHECKPOINT")
+    with _server_cpu(url) as used:
+        done = subprocess.run([sys.executable, "-c", LOAD, url, file], check=True, stdout=subprocess.PIPE, text=True)
+    found = json.loads(done.stdout)
+    read, *others = found["counts"]
+    if read != sum(others):
+        sys.exit(f"The counts do not add up: {found['counts']}")
+    return Run(found["wall"], found["client"], used[0], found["peak"], tuple(found["counts"]))
+
+
+def _single(url: str) -> dict[str, Run]:
+    """One value a transaction over a connection that stays open, a thousand of them, beside a bare upsert."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(BARE)
+        connection.execute("CREATE TABLE bare_all PARTITION OF bare DEFAULT")
+        city = connection.execute("SELECT id FROM cities LIMIT 1").fetchone()
+        assert city is not None
+        runs: dict[str, Run] = {}
+        moments = [datetime(2024, 3, 1, tzinfo=UTC) + timedelta(minutes=10 * n) for n in range(1000)]
+        connection.execute("SELECT ensure_month_partitions('energy_consumption', %s, %s)", (moments[0], moments[-1]))
+        for way, table in (("upsert", "bare"), ("single", "energy_consumption")):
+            if table != "bare":
+                connection.execute("SET ROLE energy_forecast_ingest")
+            statement = (
+                f"INSERT INTO {table} (city_id, timestamp, consumption_kwh, available_at, interval_minutes)"  # noqa: S608
+                " VALUES (%s, %s, %s, %s, 10) ON CONFLICT (city_id, timestamp)"
+                " DO UPDATE SET consumption_kwh = excluded.consumption_kwh, available_at = excluded.available_at"
+            )
+            with _server_cpu(url) as used:
+                start, before = time.perf_counter(), time.process_time()
+                for moment in moments:
+                    connection.execute(statement, (city[0], moment, 1, moment + timedelta(minutes=10)))
+                wall, client = time.perf_counter() - start, time.process_time() - before
+            runs[way] = Run(wall, client, used[0], 0)
+    return runs
+
+
+@contextmanager
+def _server_cpu(url: str) -> Iterator[list[float]]:
+    """CPU seconds of all of the server's processes meanwhile, those that have ended included."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        parent = _parent(connection.info.backend_pid)
+        before = _family_seconds(parent)
+        used: list[float] = []
+        yield used
+        # A session that has just ended may not have been waited for yet
+        time.sleep(0.2)
+        used.append(_family_seconds(parent) - before)
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _parent(pid: int) -> int:
+    return int(_stat(pid)[1])
+
+
+def _family_seconds(parent: int) -> float:
+    """Own and waited-for time of the postmaster, and own time of its living children."""
+    ticks = sum(map(int, _stat(parent)[11:15]))
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = _stat(int(entry.name))
+            except OSError:
+                continue
+            if int(stat[1]) == parent:
+                ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _measure_statements(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA ext")
+        connection.execute("SELECT ext.pg_stat_statements_reset()")
+
+
+def _tell_statements(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for seconds, rows, text in connection.execute(
+            "SELECT total_exec_time / 1000, rows, regexp_replace(left(query, 200), '\\s+', ' ', 'g')"
+            " FROM ext.pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " ORDER BY 1 DESC LIMIT 14"
+        ):
+            print(f"  {seconds:8.2f} s {rows:>9} rows  {text[:110]}")
+
+
+def _write(folder: Path, rows: int, cities: int, minutes: int, order: str) -> None:
+    """The rows as rows.parquet and rows.csv, and corrected.parquet: 1 % other values, 0.1 % that cannot be taken."""
+    folder.chmod(0o711)
+    (folder / "minutes").write_text(str(minutes))
+    (folder / "cities.csv").write_text(
+        "name,latitude,longitude,timezone\n" + "".join(f"City {n},50,10,Europe/Berlin\n" for n in range(cities))
+    )
+    each = -(-rows // cities)
+    end = datetime(2026, 11, 1, tzinfo=UTC)
+    times = pl.datetime_range(
+        end - timedelta(minutes=minutes * each), end, f"{minutes}m", closed="left", eager=True, time_unit="us"
+    )
+    frame = pl.DataFrame(
+        {
+            "city": pl.Series([f"City {n}" for n in range(cities)]).gather(
+                pl.int_range(cities * each, eager=True) // each
+            ),
+            "timestamp": times.gather(pl.int_range(cities * each, eager=True) % each),
+            "consumption_kwh": (pl.int_range(cities * each, eager=True) * 7919 % 1_000_003) / 100,
+        }
+    ).head(rows)
+    match order:
+        case "time":
+            frame = frame.sort("timestamp", maintain_order=True)
+        case "newest":
+            frame = frame.sort("timestamp", descending=True, maintain_order=True)
+        case "random":
+            frame = frame.sample(fraction=1, shuffle=True, seed=1)
+    frame.write_parquet(folder / "rows.parquet", row_group_size=500_000)
+    frame.write_csv(folder / "rows.csv", datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    row = pl.int_range(pl.len())
+    frame.with_columns(
+        pl.when(row % 1000 == 7).then(-1.0)
+        .when(row % 100 == 3).then(pl.col("consumption_kwh") + 1)
+        .otherwise("consumption_kwh").alias("consumption_kwh")
+    ).write_parquet(folder / "corrected.parquet", row_group_size=500_000)  # fmt: skip
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[tuple[str, Callable[[str], Path]]]:
+    url = os.environ.get("ENERGY_FORECAST_TEST_DATABASE_URL")
+    if url is not None:
+        with psycopg.connect(url) as connection:
+            major = connection.info.server_version // 10000
+        yield url, lambda name: Path(f"/usr/lib/postgresql/{major}/bin") / name
+        return
+    folder.chmod(0o711)
+    embedded = EmbeddedServer(folder / "server")
+    embedded.start()
+    try:
+        yield embedded.url, embedded.tool
+    finally:
+        embedded.stop()
+
+
+@contextmanager
+def _database(server: str, folder: Path) -> Iterator[str]:
+    """A new migrated database with the cities."""
+    name = f"loading_{uuid4().hex[:8]}"
+    url = make_conninfo(server, dbname=name)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    try:
+        upgrade(Database(url))
+        import_cities(Database(url), folder / "cities.csv")
+        yield url
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _tell(options: argparse.Namespace, runs: dict[str, list[Run]]) -> None:
+    """Medians, ratios and goals, on the screen and as a CSV file with machine and date."""
+    references = {"csv": "copy", "parquet": "copy", "again": "parquet", "corrected": "parquet", "single": "upsert"}
+    measured = ("wall", "client", "server", "peak")
+    middle = {
+        way: Run(*(statistics.median(getattr(run, name) for run in found) for name in measured))
+        for way, found in runs.items()
+    }
+    date = datetime.now(UTC)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"loading-{date:%F}.csv"
+    is_new = not path.exists()
+    version = "embedded" if "ENERGY_FORECAST_TEST_DATABASE_URL" not in os.environ else "own"
+    facts = {
+        "date": f"{date:%FT%TZ}",
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "server": version,
+        **{name: getattr(options, name) for name in ("rows", "cities", "minutes", "order", "repeats")},
+    }
+    with path.open("a", newline="") as stream:
+        print(f"\n{'way':10}" + "".join(f"{name:>11}" for name in (*measured, "wall ratio", "CPU ratio", "goal")))
+        for number, (way, run) in enumerate(middle.items()):
+            reference = middle.get(references.get(way, ""))
+            figures = {name: f"{getattr(run, name):.2f}" for name in measured} | {
+                "wall ratio": f"{run.wall / reference.wall:.2f}" if reference else "",
+                "CPU ratio": f"{run.cpu / reference.cpu:.2f}" if reference else "",
+                "goal": GOALS.get(way, ""),
+            }
+            print(f"{way:10}" + "".join(f"{value:>11}" for value in figures.values()))
+            writer = csv.DictWriter(stream, [*facts, "way", *figures])
+            if is_new and not number:
+                writer.writeheader()
+            writer.writerow(facts | {"way": way} | figures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,221 @@
+"""Skill of the models on real data: fit once before a period, forecast through it, print the scores as CSV.
+
+    python benchmarks/skill.py [FOLDER] [--from 2023-01-01 --to 2024-01-01 | --last-fifth] [--city NAME]...
+
+FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; without one the
+sample of the demo is taken. Forecasts are issued at local midnight, every fifth day unless told otherwise. With
+--weather actual the target hours' observed weather is handed over, as the field's benchmarks do; that flatters every
+model that uses weather. Peers (see peers.py) are scored beside our models where they are installed.
+"""
+
+from __future__ import annotations
+
+import energy_forecast  # noqa: F401 - before numpy: with two threads its small systems take many times as long
+
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from contextlib import suppress
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from energy_forecast import forecasting as fc
+from energy_forecast.forecasting import scores
+from energy_forecast.sources.sample import load_sample
+
+import peers
+
+WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
+
+
+def read(folder: Path, name: str) -> pl.DataFrame:
+    """One file of the folder, with UTC timestamps."""
+    path = next(path for path in (folder / f"{name}.csv.gz", folder / f"{name}.csv") if path.exists())
+    frame = pl.read_csv(path, infer_schema_length=None)
+    if "timestamp" in frame.columns:
+        frame = frame.with_columns(
+            pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC"),
+            pl.col(r"^(temp|hum|wind|prec).*$").cast(pl.Float64),
+        )
+    return frame
+
+
+def sample() -> Iterator[tuple[fc.City, pl.DataFrame, pl.DataFrame]]:
+    """Each city of the sample, as recorded."""
+    for part in load_sample(now=None):
+        city = fc.City(part.name, part.latitude, part.longitude, part.timezone, part.country_code, part.subdivision)
+        weather = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "temperature": pl.Float64})
+        weather = (weather if part.weather is None else part.weather).with_columns(
+            pl.lit(None, pl.Float64).alias(name) for name in WEATHER[1:]
+        )
+        yield city, fc.hourly(part.consumption), fc.hourly(weather)
+
+
+def cities(folder: Path, wanted: list[str]) -> Iterator[tuple[fc.City, pl.DataFrame, pl.DataFrame]]:
+    """Each city with its hourly load and weather."""
+    consumption, weather = read(folder, "consumption"), read(folder, "weather")
+    weather = weather.with_columns(pl.lit(None, pl.Float64).alias(c) for c in WEATHER if c not in weather.columns)
+    for row in read(folder, "cities").iter_rows(named=True):
+        city = fc.City(**row)
+        if wanted and city.name not in wanted:
+            continue
+        load = fc.hourly(consumption.filter(city=city.name).select("timestamp", "consumption_kwh"))
+        yield city, load, fc.hourly(weather.filter(city=city.name).select("timestamp", *WEATHER))
+
+
+def period(arguments: argparse.Namespace, city: fc.City, load: pl.DataFrame) -> tuple[date, date]:
+    """The local days at which the tested period begins and ends."""
+    if not arguments.last_fifth:
+        return arguments.begin, arguments.end
+    local = load["timestamp"].dt.convert_time_zone(city.timezone).dt.date()
+    first, last = local.min(), local.max()
+    assert isinstance(first, date)
+    assert isinstance(last, date)
+    return first + timedelta(days=int(0.8 * (last - first).days)), last
+
+
+def between(frame: pl.DataFrame, begin: datetime, end: datetime) -> pl.DataFrame:
+    """The rows of [begin, end)."""
+    return frame.filter(pl.col("timestamp") >= begin, pl.col("timestamp") < end)
+
+
+def local_midnight(day: date, city: fc.City) -> datetime:
+    """When a local day begins, UTC."""
+    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(city.timezone)).astimezone(UTC)
+
+
+def plausible(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Nobody can forecast a meter's fault: hours outside a quarter and four times the median are not scored."""
+    middle = pairs["consumption_kwh"].median()
+    return pairs.filter(pl.col("consumption_kwh").is_between(pl.lit(middle) / 4, pl.lit(middle) * 4))
+
+
+def scores_of(pairs: pl.DataFrame) -> dict[str, float | int]:
+    """The scores of forecasts beside `consumption_kwh`: what a line of the table says."""
+    pairs = plausible(pairs)
+    actual = pairs["consumption_kwh"].to_numpy()
+    quantiles = pairs.select(fc.QUANTILE_COLUMNS).to_numpy()
+    return {
+        "hours": pairs.height,
+        "MAPE": scores.mape(actual, pairs["predicted"].to_numpy()),
+        "pinball %": 100 * scores.pinball(actual, quantiles) / float(np.mean(actual)),
+        "cover 90": scores.coverage(actual, quantiles[:, 0], quantiles[:, -1]),
+        "cover 80": scores.coverage(actual, quantiles[:, 1], quantiles[:, -2]),
+        "cover 50": scores.coverage(actual, quantiles[:, 4], quantiles[:, -5]),
+        "width %": scores.mean_width(actual, quantiles[:, 0], quantiles[:, -1]),
+    }
+
+
+def coverage_by_lead(pairs: pl.DataFrame, horizon: int) -> dict[str, float]:
+    """Coverage of the 90 % interval by the buckets of lead times that scores are kept in."""
+    lead = (pl.col("timestamp") - pl.col("issued_at")).dt.total_hours()
+    found = {}
+    for low, high in ((0, 6), (6, 24), (24, 48), (48, 168)):
+        part = plausible(pairs).filter(lead >= low, lead < high)
+        if low < horizon and part.height:
+            inside = (pl.col("consumption_kwh") >= pl.col("q05")) & (pl.col("consumption_kwh") <= pl.col("q95"))
+            found[f"{low}-{high} h"] = float(part.select(inside.mean()).item())
+    return found
+
+
+def evaluate(
+    arguments: argparse.Namespace, name: str, city: fc.City, load: pl.DataFrame, weather: pl.DataFrame
+) -> Iterator[dict[str, object]]:
+    """Fit one city and forecast it; a line of the table for each horizon and weather."""
+    first, last = period(arguments, city, load)
+    start = local_midnight(first, city)
+    oldest = start - timedelta(days=arguments.history_days) if arguments.history_days else datetime(1, 1, 1, tzinfo=UTC)
+    began = time.perf_counter(), time.process_time()
+    fit = peers.PEERS.get(name, partial(fc.fit, name))
+    model = fit(city, between(load, oldest, start), between(weather, oldest, start), at=start)
+    fit_seconds, fit_cpu = time.perf_counter() - began[0], time.process_time() - began[1]
+    days = [first + timedelta(days=i) for i in range(0, (last - first).days, arguments.every)]
+    for horizon in arguments.horizon:
+        for kind in arguments.weather:
+            parts, seconds = [], []
+            for day in days:
+                issued = local_midnight(day, city)
+                back, ahead = issued - timedelta(days=model.history_days), issued + timedelta(hours=horizon)
+                coming = between(weather, issued, ahead) if kind == "actual" else weather.clear()
+                known = between(load, max(back, oldest), issued), between(weather, max(back, oldest), issued)
+                began_cpu = time.process_time()
+                made = model.forecast(*known, coming, issued_at=issued, horizon_hours=horizon).frame
+                seconds.append(time.process_time() - began_cpu)
+                parts.append(made.with_columns(pl.lit(issued).cast(pl.Datetime("us", "UTC")).alias("issued_at")))
+            pairs = pl.concat(parts).join(load, on="timestamp", how="inner")
+            if arguments.keep:
+                arguments.keep.mkdir(parents=True, exist_ok=True)
+                pairs.write_parquet(arguments.keep / f"{city.name}-{name}-{horizon}h-{kind}.parquet")
+            yield {
+                "city": city.name,
+                "model": name,
+                "weather": kind,
+                "horizon": horizon,
+                **scores_of(pairs),
+                **{f"cover {bucket}": share for bucket, share in coverage_by_lead(pairs, horizon).items()},
+                "fit s": fit_seconds,
+                "fit cpu s": fit_cpu,
+                "issue cpu s": float(np.median(seconds)),
+            }
+
+
+def arguments_of(line: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--city", action="append", default=[])
+    parser.add_argument(
+        "--model", default=",".join([*fc.model_names(), *peers.installed()]), help="names, with commas between"
+    )
+    parser.add_argument("--from", dest="begin", type=date.fromisoformat, default=date(2023, 1, 1))
+    parser.add_argument("--to", dest="end", type=date.fromisoformat, default=date(2024, 1, 1))
+    parser.add_argument("--last-fifth", action="store_true", help="test the last fifth of each record")
+    parser.add_argument("--every", type=int, default=5, metavar="DAYS")
+    parser.add_argument(
+        "--horizon", type=lambda text: [int(hours) for hours in text.split(",")], default=[24], metavar="HOURS,..."
+    )
+    parser.add_argument(
+        "--weather", type=lambda text: text.split(","), default=["actual"], metavar="KIND,...", help="actual, none"
+    )
+    parser.add_argument("--history-days", type=int, help="fit on this many days only")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the forecasts beside the actuals as Parquet")
+    return parser.parse_args(line)
+
+
+def versions() -> Iterator[str]:
+    """What the numbers hang on, as name and version."""
+    yield f"Python {sys.version.split()[0]}"
+    for package in ("energy-forecast", "numpy", "xgboost-cpu", "holidays", *peers.PACKAGES):
+        with suppress(PackageNotFoundError):
+            yield f"{package} {version(package)}"
+
+
+def main() -> None:
+    """Print the table as CSV, a line as soon as it is known."""
+    arguments = arguments_of()
+    columns: list[str] = []
+    writer = csv.writer(sys.stdout)
+    print(
+        f"# {datetime.now(UTC).date().isoformat()}, {', '.join(versions())}; {' '.join(sys.argv[1:]) or 'the sample'}"
+    )
+    found = cities(arguments.folder, arguments.city) if arguments.folder else sample()
+    for city, load, weather in found:
+        for name in arguments.model.split(","):
+            for line in evaluate(arguments, name, city, load, weather):
+                if list(line) != columns:
+                    columns = list(line)
+                    writer.writerow(columns)
+                writer.writerow(f"{value:.4f}" if isinstance(value, float) else value for value in line.values())
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

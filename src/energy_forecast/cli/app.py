@@ -1,0 +1,120 @@
+"""The commands put together, and the one place where errors become exit statuses."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import traceback
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli import (
+    backtest,
+    backup,
+    city,
+    db,
+    demo,
+    doctor,
+    export,
+    forecasting,
+    ingest,
+    maintain,
+    model,
+    partition,
+    query,
+    recovery,
+    retention,
+    score,
+    user,
+)
+from energy_forecast.errors import ConnectionLostError, EnergyForecastError
+from energy_forecast.settings import settings
+
+app = typer.Typer(
+    name="energy-forecast",
+    help="Forecasts of a city's energy consumption, kept and scored in PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("energy-forecast"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Forecasts of a city's energy consumption, kept and scored in PostgreSQL."""
+
+
+app.command("demo")(demo.demo)
+app.add_typer(db.app, name="db")
+app.add_typer(city.app, name="city")
+app.add_typer(ingest.app, name="ingest")
+app.add_typer(export.app, name="export")
+app.command("train")(forecasting.train)
+app.add_typer(forecasting.app, name="forecast")
+app.add_typer(backtest.app, name="backtest")
+app.add_typer(score.app, name="score")
+app.add_typer(model.app, name="model")
+app.add_typer(query.app, name="query")
+app.command("maintain")(maintain.maintain)
+app.add_typer(partition.app, name="partition")
+app.add_typer(retention.app, name="retention")
+app.add_typer(user.app, name="user")
+app.add_typer(doctor.app, name="doctor")
+app.add_typer(backup.app, name="backup")
+app.add_typer(recovery.app, name="recovery")
+
+
+def run() -> None:
+    """Runs the command line."""
+    # What is not UTF-8 arrives as lone surrogates, which no later part can print or store
+    if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
+        _fail("An argument is not valid UTF-8.")
+    try:
+        app()
+    except EnergyForecastError as error:
+        _fail(f"{error}{_full_disk(error)}")
+    except SystemExit as stopped:
+        if stopped.code == 130:
+            raise KeyboardInterrupt from None
+        raise
+    except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
+        _fail(f"This is a fault of the program: {_described(error)}")
+
+
+def _full_disk(error: EnergyForecastError) -> str:
+    """A server whose disk fills up just goes away; what it died of has to be looked for."""
+    if not isinstance(error, ConnectionLostError) or settings().database_url is not None:
+        return ""
+    free = shutil.disk_usage(settings().home).free
+    return f" The disk of {settings().home} is full: {free >> 20} MB are free." if free < 64 << 20 else ""
+
+
+def _fail(message: str) -> None:
+    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _described(error: Exception) -> str:
+    """The error in one line, and where its traceback went."""
+    text = f"{type(error).__name__}: {error}"
+    try:
+        home = settings().home
+        home.mkdir(parents=True, exist_ok=True)
+        with (home / "faults.log").open("a", encoding="utf-8") as log:
+            traceback.print_exception(error, file=log)
+    except (OSError, EnergyForecastError):
+        return text
+    return f"{text}. Details are in {home / 'faults.log'}."

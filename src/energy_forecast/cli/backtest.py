@@ -1,0 +1,225 @@
+"""energy-forecast backtest"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.console import (
+    Cities,
+    Json,
+    Processes,
+    duration,
+    emit,
+    minute,
+    moment,
+    out,
+    progress,
+    say,
+    table,
+)
+from energy_forecast.cli.output_files import check_output, draw_comparison, write_frame
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, say_left_out, score_cells
+
+app = typer.Typer()
+
+
+class WeatherChoice(StrEnum):
+    """What stands for the weather of the target hours."""
+
+    ACTUAL = "actual"
+    FORECAST = "forecast"
+    NONE = "none"
+
+
+@app.callback(invoke_without_command=True)
+def backtest(
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[,NAME...]", help="The models to compare, with commas; 'all' for all."),
+    ] = None,
+    first: Annotated[
+        datetime | None,
+        typer.Option(
+            "--from", parser=moment, metavar="TIME", help="First issue time; models are fitted on what was known then."
+        ),
+    ] = None,
+    end: Annotated[
+        datetime | None,
+        typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this."),
+    ] = None,
+    every: Annotated[timedelta, typer.Option(parser=duration, metavar="SPAN", help="Time between issues.")] = "24h",  # type: ignore[assignment]
+    horizon: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="SPAN", help="Longest lead time, up to 168h.")
+    ] = "24h",  # type: ignore[assignment]
+    refit: Annotated[str, typer.Option(metavar="never|SPAN", help="Fit again every so often, such as 30d.")] = "never",
+    weather: Annotated[
+        WeatherChoice,
+        typer.Option(
+            help="Weather of the target hours: the forecast that stood then, none, or the actual one "
+            "(which looks ahead, as if weather forecasts were perfect)."
+        ),
+    ] = WeatherChoice.FORECAST,
+    city: Cities = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write every forecast beside its actual to FILE.csv or FILE.parquet.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the same backtest that was interrupted; what it left is taken.")
+    ] = False,
+    processes: Processes = None,
+    json: Json = False,
+) -> None:
+    """Forecast past moments from what was known then, and score the forecasts.
+
+    Example: energy-forecast backtest --model naive-168,ensemble --from 2026-01-01T00Z --to 2026-02-01T00Z
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if model is None or first is None or end is None:
+        raise typer.BadParameter("--model, --from and --to are wanted.")
+    check_output(output, "--output", (".csv", ".parquet"))
+    refit_every = None if refit == "never" else duration(refit)
+    names = [] if model == "all" else [name.strip() for name in model.split(",") if name.strip()]
+    if model != "all" and not names:
+        raise typer.BadParameter("--model names no model.")
+    if refit_every is not None and refit_every < every:
+        raise typer.BadParameter("--refit has to be as long as --every, or longer.")
+    from energy_forecast import pipelines
+
+    database = acting_database()
+    with progress() as report_progress:
+        report = pipelines.backtest(
+            database,
+            models=names,
+            first=first,
+            end=end,
+            every=every,
+            horizon=horizon,
+            refit=refit_every,
+            weather=weather.value,
+            cities=city or (),
+            processes=processes or pipelines.usable_processors(),
+            resume=resume,
+            progress=report_progress,
+        )
+    if output is not None:
+        write_frame(report.pairs, output)
+    if json:
+        emit(
+            {
+                "from": report.first,
+                "to": report.end,
+                "weather": report.weather,
+                "forecasts": report.pairs.height,
+                "left_out_hours": report.left_out,
+                "scores": [
+                    {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
+                ],
+                "failed": [{"city": c, "model": m, "reason": why} for (c, m), why in report.failed.items()],
+                "output": output,
+            }
+        )
+        return
+    out.print(
+        f"Issued {minute(report.first)} to {minute(report.end)}, {horizon // timedelta(hours=1)} hours ahead, "
+        f"weather of the target hours: {report.weather}"
+    )
+    for name, rows in by_city(report.scores).items():
+        table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
+    out.print(SCORE_WORDS)
+    say_left_out(report.left_out)
+    for (name, model_name), why in report.failed.items():
+        say(f"Not wholly backtested: {model_name} for {name}: {why}")
+    if output is not None:
+        out.print(f"Written: {output}", markup=False)
+
+
+@app.command()
+def compare(
+    model_a: Annotated[str, typer.Argument(metavar="A", help="A model.")],
+    model_b: Annotated[str, typer.Argument(metavar="B", help="The model to compare it with.")],
+    city: Cities = None,
+    weather: Annotated[
+        WeatherChoice | None, typer.Option(help="Of the backtests. Default: that of the last one of both.")
+    ] = None,
+    first: Annotated[
+        datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="First issue time.")
+    ] = None,
+    end: Annotated[
+        datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw both errors over time into FILE.html.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare two models on the backtests that both have, by a paired test.
+
+    Example: energy-forecast backtest compare ensemble naive-168 --city Munich
+    """
+    check_output(plot, "--plot", (".html",))
+    from energy_forecast import pipelines
+
+    report = pipelines.compare(
+        open_database(),
+        model_a,
+        model_b,
+        cities=city or (),
+        weather=None if weather is None else weather.value,
+        first=first,
+        end=end,
+    )
+    if plot is not None:
+        draw_comparison(report.comparisons, plot)
+    if json:
+        emit(
+            {
+                "comparisons": [
+                    {
+                        "city": one.city,
+                        "models": [one.model_a, one.model_b],
+                        "weather": one.weather,
+                        "issues": one.mae.issues,
+                        "pairs": one.pairs,
+                        "better": one.better,
+                        "mae_kwh": one.mae,
+                        "pinball_kwh": one.pinball,
+                    }
+                    for one in report.comparisons
+                ],
+                "failed": [{"city": c, "reason": why} for c, why in report.failed.items()],
+            }
+        )
+        return
+    table(
+        ["city", "issues", f"MAE {model_a}", f"MAE {model_b}", "difference %", "95 % interval", "p", "better"],
+        [
+            (
+                one.city,
+                one.mae.issues,
+                f"{one.mae.mean_a / 1000:,.2f}",
+                f"{one.mae.mean_b / 1000:,.2f}",
+                *(
+                    (
+                        f"{100 * one.mae.difference / one.mae.mean_b:+.1f}",
+                        f"{100 * one.mae.lower / one.mae.mean_b:+.1f} to {100 * one.mae.upper / one.mae.mean_b:+.1f}",
+                    )
+                    if one.mae.mean_b
+                    else (None, None)
+                ),
+                f"{min(one.mae.p_value, one.mae.upper_tail):.4f}",
+                one.better or "open",
+            )
+            for one in report.comparisons
+        ],
+    )
+    out.print("MAE: MWh in an hour. p: how often chance alone would give so large a difference (block bootstrap).")
+    for name, why in report.failed.items():
+        say(f"Not compared: {name}: {why}")
+    if plot is not None:
+        out.print(f"Written: {plot}", markup=False)

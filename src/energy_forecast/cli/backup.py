@@ -1,0 +1,197 @@
+"""energy-forecast backup"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import open_database, server_database
+from energy_forecast.cli.console import Json, duration, emit, err, out, progress, say, table
+from energy_forecast.errors import BackupError
+from energy_forecast.operations.backup import (
+    Backup,
+    BackupFolder,
+    create_backup,
+    prune_backups,
+    restore_backup,
+    verify_backup,
+)
+from energy_forecast.operations.backup.folder import located
+from energy_forecast.operations.backup.ledger import record_prune, record_verification
+from energy_forecast.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="Logical backups: dumps that were read whole, compared and recorded.")
+
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="The folder of the backups. Default: `backups` in the state folder.")
+]
+
+
+def _folder(given: Path | None) -> BackupFolder:
+    return BackupFolder((given or settings().home / "backups").expanduser().absolute())
+
+
+def _short(backup: Backup, folder: BackupFolder) -> dict[str, object]:
+    return {
+        "name": backup.name,
+        "file": folder.file(backup.name),
+        "bytes": backup.size,
+        "sha256": backup.sha256,
+        "tables": len(backup.tables),
+        "rows": backup.rows,
+        "database": backup.database,
+        "server_version": backup.server_version,
+        "schema_version": backup.schema_version,
+        "started_at": backup.started_at,
+        "finished_at": backup.finished_at,
+    }
+
+
+@app.command()
+def create(folder: Folder = None, json: Json = False) -> None:
+    """Dump the database, read the dump whole, and record what stood in it.
+
+    By the pg_dump of the server's own version. A failed attempt leaves nothing but its row in the ledger.
+
+    Example: energy-forecast backup create
+    """
+    database, place = open_database(), _folder(folder)
+    with progress() as report:
+        backup = create_backup(database, place, report)
+    if json:
+        emit(_short(backup, place))
+    else:
+        out.print(f"{place.file(backup.name)}", markup=False, soft_wrap=True)
+        out.print(
+            f"{backup.rows:,} rows of {len(backup.tables)} tables, {backup.size:,} bytes; read whole and recorded."
+        )
+
+
+@app.command("list")
+def list_(folder: Folder = None, json: Json = False) -> None:
+    """List the backups, oldest first. Needs no server.
+
+    Example: energy-forecast backup list
+    """
+    place = _folder(folder)
+    found: list[dict[str, object]] = []
+    for name in place.names():
+        try:
+            found.append(_short(place.read(name), place) | {"damaged": None})
+        except BackupError as error:
+            found.append({"name": name, "file": place.file(name), "damaged": error.message})
+    if json:
+        emit({"folder": place.path, "backups": found})
+    elif not found:
+        out.print(f"There are no backups in {place.path}.", markup=False)
+    else:
+        rows = [
+            (b["name"], b.get("bytes"), b.get("rows"), b.get("server_version"), b["damaged"] or "as recorded")
+            for b in found
+        ]
+        table(("backup", "bytes", "rows", "PostgreSQL", "record"), rows)
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(help="A name, a file, or `latest`.", show_default=False)] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every backup in the folder.")] = False,
+    folder: Folder = None,
+    json: Json = False,
+) -> None:
+    """Compare backups with their records (size, SHA-256) and read them whole. Default: the latest.
+
+    Exit status 1 when one is damaged. Whether a backup can be restored, `recovery drill` tells.
+
+    Example: energy-forecast backup verify --all
+    """
+    place = _folder(folder)
+    wanted = place.names() if every else names or ["latest"]
+    if every and not wanted:
+        raise BackupError(f"There is no backup in {place.path}.", hint="Make one: energy-forecast backup create")
+    results: list[dict[str, object]] = []
+    for argument in wanted:
+        started_at = datetime.now(UTC)
+        where, name = located(argument, place)
+        reason = None
+        try:
+            verify_backup(where, name)
+        except BackupError as error:
+            reason = error.message
+        record_verification(settings(), name, reason, started_at)
+        results.append({"name": name, "good": reason is None, "reason": reason})
+    if json:
+        emit({"backups": results})
+    else:
+        for result in results:
+            text = "is as it was made." if result["good"] else str(result["reason"])
+            out.print(f"{result['name']}: {text}", markup=False, soft_wrap=True)
+    if bad := [result for result in results if not result["good"]]:
+        raise BackupError(f"{len(bad)} of {len(results)} backups cannot be trusted: {bad[0]['reason']}")
+
+
+@app.command()
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove what is older.")] = "7d",
+    keep: Annotated[int, typer.Option(min=1, help="The newest good ones that stay whatever their age.")] = 3,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    folder: Folder = None,
+    json: Json = False,
+) -> None:
+    """Remove old backups, as long as enough newer ones are as they were made.
+
+    Damaged ones are not counted and not touched; nor is any other file.
+
+    Example: energy-forecast backup prune --older-than 7d --keep 3
+    """
+    span: timedelta = duration(older_than)
+    place, started_at = _folder(folder), datetime.now(UTC)
+    with progress() as report:
+        pruned = prune_backups(place, older_than=span, keep=keep, dry_run=dry_run, report=report)
+    if not dry_run:
+        record_prune(settings(), place, pruned, started_at)
+    if json:
+        emit({"dry_run": dry_run, "removed": pruned.removed, "kept": pruned.kept, "damaged": pruned.damaged})
+        return
+    for name in pruned.removed:
+        out.print(f"{'Would remove' if dry_run else 'Removed'} {name}", markup=False)
+    for reason in pruned.damaged.values():
+        err.print(reason, markup=False)
+    out.print(f"{len(pruned.kept)} good backups stay.")
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="A name, a file, or `latest`.")],
+    into: Annotated[str, typer.Option(help="The new database: one that is not there, or is empty.")],
+    activate: Annotated[
+        bool, typer.Option("--activate", help="The new database is the real one from now on, and may act.")
+    ] = False,
+    folder: Folder = None,
+    json: Json = False,
+) -> None:
+    """Restore a backup into a new database of the server, and compare it with what was recorded.
+
+    Rows, digests, indexes, policies, triggers and privileges have to be equal; else the new database goes again and the
+    exit status is 1. Without --activate it is a copy, which runs no jobs and serves nothing.
+
+    Example: energy-forecast backup restore latest --into energy_copy
+    """
+    where, name = located(file, _folder(folder))
+    where.read(name)
+    database = server_database()
+    with progress() as report:
+        restored = restore_backup(database, where, name, into, activate=activate, report=report)
+    for note in restored.notes:
+        say(note)
+    if json:
+        emit(restored)
+        return
+    out.print(
+        f"Restored {restored.rows:,} rows of {restored.tables} tables into {into}; all is as recorded.", markup=False
+    )
+    if not activate:
+        out.print("It is a copy and will not act until: energy-forecast recovery activate")

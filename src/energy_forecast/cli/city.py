@@ -1,0 +1,121 @@
+"""energy-forecast city"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.console import Json, counted, emit, minute, out, say, table
+from energy_forecast.database import Role
+from energy_forecast.database import cities as stored_cities
+from energy_forecast.errors import EnergyForecastError
+
+app = typer.Typer(no_args_is_help=True, help="The cities whose consumption is forecast.")
+
+
+@app.command()
+def add(
+    name: Annotated[str, typer.Argument(help="The city's name, by which every command knows it.")],
+    latitude: Annotated[float, typer.Option(help="Degrees north, -90 to 90.")],
+    longitude: Annotated[float, typer.Option(help="Degrees east, -180 to 180.")],
+    timezone: Annotated[str, typer.Option(help="IANA zone, such as Europe/Berlin.")],
+    country: Annotated[str | None, typer.Option(help="ISO 3166-1 code, such as DE; for public holidays.")] = None,
+    subdivision: Annotated[str | None, typer.Option(help="ISO 3166-2 part, such as BY; for regional holidays.")] = None,
+    json: Json = False,
+) -> None:
+    """Add a city.
+
+    Example: energy-forecast city add Munich --latitude 48.14 --longitude 11.58 --timezone Europe/Berlin --country DE
+    """
+    from energy_forecast.ingest import check_city
+
+    checked = check_city(
+        name=name,
+        latitude=latitude,
+        longitude=longitude,
+        timezone=timezone,
+        country_code=country,
+        subdivision=subdivision,
+    )
+    with acting_database().transaction(Role.INGEST) as connection:
+        added = stored_cities.add_city(connection, **checked)
+    if added is None:
+        raise EnergyForecastError(
+            f"There is a city {name!r} already.", hint="To change it, use: energy-forecast city import"
+        )
+    if json:
+        emit({"id": added, "name": name})
+    else:
+        out.print(f"Added {name}.", markup=False)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="CSV, CSV.gz or Parquet.")],
+    json: Json = False,
+) -> None:
+    """Add or update cities from a file: name, latitude, longitude, timezone, country_code?, subdivision?
+
+    Example: energy-forecast city import cities.csv
+    """
+    from energy_forecast.ingest import import_cities
+
+    report = import_cities(acting_database(), file)
+    if json:
+        emit(report.as_dict())
+        return
+    out.print(
+        f"Read {counted(report.read, 'city', 'cities')}: {report.inserted} new, {report.updated} updated, "
+        f"{report.unchanged} unchanged, {report.rejected} rejected."
+    )
+    for reason in report.reasons:
+        say(f"  {reason}")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the cities.
+
+    Example: energy-forecast city list
+    """
+    with open_database().transaction(Role.INGEST) as connection:
+        cities = stored_cities.all_cities(connection)
+    if json:
+        emit(cities)
+    elif not cities:
+        out.print("There are no cities yet. Add one: energy-forecast city add --help")
+    else:
+        table(
+            ["city", "latitude", "longitude", "timezone", "country", "subdivision"],
+            [(c.name, c.latitude, c.longitude, c.timezone, c.country_code, c.subdivision) for c in cities],
+        )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The city's name.")],
+    json: Json = False,
+) -> None:
+    """Show a city and what is stored for it.
+
+    Example: energy-forecast city show Munich
+    """
+    with open_database().transaction(Role.INGEST) as connection:
+        city = stored_cities.cities_named(connection, [name])[0]
+        facts = stored_cities.city_facts(connection, [name])[0]
+    if json:
+        emit({"city": city, "stored": facts})
+        return
+    out.print(city.name, style="bold", markup=False)
+    place = f"{city.latitude}, {city.longitude}; {city.timezone}; {city.country_code or 'no country'}"
+    out.print(f"  {place}{f'-{city.subdivision}' if city.subdivision else ''}", markup=False)
+    for what in ("consumption", "weather"):
+        if facts[f"{what}_rows"]:
+            span = f"{minute(facts[f'{what}_first'])} to {minute(facts[f'{what}_last'])}"
+            out.print(f"  {what:12} {facts[f'{what}_rows']:,} intervals, {span}", markup=False)
+        else:
+            out.print(f"  {what:12} none")
+    out.print(f"  corrections  {facts['corrections']:,}; weather forecasts {facts['weather_forecast_rows']:,}")

@@ -1,0 +1,174 @@
+"""What a person sees: tables and progress; and what a program sees: one JSON document."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from energy_forecast.progress import Progress as Report
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
+Cities = Annotated[
+    list[str] | None, typer.Option("--city", metavar="CITY", help="A city by name; may be repeated. Default: all.")
+]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="How many cities are worked on at a time. Default: one a processor.")
+]
+
+# A pipe has no width to fit into
+out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+err = Console(stderr=True, highlight=False)
+
+
+def emit(document: object) -> None:
+    """One JSON document on standard output."""
+    # print, not Rich: nothing may be wrapped or coloured
+    print(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case date() | UUID() | Path():
+            return str(value)
+        case timedelta():
+            return value.total_seconds()
+        case float():
+            return value if math.isfinite(value) else None
+        case str() | int() | bool() | None:
+            return value
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return _plain(asdict(value))
+        case Sequence() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _ if hasattr(value, "as_tuple"):
+            return float(str(value))
+        case _:
+            raise TypeError(f"{type(value).__name__} has no JSON form here")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table; the first columns of text to the left, numbers to the right."""
+    grid = Table(
+        title=None if title is None else Text(title, style="bold"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for number, name in enumerate(columns):
+        numeric = all(re.fullmatch(r"[-+]?[\d,.]+|-|None", str(row[number])) for row in rows)
+        # Folded where a terminal is too narrow, never cut off
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        # Text, not markup: a city may be called [bold]
+        grid.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+    out.print(grid)
+
+
+def say(text: str) -> None:
+    """A line for a person, beside what the command is asked for."""
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def minute(moment: datetime | None) -> str | None:
+    """A moment in UTC, to the minute."""
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: `1 city`, `2,000 cities`. Without `many` the plural takes an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size(count: int) -> str:
+    """Bytes for a person: 12 kB, 3.4 MB, 1.2 GB."""
+    for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count / 1024:,.0f} kB"
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """A bar on standard error; on anything but a terminal, one line when a new piece of work begins."""
+    if not err.is_terminal:
+        last: list[str] = []
+
+        def line(what: str, done: int, total: int) -> None:
+            if done < total and last[-1:] != [what]:
+                last.append(what)
+                say(what)
+
+        yield line
+        return
+    with Progress(
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+    ) as bars:
+        task: list[TaskID] = []
+
+        def bar(what: str, done: int, total: int) -> None:
+            if not task:
+                task.append(bars.add_task(what, total=total))
+            bars.update(task[0], description=what, completed=done, total=total)
+
+        yield bar
+
+
+def moment(text: str) -> datetime:
+    """A TIME: ISO 8601 with an offset."""
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a time such as 2026-03-01T00:00Z.") from error
+    if parsed.tzinfo is None:
+        whole = text if "T" in text or " " in text else f"{text[:10]}T00:00"
+        raise typer.BadParameter(f"{text!r} has no offset; write {whole}Z for UTC, or such as {whole}+02:00.")
+    if not 1970 <= parsed.year < 9000:
+        raise typer.BadParameter(f"{text!r} is not between the years 1970 and 9000.")
+    return parsed.astimezone(UTC)
+
+
+def duration(text: str) -> timedelta:
+    """A span of time such as 90min, 48h or 30d."""
+    found = re.fullmatch(r"(\d{1,6})\s*(min|h|d)", text)
+    if found is None or int(found[1]) == 0:
+        raise typer.BadParameter(f"{text!r} is not a span of time such as 48h or 30d.")
+    return int(found[1]) * {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[found[2]]

@@ -1,0 +1,130 @@
+"""energy-forecast db"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import embedded_server, server_database
+from energy_forecast.cli.console import Json, emit, minute, out
+from energy_forecast.database import schema_version
+from energy_forecast.errors import EnergyForecastError
+from energy_forecast.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="The database: the embedded server and the schema.")
+
+
+def _refuse_with_url(command: str) -> None:
+    if settings().database_url is not None:
+        raise EnergyForecastError(
+            f"`db {command}` is for the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
+            hint="Unset it to use the embedded one.",
+        )
+
+
+@app.command()
+def up(json: Json = False) -> None:
+    """Start the embedded PostgreSQL; it stays until `db down`.
+
+    Other commands start it too when they need it.
+
+    Example: energy-forecast db up
+    """
+    _refuse_with_url("up")
+    server = embedded_server()
+    before = server.status().running
+    status = server.start()
+    if json:
+        emit(asdict(status) | {"started": not before})
+    else:
+        out.print(f"PostgreSQL {status.version} {'was already' if before else 'is'} up (pid {status.pid}).")
+        out.print("It stays up until: energy-forecast db down", markup=False)
+
+
+@app.command()
+def down(json: Json = False) -> None:
+    """Stop the embedded PostgreSQL. Data stays.
+
+    Example: energy-forecast db down
+    """
+    _refuse_with_url("down")
+    stopped = embedded_server().stop()
+    if json:
+        emit({"stopped": stopped})
+    else:
+        out.print("PostgreSQL is down." if stopped else "PostgreSQL was not up.")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Say whether the server runs, where its state is, and which schema it has. Starts nothing.
+
+    Example: energy-forecast db status --json
+    """
+    if settings().database_url is not None:
+        database = server_database()
+        facts: dict[str, object] = {
+            "embedded": False,
+            "running": True,
+            "schema": schema_version(database),
+            **database.server_facts(),
+        }
+    else:
+        found = embedded_server().status()
+        facts = {"embedded": True, **asdict(found)}
+        facts["schema"] = schema_version(server_database()) if found.running else None
+    if json:
+        emit(facts)
+        return
+    out.print("up" if facts["running"] else "down", style="green" if facts["running"] else "yellow")
+    for name, value in facts.items():
+        if name not in ("running", "embedded", "url") and value is not None:
+            shown = minute(value) if isinstance(value, datetime) else value
+            out.print(f"  {name.replace('_', ' '):14} {shown}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def url(json: Json = False) -> None:
+    """Print one libpq URL of the embedded server's owner, for psql and other tools. Starts the server.
+
+    Example: psql "$(energy-forecast db url)"
+    """
+    database = server_database()
+    if json:
+        emit({"url": database.url})
+    else:
+        print(database.url)
+
+
+@app.command()
+def upgrade(
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL for an empty database instead, for a DBA; connects nowhere.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Bring the schema up to date: new migrations, then functions, triggers and grants anew. Safe to repeat.
+
+    Example: energy-forecast db upgrade --sql > schema.sql
+    """
+    from energy_forecast.database import migrate
+
+    if sql:
+        text = migrate.upgrade_sql()
+        if json:
+            emit({"sql": text})
+        else:
+            print(text)
+        return
+    done = migrate.upgrade(server_database())
+    if json:
+        emit(done)
+    elif done.before == done.after:
+        out.print(
+            f"The schema is at version {done.after}, as before; functions, triggers and grants were applied anew."
+        )
+    else:
+        out.print(f"The schema is now at version {done.after} (before: {done.before or 'empty'}).")

@@ -1,0 +1,156 @@
+"""energy-forecast demo"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from energy_forecast.cli.access import acting_database
+from energy_forecast.cli.console import Json, emit, minute, out, progress, say, table
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, score_cells
+from energy_forecast.settings import settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from energy_forecast.pipelines.demo import DemoReport
+
+NEXT = (
+    ("energy-forecast city add NAME --latitude .. --longitude .. --timezone ..", "your own city"),
+    ("energy-forecast ingest consumption FILE.csv", "its load; then: ingest weather FILE.csv"),
+    ("energy-forecast forecast --city NAME", "its first forecast"),
+)
+
+
+def demo(
+    as_recorded: Annotated[
+        bool,
+        typer.Option("--as-recorded", help="Keep the real dates of the records instead of replaying them up to now."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """From nothing to forecasts with intervals, scores and a picture, on real sample data.
+
+    Example: energy-forecast demo
+    """
+    from energy_forecast.pipelines.demo import demo as run
+    from energy_forecast.web.pictures import CityPicture, write_forecast_page
+
+    began = time.monotonic()
+    database = acting_database()
+    with progress() as report_progress:
+        report = run(database, as_recorded=as_recorded, progress=report_progress, say=say)
+    path = settings().home / ("demo-as-recorded.html" if as_recorded else "demo.html")
+    write_forecast_page(
+        path,
+        [
+            CityPicture(
+                name=city.name,
+                timezone=city.timezone,
+                history=city.history,
+                forecast=city.forecast,
+                issued_at=city.issued_at,
+                model=city.model,
+                weather=city.weather,
+                past=city.past_forecast,
+            )
+            for city in report.cities
+        ],
+        _score_frame(report),
+        title="Energy forecast: the sample",
+        notes=_notes(report, as_recorded),
+    )
+    if json:
+        emit(
+            {
+                "cities": [
+                    {
+                        "city": city.name,
+                        "issued_at": city.issued_at,
+                        "model": city.model,
+                        "notes": city.notes,
+                        "forecast": city.forecast.to_dicts(),
+                    }
+                    for city in report.cities
+                ],
+                "scores": report.scores,
+                "did": report.did,
+                "picture": path,
+            }
+        )
+        return
+    _print(report, path, as_recorded, time.monotonic() - began)
+
+
+def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) -> None:
+    out.print()
+    for note in _notes(report, as_recorded):
+        out.print(note, markup=False)
+    out.print(f"\nBacktest: {report.backtest_days} days, 48 hours ahead from each local midnight", style="bold")
+    for name, rows in by_city(report.scores).items():
+        table(
+            ["model", "weather", *SCORE_COLUMNS],
+            [(row["model"], row["weather"], *score_cells(row)) for row in rows],
+            title=name,
+        )
+    out.print(
+        f"weather: of the target hours; 'none' is what a forecast has here, 'actual' a perfect one. {SCORE_WORDS}"
+    )
+    out.print()
+    for city in report.cities:
+        first, last = city.forecast["timestamp"][0], city.forecast["timestamp"][-1]
+        out.print(
+            f"Forecast of {city.name} by {city.model}: {minute(first)} to {minute(last)}",
+            markup=False,
+        )
+        for note in city.notes:
+            out.print(f"  {note}", markup=False)
+    out.print(f"\nThe picture, for a browser: {path.as_uri()}", markup=False, soft_wrap=True)
+    if report.did:
+        out.print(f"Done in {seconds:.0f} s. PostgreSQL stays up until: energy-forecast db down", markup=False)
+    else:
+        out.print(f"Everything was there already; looked at in {seconds:.1f} s.")
+    out.print("\nNext, with your own data (in the project's folder, commands are .venv/bin/energy-forecast):")
+    for command, why in NEXT:
+        out.print(f"  {command:75} {why}", markup=False, soft_wrap=True)
+
+
+def _notes(report: DemoReport, as_recorded: bool) -> list[str]:
+    notes = []
+    for city in report.cities:
+        recorded = f"{city.name}: {city.source}."
+        if as_recorded:
+            recorded += " Shown with its real dates."
+        else:
+            recorded += (
+                f" REPLAYED: recorded {minute(city.recorded_from)} to {minute(city.recorded_to)}, moved by "
+                f"{city.weeks} whole weeks so that it seems to end now; weekdays stay, holidays and season do not."
+            )
+        if city.used_up:
+            recorded += " This replay has come to its end; to start it anew, use another ENERGY_FORECAST_HOME."
+        notes.append(recorded)
+    return notes
+
+
+def _score_frame(report: DemoReport) -> pl.DataFrame:
+    import polars as pl
+
+    def row(score: dict[str, Any]) -> dict[str, Any]:
+        model = score["model"] + (" (actual weather)" if score["weather"] == "actual" else "")
+        return {
+            "city": score["city"],
+            "model": model,
+            "n": score["pair_count"],
+            "mape": score["mape"],
+            "mae": score["mae_kwh"],
+            "rmse": score["rmse_kwh"],
+            "r2": score["r2_score"],
+            "pinball": score["pinball_kwh"],
+            "coverage_90": score["coverage_90"],
+            "skill_naive_168": score["skill_naive_168"],
+        }
+
+    return pl.DataFrame([row(score) for score in report.scores])

@@ -1,0 +1,121 @@
+"""energy-forecast doctor"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import open_database
+from energy_forecast.cli.console import Cities, Json, emit, out, progress, say, table
+from energy_forecast.errors import AuditError
+from energy_forecast.operations.audit import verify_audit, write_anchor
+from energy_forecast.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="Examine the platform.")
+
+
+@app.callback()
+def doctor() -> None:
+    """Examine the platform."""
+
+
+@app.command()
+def audit(
+    restored: Annotated[
+        bool,
+        typer.Option(
+            "--restored",
+            help="The database was restored from a backup on purpose: write that down, and go on from here.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Verify the audit log: every link of its chain, its end against the last anchor, and the triggers that feed it.
+
+    The anchors stand in audit_anchors.jsonl of the state folder; a log that is whole gets a new one. Keep copies of
+    that file where nobody who can write the database can reach them.
+
+    Example: energy-forecast doctor audit
+    """
+    database = open_database()
+    home = settings().home
+    if restored:
+        write_anchor(database, home, restored=True)
+    with progress() as report_progress:
+        report = verify_audit(database, home, progress=report_progress)
+    if not report.findings:
+        anchor = write_anchor(database, home)
+    if json:
+        emit({"whole": not report.findings, "anchor": None if report.findings else anchor, **report.__dict__})
+    for note in report.notes if not json else ():
+        say(f"  Note: {note}.")
+    if report.findings:
+        for finding in report.findings[1:] if not json else ():
+            say(f"  {finding.message}.")
+        kinds = {finding.kind for finding in report.findings}
+        raise AuditError(
+            f"The audit log is not whole. {report.findings[0].message}.",
+            hint="If it was restored from a backup on purpose: energy-forecast doctor audit --restored"
+            if kinds <= {"cut", "replaced", "rewritten"}
+            else "Run: energy-forecast db upgrade, which mends triggers and functions, and ask who changed them"
+            if kinds == {"guard"}
+            else None,
+        )
+    if not json:
+        out.print(f"The audit log is whole: {report.entries:,} entries, anchored at place {anchor.sequence:,}.")
+
+
+@app.command()
+def data(city: Cities = None, json: Json = False) -> None:
+    """Examine what is known of cities: gaps, faults that training and scores leave out, new levels, and whether the
+    clock of the weather has moved against the load's over the years. Nothing is written.
+
+    Example: energy-forecast doctor data --city Munich
+    """
+    # Here and not above: it brings the frame library, which `--help` need not wait for
+    from energy_forecast import pipelines
+
+    with progress() as report_progress:
+        examined = pipelines.examine(open_database(), cities=city or (), progress=report_progress)
+    if json:
+        emit(
+            {
+                "cities": [
+                    {
+                        "city": one.city,
+                        "load_hours": one.load_hours,
+                        "weather_hours": one.weather_hours,
+                        "quality": one.summed,
+                        "findings": one.findings,
+                        "weather_clock": {
+                            "drift_hours": one.clock.drift,
+                            "drifts": one.clock.drifts,
+                            "weather_by_year": one.clock.weather,
+                            "load_by_year": one.clock.load,
+                        },
+                    }
+                    for one in examined
+                ]
+            }
+        )
+        return
+    table(
+        ["city", "hours of load", "of weather", "gaps", "left out", "weather's clock"],
+        [
+            (
+                one.city,
+                f"{one.load_hours:,}",
+                f"{one.weather_hours:,}",
+                f"{sum(f.hours for f in one.findings if f.kind == 'gap' and f.series == 'consumption'):,}",
+                f"{sum(f.hours for f in one.findings if f.left_out):,}",
+                f"{one.clock.drift:+.1f} h" if one.clock.weather else None,
+            )
+            for one in examined
+        ],
+    )
+    for one in examined:
+        for warned in one.summed:
+            say(f"  {warned}")
+        if one.clock.drifts:
+            say(f"  {one.city}: {one.clock}")

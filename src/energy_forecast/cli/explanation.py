@@ -1,0 +1,169 @@
+"""energy-forecast forecast explain"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from energy_forecast.cli.access import open_database
+from energy_forecast.cli.console import Json, emit, minute, moment, out, progress, say, table
+from energy_forecast.cli.output_files import check_output, draw_explanation
+from energy_forecast.cli.score_cells import Purpose
+
+if TYPE_CHECKING:
+    from energy_forecast.pipelines import ForecastExplanation
+
+
+def explain(
+    city: Annotated[str, typer.Argument(metavar="CITY", help="A city by name.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A model. Default: that of the last forecast.")
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="The last forecast issued by TIME. Default: now."),
+    ] = None,
+    purpose: Annotated[
+        Purpose | None, typer.Option(help="Of which runs. Default: a forecast, in time or made later.")
+    ] = None,
+    day: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Which local day of it. Default: the first whole one."
+        ),
+    ] = None,
+    hour: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=0, max=23, metavar="H", help="A local hour to show; may be repeated. Default: the peak and the valley."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it, and what came, into FILE.html, for a browser.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Explain a forecast that was issued: what drove it, what the weather did, and the past days most like it.
+
+    The contributions are those of the model that was served, all members of an ensemble with their weights, and add up
+    to the forecast.
+
+    Example: energy-forecast forecast explain Munich --hour 18 --plot why.html
+    """
+    check_output(plot, "--plot", (".html",))
+    from energy_forecast import pipelines
+
+    with progress() as report_progress:
+        found = pipelines.explain_forecast(
+            open_database(),
+            city,
+            model=model,
+            at=at,
+            purposes=pipelines.ISSUED_PURPOSES if purpose is None else (purpose.value,),
+            day=None if day is None else day.date(),
+            progress=report_progress,
+        )
+    if plot is not None:
+        draw_explanation(found, plot)
+    if json:
+        emit(_document(found, plot))
+        return
+    _print(found, hour)
+    if plot is not None:
+        out.print(f"Written: {plot}", markup=False)
+
+
+def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object]:
+    one = found.explanation
+    return {
+        "city": found.city.name,
+        "timezone": found.city.timezone,
+        **found.run,
+        "notes": found.notes,
+        "differing_hours": found.differing_hours,
+        "day": one.day,
+        "kind": one.kind,
+        "hours": one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left").to_dicts(),
+        "drivers": None if one.drivers is None else one.drivers.to_dicts(),
+        "response": one.response.to_dicts(),
+        "similar": one.similar.to_dicts(),
+        "plot": plot,
+    }
+
+
+def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
+    from energy_forecast.forecasting.drivers import FEATURE_WORDS
+    from energy_forecast.forecasting.explanation import driver_totals
+
+    one, zone = found.explanation, ZoneInfo(found.city.timezone)
+    run = found.run
+    out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold", markup=False)
+    out.print(
+        f"  issued {minute(run['issued_at'])} ({run['purpose']}, weather {run['weather']}); "
+        f"{one.day:%a %Y-%m-%d}, {one.kind}, on the clock of {found.city.timezone}",
+        markup=False,
+    )
+    local = [time.astimezone(zone) for time in one.hours["timestamp"]]
+    predicted = one.hours["predicted"]
+    shown = [i for i, time in enumerate(local) if time.hour in wanted] if wanted else []
+    if not shown:
+        shown = sorted({predicted.arg_max() or 0, predicted.arg_min() or 0})
+    titles = [f"{local[i]:%H:%M}" for i in shown]
+    if one.drivers is None:
+        say(f"What drove it cannot be told: {run['model']} has no table of features, or its history is too short.")
+    else:
+        by_hour = {(row["driver"], row["timestamp"]): row for row in one.drivers.iter_rows(named=True)}
+        times = [one.hours["timestamp"][i] for i in shown]
+        rows = []
+        for number, (name, total) in enumerate(driver_totals(one.drivers).iter_rows()):
+            cells = [by_hour[name, time] for time in times]
+            rows.append(
+                (name, _mwh(total, signed=number > 0), *(_mwh(c["contribution_kwh"], number > 0) for c in cells))
+            )
+        rows.append(("forecast", _mwh(one.total_kwh), *(_mwh(predicted[i]) for i in shown)))
+        table(["what drove it, MWh", f"{len(local)} h", *titles], rows)
+        features = [row for row in by_hour.values() if row["timestamp"] == times[-1] and row["feature"] is not None]
+        table(
+            [f"leading features, {titles[-1]}", "value", "on the usual days"],
+            [(FEATURE_WORDS[row["feature"]], _value(row["value"]), _value(row["usual_value"])) for row in features],
+        )
+    effect = one.weather_effect
+    if effect is None:
+        say("No effect of the weather to tell: none was known for these hours.")
+    else:
+        out.print(
+            f"Weather: {effect.temperature:.1f} °C, usually {effect.usual_temperature:.1f} °C at these hours and "
+            f"season.\nUnder the usual the forecast of these {effect.hours} hours is {_mwh(effect.usual_kwh)} MWh: "
+            f"the weather adds {_mwh(effect.added_kwh, signed=True)} MWh ({effect.percent:+.1f} %)."
+        )
+    table(
+        ["most similar past days", "mean °C", "MWh", "MWh at the present level"],
+        [
+            (
+                f"{row['day']:%a %Y-%m-%d}",
+                None if row["temperature"] is None else f"{row['temperature']:.1f}",
+                _mwh(row["total_kwh"]),
+                _mwh(row["scaled_kwh"]),
+            )
+            for row in one.similar.iter_rows(named=True)
+        ],
+    )
+    for note in found.notes:
+        say(f"  {note}")
+    if found.differing_hours:
+        say(
+            f"Made once more, {found.differing_hours} of {found.forecast.height} hours differ from what was issued: "
+            "data of before the issue was recorded after it, or something was changed from outside."
+        )
+
+
+def _mwh(kwh: float, signed: bool = False) -> str:
+    return f"{kwh / 1000:{'+' if signed else ''},.1f}"
+
+
+def _value(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.2f}"

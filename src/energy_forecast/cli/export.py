@@ -1,0 +1,123 @@
+"""energy-forecast export"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import open_database
+from energy_forecast.cli.console import Cities, Json, counted, emit, moment, out, progress
+from energy_forecast.cli.output_files import check_output
+from energy_forecast.operations.export import export
+
+app = typer.Typer(
+    no_args_is_help=True, help="Write files of what the database holds: CSV or Parquet, by the file's name."
+)
+
+Output = Annotated[Path, typer.Option("--output", metavar="FILE", help="Ends in .csv or .parquet.")]
+AsOf = Annotated[
+    datetime | None,
+    typer.Option("--as-of", metavar="TIME", parser=moment, help="What could be known then. Default: what stands now."),
+]
+LiveAt = Annotated[
+    datetime | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        parser=moment,
+        help="The forecasts that were live then: issued and recorded, not made later. Default: the current ones.",
+    ),
+]
+From = Annotated[
+    datetime | None, typer.Option("--from", metavar="TIME", parser=moment, help="Start of the first interval.")
+]
+To = Annotated[datetime | None, typer.Option("--to", metavar="TIME", parser=moment, help="Exclusive.")]
+
+
+@app.command()
+def consumption(
+    output: Output, as_of: AsOf = None, city: Cities = None, first: From = None, end: To = None, json: Json = False
+) -> None:
+    """Write consumption: city, timestamp, consumption_kwh, peak_demand_kw, available_at, interval_minutes.
+
+    `ingest consumption` takes the file back.
+
+    Example: energy-forecast export consumption --city Berlin --output berlin.csv
+    """
+    _export("consumption", output, as_of, city, first, end, None, json)
+
+
+@app.command()
+def weather(
+    output: Output, as_of: AsOf = None, city: Cities = None, first: From = None, end: To = None, json: Json = False
+) -> None:
+    """Write observed weather: city, timestamp, temperature, humidity, wind_speed, precipitation, available_at,
+    interval_minutes.
+
+    `ingest weather` takes the file back.
+
+    Example: energy-forecast export weather --as-of 2026-03-01T00:00Z --output weather.parquet
+    """
+    _export("weather", output, as_of, city, first, end, None, json)
+
+
+@app.command()
+def predictions(
+    output: Output,
+    as_of: LiveAt = None,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="NAME", help="One model. Default: every model, side by side.")
+    ] = None,
+    city: Cities = None,
+    first: From = None,
+    end: To = None,
+    json: Json = False,
+) -> None:
+    """Write forecasts: city, model, version, timestamp, predicted_consumption, confidence_lower, confidence_upper,
+    issued_at, recorded_at.
+
+    With --as-of, the ones that were live at that moment: for every hour and model the latest that had been issued and
+    recorded by then. Replays and backtests were made later and were never live.
+
+    Example: energy-forecast export predictions --as-of 2026-03-01T06:00Z --output live.csv
+    """
+    _export("predictions", output, as_of, city, first, end, model, json)
+
+
+def _export(
+    kind: str,
+    output: Path,
+    as_of: datetime | None,
+    cities: list[str] | None,
+    first: datetime | None,
+    end: datetime | None,
+    model: str | None,
+    json: bool,
+) -> None:
+    check_output(output, "--output", (".csv", ".parquet"))
+    if first is not None and end is not None and end <= first:
+        raise typer.BadParameter("--to has to be after --from.")
+    database = open_database()
+    with progress() as report_progress:
+        done = export(
+            database,
+            kind,
+            output,
+            cities=cities or (),
+            as_of=as_of,
+            first=first,
+            end=end,
+            model=model,
+            progress=report_progress,
+        )
+    if json:
+        emit(done)
+    else:
+        out.print(
+            f"Wrote {counted(done.rows, 'row')} of {counted(done.cities, 'city', 'cities')} to {done.file}.",
+            markup=False,
+            soft_wrap=True,
+        )

@@ -1,0 +1,239 @@
+"""energy-forecast train, forecast
+
+The pipelines are imported where they are called: they bring the libraries that `--help` need not wait for.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from energy_forecast.cli.access import acting_database
+from energy_forecast.cli.console import (
+    Cities,
+    Json,
+    Processes,
+    duration,
+    emit,
+    minute,
+    moment,
+    out,
+    progress,
+    say,
+    table,
+)
+from energy_forecast.cli.explanation import explain
+from energy_forecast.cli.output_files import check_output, draw_forecasts, write_forecasts
+
+if TYPE_CHECKING:
+    from energy_forecast.pipelines.forecast import CityForecast
+
+app = typer.Typer()
+
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="NAME", help="A model; may be repeated. Default: all.")
+]
+
+
+def train(
+    model: Models = None,
+    city: Cities = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(parser=moment, metavar="TIME", help="Learn only from what was available by TIME. Default: now."),
+    ] = None,
+    due: Annotated[
+        bool, typer.Option("--due", help="Only the cities that `model due` names, each by the model that serves it.")
+    ] = False,
+    processes: Processes = None,
+    json: Json = False,
+) -> None:
+    """Fit models to each city and keep them as a new version.
+
+    Example: energy-forecast train --model ensemble --city Munich
+    """
+    from energy_forecast import pipelines
+    from energy_forecast.pipelines import retrain
+
+    if due and (model or until is not None):
+        raise typer.BadParameter("--due takes neither --model nor --until.")
+    database = acting_database()
+    with progress() as report_progress:
+        if due:
+            done = retrain.train_due(
+                database,
+                cities=city or (),
+                processes=processes or pipelines.usable_processors(),
+                progress=report_progress,
+            )
+            reasons = {one.city: one.reasons for one in done.standings if one.reasons}
+            if not done.reports:
+                emit({"until": None, "trained": [], "failed": [], "due": {}}) if json else out.print("Nothing is due.")
+                return
+            report = pipelines.TrainingReport(
+                done.reports[0].until,
+                [one for part in done.reports for one in part.trained],
+                {key: why for part in done.reports for key, why in part.failed.items()},
+            )
+        else:
+            reasons = {}
+            report = pipelines.train(
+                database,
+                models=model or (),
+                cities=city or (),
+                until=until,
+                processes=processes or pipelines.usable_processors(),
+                progress=report_progress,
+            )
+    if json:
+        emit(
+            {
+                "until": report.until,
+                "trained": report.trained,
+                "failed": [{"city": c, "model": m, "reason": why} for (c, m), why in report.failed.items()],
+                **({"due": reasons} if due else {}),
+            }
+        )
+        return
+    for name, whys in reasons.items():
+        say(f"{name}: {'; '.join(whys)}")
+    table(
+        ["city", "model", "version", "held-out MAPE %", "naive-168 %", "hours", "left out", ""],
+        [
+            (
+                t.city,
+                t.model,
+                t.version,
+                _held_out(t.facts, "mape"),
+                _held_out(t.facts, "naive_168_mape"),
+                t.facts.get("load_hours"),
+                t.left_out,
+                "as before: the data is the same" if t.reused else "new",
+            )
+            for t in report.trained
+        ],
+    )
+    drifting = {t.city: t.clock for t in report.trained if t.clock.drifts}
+    for name, clock in drifting.items():
+        say(f"  {name}: {clock}")
+    for (name, model_name), why in report.failed.items():
+        say(f"Not trained: {model_name} for {name}: {why}")
+
+
+def _held_out(facts: dict[str, object], name: str) -> str | None:
+    head = facts.get("weather") or facts.get("plain")
+    held_out = head.get("held_out", {}) if isinstance(head, dict) else {}
+    return f"{held_out[name]:.2f}" if name in held_out else None
+
+
+@app.callback(invoke_without_command=True)
+def forecast(
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A model. Default: ensemble, or naive-168 where that is better."),
+    ] = None,
+    city: Cities = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="TIME", help="Issue as if at TIME, from what was available then. Default: now."
+        ),
+    ] = None,
+    horizon: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="SPAN", help="Longest lead time, up to 168h.")
+    ] = "48h",  # type: ignore[assignment]
+    output: Annotated[Path | None, typer.Option(help="Write the forecast to FILE.csv or FILE.parquet too.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw history, forecast and temperature into FILE.html, for a browser.")
+    ] = None,
+    processes: Processes = None,
+    json: Json = False,
+) -> None:
+    """Issue a forecast with intervals for each city, and keep it.
+
+    Example: energy-forecast forecast --city Munich --horizon 48h
+    """
+    if context.invoked_subcommand is not None:
+        return
+    check_output(output, "--output", (".csv", ".parquet"))
+    check_output(plot, "--plot", (".html",))
+    from energy_forecast import pipelines
+
+    database = acting_database()
+    with progress() as report_progress:
+        report = pipelines.forecast(
+            database,
+            model=model,
+            cities=city or (),
+            at=at,
+            horizon=horizon,
+            processes=processes or pipelines.usable_processors(),
+            progress=report_progress,
+        )
+    if output is not None:
+        write_forecasts(report.forecasts, output)
+    if plot is not None:
+        draw_forecasts(report.forecasts, plot)
+    if json:
+        emit(
+            {
+                "issued_at": report.issued_at,
+                "horizon_hours": report.horizon / timedelta(hours=1),
+                "forecasts": [
+                    {
+                        "city": one.city,
+                        "model": one.model,
+                        "version": one.version,
+                        "run": one.run_id,
+                        "weather_hours": one.weather_hours,
+                        "rung": one.rung.as_dict(),
+                        "notes": one.notes,
+                        "hours": one.frame.to_dicts(),
+                    }
+                    for one in report.forecasts
+                ],
+                "failed": [{"city": c, "reason": why} for c, why in report.failed.items()],
+            }
+        )
+        return
+    out.print(f"Issued at {minute(report.issued_at)}, {report.horizon // timedelta(hours=1)} hours ahead")
+    table(
+        ["city", "model", "rung", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
+        [_forecast_row(one) for one in report.forecasts],
+    )
+    for one in report.forecasts:
+        for note in one.notes:
+            say(f"  {one.city}: {note}")
+        if one.rung.level:
+            say(f"  {one.city}: issued from rung {one.rung.level} of the ladder, {one.rung.name}.")
+            for reason in one.rung.reasons:
+                if reason not in one.notes:
+                    say(f"    since: {reason}")
+    for name, why in report.failed.items():
+        say(f"Not forecast: {name}: {why}")
+    for path in (output, plot):
+        if path is not None:
+            out.print(f"Written: {path}", markup=False)
+
+
+def _forecast_row(one: CityForecast) -> tuple[object, ...]:
+    peak = one.frame.sort("predicted", descending=True).row(0, named=True)
+    local = peak["timestamp"].astimezone(ZoneInfo(one.timezone))
+    return (
+        one.city,
+        f"{one.model} {one.version}",
+        one.rung.name,
+        one.frame.height,
+        f"{one.frame['predicted'].sum() / 1000:,.1f}",
+        f"{peak['predicted'] / 1000:,.2f}",
+        f"{peak['q05'] / 1000:,.2f} to {peak['q95'] / 1000:,.2f}",
+        f"{local:%a %d %b %H:%M}",
+    )
+
+
+app.command("explain")(explain)

@@ -1,0 +1,106 @@
+"""energy-forecast maintain"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.console import Json, emit, minute, out, progress, size, table
+from energy_forecast.errors import EnergyForecastError
+
+if TYPE_CHECKING:
+    from energy_forecast.operations.maintenance import StepReport
+
+
+class Step(StrEnum):
+    """A step of maintenance."""
+
+    PARTITIONS = "partitions"
+    RETENTION = "retention"
+    REFRESH = "refresh"
+    VACUUM = "vacuum"
+
+
+def maintain(
+    step: Annotated[Step | None, typer.Argument(help="One step only. Default: all, in this order.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Look after the database: make partitions ahead, take away what the retention policies no longer keep, refresh the
+    hourly view, VACUUM and analyze.
+
+    Safe under load and at any time: a step that is running elsewhere is left to it. A step that fails does not stop the
+    others; the exit status is then 1.
+
+    Example: energy-forecast maintain --dry-run
+    """
+    from energy_forecast.operations.maintenance import STEPS
+    from energy_forecast.operations.maintenance import maintain as run_steps
+
+    database = open_database() if dry_run else acting_database()
+    with progress() as report:
+        reports = run_steps(database, STEPS if step is None else [step.value], dry_run=dry_run, progress=report)
+    if json:
+        emit(reports)
+    else:
+        _print(reports)
+    failed = [each for each in reports if each.outcome == "failed"]
+    if failed:
+        raise EnergyForecastError(
+            f"{' and '.join(each.step for each in failed)} failed: {' '.join(str(each.problem) for each in failed)}"
+        )
+
+
+def _print(reports: list[StepReport]) -> None:
+    for report in reports:
+        if report.step == "retention" and report.items:
+            table(
+                ["table", "from", "to", "what", "rows", "revisions", "size", "why"],
+                [_removal(item) for item in report.items],
+                title="Retention",
+            )
+        if report.step == "partitions" and report.items:
+            table(["table", "missing partition"], [(i["table_name"], i["partition_name"]) for i in report.items])
+    table(
+        ["step", "outcome", "what", "seconds"],
+        [(each.step, _outcome(each.outcome), _numbers(each), f"{each.seconds:.1f}") for each in reports],
+    )
+    if any(each.outcome == "planned" for each in reports):
+        out.print("A dry run: nothing was changed.")
+
+
+def _outcome(outcome: str) -> str:
+    return "running elsewhere" if outcome == "running" else outcome
+
+
+def _removal(item: dict[str, Any]) -> tuple[object, ...]:
+    return (
+        item["table_name"],
+        minute(item["range_start"]),
+        minute(item["range_end"]),
+        item["outcome"],
+        None if item["row_count"] is None else f"{item['row_count']:,}",
+        None if item["revision_count"] is None else f"{item['revision_count']:,}",
+        None if item["byte_count"] is None else size(item["byte_count"]),
+        item["detail"],
+    )
+
+
+def _numbers(report: StepReport) -> str:
+    parts = []
+    for name, value in report.numbers.items():
+        words = name.replace("_", " ")
+        if name == "views":
+            continue
+        if name == "bytes":
+            parts.append(size(value))
+        elif value or name in ("made", "missing", "months"):
+            parts.append(f"{value:,} {words}")
+    if report.step == "refresh" and report.items:
+        last = report.items[0]
+        when = "never refreshed" if last["refreshed_at"] is None else f"refreshed {minute(last['refreshed_at'])}"
+        parts.append(f"{when}, data until {minute(last['data_until']) or 'none'}")
+    return ", ".join(parts)

@@ -1,0 +1,265 @@
+"""energy-forecast model"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.console import Cities, Json, emit, minute, moment, out, say, table
+from energy_forecast.database import Role, champions
+from energy_forecast.database import models as stored_models
+from energy_forecast.database.cities import cities_named
+from energy_forecast.errors import PromotionError, UnknownModelError
+
+if TYPE_CHECKING:
+    from energy_forecast.pipelines import Promotion
+
+app = typer.Typer(no_args_is_help=True, help="Models and their versions.")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List every version of every model that was trained.
+
+    Example: energy-forecast model list
+    """
+    with open_database().transaction(Role.FORECASTER) as connection:
+        rows = stored_models.list_models(connection)
+    if json:
+        emit(rows)
+    elif not rows:
+        out.print("No model was trained yet. Run: energy-forecast train")
+    else:
+        table(
+            ["model", "version", "active", "learned from data up to", "MAPE %", "cities"],
+            [
+                (
+                    row["name"],
+                    row["version"],
+                    "yes" if row["is_active"] else "no",
+                    minute(row["trained_until"]),
+                    None if row["mape"] is None else f"{row['mape']:.2f}",
+                    ", ".join(row["cities"] or []),
+                )
+                for row in rows
+            ],
+        )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    version: Annotated[str | None, typer.Option(help="One version. Default: the newest.")] = None,
+    json: Json = False,
+) -> None:
+    """Show a version of a model: what it learned from, how it did on held-out time, what it forecast since.
+
+    Example: energy-forecast model show gradient-boosting
+    """
+    with open_database().transaction(Role.FORECASTER) as connection:
+        rows = stored_models.show_model(connection, name=name, version=version)
+    if not rows:
+        raise UnknownModelError(
+            f"No such version of {name!r} was trained." if version else f"No model {name!r} was trained.",
+            hint="See: energy-forecast model list",
+        )
+    row = rows[0]
+    if json:
+        emit(row)
+        return
+    out.print(f"{row['name']} version {row['version']}", style="bold", markup=False)
+    out.print(f"  {row['type']}, {'active' if row['is_active'] else 'not active'}", markup=False)
+    out.print(f"  trained {minute(row['trained_at'])} on what was available by {minute(row['trained_until'])}")
+    out.print(f"  forecast runs {row['forecast_runs']:,}, backtest runs {row['backtest_runs']:,}")
+    rows_shown = []
+    for city, facts in (row["cities"] or {}).items():
+        for head in ("weather", "plain"):
+            held_out = facts.get(head, {}).get("held_out", {})
+            if held_out.get("mape") is not None:
+                rows_shown.append(
+                    (
+                        city,
+                        "with weather" if head == "weather" else "without weather",
+                        f"{facts['load_hours']:,}",
+                        f"{held_out['mape']:.2f}",
+                        f"{held_out.get('naive_168_mape', float('nan')):.2f}",
+                        f"{facts['artifact_bytes'] / 1024:,.0f} kB",
+                    )
+                )
+    if rows_shown:
+        table(
+            ["city", "head", "hours learned", "held-out MAPE %", "naive-168 %", "artifact"],
+            rows_shown,
+            title="One day ahead, on held-out time",
+        )
+
+
+@app.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    version: Annotated[str | None, typer.Option(help="One version. Default: the newest of each city.")] = None,
+    city: Cities = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Whatever the evidence says; wants --reason.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a version the champion of cities, which `forecast` then uses; only where backtests say that it is better.
+
+    It has to be better, beyond chance, than the naive models and the present champion, on backtests that both have.
+
+    Example: energy-forecast model promote ensemble --city Munich
+    """
+    from energy_forecast import pipelines
+
+    done = pipelines.promote(acting_database(), name, version=version, cities=city or (), reason=reason, force=force)
+    rivals = ["naive-24", "naive-168", *(one.before.split()[0] for one in done if one.before)]
+    _say_promotions(
+        done,
+        json,
+        hint=f"It needs 20 issues: energy-forecast backtest --model {','.join(dict.fromkeys([name, *rivals]))} "
+        "--from TIME --to TIME. Or use --force with --reason.",
+    )
+
+
+@app.command()
+def rollback(
+    city: Cities = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
+    json: Json = False,
+) -> None:
+    """Make the champion before the present one the champion again.
+
+    Example: energy-forecast model rollback --city Munich
+    """
+    from energy_forecast import pipelines
+
+    done = pipelines.roll_back(acting_database(), cities=city or (), reason=reason)
+    _say_promotions(done, json, hint="See: energy-forecast model history CITY")
+
+
+def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str) -> None:
+    if json:
+        emit({"cities": done})
+    else:
+        table(
+            ["city", "outcome", "champion", "before"],
+            [
+                (
+                    one.city,
+                    one.outcome,
+                    one.before if one.outcome == "refused" else f"{one.model} {one.version}",
+                    one.before,
+                )
+                for one in done
+            ],
+        )
+        for one in done:
+            say(f"  {one.city}: {one.reason}")
+    if done and all(one.outcome == "refused" for one in done):
+        raise PromotionError("No champion was changed.", hint=hint)
+
+
+@app.command()
+def history(
+    city: Annotated[str, typer.Argument(help="The city's name.")],
+    at: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Only the champion of that moment.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show the champions of a city through time: which version, by whom and why.
+
+    Example: energy-forecast model history Munich --at 2026-03-01T00:00Z
+    """
+    with open_database().transaction(Role.FORECASTER) as connection:
+        name = cities_named(connection, [city])[0].name
+        rows = champions.promotions(connection, [name], at)
+    if json:
+        emit({"city": name, "champions": rows})
+    elif not rows:
+        when = "yet" if at is None else f"at {minute(at)}"
+        out.print(f"{name} had no champion {when}; forecast chose the model by itself.", markup=False)
+    else:
+        table(
+            ["model", "version", "from", "to", "by", "why"],
+            [
+                (r["model"], r["version"], minute(r["first"]), minute(r["end"]), r["promoted_by"], r["reason"])
+                for r in rows
+            ],
+        )
+
+
+@app.command()
+def due(city: Cities = None, json: Json = False) -> None:
+    """Say which cities are to be learnt anew by the policy, and why. `train --due` does it.
+
+    Example: energy-forecast model due
+    """
+    from energy_forecast.pipelines import retrain
+
+    found = retrain.standings(open_database(), cities=city or ())
+    if json:
+        emit([asdict(one) | {"due": bool(one.reasons)} for one in found])
+        return
+    table(
+        ["city", "model", "learned from data up to", "MAPE %", "held-out", "inside 90 %", "due"],
+        [
+            (
+                one.city,
+                one.model if one.version is None else f"{one.model} {one.version}",
+                None if one.trained_until is None else minute(one.trained_until),
+                None if one.mape is None else f"{one.mape:.2f}",
+                None if one.held_out_mape is None else f"{one.held_out_mape:.2f}",
+                None if one.coverage is None else f"{one.coverage:.0%}",
+                "; ".join(one.reasons) or "no",
+            )
+            for one in found
+        ],
+    )
+
+
+@app.command()
+def policy(
+    reason: Annotated[str | None, typer.Argument(help="age, drift or coverage. Default: show all.")] = None,
+    threshold: Annotated[
+        str | None,
+        typer.Argument(help="Days of age; times the held-out MAPE; least share inside the 90 % interval; or never."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show or change when a city is to be learnt anew.
+
+    Example: energy-forecast model policy age 30
+    """
+    from energy_forecast.pipelines import retrain
+
+    database = open_database()
+    if reason is not None:
+        if threshold is None:
+            raise typer.BadParameter("A threshold is wanted, or never.")
+        try:
+            number = None if threshold == "never" else float(threshold)
+        except ValueError as error:
+            raise typer.BadParameter(f"{threshold!r} is no number, nor never.") from error
+        retrain.set_policy(database, reason, number)
+    rows = retrain.policies(database)
+    if json:
+        emit(rows)
+        return
+    table(
+        ["reason", "threshold", "measured over", "note"],
+        [
+            (
+                row["reason"],
+                "never" if row["threshold"] is None else f"{row['threshold']:g}",
+                None if row["window_days"] is None else f"{row['window_days']} days",
+                row["note"],
+            )
+            for row in rows
+        ],
+    )

@@ -1,0 +1,150 @@
+"""Files that commands write beside what they print: tables and pictures, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from energy_forecast.errors import EnergyForecastError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from energy_forecast.database.cities import StoredCity
+    from energy_forecast.pipelines import Certificate, Comparison, Errors, ForecastExplanation
+    from energy_forecast.pipelines.forecast import CityForecast
+    from energy_forecast.web.answers import AnswerKind
+
+
+def check_output(path: Path | None, option: str, suffixes: Sequence[str]) -> None:
+    """Refuses a file that could not be written, before the work and not after it.
+
+    Raises:
+        BadParameter: its name has another suffix.
+        EnergyForecastError: its folder is not there, or it is a folder itself.
+    """
+    if path is None:
+        return
+    if path.suffix not in suffixes:
+        raise typer.BadParameter(f"{option} has to end in {' or '.join(suffixes)}, not {path.name!r}.")
+    if not path.absolute().parent.is_dir():
+        raise EnergyForecastError(
+            f"There is no folder {path.absolute().parent}.", hint=f"Make it, or choose another {option}."
+        )
+    if path.is_dir():
+        raise EnergyForecastError(f"{path} is a folder.", hint=f"Choose another {option}.")
+
+
+def write_frame(frame: pl.DataFrame, path: Path) -> None:
+    """Writes a table as CSV or Parquet, by its suffix; a reader finds the old file or the new one.
+
+    Raises:
+        EnergyForecastError: the file cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        if path.suffix == ".parquet":
+            frame.write_parquet(part)
+        else:
+            frame.write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise EnergyForecastError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def write_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
+    """Writes forecasts: model, city, issued_at, timestamp, predicted, q05 .. q95, kWh in the hour.
+
+    Raises:
+        EnergyForecastError: the file cannot be written.
+    """
+    import polars as pl
+
+    frames = [
+        one.frame.select(
+            pl.lit(one.model).alias("model"),
+            pl.lit(one.city).alias("city"),
+            pl.lit(one.issued_at).cast(pl.Datetime("us", "UTC")).alias("issued_at"),
+            pl.all(),
+        )
+        for one in forecasts
+    ]
+    write_frame(pl.concat(frames), path)
+
+
+def draw_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
+    """Draws forecasts into one page that opens without a network, as do all that follow.
+
+    Raises:
+        EnergyForecastError: the file cannot be written.
+    """
+    from energy_forecast.web.pictures import CityPicture, write_forecast_page
+
+    pictures = [
+        CityPicture(
+            name=one.city,
+            timezone=one.timezone,
+            history=one.history,
+            forecast=one.frame,
+            issued_at=one.issued_at,
+            model=f"{one.model} version {one.version}",
+            weather=one.temperature,
+        )
+        for one in forecasts
+    ]
+    notes = [f"{one.city}: {note}" for one in forecasts for note in one.notes]
+    with _writing(path):
+        write_forecast_page(path, pictures, None, title="Energy forecast", notes=notes)
+
+
+def draw_answer(kind: AnswerKind, city: StoredCity, rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draws the answer to a question."""
+    from energy_forecast.web.answers import write_answer_page
+
+    with _writing(path):
+        write_answer_page(path, kind, rows, city=city.name, timezone=city.timezone)
+
+
+def draw_comparison(comparisons: Sequence[Comparison], path: Path) -> None:
+    """Draws a comparison of two models."""
+    from energy_forecast.web.comparison import write_comparison_page
+
+    with _writing(path):
+        write_comparison_page(path, comparisons)
+
+
+def draw_explanation(found: ForecastExplanation, path: Path) -> None:
+    """Draws an explained forecast."""
+    from energy_forecast.web.explanation import write_explanation_page
+
+    with _writing(path):
+        write_explanation_page(path, found)
+
+
+def draw_certificate(found: Certificate, path: Path) -> None:
+    """Draws how often actuals lie below each quantile."""
+    from energy_forecast.web.score_pictures import write_certificate_page
+
+    with _writing(path):
+        write_certificate_page(path, found)
+
+
+def draw_errors(found: Errors, path: Path) -> None:
+    """Draws errors by weekday and hour."""
+    from energy_forecast.web.score_pictures import write_errors_page
+
+    with _writing(path):
+        write_errors_page(path, found)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise EnergyForecastError(f"Cannot write {path}: {error.strerror or error}.") from error

@@ -1,0 +1,253 @@
+"""energy-forecast query"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from energy_forecast.cli.access import open_database
+from energy_forecast.cli.console import Json, emit, minute, moment, out, say, table
+from energy_forecast.cli.output_files import check_output, draw_answer
+from energy_forecast.database import questions
+from energy_forecast.database.cities import StoredCity, cities_named
+
+app = typer.Typer(
+    no_args_is_help=True, help="The three common questions. A person sees the answers for the cities that are hers."
+)
+
+City = Annotated[str, typer.Option("--city", metavar="CITY", help="A city by name.")]
+Until = Annotated[
+    datetime | None, typer.Option(parser=moment, metavar="TIME", help="The end of the span. Default: now.")
+]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the answer into FILE.html, for a browser.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Run the schema guide's own statement, with what it gets wrong.")]
+
+
+class By(StrEnum):
+    """What the rows of `query recent` are."""
+
+    HOUR = "hour"
+    DAY = "day"
+
+
+@app.command()
+def recent(
+    city: City,
+    hours: Annotated[int, typer.Option(min=1, max=87840, metavar="N", help="How many hours.")] = 24,
+    by: Annotated[By, typer.Option(help="A row an hour, or a row a local day.")] = By.HOUR,
+    until: Until = None,
+    plot: Plot = None,
+    exact: Exact = False,
+    json: Json = False,
+) -> None:
+    """Show what a city used lately, by hour or by day of its own clock.
+
+    The hour under way and hours of which a part is missing are shown as parts. A day has 23, 24 or 25 hours.
+
+    Example: energy-forecast query recent --city Munich --hours 168 --by day
+    """
+    _alone(exact, until=until, plot=plot, by=by is By.DAY)
+    check_output(plot, "--plot", [".html"])
+    with open_database().reading() as connection:
+        place = cities_named(connection, [city])[0]
+        if exact:
+            rows = questions.guide_recent(connection, place.id, hours=hours)
+        elif by is By.DAY:
+            rows = questions.recent_days(connection, place.id, hours=hours, until=until)
+        else:
+            rows = questions.recent_consumption(connection, place.id, hours=hours, until=until)
+        last = questions.last_known(connection, place.id, until=until)
+    if json:
+        emit({"city": place.name, "timezone": place.timezone, "until": until, "rows": rows})
+    elif exact:
+        table(
+            ["hour (UTC)", "kWh", "peak kW"],
+            [(minute(r["hour"]), _kwh(r["total_consumption"]), _kwh(r["peak_demand"])) for r in rows],
+        )
+    elif by is By.DAY:
+        table(
+            ["day", "hours", "kWh", "peak kW", "known"],
+            [
+                (f"{r['local_date']:%Y-%m-%d %a}", f"{r['hours'].normalize():f}", *_amounts(r), _known_of_day(r))
+                for r in rows
+            ],
+            title=f"{place.name}, days of {place.timezone}",
+        )
+    else:
+        table(
+            ["hour", "kWh", "peak kW", "known"],
+            [(r["local_hour"], *_amounts(r), _known_of_hour(r)) for r in rows],
+            title=f"{place.name}, on the clock of {place.timezone}",
+        )
+    if all(r["total_consumption"] is None for r in rows):
+        _nothing(place, last)
+    if plot is not None:
+        draw_answer("days" if by is By.DAY else "hours", place, rows, plot)
+        say(f"Drawn: {plot}")
+
+
+@app.command("weather-correlation")
+def weather_correlation(
+    city: City,
+    days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="How many days, of 24 hours each.")] = 30,
+    bin_width: Annotated[
+        float, typer.Option("--bin", min=0.01, max=50, metavar="DEGREES", help="Width of a bin of temperatures.")
+    ] = 1.0,
+    until: Until = None,
+    plot: Plot = None,
+    exact: Exact = False,
+    json: Json = False,
+) -> None:
+    """Show a city's consumption beside the temperature: the mean of its whole hours in each bin of temperatures.
+
+    Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
+    """
+    _alone(exact, until=until, plot=plot, bin=bin_width != 1)
+    check_output(plot, "--plot", [".html"])
+    width = Decimal(str(round(bin_width, 4)))
+    facts: dict[str, Any] = {}
+    with open_database().reading() as connection:
+        place = cities_named(connection, [city])[0]
+        if exact:
+            rows = questions.guide_weather_correlation(connection, place.id, days=days)
+        else:
+            rows = questions.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
+            facts = questions.weather_facts(connection, place.id, days=days, until=until)
+        last = questions.last_known(connection, place.id, until=until)
+    if json:
+        emit({"city": place.name, "until": until, "days": days, **facts, "rows": rows})
+    elif exact:
+        table(
+            ["°C", "mean kWh of an interval", "joined rows"],
+            [(r["temperature"], _kwh(r["avg_consumption"]), f"{r['sample_count']:,}") for r in rows],
+        )
+    else:
+        table(
+            ["from °C", "to °C", "mean kWh in an hour", "hours"],
+            [
+                (
+                    f"{r['temperature'].normalize():f}",
+                    f"{r['temperature_end'].normalize():f}",
+                    _kwh(r["avg_consumption"]),
+                    f"{r['sample_count']:,}",
+                )
+                for r in rows
+            ],
+            title=f"{place.name}, {days} days",
+        )
+        _say_correlation(facts)
+    if not rows:
+        _nothing(place, last)
+    if plot is not None:
+        draw_answer("temperatures", place, rows, plot)
+        say(f"Drawn: {plot}")
+
+
+@app.command("model-performance")
+def model_performance(
+    days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="Scored in the last N days.")] = 7,
+    until: Until = None,
+    exact: Exact = False,
+    json: Json = False,
+) -> None:
+    """Compare model versions by their scores of the last days, best first.
+
+    Forecasts that were there in time, forecasts made later (replays) and backtests stand apart, and so does the
+    weather that they used.
+
+    Example: energy-forecast query model-performance --days 30
+    """
+    _alone(exact, until=until)
+    with open_database().reading() as connection:
+        if exact:
+            rows = questions.guide_model_performance(connection, days=days)
+        else:
+            rows = questions.model_performance(connection, days=days, until=until)
+    if json:
+        emit({"until": until, "days": days, "rows": rows})
+    elif not rows:
+        out.print(f"Nothing was scored in these {days} days. Run: energy-forecast score")
+    elif exact:
+        table(
+            ["model", "version", "mean MAPE %", "mean RMSE", "evaluations"],
+            [
+                (r["name"], r["version"], _score(r["avg_mape"]), _kwh(r["avg_rmse"]), r["prediction_count"])
+                for r in rows
+            ],
+        )
+    else:
+        table(
+            ["model", "version", "made", "weather", "MAPE %", "RMSE kWh", "MAE kWh", "cover %", "pairs", "cities"],
+            [
+                (
+                    r["name"],
+                    r["version"],
+                    {"forecast": "in time", "replay": "later"}.get(r["purpose"], r["purpose"]),
+                    r["weather"],
+                    _score(r["avg_mape"]),
+                    _kwh(r["avg_rmse"]),
+                    _kwh(r["avg_mae"]),
+                    _score(100 * r["coverage_90"]),
+                    f"{r['prediction_count']:,}",
+                    r["city_count"],
+                )
+                for r in rows
+            ],
+        )
+
+
+def _alone(exact: bool, **others: object) -> None:
+    """The guide's statements know nothing of the other options."""
+    for name, value in others.items():
+        if exact and value:
+            raise typer.BadParameter(f"--exact does not go with --{name}.")
+
+
+def _kwh(value: Any) -> str | None:
+    return None if value is None else f"{value:,.2f}"
+
+
+def _score(value: Any) -> str | None:
+    return None if value is None else f"{value:.2f}"
+
+
+def _amounts(row: dict[str, Any]) -> tuple[str | None, str | None]:
+    return _kwh(row["total_consumption"]), _kwh(row["peak_demand"])
+
+
+def _known_of_hour(row: dict[str, Any]) -> str:
+    minutes = row["minutes_known"]
+    if minutes > 60:
+        return f"intervals overlap: {minutes} of 60 min"
+    return {60: "whole", 0: "nothing"}.get(minutes, f"part: {minutes} of 60 min")
+
+
+def _known_of_day(row: dict[str, Any]) -> str:
+    if row["whole"]:
+        return "whole"
+    known = row["hours_known"]
+    return f"part: {known.normalize():f} h" if known else "nothing"
+
+
+def _say_correlation(facts: dict[str, Any]) -> None:
+    if facts["coefficient"] is not None:
+        say(
+            f"Pearson's coefficient of {facts['hours']:,} hours: {facts['coefficient']:.2f}. "
+            "It sees straight lines only: heating and cooling may cancel out in it."
+        )
+    for key, why in (("part_hours", "are not wholly known"), ("hours_without_weather", "have no weather")):
+        if facts[key]:
+            say(f"{facts[key]:,} hours are left out: they {why}.")
+
+
+def _nothing(city: StoredCity, last: datetime | None) -> None:
+    if last is None:
+        say(f"Nothing is known of {city.name}. Load something: energy-forecast ingest consumption --help")
+    else:
+        after = (last + timedelta(hours=1)).astimezone(UTC)
+        say(f"Nothing to show; the last known interval starts at {minute(last)}. See: --until {after:%Y-%m-%dT%H:%MZ}")

@@ -1,0 +1,330 @@
+"""energy-forecast recovery"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from energy_forecast.cli.access import acting_database, embedded_server, open_database, server_database
+from energy_forecast.cli.console import Json, duration, emit, minute, out, progress, say
+from energy_forecast.database.backups import activate_copy
+from energy_forecast.errors import BackupError
+from energy_forecast.operations.backup import BackupFolder
+from energy_forecast.operations.backup.ledger import reachable_database
+from energy_forecast.operations.recovery.status import Status, recovery_status
+from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.settings import settings
+
+app = typer.Typer(no_args_is_help=True, help="Recovery to a moment, and whether it would work.")
+
+
+def _own_server(command: str) -> EmbeddedServer:
+    if settings().database_url is not None:
+        raise BackupError(
+            f"`recovery {command}` is for the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
+            hint="For a server of your own use pgBackRest; see docs/howto/own-server.md.",
+        )
+    return embedded_server()
+
+
+@app.command()
+def enable(
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for WAL and base backups, best on another disk. Default: `recovery` in the state folder."
+        ),
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Restart the server, which this needs. Cuts connections.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Have the embedded server archive its WAL, so that it can be recovered to any moment after a base backup.
+
+    Says that it does only once a segment has arrived in the archive.
+
+    Example: energy-forecast recovery enable --restart
+    """
+    from energy_forecast.operations.recovery import archiving
+
+    server = _own_server("enable")
+    acting_database()
+    done = archiving.enable(server, archive, restart=restart)
+    if json:
+        emit(done)
+    elif done.restart_needed:
+        out.print(f"The WAL will be archived into {done.folder} from the next start of the server on.", markup=False)
+        out.print("Until then there is no recovery to a moment. Run: energy-forecast recovery enable --restart")
+    else:
+        out.print(f"The WAL is archived into {done.folder}; {done.segment} has arrived.", markup=False)
+        out.print("Recovery begins at a base backup. Make one: energy-forecast recovery base")
+
+
+@app.command()
+def base(
+    full: Annotated[bool, typer.Option("--full", help="All files.")] = False,
+    incremental: Annotated[bool, typer.Option("--incremental", help="What has changed since the last one.")] = False,
+    json: Json = False,
+) -> None:
+    """Make a base backup, verify every file of it, and wait until the WAL that it needs is archived.
+
+    Default: incremental where there is one to add to (at most six in a row), full otherwise.
+
+    Example: energy-forecast recovery base
+    """
+    from energy_forecast.operations.recovery.base import make_base
+
+    if full and incremental:
+        raise typer.BadParameter("--full and --incremental exclude each other.")
+    server = _own_server("base")
+    acting_database()
+    with progress() as report:
+        made = make_base(server, incremental=True if incremental else False if full else None, report=report)
+    if json:
+        emit(made)
+    else:
+        out.print(f"{made.name}: {made.size:,} bytes, verified.", markup=False)
+
+
+@app.command()
+def point(
+    name: Annotated[str, typer.Argument(help="Up to 40 letters, digits, dots, dashes, underscores; a letter first.")],
+    json: Json = False,
+) -> None:
+    """Give this moment a name to recover to, with a record of what stands in every table.
+
+    Example: energy-forecast recovery point before-the-import
+    """
+    from energy_forecast.operations.recovery.point import make_point
+
+    server = _own_server("point")
+    acting_database()
+    with progress() as report:
+        made = make_point(server, name, report)
+    if json:
+        emit(
+            {
+                "name": made.name,
+                "lsn": made.lsn,
+                "timeline": made.timeline,
+                "tables": made.tables,
+                "created_at": made.created_at,
+            }
+        )
+    else:
+        out.print(f"Restore point {made.name} at {made.lsn}; its WAL is archived.", markup=False)
+
+
+@app.command()
+def restore(
+    to: Annotated[
+        str, typer.Option(help="A restore point, a TIME, a place in the WAL such as 0/3000060, or `latest`.")
+    ],
+    into: Annotated[
+        Path, typer.Option(help="A new folder; it becomes a state folder with the recovered server in it.")
+    ],
+    archive: Annotated[
+        Path | None, typer.Option(help="The archive of a server whose state folder is lost. Default: the server's own.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Recover the embedded server to a moment, into a state folder of its own. The original is left as it is.
+
+    The WAL is read and the base backup verified before a server is started; what was recovered is compared with what
+    was recorded before it may be written to. The result archives nowhere and is a copy, which runs no jobs.
+
+    Example: energy-forecast recovery restore --to 2026-11-22T09:30Z --into /var/lib/energy-forecast-restored
+    """
+    from energy_forecast.operations.recovery.restore import recover
+
+    server = _own_server("restore")
+    with progress() as report:
+        done = recover(server, to, into, elsewhere=archive, report=report)
+    for note in done.notes:
+        say(note)
+    if json:
+        emit(done)
+        return
+    match done.point:
+        case None:
+            compared = "the ledger of loads agrees"
+        case done.target:
+            compared = f"{done.compared} tables are as recorded"
+        case point:
+            compared = f"{done.compared} tables were as recorded at {point}, the ledger of loads agrees since"
+    out.print(
+        f"Recovered to {done.target} ({done.lsn}) in {done.took:.1f} s: {done.rows:,} rows; {compared}.", markup=False
+    )
+    out.print(
+        f"It lies in {done.home}. Use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up",
+        markup=False,
+        soft_wrap=True,
+    )
+    out.print("It is a copy and will not act until: energy-forecast recovery activate")
+
+
+@app.command()
+def drill(
+    logical: Annotated[
+        bool, typer.Option("--logical", help="Restore the latest dump instead, into a scratch database.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Restore the latest backup for real, compare everything, time it, record it, and remove it again.
+
+    The embedded server is recovered to a restore point of now, in a scratch folder; on a server of your own the latest
+    dump is restored into a scratch database. amcheck reads every table and index of the copy.
+
+    Example: energy-forecast recovery drill
+    """
+    from energy_forecast.operations.recovery.drill import drill_backup, drill_recovery
+
+    database = open_database()
+    with progress() as report:
+        if logical or settings().database_url is not None:
+            done = drill_backup(database, BackupFolder(settings().home / "backups"), report)
+        else:
+            done = drill_recovery(embedded_server(), report)
+    if json:
+        emit(done)
+        return
+    out.print(f"Restored {done.backup}: {done.rows:,} rows of {done.tables} tables are as recorded.", markup=False)
+    out.print(f"  back after (RTO)      {done.rto_seconds:.1f} s")
+    out.print(f"  would be lost (RPO)   {_lost(done.rpo_seconds)}")
+    out.print(f"  amcheck               {done.amcheck_seconds:.1f} s, no damage")
+
+
+@app.command()
+def status(
+    verify: Annotated[bool, typer.Option("--verify", help="Have pgBackRest read its whole repository.")] = False,
+    json: Json = False,
+) -> None:
+    """Say in one screen what could be recovered, how well that is known, and what is at risk. Starts nothing.
+
+    Exit status 1 when anything is at risk.
+
+    Example: energy-forecast recovery status
+    """
+    from energy_forecast.operations.recovery.pgbackrest import Stanza
+
+    given = settings()
+    stanza = Stanza(given.pgbackrest_stanza, given.pgbackrest_config) if given.pgbackrest_stanza else None
+    server = embedded_server() if given.database_url is None else None
+    found = recovery_status(
+        BackupFolder(given.home / "backups"), reachable_database(given), server, stanza, verify=verify
+    )
+    if json:
+        emit(found)
+    else:
+        _show(found)
+    if not found.good:
+        raise typer.Exit(1)
+
+
+def _show(found: Status) -> None:
+    out.print("good" if found.good else "not good", style="green" if found.good else "red")
+    rows = [
+        ("last backup", found.backup and f"{found.backup['name']}, {minute(found.backup['finished_at'])}"),
+        ("last base backup", found.base and f"{found.base['name']}, {minute(found.base['finished_at'])}"),
+        ("archive", found.archiving and f"{found.archiving['last']} was the last, {found.archiving['waiting']} wait"),
+        (
+            "pgBackRest",
+            found.pgbackrest and f"{found.pgbackrest['status']}, {len(found.pgbackrest['backups'])} backups",
+        ),
+        ("restore points", ", ".join(str(point["name"]) for point in found.points[-5:])),
+        ("last drill", _drill(found.drill)),
+    ]
+    for name, text in rows:
+        out.print(f"  {name:17} {text or '-'}", markup=False, soft_wrap=True)
+    for risk in found.risks:
+        out.print(f"  at risk: {risk}", markup=False, soft_wrap=True)
+
+
+def _drill(last: dict[str, Any] | None) -> str | None:
+    if last is None:
+        return None
+    if not last["passed"]:
+        return f"failed, {minute(last['finished_at'])}"
+    details = last["details"]
+    return (
+        f"{minute(last['finished_at'])}: back after {details['rto_seconds']:.1f} s, "
+        f"{_lost(details['rpo_seconds'])} would be lost"
+    )
+
+
+def _lost(seconds: float | None) -> str:
+    return "an unknown span of work (the clock was set back)" if seconds is None else f"{seconds:.0f} s of work"
+
+
+@app.command()
+def prune(
+    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove what is older.")] = "7d",
+    keep: Annotated[int, typer.Option(min=1, help="Chains of verified base backups that stay whatever their age.")] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    json: Json = False,
+) -> None:
+    """Remove old base backups, the WAL that only they need, and the restore points in it.
+
+    Every base backup that stays is verified first. A damaged one is not counted and not touched, nor is any WAL then.
+
+    Example: energy-forecast recovery prune --older-than 7d --keep 2
+    """
+    from energy_forecast.operations.recovery.prune import prune_archive
+
+    span = duration(older_than)
+    with progress() as report:
+        done = prune_archive(_own_server("prune"), older_than=span, keep=keep, dry_run=dry_run, report=report)
+    if json:
+        emit({"dry_run": dry_run, **asdict(done)})
+        return
+    verb = "Would remove" if dry_run else "Removed"
+    out.print(f"{verb} {len(done.removed)} base backups, {done.segments} segments and {done.points} restore points.")
+    for reason in done.damaged.values():
+        say(reason)
+    out.print(f"{len(done.kept)} base backups stay.")
+
+
+@app.command("copy-back")
+def copy_back_(
+    table: Annotated[str, typer.Argument(help="A table, such as energy_consumption.")],
+    source: Annotated[
+        str, typer.Option("--from", help="A restored state folder, or a libpq URL of a restored database.")
+    ],
+    city: Annotated[str | None, typer.Option(help="Only this city's rows; the table is there then.")] = None,
+    json: Json = False,
+) -> None:
+    """Take a lost table, or one city's rows of a table, back from a restored copy. All or nothing.
+
+    Rows come back as they were recorded; the audit log and the ledger tell of it. Run `db upgrade` after a whole table.
+
+    Example: energy-forecast recovery copy-back energy_consumption --from /var/lib/restored --city Berlin
+    """
+    from energy_forecast.operations.recovery.copy_back import copy_back, copy_of
+
+    done = copy_back(copy_of(source), server_database(), table, city)
+    if json:
+        emit(done)
+    elif city is None:
+        out.print(f"The table {table} is back.", markup=False)
+    else:
+        out.print(f"{table}: {done.removed:,} rows of {city} removed, {done.restored:,} put back.", markup=False)
+
+
+@app.command()
+def activate(json: Json = False) -> None:
+    """Let a restored copy act: it is the real database from now on. Stop the original first.
+
+    Example: energy-forecast recovery activate
+    """
+    found = activate_copy(server_database())
+    if not found:
+        raise BackupError("This database is no copy that waits to be activated.")
+    if json:
+        emit({"activated": found})
+    else:
+        for copy in found:
+            out.print(f"Activated: restored from {copy['source']}, {copy['target']}.", markup=False)

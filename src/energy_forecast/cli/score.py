@@ -1,0 +1,296 @@
+"""energy-forecast score"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.backtest import WeatherChoice
+from energy_forecast.cli.console import Cities, Json, emit, minute, moment, out, progress, say, table
+from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, say_left_out, score_cells
+from energy_forecast.errors import EnergyForecastError
+
+app = typer.Typer()
+
+OfRuns = Annotated[Purpose, typer.Option(help="Of which runs: issued in time, made later as if then, or of backtests.")]
+OfWeather = Annotated[WeatherChoice | None, typer.Option(help="Of the target hours. Default: any.")]
+First = Annotated[datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="First issue time.")]
+End = Annotated[
+    datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def score(context: typer.Context, json: Json = False) -> None:
+    """Score every forecast whose hour has an actual by now. Safe to repeat.
+
+    Example: energy-forecast score
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from energy_forecast import pipelines
+
+    database = acting_database()
+    with progress() as report_progress:
+        report = pipelines.score(database, progress=report_progress)
+    if json:
+        emit(
+            {
+                "as_of": report.as_of,
+                "new": report.new,
+                "left_out_hours": report.left_out,
+                "scores": [
+                    {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour", "city_id", "model_id")}
+                    for row in report.scores
+                ],
+            }
+        )
+        return
+    say_left_out(report.left_out)
+    if not report.scores:
+        out.print("No forecast has matured yet: there is no actual for any hour that was forecast.")
+        return
+    for name, rows in by_city(report.scores).items():
+        for purpose, words in (("forecast", "issued in time"), ("replay", "made later, as if then")):
+            made = [row for row in rows if row["purpose"] == purpose]
+            if made:
+                table(
+                    ["model", "month", "lead h", *SCORE_COLUMNS],
+                    [
+                        (
+                            row["model"],
+                            f"{row['period_start']:%Y-%m}",
+                            f"{row['lead_start_hours']}-{row['lead_end_hours']}",
+                            *score_cells(row),
+                        )
+                        for row in sorted(made, key=lambda r: (r["model"], r["period_start"], r["lead_start_hours"]))
+                    ],
+                    title=f"{name}, {words}",
+                )
+    out.print(SCORE_WORDS)
+    out.print(f"{report.new} of {len(report.scores)} are new.")
+
+
+@app.command()
+def explain(
+    score: Annotated[
+        UUID | None, typer.Argument(help="The score's id. Default: the newest that the options name.")
+    ] = None,
+    city: Annotated[str | None, typer.Option(metavar="CITY", help="Only scores of this city.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Only scores of this model.")] = None,
+    purpose: Annotated[Purpose | None, typer.Option(help="Only scores of such runs.")] = None,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Only scores of this local month.")] = None,
+    lead: Annotated[
+        int | None, typer.Option(metavar="HOURS", help="Only buckets of lead times that begin here: 0, 6, 24 or 48.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write every pair to FILE.csv or FILE.parquet.")] = None,
+    json: Json = False,
+) -> None:
+    """Show the pairs behind a score, and compute it from them once more.
+
+    Example: energy-forecast score explain --city Munich --model gradient-boosting --output pairs.csv
+    """
+    check_output(output, "--output", (".csv", ".parquet"))
+    from energy_forecast import pipelines
+
+    found = pipelines.explain_score(
+        open_database(),
+        id=score,
+        city=city,
+        model=model,
+        purpose=None if purpose is None else purpose.value,
+        month=month,
+        lead_start=lead,
+    )
+    if output is not None:
+        write_frame(found.pairs, output)
+    stored, again = found.stored, found.recomputed
+    facts = {
+        name: stored[name]
+        for name in (
+            *("id", "city", "model", "version", "purpose", "weather", "period_start", "period_end"),
+            *("lead_start_hours", "lead_end_hours", "actuals_as_of", "created_at"),
+        )
+    }
+    numbers = [name for name in pipelines.RECOMPUTED if name not in ("pair_digest", "by_hour")]
+    worst = found.pairs[(found.pairs["actual"] - found.pairs["predicted"]).abs().arg_sort(descending=True)[:10]]
+    if json:
+        emit(
+            facts
+            | {
+                "stored": {name: stored[name] for name in numbers}
+                | {"pair_digest": bytes(stored["pair_digest"]).hex(), "by_hour": stored["by_hour"]},
+                "recomputed": {name: again[name] for name in numbers}
+                | {"pair_digest": again["pair_digest"].hex(), "by_hour": again["by_hour"]},
+                "differing": found.differing,
+                "worst": worst.select("issued_at", "timestamp", "actual", "predicted", "q05", "q95").to_dicts(),
+                "output": output,
+            }
+        )
+    else:
+        out.print(f"{stored['city']}, {stored['model']} {stored['version']}", style="bold", markup=False)
+        out.print(
+            f"  {stored['purpose']} runs, weather {stored['weather']}, lead {stored['lead_start_hours']} to "
+            f"{stored['lead_end_hours']} h, {minute(stored['period_start'])} to {minute(stored['period_end'])}, "
+            f"actuals as of {minute(stored['actuals_as_of'])}"
+        )
+        table(
+            ["", "stored", "recomputed"],
+            [(name, repr(stored[name]), repr(again[name])) for name in numbers]
+            + [("pair_digest", bytes(stored["pair_digest"]).hex()[:16], again["pair_digest"].hex()[:16])],
+        )
+        table(
+            ["issued", "hour", "actual kWh", "predicted", "90 % interval"],
+            [
+                (
+                    minute(row["issued_at"]),
+                    minute(row["timestamp"]),
+                    f"{row['actual']:,.1f}",
+                    f"{row['predicted']:,.1f}",
+                    f"{row['q05']:,.1f} to {row['q95']:,.1f}",
+                )
+                for row in worst.iter_rows(named=True)
+            ],
+            title="The largest errors",
+        )
+        if output is not None:
+            out.print(f"Written: {output}", markup=False)
+    if found.differing:
+        raise EnergyForecastError(
+            f"Recomputed, the score differs in {', '.join(found.differing)}.",
+            hint="Its forecasts or actuals were changed from outside, or a partition of them was dropped.",
+        )
+
+
+@app.command()
+def certificate(
+    model: Annotated[str, typer.Option(metavar="NAME", help="The model.")],
+    city: Cities = None,
+    purpose: OfRuns = Purpose.FORECAST,
+    weather: OfWeather = None,
+    first: First = None,
+    end: End = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw how often actuals lie below each quantile into FILE.html."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Certify that the intervals of a model cover what they say; fails where they do not.
+
+    A city may be 2 points off, a bucket of lead times or a season 4, or what chance alone may take from so few days.
+
+    Example: energy-forecast score certificate --model ensemble --purpose backtest
+    """
+    check_output(plot, "--plot", (".html",))
+    from energy_forecast import pipelines
+
+    found = pipelines.certify(
+        open_database(),
+        model,
+        purpose=purpose.value,
+        weather=None if weather is None else weather.value,
+        cities=city or (),
+        first=first,
+        end=end,
+    )
+    if plot is not None:
+        draw_certificate(found, plot)
+    if json:
+        emit(
+            {
+                "model": model,
+                "purpose": found.purpose,
+                "passed": found.passed,
+                "rows": found.rows.to_dicts(),
+                "reliability": found.reliability.to_dicts(),
+                "lacking": found.lacking,
+            }
+        )
+    else:
+        for (name,), rows in found.rows.group_by("city", maintain_order=True):
+            table(
+                ["part", "interval %", "hours", "days", "cover %", "allowed +-", ""],
+                [
+                    (
+                        "all" if row["part"] == "city" else row["group"],
+                        f"{100 * row['nominal']:.0f}",
+                        f"{row['hours']:,}",
+                        row["days"],
+                        f"{100 * row['coverage']:.1f}",
+                        f"{100 * row['tolerance']:.1f}",
+                        "passed" if row["passed"] else "FAILED",
+                    )
+                    for row in rows.iter_rows(named=True)
+                ],
+                title=f"{name}, {model}",
+            )
+        for name in found.lacking:
+            say(f"Not certified: {name}: none of its forecasts has an actual yet.")
+        if plot is not None:
+            out.print(f"Written: {plot}", markup=False)
+    if not found.passed:
+        failed = int((~found.rows["passed"]).sum())
+        raise EnergyForecastError(
+            f"{failed} of {found.rows.height} intervals do not cover what they say.",
+            hint="Train anew, or serve another model: energy-forecast model promote --help",
+        )
+
+
+@app.command()
+def errors(
+    model: Annotated[str, typer.Option(metavar="NAME", help="The model.")],
+    city: Cities = None,
+    purpose: OfRuns = Purpose.FORECAST,
+    weather: OfWeather = None,
+    first: First = None,
+    end: End = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the errors as a heat map into FILE.html.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show when a model errs: its error by weekday and local hour; public holidays stand apart.
+
+    Example: energy-forecast score errors --model ensemble --purpose backtest --plot errors.html
+    """
+    check_output(plot, "--plot", (".html",))
+    from energy_forecast import pipelines
+    from energy_forecast.forecasting.score_parts import WEEKDAYS
+
+    found = pipelines.errors(
+        open_database(),
+        model,
+        purpose=purpose.value,
+        weather=None if weather is None else weather.value,
+        cities=city or (),
+        first=first,
+        end=end,
+    )
+    if plot is not None:
+        draw_errors(found, plot)
+    if json:
+        emit({"model": model, "purpose": found.purpose, "rows": found.rows.to_dicts(), "lacking": found.lacking})
+        return
+    for (name,), rows in found.rows.group_by("city", maintain_order=True):
+        cells = {(row["weekday"], row["local_hour"]): row["mape"] for row in rows.iter_rows(named=True)}
+        days = [day for day in WEEKDAYS if any(at[0] == day for at in cells)]
+        table(
+            ["hour", *(day[:3] if day != "holiday" else day for day in days)],
+            [
+                (f"{hour:02}:00", *(None if (x := cells.get((day, hour))) is None else f"{x:.2f}" for day in days))
+                for hour in range(24)
+                if any(at[1] == hour for at in cells)
+            ],
+            title=f"{name}, {model}: MAPE % by weekday and local hour",
+        )
+    for name in found.lacking:
+        say(f"Left out: {name}: none of its forecasts has an actual yet.")
+    if plot is not None:
+        out.print(f"Written: {plot}", markup=False)

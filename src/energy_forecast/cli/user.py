@@ -1,0 +1,116 @@
+"""energy-forecast user"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.console import Json, counted, emit, out, table
+from energy_forecast.operations import people
+
+app = typer.Typer(
+    no_args_is_help=True, help="People, each a PostgreSQL role that sees the cities granted to it and no other."
+)
+
+Name = Annotated[str, typer.Argument(help="The person's name, which is her PostgreSQL role.")]
+Cities = Annotated[list[str] | None, typer.Option("--city", metavar="CITY", help="A city by name; may be repeated.")]
+Everything = Annotated[bool, typer.Option("--all", help="Every city that there is now.")]
+
+
+@app.command()
+def add(
+    name: Name,
+    set_password: Annotated[
+        bool, typer.Option("--set-password", help="Ask for a password; from a pipe, read it as one line.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Add a person, who sees no city yet. A login of that name which is there already is made a person.
+
+    Example: energy-forecast user add anna
+    """
+    database = acting_database()
+    is_new = people.add_person(database, name, password=_password() if set_password else None)
+    if json:
+        emit({"name": name, "new_role": is_new})
+    else:
+        out.print(f"Added {name}. Let her see a city: energy-forecast user grant {name} --city CITY", markup=False)
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    password = sys.stdin.readline().rstrip("\r\n")
+    if not password:
+        raise typer.BadParameter("--set-password: standard input has no password.")
+    return password
+
+
+@app.command()
+def remove(name: Name, json: Json = False) -> None:
+    """Take every city back from a person, who is none any more. Her PostgreSQL role stays, without rights here.
+
+    Example: energy-forecast user remove anna
+    """
+    person = people.remove_person(acting_database(), name)
+    if json:
+        emit({"name": name, "cities": person.cities})
+    else:
+        out.print(f"Removed {name}, who saw {counted(len(person.cities), 'city', 'cities')}.", markup=False)
+        if person.cities:
+            again = " ".join(f"--city {city!r}" for city in person.cities[:10])
+            out.print(f"To undo: energy-forecast user add {name}; user grant {name} {again}", markup=False)
+
+
+@app.command()
+def grant(name: Name, city: Cities = None, everything: Everything = False, json: Json = False) -> None:
+    """Let a person see cities.
+
+    Example: energy-forecast user grant anna --city Munich --city Pune
+    """
+    _check(city, everything)
+    granted, person = people.grant(acting_database(), name, city or [])
+    if json:
+        emit({"name": name, "granted": granted, "cities": person.cities})
+    else:
+        out.print(f"{name} sees {counted(granted, 'city', 'cities')} more, {len(person.cities)} in all.", markup=False)
+
+
+@app.command()
+def revoke(name: Name, city: Cities = None, everything: Everything = False, json: Json = False) -> None:
+    """Take cities back from a person.
+
+    Example: energy-forecast user revoke anna --city Munich
+    """
+    _check(city, everything)
+    revoked, person = people.revoke(acting_database(), name, city or [])
+    if json:
+        emit({"name": name, "revoked": revoked, "cities": person.cities})
+    else:
+        out.print(f"{name} sees {counted(revoked, 'city', 'cities')} less, {len(person.cities)} in all.", markup=False)
+
+
+def _check(cities: list[str] | None, everything: bool) -> None:
+    if bool(cities) == everything:
+        raise typer.BadParameter("Name cities with --city, or say --all.")
+
+
+@app.command("list")
+def list_(json: Json = False) -> None:
+    """List the people and the cities that they see.
+
+    Example: energy-forecast user list
+    """
+    found = people.all_people(open_database())
+    if json:
+        emit(found)
+    elif not found:
+        out.print("There is nobody yet. Add a person: energy-forecast user add NAME")
+    else:
+        table(
+            ["name", "logs in", "cities"],
+            [(one.name, "yes" if one.can_log_in else "no", ", ".join(one.cities) or None) for one in found],
+        )

@@ -1,0 +1,92 @@
+"""The cities in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row, dict_row
+from psycopg.types.json import Jsonb
+
+from energy_forecast.database.connection import Connection
+from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import UnknownCityError
+
+
+@dataclass(frozen=True)
+class StoredCity:
+    """A row of `cities`; degrees north and east, an IANA zone."""
+
+    id: UUID
+    name: str
+    latitude: float
+    longitude: float
+    timezone: str
+    country_code: str | None
+    subdivision: str | None
+    metadata: dict[str, Any]
+
+
+def all_cities(connection: Connection) -> list[StoredCity]:
+    """Every city, by name."""
+    with connection.cursor(row_factory=class_row(StoredCity)) as cursor:
+        return cursor.execute(queries("cities")["all_cities"]).fetchall()
+
+
+def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCity]:
+    """The cities of these names, or every city when none is named.
+
+    Raises:
+        UnknownCityError: there is no city of one of the names, or none at all.
+    """
+    if not names:
+        found = all_cities(connection)
+        if not found:
+            raise UnknownCityError("There are no cities yet.", hint="Run: energy-forecast city add, or city import")
+        return found
+    with connection.cursor(row_factory=class_row(StoredCity)) as cursor:
+        found = cursor.execute(queries("cities")["some_cities"], {"names": list(names)}).fetchall()
+    missing = sorted(set(names) - {city.name for city in found})
+    if missing:
+        names_there = {city.name.casefold(): city.name for city in all_cities(connection)}
+        near = get_close_matches(missing[0].casefold(), names_there, n=1)
+        hint = f"Did you mean {names_there[near[0]]!r}?" if near else "See: energy-forecast city list"
+        raise UnknownCityError(f"There is no city {missing[0]!r}.", hint=hint)
+    return found
+
+
+def add_city(
+    connection: Connection,
+    *,
+    name: str,
+    latitude: float,
+    longitude: float,
+    timezone: str,
+    country_code: str | None,
+    subdivision: str | None,
+) -> UUID | None:
+    """Adds a city; None when the name is taken."""
+    parameters = {
+        "name": name,
+        "latitude": latitude,
+        "longitude": longitude,
+        "timezone": timezone,
+        "country_code": country_code,
+        "subdivision": subdivision,
+    }
+    row = connection.execute(queries("cities")["add_city"], parameters).fetchone()
+    return None if row is None else UUID(str(row[0]))
+
+
+def set_metadata(connection: Connection, city: UUID, key: str, value: object) -> None:
+    """Replaces one key of a city's metadata."""
+    connection.execute(queries("cities")["set_metadata"], {"city": city, "key": key, "value": Jsonb(value)})
+
+
+def city_facts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What is stored for each city: counts of rows, first and last interval."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries("cities")["city_facts"], {"names": list(names)}).fetchall()

@@ -1,0 +1,174 @@
+"""Connections: to which server, as which role, and what a refusal means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import ConnectionLostError, DatabaseError
+
+Connection: TypeAlias = psycopg.Connection[Any]
+
+OPTIONS = "-c timezone=UTC -c search_path=public -c client_min_messages=warning -c datestyle=ISO"
+OLDEST_SERVER = 150000
+NEWEST_SERVER = 190000
+
+
+class Role(StrEnum):
+    """The roles that the platform's own code takes."""
+
+    OWNER = "energy_forecast_owner"
+    INGEST = "energy_forecast_ingest"
+    FORECASTER = "energy_forecast_forecaster"
+    OPERATOR = "energy_forecast_operator"
+    AUDITOR = "energy_forecast_auditor"
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database on one server. Holds no connection; every transaction opens its own.
+
+    Args:
+        url: a libpq URL or connection string.
+    """
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """The database's name."""
+        return str(conninfo_to_dict(self.url)["dbname"])
+
+    def connect(self, *, autocommit: bool = False) -> Connection:
+        """A connection as the login of the URL, in UTC.
+
+        Raises:
+            DatabaseError: the server cannot be reached, refuses the login, or is not PostgreSQL 15 to 18.
+        """
+        try:
+            # A server of one's own may set options already; ours come after, and win
+            given = conninfo_to_dict(self.url).get("options") or ""
+            connection = psycopg.connect(
+                make_conninfo(
+                    self.url,
+                    application_name="energy-forecast",
+                    options=f"{given} {OPTIONS}".strip(),
+                ),
+                autocommit=autocommit,
+                connect_timeout=15,
+            )
+        except psycopg.Error as error:
+            raise DatabaseError(
+                f"Cannot connect to the database: {one_line(error)}.",
+                hint="Check ENERGY_FORECAST_DATABASE_URL, or unset it to use the embedded server.",
+            ) from error
+        if connection.info.parameter_status("TimeZone") != "UTC":
+            # PGTZ in the environment comes after our options, and wins
+            connection.execute("SET timezone = 'UTC'")
+            if not autocommit:
+                connection.commit()
+        if not OLDEST_SERVER <= connection.info.server_version < NEWEST_SERVER:
+            found = connection.info.server_version // 10000
+            connection.close()
+            raise DatabaseError(f"The server is PostgreSQL {found}; 15 to 18 are supported.")
+        return connection
+
+    def server_facts(self) -> dict[str, str]:
+        """Version and address of the server, and the login; no password."""
+        connection = self.connect(autocommit=True)
+        try:
+            info = connection.info
+            return {
+                "version": f"{info.server_version // 10000}.{info.server_version % 10000}",
+                "host": info.host,
+                "database": info.dbname,
+                "login": info.user,
+            }
+        finally:
+            connection.close()
+
+    @contextmanager
+    def transaction(self, role: Role | None, *, one_snapshot: bool = False) -> Iterator[Connection]:
+        """One transaction as a role: committed at the end, rolled back on an exception.
+
+        Args:
+            role: None for the login of the URL itself, which may make roles where the platform's own may not.
+
+        Raises:
+            DatabaseError: as `connect`; or the database refused a statement, in one line, without the row's data.
+        """
+        connection = self.connect()
+        if one_snapshot:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        try:
+            with connection.transaction():
+                if role is not None:
+                    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
+                yield connection
+        except psycopg.Error as error:
+            raise refusal(error) from error
+        finally:
+            connection.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One transaction that only reads: as the operator, who sees every city, where the login may take that role;
+        or else as the login itself, who is then a person and sees the cities that she was granted.
+
+        Raises:
+            DatabaseError: as `transaction`.
+        """
+        connection = self.connect()
+        try:
+            connection.read_only = True
+            with connection.transaction():
+                may_take = connection.execute(queries("schema")["may_take"], {"role": Role.OPERATOR}).fetchone()
+                if may_take == (True,):
+                    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(Role.OPERATOR)))
+                yield connection
+        except psycopg.Error as error:
+            raise refusal(error) from error
+        finally:
+            connection.close()
+
+
+def one_line(error: psycopg.Error) -> str:
+    """The server's own words without DETAIL, which may hold data that the reader must not see."""
+    message = error.diag.message_primary or str(error).strip().splitlines()[0]
+    return message.rstrip(".")
+
+
+def refusal(error: psycopg.Error) -> DatabaseError:
+    """What to tell a person about a statement that failed."""
+    text = one_line(error)
+    match error:
+        case psycopg.errors.DiskFull():
+            return DatabaseError(f"The disk of the database is full: {text}.", hint="Make room and try again.")
+        case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedColumn():
+            return DatabaseError(
+                f"The schema is not there or not current: {text}.", hint="Run: energy-forecast db upgrade"
+            )
+        case psycopg.errors.InvalidParameterValue() if "role" in text:
+            return DatabaseError(f"The platform's roles are missing: {text}.", hint="Run: energy-forecast db upgrade")
+        case psycopg.errors.InsufficientPrivilege() if "extension" in text:
+            return DatabaseError(
+                f"The login may not do this: {text}.",
+                hint="Let a superuser prepare the database once; see docs/howto/own-server.md.",
+            )
+        case psycopg.errors.InsufficientPrivilege():
+            return DatabaseError(f"The login may not do this: {text}.")
+        case psycopg.OperationalError():
+            return ConnectionLostError(
+                f"The connection to the database was lost: {text}.",
+                hint="Nothing of the unfinished step was kept; run it again.",
+            )
+        case _:
+            return DatabaseError(f"The database refused: {text}.")

@@ -1,0 +1,148 @@
+"""What stands in a database, in a form that two databases can be compared by: rows, digests, objects, roles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg import sql
+
+from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import DatabaseError
+from energy_forecast.progress import Progress, silent
+
+Tables = dict[str, dict[str, Any]]
+Objects = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class StoredRole:
+    """A role of the platform or a member of one; no password."""
+
+    name: str
+    attributes: str
+    comment: str | None
+    member_of: list[str]
+
+
+@contextmanager
+def reading(database: Database) -> Iterator[Connection]:
+    """One snapshot as the operator, who has to see every row of every table, for as long as the block lasts.
+
+    Raises:
+        DatabaseError: the operator would not see everything, and a copy would lack rows without a word.
+    """
+    connection = database.connect()
+    try:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        connection.read_only = True
+        with connection.transaction():
+            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(Role.OPERATOR)))
+            # A policy that would hide rows is an error then
+            connection.execute("SET LOCAL row_security = off")
+            connection.execute("SET LOCAL extra_float_digits = 1")
+            connection.execute("SET LOCAL bytea_output = hex")
+            connection.execute("SET LOCAL intervalstyle = postgres")
+            # A digest reads whole tables; a limit that a DBA set for people is not meant for it
+            connection.execute("SET LOCAL statement_timeout = 0")
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            if connection.execute(queries("backup")["may_see_all"]).fetchone() != (True, True):
+                raise DatabaseError(
+                    f"The role {Role.OPERATOR} does not see every row, so a backup would lack some.",
+                    hint=f"Let a superuser run: ALTER ROLE {Role.OPERATOR} BYPASSRLS; "
+                    f"GRANT pg_read_all_data TO {Role.OPERATOR}",
+                )
+            yield connection
+    except psycopg.Error as error:
+        raise refusal(error) from error
+    finally:
+        connection.close()
+
+
+def export_snapshot(connection: Connection) -> str:
+    """The name of this transaction's snapshot, for pg_dump."""
+    return str(_one(connection, "export_snapshot")[0])
+
+
+def table_facts(connection: Connection, report: Progress = silent) -> Tables:
+    """Rows and digest of every table, by its name with schema. Reads everything, in bounded memory."""
+    found = connection.execute(queries("backup")["tables"]).fetchall()
+    facts: Tables = {}
+    for number, (name, statement) in enumerate(found):
+        report("Counting and digesting every table", number, len(found))
+        row = connection.execute(cast(LiteralString, statement)).fetchone()
+        if row is None:
+            raise AssertionError("an aggregate returns a row")
+        facts[name] = {"rows": row[0], "digest": row[1]}
+    report("Counting and digesting every table", len(found), len(found))
+    return facts
+
+
+def object_facts(connection: Connection) -> Objects:
+    """Every object of the schema: kind, identity, and a short hash of its definition."""
+    found: Objects = {}
+    for kind, identity, definition in connection.execute(queries("backup")["objects"]):
+        digest = hashlib.sha256((definition or "").encode()).hexdigest()[:16]
+        found.setdefault(kind, {})[identity] = digest
+    return found
+
+
+def role_facts(connection: Connection) -> list[StoredRole]:
+    """The platform's roles and their members. Superusers are left out."""
+    return [StoredRole(*row) for row in connection.execute(queries("backup")["roles"])]
+
+
+def locale_facts(connection: Connection) -> dict[str, str | None]:
+    """How the database sorts and compares."""
+    names = ("encoding", "provider", "collate", "ctype", "locale")
+    return dict(zip(names, _one(connection, "database_locale"), strict=True))
+
+
+def table_differences(recorded: Tables, found: Tables) -> list[str]:
+    """What differs between the tables of two databases, in words; nothing when they are equal."""
+    said = [f"table {name} is missing" for name in sorted(recorded.keys() - found.keys())]
+    said += [f"table {name} is not in the record" for name in sorted(found.keys() - recorded.keys())]
+    for name in sorted(recorded.keys() & found.keys()):
+        before, after = recorded[name], found[name]
+        if before["rows"] != after["rows"]:
+            said.append(f"table {name} has {after['rows']} rows instead of {before['rows']}")
+        elif before["digest"] != after["digest"]:
+            said.append(f"table {name} has other values in its {after['rows']} rows")
+    return said
+
+
+def object_differences(recorded: Objects, found: Objects, *, definitions: bool) -> list[str]:
+    """What differs between the objects of two databases, in words.
+
+    Args:
+        definitions: whether to compare definitions as well, whose wording belongs to a major version.
+    """
+    said = []
+    for kind in sorted(recorded.keys() | found.keys()):
+        before, after = recorded.get(kind, {}), found.get(kind, {})
+        said += [f"{kind} {identity} is missing" for identity in sorted(before.keys() - after.keys())]
+        said += [f"{kind} {identity} is not in the record" for identity in sorted(after.keys() - before.keys())]
+        if definitions:
+            same = before.keys() & after.keys()
+            said += [
+                f"{kind} {identity} is defined otherwise"
+                for identity in sorted(same)
+                if _differ(before, after, identity)
+            ]
+    return said
+
+
+def _differ(before: Mapping[str, str], after: Mapping[str, str], identity: str) -> bool:
+    return before[identity] != after[identity]
+
+
+def _one(connection: Connection, name: str) -> tuple[Any, ...]:
+    row = connection.execute(queries("backup")[name]).fetchone()
+    if row is None:
+        raise AssertionError(f"{name} returns a row")
+    return tuple(row)

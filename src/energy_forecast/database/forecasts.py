@@ -1,0 +1,201 @@
+"""Runs, vintages and current predictions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import polars as pl
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from energy_forecast.database.connection import Connection
+from energy_forecast.database.named_queries import queries
+
+# Forecasts as they are read back for scoring; energies in kWh in the hour
+ISSUED: dict[str, pl.DataType | type[pl.DataType]] = {
+    "purpose": pl.String,
+    "weather": pl.String,
+    "issued_at": pl.Datetime("us", "UTC"),
+    "timestamp": pl.Datetime("us", "UTC"),
+    "predicted": pl.Float64,
+    "quantiles": pl.List(pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class NewForecast:
+    """A city's part of a run.
+
+    Args:
+        frame: timestamp (UTC), predicted (kWh), then one column a quantile level of the run, ascending.
+        features: timestamp, then a column a leading feature; None where a run keeps none (backtests).
+    """
+
+    city_id: UUID
+    frame: pl.DataFrame
+    features: pl.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """One execution of one model version."""
+
+    model_id: UUID
+    purpose: str
+    issued_at: datetime
+    horizon: timedelta
+    weather: str
+    quantile_levels: Sequence[float]
+    started_at: datetime
+    finished_at: datetime
+    forecasts: Sequence[NewForecast]
+    status: str = "succeeded"
+    notes: dict[str, Any] = field(default_factory=dict)
+    rungs: dict[str, Any] = field(default_factory=dict)
+    id: UUID = field(default_factory=uuid4)
+
+
+def as_stored(frame: pl.DataFrame) -> pl.DataFrame:
+    """Forecasts as the tables keep them: `predicted` to the hundredth of a kWh. What is scored is what is stored."""
+    return frame.with_columns(pl.col("predicted").round(2))
+
+
+def ensure_partitions(connection: Connection, *, first: datetime, last: datetime) -> None:
+    """Makes the partitions of vintages issued in [first, last]; in a transaction of its own, so its locks are short."""
+    connection.execute(queries("forecasts")["ensure_partitions"], {"first": first, "last": last})
+
+
+def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[float, float] | None) -> None:
+    """Writes runs with their vintages and, with `interval`, makes them the current predictions.
+
+    Args:
+        interval: the two quantile levels that bound the interval of `predictions`; None leaves `predictions` alone.
+    """
+    statements = queries("forecasts")
+    for run in runs:
+        connection.execute(
+            statements["add_run"],
+            {
+                "id": run.id,
+                "model": run.model_id,
+                "purpose": run.purpose,
+                "issued_at": run.issued_at,
+                "horizon": run.horizon,
+                "weather": run.weather,
+                "quantile_levels": list(run.quantile_levels),
+                "status": run.status,
+                "notes": Jsonb(run.notes),
+                "rungs": Jsonb(run.rungs),
+                "started_at": run.started_at,
+                "finished_at": run.finished_at,
+            },
+        )
+    connection.execute(statements["make_staging"])
+    with connection.cursor().copy(statements["copy_staging"]) as copy:
+        for run in runs:
+            for row in _rows(run, interval):
+                copy.write_row(row)
+    connection.execute(statements["add_vintages"])
+    if interval is not None:
+        connection.execute(statements["replace_predictions"], {"confidence_level": round(interval[1] - interval[0], 3)})
+
+
+def _rows(run: NewRun, interval: tuple[float, float] | None) -> Iterable[tuple[Any, ...]]:
+    bounds = None if interval is None else [list(run.quantile_levels).index(level) for level in interval]
+    for forecast in run.forecasts:
+        features: list[dict[str, Any] | None] = [None] * forecast.frame.height
+        if forecast.features is not None:
+            features = [_finite(row) for row in forecast.features.drop("timestamp").iter_rows(named=True)]
+        for (timestamp, predicted, *quantiles), values in zip(forecast.frame.iter_rows(), features, strict=True):
+            lower, upper = (None, None) if bounds is None else (quantiles[bounds[0]], quantiles[bounds[1]])
+            yield (
+                run.id,
+                forecast.city_id,
+                run.model_id,
+                run.issued_at,
+                timestamp,
+                predicted,
+                quantiles,
+                lower,
+                upper,
+                None if values is None else json.dumps(values),
+            )
+
+
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN; a feature without a value is null."""
+    return {name: None if isinstance(value, float) and value - value != 0 else value for name, value in row.items()}
+
+
+def vintage(connection: Connection, *, city: UUID, model: str, issued_at: datetime) -> list[dict[str, Any]]:
+    """The rows of the forecast that a model issued for a city at a moment; none when it issued none."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        parameters = {"city": city, "model": model, "issued_at": issued_at}
+        return cursor.execute(queries("forecasts")["vintage"], parameters).fetchall()
+
+
+def backtested(
+    connection: Connection,
+    *,
+    city: UUID,
+    models: Sequence[UUID],
+    times: Sequence[datetime],
+    horizon: timedelta,
+    weathers: Sequence[str],
+    quantile_columns: Sequence[str],
+) -> list[tuple[UUID, datetime, str, pl.DataFrame]]:
+    """Version, issue time, weather used, and forecast (as NewForecast.frame) of what was backtested already."""
+    parameters = {
+        "city": city,
+        "models": list(models),
+        "times": list(times),
+        "first": min(times),
+        "last": max(times),
+        "horizon": horizon,
+        "weathers": list(weathers),
+    }
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(queries("forecasts")["backtested"], parameters).fetchall()
+    found: dict[tuple[UUID, datetime, str], list[tuple[Any, ...]]] = {}
+    for model, issued_at, weather, timestamp, predicted, quantiles in rows:
+        found.setdefault((model, issued_at, weather), []).append((timestamp, predicted, *quantiles))
+    schema: dict[str, Any] = {"timestamp": pl.Datetime("us", "UTC"), "predicted": pl.Float64}
+    return [
+        (*key, pl.DataFrame(lines, schema=schema | dict.fromkeys(quantile_columns, pl.Float64), orient="row"))
+        for key, lines in found.items()
+    ]
+
+
+def models_to_score(connection: Connection) -> list[dict[str, Any]]:
+    """Model versions and cities that have forecasts."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries("forecasts")["models_to_score"]).fetchall()
+
+
+def to_score(connection: Connection, *, city: UUID, model: UUID, by: datetime) -> pl.DataFrame:
+    """Forecasts of hours that have ended: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(queries("forecasts")["to_score"], {"city": city, "model": model, "by": by}).fetchall()
+    return pl.DataFrame(rows, schema=ISSUED, orient="row")
+
+
+def last_run(
+    connection: Connection, *, city: UUID, at: datetime, purposes: Sequence[str], model: str | None = None
+) -> dict[str, Any] | None:
+    """The run of the forecast of a city that was issued last by a moment; None where there is none."""
+    parameters = {"city": city, "at": at, "purposes": list(purposes), "model": model}
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries("forecasts")["last_run"], parameters).fetchone()
+
+
+def run_forecast(connection: Connection, *, run: UUID, issued_at: datetime, city: UUID) -> pl.DataFrame:
+    """What a run said of a city: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+    with connection.cursor(binary=True) as cursor:
+        parameters = {"run": run, "issued_at": issued_at, "city": city}
+        rows = cursor.execute(queries("forecasts")["run_forecast"], parameters).fetchall()
+    return pl.DataFrame(rows, schema=ISSUED, orient="row")

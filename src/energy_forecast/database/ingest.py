@@ -1,0 +1,335 @@
+"""A load inside the database: rows are staged by COPY, checked against each other, and merged in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.named_queries import queries
+
+# Partitions are attached under a lock on the parent; a year at a time keeps it short
+_MONTHS_AT_ONCE = 12
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a kind of rows goes.
+
+    Args:
+        kind: the kind's name in the ledger.
+        table: the partitioned table.
+        subject: the prefix of the kind's queries.
+        key: what identifies a row beside its city, in words.
+        values: the value columns in the order of value_1 to value_4.
+        corrects: whether a stored value may be replaced.
+    """
+
+    kind: str
+    table: str
+    subject: str
+    key: str
+    values: tuple[str, ...]
+    corrects: bool
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of the staged rows before anything stored was looked at. Counts of rows.
+
+    Args:
+        repeated: rows that say what another row of the load says.
+        older: rows that an other row of the load supersedes; they become history.
+        assumed: names of the cities whose interval length nothing told.
+    """
+
+    repeated: int
+    older: int
+    assumed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What the merge did. Counts of rows.
+
+    Args:
+        inserted: keys that were not stored.
+        corrected: keys whose stored value was replaced.
+        corrected_now: those of them that came without available_at, and so are known from now.
+        older: rows older than what is stored or than another row of the load; kept as history.
+        repeats: rows with a value that was superseded before.
+        refused: rows refused altogether.
+        examples: the first refused rows: file, line, column, reason.
+    """
+
+    inserted: int
+    corrected: int
+    corrected_now: int
+    older: int
+    repeats: int
+    refused: int
+    examples: tuple[tuple[str, int, str | None, str], ...]
+
+
+@dataclass(frozen=True)
+class CityRow:
+    """A city as a file or the table says: degrees north and east with six places, an IANA zone, codes or None."""
+
+    name: str
+    latitude: Decimal
+    longitude: Decimal
+    timezone: str
+    country_code: str | None
+    subdivision: str | None
+
+    def over(self, stored: CityRow) -> CityRow:
+        """This city where it says something, the stored one where it does not."""
+        return replace(
+            self,
+            country_code=self.country_code or stored.country_code,
+            subdivision=self.subdivision or stored.subdivision,
+        )
+
+
+class Staging:
+    """One load's session: temporary tables of its own, and in the end one transaction that merges them."""
+
+    def __init__(self, connection: Connection, target: Target) -> None:
+        self._connection = connection
+        self._target = target
+        self._queries = queries("ingest")
+        self._in_order = False
+        self._interval_given = False
+        self._older = False
+        self._months: Sequence[datetime] = ()
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+
+    def clock(self) -> datetime:
+        """The database's clock, UTC."""
+        moment: datetime = self._row("server_clock")[0].astimezone(UTC)
+        return moment
+
+    def add_files(self, names: Sequence[str]) -> None:
+        """Names the files of the load; their numbers are their places, from 0."""
+        self._run("add_files", names=list(names))
+
+    def add_cities(self, cities: Sequence[tuple[UUID, str]]) -> None:
+        """Names the cities (id, name) that rows may refer to; their numbers are their places, from 0."""
+        self._run(
+            "add_cities",
+            numbers=list(range(len(cities))),
+            ids=[city for city, _ in cities],
+            names=[name for _, name in cities],
+        )
+
+    def copy_rows(self, data: bytes) -> None:
+        """Stages rows: binary COPY in the column order of the kind's `_copy` query."""
+        self._copy(f"{self._target.subject}_copy", data)
+
+    def copy_refused(self, data: bytes) -> None:
+        """Stages refused rows: CSV of file number, line, column, reason, and the row as JSON."""
+        self._copy("refused_copy", data)
+
+    def tell_spans(
+        self,
+        cities: Sequence[tuple[int, datetime, datetime, timedelta | None]],
+        gaps: Sequence[tuple[int, timedelta, int, int]],
+        months: Sequence[datetime],
+    ) -> None:
+        """Says what the order of the rows staged has shown: that no time of a city repeats, and what they cover.
+
+        Without it, `settle` finds this out by sorting them.
+
+        Args:
+            cities: number, first and last timestamp, and the least time from a timestamp to its available_at.
+            gaps: number of the city, a distance between neighbouring rows, how often it occurs, and how often, at
+                most, it occurs after one of the same length.
+            months: the UTC months that the rows lie in.
+        """
+        numbers, firsts, lasts, lags = (list(column) for column in zip(*cities, strict=True)) if cities else [[]] * 4
+        self._run("add_spans", numbers=numbers, firsts=firsts, lasts=lasts, lags=lags)
+        self._run(
+            "add_gaps",
+            numbers=[city for city, _, _, _ in gaps],
+            gaps=[gap for _, gap, _, _ in gaps],
+            times=[times for _, _, times, _ in gaps],
+            follows=[follows for _, _, _, follows in gaps],
+        )
+        self._in_order = True
+        self._months = months
+        self._first, self._last = min(firsts, default=None), max(lasts, default=None)
+
+    def settle(self, *, now: datetime, interval_minutes: int | None) -> Settled:
+        """Finds each city's interval length, and sorts out rows that are too early or contradict each other.
+
+        Args:
+            now: the database's clock when the load began; nothing later could be known.
+            interval_minutes: minutes of an interval when the user gave them.
+        """
+        self._script("analyze_staged" if self._in_order else "index_staged")
+        assumed: tuple[str, ...] = ()
+        refused = 0
+        if self._target.corrects:
+            self._script(f"{self._target.subject}_views")
+            self._interval_given = interval_minutes is not None
+            if interval_minutes is not None:
+                self._run("give_interval", interval_minutes=interval_minutes)
+            else:
+                if not self._in_order:
+                    self._run("find_gaps")
+                self._run("find_intervals")
+                assumed = tuple(name for (name,) in self._rows("assumed_cities"))
+                if self._row("any_mixed")[0]:
+                    refused += self._run("refuse_mixed", values=list(self._target.values))
+            if self._row("any_early", now=now)[0]:
+                refused += self._run("refuse_early", now=now, values=list(self._target.values))
+        repeated, older = (0, 0) if self._in_order else self._settle_repeated()
+        if refused or not self._in_order:
+            months, self._first, self._last = self._row("months")
+            self._months = months or ()
+        self._older = older > 0
+        return Settled(repeated, older, assumed)
+
+    def _settle_repeated(self) -> tuple[int, int]:
+        taken = self._run("take_repeated")
+        if not taken:
+            return 0, 0
+        self._script("index_repeated")
+        self._script("judge_repeated")
+        refused = self._run("refuse_conflicts", values=list(self._target.values), key=self._target.key)
+        restored = self._run("restore_same")
+        before = self._row("count_staged")[0]
+        older = self._run("restore_histories")
+        restored += self._row("count_staged")[0] - before
+        return taken - refused - restored - older, older
+
+    def ensure_partitions(self, database: Database) -> None:
+        """Makes the months that the rows need, in transactions of their own, so that their locks are short."""
+        for start in range(0, len(self._months), _MONTHS_AT_ONCE):
+            months = self._months[start : start + _MONTHS_AT_ONCE]
+            with database.transaction(Role.INGEST) as connection:
+                connection.execute(
+                    self._queries["ensure_months"], {"table": self._target.table, "months": list(months)}
+                )
+
+    @contextmanager
+    def merging(self) -> Iterator[None]:
+        """One merge of a kind at a time, in one transaction.
+
+        The lock is the session's and comes first: so the transaction begins after every earlier merge has been
+        committed, and its now() is later than theirs. It ends with the session: to give it back by a statement would
+        be one more that can fail, after all has been stored.
+        """
+        self._run("lock_kind", kind=self._target.kind)
+        with self._connection.transaction():
+            yield
+
+    def merge(self) -> Merged:
+        """Inserts, corrects and keeps; inside `merging`."""
+        verdicts: dict[str, tuple[int, int]] = {}
+        inserted = corrected = 0
+        if self._first is not None:
+            # Bounds of the rows let the planner leave out the other months
+            bounds = {"first": self._first, "last": self._last}
+            if not self._target.corrects:
+                self._run("refuse_changed_forecasts", values=list(self._target.values), **bounds)
+                inserted = self._run(f"{self._target.subject}_insert", **bounds)
+            elif self._older or self._row("any_stored")[0]:
+                verdicts = self._judge(bounds)
+                self._run(f"{self._target.subject}_keep_older")
+                corrected = self._run(f"{self._target.subject}_correct")
+                inserted = self._row("insert_staged", kind=self._target.kind, only_new=True)[0]
+            else:
+                inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
+        return Merged(
+            inserted=inserted,
+            corrected=corrected,
+            corrected_now=verdicts.get("correction", (0, 0))[1],
+            older=verdicts.get("older", (0, 0))[0],
+            repeats=verdicts.get("repeat", (0, 0))[0],
+            refused=self._row("count_staged")[1],
+            examples=tuple(self._rows("refused_examples", limit=10)),
+        )
+
+    def _judge(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
+        self._run("judge_differing", interval_given=self._interval_given, **bounds)
+        self._run("add_older_versions")
+        verdicts = {verdict: (rows, without) for verdict, rows, without in self._rows("count_differing")}
+        self._run("forget_known_versions")
+        return verdicts
+
+    def zones(self) -> set[str]:
+        """The names of the time zones that the server knows."""
+        return {name for (name,) in self._rows("zones")}
+
+    def stored_cities(self) -> dict[str, CityRow]:
+        """Every stored city by its name."""
+        return {row[0]: CityRow(*row) for row in self._rows("stored_cities")}
+
+    def insert_city(self, city: CityRow) -> None:
+        """Adds a city; inside `merging`."""
+        self._run("insert_city", **asdict(city))
+
+    def update_city(self, city: CityRow) -> None:
+        """Corrects a city; inside `merging`."""
+        self._run("update_city", **asdict(city))
+
+    def record(self, *, batch: UUID, files: Sequence[Mapping[str, Any]], notes: Sequence[str], **counts: int) -> None:
+        """Writes the ledger's row (counts: read, inserted, corrected, unchanged, rejected) and the quarantine."""
+        self._run(
+            "record_batch",
+            batch=batch,
+            kind=self._target.kind,
+            files=Jsonb([dict(file) for file in files]),
+            notes=Jsonb(list(notes)),
+            **counts,
+        )
+        self._run("record_refused", batch=batch, kind=self._target.kind)
+
+    def _script(self, name: str) -> None:
+        """Several statements; the driver sends them together only when they have no parameters."""
+        self._connection.execute(self._queries[name])
+
+    def _run(self, name: str, /, **parameters: object) -> int:
+        return self._connection.execute(self._queries[name], parameters).rowcount
+
+    def _row(self, name: str, /, **parameters: object) -> tuple[Any, ...]:
+        row = self._connection.execute(self._queries[name], parameters or None).fetchone()
+        if row is None:
+            raise AssertionError(f"{name} returns a row")
+        return tuple(row)
+
+    def _rows(self, name: str, /, **parameters: object) -> list[tuple[Any, ...]]:
+        return self._connection.execute(self._queries[name], parameters).fetchall()
+
+    def _copy(self, name: str, data: bytes) -> None:
+        with self._connection.cursor() as cursor, cursor.copy(self._queries[name]) as copy:
+            copy.write(data)
+
+
+@contextmanager
+def staging(database: Database, target: Target) -> Iterator[Staging]:
+    """A session for one load as the role that loads facts. Nothing is stored before `merging` has ended.
+
+    Raises:
+        DatabaseError: the server cannot be reached, or refused a statement.
+    """
+    connection = database.connect(autocommit=True)
+    try:
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(Role.INGEST)))
+        connection.execute(queries("ingest")["create_staging"])
+        yield Staging(connection, target)
+    except psycopg.Error as error:
+        raise refusal(error) from error
+    finally:
+        connection.close()

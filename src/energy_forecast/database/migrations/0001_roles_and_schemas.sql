@@ -1,0 +1,62 @@
+/* Who may do what is decided by role. Nobody logs in as one of these but the API; people and the command line are
+   members and SET ROLE. Roles belong to the whole server, so another database on it may have made them already. */
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT * FROM (VALUES
+            ('energy_forecast_owner',      'NOLOGIN',           'Owns every object of the platform'),
+            ('energy_forecast_app',        'NOLOGIN',           'People who look at cities that they were given access to'),
+            ('energy_forecast_ingest',     'NOLOGIN',           'Loads facts: inserts and corrects, deletes nothing'),
+            ('energy_forecast_forecaster', 'NOLOGIN',           'Trains, forecasts and scores; reads history only as of a moment'),
+            ('energy_forecast_operator',   'NOLOGIN',           'Maintenance and backup'),
+            ('energy_forecast_auditor',    'NOLOGIN',           'Reads ledgers and logs'),
+            ('energy_forecast_api',        'LOGIN NOINHERIT',   'The API; each request takes the role of the person behind it')
+        ) AS roles (name, attributes, purpose)
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
+                EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.name, wanted.purpose);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- Another database of this server was upgraded at the same time, and made it first
+            END;
+        END IF;
+        -- A superuser may take any role; another login that upgrades the schema has to be a member. From 16 on its
+        -- maker is one, but without the right to SET ROLE.
+        IF NOT pg_has_role(current_user, wanted.name,
+                           CASE WHEN current_setting('server_version_num')::integer >= 160000
+                                THEN 'SET' ELSE 'MEMBER' END) THEN
+            EXECUTE format('GRANT %I TO %I', wanted.name, current_user);
+        END IF;
+    END LOOP;
+    -- A backup must see every row of every partition. Only a superuser can give this away.
+    IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        -- Only where it is not so yet: two databases may be upgraded at once, and the roles are common to them
+        IF NOT (SELECT rolbypassrls FROM pg_roles WHERE rolname = 'energy_forecast_operator') THEN
+            ALTER ROLE energy_forecast_operator BYPASSRLS;
+        END IF;
+        GRANT pg_read_all_data TO energy_forecast_operator;
+    END IF;
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO energy_forecast_owner', current_database());
+END $$;
+
+GRANT CREATE, USAGE ON SCHEMA public TO energy_forecast_owner;
+
+/* Extensions stand apart: what is qualified with `ext` is found whatever the search path, also by pg_restore.
+   earthdistance wants a superuser; one may have made both before, for a login that is none. */
+CREATE SCHEMA IF NOT EXISTS ext AUTHORIZATION energy_forecast_owner;
+CREATE EXTENSION IF NOT EXISTS cube SCHEMA ext;
+CREATE EXTENSION IF NOT EXISTS earthdistance SCHEMA ext;
+DO $$
+BEGIN
+    IF NOT has_schema_privilege('public', 'ext', 'USAGE') THEN
+        GRANT USAGE ON SCHEMA ext TO PUBLIC;
+    END IF;
+    IF (SELECT nspowner = 'energy_forecast_owner'::regrole FROM pg_namespace WHERE nspname = 'ext') THEN
+        COMMENT ON SCHEMA ext IS 'Extensions: cube and earthdistance';
+    END IF;
+END $$;
+
+CREATE SCHEMA ops AUTHORIZATION energy_forecast_owner;

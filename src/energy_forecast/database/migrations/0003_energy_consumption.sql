@@ -1,0 +1,53 @@
+CREATE TABLE energy_consumption (
+    id               UUID NOT NULL DEFAULT gen_random_uuid(),
+    city_id          UUID NOT NULL REFERENCES cities (id),
+    timestamp        TIMESTAMP WITH TIME ZONE NOT NULL,
+    consumption_kwh  DECIMAL(12,2) NOT NULL,
+    peak_demand_kw   DECIMAL(12,2),
+    metadata         JSONB DEFAULT '{}',
+    created_at       TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    available_at     TIMESTAMP WITH TIME ZONE NOT NULL,
+    interval_minutes SMALLINT NOT NULL DEFAULT 60,
+    CONSTRAINT consumption_city_timestamp PRIMARY KEY (city_id, timestamp),
+    -- NaN passes >= 0; it does not pass < Infinity
+    CONSTRAINT consumption_kwh_range CHECK (consumption_kwh >= 0 AND consumption_kwh < 'Infinity'),
+    CONSTRAINT consumption_peak_range CHECK (peak_demand_kw >= 0 AND peak_demand_kw < 'Infinity'),
+    CONSTRAINT consumption_interval_range CHECK (interval_minutes >= 1 AND interval_minutes <= 60 AND 60 % interval_minutes = 0),
+    CONSTRAINT consumption_available_after_end CHECK (
+        available_at - timestamp >= make_interval(mins => interval_minutes) AND available_at < 'infinity')
+) PARTITION BY RANGE (timestamp);
+COMMENT ON TABLE energy_consumption IS
+    'What a city used in one interval, as it is known now. A correction overwrites the value here and keeps the old one in energy_consumption_revisions; nothing that was ever known is lost. One partition a UTC month';
+COMMENT ON COLUMN energy_consumption.id IS 'A name for the row; not indexed, the key is city and timestamp';
+COMMENT ON COLUMN energy_consumption.timestamp IS 'START of the interval, UTC';
+COMMENT ON COLUMN energy_consumption.consumption_kwh IS 'kWh in the interval';
+COMMENT ON COLUMN energy_consumption.peak_demand_kw IS 'Highest power in the interval, kW';
+COMMENT ON COLUMN energy_consumption.available_at IS 'When the value could first be known, as its source claims; never before the interval has ended';
+COMMENT ON COLUMN energy_consumption.created_at IS 'When this database recorded the value; equals created_at of its row in ops.ingest_batches';
+COMMENT ON COLUMN energy_consumption.interval_minutes IS 'Length of the interval, a divisor of 60; without it a sum over an hour could not tell a whole hour from a part of one';
+
+-- Serves: what arrived in a span of time over all cities; a few kB a month
+CREATE INDEX idx_consumption_time ON energy_consumption USING BRIN (timestamp);
+
+CREATE TABLE energy_consumption_revisions (
+    city_id          UUID NOT NULL REFERENCES cities (id),
+    timestamp        TIMESTAMP WITH TIME ZONE NOT NULL,
+    consumption_kwh  DECIMAL(12,2) NOT NULL,
+    peak_demand_kw   DECIMAL(12,2),
+    metadata         JSONB,
+    created_at       TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    available_at     TIMESTAMP WITH TIME ZONE NOT NULL,
+    interval_minutes SMALLINT NOT NULL,
+    superseded_at    TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT consumption_revision_key PRIMARY KEY (city_id, timestamp, available_at, created_at),
+    CONSTRAINT consumption_revision_kwh_range CHECK (consumption_kwh >= 0 AND consumption_kwh < 'Infinity'),
+    CONSTRAINT consumption_revision_peak_range CHECK (peak_demand_kw >= 0 AND peak_demand_kw < 'Infinity'),
+    CONSTRAINT consumption_revision_interval_range CHECK (
+        interval_minutes >= 1 AND interval_minutes <= 60 AND 60 % interval_minutes = 0),
+    CONSTRAINT consumption_revision_available_after_end CHECK (
+        available_at - timestamp >= make_interval(mins => interval_minutes) AND available_at < 'infinity')
+);
+COMMENT ON TABLE energy_consumption_revisions IS
+    'Values of energy_consumption that are not the current ones: those that a correction replaced, and older ones that arrived after newer. Append-only';
+COMMENT ON COLUMN energy_consumption_revisions.created_at IS 'When this database recorded the old value';
+COMMENT ON COLUMN energy_consumption_revisions.superseded_at IS 'When this database stopped, or declined, to show it as the current value';

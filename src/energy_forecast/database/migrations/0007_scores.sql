@@ -1,0 +1,77 @@
+CREATE TABLE model_metrics (
+    id               UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    model_id         UUID NOT NULL REFERENCES models (id),
+    timestamp        TIMESTAMP WITH TIME ZONE NOT NULL,
+    mape             DECIMAL(8,4),
+    rmse             DECIMAL(12,2),
+    mae              DECIMAL(12,2),
+    r2_score         DECIMAL(8,4),
+    detailed_metrics JSONB DEFAULT '{}',
+    created_at       TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT metrics_model_time UNIQUE (model_id, timestamp),
+    CONSTRAINT metrics_range CHECK (mape >= 0 AND mape < 'Infinity' AND rmse >= 0 AND rmse < 'Infinity'
+        AND mae >= 0 AND mae < 'Infinity' AND r2_score <= 1)
+);
+COMMENT ON TABLE model_metrics IS
+    'One row a model version and evaluation, over all its cities; forecast_scores has the detail. Append-only';
+COMMENT ON COLUMN model_metrics.timestamp IS 'When the evaluation was made';
+COMMENT ON COLUMN model_metrics.mape IS 'Mean absolute percentage error, percent; mean over the cities. Hours with an actual of zero are left out';
+COMMENT ON COLUMN model_metrics.rmse IS 'Root mean squared error, kWh in an hour; mean over the cities';
+COMMENT ON COLUMN model_metrics.mae IS 'Mean absolute error, kWh in an hour; mean over the cities';
+COMMENT ON COLUMN model_metrics.r2_score IS 'Coefficient of determination; mean over the cities';
+COMMENT ON COLUMN model_metrics.detailed_metrics IS 'What was evaluated, and pinball loss, coverage and skill';
+
+-- Serves: all evaluations in a span of time
+CREATE INDEX idx_metrics_time ON model_metrics USING BRIN (timestamp);
+
+CREATE TABLE forecast_scores (
+    id                UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    model_id          UUID NOT NULL REFERENCES models (id),
+    city_id           UUID NOT NULL REFERENCES cities (id),
+    purpose           TEXT NOT NULL,
+    weather           TEXT NOT NULL,
+    period_start      TIMESTAMP WITH TIME ZONE NOT NULL,
+    period_end        TIMESTAMP WITH TIME ZONE NOT NULL,
+    lead_start_hours  SMALLINT NOT NULL,
+    lead_end_hours    SMALLINT NOT NULL,
+    pair_count        INTEGER NOT NULL,
+    pair_digest       BYTEA NOT NULL,
+    mape              DOUBLE PRECISION,
+    mae_kwh           DOUBLE PRECISION NOT NULL,
+    rmse_kwh          DOUBLE PRECISION NOT NULL,
+    r2_score          DOUBLE PRECISION,
+    pinball_kwh       DOUBLE PRECISION NOT NULL,
+    coverage_90       DOUBLE PRECISION NOT NULL,
+    width_90_kwh      DOUBLE PRECISION NOT NULL,
+    skill_naive_168   DOUBLE PRECISION,
+    actuals_as_of     TIMESTAMP WITH TIME ZONE NOT NULL,
+    created_at        TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    CONSTRAINT forecast_score_key UNIQUE (model_id, city_id, purpose, weather, period_start, period_end,
+        lead_start_hours, lead_end_hours, pair_digest),
+    CONSTRAINT forecast_score_purpose CHECK (purpose IN ('forecast', 'replay', 'backtest')),
+    CONSTRAINT forecast_score_weather CHECK (weather IN ('actual', 'forecast', 'none')),
+    CONSTRAINT forecast_score_period CHECK (period_end > period_start),
+    CONSTRAINT forecast_score_lead CHECK (lead_start_hours >= 0 AND lead_end_hours > lead_start_hours),
+    CONSTRAINT forecast_score_pairs CHECK (pair_count > 0),
+    CONSTRAINT forecast_score_coverage CHECK (coverage_90 BETWEEN 0 AND 1),
+    CONSTRAINT forecast_score_finite CHECK (mae_kwh < 'Infinity' AND rmse_kwh < 'Infinity' AND pinball_kwh < 'Infinity'
+        AND width_90_kwh < 'Infinity' AND mape < 'Infinity' AND skill_naive_168 <= 1 AND r2_score <= 1)
+);
+COMMENT ON TABLE forecast_scores IS
+    'Scores of forecasts against actuals: a row a model version, city, period and bucket of lead times. A later correction of the actuals makes a new row beside the old. Append-only';
+COMMENT ON COLUMN forecast_scores.purpose IS 'Of the runs that were scored; those made later are never mixed with those that were there in time';
+COMMENT ON COLUMN forecast_scores.period_start IS 'First target hour counted';
+COMMENT ON COLUMN forecast_scores.period_end IS 'End of the last target hour counted';
+COMMENT ON COLUMN forecast_scores.lead_start_hours IS 'Shortest lead time counted, hours';
+COMMENT ON COLUMN forecast_scores.lead_end_hours IS 'Longest lead time counted, hours, exclusive';
+COMMENT ON COLUMN forecast_scores.pair_count IS 'Pairs of forecast and actual';
+COMMENT ON COLUMN forecast_scores.pair_digest IS 'SHA-256 of the pairs: the same pairs are not scored twice';
+COMMENT ON COLUMN forecast_scores.mape IS 'Percent; hours with an actual of zero are left out';
+COMMENT ON COLUMN forecast_scores.pinball_kwh IS 'Pinball loss, mean over the quantile levels, kWh in an hour';
+COMMENT ON COLUMN forecast_scores.coverage_90 IS 'Share of actuals inside the 90 % interval';
+COMMENT ON COLUMN forecast_scores.width_90_kwh IS 'Mean width of the 90 % interval, kWh in an hour';
+COMMENT ON COLUMN forecast_scores.skill_naive_168 IS '1 - MAE / MAE of naive-168, on the pairs for which the load a week before is known';
+COMMENT ON COLUMN forecast_scores.actuals_as_of IS 'The actuals are those that were available then';
+
+-- Serves: the scores of a city, newest first
+CREATE INDEX idx_forecast_scores_city ON forecast_scores (city_id, created_at);

@@ -1,0 +1,167 @@
+"""Databases as a whole: made under a name of their own, filled, and given their name only when they are right."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from energy_forecast.database.connection import Connection, Database, refusal
+from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import DatabaseError
+
+_OLDEST_BUILTIN = 17
+
+
+def beside(database: Database, name: str) -> Database:
+    """Another database of the same server."""
+    return replace(database, url=make_conninfo(database.url, dbname=name))
+
+
+@contextlib.contextmanager
+def _autocommit(database: Database) -> Iterator[Connection]:
+    connection = database.connect(autocommit=True)
+    try:
+        yield connection
+    except psycopg.Error as error:
+        raise refusal(error) from error
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _administering(database: Database) -> Iterator[Connection]:
+    """A session in a database that nobody restores: `postgres`, or the URL's own where that is closed."""
+    try:
+        connection = beside(database, "postgres").connect(autocommit=True)
+    except DatabaseError:
+        connection = database.connect(autocommit=True)
+    try:
+        yield connection
+    except psycopg.Error as error:
+        raise refusal(error) from error
+    finally:
+        connection.close()
+
+
+def exists(connection: Connection, name: str) -> bool:
+    """Whether there is a database of this name."""
+    return connection.execute(queries("backup")["database_exists"], {"database": name}).fetchone() == (True,)
+
+
+def is_free(database: Database, name: str) -> bool:
+    """Whether a restore may take this name: there is no such database, or there is nothing in it."""
+    with _administering(database) as connection:
+        if not exists(connection, name):
+            return True
+    with _autocommit(beside(database, name)) as connection:
+        return connection.execute(queries("backup")["is_empty"]).fetchone() == (True,)
+
+
+@contextlib.contextmanager
+def unfinished(database: Database, locale: Mapping[str, str | None]) -> Iterator[Database]:
+    """A new database for a restore, dropped at the end unless `name_finished` was called.
+
+    What killed restores have left goes first; a living one holds the lock of its name.
+
+    Raises:
+        DatabaseError: the login may not make databases, or the server refused.
+    """
+    name = f"energy_forecast_restoring_{uuid4().hex[:12]}"
+    with _administering(database) as connection:
+        _clear_killed(connection)
+        connection.execute(queries("backup")["try_lock"], {"name": name})
+        _create(connection, name, locale)
+        try:
+            yield beside(database, name)
+        finally:
+            _drop(connection, name)
+
+
+def _drop(connection: Connection, name: str) -> None:
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _clear_killed(connection: Connection) -> None:
+    for (left,) in connection.execute(queries("backup")["killed"]).fetchall():
+        if connection.execute(queries("backup")["try_lock"], {"name": left}).fetchone() == (True,):
+            _drop(connection, left)
+
+
+@contextlib.contextmanager
+def scratch(database: Database) -> Iterator[str]:
+    """A name for a database that a drill restores; it is dropped at the end, and what killed ones have left goes first.
+
+    Raises:
+        DatabaseError: the server refused.
+    """
+    name = f"energy_forecast_drill_{uuid4().hex[:12]}"
+    with _administering(database) as connection:
+        _clear_killed(connection)
+        connection.execute(queries("backup")["try_lock"], {"name": name})
+        try:
+            yield name
+        finally:
+            _drop(connection, name)
+
+
+def _create(connection: Connection, name: str, locale: Mapping[str, str | None]) -> None:
+    collate, ctype = locale["collate"], locale["ctype"]
+    provider: sql.Composable = sql.SQL("")
+    if locale["provider"] == "b":
+        if connection.info.server_version // 10000 >= _OLDEST_BUILTIN:
+            provider = sql.SQL(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale["locale"]))
+        else:
+            # The same order of strings, by the C library
+            provider = sql.SQL(" LOCALE_PROVIDER libc")
+            collate, ctype = "C", "C.UTF-8"
+    elif locale["provider"] == "i":
+        provider = sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale["locale"]))
+    connection.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LC_COLLATE {} LC_CTYPE {}{}").format(
+            sql.Identifier(name),
+            sql.Literal(locale["encoding"]),
+            sql.Literal(collate),
+            sql.Literal(ctype),
+            provider,
+        )
+    )
+
+
+def name_finished(made: Database, name: str) -> Database:
+    """Gives a restored database its name; an empty one of that name goes.
+
+    Raises:
+        DatabaseError: the name was taken meanwhile.
+    """
+    with _administering(made) as connection:
+        if exists(connection, name):
+            if not is_free(made, name):
+                raise DatabaseError(f"There is a database {name!r} with something in it by now.")
+            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+        connection.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(made.name), sql.Identifier(name))
+        )
+    return beside(made, name)
+
+
+def analyze(database: Database) -> None:
+    """Gathers the planner's statistics, which no dump of an older version carries."""
+    with _autocommit(database) as connection:
+        connection.execute("ANALYZE")
+
+
+@contextlib.contextmanager
+def as_login(database: Database) -> Iterator[Connection]:
+    """A session as the login itself, each statement a transaction; for what only a superuser or an owner may do.
+
+    Raises:
+        DatabaseError: the server cannot be reached, or refused a statement.
+    """
+    with _autocommit(database) as connection:
+        yield connection

@@ -1,0 +1,47 @@
+"""Flags of quality: what a check found wrong with the record of a city."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from energy_forecast.database.connection import Connection
+from energy_forecast.database.named_queries import queries
+
+
+def last_before(connection: Connection, city: UUID, series: str, before: datetime) -> datetime | None:
+    """The last time before a moment for which the city has a value of the series, consumption or weather."""
+    name = "last_before" if series == "consumption" else "weather_last_before"
+    row = connection.execute(queries("quality")[name], {"city": city, "before": before}).fetchone()
+    assert row is not None
+    moment: datetime | None = row[0]
+    return moment
+
+
+def replace_flags(
+    connection: Connection,
+    city: UUID,
+    series: str,
+    *,
+    first: datetime,
+    last: datetime,
+    levels_from: datetime,
+    batch: UUID,
+    flags: Iterable[Mapping[str, Any]],
+) -> None:
+    """Writes the flags of a city's series that reach into [first, last] anew.
+
+    Args:
+        levels_from: where flags of new levels are written anew from, since they are known late.
+        flags: kind, first, last, hours, factor, left_out.
+    """
+    statements = queries("quality")
+    span = {"first": first, "last": last, "levels_from": levels_from}
+    connection.execute(statements["forget_flags"], {"city": city, "series": series, **span})
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            statements["add_flag"],
+            [{**flag, "city": city, "series": series, "batch": batch} for flag in flags],
+        )

@@ -1,0 +1,41 @@
+-- name: lock_promotions
+-- One promotion at a time; held to the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtext('energy_forecast promotions'))
+
+-- name: champion_at
+-- The champion of a city at a moment; no row where there was none.
+SELECT p.id, p.model_id, m.name, m.version
+FROM model_promotions p JOIN models m ON m.id = p.model_id
+WHERE p.city_id = %(city)s AND p.during @> %(at)s::timestamptz
+
+-- name: champion_before
+-- The version that was champion of a city before the present one; no row where there was none.
+SELECT p.id, p.model_id, m.name, m.version
+FROM model_promotions p JOIN models m ON m.id = p.model_id
+WHERE p.city_id = %(city)s AND NOT upper_inf(p.during)
+ORDER BY upper(p.during) DESC
+LIMIT 1
+
+-- name: add_promotion
+-- Makes a version the champion of a city from now on.
+INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced)
+VALUES (%(city)s, %(model)s, %(reason)s, %(evidence)s, %(is_forced)s)
+
+-- name: promotions
+-- The champions of cities, the present one first; with a moment, those of then.
+SELECT c.name AS city, m.name AS model, m.version, lower(p.during) AS first, upper(p.during) AS end, p.reason,
+       p.is_forced, p.promoted_by, p.evidence
+FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id = p.model_id
+WHERE c.name = ANY (%(cities)s) AND (%(at)s::timestamptz IS NULL OR p.during @> %(at)s::timestamptz)
+ORDER BY c.name, lower(p.during) DESC
+
+-- name: backtest_weathers
+-- The weathers with which all of these models were backtested for a city, the one used last first.
+SELECT r.weather
+FROM forecast_runs r JOIN models m ON m.id = r.model_id
+WHERE r.purpose = 'backtest' AND m.name = ANY (%(models)s)
+  AND EXISTS (SELECT FROM prediction_vintages v
+              WHERE v.run_id = r.id AND v.issued_at = r.issued_at AND v.city_id = %(city)s)
+GROUP BY r.weather
+HAVING count(DISTINCT m.name) = cardinality(%(models)s::text[])
+ORDER BY max(r.created_at) DESC

@@ -1,0 +1,44 @@
+-- name: all_cities
+-- Every city, by name.
+SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
+FROM cities
+ORDER BY name
+
+-- name: some_cities
+-- The cities of these names.
+SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
+FROM cities
+WHERE name = ANY (%(names)s)
+ORDER BY name
+
+-- name: add_city
+-- Adds a city; no row when the name is taken.
+INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
+VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
+ON CONFLICT (name) DO NOTHING
+RETURNING id
+
+-- name: set_metadata
+-- Replaces one key of a city's metadata.
+UPDATE cities SET metadata = metadata || jsonb_build_object(%(key)s::text, %(value)s::jsonb) WHERE id = %(city)s
+
+-- name: city_facts
+-- What is stored for each city: counts, first and last interval (UTC), corrections kept.
+SELECT c.name,
+       f.rows AS consumption_rows, f.first AS consumption_first, f.last AS consumption_last,
+       f.interval_minutes,
+       w.rows AS weather_rows, w.first AS weather_first, w.last AS weather_last,
+       r.rows AS corrections,
+       v.rows AS weather_forecast_rows
+FROM cities c
+CROSS JOIN LATERAL (
+    SELECT count(*) AS rows, min(timestamp) AS first, max(timestamp) AS last,
+           mode() WITHIN GROUP (ORDER BY interval_minutes) AS interval_minutes
+    FROM energy_consumption WHERE city_id = c.id) f
+CROSS JOIN LATERAL (
+    SELECT count(*) AS rows, min(timestamp) AS first, max(timestamp) AS last
+    FROM weather_data WHERE city_id = c.id) w
+CROSS JOIN LATERAL (SELECT count(*) AS rows FROM energy_consumption_revisions WHERE city_id = c.id) r
+CROSS JOIN LATERAL (SELECT count(*) AS rows FROM weather_forecasts WHERE city_id = c.id) v
+WHERE c.name = ANY (%(names)s)
+ORDER BY c.name

@@ -1,0 +1,3 @@
+-- name: now
+-- The database's clock.
+SELECT clock_timestamp()

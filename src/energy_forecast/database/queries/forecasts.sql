@@ -1,0 +1,105 @@
+-- name: ensure_partitions
+-- Makes the monthly partitions of the vintages between two moments of issue.
+SELECT ensure_month_partitions('prediction_vintages', %(first)s, %(last)s)
+
+-- name: add_run
+-- Adds a run.
+INSERT INTO forecast_runs
+    (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, rungs, started_at, finished_at)
+VALUES
+    (%(id)s, %(model)s, %(purpose)s, %(issued_at)s, %(horizon)s, %(weather)s, %(quantile_levels)s, %(status)s, %(notes)s,
+     %(rungs)s, %(started_at)s, %(finished_at)s)
+
+-- name: make_staging
+-- A temporary table for the forecasts of this transaction; kWh in the hour.
+CREATE TEMPORARY TABLE staged_forecasts (
+    run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, timestamp timestamptz,
+    predicted_consumption numeric(12,2), quantiles double precision[], confidence_lower numeric(12,2),
+    confidence_upper numeric(12,2), features_used jsonb
+) ON COMMIT DROP
+
+-- name: copy_staging
+-- Fills the staging table.
+COPY staged_forecasts FROM STDIN
+
+-- name: add_vintages
+-- Keeps every staged forecast as a vintage.
+INSERT INTO prediction_vintages
+    (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, quantile_count)
+SELECT run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, cardinality(quantiles)
+FROM staged_forecasts
+ORDER BY city_id, issued_at, timestamp
+
+-- name: replace_predictions
+-- Makes the staged forecasts the current ones, unless a later issue stands there.
+INSERT INTO predictions AS p
+    (city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, confidence_level,
+     features_used, run_id, issued_at)
+SELECT city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, %(confidence_level)s,
+       features_used, run_id, issued_at
+FROM staged_forecasts
+ORDER BY city_id, timestamp
+ON CONFLICT (city_id, model_id, timestamp) DO UPDATE SET
+    predicted_consumption = excluded.predicted_consumption, confidence_lower = excluded.confidence_lower,
+    confidence_upper = excluded.confidence_upper, confidence_level = excluded.confidence_level,
+    features_used = excluded.features_used, run_id = excluded.run_id, issued_at = excluded.issued_at
+WHERE excluded.issued_at >= p.issued_at
+
+-- name: vintage
+-- The forecast of a city that a model issued at a moment, kWh; of several the one recorded last.
+SELECT m.name AS model, m.version, r.weather, r.notes, r.quantile_levels, v.timestamp,
+       v.predicted_consumption::float8 AS predicted, v.quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id JOIN models m ON m.id = r.model_id
+WHERE v.city_id = %(city)s AND v.issued_at = %(issued_at)s AND r.id = (
+    SELECT r2.id
+    FROM prediction_vintages v2 JOIN forecast_runs r2 ON r2.id = v2.run_id JOIN models m2 ON m2.id = r2.model_id
+    WHERE v2.city_id = %(city)s AND v2.issued_at = %(issued_at)s AND r2.purpose <> 'backtest' AND m2.name = %(model)s
+    ORDER BY r2.created_at DESC
+    LIMIT 1)
+ORDER BY v.timestamp
+
+-- name: to_score
+-- Forecasts of a city and model version whose hour has ended by a moment, kWh; several issues of an hour side by side.
+SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+WHERE v.city_id = %(city)s AND v.model_id = %(model)s AND r.purpose <> 'backtest'
+  AND v.timestamp + interval '1 hour' <= %(by)s
+ORDER BY r.purpose, r.weather, v.timestamp, v.issued_at, r.created_at
+
+-- name: backtested
+-- What backtests of these versions have said of a city at these moments, kWh; of several the one recorded last.
+SELECT v.model_id, v.issued_at, r.weather, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+WHERE v.city_id = %(city)s AND v.issued_at BETWEEN %(first)s AND %(last)s AND v.issued_at = ANY (%(times)s)
+  AND v.model_id = ANY (%(models)s) AND r.purpose = 'backtest' AND r.horizon = %(horizon)s
+  AND r.weather = ANY (%(weathers)s) AND NOT EXISTS (
+    SELECT FROM prediction_vintages v2 JOIN forecast_runs r2 ON r2.id = v2.run_id
+    WHERE v2.city_id = v.city_id AND v2.issued_at = v.issued_at AND v2.timestamp = v.timestamp
+      AND v2.model_id = v.model_id AND r2.purpose = 'backtest' AND r2.horizon = r.horizon
+      AND r2.weather = ANY (%(weathers)s) AND (r2.created_at, r2.id) > (r.created_at, r.id))
+ORDER BY v.model_id, v.issued_at, v.timestamp
+
+-- name: models_to_score
+-- Model versions and cities that have forecasts.
+SELECT DISTINCT v.city_id, c.name AS city, v.model_id, m.name AS model, m.version
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+JOIN models m ON m.id = v.model_id JOIN cities c ON c.id = v.city_id
+WHERE r.purpose <> 'backtest'
+ORDER BY c.name, m.name, m.version
+
+-- name: last_run
+-- The run of the forecast of a city that was issued last by a moment, of one model or any, of runs of some purposes.
+SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.created_at
+FROM forecast_runs r JOIN models m ON m.id = r.model_id
+WHERE r.issued_at <= %(at)s AND r.purpose = ANY (%(purposes)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
+  AND EXISTS (
+    SELECT FROM prediction_vintages v WHERE v.run_id = r.id AND v.issued_at = r.issued_at AND v.city_id = %(city)s)
+ORDER BY r.issued_at DESC, r.created_at DESC
+LIMIT 1
+
+-- name: run_forecast
+-- What a run said of a city, kWh.
+SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+WHERE v.run_id = %(run)s AND v.issued_at = %(issued_at)s AND v.city_id = %(city)s
+ORDER BY v.timestamp

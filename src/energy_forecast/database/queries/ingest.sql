@@ -1,0 +1,509 @@
+-- name: create_staging
+-- The session's own tables: the files and cities of a load by number, the rows read, and the rows refused.
+-- Ten million rows are sorted and joined; the server's default of 4 MB is for many small questions at once
+SET work_mem = '64MB';
+SET maintenance_work_mem = '128MB';
+CREATE TEMP TABLE staged_files (file_no integer PRIMARY KEY, name text NOT NULL);
+CREATE TEMP TABLE staged_cities (
+    city_no          integer PRIMARY KEY,
+    city_id          uuid NOT NULL,
+    name             text NOT NULL,
+    interval_minutes smallint,
+    -- Neither the rows nor the database said how long an interval is
+    assumed          boolean NOT NULL DEFAULT false,
+    -- Many rows lie further apart than the interval, by another length that an interval may have
+    mixed            boolean NOT NULL DEFAULT false
+);
+-- One shape for all kinds: value_1 to value_4 are the kind's value columns in order, kWh and kW or weather's units.
+CREATE TEMP TABLE staged (
+    file_no      integer NOT NULL,
+    line         bigint NOT NULL,
+    city_no      integer NOT NULL,
+    timestamp    timestamptz NOT NULL,
+    issued_at    timestamptz NOT NULL DEFAULT '-infinity',
+    available_at timestamptz,
+    value_1      numeric(12,2) NOT NULL,
+    value_2      numeric(12,2),
+    value_3      numeric(12,2),
+    value_4      numeric(12,2),
+    -- Made by the client, in bulk; a row that the database puts together itself has none
+    id           uuid
+);
+-- The span of each city's rows, and the least time from a timestamp to its available_at
+CREATE TEMP TABLE spans (
+    city_no integer PRIMARY KEY,
+    first   timestamptz NOT NULL,
+    last    timestamptz NOT NULL,
+    lag     interval
+);
+-- How often neighbouring rows of a city lie how far apart, and how often, at most, after others just as far
+CREATE TEMP TABLE gaps (
+    city_no integer NOT NULL, gap interval NOT NULL, times bigint NOT NULL, follows bigint NOT NULL);
+CREATE TEMP TABLE repeated (LIKE staged);
+CREATE TEMP TABLE older_versions (LIKE staged);
+CREATE TEMP TABLE differing (
+    city_id          uuid NOT NULL,
+    timestamp        timestamptz NOT NULL,
+    available_at     timestamptz,
+    interval_minutes smallint NOT NULL,
+    value_1          numeric NOT NULL,
+    value_2          numeric,
+    value_3          numeric,
+    value_4          numeric,
+    id               uuid,
+    verdict          text NOT NULL
+);
+CREATE TEMP TABLE refused (
+    file_no     integer NOT NULL,
+    line        bigint NOT NULL,
+    column_name text,
+    reason      text NOT NULL,
+    row_data    jsonb NOT NULL
+)
+
+-- name: server_clock
+-- The database's clock now.
+SELECT clock_timestamp()
+
+-- name: add_files
+-- The files of the load, numbered from 0.
+INSERT INTO staged_files SELECT position - 1, name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS f (name, position)
+
+-- name: add_cities
+-- The cities of the load, numbered.
+INSERT INTO staged_cities (city_no, city_id, name)
+SELECT * FROM unnest(%(numbers)s::integer[], %(ids)s::uuid[], %(names)s::text[])
+
+-- name: consumption_copy
+-- Rows read: kWh in the interval, and kW.
+COPY staged (file_no, line, city_no, id, timestamp, available_at, value_1, value_2) FROM STDIN (FORMAT binary)
+
+-- name: weather_copy
+-- Rows read: degrees Celsius, percent, m/s, mm.
+COPY staged (file_no, line, city_no, id, timestamp, available_at, value_1, value_2, value_3, value_4)
+FROM STDIN (FORMAT binary)
+
+-- name: weather_forecasts_copy
+-- Rows read: degrees Celsius, percent, m/s, mm.
+COPY staged (file_no, line, city_no, id, timestamp, issued_at, value_1, value_2, value_3, value_4)
+FROM STDIN (FORMAT binary)
+
+-- name: refused_copy
+-- Rows refused while reading.
+COPY refused (file_no, line, column_name, reason, row_data) FROM STDIN (FORMAT csv)
+
+-- name: index_staged
+-- One order serves what the files' own order did not tell: gaps, spans and repeated keys.
+CREATE INDEX staged_key ON staged (city_no, timestamp, issued_at);
+ANALYZE staged;
+INSERT INTO spans SELECT city_no, min(timestamp), max(timestamp), min(available_at - timestamp) FROM staged GROUP BY city_no;
+ANALYZE spans
+
+-- name: analyze_staged
+-- Tells the planner what was staged; the client has told the spans.
+ANALYZE staged, spans
+
+-- name: add_spans
+-- The spans that the client found while it read.
+INSERT INTO spans
+SELECT * FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lags)s::interval[])
+
+-- name: add_gaps
+-- The gaps that the client found while it read.
+INSERT INTO gaps SELECT * FROM unnest(%(numbers)s::integer[], %(gaps)s::interval[], %(times)s::bigint[], %(follows)s::bigint[])
+
+-- name: find_gaps
+-- The gaps between the rows staged.
+INSERT INTO gaps
+SELECT city_no, gap, count(*), count(*)
+FROM (SELECT city_no, timestamp - lag(timestamp) OVER (PARTITION BY city_no ORDER BY timestamp) AS gap FROM staged) AS g
+WHERE gap > interval '0' GROUP BY city_no, gap
+
+-- name: consumption_views
+-- Stored consumption in the shape of `staged`: the current values and the superseded ones.
+CREATE TEMP VIEW current_values AS
+SELECT city_id, timestamp, available_at, interval_minutes, consumption_kwh AS value_1, peak_demand_kw AS value_2,
+       NULL::numeric AS value_3, NULL::numeric AS value_4
+FROM energy_consumption;
+CREATE TEMP VIEW past_values AS
+SELECT city_id, timestamp, available_at, interval_minutes, consumption_kwh AS value_1, peak_demand_kw AS value_2,
+       NULL::numeric AS value_3, NULL::numeric AS value_4
+FROM energy_consumption_revisions
+
+-- name: weather_views
+-- Stored weather in the shape of `staged`: the current values and the superseded ones.
+CREATE TEMP VIEW current_values AS
+SELECT city_id, timestamp, available_at, interval_minutes, temperature AS value_1, humidity AS value_2,
+       wind_speed AS value_3, precipitation AS value_4
+FROM weather_data;
+CREATE TEMP VIEW past_values AS
+SELECT city_id, timestamp, available_at, interval_minutes, temperature AS value_1, humidity AS value_2,
+       wind_speed AS value_3, precipitation AS value_4
+FROM weather_data_revisions
+
+-- name: give_interval
+-- Every city has the interval length that the user named (minutes).
+UPDATE staged_cities SET interval_minutes = %(interval_minutes)s
+
+-- name: find_intervals
+-- Interval length of each city read (minutes): its most common gap, what it has had so far, or 60.
+WITH commonest AS (
+    SELECT DISTINCT ON (city_no) city_no, (extract(epoch FROM gap) / 60)::bigint AS minutes, times
+    FROM gaps ORDER BY city_no, times DESC, gap
+), found AS (
+    SELECT k.city_no, stored.interval_minutes AS stored, g.times,
+           CASE WHEN g.minutes <= 60 AND 60 %% g.minutes = 0 THEN g.minutes END AS minutes
+    FROM staged_cities k
+    LEFT JOIN commonest g USING (city_no)
+    LEFT JOIN LATERAL (
+        SELECT v.interval_minutes FROM current_values v WHERE v.city_id = k.city_id
+        ORDER BY v.timestamp DESC LIMIT 1) stored ON true
+    WHERE EXISTS (SELECT FROM spans s WHERE s.city_no = k.city_no)
+)
+UPDATE staged_cities k
+-- A few rows with holes between them say less than the city's history, unless they lie closer than it allows
+SET interval_minutes = CASE WHEN f.minutes IS NOT NULL AND (f.stored IS NULL OR f.times >= 24 OR f.minutes < f.stored)
+                            THEN f.minutes ELSE coalesce(f.stored, 60) END,
+    assumed = f.minutes IS NULL AND f.stored IS NULL,
+    mixed = EXISTS (
+        SELECT FROM gaps c
+        WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23 AND c.gap > make_interval(mins => coalesce(f.minutes, f.stored)::integer)
+          AND c.gap IN (interval '10 minutes', interval '12 minutes', interval '15 minutes', interval '20 minutes',
+                        interval '30 minutes', interval '60 minutes'))
+FROM found f WHERE f.city_no = k.city_no
+
+-- name: refuse_mixed
+-- Refuses stretches of a day's worth of rows, 24, whose distance says another interval than the city's: one would be wrong.
+WITH gaps AS (
+    SELECT s.city_no, s.timestamp, lead(s.timestamp) OVER city - s.timestamp AS gap
+    FROM staged s JOIN staged_cities k USING (city_no) WHERE k.mixed
+    WINDOW city AS (PARTITION BY s.city_no ORDER BY s.timestamp)
+), islands AS (
+    SELECT g.*, row_number() OVER (PARTITION BY city_no ORDER BY timestamp)
+              - row_number() OVER (PARTITION BY city_no, gap ORDER BY timestamp) AS island
+    FROM gaps g WHERE gap > interval '0'
+), stretches AS (
+    SELECT city_no, gap, min(timestamp) AS first, max(timestamp) AS last
+    FROM islands GROUP BY city_no, gap, island HAVING count(*) >= 24
+), gone AS (
+    DELETE FROM staged s USING stretches t, staged_cities k
+    WHERE s.city_no = t.city_no AND k.city_no = t.city_no AND s.timestamp BETWEEN t.first AND t.last
+      AND t.gap > make_interval(mins => k.interval_minutes) AND t.gap <= interval '1 hour'
+      AND 60 %% (extract(epoch FROM t.gap) / 60)::integer = 0
+    RETURNING s.*, k.name, k.interval_minutes, t.gap
+)
+INSERT INTO refused
+SELECT file_no, line, 'timestamp',
+       format('these rows are %%s minutes apart, but the interval of %%s was found to be %%s minutes; load them in a file'
+              ' of their own', (extract(epoch FROM gap) / 60)::integer, name, interval_minutes),
+       jsonb_strip_nulls(
+           jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
+           || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
+FROM gone
+
+-- name: any_mixed
+-- Whether there are rows to refuse because their distance says another interval.
+SELECT EXISTS (SELECT FROM staged_cities WHERE mixed)
+
+-- name: any_early
+-- Whether there are rows that could not be known yet.
+SELECT EXISTS (
+    SELECT FROM spans p JOIN staged_cities k USING (city_no)
+    WHERE p.last + make_interval(mins => k.interval_minutes) > %(now)s OR p.lag < make_interval(mins => k.interval_minutes))
+
+-- name: assumed_cities
+-- The cities whose interval length nothing told.
+SELECT name FROM staged_cities WHERE assumed ORDER BY name
+
+-- name: refuse_early
+-- Refuses what could not be known yet: intervals that have not ended, and values known before their interval's end.
+WITH gone AS (
+    DELETE FROM staged s USING staged_cities k
+    WHERE k.city_no = s.city_no
+      AND (s.timestamp + make_interval(mins => k.interval_minutes) > %(now)s
+           OR s.available_at < s.timestamp + make_interval(mins => k.interval_minutes))
+    RETURNING s.*, k.name, k.interval_minutes
+)
+INSERT INTO refused
+SELECT file_no, line,
+       CASE WHEN timestamp + make_interval(mins => interval_minutes) > %(now)s THEN 'timestamp' ELSE 'available_at' END,
+       CASE WHEN timestamp + make_interval(mins => interval_minutes) > %(now)s
+            THEN format('the interval of %%s minutes has not ended yet', interval_minutes)
+            ELSE format('before the interval of %%s minutes has ended', interval_minutes) END,
+       jsonb_strip_nulls(
+           jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
+           || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
+FROM gone
+
+-- name: take_repeated
+-- Takes out every row whose key occurs more than once in the load.
+WITH keys AS MATERIALIZED (
+    SELECT city_no, timestamp, issued_at FROM staged GROUP BY city_no, timestamp, issued_at HAVING count(*) > 1
+), gone AS (
+    DELETE FROM staged s USING keys k
+    WHERE s.city_no = k.city_no AND s.timestamp = k.timestamp AND s.issued_at = k.issued_at
+    RETURNING s.*
+)
+INSERT INTO repeated SELECT * FROM gone
+
+-- name: judge_repeated
+-- Per repeated key: `same` values, a `history` of versions with moments of their own, or a `conflict`.
+CREATE TEMP TABLE repeated_verdicts AS
+WITH versions AS (
+    -- An empty field says nothing, so it differs from nothing
+    SELECT city_no, timestamp, issued_at, available_at,
+           min(value_1) AS low_1, max(value_1) AS high_1, min(value_2) AS low_2, max(value_2) AS high_2,
+           min(value_3) AS low_3, max(value_3) AS high_3, min(value_4) AS low_4, max(value_4) AS high_4
+    FROM repeated GROUP BY city_no, timestamp, issued_at, available_at
+)
+SELECT city_no, timestamp, issued_at,
+       CASE WHEN min(low_1) = max(high_1) AND coalesce(min(low_2) = max(high_2), true)
+                 AND coalesce(min(low_3) = max(high_3), true) AND coalesce(min(low_4) = max(high_4), true) THEN 'same'
+            WHEN bool_and(available_at IS NOT NULL AND low_1 = high_1 AND coalesce(low_2 = high_2, true)
+                          AND coalesce(low_3 = high_3, true) AND coalesce(low_4 = high_4, true)) THEN 'history'
+            ELSE 'conflict' END AS verdict
+FROM versions GROUP BY city_no, timestamp, issued_at;
+ANALYZE repeated, repeated_verdicts
+
+-- name: refuse_conflicts
+-- Refuses all rows of a key whose values contradict each other; which one is right is not knowable.
+INSERT INTO refused
+SELECT r.file_no, r.line, NULL,
+       format('line %%s%%s gives other values for the same city and %%s', other.line,
+              CASE WHEN other.file_no <> r.file_no THEN ' of ' || f.name ELSE '' END, %(key)s::text),
+       jsonb_strip_nulls(
+           jsonb_build_object('city', k.name, 'timestamp', r.timestamp, 'available_at', r.available_at,
+                              'issued_at', nullif(r.issued_at, '-infinity'))
+           || jsonb_object(%(values)s::text[], (ARRAY[r.value_1, r.value_2, r.value_3, r.value_4]::text[])[1:cardinality(%(values)s::text[])]))
+FROM repeated r
+JOIN repeated_verdicts v USING (city_no, timestamp, issued_at)
+JOIN staged_cities k USING (city_no)
+CROSS JOIN LATERAL (
+    SELECT o.file_no, o.line FROM repeated o
+    WHERE o.city_no = r.city_no AND o.timestamp = r.timestamp AND o.issued_at = r.issued_at
+      AND (o.file_no, o.line) <> (r.file_no, r.line)
+    ORDER BY (o.value_1, o.value_2, o.value_3, o.value_4) IS NOT DISTINCT FROM (r.value_1, r.value_2, r.value_3, r.value_4),
+             o.file_no, o.line
+    LIMIT 1) other
+JOIN staged_files f ON f.file_no = other.file_no
+WHERE v.verdict = 'conflict'
+
+-- name: index_repeated
+-- Serves: the other rows of a key.
+CREATE INDEX repeated_key ON repeated (city_no, timestamp, issued_at)
+
+-- name: restore_same
+-- Puts one row back for each key whose rows agree; known as early as the earliest of them claims.
+INSERT INTO staged
+SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1], (array_agg(r.line ORDER BY r.file_no, r.line))[1],
+       city_no, timestamp, issued_at, min(r.available_at), max(r.value_1), max(r.value_2), max(r.value_3), max(r.value_4)
+FROM repeated r JOIN repeated_verdicts v USING (city_no, timestamp, issued_at)
+WHERE v.verdict = 'same'
+GROUP BY city_no, timestamp, issued_at
+
+-- name: restore_histories
+-- Puts the newest version of each history back; the ones before it go to older_versions. Returns how many went there.
+WITH versions AS (
+    SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1] AS file_no,
+           (array_agg(r.line ORDER BY r.file_no, r.line))[1] AS line,
+           city_no, timestamp, issued_at, r.available_at,
+           max(r.value_1) AS value_1, max(r.value_2) AS value_2, max(r.value_3) AS value_3, max(r.value_4) AS value_4
+    FROM repeated r JOIN repeated_verdicts v USING (city_no, timestamp, issued_at)
+    WHERE v.verdict = 'history'
+    GROUP BY city_no, timestamp, issued_at, r.available_at
+), compared AS (
+    SELECT versions.*,
+           row_number() OVER by_time = 1
+           OR (value_1, value_2, value_3, value_4) IS DISTINCT FROM
+              (lag(value_1) OVER by_time, lag(value_2) OVER by_time, lag(value_3) OVER by_time, lag(value_4) OVER by_time)
+              AS is_new
+    FROM versions
+    WINDOW by_time AS (PARTITION BY city_no, timestamp, issued_at ORDER BY available_at)
+), ranked AS (
+    SELECT compared.*, row_number() OVER (PARTITION BY city_no, timestamp, issued_at ORDER BY available_at DESC) AS age
+    FROM compared WHERE is_new
+), newest AS (
+    INSERT INTO staged
+    SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4
+    FROM ranked WHERE age = 1
+)
+INSERT INTO older_versions
+SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4
+FROM ranked WHERE age > 1
+
+-- name: months
+-- The UTC months of the rows read, and the first and last timestamp; nulls when there are none.
+SELECT array_agg(DISTINCT date_trunc('month', timestamp, 'UTC') ORDER BY date_trunc('month', timestamp, 'UTC')),
+       min(timestamp), max(timestamp)
+FROM (SELECT timestamp FROM staged UNION ALL SELECT timestamp FROM older_versions) AS s
+
+-- name: ensure_months
+-- Makes the missing partitions of these months.
+SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
+
+-- name: lock_kind
+-- One merge at a time for each kind, until the end of the session.
+SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
+
+-- name: judge_differing
+-- The rows whose values are not stored: new, a correction, an older version, or a repeat of a superseded value.
+INSERT INTO differing
+-- Another value that claims the moment of the stored one cannot have been known then too: it is known from now
+SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), k.interval_minutes, s.value_1, s.value_2,
+       s.value_3, s.value_4, s.id,
+       CASE WHEN c.city_id IS NULL THEN 'new'
+            WHEN s.available_at > c.available_at THEN 'correction'
+            WHEN s.available_at < c.available_at THEN 'older'
+            WHEN EXISTS (
+                SELECT FROM past_values p
+                WHERE p.city_id = k.city_id AND p.timestamp = s.timestamp AND p.value_1 = s.value_1
+                  AND (s.value_2 IS NULL OR s.value_2 = p.value_2) AND (s.value_3 IS NULL OR s.value_3 = p.value_3)
+                  AND (s.value_4 IS NULL OR s.value_4 = p.value_4)
+                  AND (s.available_at IS NULL OR s.available_at = p.available_at)
+                  AND (NOT %(interval_given)s OR p.interval_minutes = k.interval_minutes)) THEN 'repeat'
+            ELSE 'correction' END
+FROM staged s
+JOIN staged_cities k USING (city_no)
+LEFT JOIN (SELECT * FROM current_values WHERE timestamp BETWEEN %(first)s AND %(last)s) c
+    ON c.city_id = k.city_id AND c.timestamp = s.timestamp
+WHERE c.city_id IS NULL OR s.value_1 <> c.value_1
+       -- An empty field says nothing: it is no reason to forget what is stored
+       OR s.value_2 IS NOT NULL AND s.value_2 IS DISTINCT FROM c.value_2
+       OR s.value_3 IS NOT NULL AND s.value_3 IS DISTINCT FROM c.value_3
+       OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM c.value_4
+       OR %(interval_given)s AND k.interval_minutes <> c.interval_minutes
+
+-- name: any_stored
+-- Whether anything is stored within the span of a city's rows; where nothing is, no row has to be looked for.
+SELECT EXISTS (
+    SELECT FROM spans p JOIN staged_cities k USING (city_no)
+    CROSS JOIN LATERAL (
+        SELECT FROM current_values c WHERE c.city_id = k.city_id AND c.timestamp BETWEEN p.first AND p.last LIMIT 1) stored)
+
+-- name: add_older_versions
+-- Joins the versions before the newest of this load to those older than what is stored.
+INSERT INTO differing
+SELECT k.city_id, o.timestamp, o.available_at, k.interval_minutes, o.value_1, o.value_2, o.value_3, o.value_4, o.id, 'older'
+FROM older_versions o JOIN staged_cities k USING (city_no)
+
+-- name: count_differing
+-- How many rows of each verdict; of the corrections also how many came without available_at.
+SELECT verdict, count(*), count(*) FILTER (WHERE available_at IS NULL) FROM differing WHERE verdict <> 'new' GROUP BY verdict
+
+-- name: forget_known_versions
+-- Leaves out the older versions that are stored already.
+DELETE FROM differing d
+WHERE d.verdict = 'older' AND EXISTS (
+    SELECT FROM (
+        SELECT * FROM past_values p WHERE p.city_id = d.city_id AND p.timestamp = d.timestamp
+        UNION ALL
+        SELECT * FROM current_values c WHERE c.city_id = d.city_id AND c.timestamp = d.timestamp) AS known
+    WHERE known.available_at = d.available_at AND known.value_1 = d.value_1
+      AND (d.value_2 IS NULL OR d.value_2 = known.value_2) AND (d.value_3 IS NULL OR d.value_3 = known.value_3)
+      AND (d.value_4 IS NULL OR d.value_4 = known.value_4))
+
+-- name: consumption_keep_older
+-- Keeps older versions of consumption (kWh, kW) as history.
+INSERT INTO energy_consumption_revisions
+    (city_id, timestamp, consumption_kwh, peak_demand_kw, available_at, interval_minutes)
+SELECT city_id, timestamp, value_1, value_2, available_at, interval_minutes FROM differing WHERE verdict = 'older'
+
+-- name: weather_keep_older
+-- Keeps older versions of weather (degrees Celsius, percent, m/s, mm) as history.
+INSERT INTO weather_data_revisions
+    (city_id, timestamp, temperature, humidity, wind_speed, precipitation, available_at, interval_minutes)
+SELECT city_id, timestamp, value_1, value_2, value_3, value_4, available_at, interval_minutes
+FROM differing WHERE verdict = 'older'
+
+-- name: consumption_correct
+-- Corrects consumption (kWh, kW); the trigger keeps the old value. Without a moment, it is known from now.
+UPDATE energy_consumption c
+SET consumption_kwh = d.value_1, peak_demand_kw = coalesce(d.value_2, c.peak_demand_kw),
+    available_at = coalesce(d.available_at, greatest(now(), c.available_at)), interval_minutes = d.interval_minutes
+FROM differing d
+WHERE d.verdict = 'correction' AND c.city_id = d.city_id AND c.timestamp = d.timestamp
+
+-- name: weather_correct
+-- Corrects weather (degrees Celsius, percent, m/s, mm); the trigger keeps the old value.
+UPDATE weather_data c
+SET temperature = d.value_1, humidity = coalesce(d.value_2, c.humidity),
+    wind_speed = coalesce(d.value_3, c.wind_speed), precipitation = coalesce(d.value_4, c.precipitation),
+    available_at = coalesce(d.available_at, greatest(now(), c.available_at)), interval_minutes = d.interval_minutes
+FROM differing d
+WHERE d.verdict = 'correction' AND c.city_id = d.city_id AND c.timestamp = d.timestamp
+
+-- name: insert_staged
+-- Inserts the rows staged: all, where nothing is stored within their spans, or those found to be new.
+SELECT ops.insert_staged(%(kind)s, %(only_new)s)
+
+-- name: refuse_changed_forecasts
+-- Refuses forecasts that say something else than the stored ones of the same issue.
+WITH gone AS (
+    DELETE FROM staged s USING staged_cities k, weather_forecasts f
+    WHERE k.city_no = s.city_no AND f.city_id = k.city_id AND f.timestamp = s.timestamp AND f.issued_at = s.issued_at
+      AND f.timestamp BETWEEN %(first)s AND %(last)s
+      AND (s.value_1 <> f.temperature
+           OR s.value_2 IS NOT NULL AND s.value_2 IS DISTINCT FROM f.humidity
+           OR s.value_3 IS NOT NULL AND s.value_3 IS DISTINCT FROM f.wind_speed
+           OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM f.precipitation)
+    RETURNING s.*, k.name
+)
+INSERT INTO refused
+SELECT file_no, line, NULL, 'other values are stored for this issue: a forecast that was issued is never changed',
+       jsonb_strip_nulls(
+           jsonb_build_object('city', name, 'timestamp', timestamp, 'issued_at', issued_at)
+           || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
+FROM gone
+
+-- name: weather_forecasts_insert
+-- Inserts forecasts of the weather (degrees Celsius, percent, m/s, mm) that are not stored.
+INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity, wind_speed, precipitation)
+SELECT k.city_id, s.timestamp, s.issued_at, s.value_1, s.value_2, s.value_3, s.value_4
+FROM staged s JOIN staged_cities k USING (city_no)
+WHERE NOT EXISTS (
+    SELECT FROM weather_forecasts f
+    WHERE f.city_id = k.city_id AND f.timestamp = s.timestamp AND f.issued_at = s.issued_at
+      AND f.timestamp BETWEEN %(first)s AND %(last)s)
+ORDER BY s.city_no, s.timestamp, s.issued_at
+
+-- name: count_staged
+-- Rows that are still to be merged, and rows refused.
+SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM refused)
+
+-- name: refused_examples
+-- The first refused rows, in the files' order.
+SELECT f.name, r.line, r.column_name, r.reason FROM refused r JOIN staged_files f USING (file_no)
+ORDER BY r.file_no, r.line LIMIT %(limit)s
+
+-- name: record_batch
+-- Writes the load into the ledger.
+INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected, notes)
+VALUES (%(batch)s, %(kind)s, %(files)s, %(read)s, %(inserted)s, %(corrected)s, %(unchanged)s, %(rejected)s, %(notes)s)
+
+-- name: record_refused
+-- Keeps the refused rows.
+INSERT INTO ops.rejected_rows (batch_id, file, line, column_name, reason, row_data, city_id)
+SELECT %(batch)s, f.name, r.line, r.column_name, r.reason, r.row_data, c.id
+FROM refused r JOIN staged_files f USING (file_no)
+LEFT JOIN cities c ON c.name = btrim(r.row_data ->> CASE WHEN %(kind)s = 'cities' THEN 'name' ELSE 'city' END)
+ORDER BY r.file_no, r.line
+
+-- name: zones
+-- The names of the time zones that the server knows.
+SELECT name FROM pg_timezone_names
+
+-- name: insert_city
+-- Adds a city (degrees north and east).
+INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
+VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
+
+-- name: update_city
+-- Corrects a city (degrees north and east).
+UPDATE cities
+SET latitude = %(latitude)s, longitude = %(longitude)s, timezone = %(timezone)s, country_code = %(country_code)s,
+    subdivision = %(subdivision)s
+WHERE name = %(name)s
+
+-- name: stored_cities
+-- What is stored of every city (degrees north and east, exactly as stored).
+SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities

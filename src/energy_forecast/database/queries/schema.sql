@@ -1,0 +1,29 @@
+-- name: has_version
+-- Whether a schema was ever installed.
+SELECT to_regclass('public.alembic_version') IS NOT NULL
+
+-- name: routines_are
+-- Whether the routines in the database have this SHA-256.
+SELECT obj_description(to_regnamespace('ops'), 'pg_namespace') LIKE '%%' || %(digest)s::text
+
+-- name: version
+-- The version of the schema.
+SELECT version_num FROM public.alembic_version
+
+-- name: may_take
+-- Whether the login may SET ROLE to a role.
+SELECT pg_has_role(session_user, %(role)s::text,
+                   CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+
+-- name: lock_tables
+-- Locks every table of the platform against everybody else, or none when one is in use.
+DO $$
+DECLARE
+    names text;
+BEGIN
+    SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.oid) INTO names FROM pg_class c
+    WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+      AND c.relnamespace IN ('public'::regnamespace, to_regnamespace('ops'))
+      AND pg_has_role(c.relowner, 'USAGE');
+    EXECUTE 'LOCK TABLE ' || names || ' IN ACCESS EXCLUSIVE MODE NOWAIT';
+END $$

@@ -1,0 +1,75 @@
+-- name: add_score
+-- Adds a score; no row when the same pairs were scored before.
+INSERT INTO forecast_scores
+    (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count,
+     pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168,
+     by_hour, actuals_as_of, issued_from, issued_until, issued_every, horizon)
+VALUES
+    (%(model_id)s, %(city_id)s, %(purpose)s, %(weather)s, %(period_start)s, %(period_end)s, %(lead_start_hours)s,
+     %(lead_end_hours)s, %(pair_count)s, %(pair_digest)s, %(mape)s, %(mae_kwh)s, %(rmse_kwh)s, %(r2_score)s,
+     %(pinball_kwh)s, %(coverage_90)s, %(width_90_kwh)s, %(skill_naive_168)s, %(by_hour)s,
+     %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(horizon)s)
+ON CONFLICT ON CONSTRAINT forecast_score_key DO NOTHING
+RETURNING id
+
+-- name: add_metrics
+-- Adds an evaluation of a model version.
+INSERT INTO model_metrics (model_id, timestamp, mape, rmse, mae, r2_score, detailed_metrics)
+VALUES (%(model_id)s, clock_timestamp(), %(mape)s, %(rmse)s, %(mae)s, %(r2_score)s, %(detailed_metrics)s)
+
+-- name: latest_scores
+-- The newest score of each city, model, weather and bucket of lead times for one purpose.
+SELECT DISTINCT ON (c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours)
+       c.name AS city, m.name AS model, m.version, s.weather, s.period_start, s.period_end, s.lead_start_hours,
+       s.lead_end_hours, s.pair_count, s.mape, s.mae_kwh, s.rmse_kwh, s.r2_score, s.pinball_kwh, s.coverage_90,
+       s.width_90_kwh, s.skill_naive_168, s.created_at
+FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
+WHERE s.purpose = %(purpose)s AND c.name = ANY (%(cities)s)
+ORDER BY c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours, s.created_at DESC
+
+-- name: find_scores
+-- Scores by id, or by city, model, purpose, local month (as a number of the year and month) and bucket; newest first.
+SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
+       s.period_end, s.lead_start_hours, s.lead_end_hours, s.pair_count, s.pair_digest, s.mape, s.mae_kwh, s.rmse_kwh,
+       s.r2_score, s.pinball_kwh, s.coverage_90, s.width_90_kwh, s.skill_naive_168, s.by_hour,
+       s.issued_from, s.issued_until, s.issued_every, s.horizon, s.actuals_as_of, s.created_at
+FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
+WHERE (%(id)s::uuid IS NULL OR s.id = %(id)s)
+  AND (%(city)s::text IS NULL OR c.name = %(city)s)
+  AND (%(model)s::text IS NULL OR m.name = %(model)s)
+  AND (%(purpose)s::text IS NULL OR s.purpose = %(purpose)s)
+  AND (%(lead_start)s::integer IS NULL OR s.lead_start_hours = %(lead_start)s)
+  AND (%(month)s::text IS NULL OR to_char(s.period_start AT TIME ZONE c.timezone, 'YYYY-MM') = %(month)s)
+ORDER BY s.created_at DESC, c.name, m.name, s.period_start DESC, s.lead_start_hours
+LIMIT %(limit)s
+
+-- name: scored_forecasts
+-- The forecasts behind a score, kWh; of several issued at one moment for one hour the one recorded last by then.
+SELECT DISTINCT ON (v.timestamp, v.issued_at)
+       r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(purpose)s AND r.weather = %(weather)s
+  AND v.timestamp >= %(period_start)s AND v.timestamp < %(period_end)s
+  AND v.timestamp - v.issued_at >= make_interval(hours => %(lead_start_hours)s)
+  AND v.timestamp - v.issued_at < make_interval(hours => %(lead_end_hours)s)
+  AND r.created_at <= %(created_at)s
+  -- Other backtests of the version may lie between
+  AND (%(issued_from)s::timestamptz IS NULL OR (
+    r.horizon = %(horizon)s::interval
+    AND v.issued_at BETWEEN %(issued_from)s::timestamptz AND %(issued_until)s::timestamptz
+    AND mod(extract(epoch FROM v.issued_at - %(issued_from)s::timestamptz),
+            extract(epoch FROM %(issued_every)s::interval)) = 0))
+ORDER BY v.timestamp, v.issued_at, r.created_at DESC
+
+-- name: issued_by
+-- What models issued for a city in runs of one purpose, kWh; of several made for one moment the one recorded last.
+SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
+       m.name AS model, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+FROM prediction_vintages v
+JOIN forecast_runs r ON r.id = v.run_id
+JOIN models m ON m.id = v.model_id
+WHERE v.city_id = %(city)s AND r.purpose = %(purpose)s AND m.name = ANY (%(models)s)
+  AND (%(weather)s::text IS NULL OR r.weather = %(weather)s)
+  AND (%(first)s::timestamptz IS NULL OR v.issued_at >= %(first)s)
+  AND (%(end)s::timestamptz IS NULL OR v.issued_at < %(end)s)
+ORDER BY m.name, v.issued_at, v.timestamp, r.created_at DESC

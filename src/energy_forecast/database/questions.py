@@ -1,0 +1,115 @@
+"""The three common questions: what was used lately, how it goes with the weather, which model does best."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import dict_row
+
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection
+from energy_forecast.database.named_queries import queries
+
+Rows = list[dict[str, Any]]
+
+
+def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> Rows:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries("questions")[query], parameters).fetchall()
+
+
+def recent_consumption(connection: Connection, city: UUID, *, hours: int = 24, until: datetime | None = None) -> Rows:
+    """The last hours of a city, the one under way included; an hour of which nothing is known has a row too.
+
+    Args:
+        hours: 1 to 87840.
+        until: now, unless given.
+
+    Returns:
+        hour (START, UTC), local_hour (on the city's clock, with its offset), total_consumption (kWh in the hour),
+        peak_demand (kW), minutes_known: below 60 the hour is a part of one, above 60 its intervals overlap.
+    """
+    until = until or database_now(connection)
+    return _rows(connection, "recent", {"city": city, "hours": hours, "until": until})
+
+
+def recent_days(connection: Connection, city: UUID, *, hours: int = 168, until: datetime | None = None) -> Rows:
+    """The local days in which the last hours of a city lie, whole days each.
+
+    Returns:
+        local_date, hours (23, 24, 25; 23.5 and 24.5 where the clock moves by half an hour), hours_known,
+        total_consumption (kWh in the day), peak_demand (kW), whole (nothing is missing).
+    """
+    until = until or database_now(connection)
+    days = connection.execute(
+        queries("questions")["local_days"], {"city": city, "hours": hours, "until": until}
+    ).fetchone()
+    if days is None:
+        return []
+    return _rows(connection, "daily", {"city": city, "first_day": days[0], "last_day": days[1]})
+
+
+def last_known(connection: Connection, city: UUID, *, until: datetime | None = None) -> datetime | None:
+    """When the last known interval of a city's consumption up to a moment starts."""
+    until = until or database_now(connection)
+    row = connection.execute(queries("questions")["last_known"], {"city": city, "until": until}).fetchone()
+    return None if row is None else row[0]
+
+
+def weather_correlation(
+    connection: Connection,
+    city: UUID,
+    *,
+    days: int = 30,
+    bin_width: Decimal = Decimal(1),
+    until: datetime | None = None,
+) -> Rows:
+    """Mean consumption of a city's whole hours by temperature in bins.
+
+    Args:
+        days: 1 to 3660, of 24 hours each.
+        bin_width: 0.01 to 50 degrees Celsius.
+
+    Returns:
+        temperature, temperature_end (from, up to; degrees Celsius), avg_consumption (kWh in an hour), sample_count.
+    """
+    until = until or database_now(connection)
+    return _rows(connection, "weather_correlation", {"city": city, "days": days, "bin": bin_width, "until": until})
+
+
+def weather_facts(
+    connection: Connection, city: UUID, *, days: int = 30, until: datetime | None = None
+) -> dict[str, Any]:
+    """What `weather_correlation` rests on: hours, part_hours and hours_without_weather (left out), and coefficient
+    (Pearson's; None where it is not defined)."""
+    until = until or database_now(connection)
+    return _rows(connection, "weather_facts", {"city": city, "days": days, "until": until})[0]
+
+
+def model_performance(connection: Connection, *, days: int = 7, until: datetime | None = None) -> Rows:
+    """Model versions by their scores of the last days, best first, over the cities that the reader may see.
+
+    Returns:
+        name, version, purpose, weather, avg_mape (percent), avg_rmse and avg_mae (kWh in an hour), coverage_90 (share
+        of actuals inside the 90 % interval), prediction_count (pairs of forecast and actual), city_count.
+    """
+    until = until or database_now(connection)
+    return _rows(connection, "model_performance", {"days": days, "until": until})
+
+
+def guide_recent(connection: Connection, city: UUID, *, hours: int) -> Rows:
+    """The schema guide's statement as it stands: hour, total_consumption, peak_demand."""
+    return _rows(connection, "exact_recent", {"city": city, "hours": hours})
+
+
+def guide_weather_correlation(connection: Connection, city: UUID, *, days: int) -> Rows:
+    """The schema guide's statement as it stands: temperature, avg_consumption, sample_count."""
+    return _rows(connection, "exact_weather_correlation", {"city": city, "days": days})
+
+
+def guide_model_performance(connection: Connection, *, days: int) -> Rows:
+    """The schema guide's statement as it stands: name, version, avg_mape, avg_rmse, prediction_count."""
+    return _rows(connection, "exact_model_performance", {"days": days})

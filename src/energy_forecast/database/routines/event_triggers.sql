@@ -1,0 +1,86 @@
+/* Runs as the login that upgrades, not as the owner: an event trigger belongs to a superuser. Without one, changes of
+   the schema are not audited, and `energy-forecast doctor audit` says so.
+
+   Their function belongs to a role of its own: the owner of the schema cannot replace it, and nothing that the owner
+   could hang on audit_log would run as a superuser. Only this role may write entries of changes of the schema. */
+DO $$
+BEGIN
+    IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_recorder') THEN
+        BEGIN
+            CREATE ROLE energy_forecast_recorder NOLOGIN;
+            COMMENT ON ROLE energy_forecast_recorder IS 'Writes changes of the schema into the audit log; nobody is a member';
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;  -- Another database of this server was upgraded at the same time, and made it first
+        END;
+    END IF;
+    GRANT INSERT, SELECT ON public.audit_log TO energy_forecast_recorder;
+    IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'public.audit_log'::regclass AND polname = 'recorder') THEN
+        CREATE POLICY recorder ON public.audit_log FOR ALL TO energy_forecast_recorder USING (true);
+    END IF;
+    /* Temporary tables concern nobody else; a comment or a refresh changes no meaning. The event triggers are made last,
+       by an upgrade and by pg_restore, so when this runs the log stands, or somebody has put it aside. */
+    CREATE OR REPLACE FUNCTION public.audit_ddl_func() RETURNS event_trigger
+        LANGUAGE plpgsql SECURITY DEFINER
+        SET search_path = pg_catalog, pg_temp
+        AS $function$
+    DECLARE
+        entry record;
+        written record;
+        who name := coalesce(nullif(current_setting('role'), 'none'), session_user);
+        log oid;
+        log_and_chain oid[];
+    BEGIN
+        SELECT array_agg(c.oid), max(c.oid) FILTER (WHERE c.relname = 'audit_log') INTO log_and_chain, log
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE (n.nspname, c.relname) IN (('public', 'audit_log'), ('ops', 'audit_chain')) AND c.relkind = 'r';
+        IF cardinality(log_and_chain) IS DISTINCT FROM 2 OR log IS NULL THEN
+            RAISE EXCEPTION '% is refused: nothing can be audited without audit_log and ops.audit_chain', TG_TAG
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        IF EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = ANY (log_and_chain)) THEN
+            RAISE EXCEPTION '% is refused: a rule on the audit log could silence it', TG_TAG
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        FOR entry IN EXECUTE CASE TG_EVENT
+            WHEN 'sql_drop' THEN
+                'SELECT d.object_identity AS name, ''DROP'' AS action, $1 AS command, d.object_type AS type'
+                ' FROM pg_event_trigger_dropped_objects() d WHERE d.original AND NOT d.is_temporary'
+            ELSE
+                'SELECT DISTINCT coalesce(d.object_identity, d.object_type) AS name, ''DDL'' AS action,'
+                '       d.command_tag AS command, d.object_type AS type'
+                ' FROM pg_event_trigger_ddl_commands() d'
+                ' WHERE d.schema_name IS DISTINCT FROM ''pg_temp'' AND NOT d.in_extension'
+                '   AND d.command_tag NOT IN (''COMMENT'', ''REFRESH MATERIALIZED VIEW'')'
+            END USING TG_TAG
+        LOOP
+            INSERT INTO public.audit_log AS a (table_name, action, old_data, new_data, user_name)
+            SELECT entry.name, entry.action, CASE entry.action WHEN 'DROP' THEN f.facts END,
+                   CASE entry.action WHEN 'DDL' THEN f.facts END, who
+            FROM jsonb_build_object('type', entry.type, 'command', entry.command,
+                                    'query', left(current_query(), 300)) AS f (facts)
+            RETURNING a.table_name, a.action, a.user_name, a.session_user_name, a.timestamp INTO written;
+            -- No row, or another: a trigger of somebody swallowed or altered it
+            IF to_jsonb(written) IS DISTINCT FROM jsonb_build_object('table_name', entry.name, 'action', entry.action,
+                'user_name', who, 'session_user_name', session_user, 'timestamp', now()) THEN
+                RAISE EXCEPTION '% is refused: its entry did not arrive in the audit log', TG_TAG
+                    USING ERRCODE = 'integrity_constraint_violation';
+            END IF;
+        END LOOP;
+    END $function$;
+    ALTER FUNCTION public.audit_ddl_func() OWNER TO energy_forecast_recorder;
+    REVOKE ALL ON FUNCTION public.audit_ddl_func() FROM PUBLIC;
+    -- grants.sql takes rights back on all functions, as the owner: that fails on one where the owner has none at all
+    GRANT EXECUTE ON FUNCTION public.audit_ddl_func() TO energy_forecast_owner;
+    COMMENT ON FUNCTION public.audit_ddl_func() IS 'Writes a change of the schema into audit_log, or refuses it';
+    IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'energy_forecast_audit_ddl') THEN
+        CREATE EVENT TRIGGER energy_forecast_audit_ddl ON ddl_command_end EXECUTE FUNCTION public.audit_ddl_func();
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'energy_forecast_audit_drop') THEN
+        CREATE EVENT TRIGGER energy_forecast_audit_drop ON sql_drop EXECUTE FUNCTION public.audit_ddl_func();
+    END IF;
+    ALTER EVENT TRIGGER energy_forecast_audit_ddl ENABLE ALWAYS;
+    ALTER EVENT TRIGGER energy_forecast_audit_drop ENABLE ALWAYS;
+END $$;

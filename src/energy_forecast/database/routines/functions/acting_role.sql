@@ -1,0 +1,7 @@
+/* In a SECURITY DEFINER function current_user is the function's owner. Who asked is the role that the session has taken
+   by SET ROLE, or else the login; a session can take no role that it is not a member of. */
+CREATE OR REPLACE FUNCTION acting_role() RETURNS name
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT coalesce(nullif(current_setting('role'), 'none'), session_user)::name $$;
+COMMENT ON FUNCTION acting_role() IS 'Who asked, also inside a SECURITY DEFINER function';

@@ -1,0 +1,14 @@
+CREATE OR REPLACE FUNCTION consumption_at_utc_hour(utc_hour integer)
+    RETURNS TABLE (city_id uuid, city text, mean_kwh numeric, highest_kwh numeric, peak_kw numeric, hours bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+    SELECT c.id, c.name::text, avg(h.total_consumption), max(h.total_consumption), max(h.peak_demand), count(*)
+    FROM public.hourly_consumption h JOIN public.cities c ON c.id = h.city_id
+    WHERE extract(hour FROM h.hour AT TIME ZONE 'UTC') = utc_hour AND h.covered_minutes = 60
+      AND h.city_id = ANY (ARRAY(SELECT k.id FROM public.cities k WHERE public.may_read_city(k.id)))
+    GROUP BY c.id, c.name
+    ORDER BY c.name
+$$;
+COMMENT ON FUNCTION consumption_at_utc_hour(integer) IS
+    'What each city that one may see used at one hour of the UTC day over the last 30 days (kWh, kW), whole hours only';

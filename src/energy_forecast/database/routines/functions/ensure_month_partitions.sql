@@ -1,0 +1,48 @@
+/* Made beside the parent and attached: CREATE TABLE ... PARTITION OF would lock every reader out while it waits. The
+   bounds carry +00, since bare dates mean midnight in the session's zone and leave holes between months. */
+CREATE OR REPLACE FUNCTION ensure_month_partitions(parent text, first_time timestamptz, last_time timestamptz)
+    RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    AS $$
+DECLARE
+    month timestamptz := date_trunc('month', first_time, 'UTC');
+    partition_name text;
+    made integer := 0;
+BEGIN
+    IF parent NOT IN ('energy_consumption', 'weather_data', 'weather_forecasts', 'prediction_vintages') THEN
+        RAISE EXCEPTION 'Table % is not partitioned by month', parent USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF (first_time >= '1970-01-01 00:00:00+00' AND last_time < '2200-01-01 00:00:00+00') IS NOT TRUE
+       OR last_time < first_time OR last_time - first_time > interval '36525 days' THEN
+        RAISE EXCEPTION 'Partitions from % to % are not a plausible wish', first_time, last_time
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    WHILE month <= last_time LOOP
+        partition_name := parent || to_char(month AT TIME ZONE 'UTC', '"_y"YYYY"m"MM');
+        IF to_regclass('public.' || partition_name) IS NULL THEN
+            -- One maker at a time; the second one finds what the first has made. Not by to_regclass(): it answers from
+            -- the session's cache, which waiting for this lock does not refresh
+            PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
+            IF NOT EXISTS (SELECT FROM pg_class
+                           WHERE relname = partition_name AND relnamespace = 'public'::regnamespace) THEN
+                EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS)',
+                    partition_name, parent);
+                -- Without a policy of its own: who is bound reads the parent, or nothing
+                EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY',
+                    partition_name);
+                PERFORM public.guard_partition(format('public.%I', partition_name)::regclass);
+                EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
+                    parent, partition_name,
+                    to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
+                    to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00');
+                made := made + 1;
+            END IF;
+        END IF;
+        month := month + interval '1 month';
+    END LOOP;
+    RETURN made;
+END $$;
+COMMENT ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz) IS
+    'Makes the missing monthly partitions of a table between two moments; returns how many';

@@ -1,0 +1,64 @@
+/* Writers of predictions wait while the rows move; readers do not, until the shared partition has to be this
+   transaction's alone: attaching reads it once, to see that it holds no row of the city (1 GB a second, measured; a larger one than
+   `most_bytes` is refused). The wait for it is given up after 300 ms and tried again. Indexes and foreign keys are made before, where nobody waits for them. */
+CREATE OR REPLACE FUNCTION ops.dedicate_partition(
+    city uuid, wanted text, most_bytes bigint DEFAULT 512 << 20,
+    OUT outcome text, OUT partition_name text, OUT row_count bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    AS $$
+BEGIN
+    IF wanted !~ '^predictions_[a-z0-9_]{1,50}$' THEN
+        RAISE EXCEPTION '% is not a name for a partition of predictions', wanted USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF NOT EXISTS (SELECT FROM public.cities c WHERE c.id = city) THEN
+        RAISE EXCEPTION 'There is no such city' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    PERFORM set_config('lock_timeout', '5s', true);
+    PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
+    SELECT p.partition_name INTO partition_name FROM ops.partitions() p
+    WHERE p.table_name = 'predictions' AND p.city_id = city;
+    IF FOUND THEN
+        outcome := 'already';
+        RETURN;
+    END IF;
+    IF pg_relation_size('public.predictions_shared') > most_bytes THEN
+        outcome := 'too large';
+        RETURN;
+    END IF;
+    partition_name := wanted;
+    -- A table, but an index or a view of that name as well
+    IF EXISTS (SELECT FROM pg_class c WHERE c.relname = wanted AND c.relnamespace = 'public'::regnamespace) THEN
+        partition_name := left(wanted, 50) || '_' || left(city::text, 8);
+    END IF;
+    LOCK TABLE public.predictions IN SHARE ROW EXCLUSIVE MODE;
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.predictions INCLUDING ALL EXCLUDING COMMENTS)', partition_name);
+    -- Through the parent, where the owner's policy holds
+    EXECUTE format('WITH moved AS (DELETE FROM public.predictions WHERE city_id = %L RETURNING *)'
+                   ' INSERT INTO public.%I SELECT * FROM moved', city, partition_name);
+    GET DIAGNOSTICS row_count = ROW_COUNT;
+    EXECUTE format('ALTER TABLE public.%I ADD FOREIGN KEY (city_id) REFERENCES public.cities (id),'
+                   ' ADD FOREIGN KEY (model_id) REFERENCES public.models (id),'
+                   ' ADD FOREIGN KEY (run_id) REFERENCES public.forecast_runs (id)', partition_name);
+    EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', partition_name);
+    FOR attempt IN 1..10 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '300ms', true);
+            LOCK TABLE public.predictions_shared IN ACCESS EXCLUSIVE MODE;
+            EXECUTE format('ALTER TABLE public.predictions ATTACH PARTITION public.%I FOR VALUES IN (%L)',
+                           partition_name, city);
+            PERFORM public.guard_partition(format('public.%I', partition_name)::regclass);
+            outcome := 'dedicated';
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            PERFORM pg_sleep(0.1 * attempt);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'busy' USING ERRCODE = 'lock_not_available';
+EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+    outcome := 'busy';
+    row_count := NULL;
+END $$;
+COMMENT ON FUNCTION ops.dedicate_partition(uuid, text, bigint) IS
+    'Moves a city''s current predictions into a partition of their own: dedicated, already (partition_name says which), or busy or too large, when nothing was changed';

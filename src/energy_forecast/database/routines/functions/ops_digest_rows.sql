@@ -1,0 +1,35 @@
+/* The text of a row depends on settings, so they are pinned. A digest a city and day, and one over those: the text of
+   all rows at once would pass the gigabyte that a value may have. With `deleting`, exactly the rows that go are
+   digested, whatever commits meanwhile. */
+CREATE OR REPLACE FUNCTION ops.digest_rows(
+    source text, key_column text, first_time timestamptz, end_time timestamptz, deleting boolean DEFAULT false,
+    OUT row_count bigint, OUT byte_count bigint, OUT digest bytea)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    SET datestyle = 'ISO, YMD'
+    SET intervalstyle = 'postgres'
+    SET extra_float_digits = 1
+    SET bytea_output = 'hex'
+    AS $$
+DECLARE
+    of_range text := format('FROM public.%1$I AS t WHERE t.%2$I >= %3$L AND t.%2$I < %4$L',
+                            source, key_column, first_time, end_time);
+BEGIN
+    EXECUTE format($statement$
+        WITH chosen AS (%s)
+        SELECT coalesce(sum(d.row_count), 0), coalesce(sum(d.byte_count), 0),
+               sha256(coalesce(string_agg(d.digest, ''::bytea ORDER BY d.owner, d.day), ''::bytea))
+        FROM (
+            SELECT c.%I AS owner, date_trunc('day', c.%I, 'UTC') AS day, count(*) AS row_count,
+                   sum(pg_column_size(c.*)) AS byte_count,
+                   sha256(convert_to(string_agg(c::text, E'\n' ORDER BY c::text COLLATE "C"), 'UTF8')) AS digest
+            FROM chosen c
+            GROUP BY 1, 2) d
+        $statement$,
+        CASE WHEN deleting THEN 'DELETE ' || of_range || ' RETURNING t.*' ELSE 'SELECT t.* ' || of_range END,
+        CASE WHEN source = 'model_metrics' THEN 'model_id' ELSE 'city_id' END, key_column)
+    INTO row_count, byte_count, digest;
+END $$;
+COMMENT ON FUNCTION ops.digest_rows(text, text, timestamptz, timestamptz, boolean) IS
+    'Counts and digests the rows of a table in [first_time, end_time), as ops.dropped_data says; may delete them as well';

@@ -1,0 +1,116 @@
+/* One transaction: ledger row and drop together, so that a crash leaves either all or nothing. The rows are digested
+   while everybody reads and writes. Then the parent, the partition and the tables that its foreign keys point to have to
+   be this transaction's alone, for some milliseconds: each wait for one of them is given up after 150 ms, during which
+   others queue behind it, and tried again. No lock is held meanwhile, since a writer whose month is only known when it
+   runs locks every partition, the old ones too. So, once alone, it looks whether the rows are still those of the
+   digest: as many, and of those that a transaction open then may have written, the very same row versions (70 to 90 ms
+   for a month of 100 cities, on a busy machine). */
+CREATE OR REPLACE FUNCTION ops.drop_month(
+    wanted text, run uuid DEFAULT NULL,
+    OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    AS $$
+DECLARE
+    part record;
+    taken record;
+    revisions record;
+    oldest_open xid;
+    state_query text;
+    state numeric[];
+    state_now numeric[];
+    is_same boolean := true;
+BEGIN
+    SELECT p.*, r.keep INTO part
+    FROM ops.partitions() p JOIN ops.retention_policies r USING (table_name)
+    WHERE p.partition_name = wanted AND r.by_month;
+    IF NOT FOUND THEN
+        outcome := 'gone';
+        RETURN;
+    ELSIF part.keep IS NULL OR part.range_end > now() - part.keep THEN
+        outcome := 'not due';
+        RETURN;
+    END IF;
+    PERFORM set_config('lock_timeout', '5s', true);
+    IF part.table_name = 'prediction_vintages' THEN
+        -- No score may come to refer to what is about to go
+        LOCK TABLE public.forecast_scores IN SHARE MODE;
+        detail := ops.scores_of_vintages(part.range_start, part.range_end);
+        IF detail <> '0' THEN
+            outcome := 'kept';
+            detail := detail || ' stored scores refer to it';
+            RETURN;
+        END IF;
+        detail := NULL;
+    END IF;
+    IF part.detach_pending THEN
+        -- Someone's DETACH CONCURRENTLY was cut short; the parent shows its rows no more, so they are read here
+        EXECUTE format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', part.table_name, wanted);
+        EXECUTE format('ALTER TABLE public.%I NO FORCE ROW LEVEL SECURITY', wanted);
+    END IF;
+    IF part.table_name IN ('energy_consumption', 'weather_data') THEN
+        -- Without the current values beside them, reads as of a moment would take replaced values for true
+        revisions := ops.digest_rows(part.table_name || '_revisions', 'timestamp', part.range_start, part.range_end, true);
+        revision_count := revisions.row_count;
+        IF revision_count > 0 THEN
+            INSERT INTO ops.dropped_data
+                (run_id, table_name, range_start, range_end, row_count, byte_count, digest, keep)
+            VALUES (run, part.table_name || '_revisions', part.range_start, part.range_end, revisions.row_count,
+                    revisions.byte_count, revisions.digest, part.keep);
+        END IF;
+    END IF;
+    oldest_open := pg_snapshot_xmin(pg_current_snapshot())::xid;
+    state_query := format(
+        'SELECT ARRAY[count(*), coalesce(sum(hashtextextended(t.xmin::text || t.ctid::text, 0))'
+        '                                FILTER (WHERE age(t.xmin) <= age($1)), 0)]'
+        ' FROM public.%1$I t WHERE t.%2$I >= %3$L AND t.%2$I < %4$L',
+        part.table_name, part.key_column, part.range_start, part.range_end);
+    EXECUTE state_query INTO state USING oldest_open;
+    taken := ops.digest_rows(CASE WHEN part.detach_pending THEN wanted ELSE part.table_name END,
+                             part.key_column, part.range_start, part.range_end);
+    FOR attempt IN 1..10 LOOP
+        BEGIN
+            PERFORM set_config('lock_timeout', '150ms', true);
+            IF NOT part.detach_pending THEN
+                EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', part.table_name);
+                EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', wanted);
+                EXECUTE state_query INTO state_now USING oldest_open;
+                is_same := state = state_now;
+                EXIT WHEN NOT is_same;
+            END IF;
+            byte_count := part.byte_count;
+            row_count := taken.row_count;
+            INSERT INTO ops.dropped_data
+                (run_id, table_name, partition_name, range_start, range_end, row_count, byte_count, digest, keep)
+            VALUES (run, part.table_name, wanted, part.range_start, part.range_end, taken.row_count, part.byte_count,
+                    taken.digest, part.keep);
+            EXECUTE format('DROP TABLE public.%I', wanted);
+            outcome := 'dropped';
+            RETURN;
+        EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            PERFORM pg_sleep(0.1 * attempt);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'busy' USING ERRCODE = 'lock_not_available';
+EXCEPTION
+    WHEN lock_not_available OR deadlock_detected THEN
+        -- All that this function did is undone
+        outcome := 'busy';
+        row_count := NULL;
+        byte_count := NULL;
+        revision_count := NULL;
+        detail := CASE WHEN is_same THEN (
+            SELECT string_agg(DISTINCT l.pid::text, ', ')
+            FROM pg_locks l
+            WHERE l.granted AND l.pid <> pg_backend_pid() AND l.locktype = 'relation'
+              AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+              AND l.relation IN (to_regclass('public.' || quote_ident(wanted)),
+                                 to_regclass('public.' || quote_ident(part.table_name)),
+                                 'public.cities'::regclass, 'public.forecast_runs'::regclass)) END;
+    WHEN undefined_table THEN
+        -- Another run was faster
+        outcome := 'gone';
+END $$;
+COMMENT ON FUNCTION ops.drop_month(text, uuid) IS
+    'Drops one monthly partition that the policy no longer keeps, with its row in ops.dropped_data: dropped, gone, not due, kept, or busy (detail: the backends that use it)';

@@ -1,0 +1,52 @@
+CREATE OR REPLACE FUNCTION ops.retention_due(counted boolean DEFAULT false)
+    RETURNS TABLE (table_name text, partition_name text, range_start timestamptz, range_end timestamptz,
+                   row_count bigint, byte_count bigint, revision_count bigint, score_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    AS $$
+DECLARE
+    policy record;
+    part record;
+BEGIN
+    FOR policy IN SELECT * FROM ops.retention_policies p WHERE p.keep IS NOT NULL ORDER BY p.table_name LOOP
+        table_name := policy.table_name;
+        IF NOT policy.by_month THEN
+            partition_name := NULL;
+            revision_count := NULL;
+            score_count := 0;
+            FOR range_start, range_end, row_count, byte_count IN EXECUTE format(
+                'SELECT m.month, least(m.month + interval ''1 month'', %1$L), m.row_count, m.byte_count FROM ('
+                'SELECT date_trunc(''month'', t.timestamp, ''UTC'') AS month, count(*) AS row_count,'
+                ' sum(pg_column_size(t.*)) AS byte_count FROM public.%2$I t WHERE t.timestamp < %1$L GROUP BY 1) m'
+                ' ORDER BY 1', now() - policy.keep, policy.table_name)
+            LOOP
+                RETURN NEXT;
+            END LOOP;
+            CONTINUE;
+        END IF;
+        FOR part IN SELECT * FROM ops.partitions() p
+                    WHERE p.table_name = policy.table_name AND p.range_end <= now() - policy.keep
+                    ORDER BY p.range_start LOOP
+            partition_name := part.partition_name;
+            range_start := part.range_start;
+            range_end := part.range_end;
+            byte_count := part.byte_count;
+            row_count := NULL;
+            revision_count := NULL;
+            score_count := CASE WHEN policy.table_name = 'prediction_vintages'
+                                THEN ops.scores_of_vintages(part.range_start, part.range_end) ELSE 0 END;
+            IF counted THEN
+                EXECUTE format('SELECT count(*) FROM public.%1$I WHERE %2$I >= %3$L AND %2$I < %4$L',
+                    policy.table_name, part.key_column, part.range_start, part.range_end) INTO row_count;
+                IF policy.table_name IN ('energy_consumption', 'weather_data') THEN
+                    EXECUTE format('SELECT count(*) FROM public.%I WHERE timestamp >= %L AND timestamp < %L',
+                        policy.table_name || '_revisions', part.range_start, part.range_end) INTO revision_count;
+                END IF;
+            END IF;
+            RETURN NEXT;
+        END LOOP;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION ops.retention_due(boolean) IS
+    'What the retention policies say should go now, month by month; a month to which scores refer is named, and stays';

@@ -1,0 +1,10 @@
+CREATE OR REPLACE FUNCTION ops.stamp_retention_policy() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    NEW.changed_at := CURRENT_TIMESTAMP;
+    NEW.changed_by := session_user;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION ops.stamp_retention_policy() IS 'Sets who changed a policy and when, whatever was asked';

@@ -1,0 +1,9 @@
+CREATE OR REPLACE FUNCTION touch_created_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    NEW.created_at := CURRENT_TIMESTAMP;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION touch_created_at() IS 'Sets created_at of a row that is replaced';

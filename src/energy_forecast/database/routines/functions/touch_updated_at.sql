@@ -1,0 +1,10 @@
+CREATE OR REPLACE FUNCTION touch_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    NEW.created_at := OLD.created_at;
+    NEW.updated_at := CURRENT_TIMESTAMP;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION touch_updated_at() IS 'Keeps created_at and sets updated_at, whatever was asked';

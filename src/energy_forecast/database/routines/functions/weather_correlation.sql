@@ -1,0 +1,25 @@
+CREATE OR REPLACE FUNCTION weather_correlation(
+    city uuid, days integer DEFAULT 30, bin numeric DEFAULT 1, until timestamptz DEFAULT CURRENT_TIMESTAMP)
+    RETURNS TABLE (temperature numeric, temperature_end numeric, avg_consumption numeric, sample_count bigint)
+    LANGUAGE plpgsql STABLE SECURITY INVOKER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+#variable_conflict use_column
+BEGIN
+    IF (days BETWEEN 1 AND 3660) IS NOT TRUE THEN
+        RAISE EXCEPTION 'days has to be from 1 to 3660, not %', days USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF (bin BETWEEN 0.01 AND 50) IS NOT TRUE THEN
+        RAISE EXCEPTION 'bin has to be from 0.01 to 50 degrees, not %', bin USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    RETURN QUERY
+    SELECT floor(h.temperature / bin) * bin, (floor(h.temperature / bin) + 1) * bin,
+           avg(h.total_consumption), count(*)
+    FROM public.consumption_with_temperature(city, until - make_interval(hours => 24 * days), until) h
+    -- A part of an hour is not an hour
+    WHERE h.minutes_known = 60 AND h.temperature IS NOT NULL
+    GROUP BY floor(h.temperature / bin)
+    ORDER BY floor(h.temperature / bin);
+END $$;
+COMMENT ON FUNCTION weather_correlation(uuid, integer, numeric, timestamptz) IS
+    'Mean consumption of a city''s hours, kWh, by temperature in bins: from temperature up to temperature_end, degrees Celsius. Whole hours with weather only';

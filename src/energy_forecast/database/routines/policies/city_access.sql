@@ -1,0 +1,34 @@
+/* Every table that names a city is bound to it, found by its column: a new one needs nobody to remember it. A
+   partition gets no policy, so that nobody who is bound reads past its parent. The list of cities is an ARRAY
+   subquery, worked out once a statement and not once a row, and an index takes it. */
+DO $$
+DECLARE
+    relation record;
+BEGIN
+    FOR relation IN
+        SELECT c.oid::regclass AS name, c.relispartition, c.relrowsecurity AND c.relforcerowsecurity AS bound,
+               c.relname = 'cities' AS is_cities,
+               EXISTS (SELECT FROM pg_attribute a
+                       WHERE a.attrelid = c.oid AND a.attname = 'city_id' AND NOT a.attisdropped) AS has_city
+        FROM pg_class c
+        WHERE c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) AND c.relkind IN ('r', 'p')
+          AND c.relname <> 'user_city_access'
+    LOOP
+        CONTINUE WHEN NOT relation.has_city AND NOT relation.is_cities;
+        IF NOT relation.bound THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation.name);
+        END IF;
+        CONTINUE WHEN relation.relispartition;
+        EXECUTE format('DROP POLICY IF EXISTS city_access ON %s', relation.name);
+        EXECUTE format(
+            'CREATE POLICY city_access ON %s FOR ALL TO energy_forecast_app USING (%I = ANY (ARRAY('
+            'SELECT a.city_id FROM public.user_city_access a WHERE a.user_id = current_user)))',
+            relation.name, CASE WHEN relation.is_cities THEN 'id' ELSE 'city_id' END);
+        EXECUTE format('DROP POLICY IF EXISTS platform ON %s', relation.name);
+        -- The platform's own roles see every city; the owner too, since functions run as her
+        EXECUTE format(
+            'CREATE POLICY platform ON %s FOR ALL TO energy_forecast_owner, energy_forecast_ingest,'
+            ' energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor USING (true)',
+            relation.name);
+    END LOOP;
+END $$;

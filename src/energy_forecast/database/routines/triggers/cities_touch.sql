@@ -1,0 +1,3 @@
+CREATE OR REPLACE TRIGGER cities_touch BEFORE UPDATE ON cities
+    FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+ALTER TABLE cities ENABLE ALWAYS TRIGGER cities_touch;

@@ -1,0 +1,77 @@
+/* What holds for everybody, the owner's plain statements included. Retention drops whole months, which is DDL, and
+   deletes from predictions, model_metrics and the revisions of those months, which is audited. */
+DO $$
+DECLARE
+    wanted record;
+BEGIN
+    FOR wanted IN
+        SELECT c.oid::regclass AS relation, coalesce(guarded.events, 'TRUNCATE') AS events FROM pg_class c LEFT JOIN (VALUES
+            ('public.prediction_vintages', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('public.weather_forecasts', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('public.energy_consumption_revisions', 'UPDATE OR TRUNCATE'),
+            ('public.weather_data_revisions', 'UPDATE OR TRUNCATE'),
+            ('public.forecast_runs', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('public.forecast_scores', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('public.model_artifacts', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('public.model_metrics', 'UPDATE OR TRUNCATE'),
+            ('public.audit_log', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.audit_chain', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.ingest_batches', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.rejected_rows', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.backups', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.restore_points', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.recovery_checks', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.dropped_data', 'UPDATE OR DELETE OR TRUNCATE'),
+            -- A step that was begun is finished
+            ('ops.maintenance_runs', 'DELETE OR TRUNCATE')
+        ) AS guarded (relation, events) ON to_regclass(guarded.relation) = c.oid
+        -- The others are not append-only, but nothing goes unseen; found by the catalog, so that a new table needs nobody
+        -- to remember it
+        WHERE c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) AND c.relkind IN ('r', 'p')
+          AND NOT c.relispartition AND c.relowner = 'energy_forecast_owner'::regrole
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE %s ON %s FOR EACH STATEMENT'
+            ' EXECUTE FUNCTION public.refuse(%L)', wanted.events, wanted.relation,
+            CASE wanted.events WHEN 'TRUNCATE' THEN 'it would go unseen' ELSE 'rows here are never changed' END);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', wanted.relation);
+    END LOOP;
+
+    CREATE OR REPLACE TRIGGER finished_once BEFORE UPDATE ON ops.maintenance_runs FOR EACH ROW
+        WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION public.refuse('a run that has finished is never changed');
+    ALTER TABLE ops.maintenance_runs ENABLE ALWAYS TRIGGER finished_once;
+
+    /* created_at is this transaction's time, whoever writes; found by its column, so that a new table needs nobody to
+       remember it. Bulk facts are checked by audit_batch_func in one pass; a revision carries the moment at which the
+       old value was recorded. The condition is cheap, so a row that is honest costs next to nothing. */
+    FOR wanted IN
+        SELECT c.oid::regclass AS relation FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) AND c.relkind = 'r' AND NOT c.relispartition
+          AND a.attname = 'created_at' AND NOT a.attisdropped AND c.relname NOT LIKE '%\_revisions'
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock BEFORE INSERT ON %s FOR EACH ROW'
+            ' WHEN (NEW.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)'
+            ' EXECUTE FUNCTION public.refuse(%L)', wanted.relation, 'created_at is set by the database');
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
+        EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock_kept BEFORE UPDATE ON %s FOR EACH ROW'
+            ' WHEN (NEW.created_at IS DISTINCT FROM OLD.created_at)'
+            ' EXECUTE FUNCTION public.refuse(%L)', wanted.relation, 'created_at is set by the database');
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER honest_clock_kept', wanted.relation);
+    END LOOP;
+    FOR wanted IN
+        SELECT unnest(ARRAY['energy_consumption_revisions', 'weather_data_revisions']) AS relation
+    LOOP
+        EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock BEFORE INSERT ON public.%I FOR EACH ROW'
+            ' WHEN (NEW.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP OR NEW.created_at > CURRENT_TIMESTAMP'
+            '       OR NEW.created_at IS DISTINCT FROM CURRENT_TIMESTAMP AND pg_trigger_depth() = 0)'
+            ' EXECUTE FUNCTION public.refuse(%L)', wanted.relation, 'created_at is set by the database');
+        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
+    END LOOP;
+
+    FOR wanted IN
+        SELECT c.oid::regclass AS relation FROM pg_class c
+        WHERE c.relispartition AND c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
+          AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'through_parent' AND t.tgenabled = 'A')
+    LOOP
+        PERFORM public.guard_partition(wanted.relation);
+    END LOOP;
+END $$;

@@ -1,0 +1,2 @@
+CREATE OR REPLACE TRIGGER model_promotions_end BEFORE INSERT ON model_promotions
+    FOR EACH ROW EXECUTE FUNCTION end_promotion();

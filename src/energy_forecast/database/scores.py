@@ -1,0 +1,115 @@
+"""Scores and evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from energy_forecast.database.connection import Connection
+from energy_forecast.database.forecasts import ISSUED
+from energy_forecast.database.named_queries import queries
+
+
+def add_scores(connection: Connection, scores: Sequence[dict[str, Any]]) -> int:
+    """Adds rows to forecast_scores, a backtest's with its moments of issue; pairs scored before are left alone.
+
+    Returns how many are new.
+    """
+    issues = dict.fromkeys(("issued_from", "issued_until", "issued_every", "horizon"))
+    return sum(
+        connection.execute(
+            queries("scores")["add_score"], issues | score | {"by_hour": Jsonb(score["by_hour"])}
+        ).rowcount
+        for score in scores
+    )
+
+
+def add_metrics(connection: Connection, metrics: dict[str, Any]) -> None:
+    """Adds an evaluation of a model version to model_metrics."""
+    connection.execute(
+        queries("scores")["add_metrics"], metrics | {"detailed_metrics": Jsonb(metrics["detailed_metrics"])}
+    )
+
+
+def latest_scores(connection: Connection, *, purpose: str, cities: Sequence[str]) -> list[dict[str, Any]]:
+    """The newest score of each city, model, weather and bucket of lead times."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            queries("scores")["latest_scores"], {"purpose": purpose, "cities": list(cities)}
+        ).fetchall()
+
+
+def find_scores(
+    connection: Connection,
+    *,
+    id: UUID | None = None,
+    city: str | None = None,
+    model: str | None = None,
+    purpose: str | None = None,
+    month: str | None = None,
+    lead_start: int | None = None,
+    limit: int = 20,
+) -> list[dict[str, Any]]:
+    """Scores with the names of their city and model, newest first; None leaves a condition out.
+
+    Args:
+        month: local, as YYYY-MM.
+        lead_start: where the bucket of lead times begins, hours.
+    """
+    parameters = {
+        "id": id,
+        "city": city,
+        "model": model,
+        "purpose": purpose,
+        "month": month,
+        "lead_start": lead_start,
+        "limit": limit,
+    }
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries("scores")["find_scores"], parameters).fetchall()
+
+
+def scored_forecasts(connection: Connection, score: dict[str, Any]) -> pl.DataFrame:
+    """The forecasts behind a score: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(queries("scores")["scored_forecasts"], score).fetchall()
+    return pl.DataFrame(rows, schema=ISSUED, orient="row")
+
+
+def issued_by(
+    connection: Connection,
+    *,
+    city: UUID,
+    models: Sequence[str],
+    purpose: str,
+    weather: str | None = None,
+    first: datetime | None = None,
+    end: datetime | None = None,
+) -> pl.DataFrame:
+    """What models issued for a city: model, issued_at, timestamp, predicted and quantiles, kWh in the hour.
+
+    Args:
+        purpose: forecast, replay or backtest.
+        weather: of the target hours; None for any.
+        first, end: bounds of the issue times.
+    """
+    parameters = {
+        "city": city,
+        "models": list(models),
+        "purpose": purpose,
+        "weather": weather,
+        "first": first,
+        "end": end,
+    }
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(queries("scores")["issued_by"], parameters).fetchall()
+    schema = {"model": pl.String} | {
+        name: ISSUED[name] for name in ("issued_at", "timestamp", "predicted", "quantiles")
+    }
+    return pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,0 +1,112 @@
+"""The words in which forecasting talks to the rest of the platform.
+
+A frame of loads has `timestamp` (Datetime us, UTC, START of the hour) and `consumption_kwh` (Float64), one row a
+complete hour, sorted; a gap is a missing row. A frame of weather has `timestamp`, `temperature` (degrees Celsius),
+`humidity` (percent), `wind_speed` (m/s) and `precipitation` (mm), all nullable. It may be empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+QUANTILE_LEVELS: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(1, 20))
+QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS)
+LONGEST_HORIZON_HOURS = 168
+
+
+@dataclass(frozen=True)
+class City:
+    """Where and when a city is: all that a model may know of it beside its load and weather.
+
+    `timezone` is an IANA zone; `country_code` (ISO 3166-1 alpha-2) and `subdivision` choose the holidays. Without a
+    country there are no holidays.
+    """
+
+    name: str
+    latitude: float
+    longitude: float
+    timezone: str
+    country_code: str | None = None
+    subdivision: str | None = None
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One vintage.
+
+    frame: timestamp, predicted, q05, q10 .. q95, all kWh in the hour; finite, not negative, quantiles in order.
+    features: timestamp and the values of the leading features for that hour, named for people.
+    weather_hours: how many of the hours were forecast with weather known for them.
+    stale_hours: how many hours before the first hour the last known load ended.
+    notes: what was missing, and what was done instead; empty when nothing was.
+    """
+
+    frame: pl.DataFrame
+    features: pl.DataFrame
+    weather_hours: int
+    notes: list[str] = field(default_factory=list)
+    stale_hours: int = 0
+
+
+class FittedModel(Protocol):
+    """A model that has learnt from one city, and can forecast that city at any later moment.
+
+    `parameters` says how it was fitted and how it did on held-out time, as plain JSON. `history_days` is how many
+    days of load and weather before the issue time it looks at; more change nothing, fewer are borne.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+
+    @property
+    def history_days(self) -> int: ...
+
+    def forecast(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> Forecast:
+        """Forecast the `horizon_hours` (1 to 168) full hours that begin at or after `issued_at`.
+
+        Whatever `load` and `weather` hold of the issue time and after is dropped; `weather_ahead` may hold anything,
+        with holes. Raises NotEnoughDataError when no load at all is known before the issue time.
+        """
+        ...
+
+    def save(self) -> bytes:
+        """The model as bytes, the same for the same fit. Holds no code: nothing is run when it is read back."""
+        ...
+
+
+@runtime_checkable
+class Explaining(Protocol):
+    """A FittedModel that can tell what drove a forecast. Other models need not."""
+
+    def drivers(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> pl.DataFrame | None:
+        """What drove the forecast of the same arguments: see drivers.drivers_of. None where it cannot be told."""
+        ...

@@ -1,0 +1,193 @@
+"""The members of the ensemble, learnt and asked together, since they share their table of features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.contract import Floats
+from energy_forecast.forecasting.features.rows import Past, Rows
+from energy_forecast.forecasting.features.table import Table, feature_table
+from energy_forecast.forecasting.models.decomposition import decompose
+from energy_forecast.forecasting.models.gradient_boosting import (
+    BoostedPoint,
+    GradientBoosting,
+    chosen_for_trees,
+    importance,
+    learn_boosted,
+)
+from energy_forecast.forecasting.models.lessons import Lessons, make_lessons
+from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
+from energy_forecast.forecasting.models.neural import Network, Singles, blind_to_weather, network_inputs, train_network
+from energy_forecast.forecasting.models.ridge import Scaling
+
+# Networks that learn the load beside the mean of its hour, and networks that learn what the ridge leaves. Either
+# kind alone is 1 to 3 % worse. The last one does not look at the weather, which says little of some loads.
+DIRECT, CORRECTING = 2, 2
+_DECAY = {"direct": 0.1, "correcting": 0.5}
+_DAY_AHEAD_SHARE, _LATER_SHARE = 0.5, 0.25
+_FARTHEST = 4.0
+NAMES = (
+    "linear",
+    "gradient-boosting",
+    *(f"network-{i + 1}" for i in range(DIRECT)),
+    *(f"correcting-network-{i + 1}" for i in range(CORRECTING)),
+    "network-without-weather",
+    "decomposition",
+    NAIVE_24.name,
+    NAIVE_168.name,
+)
+READ_TABLE = len(NAMES) - 3
+
+
+@dataclass(frozen=True)
+class Members:
+    """What has been learnt of one city, with weather or without.
+
+    scaling: of the networks' inputs. deviations: of the targets of direct and of correcting networks.
+    """
+
+    boosted: BoostedPoint
+    networks: tuple[Network, ...]
+    scaling: Scaling
+    deviations: tuple[float, float]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**self.boosted.settings, "members": list(NAMES)}
+
+    def predict(self, rows: Rows) -> tuple[Floats, Table]:
+        """Load of each target as a share of the level by each member, [members, n], in the order of NAMES.
+
+        With weather, NaN where the temperature is not known; the members without weather speak all the same.
+        """
+        table = feature_table(rows, weather=self.boosted.weather)
+        return np.concatenate([self.of_table(table), self.of_load(rows)]), table
+
+    def of_table(self, table: Table) -> Floats:
+        """What the members say that read the table, [READ_TABLE, n], the first of NAMES."""
+        weather, season = self.boosted.weather, self.boosted.linear.season
+        linear = self.boosted.linear.predict(table)
+        usual = table["load_same_hour_mean"]
+        inputs = scaled_inputs(self.scaling, network_inputs(table, season=season))
+        with_linear = beside(inputs, (linear - usual) / self.deviations[1])
+        shares = [linear, self.boosted.corrected(linear, table)]
+        for i, network in enumerate(self.networks):
+            if i < DIRECT:
+                shares.append(usual + self.deviations[0] * network.predict(inputs))
+            elif i < DIRECT + CORRECTING:
+                shares.append(linear + self.deviations[1] * network.predict(with_linear))
+            else:
+                blind = inputs[:, blind_to_weather(table, season=season)]
+                shares.append(usual + self.deviations[0] * network.predict(blind))
+        with np.errstate(invalid="ignore"):
+            shares = [np.clip(share, 0.4 * usual, 2.5 * usual) for share in shares]
+            if weather:
+                known = np.isfinite(table["temperature"])
+                shares = [np.where(known, share, np.nan) for share in shares]
+        return np.stack(shares)
+
+    @staticmethod
+    def of_load(rows: Rows) -> Floats:
+        """What the other members say, which read the load itself, [3, n]."""
+        with np.errstate(invalid="ignore"):
+            return np.stack(
+                [m / rows.level for m in (decompose(rows), NAIVE_24.predict(rows), NAIVE_168.predict(rows))]
+            )
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """All that `restore` needs, as JSON and plain arrays."""
+        header, arrays = self.boosted.state()
+        arrays = {f"boosted/{name}": array for name, array in arrays.items()}
+        for i, network in enumerate(self.networks):
+            arrays |= {f"network_{i}/{name}": array for name, array in network.arrays().items()}
+        arrays |= {f"scaling/{name}": array for name, array in self.scaling.arrays().items()}
+        return {"boosted": header, "networks": len(self.networks), "deviations": list(self.deviations)}, arrays
+
+    @staticmethod
+    def restore(state: dict[str, Any], arrays: Arrays) -> Members:
+        """The members whose `state` this was."""
+
+        def part(prefix: str) -> Arrays:
+            return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(prefix + "/")}
+
+        return Members(
+            GradientBoosting().restore(state["boosted"], part("boosted")),
+            tuple(Network.from_arrays(part(f"network_{i}")) for i in range(state["networks"])),
+            Scaling.from_arrays(part("scaling")),
+            (state["deviations"][0], state["deviations"][1]),
+        )
+
+
+def scaled_inputs(scaling: Scaling, columns: Floats) -> Singles:
+    """What the direct networks see of their inputs, [n, p]."""
+    return np.clip(scaling(columns), -_FARTHEST, _FARTHEST).astype(np.float32)
+
+
+def beside(inputs: Singles, column: Floats) -> Singles:
+    """The inputs with one column more, [n, p + 1]."""
+    return np.concatenate([inputs, np.clip(column, -_FARTHEST, _FARTHEST)[:, None].astype(np.float32)], axis=1)
+
+
+def member_lessons(past: Past, *, weather: bool, seed: int) -> Callable[[int, Members | None], Members]:
+    """Prepare what can be learnt from, once; the result learns from targets before a given hour number only.
+
+    Its second argument is None for members that will only be tried on what follows. The last ones are given those that
+    were tried last, from which their networks go on: a third of the work, and no worse (docs/decisions/models.md).
+    They get their leading features too, which take a while to rank.
+    """
+    draw = np.random.default_rng(seed)
+    lessons = make_lessons(past, draw, weather=weather)
+    for_trees = chosen_for_trees(lessons, draw)
+
+    def learn(until: int, tried: Members | None) -> Members:
+        mine = lessons.until(until)
+        boosted, unseen = learn_boosted(mine, for_trees[: len(mine)], weather=weather, seed=seed)
+        if tried is not None:
+            boosted = replace(boosted, importance=importance(boosted, mine.table, seed))
+            if tried.boosted.linear.season != mine.season:
+                # What they learnt knows nothing of the year, which has become long enough meanwhile
+                tried = None
+        return _with_networks(boosted, unseen, mine, seed, tried)
+
+    return learn
+
+
+def _with_networks(
+    boosted: BoostedPoint, unseen: Floats, lessons: Lessons, seed: int, tried: Members | None
+) -> Members:
+    table = lessons.table
+    columns = network_inputs(table, season=lessons.season)
+    scaling = Scaling.of(columns) if tried is None else tried.scaling
+    inputs = scaled_inputs(scaling, columns)
+    usual = table["load_same_hour_mean"]
+    direct, left = lessons.share - usual, lessons.share - unseen
+    limit = 6 * 1.4826 * float(np.median(np.abs(left))) + 1e-6
+    left = np.clip(left, -limit, limit)
+    deviations = (max(float(direct.std()), 1e-6), max(float(left.std()), 1e-6)) if tried is None else tried.deviations
+    with_linear = beside(inputs, (unseen - usual) / deviations[1])
+    share = np.where(table["lead_hours"] < 24, _DAY_AHEAD_SHARE, _LATER_SHARE)
+    networks = []
+    for i in range(DIRECT + CORRECTING + 1):
+        # Each network has rows of its own: that is what makes their errors differ
+        own = np.random.default_rng([seed, i])
+        chosen = np.flatnonzero(own.random(len(lessons)) < share)
+        correcting = DIRECT <= i < DIRECT + CORRECTING
+        seen, target = (with_linear, left / deviations[1]) if correcting else (inputs, direct / deviations[0])
+        if i == DIRECT + CORRECTING:
+            seen = inputs[:, blind_to_weather(table, season=lessons.season)]
+        networks.append(
+            train_network(
+                seen[chosen],
+                target[chosen].astype(np.float32),
+                lessons.weight[chosen].astype(np.float32),
+                decay=_DECAY["correcting" if correcting else "direct"],
+                seed=seed + i,
+                start=None if tried is None else tried.networks[i],
+            )
+        )
+    return Members(boosted, tuple(networks), scaling, deviations)

@@ -1,0 +1,188 @@
+"""The ensemble as a model: fit, forecast, save, load."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.forecasting.artifact import Arrays, pack
+from energy_forecast.forecasting.contract import City, Flags, Floats, Forecast, Ints
+from energy_forecast.forecasting.drivers import Parts, drivers_of
+from energy_forecast.forecasting.ensemble.fitting import fit_head
+from energy_forecast.forecasting.ensemble.head import EnsembleHead
+from energy_forecast.forecasting.ensemble.members import NAMES, READ_TABLE
+from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS
+from energy_forecast.forecasting.features.rows import Past, Rows
+from energy_forecast.forecasting.features.table import Table, feature_set
+from energy_forecast.forecasting.fitting import head_kinds, prepare, read_artifact
+from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
+from energy_forecast.forecasting.models.protocol import Say
+
+# Members are asked about the days of the window, look nine weeks further back, and 4 weeks more say what is faulty.
+HISTORY_DAYS = WINDOW_DAYS + 64 + 28
+
+
+@dataclass(frozen=True)
+class FittedEnsemble:
+    """A FittedModel: see contract.py.
+
+    heads: "weather" for hours whose weather is known, when it could be learnt, and "plain" for all others.
+    """
+
+    name: str
+    city: City
+    heads: dict[str, EnsembleHead]
+    fitted_until: int
+    parameters: dict[str, Any]
+
+    @property
+    def history_days(self) -> int:
+        return HISTORY_DAYS
+
+    def forecast(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> Forecast:
+        """See FittedModel.forecast."""
+        return forecast_with_heads(
+            self.city,
+            self.heads,
+            load,
+            weather,
+            weather_ahead,
+            issued_at=issued_at,
+            horizon_hours=horizon_hours,
+            history_days=HISTORY_DAYS,
+            say=self._say,
+            remark=self._remark,
+        )
+
+    def _say(self, kind: str, past: Past, rows: Rows, where: Flags) -> Said:
+        head = self.heads[kind]
+        # All hours, also those that the other head serves: what is said of one must not hang on how many there are
+        said = head.say(past, past.history.known_until, rows.targets)
+        return Said(
+            (said.share * rows.level)[where],
+            ((said.share[:, None] + said.spread) * rows.level[:, None])[where],
+            {name: values[where] for name, values in head.members.boosted.leading_of(said.table, rows).items()},
+        )
+
+    def drivers(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> pl.DataFrame | None:
+        """See Explaining.drivers."""
+        laid = lay_out(
+            self.city,
+            self.heads,
+            load,
+            weather,
+            weather_ahead,
+            issued_at=issued_at,
+            horizon_hours=horizon_hours,
+            history_days=HISTORY_DAYS,
+        )
+        return laid.each_part(self._drivers)
+
+    def _drivers(self, kind: str, past: Past, rows: Rows, where: Flags) -> pl.DataFrame | None:
+        head = self.heads[kind]
+        said = head.say(past, past.history.known_until, rows.targets)
+        own = rows.take(where)
+        weight = said.state.weights(np.isfinite(said.members), rows.lead)[:, where]
+        corrections = said.state.corrections(own.lead)
+
+        def of_table(table: Table, hour: Ints) -> Floats:
+            spoken = np.nan_to_num(head.members.of_table(table))
+            return np.asarray((weight[:READ_TABLE, hour] * spoken).sum(axis=0), float)
+
+        def of_load(rows: Rows) -> Floats:
+            spoken = np.nan_to_num(head.members.of_load(rows))
+            return np.asarray((weight[READ_TABLE:] * spoken).sum(axis=0), float)
+
+        return drivers_of(
+            Parts(own, head.members.boosted.weather, of_table, of_load, (weight * corrections).sum(axis=0))
+        )
+
+    def _remark(self, kind: str) -> str | None:
+        only = self.heads[kind].only
+        return (
+            None
+            if only is None
+            else f"{NAMES[only]} is served: on held-out time it was better than all that was learnt."
+        )
+
+    def save(self) -> bytes:
+        """See FittedModel.save."""
+        arrays: Arrays = {}
+        heads: dict[str, dict[str, Any]] = {}
+        for kind, head in self.heads.items():
+            heads[kind], own = head.state()
+            arrays |= {f"{kind}/{name}": array for name, array in own.items()}
+        header = {
+            "name": self.name,
+            "features": feature_set(),
+            "city": vars(self.city),
+            "fitted_until": self.fitted_until,
+            "parameters": self.parameters,
+            "heads": heads,
+        }
+        return pack(header, arrays)
+
+
+class Ensemble:
+    """A Model: see models/protocol.py. What `forecast` uses when no model is named."""
+
+    name = "ensemble"
+    kind = "ensemble"
+    needed_hours = 18 * 24
+
+    def fit(
+        self,
+        city: City,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        *,
+        at: datetime,
+        seed: int = 0,
+        progress: Say | None = None,
+    ) -> FittedEnsemble:
+        """See Model.fit."""
+        say = progress or (lambda _words: None)
+        past, parameters = prepare(self.name, self.needed_hours, city, load, weather, at=at, seed=seed)
+        kinds = head_kinds(past, self.needed_hours)
+        say(f"{self.name}: learning from {parameters['load_hours']} hours")
+        heads = {}
+        with ThreadPoolExecutor(2) as pool:
+            found = pool.map(lambda with_weather: fit_head(past, weather=with_weather, seed=seed), kinds)
+            for with_weather, (head, facts) in zip(kinds, found, strict=True):
+                kind = "weather" if with_weather else "plain"
+                heads[kind] = head
+                parameters[kind] = {**head.members.settings, **facts}
+                say(f"{self.name}: learnt{' with weather' if with_weather else ''}")
+        return FittedEnsemble(self.name, city, heads, past.history.known_until, parameters)
+
+    def load(self, data: bytes) -> FittedEnsemble:
+        """See Model.load."""
+        header, arrays = read_artifact(self.name, data)
+        heads = {}
+        for kind, stored in header["heads"].items():
+            own = {name[len(kind) + 1 :]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
+            heads[kind] = EnsembleHead.restore(stored, own)
+        return FittedEnsemble(
+            header["name"], City(**header["city"]), heads, header["fitted_until"], header["parameters"]
+        )

@@ -1,0 +1,155 @@
+"""The calendar as people live it: local hours, weekdays, holidays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+
+import holidays
+import numpy as np
+
+from energy_forecast.forecasting.contract import City, Flags, Floats, Ints
+from energy_forecast.forecasting.history import timestamps
+
+WORKDAY, HALF_REST, REST = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """Local time of the hours `start .. start + n - 1`, one entry an hour.
+
+    offset: local minus UTC time in hours, rounded down; the difference between two hours is what a change of
+        clocks moved. day: local days since 1970-01-01. weekday: Monday is 0. yearday: 0 to 365.
+    holiday: the local day is a public holiday. kind: WORKDAY, HALF_REST (the first day of the weekend) or REST.
+    """
+
+    start: int
+    offset: Ints
+    hour: Ints
+    day: Ints
+    weekday: Ints
+    yearday: Ints
+    month: Ints
+    holiday: Flags
+    eve: Flags
+    morrow: Flags
+    kind: Ints
+
+
+def build_calendar(city: City, start: int, length: int) -> Calendar:
+    """The calendar of `city` for `length` hours from hour number `start`."""
+    hours = np.arange(start, start + length, dtype=np.int64)
+    local = timestamps(hours).dt.convert_time_zone(city.timezone)
+    wall = local.dt.replace_time_zone(None).dt.epoch("s").to_numpy()
+    local_hours = wall // 3600
+    day = local_hours // 24
+    first, last = int(day[0]) - 2, int(day[-1]) + 2
+    is_holiday = _holidays_between(city.country_code, city.subdivision, first, last)
+    weekday = (day + 3) % 7
+    position = day - first
+    holiday = is_holiday[position]
+    return Calendar(
+        start=start,
+        offset=local_hours - hours,
+        hour=local_hours % 24,
+        day=day,
+        weekday=weekday,
+        yearday=local.dt.ordinal_day().to_numpy().astype(np.int64) - 1,
+        month=local.dt.month().to_numpy().astype(np.int64),
+        holiday=holiday,
+        eve=is_holiday[position + 1] & ~holiday,
+        morrow=is_holiday[position - 1] & ~holiday,
+        kind=_kinds(city, weekday, holiday),
+    )
+
+
+def day_kinds(city: City, first: date, last: date) -> tuple[Ints, Flags]:
+    """The kind of each local day from `first` to `last`, both included, and whether it is a public holiday."""
+    begin, end = ((day - date(1970, 1, 1)).days for day in (first, last))
+    holiday = _holidays_between(city.country_code, city.subdivision, begin, end)
+    return _kinds(city, (np.arange(begin, end + 1, dtype=np.int64) + 3) % 7, holiday), holiday
+
+
+def _kinds(city: City, weekday: Ints, holiday: Flags) -> Ints:
+    weekend = _weekend(city.country_code)
+    kind = np.full(len(weekday), WORKDAY, np.int64)
+    kind[np.isin(weekday, weekend[:-1])] = HALF_REST
+    kind[holiday | (weekday == weekend[-1])] = REST
+    return kind
+
+
+def has_holidays(country_code: str | None, subdivision: str | None) -> bool:
+    """Whether holidays are known for this country and subdivision."""
+    return _calendar_of(country_code, subdivision) is not None
+
+
+@lru_cache(maxsize=256)
+def _calendar_of(country_code: str | None, subdivision: str | None) -> str | None:
+    """The subdivision to use ("" for the whole country), or None where no holidays are known.
+
+    A subdivision that the library does not know falls back to the country: better its holidays than none.
+    """
+    if not country_code:
+        return None
+    supported = holidays.list_supported_countries(include_aliases=True)
+    if country_code.upper() not in supported:
+        return None
+    return subdivision if subdivision and subdivision in supported[country_code.upper()] else ""
+
+
+@lru_cache(maxsize=4096)
+def _holidays_of_year(country_code: str, subdivision: str, year: int) -> frozenset[date]:
+    found = holidays.country_holidays(country_code.upper(), subdiv=subdivision or None, years=year)
+    return frozenset(day for day in found if day.year == year)
+
+
+def _holidays_between(country_code: str | None, subdivision: str | None, first: int, last: int) -> Flags:
+    """One flag for each day from `first` to `last` (days since 1970-01-01), both included."""
+    flags = np.zeros(last - first + 1, bool)
+    known = _calendar_of(country_code, subdivision)
+    if country_code is None or known is None:
+        return flags
+    epoch = date(1970, 1, 1)
+    for year in range((epoch + timedelta(first)).year, (epoch + timedelta(last)).year + 1):
+        for day in _holidays_of_year(country_code, known, year):
+            position = (day - epoch).days - first
+            if 0 <= position < len(flags):
+                flags[position] = True
+    return flags
+
+
+@lru_cache(maxsize=256)
+def _weekend(country_code: str | None) -> tuple[int, ...]:
+    """The weekdays of rest in their order, the day of least work last: Saturday and Sunday, or what the country has."""
+    if _calendar_of(country_code, None) is None or country_code is None:
+        return (5, 6)
+    days = set(holidays.country_holidays(country_code.upper()).weekend)
+    if not days:
+        return (5, 6)
+    return tuple(sorted(days, key=lambda weekday: (weekday + 3) % 7))
+
+
+def sun_elevation(city: City, hours: Ints) -> Floats:
+    """Sine of the sun's elevation at the middle of each hour, below zero at night.
+
+    The declination by Cooper (1969) and the equation of time by Spencer (1971): good to about half a degree.
+    """
+    middle = hours + 0.5
+    days = middle / 24
+    # 365.2422 days a year from a January 1st; the phase drifts by less than a day.
+    angle = 2 * np.pi * np.mod(days, 365.2422) / 365.2422
+    declination = np.radians(23.45) * np.sin(angle - 2 * np.pi * 80.3 / 365.2422)
+    minutes = 229.18 * (
+        0.000075
+        + 0.001868 * np.cos(angle)
+        - 0.032077 * np.sin(angle)
+        - 0.014615 * np.cos(2 * angle)
+        - 0.040849 * np.sin(2 * angle)
+    )
+    solar_hour = np.mod(middle, 24) + city.longitude / 15 + minutes / 60
+    turn = np.radians(15 * (solar_hour - 12))
+    latitude = np.radians(city.latitude)
+    return np.asarray(
+        np.sin(latitude) * np.sin(declination) + np.cos(latitude) * np.cos(declination) * np.cos(turn), float
+    )

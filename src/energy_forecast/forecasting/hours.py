@@ -1,0 +1,32 @@
+"""Records of any interval up to an hour, brought to hours."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def hourly(frame: pl.DataFrame) -> pl.DataFrame:
+    """Bring records of at most an hour each to UTC hours: energy is summed, weather averaged.
+
+    Args:
+        frame: `timestamp` (UTC, START of the interval) and either `consumption_kwh` or columns of weather. The
+            interval is the most common distance between two rows.
+
+    Returns:
+        The same columns, one row an hour. An hour of load that lacks an interval, or has an unknown value in one, is
+        left out: a sum of some of its parts would be a false load.
+    """
+    if frame.height < 2:
+        return frame.sort("timestamp")
+    frame = frame.sort("timestamp")
+    steps = frame["timestamp"].dt.epoch("s").diff().drop_nulls().mode().sort()
+    grouped = frame.group_by(pl.col("timestamp").dt.truncate("1h"), maintain_order=True)
+    if "consumption_kwh" not in frame.columns:
+        return grouped.agg(pl.exclude("timestamp").mean())
+    wanted = max(1, round(3600 / int(steps[0])))
+    load = pl.col("consumption_kwh").cast(pl.Float64)
+    return (
+        grouped.agg(load.sum(), pl.col("consumption_kwh").count().alias("_parts"))
+        .filter(pl.col("_parts") >= wanted)
+        .drop("_parts")
+    )

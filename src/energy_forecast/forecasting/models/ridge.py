@@ -1,0 +1,153 @@
+"""Ridge regression by its normal equations: enough for designs of a few hundred columns, and fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.contract import Floats, Ints
+
+_PART_ROWS = 1024
+
+
+def solve_ridge(design: Floats, target: Floats, weight: Floats, penalty: float) -> tuple[Floats, float, Floats]:
+    """Least squares with every column on the scale of its own deviation, and an intercept that is not penalised.
+
+    Args:
+        design: [n, p], finite. target, weight: [n].
+        penalty: as if that many (weighted) rows said that every coefficient is zero.
+
+    Returns:
+        coefficients [p] for the centred columns, intercept, and the columns' means [p]: the prediction is
+        (x - means) @ coefficients + intercept. A column that never changes gets 0.
+    """
+    total = weight.sum()
+    means = (weight @ design) / total
+    intercept = float((weight @ target) / total)
+    centred = design - means
+    spread = np.sqrt((weight @ centred**2) / total)
+    usable = spread > 1e-9 * np.maximum(1.0, np.abs(means))
+    scale = np.where(usable, spread, 1.0)
+    scaled = np.where(usable, centred / scale, 0.0)
+    gram = (scaled * weight[:, None]).T @ scaled
+    gram[np.diag_indices_from(gram)] += penalty + 1e-6 * total
+    slopes = np.linalg.solve(gram, scaled.T @ (weight * (target - intercept)))
+    return np.where(usable, slopes / scale, 0.0), intercept, means
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Brings columns to mean 0 and deviation 1, as in the rows that taught it, and never beyond what they showed.
+
+    An unknown value becomes the mean. Clipping is what keeps a linear model from running away on the first heat wave.
+    """
+
+    mean: Floats
+    deviation: Floats
+    low: Floats
+    high: Floats
+
+    @staticmethod
+    def of(design: Floats) -> Scaling:
+        # In parts that stay in the cache, and in two passes: the mean before the deviation from it
+        n, total = np.zeros(design.shape[1], np.int64), np.zeros(design.shape[1])
+        low, high = np.full_like(total, np.inf), np.full_like(total, -np.inf)
+        for part in _parts(design):
+            known = np.isfinite(part)
+            n += known.sum(axis=0)
+            total += np.where(known, part, 0.0).sum(axis=0)
+            low = np.minimum(low, np.where(known, part, np.inf).min(axis=0))
+            high = np.maximum(high, np.where(known, part, -np.inf).max(axis=0))
+        mean = total / np.maximum(n, 1)
+        squares = np.zeros_like(total)
+        for part in _parts(design):
+            away = part - mean
+            squares += np.where(np.isfinite(away), away * away, 0.0).sum(axis=0)
+        deviation = np.sqrt(squares / np.maximum(n, 1))
+        deviation = np.where(deviation > 1e-9, deviation, np.inf)
+        ever = n > 0
+        return Scaling(mean, deviation, np.where(ever, low, 0.0), np.where(ever, high, 0.0))
+
+    def arrays(self) -> Arrays:
+        deviation = np.where(np.isinf(self.deviation), 0.0, self.deviation)
+        return {"mean": self.mean, "deviation": deviation, "low": self.low, "high": self.high}
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> Scaling:
+        deviation = np.where(arrays["deviation"] == 0, np.inf, arrays["deviation"])
+        return Scaling(arrays["mean"], deviation, arrays["low"], arrays["high"])
+
+    def __call__(self, design: Floats) -> Floats:
+        scaled = np.empty(design.shape)
+        for part, out in zip(_parts(design), _parts(scaled), strict=True):
+            np.clip(part, self.low, self.high, out=out)
+            out -= self.mean
+            out /= self.deviation
+            out[~np.isfinite(out)] = 0.0
+        return scaled
+
+
+def _parts(values: Floats) -> Iterator[Floats]:
+    for begin in range(0, len(values), _PART_ROWS):
+        yield values[begin : begin + _PART_ROWS]
+
+
+def ridge_by_hour(
+    scaled: Floats, target: Floats, weight: Floats, hour: Ints, block: Ints, penalty: float
+) -> tuple[Floats, Floats]:
+    """One ridge regression for each local hour, and what it would have said of each block of time it had not seen.
+
+    Args:
+        scaled: [n, p] columns on a common scale. target, weight: [n]. hour: [n], 0 to 23.
+        block: [n], the number of the block of time a row is in. The normal equations are summed block by block, so
+            leaving one out costs a subtraction and a solution.
+
+    Returns:
+        coefficients [24, 1 + p], the intercept first; out-of-block predictions [n].
+    """
+    p = scaled.shape[1]
+    coefficients = np.zeros((24, 1 + p))
+    unseen = np.zeros(len(target))
+    blocks = np.unique(block)
+    ridge = np.diag(np.concatenate([[1e-6], np.full(p, penalty)]))
+    for h in range(24):
+        rows = np.flatnonzero(hour == h)
+        if not len(rows):
+            continue
+        if len(rows) < p:
+            one, out = _dual(scaled[rows], target[rows], weight[rows], block[rows], penalty)
+            coefficients[h], unseen[rows] = one, out
+            continue
+        grams, moments, members = [], [], []
+        for b in blocks:
+            mine = rows[block[rows] == b]
+            x = np.concatenate([np.ones((len(mine), 1)), scaled[mine]], axis=1)
+            weighted = x * weight[mine, None]
+            grams.append(weighted.T @ x)
+            moments.append(weighted.T @ target[mine])
+            members.append((mine, x))
+        gram, moment = np.sum(grams, axis=0) + ridge, np.sum(moments, axis=0)
+        coefficients[h] = np.linalg.solve(gram, moment)
+        if len(blocks) > 1:
+            for (mine, x), own_gram, own_moment in zip(members, grams, moments, strict=True):
+                if len(mine):
+                    unseen[mine] = x @ np.linalg.solve(gram - own_gram, moment - own_moment)
+    return coefficients, unseen
+
+
+def _dual(scaled: Floats, target: Floats, weight: Floats, block: Ints, penalty: float) -> tuple[Floats, Floats]:
+    """One regression with fewer rows than columns, by its n x n equations: the same numbers for less work."""
+    x = np.concatenate([np.ones((len(scaled), 1)), scaled], axis=1)
+    prior = np.concatenate([[1e6], np.full(scaled.shape[1], 1 / penalty)])
+    kernel = (x * prior) @ x.T
+    noisy = kernel + np.diag(1 / np.maximum(weight, 1e-9))
+    coefficients = prior * (x.T @ np.linalg.solve(noisy, target))
+    unseen = np.zeros(len(target))
+    for b in np.unique(block):
+        mine, rest = np.flatnonzero(block == b), np.flatnonzero(block != b)
+        if len(rest):
+            unseen[mine] = kernel[np.ix_(mine, rest)] @ np.linalg.solve(noisy[np.ix_(rest, rest)], target[rest])
+    return coefficients, unseen

@@ -1,0 +1,156 @@
+"""Files and frames, read in pieces of bounded size: every cell as text, every row with its line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from energy_forecast.errors import IngestError
+
+BROKEN_SCHEMA = {"line": pl.Int64, "reason": pl.String, "text": pl.String}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a file.
+
+    Args:
+        rows: column `line`, and the known columns that the file has, as text; null or empty where nothing is said.
+            Moments and numbers of a typed file may also be Datetime("us", "UTC") and Float64.
+        broken: rows that could not be split into columns: `line`, `reason`, `text`.
+        done: how much of the file has been read, in the unit of `Source.size`.
+    """
+
+    rows: pl.DataFrame
+    broken: pl.DataFrame
+    done: int
+
+
+class Source(Protocol):
+    """Where rows come from."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, for people."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The known columns that it has."""
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """The other columns that it has."""
+
+    @property
+    def size(self) -> int:
+        """Bytes or rows."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the ledger keeps of it."""
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rows, once, in order.
+
+        Raises:
+            IngestError: the file turns out to be damaged.
+        """
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a file: where each known one is, and which others there are."""
+
+    places: Mapping[str, int]
+    ignored: tuple[str, ...]
+    count: int
+
+
+def find_columns(
+    file: str, header: Sequence[str], required: Sequence[str], optional: Sequence[str], *, hint: str | None = None
+) -> Columns:
+    """Looks for the columns of a kind in a file's header; capitals and blanks around a name do not matter.
+
+    Raises:
+        IngestError: a required column is missing, or a known one is there twice.
+    """
+    names = [name.strip().lower() for name in header]
+    known = (*required, *optional)
+    twice = sorted({name for name in names if name in known and names.count(name) > 1})
+    if twice:
+        raise IngestError(f"{file}: column {twice[0]} is there twice.", hint="Remove one of them.")
+    missing = [name for name in required if name not in names]
+    if missing:
+        found = ", ".join(name.strip()[:30] or "(no name)" for name in header[:12]) or "none"
+        raise IngestError(
+            f"{file}: there is no column {', '.join(missing)}; found: {found}.",
+            hint=hint or f"Name the columns in the first line: {', '.join(required)}.",
+        )
+    return Columns(
+        places={name: names.index(name) for name in known if name in names},
+        ignored=tuple(name.strip() or "(no name)" for name in header if name.strip().lower() not in known),
+        count=len(header),
+    )
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """What to call the files: by name, and by path those that share one."""
+    names = [path.name for path in paths]
+    called = [str(path) if names.count(path.name) > 1 else path.name for path in paths]
+    # A name on the disk is bytes, and need not be text that the ledger can hold
+    return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in called]
+
+
+def digest(path: Path, name: str) -> dict[str, Any]:
+    """Name, bytes and SHA-256 of a file.
+
+    Raises:
+        IngestError: it is missing, not a file, empty, or may not be read.
+    """
+    try:
+        if path.is_dir():
+            raise IngestError(f"{name}: this is a folder.", hint="Name the files in it.")
+        if path.exists() and not path.is_file():
+            raise IngestError(f"{name}: this is not a file.", hint="Write the data to a file first.")
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256")
+            size = stream.tell()
+    except FileNotFoundError as error:
+        raise IngestError(f"{name}: there is no such file.", hint="Check the name.") from error
+    except (OSError, ValueError) as error:
+        raise IngestError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
+    if size == 0:
+        raise IngestError(f"{name}: the file is empty.", hint="Nothing was loaded.")
+    return {"name": name, "bytes": size, "sha256": sha256.hexdigest()}
+
+
+def open_source(path: Path, name: str, required: Sequence[str], optional: Sequence[str]) -> Source:
+    """Opens a file as what its first bytes say it is: CSV, gzipped CSV, or Parquet.
+
+    Args:
+        path: where it is.
+        name: what to call it.
+        required: columns that it must have.
+        optional: columns that it may have.
+
+    Raises:
+        IngestError: it cannot be read, or is nothing of these, or lacks a required column.
+    """
+    # Here, since both import this module's classes
+    from energy_forecast.ingest.csv_files import CsvSource
+    from energy_forecast.ingest.tables import ParquetSource
+
+    facts = digest(path, name)
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    if start.startswith(b"PAR1") or path.suffix == ".parquet":
+        return ParquetSource(path, facts, required, optional)
+    if start.startswith(b"PK\x03\x04"):
+        raise IngestError(f"{name}: this is a ZIP archive or a workbook.", hint="Export it as CSV.")
+    return CsvSource(path, facts, required, optional, gzipped=start.startswith(b"\x1f\x8b"))

@@ -1,0 +1,112 @@
+"""The kinds of rows that files hold: their columns, and what a value may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from energy_forecast.database.ingest import Target
+from energy_forecast.errors import IngestError
+
+
+@dataclass(frozen=True)
+class ValueColumn:
+    """A column of numbers.
+
+    Args:
+        name: the column, in files and in the database.
+        low: the smallest value allowed.
+        high: the largest value allowed.
+        plausible: the range in words, with its unit.
+        required: whether a row without it is refused.
+    """
+
+    name: str
+    low: float
+    high: float
+    plausible: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of rows: which columns it has, and where it is stored.
+
+    Args:
+        target: its place in the database.
+        times: the columns that hold moments; all but available_at are required.
+        values: the columns that hold numbers.
+    """
+
+    target: Target
+    times: tuple[str, ...]
+    values: tuple[ValueColumn, ...]
+
+    @property
+    def name(self) -> str:
+        """The kind as the command line says it."""
+        return self.target.kind
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns that a file must have."""
+        moments = (column for column in self.times if column != "available_at")
+        return ("city", *moments, *(value.name for value in self.values if value.required))
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Columns that a file may have."""
+        known = ("city", *self.times, *(value.name for value in self.values))
+        return tuple(column for column in known if column not in self.required)
+
+
+# DECIMAL(12,2) overflows from 9999999999.995 on; a bound below it leaves nothing to rounding
+_LARGEST = 9_999_999_999.99
+
+_WEATHER = (
+    ValueColumn("temperature", -90, 60, "between -90 and 60 degrees Celsius", required=True),
+    ValueColumn("humidity", 0, 100, "between 0 and 100 percent"),
+    ValueColumn("wind_speed", 0, 150, "between 0 and 150 m/s"),
+    ValueColumn("precipitation", 0, 500, "between 0 and 500 mm"),
+)
+
+
+def _target(kind: str, table: str, key: str, values: tuple[ValueColumn, ...], *, corrects: bool) -> Target:
+    subject = kind.replace("-", "_")
+    return Target(kind, table, subject, key, tuple(value.name for value in values), corrects)
+
+
+_CONSUMPTION = (
+    ValueColumn("consumption_kwh", 0, _LARGEST, "between 0 and 9999999999.99 kWh", required=True),
+    ValueColumn("peak_demand_kw", 0, _LARGEST, "between 0 and 9999999999.99 kW"),
+)
+
+_ALL = (
+    Kind(
+        _target("consumption", "energy_consumption", "timestamp", _CONSUMPTION, corrects=True),
+        ("timestamp", "available_at"),
+        _CONSUMPTION,
+    ),
+    Kind(
+        _target("weather", "weather_data", "timestamp", _WEATHER, corrects=True),
+        ("timestamp", "available_at"),
+        _WEATHER,
+    ),
+    Kind(
+        _target("weather-forecasts", "weather_forecasts", "timestamp and issued_at", _WEATHER, corrects=False),
+        ("issued_at", "timestamp"),
+        _WEATHER,
+    ),
+)
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of this name.
+
+    Raises:
+        IngestError: there is none.
+    """
+    if name not in KINDS:
+        raise IngestError(f"There is no kind of rows {name!r}.", hint=f"There are: {', '.join(KINDS)}.")
+    return KINDS[name]

@@ -1,0 +1,244 @@
+"""Loading: files or a frame become rows in the database, and a report. All of a load or nothing of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import UUID, uuid4
+from zoneinfo import available_timezones
+
+import polars as pl
+
+from energy_forecast.database.cities import all_cities
+from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.ingest import Merged, Settled, Staging, staging
+from energy_forecast.errors import IngestError
+from energy_forecast.ingest.encode import encode
+from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of, open_source
+from energy_forecast.ingest.kinds import Kind, kind_named
+from energy_forecast.ingest.repeated_hours import RepeatedHours
+from energy_forecast.ingest.report import Rejected, Report
+from energy_forecast.ingest.spans import Spans
+from energy_forecast.ingest.tables import FrameSource
+from energy_forecast.ingest.touched import Touched
+from energy_forecast.ingest.validate import Validator
+
+Progress = Callable[[str, int, int | None], None]
+
+_MOST_NAMED = 10
+# Files of the tz database that are not zones: the machine's own is not the data's
+_NO_ZONES = {"localtime", "Factory", "posixrules"}
+
+
+def load_files(
+    database: Database,
+    kind: str,
+    paths: Sequence[Path],
+    *,
+    timezone: str | None = None,
+    interval_minutes: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Loads files of one kind as one batch.
+
+    Args:
+        database: where to.
+        kind: a name in KINDS.
+        paths: CSV, gzipped CSV or Parquet files; see DESIGN for their columns.
+        timezone: how a moment without offset is read: None refuses its row, "city" takes the zone of the row's city,
+            an IANA zone takes that one.
+        interval_minutes: length of every interval; None finds it out for each city.
+        progress: called with what is being done, how much of it is done, and how much there is (None: not known).
+
+    Returns:
+        The counts, notes, and the first rejected rows. The rest is loaded even when rows are rejected.
+
+    Raises:
+        IngestError: a file or an option cannot be used at all; nothing was loaded.
+        DatabaseError: the database could not be reached or refused; nothing was loaded.
+    """
+    if not paths:
+        raise IngestError("No file is named.")
+    wanted = kind_named(kind)
+    sources = [
+        open_source(path, name, wanted.required, wanted.optional)
+        for path, name in zip(paths, names_of(paths), strict=True)
+    ]
+    return _Load(database, wanted, sources, timezone, interval_minutes, progress or _silent).run()
+
+
+def load_table(
+    database: Database,
+    kind: str,
+    frame: pl.DataFrame,
+    *,
+    name: str,
+    timezone: str | None = None,
+    interval_minutes: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Loads a frame as if it were a file: the same columns, checks and report.
+
+    Args:
+        frame: one row an interval, columns as in a file of this kind.
+        name: what the ledger calls it.
+
+    Raises:
+        IngestError: a column is missing, or an option cannot be used.
+        DatabaseError: the database could not be reached or refused; nothing was loaded.
+    """
+    wanted = kind_named(kind)
+    source = FrameSource(frame, name, wanted.required, wanted.optional)
+    return _Load(database, wanted, [source], timezone, interval_minutes, progress or _silent).run()
+
+
+def _silent(_what: str, _done: int, _total: int | None) -> None:
+    """Tells nobody."""
+
+
+class _Load:
+    def __init__(
+        self,
+        database: Database,
+        kind: Kind,
+        sources: Sequence[Source],
+        timezone: str | None,
+        interval_minutes: int | None,
+        progress: Progress,
+    ) -> None:
+        _check_options(kind, timezone, interval_minutes)
+        self._database = database
+        self._kind = kind
+        self._sources = sources
+        self._timezone = timezone
+        self._interval_minutes = interval_minutes
+        self._progress = progress
+        self._read = 0
+        self._told_apart = 0
+        self._touched = Touched()
+        self._names: list[str] = []
+        self._spans = Spans()
+
+    def run(self) -> Report:
+        with self._database.transaction(Role.INGEST) as connection:
+            cities = [(city.id, city.name, city.timezone) for city in all_cities(connection)]
+        self._names = [name for _, name, _ in cities]
+        with staging(self._database, self._kind.target) as session:
+            now = session.clock()
+            session.add_files([source.name for source in self._sources])
+            session.add_cities([(city, name) for city, name, _ in cities])
+            validator = Validator(self._kind, cities, self._timezone, now)
+            for number, source in enumerate(self._sources):
+                self._stage(session, validator, number, source)
+            if self._spans.in_order:
+                session.tell_spans(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
+            self._progress("Checking", 0, None)
+            settled = session.settle(now=now, interval_minutes=self._interval_minutes)
+            session.ensure_partitions(self._database)
+            self._progress("Writing", 0, None)
+            with session.merging():
+                return self._merge(session, settled, validator.unknown)
+
+    def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
+        ready = self._ready(validator, number, source)
+        # One piece is read and checked while the server takes the one before
+        with ThreadPoolExecutor(1) as reader:
+            coming = reader.submit(next, ready, None)
+            while (piece := coming.result()) is not None:
+                coming = reader.submit(next, ready, None)
+                rows, refused, done = piece
+                for data, copy in ((rows, session.copy_rows), (refused, session.copy_refused)):
+                    if data:
+                        copy(data)
+                self._progress(f"Reading {source.name}", min(done, source.size), source.size)
+
+    def _ready(self, validator: Validator, number: int, source: Source) -> Iterator[tuple[bytes, bytes, int]]:
+        """A file's rows and refused rows as COPY takes them, and how much of the file they end."""
+        held_back = RepeatedHours(("city", *(name for name in self._kind.times if name == "issued_at")))
+        for piece in source.pieces():
+            self._read += piece.rows.height + piece.broken.height
+            yield *self._encoded(number, *validator.check(piece, held_back)), piece.done
+        rows = held_back.release()
+        if rows is not None:
+            piece = Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), source.size)
+            yield *self._encoded(number, *validator.check(piece, None)), piece.done
+        self._told_apart += held_back.resolved
+
+    def _encoded(self, number: int, rows: pl.DataFrame, refused: pl.DataFrame) -> tuple[bytes, bytes]:
+        self._touched.add(rows)
+        self._spans.add(rows)
+        text = io.BytesIO()
+        if refused.height:
+            refused.select(pl.lit(number).alias("file"), pl.all()).write_csv(text, include_header=False)
+        values = [column.name for column in self._kind.values]
+        return encode(number, rows, values) if rows.height else b"", text.getvalue()
+
+    def _merge(self, session: Staging, settled: Settled, unknown: Mapping[str, int]) -> Report:
+        merged = session.merge()
+        batch: UUID = uuid4()
+        counts = {
+            "read": self._read,
+            "inserted": merged.inserted,
+            "corrected": merged.corrected,
+            "unchanged": self._read - merged.inserted - merged.corrected - merged.refused,
+            "rejected": merged.refused,
+        }
+        notes = tuple(self._notes(settled, merged, unknown))
+        session.record(batch=batch, files=[source.facts for source in self._sources], notes=notes, **counts)
+        return Report(
+            batch=str(batch),
+            kind=self._kind.name,
+            files=tuple(source.name for source in self._sources),
+            **counts,
+            notes=notes,
+            rejected_examples=tuple(Rejected(*example) for example in merged.examples),
+            touched=self._touched.named(self._names),
+        )
+
+    def _notes(self, settled: Settled, merged: Merged, unknown: Mapping[str, int]) -> Iterator[str]:
+        for source in self._sources:
+            if source.ignored:
+                yield f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."
+            if "available_at" in self._kind.times and "available_at" not in source.columns:
+                yield f"{source.name}: without available_at, a value counts as available when its interval has ended."
+        if not self._read:
+            yield "There are no rows."
+        if unknown:
+            named = [f"{name!r} ({rows} rows)" for name, rows in list(unknown.items())[:_MOST_NAMED]]
+            more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
+            yield (f"There is no city {', '.join(named)}{more}; add it with: energy-forecast city add, or city import.")
+        if settled.assumed:
+            yield (
+                f"The interval length of {', '.join(settled.assumed[:_MOST_NAMED])} does not show in the rows; "
+                "60 minutes are assumed. --interval says otherwise."
+            )
+        if self._told_apart:
+            yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."
+        if settled.repeated:
+            yield f"Rows that say what another row of this load says: {settled.repeated}."
+        if merged.older:
+            yield f"Rows older than another value of their time, kept as history: {merged.older}."
+        if merged.repeats:
+            yield (
+                f"Rows that repeat a value which was corrected since: {merged.repeats}. The correction stays; "
+                "if the value is right after all, give it an available_at."
+            )
+        if merged.corrected_now:
+            yield (
+                "Corrections whose available_at is missing, or is that of the value they correct; "
+                f"they count as available from now: {merged.corrected_now}."
+            )
+
+
+def _check_options(kind: Kind, timezone: str | None, interval_minutes: int | None) -> None:
+    if timezone not in (None, "city") and timezone not in available_timezones() - _NO_ZONES:
+        raise IngestError(
+            f"There is no time zone {timezone!r}.", hint="Give an IANA zone such as Europe/Berlin, or city."
+        )
+    if interval_minutes is not None:
+        if "available_at" not in kind.times:
+            raise IngestError("Weather forecasts have no interval length.", hint="Leave it out.")
+        if not 1 <= interval_minutes <= 60 or 60 % interval_minutes:
+            raise IngestError(f"An interval of {interval_minutes} minutes does not divide the hour.")

@@ -1,0 +1,98 @@
+"""What a load did, in counts that add up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that was refused.
+
+    Args:
+        file: the file's name.
+        line: the line of a CSV file, the header being line 1; the row of a Parquet file, the first being row 1.
+        column: the column at fault; None where it is the row as a whole.
+        reason: why, in words.
+    """
+
+    file: str
+    line: int
+    column: str | None
+    reason: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}"
+        return f"{where}: {self.column}: {self.reason}" if self.column else f"{where}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a load did. `read = inserted + corrected + unchanged + rejected`, counts of rows.
+
+    Args:
+        batch: the load's id in ops.ingest_batches.
+        kind: what the rows are.
+        files: names of the files.
+        read: rows found in the files; empty lines do not count.
+        inserted: rows whose city and time were not stored.
+        corrected: rows that replaced a stored value; the old one is kept.
+        unchanged: rows that said nothing new, or only something about the past.
+        rejected: rows that could not be taken; kept in ops.rejected_rows.
+        notes: what a reader should know, in sentences.
+        rejected_examples: the first rejected rows.
+        touched: city, first and last timestamp of the rows that could be taken, UTC.
+    """
+
+    batch: str
+    kind: str
+    files: tuple[str, ...]
+    read: int
+    inserted: int
+    corrected: int
+    unchanged: int
+    rejected: int
+    notes: tuple[str, ...] = ()
+    rejected_examples: tuple[Rejected, ...] = field(default=())
+    touched: tuple[tuple[str, datetime, datetime], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        spans = [{"city": city, "first": str(first), "last": str(last)} for city, first, last in self.touched]
+        return asdict(self) | {"touched": spans}
+
+
+@dataclass(frozen=True)
+class CityReport:
+    """What `city import` did. `read = inserted + updated + unchanged + rejected`, counts of cities.
+
+    Args:
+        batch: the import's id in ops.ingest_batches.
+        read: rows found in the file.
+        inserted: new cities.
+        updated: cities of which something was corrected.
+        unchanged: cities that are stored as the file says.
+        rejected: rows that could not be taken; kept in ops.rejected_rows.
+        notes: what a reader should know, in sentences.
+        rejected_examples: the rejected rows, up to 10.
+    """
+
+    batch: str
+    read: int
+    inserted: int
+    updated: int
+    unchanged: int
+    rejected: int
+    notes: tuple[str, ...] = ()
+    rejected_examples: tuple[Rejected, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        return asdict(self)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The rejected rows in words, up to 10."""
+        return tuple(str(example) for example in self.rejected_examples)

@@ -1,0 +1,157 @@
+"""Moments as files write them, read strictly: ISO 8601, with an offset unless the user said how to read local time.
+
+PostgreSQL's own reading is too kind for data: it takes 'now', 'infinity' and '10:00 IST' (as Israel's time).
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+_SHAPE = (
+    r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
+    r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?$"
+)
+_EASTERNMOST, _WESTERNMOST = 14 * 60, -12 * 60
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+# How far around an hour that happens twice its neighbours are looked for
+NEARBY = timedelta(hours=3)
+
+EMPTY, NO_TIME, NO_DATE, NO_OFFSET, BAD_OFFSET, SKIPPED, TWICE, TOO_OLD = range(1, 9)
+
+REASONS = {
+    EMPTY: "is empty",
+    NO_TIME: "{value} is not an ISO 8601 time such as 2026-03-01T14:00:00Z",
+    NO_DATE: "{value} is not in the calendar",
+    NO_OFFSET: "{value} has no offset; write one, or say how to read it: --timezone ZONE or --timezone city",
+    BAD_OFFSET: "{value} has an offset that no place on earth has",
+    SKIPPED: "{value} never happened in {zone}: the clock skipped it; write the offset",
+    TWICE: "{value} happened twice in {zone}; write the offset",
+    TOO_OLD: "{value} is before 1970",
+}
+
+
+def read_times(text: pl.Series, zones: pl.Series) -> pl.DataFrame:
+    """Reads moments.
+
+    Args:
+        text: the moments as written, n rows; or Datetime("us", "UTC").
+        zones: n rows; the IANA zone in which a moment without offset is to be read, or null to refuse it.
+
+    Returns:
+        n rows: `instant` (UTC, microseconds; null where there is a fault), `wall` (the time as written, without
+        offset), `fault` (a key of REASONS, or null).
+    """
+    if text.dtype != pl.String:
+        return _read_typed(text)
+    parts = text.str.strip_chars(" \t").str.extract_groups(_SHAPE).struct
+    date, minute, second, fraction, offset = (parts[place] for place in range(5))
+    frame = pl.DataFrame({"text": text, "zone": zones, "date": date, "offset": offset}).with_columns(
+        (date + "T" + minute + ":" + second.fill_null("00"))
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+        .alias("wall"),
+        _minutes_east(offset).alias("east"),
+    )
+    if fraction.null_count() < len(fraction):
+        micros = fraction.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+        frame = frame.with_columns(pl.col("wall") + micros.cast(pl.Duration("us")))
+    local = pl.col("offset").is_null() & pl.col("wall").is_not_null()
+    frame = frame.with_columns(
+        pl.when(~local)
+        .then((pl.col("wall") - pl.duration(minutes=pl.col("east"))).dt.replace_time_zone("UTC"))
+        .alias("instant"),
+        pl.lit(None, pl.Int8).alias("local_fault"),
+    )
+    if frame.select((local & pl.col("zone").is_not_null()).any()).item():
+        frame = _read_local(frame, local)
+    fault = (
+        pl.when(pl.col("text").is_null() | (pl.col("text").str.strip_chars() == "")).then(EMPTY)
+        .when(pl.col("date").is_null()).then(NO_TIME)
+        .when(pl.col("wall").is_null()).then(NO_DATE)
+        .when(pl.col("local_fault").is_not_null()).then(pl.col("local_fault"))
+        .when(pl.col("offset").is_null() & pl.col("zone").is_null()).then(NO_OFFSET)
+        .when(pl.col("instant").is_null()).then(BAD_OFFSET)
+        .when(pl.col("instant") < _EARLIEST).then(TOO_OLD)
+        .cast(pl.Int8)
+    )  # fmt: skip
+    return frame.select("instant", "wall", fault.alias("fault"))
+
+
+def _read_typed(moments: pl.Series) -> pl.DataFrame:
+    moment = pl.col("instant")
+    fault = (
+        pl.when(moment.is_null()).then(EMPTY)
+        .when(moment < _EARLIEST).then(TOO_OLD)
+        .when(moment > _LATEST).then(NO_TIME)
+        .cast(pl.Int8)
+    )  # fmt: skip
+    frame = moments.alias("instant").to_frame()
+    return frame.select("instant", moment.dt.replace_time_zone(None).alias("wall"), fault.alias("fault"))
+
+
+def _minutes_east(offset: pl.Series) -> pl.Series:
+    """Minutes east of Greenwich; null for what no place on earth has. Offsets are few, so each is read once."""
+    known: dict[str, int] = {"Z": 0}
+    for text in offset.unique().drop_nulls().to_list():
+        if text != "Z":
+            minutes = int(text[1:3]) * 60 + int(text[-2:] if len(text) > 3 else 0)
+            minutes = -minutes if text[0] == "-" else minutes
+            if _WESTERNMOST <= minutes <= _EASTERNMOST:
+                known[text] = minutes
+    return offset.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
+
+
+def _read_local(frame: pl.DataFrame, local: pl.Expr) -> pl.DataFrame:
+    """Reads the moments without offset, zone by zone."""
+    frame = frame.with_row_index("place")
+    read = []
+    for (zone,), rows in frame.filter(local & pl.col("zone").is_not_null()).group_by("zone"):
+        first, second = (
+            pl.col("wall").dt.replace_time_zone(str(zone), ambiguous=which, non_existent="null")
+            for which in ("earliest", "latest")
+        )
+        read.append(
+            rows.select(
+                "place",
+                pl.when(first == second).then(first.dt.convert_time_zone("UTC")).alias("read"),
+                pl.when(first.is_null()).then(SKIPPED).when(first != second).then(TWICE).cast(pl.Int8).alias("why"),
+            )
+        )
+    return (
+        frame.join(pl.concat(read), on="place", how="left", maintain_order="left")
+        .with_columns(pl.coalesce("instant", "read").alias("instant"), pl.col("why").alias("local_fault"))
+        .drop("read", "why", "place")
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def repeated_hours(zone: str, year: int) -> tuple[tuple[datetime, datetime], ...]:
+    """The spans of local time that happen twice in a year: where the clock is set back. Half open, without zone."""
+    rules = ZoneInfo(zone)
+    step = timedelta(minutes=15)
+    found: list[tuple[datetime, datetime]] = []
+    day = datetime(year, 1, 1)  # noqa: DTZ001 - local time, as a clock on the wall shows it
+    while day.year == year:
+        if _offset(rules, day - timedelta(days=1)) > _offset(rules, day + timedelta(days=1)):
+            wall = day - timedelta(days=1)
+            while wall < day + timedelta(days=1):
+                if _offset(rules, wall) > _offset(rules, wall, fold=1):
+                    if found and found[-1][1] == wall:
+                        found[-1] = (found[-1][0], wall + step)
+                    elif not found or found[-1][1] < wall:
+                        found.append((wall, wall + step))
+                wall += step
+        day += timedelta(days=1)
+    return tuple(found)
+
+
+def _offset(rules: ZoneInfo, wall: datetime, fold: int = 0) -> timedelta:
+    offset = wall.replace(tzinfo=rules, fold=fold).utcoffset()
+    if offset is None:
+        raise AssertionError("a zone gives an offset at all times")
+    return offset

@@ -1,0 +1,200 @@
+"""Rows as text become rows for the database, or refused rows with a reason. One bad cell costs one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import polars as pl
+
+from energy_forecast.ingest.encode import hundredths
+from energy_forecast.ingest.files import Piece
+from energy_forecast.ingest.kinds import Kind, ValueColumn
+from energy_forecast.ingest.repeated_hours import RepeatedHours
+from energy_forecast.ingest.tables import as_text
+from energy_forecast.ingest.times import EMPTY, REASONS, read_times
+
+# What NUMERIC reads without surprise: no hexadecimal, underscores, NaN or infinity, and no endless digits
+_NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
+_LONGEST_NUMBER = 60
+_LONGEST_CITED = 40
+# A file whose city column holds something else would fill the memory with names
+_MOST_NAMES = 1000
+
+_UNKNOWN, _UNEVEN, _FUTURE, _BEFORE_ISSUE, _NO_NUMBER, _OUT_OF_RANGE = range(101, 107)
+
+_REASONS = REASONS | {
+    _UNKNOWN: "there is no city {value}; add it with: energy-forecast city add, or city import",
+    _UNEVEN: "{value} does not fall on a whole minute",
+    _FUTURE: "{value} is in the future",
+    _BEFORE_ISSUE: "{value} is before issued_at",
+    _NO_NUMBER: "{value} is not a number",
+    _OUT_OF_RANGE: "{value} is not {plausible}",
+}
+
+
+@dataclass
+class Validator:
+    """Checks the rows of one load.
+
+    Args:
+        kind: what the rows are.
+        cities: id, name and zone of every city; a row's city becomes its place in this list.
+        timezone: how a moment without offset is read: None refuses it, "city" takes the city's zone, else an IANA zone.
+        now: the database's clock.
+    """
+
+    kind: Kind
+    cities: Sequence[tuple[UUID, str, str]]
+    timezone: str | None
+    now: datetime
+    unknown: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        zones = [zone if self.timezone == "city" else self.timezone for _, _, zone in self.cities]
+        self._known = pl.DataFrame(
+            {"city_name": [name for _, name, _ in self.cities], "zone": zones},
+            schema={"city_name": pl.String, "zone": pl.String},
+        ).with_row_index("city_no")
+
+    def check(self, piece: Piece, held_back: RepeatedHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Checks a piece of a file.
+
+        Args:
+            piece: the rows as text.
+            held_back: takes the rows of repeated hours until the file's end; None refuses them.
+
+        Returns:
+            The rows to stage, in the columns of the kind's COPY after the file's number; and the refused rows: line,
+            column, reason, and the row as JSON text.
+        """
+        rows = piece.rows
+        checked = rows.select("line", pl.col("city").str.strip_chars(" \t").fill_null("").alias("city_name")).join(
+            self._known, on="city_name", how="left", maintain_order="left"
+        )
+        times = {name: read_times(rows[name], checked["zone"]) for name in self.kind.times if name in rows.columns}
+        faults = {"city": _first((pl.col("city_name") == "", EMPTY), (pl.col("city_no").is_null(), _UNKNOWN))}
+        for name, read in times.items():
+            checked = checked.with_columns(read["instant"].alias(name), read["fault"].alias(f"{name}:read"))
+            faults[name] = self._time_fault(name)
+        if "available_at" in times:
+            # Optional: an empty one says nothing
+            faults["available_at"] = pl.when(pl.col("available_at:read").ne_missing(EMPTY)).then(faults["available_at"])
+        for column in self.kind.values:
+            if column.name in rows.columns:
+                cells = rows[column.name]
+                is_text = cells.dtype == pl.String
+                checked = checked.with_columns((cells.str.strip_chars(" \t") if is_text else cells).alias(column.name))
+                faults[column.name] = _number_fault(column, is_text=is_text)
+            else:
+                checked = checked.with_columns(pl.lit(None, pl.String).alias(column.name))
+        checked = checked.with_columns(fault.cast(pl.Int16).alias(f"fault:{name}") for name, fault in faults.items())
+        bad = checked.select(pl.any_horizontal(pl.col(f"fault:{name}").is_not_null() for name in faults)).to_series()
+        if held_back is not None and self.timezone is not None:
+            waiting = held_back.hold(rows, times["timestamp"], checked["zone"])
+            if waiting.any():
+                rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)
+        refused = self._refused(rows.filter(bad), checked.filter(bad), list(faults)) if bad.any() else _NOTHING_REFUSED
+        return self._staged(checked.filter(~bad) if bad.any() else checked), pl.concat([refused, _broken(piece.broken)])
+
+    def _time_fault(self, name: str) -> pl.Expr:
+        moment = pl.col(name)
+        faults = [pl.col(f"{name}:read").cast(pl.Int16)]
+        if name == "timestamp":
+            faults.append(_first((moment != moment.dt.truncate("1m"), _UNEVEN)))
+        if name == "timestamp" and "issued_at" in self.kind.times:
+            faults.append(_first((moment < pl.col("issued_at"), _BEFORE_ISSUE)))
+        else:
+            faults.append(_first((moment > self.now, _FUTURE)))
+        return pl.coalesce(faults)
+
+    def _staged(self, checked: pl.DataFrame) -> pl.DataFrame:
+        if "available_at" in self.kind.times and "available_at" not in checked.columns:
+            checked = checked.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("available_at"))
+        order = ("timestamp", "issued_at") if "issued_at" in self.kind.times else ("timestamp", "available_at")
+        values = [
+            hundredths(checked[column.name], checked[column.name].cast(pl.Float64, strict=False))
+            for column in self.kind.values
+        ]
+        return checked.select("line", "city_no", *order).with_columns(values)
+
+    def _refused(self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str]) -> pl.DataFrame:
+        """The first fault of each row, in words."""
+        self._count_unknown(checked)
+        rows = as_text(rows)
+        words = [
+            pl.when(pl.col(f"fault:{name}").is_not_null()).then(
+                pl.struct(
+                    pl.lit(name).alias("column"),
+                    pl.col(f"fault:{name}").alias("fault"),
+                    rows[name].fill_null("").str.slice(0, _LONGEST_CITED).alias("value"),
+                )
+            )
+            for name in faults
+        ]
+        first = checked.select("line", "zone", pl.coalesce(words).alias("first")).unnest("first")
+        plausible = {column.name: column.plausible for column in self.kind.values}
+        reason = (
+            pl.col("fault").replace_strict(_REASONS, return_dtype=pl.String)
+            .str.replace("{zone}", pl.col("zone").fill_null(""), literal=True)
+            .str.replace(
+                "{plausible}",
+                pl.col("column").replace_strict(plausible, default="", return_dtype=pl.String),
+                literal=True,
+            )
+            .str.replace("{value}", "'" + pl.col("value") + "'", literal=True)
+        )  # fmt: skip
+        return first.select("line", "column", _storable(reason).alias("reason")).with_columns(
+            _as_json(rows.drop("line")).alias("row")
+        )
+
+    def _count_unknown(self, checked: pl.DataFrame) -> None:
+        names = checked.filter(pl.col("fault:city") == _UNKNOWN)["city_name"].value_counts()
+        for name, count in names.iter_rows():
+            if name in self.unknown or len(self.unknown) < _MOST_NAMES:
+                self.unknown[name] = self.unknown.get(name, 0) + count
+
+
+_NOTHING_REFUSED = pl.DataFrame(schema={"line": pl.Int64, "column": pl.String, "reason": pl.String, "row": pl.String})
+
+
+def _first(*rules: tuple[pl.Expr, int]) -> pl.Expr:
+    """The code of the first rule that holds, or null."""
+    return pl.coalesce(pl.when(rule).then(pl.lit(code, pl.Int16)) for rule, code in rules)
+
+
+def _number_fault(column: ValueColumn, *, is_text: bool) -> pl.Expr:
+    if not is_text:
+        number = pl.col(column.name)
+        rules = [(number.is_null(), EMPTY)] if column.required else []
+        rules += [(~number.is_finite(), _NO_NUMBER), (~number.is_between(column.low, column.high), _OUT_OF_RANGE)]
+        return _first(*rules)
+    text = pl.col(column.name)
+    number = text.cast(pl.Float64, strict=False)
+    said = text.is_not_null() & (text != "")
+    strange = ~text.str.contains(_NUMBER) | (text.str.len_bytes() > _LONGEST_NUMBER) | number.is_null()
+    rules = [(~said, EMPTY)] if column.required else []
+    rules += [(said & strange, _NO_NUMBER), (said & ~number.is_between(column.low, column.high), _OUT_OF_RANGE)]
+    return _first(*rules)
+
+
+def _broken(broken: pl.DataFrame) -> pl.DataFrame:
+    if not broken.height:
+        return _NOTHING_REFUSED
+    return broken.select(
+        "line",
+        pl.lit(None, pl.String).alias("column"),
+        _storable(pl.col("reason")),
+        _as_json(broken.select("text")).alias("row"),
+    )
+
+
+def _storable(text: pl.Expr) -> pl.Expr:
+    """PostgreSQL's text and jsonb cannot hold a NUL."""
+    return text.str.replace_all("\x00", "\\0", literal=True)
+
+
+def _as_json(rows: pl.DataFrame) -> pl.Series:
+    return rows.select(pl.struct(_storable(pl.all())).alias("cells"))["cells"].struct.json_encode()

@@ -1,0 +1,18 @@
+"""Logical backups: made, verified, listed, pruned, restored and compared."""
+
+from energy_forecast.operations.backup.create import create_backup
+from energy_forecast.operations.backup.folder import Backup, BackupFolder
+from energy_forecast.operations.backup.prune import Pruned, prune_backups
+from energy_forecast.operations.backup.restore import Restored, restore_backup
+from energy_forecast.operations.backup.verify import verify_backup
+
+__all__ = [
+    "Backup",
+    "BackupFolder",
+    "Pruned",
+    "Restored",
+    "create_backup",
+    "prune_backups",
+    "restore_backup",
+    "verify_backup",
+]

@@ -1,0 +1,146 @@
+"""A dump: written beside, read whole, recorded, and only then a backup."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from energy_forecast.database import Database, Role, schema_version
+from energy_forecast.database.backups import record_backup
+from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.contents import (
+    export_snapshot,
+    locale_facts,
+    object_facts,
+    reading,
+    role_facts,
+    table_facts,
+)
+from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.operations import client_programs
+from energy_forecast.operations.backup.folder import Backup, BackupFolder
+from energy_forecast.operations.files import faults, sha256_of, sync
+from energy_forecast.progress import Progress, silent
+
+# A partition that is just being dropped is waited for; a forgotten session in the way is said
+_LOCK_WAIT = "--lock-wait-timeout=300s"
+
+
+def create_backup(database: Database, folder: BackupFolder, report: Progress = silent) -> Backup:
+    """Dumps the database by the program of the server's own version, with a record of what stood in it.
+
+    Rows and digests are of the very snapshot that is dumped. The dump is read whole before it counts. An attempt
+    that fails leaves nothing but its row in the ledger.
+
+    Raises:
+        BackupError: it could not be made; the message says why.
+        DatabaseError: the database cannot be reached, or the operator would not see everything in it.
+    """
+    version = database.server_facts()["version"]
+    if schema_version(database) is None:
+        raise BackupError("The database has no schema yet, so there is nothing to back up.")
+    with faults("The backup failed"), folder.locked() as lock:
+        folder.clear_unfinished()
+        started_at = datetime.now(UTC)
+        name = folder.new_name(started_at)
+        unfinished = folder.path / f"{name}.tmp"
+        # Taken now: a number is used once, also when this fails
+        with _recorded_failure(database, folder, name, version, started_at):
+            try:
+                backup = _dump(database, unfinished, name, version, started_at, report, lock)
+                folder.add(unfinished, backup)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                folder.record(name).unlink(missing_ok=True)
+                raise
+    record_backup(
+        database,
+        kind="logical",
+        name=name,
+        folder=str(folder.path),
+        started_at=started_at,
+        server_version=version,
+        size=backup.size,
+        sha256=backup.sha256,
+        tables=backup.tables,
+        details={"schema_version": backup.schema_version},
+    )
+    return backup
+
+
+def _dump(
+    database: Database,
+    unfinished: Path,
+    name: str,
+    version: str,
+    started_at: datetime,
+    report: Progress,
+    lock: int,
+) -> Backup:
+    major = int(version.split(".")[0])
+    environment = client_environment(database)
+    with reading(database) as connection:
+        command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]
+        command += [f"--role={Role.OPERATOR}", f"--snapshot={export_snapshot(connection)}", _LOCK_WAIT]
+        command += ["--file", unfinished]
+        # pg_dump reads the same snapshot at the same time
+        process = client_programs.start(command, environment, (lock,))
+        try:
+            tables = table_facts(connection, report)
+            objects, roles, locale = object_facts(connection), role_facts(connection), locale_facts(connection)
+            report("Waiting for pg_dump", 0, 1)
+            client_programs.finish(process, "pg_dump failed")
+        finally:
+            client_programs.end(process)
+    report("Reading the dump whole", 0, 1)
+    read_whole(unfinished, major)
+    sync(unfinished)
+    return Backup(
+        name=name,
+        database=database.name,
+        server_version=version,
+        schema_version=schema_version(database),
+        size=unfinished.stat().st_size,
+        sha256=sha256_of(unfinished),
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        tables=tables,
+        objects=objects,
+        roles=roles,
+        locale=locale,
+    )
+
+
+def read_whole(path: Path, major: int) -> None:
+    """Reads a dump to its end: its list of contents alone would not show a cut or a flipped byte.
+
+    Raises:
+        BackupError: it cannot be read.
+    """
+    restore = client_programs.program("pg_restore", major)
+    client_programs.run(
+        [restore, "--file=/dev/null", path], client_programs.plain_environment(), f"The dump {path.name} is damaged"
+    )
+
+
+@contextlib.contextmanager
+def _recorded_failure(
+    database: Database, folder: BackupFolder, name: str, version: str, started_at: datetime
+) -> Iterator[None]:
+    """Writes a failure into the ledger, where that can be: its cause may be the very server."""
+    try:
+        yield
+    except (EnergyForecastError, OSError) as error:
+        with contextlib.suppress(EnergyForecastError):
+            record_backup(
+                database,
+                kind="logical",
+                name=name,
+                folder=str(folder.path),
+                started_at=started_at,
+                server_version=version,
+                reason=str(error)[:1000],
+            )
+        raise

@@ -1,0 +1,168 @@
+"""The folder of the dumps: what counts as a backup there, and in which order."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from energy_forecast.database.contents import Objects, StoredRole, Tables
+from energy_forecast.errors import BackupError
+from energy_forecast.operations.files import private_folder, read_sealed, sync, write_sealed
+from energy_forecast.postgres.lifeline import exclusive
+
+FORMAT = 1
+_NAME = re.compile(r"^energy_forecast-(?P<serial>\d{6,})-\d{8}T\d{6}Z\.dump$")
+# How long a backup waits for one that is being made, or for the pg_dump of one that was killed
+LOCK_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A dump and what was recorded when it was made.
+
+    Args:
+        name: the file; its number tells the order, whatever the clock said.
+        size: bytes.
+        sha256: of the file, in hexadecimal digits.
+        tables: rows and digest of each table in the snapshot that was dumped.
+        objects: every object of the schema by kind and identity, with a hash of its definition.
+        roles: the roles that the dump refers to, and their members; no passwords.
+    """
+
+    name: str
+    database: str
+    server_version: str
+    schema_version: str | None
+    size: int
+    sha256: str
+    started_at: datetime
+    finished_at: datetime
+    tables: Tables
+    objects: Objects
+    roles: list[StoredRole]
+    locale: dict[str, str | None]
+
+    @property
+    def major(self) -> int:
+        """The major version of PostgreSQL that it is from."""
+        return int(self.server_version.split(".")[0])
+
+    @property
+    def rows(self) -> int:
+        """Rows in all tables."""
+        return sum(table["rows"] for table in self.tables.values())
+
+    @property
+    def serial(self) -> int:
+        """Its number in its folder."""
+        return serial_of(self.name) or 0
+
+    def document(self) -> dict[str, Any]:
+        """What stands beside the file."""
+        times = {"started_at": self.started_at.isoformat(), "finished_at": self.finished_at.isoformat()}
+        return asdict(self) | times | {"format": FORMAT}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Backup:
+        """The backup that `document` tells of.
+
+        Raises:
+            BackupError: a newer energy-forecast wrote it.
+        """
+        if document.pop("format", None) != FORMAT:
+            raise BackupError("The backup was recorded by another version of energy-forecast.", hint="Update it.")
+        document["roles"] = [StoredRole(**role) for role in document["roles"]]
+        for name in ("started_at", "finished_at"):
+            document[name] = datetime.fromisoformat(document[name])
+        return cls(**document)
+
+
+def serial_of(name: str) -> int | None:
+    """The number in a dump's name; None where it is no dump's."""
+    found = _NAME.match(name)
+    return int(found["serial"]) if found else None
+
+
+@dataclass(frozen=True)
+class BackupFolder:
+    """The folder. Making this object touches nothing."""
+
+    path: Path
+
+    def file(self, name: str) -> Path:
+        """The dump of this name."""
+        return self.path / name
+
+    def record(self, name: str) -> Path:
+        """What was recorded of it."""
+        return self.path / f"{name}.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Holds the folder, made where it is missing; the descriptor is for children that work on in it."""
+        private_folder(self.path)
+        with exclusive(self.path / "lock", LOCK_TIMEOUT, "backups") as lock:
+            yield lock
+
+    def names(self) -> list[str]:
+        """The backups that there are, oldest first: a dump counts once its record stands beside it."""
+        if not self.path.is_dir():
+            return []
+        found = [entry.name for entry in self.path.iterdir() if serial_of(entry.name) is not None]
+        return sorted((name for name in found if self.record(name).is_file()), key=lambda name: serial_of(name) or 0)
+
+    def read(self, name: str) -> Backup:
+        """A backup by its name.
+
+        Raises:
+            BackupError: there is none, or its record is damaged.
+        """
+        if serial_of(name) is None or not self.file(name).is_file():
+            raise BackupError(f"There is no backup {name!r} in {self.path}.", hint="See: energy-forecast backup list")
+        try:
+            return Backup.of(read_sealed(self.record(name)))
+        except (KeyError, TypeError) as error:
+            raise BackupError(f"The record {self.record(name)} is damaged.") from error
+
+    def new_name(self, now: datetime) -> str:
+        """The next name. By a number, since a clock may be set back; a file that was not finished takes one too."""
+        known = [serial_of(f"{entry.name.partition('.dump')[0]}.dump") or 0 for entry in self.path.iterdir()]
+        return f"energy_forecast-{max(known, default=0) + 1:06d}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.dump"
+
+    def clear_unfinished(self) -> None:
+        """Removes what killed backups have left. The caller holds the lock, so none is at work."""
+        for entry in self.path.iterdir():
+            stem = f"{entry.name.partition('.dump')[0]}.dump"
+            if serial_of(stem) is None:
+                continue
+            record_alone = entry.name == f"{stem}.json" and not self.file(stem).exists()
+            if entry.name.endswith(".tmp") or record_alone:
+                entry.unlink()
+
+    def add(self, unfinished: Path, backup: Backup) -> None:
+        """Makes a finished dump count: its record first, then the name, which is the sign that all is there."""
+        write_sealed(self.record(backup.name), backup.document())
+        unfinished.rename(self.file(backup.name))
+        sync(self.path)
+
+
+def located(argument: str, folder: BackupFolder) -> tuple[BackupFolder, str]:
+    """The folder and the name of the backup that a person means: a name, a path, or `latest`.
+
+    Raises:
+        BackupError: there is none.
+    """
+    if argument == "latest":
+        names = folder.names()
+        if not names:
+            raise BackupError(f"There is no backup in {folder.path}.", hint="Make one: energy-forecast backup create")
+        return folder, names[-1]
+    if "/" in argument or Path(argument).is_file():
+        path = Path(argument).expanduser().absolute()
+        return BackupFolder(path.parent), path.name
+    return folder, argument

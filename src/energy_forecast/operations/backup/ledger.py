@@ -1,0 +1,41 @@
+"""What is written into the database's ledger where the database can be reached: a check of files needs no server."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+
+from energy_forecast.database import Database
+from energy_forecast.database.backups import record_check
+from energy_forecast.errors import EnergyForecastError
+from energy_forecast.operations.backup.folder import BackupFolder
+from energy_forecast.operations.backup.prune import Pruned
+from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.settings import Settings
+
+
+def reachable_database(settings: Settings) -> Database | None:
+    """The database without starting a server for it; None where the embedded one is down."""
+    if settings.database_url is not None:
+        return Database(settings.database_url)
+    status = EmbeddedServer(settings.home, settings.port).status()
+    return Database(status.url) if status.running else None
+
+
+def record_verification(settings: Settings, name: str, reason: str | None, started_at: datetime) -> None:
+    """Notes the verification of a backup, if the ledger can be reached."""
+    with contextlib.suppress(EnergyForecastError):
+        if database := reachable_database(settings):
+            record_check(database, kind="verify", subject=name, reason=reason, started_at=started_at)
+
+
+def record_prune(settings: Settings, folder: BackupFolder, pruned: Pruned, started_at: datetime) -> None:
+    """Notes what was removed, if anything was and the ledger can be reached."""
+    if not pruned.removed:
+        return
+    with contextlib.suppress(EnergyForecastError):
+        if database := reachable_database(settings):
+            details = {"removed": pruned.removed, "damaged": pruned.damaged}
+            record_check(
+                database, kind="prune", subject=str(folder.path), reason=None, started_at=started_at, details=details
+            )

@@ -1,0 +1,175 @@
+"""A dump back into a database: beside, compared with what was recorded, and only then given its name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from energy_forecast.database import Database
+from energy_forecast.database.backups import activate_copy, mark_copy, run_statements
+from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.contents import (
+    object_differences,
+    object_facts,
+    reading,
+    table_differences,
+    table_facts,
+)
+from energy_forecast.database.new_databases import analyze, as_login, is_free, name_finished, unfinished
+from energy_forecast.errors import BackupError
+from energy_forecast.operations import client_programs
+from energy_forecast.operations.backup.folder import Backup, BackupFolder
+from energy_forecast.operations.backup.verify import verify_backup
+from energy_forecast.progress import Progress, silent
+
+# More would only fight over a laptop's disk
+_JOBS = min(4, os.cpu_count() or 1)
+# What a newer pg_restore sets and an older server does not know
+_NEWER_SETTINGS = (b"SET transaction_timeout",)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A database restored from a dump. `activated` says whether it may act; a copy runs no jobs and serves nothing."""
+
+    database: str
+    backup: str
+    rows: int
+    tables: int
+    activated: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def restore_backup(
+    database: Database,
+    folder: BackupFolder,
+    name: str,
+    into: str,
+    *,
+    activate: bool = False,
+    report: Progress = silent,
+) -> Restored:
+    """Restores a dump into a new database of the server and compares it with what was recorded.
+
+    Until everything is equal it has a name of its own, and goes again when anything is not. Roles that the server
+    lacks are made without passwords.
+
+    Args:
+        database: any database of the server, as a login that may make databases.
+        into: the name of the new database: one that is not there, or is empty.
+
+    Raises:
+        BackupError: the dump is damaged, or what came of it differs from what was recorded.
+        DatabaseError: the server refused.
+    """
+    report("Verifying the backup", 0, 3)
+    backup = verify_backup(folder, name)
+    _check_name(into)
+    if not is_free(database, into):
+        raise BackupError(f"There is a database {into!r} with something in it.", hint="Choose another --into.")
+    with unfinished(database, backup.locale) as made:
+        _make_roles(made, backup)
+        report("Restoring", 1, 3)
+        _fill(made, folder.file(name), backup)
+        with as_login(made) as connection:
+            run_statements(connection, "database_privileges", {"database": made.name})
+        report("Comparing with what was recorded", 2, 3)
+        compare(made, backup)
+        analyze(made)
+        with as_login(made) as connection:
+            mark_copy(connection, name, f"snapshot of {backup.started_at:%Y-%m-%dT%H:%M:%SZ}")
+        if activate:
+            activate_copy(made)
+        name_finished(made, into)
+    report("Restored", 3, 3)
+    notes = []
+    if logins := [role.name for role in backup.roles if role.attributes.startswith("LOGIN")]:
+        notes.append(f"Backups carry no passwords. Set them anew for: {', '.join(logins)}")
+    return Restored(into, name, backup.rows, len(backup.tables), activate, notes)
+
+
+def compare(made: Database, backup: Backup) -> None:
+    """Raises where a restored database differs from what was recorded of the original.
+
+    Raises:
+        BackupError: it does; the message names the first differences.
+    """
+    with reading(made) as connection:
+        differences = table_differences(backup.tables, table_facts(connection))
+        same_version = connection.info.server_version // 10000 == backup.major
+        differences += object_differences(backup.objects, object_facts(connection), definitions=same_version)
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise BackupError(f"The restored database differs from the record: {'; '.join(differences[:5])}{more}.")
+
+
+def _check_name(into: str) -> None:
+    if not into or len(into.encode()) > 63 or "\0" in into or into in ("postgres", "template0", "template1"):
+        raise BackupError(f"{into!r} cannot be the name of a restored database.", hint="Choose another --into.")
+
+
+def _make_roles(database: Database, backup: Backup) -> None:
+    """Makes the roles that the server lacks, then their memberships. None gets a password."""
+    with as_login(database) as connection:
+        for role in backup.roles:
+            run_statements(
+                connection,
+                "role_statements",
+                {"name": role.name, "attributes": role.attributes, "comment": role.comment},
+            )
+        for role in backup.roles:
+            run_statements(connection, "membership_statements", {"name": role.name, "groups": role.member_of})
+
+
+def _fill(database: Database, path: Path, backup: Backup) -> None:
+    environment = client_environment(database)
+    major = int(database.server_facts()["version"].split(".")[0])
+    if major >= backup.major:
+        command: list[str | Path] = [client_programs.program("pg_restore", major), "--exit-on-error", "--no-password"]
+        command += [f"--jobs={_JOBS}", f"--dbname={database.name}", path]
+        client_programs.run(command, environment, "pg_restore failed")
+        return
+    # An older server cannot read a newer dump itself, but what the newer program makes of it
+    script = client_programs.program("pg_restore", backup.major)
+    psql = client_programs.program("psql", major)
+    with subprocess.Popen(
+        [script, "--file=-", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=client_programs.plain_environment(),
+        cwd="/",
+    ) as source:
+        load = subprocess.Popen(
+            [psql, "-XqAt", "--no-password", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd="/",
+        )
+        try:
+            _pipe(source, load)
+            client_programs.finish(load, "psql failed")
+            if source.wait() != 0:
+                raise BackupError(f"pg_restore could not read {path.name}.")
+        finally:
+            client_programs.end(load)
+            source.kill()
+
+
+def _pipe(source: subprocess.Popen[bytes], load: subprocess.Popen[bytes]) -> None:
+    """Passes a script on, without the settings that the older server would refuse."""
+    if source.stdout is None or load.stdin is None:
+        raise AssertionError("both were asked for")
+    head = True
+    try:
+        for line in source.stdout:
+            # Only before the first COPY: later such a line could be data
+            head = head and not line.startswith(b"COPY ")
+            if not (head and line.startswith(_NEWER_SETTINGS)):
+                load.stdin.write(line)
+        load.stdin.flush()
+    except BrokenPipeError:
+        pass  # psql has ended, and says why

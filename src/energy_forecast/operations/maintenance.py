@@ -1,0 +1,211 @@
+"""Maintenance: the steps, each with its lock, its record and its own fate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from energy_forecast.database import maintenance as stored
+from energy_forecast.database import partitions as stored_partitions
+from energy_forecast.database.connection import Database, Role
+from energy_forecast.errors import EnergyForecastError
+from energy_forecast.operations import retention
+from energy_forecast.progress import Progress, silent
+
+# Partitions first, since without them nothing can be loaded; VACUUM last, after what was deleted and refreshed
+STEPS = ("partitions", "retention", "refresh", "vacuum")
+MONTHS_AHEAD = 3
+
+
+@dataclass
+class StepReport:
+    """What a step did, or would do.
+
+    `outcome` is done, planned (a dry run), failed, or running: somebody else is at it, and nothing was done here.
+    `numbers` go to ops.maintenance_runs; `items` are the details of a step, as the step has them.
+    """
+
+    step: str
+    outcome: str = "done"
+    seconds: float = 0.0
+    numbers: dict[str, Any] = field(default_factory=dict)
+    items: list[dict[str, Any]] = field(default_factory=list)
+    problem: str | None = None
+
+
+def maintain(
+    database: Database, steps: Sequence[str] = STEPS, *, dry_run: bool = False, progress: Progress = silent
+) -> list[StepReport]:
+    """Runs steps of maintenance, in their order. One that fails does not stop the others.
+
+    A step that another process is at is left to it. A dry run only reads, in read-only transactions.
+    """
+    reports = []
+    for step in (known for known in STEPS if known in steps):
+        report = StepReport(step)
+        began = time.monotonic()
+        if dry_run:
+            report.outcome = "planned"
+            try:
+                _PLANS[step](database, report)
+            except EnergyForecastError as error:
+                _fail(report, error)
+        else:
+            with stored.step_lock(database, step) as ours:
+                if ours:
+                    _recorded(database, report, progress)
+                else:
+                    report.outcome = "running"
+        report.seconds = time.monotonic() - began
+        reports.append(report)
+    return reports
+
+
+def _recorded(database: Database, report: StepReport, progress: Progress) -> None:
+    """Runs a step between its two records, the second of which is written whatever happens."""
+    run = uuid4()
+    try:
+        with database.transaction(Role.OPERATOR) as connection:
+            stored.begin_run(connection, run, report.step)
+    except EnergyForecastError as error:
+        _fail(report, error)
+        return
+    outcome = "interrupted"
+    try:
+        try:
+            _DEEDS[report.step](database, report, run, progress)
+        except EnergyForecastError as error:
+            _fail(report, error)
+        outcome = report.outcome
+    finally:
+        details = report.numbers | ({"problem": report.problem} if report.problem else {})
+        try:
+            with database.transaction(Role.OPERATOR) as connection:
+                stored.finish_run(connection, run, outcome, details)
+        except EnergyForecastError as error:
+            _fail(report, error)
+
+
+def _fail(report: StepReport, error: EnergyForecastError) -> None:
+    report.outcome = "failed"
+    report.problem = report.problem or str(error)
+
+
+def _plan_partitions(database: Database, report: StepReport) -> None:
+    with database.transaction(Role.OPERATOR) as connection:
+        stored.read_only(connection)
+        missing = stored_partitions.missing_partitions(connection, months=MONTHS_AHEAD)
+    report.items = missing
+    report.numbers = {"missing": sum(not part["stands_alone"] for part in missing)}
+    _complain_of_strays(report, missing)
+
+
+def _make_partitions(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
+    progress("Making partitions ahead", 0, 1)
+    with database.transaction(Role.OPERATOR) as connection:
+        report.numbers = {"made": stored_partitions.make_partitions(connection, months=MONTHS_AHEAD)}
+    with database.transaction(Role.OPERATOR) as connection:
+        report.items = stored_partitions.missing_partitions(connection, months=MONTHS_AHEAD)
+    _complain_of_strays(report, report.items)
+
+
+def _complain_of_strays(report: StepReport, missing: list[dict[str, Any]]) -> None:
+    """A table that has a partition's name and is none: loading its month would fail."""
+    strays = [part["partition_name"] for part in missing if part["stands_alone"]]
+    if strays:
+        report.outcome = "failed"
+        report.problem = (
+            f"{', '.join(strays)} was detached from its table and stands in the way of a partition: attach or drop it."
+        )
+
+
+def _plan_retention(database: Database, report: StepReport) -> None:
+    _report_removals(report, retention.what_is_due(database))
+
+
+def _apply_retention(database: Database, report: StepReport, run: UUID, progress: Progress) -> None:
+    removals = retention.take_away(database, run, progress)
+    _report_removals(report, removals)
+    busy = [removal for removal in removals if removal.outcome == "busy"]
+    if busy:
+        report.outcome = "failed"
+        report.problem = (
+            f"{busy[0].partition_name or busy[0].table_name} is {busy[0].detail}; {len(busy)} months stay until the "
+            "next run, after the long transaction or backup that holds them."
+        )
+
+
+def _report_removals(report: StepReport, removals: list[retention.Removal]) -> None:
+    report.items = [asdict(removal) for removal in removals]
+    away = [removal for removal in removals if removal.outcome in ("due", "dropped", "deleted")]
+    report.numbers = {
+        "months": len(away),
+        "rows": sum(removal.row_count or 0 for removal in away),
+        "revisions": sum(removal.revision_count or 0 for removal in away),
+        "bytes": sum(removal.byte_count or 0 for removal in away),
+        "kept_for_scores": sum(removal.outcome == "kept" for removal in removals),
+        "busy": sum(removal.outcome == "busy" for removal in removals),
+    }
+
+
+def _plan_refresh(database: Database, report: StepReport) -> None:
+    with database.transaction(Role.OPERATOR) as connection:
+        stored.read_only(connection)
+        report.items = [stored.last_refresh(connection)]
+    report.numbers = {"views": 1}
+
+
+def _refresh(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
+    progress("Refreshing the hourly view", 0, 1)
+    with database.transaction(Role.OPERATOR) as connection:
+        stored.refresh_views(connection)
+        report.items = [stored.last_refresh(connection)]
+    report.numbers = {"views": 1, "rows": report.items[0]["row_count"]}
+
+
+def _plan_vacuum(database: Database, report: StepReport) -> None:
+    with database.transaction(Role.OPERATOR) as connection:
+        stored.read_only(connection)
+        report.items = stored.vacuum_tables(connection)
+    _count_tables(report)
+
+
+def _vacuum(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
+    with database.transaction(Role.OPERATOR) as connection:
+        tables = stored.vacuum_tables(connection)
+    with stored.vacuuming(database) as connection:
+        for number, table in enumerate(tables):
+            progress("VACUUM and ANALYZE", number, len(tables))
+            report.items.append(table | {"outcome": stored.vacuum(connection, table)})
+    progress("VACUUM and ANALYZE", len(tables), len(tables))
+    _count_tables(report)
+    busy = [table["table_name"] for table in report.items if table["outcome"] == "busy"]
+    if busy:
+        report.outcome = "failed"
+        report.problem = f"Locked by somebody for over 5 s, and not vacuumed: {', '.join(busy)}."
+
+
+def _count_tables(report: StepReport) -> None:
+    whole = [table for table in report.items if not table["is_parent"]]
+    report.numbers = {
+        "tables": len(whole),
+        "dead_rows": sum(table["dead_rows"] for table in whole),
+        "bytes": sum(table["byte_count"] for table in whole),
+    }
+
+
+_PLANS: dict[str, Callable[[Database, StepReport], None]] = {
+    "partitions": _plan_partitions,
+    "retention": _plan_retention,
+    "refresh": _plan_refresh,
+    "vacuum": _plan_vacuum,
+}
+_DEEDS: dict[str, Callable[[Database, StepReport, UUID, Progress], None]] = {
+    "partitions": _make_partitions,
+    "retention": _apply_retention,
+    "refresh": _refresh,
+    "vacuum": _vacuum,
+}

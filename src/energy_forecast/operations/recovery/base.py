@@ -1,0 +1,229 @@
+"""Base backups: full, and from PostgreSQL 17 on incremental ones; verified before they count."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from energy_forecast.database import Database
+from energy_forecast.database.backups import record_backup
+from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.recovery import position
+from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.operations import client_programs
+from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_sealed
+from energy_forecast.operations.recovery.archiving import check_archiving, clear_leftovers, wait_archived
+from energy_forecast.operations.recovery.store import (
+    Base,
+    archive_of,
+    base_names,
+    base_serial,
+    chain_of,
+    read_base,
+)
+from energy_forecast.postgres import Archive, EmbeddedServer
+from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.progress import Progress, silent
+
+LOCK_TIMEOUT = 600.0
+# A restore reads all of a chain; a week of nights is the most that it should have to
+LONGEST_CHAIN = 7
+_OLDEST_INCREMENTAL = 17
+
+
+@contextlib.contextmanager
+def locked(archive: Archive) -> Iterator[int]:
+    """Holds an archive against others that add or remove something."""
+    if not archive.wal.is_dir():
+        raise BackupError(f"The archive {archive.folder} is not there.", hint="Is its disk mounted?")
+    private_folder(archive.base)
+    private_folder(archive.points)
+    with exclusive(archive.lock, LOCK_TIMEOUT, "the archive") as lock:
+        yield lock
+
+
+def make_base(server: EmbeddedServer, *, incremental: bool | None = None, report: Progress = silent) -> Base:
+    """Makes a base backup, verifies every file of it, and waits until the WAL that it needs is archived.
+
+    Args:
+        incremental: whether to take only what has changed since the last; None: when there is a whole chain to add to.
+
+    Raises:
+        BackupError: it could not be made; nothing but a row in the ledger is left.
+    """
+    try:
+        return _make(server, incremental, report)
+    except BackupError as error:
+        # The server keeps them for ten days, and makes none while it does not archive
+        if incremental is not None or "WAL summaries are required" not in error.message:
+            raise
+    return _make(server, incremental=False, report=report)
+
+
+def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) -> Base:
+    archive, database = archive_of(server), Database(server.start().url)
+    check_archiving(database, archive)
+    version = database.server_facts()["version"]
+    started_at = datetime.now(UTC)
+    with faults("The base backup failed"), locked(archive) as lock:
+        _clear_unfinished(archive)
+        clear_leftovers(archive)
+        parent = _parent(archive, database, version, incremental)
+        kind = "full" if parent is None else "incremental"
+        known = [base_serial(path.name.partition(".")[0]) or 0 for path in archive.base.iterdir()]
+        name = f"{max(known, default=0) + 1:06d}-{kind}-{started_at:%Y%m%dT%H%M%SZ}"
+        unfinished = archive.base / f"{name}.tmp"
+        try:
+            base = _take(archive, database, unfinished, name, parent, version, started_at, report, lock)
+            write_sealed(archive.base / f"{name}.json", base.document())
+            unfinished.rename(archive.base / name)
+            sync(archive.base)
+        except BaseException as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            (archive.base / f"{name}.json").unlink(missing_ok=True)
+            with contextlib.suppress(EnergyForecastError):
+                record_backup(
+                    database,
+                    kind=kind,
+                    name=name,
+                    folder=str(archive.base),
+                    started_at=started_at,
+                    server_version=version,
+                    reason=str(error)[:1000] or type(error).__name__,
+                )
+            raise
+    record_backup(
+        database,
+        kind=kind,
+        name=name,
+        folder=str(archive.base),
+        started_at=started_at,
+        server_version=version,
+        size=base.size,
+        sha256=base.manifest_sha256,
+        details={
+            key: value
+            for key, value in base.document().items()
+            if key in ("parent", "timeline", "start_lsn", "stop_lsn")
+        },
+    )
+    return base
+
+
+def _clear_unfinished(archive: Archive) -> None:
+    """Removes what killed base backups have left. The caller holds the lock, so none is at work."""
+    for path in archive.base.iterdir():
+        if path.name.endswith(".tmp") and path.is_dir():
+            shutil.rmtree(path)
+        elif path.name.endswith(".json.tmp") or (path.suffix == ".json" and not path.with_suffix("").is_dir()):
+            path.unlink()
+
+
+def _parent(archive: Archive, database: Database, version: str, incremental: bool | None) -> Base | None:
+    if incremental is False:
+        return None
+    if int(version.split(".")[0]) < _OLDEST_INCREMENTAL:
+        if incremental:
+            raise BackupError(f"PostgreSQL {version} has no incremental backups; 17 and later have.")
+        return None
+    here = position(database)
+    for name in base_names(archive)[-1:]:
+        try:
+            base = read_base(archive, name)
+            fits = base.system == here.system and base.timeline == here.timeline
+            if fits and (incremental or len(chain_of(archive, base)) < LONGEST_CHAIN):
+                # What is added to a damaged one could never be restored
+                verify_base(archive, base)
+                return base
+        except BackupError:
+            if incremental:
+                raise
+    if incremental:
+        raise BackupError(
+            "There is no base backup of this server to add to.",
+            hint="Make a full one: energy-forecast recovery base --full",
+        )
+    return None
+
+
+def _take(
+    archive: Archive,
+    database: Database,
+    unfinished: Path,
+    name: str,
+    parent: Base | None,
+    version: str,
+    started_at: datetime,
+    report: Progress,
+    lock: int,
+) -> Base:
+    major = int(version.split(".")[0])
+    report(f"Taking {'a full' if parent is None else 'an incremental'} base backup", 0, 3)
+    command: list[str | Path] = [
+        client_programs.program("pg_basebackup", major),
+        "--pgdata",
+        unfinished,
+        "--no-password",
+    ]
+    command += ["--format=plain", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256"]
+    if parent is not None:
+        command += ["--incremental", archive.base / parent.name / "backup_manifest"]
+    client_programs.run(command, client_environment(database), "pg_basebackup failed", (lock,))
+    whole_at = datetime.now(UTC)
+    report("Verifying it", 1, 3)
+    verify_files(unfinished, major)
+    report("Waiting for the WAL", 2, 3)
+    wait_archived(database, archive)
+    manifest = unfinished / "backup_manifest"
+    wal = json.loads(manifest.read_text("utf-8"))["WAL-Ranges"][-1]
+    return Base(
+        name=name,
+        kind="full" if parent is None else "incremental",
+        parent=parent.name if parent else None,
+        server_version=version,
+        system=position(database).system,
+        timeline=int(wal["Timeline"]),
+        start_lsn=wal["Start-LSN"],
+        stop_lsn=wal["End-LSN"],
+        size=size_of(unfinished),
+        manifest_sha256=sha256_of(manifest),
+        started_at=started_at,
+        whole_at=whole_at,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum((Path(parent) / name).stat().st_size for parent, _, names in os.walk(folder) for name in names)
+
+
+def verify_files(folder: Path, major: int) -> None:
+    """Compares every file of a base backup with the manifest, and reads the WAL in it.
+
+    Raises:
+        BackupError: one is missing, too much, or not as it was.
+    """
+    client_programs.run(
+        [client_programs.program("pg_verifybackup", major), "--exit-on-error", "--quiet", folder],
+        client_programs.plain_environment(),
+        f"The base backup {folder.name.removesuffix('.tmp')} is damaged",
+    )
+
+
+def verify_base(archive: Archive, base: Base) -> None:
+    """Verifies a base backup with all that it builds on, against manifest and record.
+
+    Raises:
+        BackupError: one is damaged.
+    """
+    for part in chain_of(archive, base):
+        manifest = archive.base / part.name / "backup_manifest"
+        if not manifest.is_file() or sha256_of(manifest) != part.manifest_sha256:
+            raise BackupError(f"The base backup {part.name} is damaged: its manifest is not the recorded one.")
+        verify_files(archive.base / part.name, int(part.server_version.split(".")[0]))

@@ -1,0 +1,67 @@
+"""One table or one city taken back from a restored copy, while everything else stays as it is."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from energy_forecast.database import Database
+from energy_forecast.database.backups import record_check
+from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.copy_back import copy_city, tables_to_dump
+from energy_forecast.errors import BackupError
+from energy_forecast.operations import client_programs
+from energy_forecast.postgres import EmbeddedServer
+
+
+@dataclass(frozen=True)
+class CopiedBack:
+    """What was copied: rows removed and rows put in for one city, or a whole table that was not there."""
+
+    table: str
+    city: str | None
+    removed: int
+    restored: int | None
+
+
+def copy_of(place: str) -> Database:
+    """The copy that a person means: a restored state folder, whose server is started, or a libpq URL."""
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return Database(EmbeddedServer(folder).start().url)
+    if "://" not in place and "=" not in place:
+        raise BackupError(f"{place!r} is neither a state folder nor a libpq URL.")
+    return Database(place)
+
+
+def copy_back(source: Database, target: Database, table: str, city: str | None) -> CopiedBack:
+    """Takes a table that is gone, or one city's rows of a table that is there, back from a restored copy.
+
+    Raises:
+        BackupError: the table is there, and no city is named; or it is not in the copy.
+        DatabaseError: a server refused; nothing was changed then.
+    """
+    if city is not None:
+        started_at = datetime.now(UTC)
+        removed, restored = copy_city(source, target, table, city)
+        details = {"city": city, "removed": removed, "restored": restored}
+        record_check(target, kind="copy-back", subject=table, reason=None, started_at=started_at, details=details)
+        return CopiedBack(table, city, removed, restored)
+    if tables_to_dump(target, table):
+        raise BackupError(f"The table {table!r} is there.", hint="Name a --city, or drop the table first.")
+    names = tables_to_dump(source, table)
+    if not names:
+        raise BackupError(f"The copy has no table {table!r}.")
+    major = int(source.server_facts()["version"].split(".")[0])
+    with tempfile.TemporaryDirectory(prefix="ef-table-") as folder:
+        dump = Path(folder) / "table.dump"
+        command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]
+        command += [*(f"--table={name}" for name in names), "--file", dump]
+        client_programs.run(command, client_environment(source), "pg_dump failed")
+        restore: list[str | Path] = [client_programs.program("pg_restore", major), "--no-password"]
+        # With it off, the functions that audit the schema's changes would be refused by their own policies
+        restore += ["--single-transaction", "--exit-on-error", "--enable-row-security", f"--dbname={target.name}", dump]
+        client_programs.run(restore, client_environment(target), "pg_restore failed")
+    return CopiedBack(table, None, 0, None)

@@ -1,0 +1,152 @@
+"""A drill: the latest backup restored for real, compared, timed, recorded, and removed."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from energy_forecast.database import Database
+from energy_forecast.database.backups import record_check
+from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.new_databases import beside, scratch
+from energy_forecast.database.recovery import as_of_digest, short_batches, unarchived_age
+from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.operations import client_programs
+from energy_forecast.operations.backup.folder import BackupFolder, located
+from energy_forecast.operations.backup.restore import restore_backup
+from energy_forecast.operations.files import faults
+from energy_forecast.operations.recovery.base import LOCK_TIMEOUT
+from energy_forecast.operations.recovery.point import make_point
+from energy_forecast.operations.recovery.restore import recover, remove_home
+from energy_forecast.operations.recovery.store import archive_of, base_names
+from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Drill:
+    """What a drill showed.
+
+    Args:
+        kind: logical, or physical (base backup and WAL).
+        rto_seconds: from the order to restore until the copy could be written to and was compared.
+        rpo_seconds: how much work a loss of the server's disk would have cost at the start of the drill: the age of the
+            oldest WAL that was not archived, or of the dump. None when the clock was set back since.
+        amcheck_seconds: how long the check of every index and table took.
+        as_of: city, intervals and digest of an as-of query, which original and copy answered alike.
+    """
+
+    kind: str
+    backup: str
+    target: str
+    rows: int
+    tables: int
+    rto_seconds: float
+    rpo_seconds: float | None
+    amcheck_seconds: float
+    as_of: list[Any]
+
+
+def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
+    """Recovers the embedded server to a restore point of now, in a scratch folder, and compares everything.
+
+    Raises:
+        BackupError: it would not have worked; the ledger says so too.
+    """
+    database = Database(server.start().url)
+    archive = archive_of(server)
+    names = base_names(archive)
+    subject = names[-1] if names else "none"
+
+    def run() -> Drill:
+        home = server.home / "drill"
+        with faults("The drill failed"):
+            remove_home(home)
+        rpo = unarchived_age(database)
+        answer = as_of_digest(database)
+        made = make_point(server, f"drill-{uuid4().hex[:12]}", report)
+        try:
+            began = time.monotonic()
+            recovered = recover(server, made.name, home, report=report)
+            copy = EmbeddedServer(home)
+            restored = Database(copy.start().url)
+            rto = time.monotonic() - began
+            report("Checking every table and index", 0, 1)
+            seconds = _check(restored)
+            _same_answer(answer, as_of_digest(restored))
+            _no_short_batches(restored)
+        finally:
+            remove_home(home)
+        return Drill(
+            "physical", recovered.base, made.name, recovered.rows, recovered.compared, rto, rpo, seconds, list(answer)
+        )
+
+    # Its scratch folder is one for all
+    with exclusive(server.home / "drilling.lock", LOCK_TIMEOUT, "a drill"):
+        return _recorded(database, subject, run)
+
+
+def drill_backup(database: Database, folder: BackupFolder, report: Progress = silent) -> Drill:
+    """Restores the latest dump into a scratch database of the same server, and compares everything.
+
+    Raises:
+        BackupError: it would not have worked; the ledger says so too.
+    """
+    where, name = located("latest", folder)
+
+    def run() -> Drill:
+        backup = where.read(name)
+        age = (datetime.now(UTC) - backup.started_at).total_seconds()
+        rpo = age if age >= 0 else None
+        with scratch(database) as into:
+            began = time.monotonic()
+            restored = restore_backup(database, where, name, into, report=report)
+            rto = time.monotonic() - began
+            copy = beside(database, into)
+            report("Checking every table and index", 0, 1)
+            seconds = _check(copy)
+            _no_short_batches(copy)
+            answer = as_of_digest(copy)
+        return Drill("logical", name, name, restored.rows, restored.tables, rto, rpo, seconds, list(answer))
+
+    return _recorded(database, name, run)
+
+
+def _recorded(database: Database, subject: str, run: Callable[[], Drill]) -> Drill:
+    """Runs a drill and writes into the ledger how it went, in either case."""
+    started_at = datetime.now(UTC)
+    try:
+        done = run()
+    except (EnergyForecastError, OSError) as error:
+        with contextlib.suppress(EnergyForecastError):
+            record_check(database, kind="drill", subject=subject, reason=str(error)[:1000], started_at=started_at)
+        raise
+    record_check(database, kind="drill", subject=done.backup, reason=None, started_at=started_at, details=asdict(done))
+    return done
+
+
+def _check(copy: Database) -> float:
+    """Checks every table and index of a copy by amcheck; how many seconds it took."""
+    began = time.monotonic()
+    major = int(copy.server_facts()["version"].split(".")[0])
+    command: list[str | Path] = [client_programs.program("pg_amcheck", major), "--install-missing", "--heapallindexed"]
+    command += [f"--database={copy.name}", "--no-password"]
+    client_programs.run(command, client_environment(copy), "amcheck has found damage")
+    return time.monotonic() - began
+
+
+def _same_answer(original: tuple[Any, ...], copy: tuple[Any, ...]) -> None:
+    if original != copy:
+        raise BackupError(f"The copy answers an as-of query otherwise: {copy} instead of {original}.")
+
+
+def _no_short_batches(copy: Database) -> None:
+    if short := short_batches(copy):
+        raise BackupError(f"The copy lacks rows: {'; '.join(short[:5])}.")

@@ -1,0 +1,55 @@
+"""Restore points: moments with a name, and what stood in every table then."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from energy_forecast.database import Database
+from energy_forecast.database.contents import Tables
+from energy_forecast.database.recovery import create_point, position
+from energy_forecast.errors import BackupError
+from energy_forecast.operations.files import faults, write_sealed
+from energy_forecast.operations.recovery.archiving import check_archiving, wait_archived
+from energy_forecast.operations.recovery.base import locked
+from energy_forecast.operations.recovery.store import Point, archive_of, point_file
+from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.progress import Progress, silent
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+
+
+def make_point(server: EmbeddedServer, name: str, report: Progress = silent) -> Point:
+    """Makes a restore point, records rows and digests of that moment, and waits until its WAL is archived.
+
+    Raises:
+        BackupError: the name is taken or will not do, or the WAL does not arrive in the archive.
+    """
+    if not _NAME.fullmatch(name):
+        raise BackupError(
+            f"{name!r} cannot be the name of a restore point.",
+            hint="Use up to 40 letters, digits, dots, dashes and underscores, a letter first.",
+        )
+    archive, database = archive_of(server), Database(server.start().url)
+    check_archiving(database, archive)
+    with faults("The restore point failed"), locked(archive):
+        if point_file(archive, name).exists():
+            raise BackupError(f"There is a restore point {name!r} already.", hint="Choose another name.")
+        # Recovery to a name stops at the first of two equal ones, and a killed attempt may have left one
+        label = f"{name}:{uuid4().hex[:12]}"
+        system = position(database).system
+        made: list[Point] = []
+
+        def save(tables: Tables, lsn: str, timeline: int) -> None:
+            made.append(Point(name, label, lsn, timeline, system, tables, datetime.now(UTC)))
+            write_sealed(point_file(archive, name), made[0].document())
+
+        try:
+            create_point(database, name, label, report, save)
+            wait_archived(database, archive)
+        except BaseException:
+            # Without its WAL it cannot be restored to; the name stays taken in the ledger
+            point_file(archive, name).unlink(missing_ok=True)
+            raise
+    return made[0]

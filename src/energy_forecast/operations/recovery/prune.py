@@ -1,0 +1,116 @@
+"""Old base backups and the WAL that only they need go, while enough verified ones stay."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from energy_forecast.errors import BackupError
+from energy_forecast.operations.files import faults, sync
+from energy_forecast.operations.recovery.archiving import clear_leftovers
+from energy_forecast.operations.recovery.base import locked, verify_base
+from energy_forecast.operations.recovery.store import (
+    Base,
+    archive_of,
+    base_names,
+    chain_of,
+    lsn_number,
+    point_file,
+    points,
+    read_base,
+    segment_name,
+)
+from energy_forecast.postgres import Archive, EmbeddedServer
+from energy_forecast.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class PrunedArchive:
+    """Base backups removed and kept, what is damaged, and how many segments and restore points went with them."""
+
+    removed: list[str]
+    kept: list[str]
+    damaged: dict[str, str]
+    segments: int
+    points: int
+
+
+def prune_archive(
+    server: EmbeddedServer, *, older_than: timedelta, keep: int, dry_run: bool = False, report: Progress = silent
+) -> PrunedArchive:
+    """Removes chains of base backups older than a span of time, as long as `keep` verified chains stay.
+
+    A chain is a full base backup with the incremental ones on it; it goes as a whole. WAL before the oldest that stays
+    goes too, with the restore points in it.
+
+    Raises:
+        BackupError: the archive cannot be read or written.
+    """
+    archive = archive_of(server)
+    with faults("Pruning failed"), locked(archive):
+        chains = _chains(archive)
+        good: list[list[Base]] = []
+        damaged: dict[str, str] = {}
+        for number, chain in enumerate(reversed(chains)):
+            report("Verifying base backups", number, len(chains))
+            try:
+                for base in chain:
+                    verify_base(archive, base)
+                good.append(chain)
+            except BackupError as error:
+                damaged[chain[0].name] = error.message
+        limit = datetime.now(UTC) - older_than
+        removed = [chain for chain in good[keep:] if chain[-1].finished_at < limit]
+        kept = [chain for chain in good if chain not in removed]
+        oldest = min((chain[0] for chain in kept), key=lambda base: base.serial, default=None)
+        # What a damaged chain would need is not for us to throw away
+        segments = _segments_before(archive, oldest) if oldest and not damaged else []
+        old_points = [p for p in points(archive) if oldest and not damaged and _before(p.timeline, p.lsn, oldest)]
+        if not dry_run:
+            for chain in removed:
+                for base in reversed(chain):
+                    # The record first: from then on it is no base backup
+                    (archive.base / f"{base.name}.json").unlink()
+                    shutil.rmtree(archive.base / base.name)
+            clear_leftovers(archive)
+            for name in segments:
+                (archive.wal / name).unlink()
+            for point in old_points:
+                point_file(archive, point.name).unlink()
+            sync(archive.base)
+            sync(archive.wal)
+    return PrunedArchive(
+        [base.name for chain in removed for base in chain],
+        [base.name for chain in kept for base in chain],
+        damaged,
+        len(segments),
+        len(old_points),
+    )
+
+
+def _chains(archive: Archive) -> list[list[Base]]:
+    """The base backups by the full one that they build on, oldest first. One whose record is damaged stays out."""
+    found: dict[str, list[Base]] = {}
+    for name in base_names(archive):
+        try:
+            base = read_base(archive, name)
+            found.setdefault(chain_of(archive, base)[0].name, []).append(base)
+        except BackupError:
+            continue
+    return list(found.values())
+
+
+def _before(timeline: int, lsn: str, base: Base) -> bool:
+    return (timeline, lsn_number(lsn)) < (base.timeline, lsn_number(base.stop_lsn))
+
+
+def _segments_before(archive: Archive, base: Base) -> list[str]:
+    """The segments, and notes on them, that no base backup from this one on needs."""
+    first = segment_name(base.timeline, lsn_number(base.start_lsn))
+    return sorted(
+        path.name
+        for path in archive.wal.iterdir()
+        if re.match(r"[0-9A-F]{24}(\.|$)", path.name) and path.name[:24] < first
+    )

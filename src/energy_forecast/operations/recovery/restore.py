@@ -1,0 +1,331 @@
+"""Recovery to a moment, into a state folder of its own: checked before, compared before it may be written to."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from energy_forecast.database import Database
+from energy_forecast.database.backups import mark_copy
+from energy_forecast.database.contents import Tables, reading, table_differences, table_facts
+from energy_forecast.database.new_databases import as_login
+from energy_forecast.database.recovery import replay, resume, short_batches
+from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.operations import client_programs
+from energy_forecast.operations.files import faults, sync
+from energy_forecast.operations.recovery.archiving import wait_archived
+from energy_forecast.operations.recovery.base import locked, verify_base
+from energy_forecast.operations.recovery.store import Point, archive_of, chain_of, lsn_number, lsn_text
+from energy_forecast.operations.recovery.target import Target, Wanted, find, last_point, wanted
+from energy_forecast.postgres import Archive, EmbeddedServer
+from energy_forecast.postgres.account import find_account
+from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.progress import Progress, silent
+
+# Without any progress for this long, in seconds
+STALL_TIMEOUT = 300.0
+_PAUSE = 0.05
+# Settings of the original that must not reach a copy: where it archives, whom it follows, where it listens
+_NOT_TAKEN = re.compile(
+    r"^\s*(archive_|basic_archive|restore_command|recovery_|primary_|promote_|listen_addresses|port|unix_socket|"
+    r"synchronous_standby|ssl_key|krb_|cluster_name)"
+)
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A cluster recovered to a moment. It archives nowhere and does not act until activated.
+
+    Args:
+        home: its state folder.
+        lsn: where recovery ended.
+        last_commit: when the last transaction that is in it ended.
+        point: the restore point whose record every table was compared with: the target, or the last one on the way to
+            it; None where there is none. What came after it was compared with the ledger of loads.
+        compared: how many tables that were.
+        took: seconds until it could be written to.
+    """
+
+    home: Path
+    target: str
+    base: str
+    lsn: str
+    last_commit: datetime | None
+    point: str | None
+    compared: int
+    rows: int
+    took: float
+    notes: list[str] = field(default_factory=list)
+
+
+def recover(
+    server: EmbeddedServer,
+    to: str,
+    into: Path,
+    *,
+    elsewhere: Path | None = None,
+    report: Progress = silent,
+) -> Recovered:
+    """Recovers the embedded server's cluster to a moment, into a new state folder.
+
+    Every record of the WAL is read, and every file of the base backup compared, before a server is started on them. It
+    is started to read only, and compared with what was recorded; only then it is promoted, marked as a copy, stopped
+    and given its name.
+
+    Args:
+        to: a restore point, a time, a place in the WAL, or `latest`.
+        into: the new state folder; it is not there yet, or empty.
+        elsewhere: the archive of another server, or of one whose state folder is lost. Without it a living server
+            archives what it has, first, and what a dead one has not archived any more is taken from its own folder.
+
+    Raises:
+        BackupError: the target cannot be reached, or what came of it differs; nothing is left then.
+    """
+    began = time.monotonic()
+    into = into.expanduser().absolute()
+    archive = archive_of(server) if elsewhere is None else Archive(elsewhere.expanduser().absolute())
+    if not archive.wal.is_dir():
+        raise BackupError(f"{archive.folder} is no archive.", hint="Name the folder that `recovery enable` named.")
+    _check_free(into)
+    want = wanted(archive, to)
+    with faults("The restore failed"), locked(archive), _place(into) as home:
+        report("Archiving what is not yet archived", 0, 5)
+        folders, complete_until = _sources(server, archive, want, foreign=elsewhere is not None)
+        report("Reading the WAL", 1, 5)
+        target = find(archive, want, folders, complete_until)
+        report("Verifying the base backup", 2, 5)
+        verify_base(archive, target.base)
+        report("Copying it", 3, 5)
+        copy = EmbeddedServer(home)
+        _fill(archive, target, home)
+        report("Recovering", 4, 5)
+        point = target.wanted.point or last_point(archive, target)
+        if point and point != target.wanted.point:
+            _write_settings(copy.status().data, target, folders, point)
+            _check_on_the_way(copy, target, point)
+        _write_settings(copy.status().data, target, folders)
+        tables, lsn, last = _run(copy, target)
+        copy.stop()
+        _settle(home)
+        if into.exists():
+            into.rmdir()
+        home.rename(into)
+        sync(into.parent)
+    report("Recovered", 5, 5)
+    notes = [target.note] if target.note else []
+    took = time.monotonic() - began
+    rows = sum(int(table["rows"]) for table in tables.values())
+    return Recovered(
+        into,
+        to,
+        target.base.name,
+        lsn,
+        last or target.last_commit,
+        point.name if point else None,
+        len(point.tables) if point else 0,
+        rows,
+        took,
+        notes,
+    )
+
+
+def _check_free(into: Path) -> None:
+    if into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
+        raise BackupError(f"{into} is there already.", hint="Choose a new folder by --into.")
+
+
+@contextlib.contextmanager
+def _place(into: Path) -> Iterator[Path]:
+    """A state folder beside the final one; what an earlier, killed attempt left there goes first."""
+    into.parent.mkdir(parents=True, exist_ok=True)
+    home = into.with_name(f"{into.name}.new")
+    with exclusive(into.with_name(f"{into.name}.lock"), 5.0, "a restore"):
+        try:
+            # Another restore may have taken it while this one waited
+            _check_free(into)
+            remove_home(home)
+            yield home
+        except BaseException:
+            remove_home(home)
+            raise
+        finally:
+            into.with_name(f"{into.name}.lock").unlink(missing_ok=True)
+
+
+def remove_home(home: Path) -> None:
+    """Stops the server of a state folder and removes all of it."""
+    if home.exists():
+        with contextlib.suppress(EnergyForecastError):
+            EmbeddedServer(home).stop()
+        shutil.rmtree(home)
+
+
+def _sources(
+    server: EmbeddedServer, archive: Archive, want: Wanted, *, foreign: bool
+) -> tuple[list[Path], datetime | None]:
+    """Where WAL lies, and up to when it is complete. A living original archives what it has, first; where it cannot,
+    as on a full disk, what is archived may still do."""
+    if foreign:
+        if account := find_account():
+            # It may come from a machine where the server's user had another number
+            account.own(archive.wal)
+        return [archive.wal], None
+    status = server.status()
+    if status.running:
+        now = datetime.now(UTC)
+        try:
+            if want.point is None:
+                wait_archived(Database(status.url), archive)
+        except BackupError:
+            if want.time is None and want.lsn is None:
+                raise
+            return [archive.wal], None
+        return [archive.wal], now
+    left = status.data / "pg_wal"
+    if left.is_dir():
+        return [archive.wal, left], None
+    return [archive.wal], None
+
+
+def _fill(archive: Archive, target: Target, home: Path) -> None:
+    """Puts the base backup into the state folder, without the settings that must not reach a copy."""
+    chain = chain_of(archive, target.base)
+    major = int(target.base.server_version.split(".")[0])
+    copy = EmbeddedServer(home)
+    data = copy.status().data
+    data.parent.mkdir(parents=True)
+    for folder in (home, data.parent):
+        folder.chmod(0o711)
+    if len(chain) > 1:
+        combine: list[str | Path] = [client_programs.program("pg_combinebackup", major), "--output", data]
+        client_programs.run(
+            [*combine, *(archive.base / part.name for part in chain)],
+            client_programs.plain_environment(),
+            "pg_combinebackup failed",
+        )
+    else:
+        shutil.copytree(archive.base / target.base.name, data, symlinks=True, copy_function=_copy_file)
+    data.chmod(0o700)
+    automatic = data / "postgresql.auto.conf"
+    kept = [line for line in automatic.read_text("utf-8").splitlines() if not _NOT_TAKEN.match(line)]
+    (data / "settings.kept").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    for name in ("standby.signal", "postmaster.pid"):
+        (data / name).unlink(missing_ok=True)
+    (data / "recovery.signal").touch(mode=0o600)
+
+
+def _copy_file(source: str, to: str) -> None:
+    """Copies one file; the first that cannot be copied ends it, where copytree would go on and collect them all."""
+    with faults("The restore failed"):
+        shutil.copy2(source, to)
+
+
+def _write_settings(data: Path, target: Target, folders: list[Path], point: Point | None = None) -> None:
+    """Tells the server where to end: at the target, or at a restore point on the way to it."""
+    settings = {
+        "restore_command": " || ".join(f"cp {_shell(folder)}/%f %p" for folder in folders),
+        "recovery_target_timeline": str(target.base.timeline),
+        "recovery_target_action": "pause",
+        "hot_standby": "on",
+    }
+    if point:
+        settings["recovery_target_name"] = point.label
+    else:
+        settings["recovery_target_lsn"] = lsn_text(target.lsn)
+        settings["recovery_target_inclusive"] = "on" if target.inclusive else "off"
+    kept = (data / "settings.kept").read_text("utf-8")
+    added = "".join(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
+    (data / "postgresql.auto.conf").write_text(kept + added, encoding="utf-8")
+
+
+def _shell(folder: Path) -> str:
+    """A folder as a word of the shell in restore_command, where a percent sign begins a placeholder."""
+    return "'" + str(folder).replace("'", "'\\''").replace("%", "%%") + "'"
+
+
+def _quoted(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "''")
+
+
+def _check_on_the_way(copy: EmbeddedServer, target: Target, point: Point) -> None:
+    """Recovers up to a restore point and compares; the server is stopped then, and still recovers when started."""
+    database = Database(copy.start().url)
+    _wait_for_target(copy, database, target, lsn_number(point.lsn))
+    with reading(database) as connection:
+        _refuse(table_differences(point.tables, table_facts(connection)), f" at the restore point {point.name}")
+    copy.stop()
+
+
+def _refuse(differences: list[str], where: str = "") -> None:
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise BackupError(f"What was recovered is not what was recorded{where}: {'; '.join(differences[:5])}{more}.")
+
+
+def _run(copy: EmbeddedServer, target: Target) -> tuple[Tables, str, datetime | None]:
+    """Recovers, compares, promotes and marks: (tables, LSN, last commit)."""
+    database = Database(copy.start().url)
+    lsn, last = _wait_for_target(copy, database, target, target.lsn)
+    point = target.wanted.point
+    with reading(database) as connection:
+        tables = table_facts(connection)
+    _refuse(table_differences(point.tables, tables) if point else short_batches(database))
+    resume(database)
+    _wait(copy, lambda: not replay(database).recovering)
+    with as_login(database) as connection:
+        mark_copy(connection, target.base.name, target.wanted.text)
+    return tables, lsn, last
+
+
+def _wait_for_target(
+    copy: EmbeddedServer, database: Database, target: Target, place: int
+) -> tuple[str, datetime | None]:
+    """Waits until recovery stands at the place in the WAL where it was told to end."""
+    stalled, seen = time.monotonic(), None
+    while True:
+        if not copy.status().running:
+            raise BackupError(f"The recovering server has ended before {target.wanted.text!r}: {_last_word(copy)}")
+        found = replay(database)
+        if not found.recovering:
+            raise BackupError("The server has promoted itself without being told to; what it has is not trusted.")
+        if found.paused:
+            break
+        if found.lsn != seen:
+            stalled, seen = time.monotonic(), found.lsn
+        if time.monotonic() - stalled > STALL_TIMEOUT:
+            raise BackupError(f"Recovery does not get on at {found.lsn}.")
+        time.sleep(_PAUSE)
+    if found.lsn is None or lsn_number(found.lsn) < place:
+        raise BackupError(f"Recovery has ended at {found.lsn}, before its target {lsn_text(place)}.")
+    return found.lsn, found.last_commit
+
+
+def _wait(copy: EmbeddedServer, done: Callable[[], bool]) -> None:
+    began = time.monotonic()
+    while not done():
+        if not copy.status().running or time.monotonic() - began > STALL_TIMEOUT:
+            raise BackupError(f"The recovered server does not open for writing: {_last_word(copy)}")
+        time.sleep(_PAUSE)
+
+
+def _last_word(copy: EmbeddedServer) -> str:
+    """The last grave line of the server's log."""
+    lines: list[str] = []
+    for path in sorted(copy.status().log.glob("*.log")):
+        text = path.read_text("utf-8", errors="replace")
+        lines += [line for line in text.splitlines() if "FATAL:" in line or "PANIC:" in line]
+    return lines[-1].partition(":  ")[2] if lines else "its log says no more"
+
+
+def _settle(home: Path) -> None:
+    """Takes back what was set for the recovery alone."""
+    data = EmbeddedServer(home).status().data
+    kept = (data / "settings.kept").read_text("utf-8")
+    (data / "postgresql.auto.conf").write_text(kept, encoding="utf-8")
+    (data / "settings.kept").unlink()

@@ -1,0 +1,184 @@
+"""What lies in an archive beside the WAL: base backups and restore points, with their records."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from energy_forecast.database.contents import Tables
+from energy_forecast.errors import BackupError
+from energy_forecast.operations.files import read_sealed
+from energy_forecast.postgres import Archive, EmbeddedServer
+
+_BASE = re.compile(r"^(?P<serial>\d{6,})-(full|incremental)-\d{8}T\d{6}Z$")
+SEGMENT_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base backup and what was recorded of it.
+
+    Args:
+        name: its folder; the number tells the order, whatever the clock said.
+        parent: the base backup that an incremental one builds on.
+        start_lsn, stop_lsn: the WAL that it needs to be whole.
+        size: bytes of all files.
+        manifest_sha256: of PostgreSQL's own list of files and checksums.
+        system: the cluster's identifier.
+        whole_at: when its last file was written; a time to recover to has to be later.
+    """
+
+    name: str
+    kind: str
+    parent: str | None
+    server_version: str
+    system: str
+    timeline: int
+    start_lsn: str
+    stop_lsn: str
+    size: int
+    manifest_sha256: str
+    started_at: datetime
+    whole_at: datetime
+    finished_at: datetime
+
+    @property
+    def serial(self) -> int:
+        """Its number."""
+        return base_serial(self.name) or 0
+
+    def document(self) -> dict[str, Any]:
+        """What stands beside it."""
+        return asdict(self) | {
+            "started_at": self.started_at.isoformat(),
+            "whole_at": self.whole_at.isoformat(),
+            "finished_at": self.finished_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True)
+class Point:
+    """A restore point and what stood in each table at that moment."""
+
+    name: str
+    label: str
+    lsn: str
+    timeline: int
+    system: str
+    tables: Tables
+    created_at: datetime
+
+    def document(self) -> dict[str, Any]:
+        """What stands in its file."""
+        return asdict(self) | {"created_at": self.created_at.isoformat()}
+
+
+def archive_of(server: EmbeddedServer) -> Archive:
+    """The archive of the embedded server.
+
+    Raises:
+        BackupError: recovery to a moment was never enabled.
+    """
+    archive = server.archive
+    if archive is None:
+        raise BackupError(
+            "The WAL is not archived, so there is no recovery to a moment.",
+            hint="Run: energy-forecast recovery enable --restart",
+        )
+    return archive
+
+
+def base_serial(name: str) -> int | None:
+    """The number in a base backup's name; None where it is no base backup's."""
+    found = _BASE.match(name)
+    return int(found["serial"]) if found else None
+
+
+def base_names(archive: Archive) -> list[str]:
+    """The base backups that there are, oldest first: one counts once its record stands beside it."""
+    if not archive.base.is_dir():
+        return []
+    found = [path.name for path in archive.base.iterdir() if path.is_dir() and base_serial(path.name) is not None]
+    return sorted((n for n in found if (archive.base / f"{n}.json").is_file()), key=lambda n: base_serial(n) or 0)
+
+
+def read_base(archive: Archive, name: str) -> Base:
+    """The record of a base backup.
+
+    Raises:
+        BackupError: it is missing or damaged.
+    """
+    document = read_sealed(archive.base / f"{name}.json")
+    try:
+        for key in ("started_at", "whole_at", "finished_at"):
+            document[key] = datetime.fromisoformat(document[key])
+        return Base(**document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupError(f"The record of the base backup {name} is damaged.") from error
+
+
+def chain_of(archive: Archive, base: Base) -> list[Base]:
+    """A base backup with those that it builds on, the full one first.
+
+    Raises:
+        BackupError: one of them is missing.
+    """
+    chain = [base]
+    while chain[0].parent is not None:
+        if not (archive.base / chain[0].parent).is_dir():
+            raise BackupError(f"The base backup {chain[0].name} builds on {chain[0].parent}, which is missing.")
+        chain.insert(0, read_base(archive, chain[0].parent))
+    return chain
+
+
+def point_file(archive: Archive, name: str) -> Path:
+    """The file of a restore point."""
+    return archive.points / f"{name}.json"
+
+
+def read_point(archive: Archive, name: str) -> Point:
+    """A restore point by its name.
+
+    Raises:
+        BackupError: there is none, or its record is damaged.
+    """
+    path = point_file(archive, name)
+    if not path.is_file():
+        raise BackupError(f"There is no restore point {name!r}.", hint="See: energy-forecast recovery status")
+    document = read_sealed(path)
+    try:
+        document["created_at"] = datetime.fromisoformat(document["created_at"])
+        return Point(**document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise BackupError(f"The record {path} is damaged.") from error
+
+
+def points(archive: Archive) -> list[Point]:
+    """Every restore point in the order of the WAL; damaged records are left out."""
+    found = []
+    for path in archive.points.glob("*.json") if archive.points.is_dir() else ():
+        try:
+            found.append(read_point(archive, path.name.removesuffix(".json")))
+        except BackupError:
+            continue
+    return sorted(found, key=lambda point: (point.timeline, lsn_number(point.lsn)))
+
+
+def lsn_number(lsn: str) -> int:
+    """A place in the WAL as bytes from its beginning."""
+    high, _, low = lsn.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def lsn_text(number: int) -> str:
+    """The place in PostgreSQL's writing."""
+    return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
+
+
+def segment_name(timeline: int, number: int) -> str:
+    """The file that holds a place in the WAL."""
+    segment = number // SEGMENT_BYTES
+    return f"{timeline:08X}{segment >> 8:08X}{segment & 0xFF:08X}"

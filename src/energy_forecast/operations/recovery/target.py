@@ -1,0 +1,212 @@
+"""What a person wants to recover to, and the very record of the WAL where that is."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from energy_forecast.errors import BackupError
+from energy_forecast.operations import client_programs
+from energy_forecast.operations.recovery.store import (
+    Base,
+    Point,
+    base_names,
+    lsn_number,
+    lsn_text,
+    points,
+    read_base,
+    read_point,
+    segment_name,
+)
+from energy_forecast.operations.recovery.wal import Reading, Record
+from energy_forecast.postgres import Archive
+
+LATEST = "latest"
+# Of two transactions that end at once, the later record may have the earlier time
+_DISORDER = timedelta(seconds=2)
+_LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A target as it was asked for: exactly one of them, or the end of the WAL when none."""
+
+    text: str
+    point: Point | None = None
+    time: datetime | None = None
+    lsn: int | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target that is there: recovery ends at `lsn`, from this base backup.
+
+    Args:
+        inclusive: whether the record at `lsn` is the last that is taken, or the first that is not.
+        last_commit: when the last transaction that is in it ended; None where none ended since the base backup.
+        note: what a person should know.
+    """
+
+    wanted: Wanted
+    base: Base
+    lsn: int
+    inclusive: bool
+    last_commit: datetime | None
+    note: str | None = None
+
+
+def wanted(archive: Archive, text: str) -> Wanted:
+    """What a person means: `latest`, the name of a restore point, a place in the WAL, or a time with an offset.
+
+    Raises:
+        BackupError: it is none of these.
+    """
+    if text == LATEST:
+        return Wanted(text)
+    if _LSN.fullmatch(text):
+        return Wanted(text, lsn=lsn_number(text))
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return Wanted(text, point=read_point(archive, text))
+    if time.tzinfo is None:
+        whole = text if len(text) > len("2026-01-01") else f"{text}T00:00"
+        raise BackupError(f"{text!r} has no offset.", hint=f"Write {whole}Z for UTC, or such as {whole}+02:00.")
+    return Wanted(text, time=time.astimezone(UTC))
+
+
+def find(archive: Archive, want: Wanted, folders: Sequence[Path], complete_until: datetime | None = None) -> Target:
+    """The record to end recovery with: every record up to there has been read and its checksum is right.
+
+    Args:
+        folders: where WAL lies, the archive first.
+        complete_until: a moment up to which all WAL is there, when that is known.
+
+    Raises:
+        BackupError: there is no base backup before it, or the WAL up to it is not whole, or it is not in it.
+    """
+    for base in _bases(archive, want):
+        with tempfile.TemporaryDirectory(prefix="ef-wal-") as scratch:
+            found = Search(archive, base, want, complete_until).run(folders, Path(scratch))
+        if found is not None:
+            return found
+    raise BackupError(f"There is no base backup before {want.text!r}.", hint="See: energy-forecast recovery status")
+
+
+def _bases(archive: Archive, want: Wanted) -> list[Base]:
+    """The base backups to try, the newest first."""
+    bases = [read_base(archive, name) for name in reversed(base_names(archive))]
+    if want.time is not None:
+        bases = [base for base in bases if base.whole_at <= want.time]
+    limit = want.lsn
+    if want.point is not None:
+        point, limit = want.point, lsn_number(want.point.lsn)
+        bases = [base for base in bases if (base.system, base.timeline) == (point.system, point.timeline)]
+    return bases if limit is None else [base for base in bases if lsn_number(base.stop_lsn) <= limit]
+
+
+def last_point(archive: Archive, target: Target) -> Point | None:
+    """The last restore point between the base backup and the target, whose record can be compared on the way."""
+    base = target.base
+    return max(
+        (
+            point
+            for point in points(archive)
+            if (point.system, point.timeline) == (base.system, base.timeline)
+            and lsn_number(base.stop_lsn) <= lsn_number(point.lsn) <= target.lsn
+        ),
+        key=lambda point: lsn_number(point.lsn),
+        default=None,
+    )
+
+
+class Search:
+    """One pass over the WAL from one base backup."""
+
+    def __init__(self, archive: Archive, base: Base, want: Wanted, complete_until: datetime | None) -> None:
+        self.archive, self.base, self.want, self.complete_until = archive, base, want, complete_until
+        self.begin = lsn_number(base.stop_lsn)
+        self.last: int | None = None
+        self.last_commit: datetime | None = None
+        self.first_after: int | None = None
+
+    def run(self, folders: Sequence[Path], scratch: Path) -> Target | None:
+        """The target; None where it lies before this base backup."""
+        program = client_programs.program("pg_waldump", int(self.base.server_version.split(".")[0]))
+        reading = Reading(folders, self.base.timeline, lsn_number(self.base.start_lsn))
+        for record in reading.records(program, scratch):
+            if found := self.take(record):
+                return found
+            if self.too_late:
+                return None
+        return self._at_end(reading)
+
+    @property
+    def too_late(self) -> bool:
+        """Whether the target lies before the base backup was whole."""
+        return self.first_after is not None and self.first_after < self.begin
+
+    def take(self, record: Record) -> Target | None:
+        """Looks at the next record; the target, once it is known that it is here.
+
+        Raises:
+            BackupError: the clock was set back across the time that is wanted.
+        """
+        want = self.want
+        if want.point is not None and record.label == want.point.label:
+            return self._target(record.lsn, inclusive=True)
+        if want.lsn is not None and record.lsn >= want.lsn:
+            return self._target(want.lsn, inclusive=False)
+        if want.time is not None and record.time is not None:
+            if self.first_after is None and record.time > want.time:
+                self.first_after = record.lsn
+            elif self.first_after is not None and record.time < want.time - _DISORDER:
+                raise BackupError(
+                    f"The server's clock was set back, so {want.text} was there more than once.",
+                    hint=f"Name a restore point, or a place in the WAL; it was past for the first time at "
+                    f"{lsn_text(self.first_after)}.",
+                )
+        if self.first_after is None:
+            self.last = record.lsn
+            self.last_commit = record.time or self.last_commit
+        return None
+
+    def _target(self, lsn: int, *, inclusive: bool, note: str | None = None) -> Target:
+        return Target(self.want, self.base, lsn, inclusive, self.last_commit, note)
+
+    def _at_end(self, reading: Reading) -> Target:
+        """All has been read, as far as it can be."""
+        damage = reading.damage if reading.damage and not self._is_natural_end(reading.damage) else None
+        if self.first_after is not None:
+            note = f"After the target the WAL is damaged: {damage}." if damage else None
+            return self._target(self.first_after, inclusive=False, note=note)
+        until = f", up to {self.last_commit:%Y-%m-%dT%H:%M:%SZ}" if self.last_commit else ""
+        if damage is not None:
+            raise BackupError(
+                f"The archived WAL is not whole: {damage}. {self.want.text!r} cannot be reached.",
+                hint=f"It is whole up to {lsn_text(self.last or self.begin)}{until}; name a target before that, and "
+                "make a base backup at once.",
+            )
+        here = self.want.time is None or (self.complete_until is not None and self.want.time <= self.complete_until)
+        if self.want.point is not None or self.want.lsn is not None or not here:
+            raise BackupError(
+                f"The WAL that there is ends before {self.want.text!r}{until}.",
+                hint="To recover all of it: --to latest",
+            )
+        if self.last is None or self.last < self.begin:
+            raise BackupError(f"There is no WAL after the base backup {self.base.name}.")
+        return self._target(self.last, inclusive=True)
+
+    def _is_natural_end(self, damage: str) -> bool:
+        """Whether it is only where the newest WAL of a dead server ends: in a segment that was never archived."""
+        named = re.findall(r"[0-9A-F]{24}", damage)
+        if not named:
+            places = re.findall(r"[0-9A-F]+/[0-9A-F]+", damage)
+            if not places:
+                return False
+            named = [segment_name(self.base.timeline, lsn_number(places[-1]))]
+        return damage.startswith("error in WAL record") and not (self.archive.wal / named[-1]).exists()

@@ -1,0 +1,359 @@
+"""Backtests: forecasts made now as if at past moments, each from what was known then, scored and kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from energy_forecast.database import forecasts as stored_forecasts
+from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.forecasts import NewForecast, NewRun
+from energy_forecast.database.models import artifact_of
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
+from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, load
+from energy_forecast.pipelines.forecast import check_horizon
+from energy_forecast.pipelines.known import Weather, actual_load, known_at, pure_city
+from energy_forecast.pipelines.parallel import each
+from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
+from energy_forecast.pipelines.train import check_models, check_moment, train
+from energy_forecast.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class BacktestReport:
+    """What a backtest found.
+
+    pairs: model, city, issued_at, timestamp, actual, predicted, q05 .. q95, kWh in the hour; `actual` is null where
+        it is not known or faulty.
+    scores: a row a city and model over all lead times.
+    left_out: by city, how many of the hours that were forecast have a faulty actual, and count in no score.
+    failed: (city, model) and the reason.
+    """
+
+    first: datetime
+    end: datetime
+    weather: Weather
+    pairs: pl.DataFrame
+    scores: list[dict[str, Any]]
+    left_out: dict[str, int] = field(default_factory=dict)
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The forecast of one city by one version at one moment."""
+
+    model: str
+    model_id: UUID
+    city: StoredCity
+    issued_at: datetime
+    frame: pl.DataFrame
+    weather: str
+
+
+def issue_times(first: datetime, end: datetime, every: timedelta) -> list[datetime]:
+    """`first`, `first + every`, ... before `end`.
+
+    Raises:
+        EnergyForecastError: there is none, or `every` is not positive.
+    """
+    if every < timedelta(hours=1):
+        raise EnergyForecastError("--every has to be an hour or more.")
+    if end <= first:
+        raise EnergyForecastError("--to has to be later than --from.")
+    return [first + every * number for number in range(-(-(end - first) // every))]
+
+
+def backtest(
+    database: Database,
+    *,
+    models: Sequence[str],
+    first: datetime,
+    end: datetime,
+    every: timedelta = timedelta(hours=24),
+    horizon: timedelta = timedelta(hours=24),
+    refit: timedelta | None = None,
+    weather: Weather = "forecast",
+    cities: Sequence[str] = (),
+    processes: int = 1,
+    resume: bool = False,
+    progress: Progress = silent,
+) -> BacktestReport:
+    """Forecasts as if issued at `first`, `first + every`, ... before `end`; keeps runs, vintages and scores.
+
+    What is finished is kept city by city, and between two fits; the scores come last.
+
+    Args:
+        models: names; each is fitted on what was available at `first`.
+        refit: fit again every so often, on what was available then; None: never.
+        weather: what stands for the weather of the target hours. `actual` looks into the future, and is marked so.
+        processes: how many cities are worked on at a time; see parallel.each. The forecasts do not depend on it.
+        resume: take what an earlier backtest has left of the same model versions, issue times, horizon and weather
+            instead of forecasting it again: after an interruption only the rest is done.
+
+    Raises:
+        UnknownModelError, UnknownCityError: a name is not known.
+        NotEnoughDataError: there was nothing to forecast, or no actual to score against.
+        DatabaseError: the database refused.
+    """
+    names = check_models(models)
+    hours = check_horizon(horizon)
+    times = issue_times(first, end, every)
+    with database.transaction(Role.FORECASTER) as connection:
+        now = database_now(connection)
+        check_moment(times[-1], now, "The last issue time")
+        chosen = cities_named(connection, cities)
+
+    started_at = datetime.now(UTC)
+    made: list[_Made] = []
+    failed: dict[tuple[str, str], str] = {}
+    for segment in _segments(times, refit):
+        report = train(
+            database,
+            models=names,
+            cities=[city.name for city in chosen],
+            until=segment[0],
+            processes=processes,
+            progress=progress,
+        )
+        failed |= report.failed
+        versions: dict[str, dict[str, UUID]] = defaultdict(dict)
+        for one in report.trained:
+            versions[one.city][one.model] = one.model_id
+        with database.transaction(Role.FORECASTER) as connection:
+            stored_forecasts.ensure_partitions(connection, first=segment[0], last=segment[-1])
+        issue = partial(_issue_all, database, segment, hours, weather, now, resume)
+        work = [(city, versions[city.name]) for city in chosen if versions[city.name]]
+        with closing(each(issue, work, processes=min(processes, len(work)))) as results:
+            progress("Backtesting", 0, len(work))
+            for number, (before, new, why) in enumerate(results, start=1):
+                if new:
+                    with database.transaction(Role.FORECASTER) as connection:
+                        runs = _runs(new, horizon, started_at)
+                        stored_forecasts.add_runs(connection, runs, interval=None)
+                made += before + new
+                failed |= why
+                progress(f"Backtested {work[number - 1][0].name}", number, len(work))
+    if not made:
+        raise NotEnoughDataError(
+            next(iter(failed.values()), "Nothing was known of these cities at any issue time."),
+            hint="Choose a later --from.",
+        )
+
+    with database.transaction(Role.FORECASTER) as connection:
+        loads = {city.name: _actuals(connection, city, first, end + horizon, now) for city in chosen}
+    pairs = _pairs(made, loads)
+    used: dict[tuple[str, str], str] = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
+    overall, by_version = _scores(pairs, {city.name: pure_city(city) for city in chosen}, used, hours, now)
+    issues = {"issued_from": times[0], "issued_until": times[-1], "issued_every": every, "horizon": horizon}
+    with database.transaction(Role.FORECASTER) as connection:
+        progress("Writing the scores", 0, 1)
+        stored_scores.add_scores(connection, [score | issues for score in by_version])
+        for metrics in _evaluations(by_version, hours, every):
+            stored_scores.add_metrics(connection, metrics)
+        progress("Writing the scores", 1, 1)
+    if weather == "forecast" and "forecast" not in used.values():
+        # Asked for, but no weather service had said anything: what was used is none
+        weather = "none"
+    faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
+    kept = pairs.drop("reference", "left_out", "model_id", "city_id")
+    return BacktestReport(times[0], end, weather, kept, overall, dict(faulty.iter_rows()), failed)
+
+
+def _segments(times: list[datetime], refit: timedelta | None) -> list[list[datetime]]:
+    """The issue times between fits; each segment begins with the moment of its fit."""
+    if refit is None:
+        return [times]
+    segments: dict[int, list[datetime]] = defaultdict(list)
+    for time in times:
+        segments[(time - times[0]) // refit].append(time)
+    return list(segments.values())
+
+
+def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -> FittedModel:
+    stored = artifact_of(connection, model=model_id, city=city.id)
+    assert stored is not None
+    return load(name, stored.artifact)
+
+
+def _issue_all(
+    database: Database,
+    times: list[datetime],
+    hours: int,
+    weather: Weather,
+    now: datetime,
+    resume: bool,
+    work: tuple[StoredCity, dict[str, UUID]],
+) -> tuple[list[_Made], list[_Made], dict[tuple[str, str], str]]:
+    """A city's forecasts at all times by all versions (by model): those there already, the new ones, what failed."""
+    city, versions = work
+    new: list[_Made] = []
+    with database.transaction(Role.FORECASTER) as connection:
+        fitted = {name: (model_id, _load(connection, name, model_id, city)) for name, model_id in versions.items()}
+        before = _made_before(connection, city, versions, times, hours, weather) if resume else []
+        done = {(one.model, one.issued_at) for one in before}
+        days = max(model.history_days for _, model in fitted.values())
+        skipped: dict[str, list[str]] = defaultdict(list)
+        with_weather: set[str] = set()
+        for at in times:
+            wanted = [name for name in fitted if (name, at) not in done]
+            if not wanted:
+                continue
+            known = known_at(
+                connection,
+                city,
+                at=at,
+                first=at - timedelta(days=days + 1),
+                horizon_hours=hours,
+                weather=weather,
+                actual_as_of=now,
+            )
+            for name in wanted:
+                model_id, model = fitted[name]
+                try:
+                    issued = model.forecast(
+                        *(known.load, known.weather, known.weather_ahead),
+                        issued_at=at + known.shift.by,
+                        horizon_hours=hours,
+                    )
+                except NotEnoughDataError as error:
+                    # A hole in the history longer than the model looks back: no forecast could have been issued
+                    skipped[name].append(str(error))
+                    continue
+                if issued.weather_hours:
+                    with_weather.add(name)
+                frame = stored_forecasts.as_stored(known.shift.back(issued.frame))
+                new.append(_Made(name, model_id, city, at, frame, weather))
+    if weather == "forecast":
+        # Asked for, but no weather service had said anything, or nothing for this model: what was used is none
+        heard = {one.weather for one in before} | {"forecast" if with_weather else "none"}
+        new = [replace(one, weather="forecast" if "forecast" in heard else "none") for one in new]
+    failed = {
+        (city.name, name): f"No forecast at {len(reasons)} of {len(times)} issue times. {reasons[0]}"
+        for name, reasons in skipped.items()
+    }
+    return before, new, failed
+
+
+def _made_before(
+    connection: Connection,
+    city: StoredCity,
+    versions: dict[str, UUID],
+    times: list[datetime],
+    hours: int,
+    weather: Weather,
+) -> list[_Made]:
+    names = {model_id: name for name, model_id in versions.items()}
+    rows = stored_forecasts.backtested(
+        connection,
+        city=city.id,
+        models=list(names),
+        times=times,
+        horizon=timedelta(hours=hours),
+        weathers=[weather, "none"] if weather == "forecast" else [weather],
+        quantile_columns=QUANTILE_COLUMNS,
+    )
+    return [_Made(names[model_id], model_id, city, issued_at, frame, used) for model_id, issued_at, used, frame in rows]
+
+
+def _actuals(connection: Connection, city: StoredCity, first: datetime, end: datetime, now: datetime) -> pl.DataFrame:
+    """Hourly consumption as known now, from a week before `first` (for the reference) to `end`."""
+    return actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
+
+
+def _pairs(made: list[_Made], loads: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Forecasts beside actuals (null where unknown) and beside naive-168 as a reference."""
+    frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
+    zones = {one.city.name: one.city.timezone for one in made}
+    for one in made:
+        frames[one.city.name].append(
+            one.frame.select(
+                pl.lit(one.model).alias("model"),
+                pl.lit(one.city.name).alias("city"),
+                pl.lit(one.issued_at).cast(pl.Datetime("us", "UTC")).alias("issued_at"),
+                "timestamp",
+                "predicted",
+                *QUANTILE_COLUMNS,
+                pl.lit(str(one.model_id)).alias("model_id"),
+                pl.lit(str(one.city.id)).alias("city_id"),
+            )
+        )
+    pairs = pl.concat(beside_actuals(pl.concat(parts), loads[city], zones[city]) for city, parts in frames.items())
+    first = ["model", "city", "issued_at", "timestamp", "actual", "predicted"]
+    return pairs.select(*first, pl.exclude(first)).sort("model", "city", "issued_at", "timestamp")
+
+
+def _scores(
+    pairs: pl.DataFrame,
+    cities: dict[str, City],
+    weathers: dict[tuple[str, str], str],
+    hours: int,
+    now: datetime,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Scores over the whole backtest by city and model, and those to keep by version and bucket of lead times.
+
+    Args:
+        weathers: what was used for the target hours, by version and city.
+    """
+    known = pairs.filter(pl.col("actual").is_not_null())
+    if known.is_empty():
+        raise NotEnoughDataError(
+            "Not one actual is known for the hours that were forecast.", hint="Choose an earlier --from."
+        )
+    facts = {"purpose": "backtest", "actuals_as_of": now}
+    overall = [
+        {"city": city, "model": model, **score_pairs(part, cities[str(city)])}
+        for (city, model), part in known.group_by("city", "model", maintain_order=True)
+    ]
+    kept = []
+    for (model_id, city_id), part in known.group_by("model_id", "city_id", maintain_order=True):
+        for low, high in lead_buckets(hours):
+            bucket = part.filter(pl.col("timestamp") - pl.col("issued_at") >= timedelta(hours=low)).filter(
+                pl.col("timestamp") - pl.col("issued_at") < timedelta(hours=high)
+            )
+            if not bucket.is_empty():
+                kept.append(
+                    {"model_id": model_id, "city_id": city_id, "lead_start_hours": low, "lead_end_hours": high}
+                    | facts
+                    | {"weather": weathers[model_id, city_id]}
+                    | score_pairs(bucket, cities[bucket["city"][0]])
+                )
+    return overall, kept
+
+
+def _evaluations(scores: list[dict[str, Any]], hours: int, every: timedelta) -> list[dict[str, Any]]:
+    by_model: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for score in scores:
+        if (score["lead_start_hours"], score["lead_end_hours"]) == (0, hours):
+            by_model[score["model_id"]].append(score)
+    settings = {"every_hours": every / timedelta(hours=1), "horizon_hours": hours}
+    return [evaluation(model_id, parts, settings) for model_id, parts in by_model.items()]
+
+
+def _runs(made: list[_Made], horizon: timedelta, started_at: datetime) -> list[NewRun]:
+    finished_at = datetime.now(UTC)
+    return [
+        NewRun(
+            model_id=one.model_id,
+            purpose="backtest",
+            issued_at=one.issued_at,
+            horizon=horizon,
+            weather=one.weather,
+            quantile_levels=QUANTILE_LEVELS,
+            started_at=started_at,
+            finished_at=finished_at,
+            forecasts=[NewForecast(one.city.id, one.frame)],
+        )
+        for one in made
+    ]

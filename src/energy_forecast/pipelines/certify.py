@@ -1,0 +1,138 @@
+"""Looking into the forecasts of a model: do its intervals cover what they say, and when does it err?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.connection import Database, Role
+from energy_forecast.errors import NotEnoughDataError
+from energy_forecast.forecasting import QUANTILE_COLUMNS
+from energy_forecast.forecasting.certificate import coverage_certificate, reliability
+from energy_forecast.forecasting.score_parts import errors_by_weekday
+from energy_forecast.pipelines.compare import with_actuals
+from energy_forecast.pipelines.known import pure_city
+from energy_forecast.pipelines.train import check_models
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Coverage of one model's intervals.
+
+    rows: part (city, lead, season), group, city, nominal, hours, days, coverage, tolerance (shares), passed.
+    reliability: city, level, observed (share), hours: how often actuals lie at or below each quantile.
+    lacking: cities without a forecast that has an actual.
+    """
+
+    model: str
+    purpose: str
+    rows: pl.DataFrame
+    reliability: pl.DataFrame
+    lacking: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every part covers what it says, within its tolerance."""
+        return bool(self.rows["passed"].all())
+
+
+def certify(
+    database: Database,
+    model: str,
+    *,
+    purpose: str = "forecast",
+    weather: str | None = None,
+    cities: Sequence[str] = (),
+    first: datetime | None = None,
+    end: datetime | None = None,
+) -> Certificate:
+    """Counts how often actuals lay inside the intervals of the forecasts that a model issued.
+
+    Args:
+        purpose: forecast (issued in time), replay or backtest; never mixed.
+        weather: of the target hours; None for any.
+        cities: names; every city when empty.
+        first, end: bounds of the issue times.
+
+    Raises:
+        UnknownModelError, UnknownCityError: a name is not known.
+        NotEnoughDataError: no forecast has an actual.
+        DatabaseError: the database refused.
+    """
+    pairs, lacking = _matured(database, model, purpose, weather, cities, first, end)
+    counted, observed = [], []
+    for city, part in pairs:
+        # The season is the city's own; differences of moments stay what they are
+        local = part.with_columns(pl.col("timestamp", "issued_at").dt.convert_time_zone(city.timezone))
+        counted.append(coverage_certificate(local, southern=city.latitude < 0))
+        observed.append(reliability(part))
+    return Certificate(model, purpose, pl.concat(counted), pl.concat(observed), lacking)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """When a model errs. rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday`."""
+
+    model: str
+    purpose: str
+    rows: pl.DataFrame
+    lacking: list[str]
+
+
+def errors(
+    database: Database,
+    model: str,
+    *,
+    purpose: str = "forecast",
+    weather: str | None = None,
+    cities: Sequence[str] = (),
+    first: datetime | None = None,
+    end: datetime | None = None,
+) -> Errors:
+    """Scores the forecasts that a model issued, by weekday and local hour.
+
+    Args, Raises: as `certify`.
+    """
+    pairs, lacking = _matured(database, model, purpose, weather, cities, first, end)
+    rows = [
+        errors_by_weekday(part, pure_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
+        for city, part in pairs
+    ]
+    return Errors(model, purpose, pl.concat(rows), lacking)
+
+
+def _matured(
+    database: Database,
+    model: str,
+    purpose: str,
+    weather: str | None,
+    cities: Sequence[str],
+    first: datetime | None,
+    end: datetime | None,
+) -> tuple[list[tuple[StoredCity, pl.DataFrame]], list[str]]:
+    """By city its forecasts with an actual (issued_at, timestamp, actual, predicted, q05 .. q95); cities without."""
+    check_models([model])
+    found: list[tuple[StoredCity, pl.DataFrame]] = []
+    lacking: list[str] = []
+    with database.transaction(Role.FORECASTER) as connection:
+        for city in cities_named(connection, cities):
+            issued = stored_scores.issued_by(
+                connection, city=city.id, models=[model], purpose=purpose, weather=weather, first=first, end=end
+            )
+            pairs = with_actuals(connection, city, issued)
+            if pairs.is_empty():
+                lacking.append(city.name)
+                continue
+            quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()
+            found.append((city, pairs.with_columns(pl.lit(city.name).alias("city"), quantiles)))
+    if not found:
+        raise NotEnoughDataError(
+            f"No {purpose} of {model} has an actual yet.",
+            hint="Wait until forecasts have matured, or look at a backtest: --purpose backtest",
+        )
+    return found, lacking

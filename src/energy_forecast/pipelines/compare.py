@@ -1,0 +1,171 @@
+"""Comparing models on the backtests that both have: the same cities, issue times and hours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.database import champions
+from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
+from energy_forecast.forecasting import QUANTILE_LEVELS, scores
+from energy_forecast.forecasting.paired_test import PairedTest, paired_test
+from energy_forecast.pipelines.known import actual_load
+from energy_forecast.pipelines.train import check_models
+
+FEWEST_ISSUES = 20
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the issues that both forecast for a city; losses are kWh in an hour.
+
+    losses: issued_at, hours, mae_a, mae_b, pinball_a, pinball_b; a row an issue.
+    """
+
+    city: str
+    model_a: str
+    model_b: str
+    weather: str
+    pairs: int
+    mae: PairedTest
+    pinball: PairedTest
+    losses: pl.DataFrame
+
+    @property
+    def better(self) -> str | None:
+        """The model whose error is smaller beyond chance (5 %), with no larger pinball loss; None where it is open."""
+        if self.mae.p_value < 0.05 and self.pinball.difference <= 0:
+            return self.model_a
+        if self.mae.upper_tail < 0.05 and self.pinball.difference >= 0:
+            return self.model_b
+        return None
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """What was compared. `failed` maps a city to the reason."""
+
+    comparisons: list[Comparison]
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def compare(
+    database: Database,
+    model_a: str,
+    model_b: str,
+    *,
+    cities: Sequence[str] = (),
+    weather: str | None = None,
+    first: datetime | None = None,
+    end: datetime | None = None,
+) -> ComparisonReport:
+    """Compares two models on their stored backtests, city by city.
+
+    Args:
+        weather: of the target hours in the backtests. None: that with which both were backtested last.
+        first, end: bounds of the issue times.
+
+    Raises:
+        EnergyForecastError: they are one model.
+        UnknownModelError, UnknownCityError: a name is not known.
+        NotEnoughDataError: no city has a backtest of both.
+        DatabaseError: the database refused.
+    """
+    check_models([model_a, model_b])
+    if model_a == model_b:
+        raise EnergyForecastError(f"{model_a} cannot be compared with itself.", hint="Name two models.")
+    found: list[Comparison] = []
+    failed: dict[str, str] = {}
+    with database.transaction(Role.FORECASTER) as connection:
+        for city in cities_named(connection, cities):
+            try:
+                found.append(compare_city(connection, city, model_a, model_b, weather=weather, first=first, end=end))
+            except NotEnoughDataError as error:
+                failed[city.name] = error.message
+    if not found:
+        raise NotEnoughDataError(
+            next(iter(failed.values())),
+            hint=f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME",
+        )
+    return ComparisonReport(found, failed)
+
+
+def compare_city(
+    connection: Connection,
+    city: StoredCity,
+    model_a: str,
+    model_b: str,
+    *,
+    weather: str | None = None,
+    first: datetime | None = None,
+    end: datetime | None = None,
+) -> Comparison:
+    """Compares two models for one city.
+
+    Raises:
+        NotEnoughDataError: fewer than FEWEST_ISSUES issues have forecasts of both and actuals.
+    """
+    models = [model_a, model_b]
+    shared = champions.backtest_weathers(connection, city=city.id, models=models)
+    if weather is None:
+        weather = shared[0] if shared else "forecast"
+    pairs = stored_scores.issued_by(
+        connection, city=city.id, models=models, purpose="backtest", weather=weather, first=first, end=end
+    )
+    losses = _losses(with_actuals(connection, city, pairs), model_a, model_b)
+    if losses.height < FEWEST_ISSUES:
+        raise NotEnoughDataError(
+            f"{model_a} and {model_b} have {losses.height} backtest issues in common for {city.name} with weather "
+            f"{weather} and actuals; {FEWEST_ISSUES} are needed."
+        )
+    return Comparison(
+        city=city.name,
+        model_a=model_a,
+        model_b=model_b,
+        weather=weather,
+        pairs=int(losses["hours"].sum()),
+        mae=paired_test(losses["mae_a"].to_numpy(), losses["mae_b"].to_numpy()),
+        pinball=paired_test(losses["pinball_a"].to_numpy(), losses["pinball_b"].to_numpy()),
+        losses=losses,
+    )
+
+
+def with_actuals(connection: Connection, city: StoredCity, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The forecasts (timestamp and whatever else) whose actual is known now and not faulty, with it, kWh an hour."""
+    if pairs.is_empty():
+        return pairs.with_columns(pl.lit(None, pl.Float64).alias("actual"))
+    first, last = pairs.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+    actual = actual_load(
+        connection, city, as_of=database_now(connection), first=first, end=last + timedelta(hours=1)
+    ).select("timestamp", pl.col("consumption_kwh").alias("actual"))
+    actual = actual.drop_nulls()
+    return pairs.join(actual, on="timestamp", how="inner")
+
+
+def _losses(pairs: pl.DataFrame, model_a: str, model_b: str) -> pl.DataFrame:
+    """Mean losses by issue time over the hours that both models forecast."""
+    error = pl.col("actual") - pl.col("predicted")
+    # Of no pair at all there is an array of no column
+    quantiles = np.array(pairs["quantiles"].to_list()).reshape(pairs.height, len(QUANTILE_LEVELS))
+    pinball = scores.pinball_losses(pairs["actual"].to_numpy(), quantiles).mean(axis=1)
+    by_hour = pairs.select(
+        "model", "issued_at", "timestamp", error.abs().alias("mae"), pl.Series("pinball", pinball, pl.Float64)
+    )
+    one, other = (
+        by_hour.filter(pl.col("model") == model).drop("model").rename({"mae": f"mae_{x}", "pinball": f"pinball_{x}"})
+        for model, x in ((model_a, "a"), (model_b, "b"))
+    )
+    return (
+        one.join(other, on=["issued_at", "timestamp"])
+        .group_by("issued_at")
+        .agg(pl.len().cast(pl.Int64).alias("hours"), pl.col("mae_a", "mae_b", "pinball_a", "pinball_b").mean())
+        .sort("issued_at")
+    )

@@ -1,0 +1,241 @@
+"""The main job on real sample data: load, train, backtest, forecast, score. A second run does only what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from energy_forecast.database import cities as stored_cities
+from energy_forecast.database import forecasts as stored_forecasts
+from energy_forecast.database import history
+from energy_forecast.database import models as stored_models
+from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.cities import StoredCity
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.forecasting import QUANTILE_COLUMNS
+from energy_forecast.ingest import load_table
+from energy_forecast.pipelines.backtest import backtest
+from energy_forecast.pipelines.forecast import forecast
+from energy_forecast.pipelines.known import Weather
+from energy_forecast.pipelines.ladder import DEFAULT_MODEL, FALLBACK_MODEL
+from energy_forecast.pipelines.score import score
+from energy_forecast.pipelines.train import train
+from energy_forecast.progress import Progress
+from energy_forecast.sources.sample import SampleCity, load_sample
+
+HORIZON = timedelta(hours=48)
+BACKTEST_DAYS = 21
+# How old a training or a backtest may be before a later run makes it anew
+KEEP = timedelta(days=7)
+AS_RECORDED_SUFFIX = "_as_recorded"
+
+
+@dataclass(frozen=True)
+class DemoCity:
+    """What there is to show of one city. Frames: timestamp (UTC) and kWh in the hour, or degrees Celsius.
+
+    forecast and past_forecast: predicted, q05 .. q95; the past one was issued two days before.
+    """
+
+    name: str
+    timezone: str
+    source: str
+    recorded_from: datetime
+    recorded_to: datetime
+    weeks: int
+    used_up: bool
+    issued_at: datetime
+    model: str
+    notes: list[str]
+    history: pl.DataFrame
+    weather: pl.DataFrame | None
+    forecast: pl.DataFrame
+    past_forecast: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demo shows; `scores` are rows of forecast_scores of the backtests. `did` says what was done anew."""
+
+    cities: list[DemoCity]
+    scores: list[dict[str, Any]]
+    backtest_days: int
+    did: list[str]
+
+
+def demo(database: Database, *, as_recorded: bool, progress: Progress, say: Callable[[str], None]) -> DemoReport:
+    """Runs the main job.
+
+    Args:
+        as_recorded: keep the real dates of the records; else they are replayed as if they ended now.
+        say: told in plain words what comes next.
+
+    Raises:
+        SampleError: the package with the sample is not installed.
+        DatabaseError: the database refused.
+    """
+    did: list[str] = []
+    with database.transaction(Role.FORECASTER) as connection:
+        now = database_now(connection)
+        weeks = {
+            c.name: c.metadata["sample"]["weeks"]
+            for c in stored_cities.all_cities(connection)
+            if "sample" in c.metadata
+        }
+    sample = load_sample(now=None if as_recorded else now, weeks=weeks)
+    names = [s.name + (AS_RECORDED_SUFFIX if as_recorded else "") for s in sample]
+    last_hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+    say("Loading the sample")
+    for name, part in zip(names, sample, strict=True):
+        _load(database, name, part, did, progress)
+    with database.transaction(Role.FORECASTER) as connection:
+        cities = {city.name: city for city in stored_cities.cities_named(connection, names)}
+    # A replay that has come to its end stays there
+    at = {name: min(last_hour, part.ends_at) for name, part in zip(names, sample, strict=True)}
+
+    say(f"Backtesting the last {BACKTEST_DAYS} days: 48 hours ahead, each local midnight, models fitted before")
+    for name in names:
+        _backtest(database, cities[name], at[name], did, progress)
+    say("Training on everything known by now")
+    for name in names:
+        if not _trained(database, cities[name], at[name]):
+            train(database, models=_backtested("none"), cities=[name], until=at[name], progress=progress)
+            did.append(f"trained the models of {name}")
+    say("Forecasting the next 48 hours, and, as if two days ago, the last 48")
+    for name in names:
+        for moment in (at[name] - HORIZON, at[name]):
+            if not _issued(database, cities[name], moment):
+                forecast(database, cities=[name], at=moment, horizon=HORIZON, progress=progress)
+                did.append(f"forecast {name} from {moment:%Y-%m-%d %H:%MZ}")
+    say("Scoring what has matured")
+    scored = score(database, progress=progress)
+    if scored.new:
+        did.append(f"scored {scored.new} new sets of forecasts")
+
+    with database.transaction(Role.FORECASTER) as connection:
+        shown = [_shown(connection, cities[name], part, at[name]) for name, part in zip(names, sample, strict=True)]
+        rows = [
+            row
+            for row in stored_scores.latest_scores(connection, purpose="backtest", cities=names)
+            if (row["lead_start_hours"], row["lead_end_hours"]) == (0, HORIZON // timedelta(hours=1))
+        ]
+    return DemoReport(shown, rows, BACKTEST_DAYS, did)
+
+
+def _load(database: Database, name: str, part: SampleCity, did: list[str], progress: Progress) -> None:
+    with database.transaction(Role.INGEST) as connection:
+        added = stored_cities.add_city(
+            connection,
+            name=name,
+            latitude=part.latitude,
+            longitude=part.longitude,
+            timezone=part.timezone,
+            country_code=part.country_code,
+            subdivision=part.subdivision,
+        )
+        if added is not None:
+            stored_cities.set_metadata(connection, added, "sample", {"weeks": part.weeks, "source": part.source})
+    frames = {"consumption": part.consumption, "weather": part.weather}
+    for number, (kind, frame) in enumerate(frames.items()):
+        progress(f"Loading {kind} of {name}", number, len(frames))
+        if frame is not None:
+            table = frame.select(pl.lit(name).alias("city"), pl.all())
+            report = load_table(database, kind, table, name=f"sample {name}", interval_minutes=30)
+            if report.inserted or report.corrected:
+                did.append(f"loaded {report.inserted:,} rows of {kind} of {name}")
+    progress(f"Loading {name}", len(frames), len(frames))
+
+
+def _backtest(database: Database, city: StoredCity, at: datetime, did: list[str], progress: Progress) -> None:
+    local = at.astimezone(ZoneInfo(city.timezone))
+    last_midnight = local.replace(hour=0)
+    end = (last_midnight - HORIZON).astimezone(UTC)
+    with database.transaction(Role.FORECASTER) as connection:
+        rows = stored_scores.latest_scores(connection, purpose="backtest", cities=[city.name])
+        has_weather = _last_weather(connection, city, at) is not None
+    for weather in ("none", "actual") if has_weather else ("none",):
+        ends = [row["period_end"] for row in rows if row["weather"] == weather]
+        if ends and max(ends) > end - KEEP:
+            continue
+        backtest(
+            database,
+            # What needs no weather was scored without it already
+            models=_backtested(weather),
+            first=end - timedelta(days=BACKTEST_DAYS),
+            end=end,
+            horizon=HORIZON,
+            weather=weather,
+            cities=[city.name],
+            progress=progress,
+        )
+        did.append(f"backtested {city.name}, weather of the target hours: {weather}")
+
+
+def _backtested(weather: Weather) -> Sequence[str]:
+    learning = ["vanilla", DEFAULT_MODEL]
+    return learning if weather == "actual" else ["naive-24", "naive-168", *learning]
+
+
+def _last_weather(connection: Connection, city: StoredCity, at: datetime) -> datetime | None:
+    frame = history.weather_as_of(
+        connection, city.id, as_of=at, first=at - timedelta(days=BACKTEST_DAYS), end=at, phase=0
+    )
+    return None if frame.is_empty() else frame["timestamp"][-1]
+
+
+def _trained(database: Database, city: StoredCity, at: datetime) -> bool:
+    with database.transaction(Role.FORECASTER) as connection:
+        newest = stored_models.newest_artifact(connection, name=DEFAULT_MODEL, city=city.id, at=at)
+    return newest is not None and newest.trained_until > at - KEEP
+
+
+def _issued(database: Database, city: StoredCity, moment: datetime) -> bool:
+    with database.transaction(Role.FORECASTER) as connection:
+        return any(
+            stored_forecasts.vintage(connection, city=city.id, model=name, issued_at=moment)
+            for name in (DEFAULT_MODEL, FALLBACK_MODEL)
+        )
+
+
+def _shown(connection: Connection, city: StoredCity, part: SampleCity, at: datetime) -> DemoCity:
+    def vintage(moment: datetime) -> list[dict[str, Any]]:
+        for name in (DEFAULT_MODEL, FALLBACK_MODEL):
+            rows = stored_forecasts.vintage(connection, city=city.id, model=name, issued_at=moment)
+            if rows:
+                return rows
+        return []
+
+    def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+        return pl.DataFrame(
+            [[row["timestamp"], row["predicted"], *row["quantiles"]] for row in rows],
+            schema=["timestamp", "predicted", *QUANTILE_COLUMNS],
+            orient="row",
+        ).with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
+
+    now_rows = vintage(at)
+    first = at - timedelta(days=14)
+    load = history.load_as_of(connection, city.id, as_of=at, first=first, end=at, phase=0)
+    weather = history.weather_as_of(connection, city.id, as_of=at, first=first, end=at, phase=0)
+    return DemoCity(
+        name=city.name,
+        timezone=city.timezone,
+        source=part.source,
+        recorded_from=part.recorded_from,
+        recorded_to=part.recorded_to,
+        weeks=part.weeks,
+        used_up=part.used_up,
+        issued_at=at,
+        model=f"{now_rows[0]['model']} version {now_rows[0]['version']}",
+        notes=now_rows[0]["notes"].get(city.name, []),
+        history=load,
+        weather=None if weather.is_empty() else weather.select("timestamp", "temperature"),
+        forecast=frame(now_rows),
+        past_forecast=frame(vintage(at - HORIZON)),
+    )

@@ -1,0 +1,98 @@
+"""Explaining a score: the pairs of forecast and actual behind it, and the score computed from them once more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.errors import EnergyForecastError, UnknownScoreError
+from energy_forecast.pipelines.known import actual_load, pure_city
+from energy_forecast.pipelines.score import matured, score_pairs
+
+# What is recomputed: every number of a row, and the digest of its pairs
+RECOMPUTED = (
+    "pair_count",
+    "pair_digest",
+    "mape",
+    "mae_kwh",
+    "rmse_kwh",
+    "r2_score",
+    "pinball_kwh",
+    "coverage_90",
+    "width_90_kwh",
+    "skill_naive_168",
+    "by_hour",
+)
+
+
+@dataclass(frozen=True)
+class ScoreExplanation:
+    """A stored score beside the same score computed anew.
+
+    pairs: issued_at, timestamp, actual, predicted, q05 .. q95, reference (naive-168), kWh in the hour; by time.
+    differing: the columns in which the two differ; empty when all digits agree.
+    """
+
+    stored: dict[str, Any]
+    recomputed: dict[str, Any]
+    pairs: pl.DataFrame
+    differing: list[str]
+
+
+def explain_score(
+    database: Database,
+    *,
+    id: UUID | None = None,
+    city: str | None = None,
+    model: str | None = None,
+    purpose: str | None = None,
+    month: str | None = None,
+    lead_start: int | None = None,
+) -> ScoreExplanation:
+    """Finds one score, its pairs, and computes it again from them with the actuals as they were known then.
+
+    Args:
+        id, city, model, purpose, month, lead_start: as `database.scores.find_scores`; the newest that fits is taken.
+
+    Raises:
+        UnknownScoreError: no score fits.
+        EnergyForecastError: the pairs are gone: their partition was dropped.
+        DatabaseError: the database refused.
+    """
+    with database.transaction(Role.FORECASTER) as connection:
+        found = stored_scores.find_scores(
+            connection, id=id, city=city, model=model, purpose=purpose, month=month, lead_start=lead_start, limit=1
+        )
+        if not found:
+            raise UnknownScoreError(hint="See: energy-forecast score --json")
+        stored = found[0]
+        place = cities_named(connection, [stored["city"]])[0]
+        pairs = _pairs(connection, place, stored)
+    if pairs.is_empty():
+        raise EnergyForecastError("None of the forecasts behind this score is stored any more.")
+    recomputed = score_pairs(pairs, pure_city(place))
+    differing = [name for name in RECOMPUTED if _bytes(stored[name]) != _bytes(recomputed[name])]
+    return ScoreExplanation(stored, recomputed, pairs.drop("purpose", "weather").sort("timestamp"), differing)
+
+
+def _bytes(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview | bytes) else value
+
+
+def _pairs(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> pl.DataFrame:
+    issued = stored_scores.scored_forecasts(connection, stored)
+    load = actual_load(
+        connection,
+        city,
+        as_of=stored["actuals_as_of"],
+        first=stored["period_start"] - timedelta(days=8),
+        end=stored["period_end"] + timedelta(hours=1),
+    )
+    return matured(issued, load, city.timezone)

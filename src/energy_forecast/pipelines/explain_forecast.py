@@ -1,0 +1,136 @@
+"""Explaining a forecast that was issued: what it was made from, read again as it was known then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.database import forecasts as stored_forecasts
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.models import artifact_of
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
+from energy_forecast.forecasting import QUANTILE_COLUMNS, load
+from energy_forecast.forecasting.explanation import Asked, Explanation, explain
+from energy_forecast.pipelines.known import actual_load, known_at, pure_city
+from energy_forecast.pipelines.train import check_models
+from energy_forecast.progress import Progress, silent
+
+ISSUED_PURPOSES = ("forecast", "replay")
+
+
+@dataclass(frozen=True)
+class ForecastExplanation:
+    """One local day of a stored forecast, explained. Energies are kWh in the hour.
+
+    run: id, model, version, purpose, issued_at, horizon, weather, created_at.
+    forecast: timestamp, predicted, q05 .. q95, actual (null where not known yet): all hours, as they were stored.
+    differing_hours: in how many the forecast, made once more from what was known then, is off by over 0.01 kWh. More
+        than none when data of before the issue was recorded after it, or something was changed from outside.
+    history: timestamp, consumption_kwh, of the ten days before the issue.
+    """
+
+    city: StoredCity
+    run: dict[str, Any]
+    notes: list[str]
+    forecast: pl.DataFrame
+    differing_hours: int
+    history: pl.DataFrame
+    explanation: Explanation
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The city's clock."""
+        return ZoneInfo(self.city.timezone)
+
+
+def explain_forecast(
+    database: Database,
+    city: str,
+    *,
+    model: str | None = None,
+    at: datetime | None = None,
+    purposes: Sequence[str] = ISSUED_PURPOSES,
+    day: date | None = None,
+    progress: Progress = silent,
+) -> ForecastExplanation:
+    """Explains the forecast of a city that was issued last by a moment.
+
+    Args:
+        model: a name; None: whichever model's was issued last.
+        at: the moment; now when None.
+        purposes: of the runs: forecast, replay, backtest.
+        day: which local day of the forecast; None: the first that it has the most hours of.
+
+    Raises:
+        UnknownModelError, UnknownCityError: a name is not known.
+        NotEnoughDataError: no such forecast was issued.
+        EnergyForecastError: the forecast has no hour of that day.
+        DatabaseError: the database refused.
+    """
+    if model is not None:
+        check_models([model])
+    with database.transaction(Role.FORECASTER) as connection:
+        now = database_now(connection)
+        (place,) = cities_named(connection, [city])
+        run = stored_forecasts.last_run(connection, city=place.id, at=at or now, purposes=purposes, model=model)
+        if run is None:
+            raise NotEnoughDataError(
+                f"No forecast of {city}{f' by {model}' if model else ''} was issued by then.",
+                hint="Issue one: energy-forecast forecast --help",
+            )
+        progress("Reading what was known", 0, 2)
+        artifact = artifact_of(connection, model=run["model_id"], city=place.id)
+        assert artifact is not None
+        issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
+        first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+        known = known_at(
+            connection,
+            place,
+            at=run["issued_at"],
+            horizon_hours=run["horizon"] // timedelta(hours=1),
+            weather=run["weather"],
+            actual_as_of=run["created_at"],
+        )
+        actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
+    progress("Asking the model", 1, 2)
+    fitted = load(artifact.name, artifact.artifact)
+    shift = known.shift
+    asked = Asked(
+        known.load,
+        known.weather,
+        known.weather_ahead,
+        run["issued_at"] + shift.by,
+        run["horizon"] // timedelta(hours=1),
+    )
+    try:
+        found = explain(fitted, pure_city(place), asked, day)
+    except ValueError as error:
+        raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another --day.") from error
+    progress("Asking the model", 2, 2)
+    stored = (
+        issued.with_columns(pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest())
+        .select("timestamp", "predicted", *QUANTILE_COLUMNS)
+        .join(actual.select("timestamp", actual="consumption_kwh"), on="timestamp", how="left")
+    )
+    again = stored.select("timestamp").join(shift.back(found.made), on="timestamp", how="left")
+    values = ["predicted", *QUANTILE_COLUMNS]
+    # The last bits of a matrix product depend on where its arrays lie
+    same = np.abs(stored.select(values).to_numpy() - again.select(values).to_numpy()) <= 0.01
+    differing = int((~same.all(axis=1)).sum())
+    return ForecastExplanation(
+        place,
+        {name: run[name] for name in ("id", "model", "version", "purpose", "issued_at", "horizon", "weather")},
+        run["notes"].get(city, []) if isinstance(run["notes"], dict) else [],
+        stored,
+        differing,
+        shift.back(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),
+        found.moved(shift.back),
+    )

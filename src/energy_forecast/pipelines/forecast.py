@@ -1,0 +1,356 @@
+"""Forecasting: issue a forecast from what was known at a moment, and keep it with that moment."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+import polars as pl
+
+from energy_forecast.database import champions
+from energy_forecast.database import forecasts as stored_forecasts
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.forecasts import NewForecast, NewRun
+from energy_forecast.database.models import StoredArtifact, newest_artifact
+from energy_forecast.errors import ArtifactError, EnergyForecastError, NotEnoughDataError, UnknownModelError
+from energy_forecast.forecasting import QUANTILE_LEVELS, load
+from energy_forecast.pipelines.known import known_at
+from energy_forecast.pipelines.ladder import (
+    DEFAULT_MODEL,
+    FALLBACK_MODEL,
+    LAST_MODEL,
+    SERVING,
+    Rung,
+    candidates,
+    level_of,
+)
+from energy_forecast.pipelines.parallel import each
+from energy_forecast.pipelines.train import check_models, check_moment, train_what_can_be
+from energy_forecast.progress import Progress, silent
+
+INTERVAL = (0.05, 0.95)
+_STALE_HOURS = 3
+LONGEST_HORIZON = timedelta(hours=168)
+# What is issued for an earlier moment is a replay; the database refuses it as a forecast after 3 hours
+IN_TIME = timedelta(hours=2)
+# How much history goes with a forecast, for who looks at it
+_SHOWN = timedelta(days=28)
+_CITIES_AT_ONCE = 20
+
+
+@dataclass(frozen=True)
+class CityForecast:
+    """A city's forecast as issued. `rung` says what it stands on.
+
+    frame: timestamp (UTC), predicted, q05 .. q95, kWh in the hour.
+    history: timestamp, consumption_kwh: the load that was known, of the last weeks.
+    temperature: timestamp, temperature (degrees Celsius): observed up to the issue, as forecast from there on; empty
+        for a city without weather.
+    """
+
+    city: str
+    timezone: str
+    model: str
+    version: str
+    run_id: UUID | None
+    issued_at: datetime
+    weather_hours: int
+    frame: pl.DataFrame
+    history: pl.DataFrame
+    temperature: pl.DataFrame
+    notes: list[str]
+    rung: Rung
+
+
+@dataclass(frozen=True)
+class ForecastReport:
+    """What was issued. `failed` maps a city to the reason."""
+
+    issued_at: datetime
+    horizon: timedelta
+    forecasts: list[CityForecast]
+    failed: dict[str, str] = field(default_factory=dict)
+
+
+def check_horizon(horizon: timedelta) -> int:
+    """The horizon in hours.
+
+    Raises:
+        EnergyForecastError: it is not a whole number of hours from 1 to 168.
+    """
+    hours = horizon / timedelta(hours=1)
+    if hours != int(hours) or not timedelta(0) < horizon <= LONGEST_HORIZON:
+        raise EnergyForecastError("--horizon has to be a whole number of hours from 1h to 168h.")
+    return int(hours)
+
+
+def forecast(
+    database: Database,
+    *,
+    model: str | None = None,
+    cities: Sequence[str] = (),
+    at: datetime | None = None,
+    horizon: timedelta = timedelta(hours=48),
+    processes: int = 1,
+    progress: Progress = silent,
+) -> ForecastReport:
+    """Issues a forecast for each city and keeps run, vintage and current prediction, all of them or none.
+
+    Only what was available at `at` is seen, and only versions that had learned from nothing later. Where there is
+    none, one is trained first. Where something is missing, the forecast is issued from the best rung of the ladder
+    that is left, and says so; see pipelines/ladder.py.
+
+    Args:
+        model: a name. None: the city's champion at `at`; where it has none, the ensemble, or naive-168 where
+            that was better on held-out time.
+        at: the moment of issue; now when None.
+        horizon: the longest lead time, whole hours up to 168.
+        processes: how many cities are forecast at a time; see parallel.each. What is said does not depend on it.
+
+    Raises:
+        UnknownModelError, UnknownCityError: a name is not known.
+        NotEnoughDataError: not one city could be forecast.
+        DatabaseError: the database refused.
+    """
+    started_at = datetime.now(UTC)
+    hours = check_horizon(horizon)
+    if model is not None:
+        check_models([model])
+    with database.transaction(Role.FORECASTER) as connection:
+        at = check_moment(at, database_now(connection), "--at")
+        chosen = cities_named(connection, cities)
+    climb = _Climb(database, model, at, hours, processes, progress)
+    climb.issue(chosen, SERVING if model is None else [model])
+    steps: list[tuple[Sequence[str], Sequence[str]]]
+    if model is not None:
+        steps = [([model], [model])]
+    else:
+        # The last one is trained, and asked, only where the others cannot be: it forecasts from a week of load
+        steps = [([FALLBACK_MODEL, DEFAULT_MODEL], SERVING), ([], [LAST_MODEL]), ([LAST_MODEL], [LAST_MODEL])]
+    for to_train, to_ask in steps:
+        said = climb.said
+        lacking = [city for city in chosen if not (said[city.name].issued or said[city.name].lacks_load)]
+        # What cannot be read is not learnt anew while a forecast waits: that takes minutes for each city
+        damaged = [city for city in lacking if said[city.name].damaged]
+        climb.train(to_train, [city for city in lacking if city not in damaged])
+        climb.train([name for name in to_train if name != DEFAULT_MODEL], damaged)
+        climb.issue(lacking, to_ask)
+    progress("Forecasting", len(chosen), len(chosen))
+    failed = {name: " ".join(one.reasons) for name, one in climb.said.items() if one.issued is None}
+    if len(failed) == len(chosen):
+        raise NotEnoughDataError(next(iter(failed.values())))
+    run_ids: dict[UUID, UUID] = defaultdict(uuid4)
+    runs: dict[UUID, list[tuple[CityForecast, NewForecast]]] = defaultdict(list)
+    for found in climb.said.values():
+        if found.issued is not None:
+            model_id, one, new = found.issued
+            runs[model_id].append((replace(one, run_id=run_ids[model_id]), new))
+    issued = sorted((one for parts in runs.values() for one, _ in parts), key=lambda one: one.city)
+
+    finished_at = datetime.now(UTC)
+    with database.transaction(Role.FORECASTER) as connection:
+        # Now, and not when it began: a training may lie between, and the database asks when it was recorded
+        in_time = database_now(connection) - at <= IN_TIME
+        stored_forecasts.ensure_partitions(connection, first=at, last=at)
+    new_runs = [
+        NewRun(
+            id=run_ids[model_id],
+            model_id=model_id,
+            purpose="forecast" if in_time else "replay",
+            issued_at=at,
+            horizon=horizon,
+            weather="forecast" if any(one.weather_hours for one, _ in parts) else "none",
+            quantile_levels=QUANTILE_LEVELS,
+            started_at=started_at,
+            finished_at=finished_at,
+            forecasts=[new for _, new in parts],
+            status="partial" if failed else "succeeded",
+            notes={one.city: one.notes for one, _ in parts if one.notes}
+            | {city: [why] for city, why in failed.items()},
+            rungs={one.city: one.rung.as_dict() for one, _ in parts},
+        )
+        for model_id, parts in runs.items()
+    ]
+    with database.transaction(Role.FORECASTER) as connection:
+        stored_forecasts.add_runs(connection, new_runs, interval=INTERVAL)
+    return ForecastReport(at, horizon, issued, failed)
+
+
+@dataclass
+class _Said:
+    """What came of one city: its forecast with the version that made it, and why it is none, or none from higher up."""
+
+    issued: tuple[UUID, CityForecast, NewForecast] | None = None
+    reasons: list[str] = field(default_factory=list)
+    damaged: bool = False
+    lacks_load: bool = False
+
+    def because(self, reason: str) -> None:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+
+class _Climb:
+    """What has come of each city so far, by name."""
+
+    def __init__(
+        self, database: Database, model: str | None, at: datetime, hours: int, processes: int, progress: Progress
+    ) -> None:
+        self.said: dict[str, _Said] = {}
+        self._database, self._model, self._at, self._hours = database, model, at, hours
+        self._processes, self._progress = processes, progress
+
+    def issue(self, cities: Sequence[StoredCity], names: Sequence[str]) -> None:
+        """Forecasts each city from the highest rung that holds; those that none holds stay without.
+
+        Args:
+            names: the models to ask, the best first; where none was asked for, the city's champion comes before them.
+        """
+        work = [(city, self.said.get(city.name, _Said())) for city in cities]
+        batches = [work[begin : begin + _CITIES_AT_ONCE] for begin in range(0, len(work), _CITIES_AT_ONCE)]
+        issue = partial(_issue_batch, self._database, self._model, self._at, self._hours, names)
+        number = 0
+        with closing(each(issue, batches, processes=min(self._processes, len(batches)))) as results:
+            for said in results:
+                self.said |= said
+                number += len(said)
+                self._progress("Forecasting", number, len(cities))
+
+    def train(self, names: Sequence[str], cities: Sequence[StoredCity]) -> None:
+        """Trains models for cities that no version can forecast; what could not be trained is a reason."""
+        if not names or not cities:
+            return
+        report = train_what_can_be(
+            self._database,
+            models=names,
+            cities=[city.name for city in cities],
+            until=self._at,
+            processes=self._processes,
+            progress=self._progress,
+        )
+        for (city, _), reason in report.failed.items():
+            self.said[city].because(reason)
+
+
+def _issue_batch(
+    database: Database,
+    model: str | None,
+    at: datetime,
+    hours: int,
+    names: Sequence[str],
+    work: Sequence[tuple[StoredCity, _Said]],
+) -> dict[str, _Said]:
+    with database.transaction(Role.FORECASTER) as connection:
+        for city, said in work:
+            for read in candidates(connection, city, names, at, champion=model is None):
+                try:
+                    artifact = read()
+                    if artifact is None:
+                        continue
+                    said.issued = _best(connection, city, artifact, model, at, hours, list(said.reasons))
+                except (ArtifactError, UnknownModelError) as error:
+                    said.damaged = True
+                    said.because(error.message)
+                except NotEnoughDataError as error:
+                    said.lacks_load = True
+                    said.because(error.message)
+                else:
+                    break
+    return {city.name: said for city, said in work}
+
+
+def _best(
+    connection: Connection,
+    city: StoredCity,
+    artifact: StoredArtifact,
+    model: str | None,
+    at: datetime,
+    hours: int,
+    fell: list[str],
+) -> tuple[UUID, CityForecast, NewForecast]:
+    """The forecast of a version, or of the naive model where that was better, and the version that it is of."""
+    chosen = model is not None or _champion(connection, city, at)
+    if not fell and not chosen and artifact.name != DEFAULT_MODEL:
+        fell.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
+    one, new = _issue(connection, city, artifact, at, hours, fell)
+    better = None if model is not None or fell else _better(connection, city, artifact, one)
+    if better is not None:
+        artifact, note = better
+        one, new = _issue(connection, city, artifact, at, hours, [])
+        one.notes.append(note)
+    return artifact.id, one, new
+
+
+def _champion(connection: Connection, city: StoredCity, at: datetime) -> bool:
+    return champions.champion_at(connection, city.id, at) is not None
+
+
+def _better(
+    connection: Connection, city: StoredCity, artifact: StoredArtifact, issued: CityForecast
+) -> tuple[StoredArtifact, str] | None:
+    """The fallback, with a note that says why, where the default lost to it on held-out time."""
+    if artifact.name == FALLBACK_MODEL:
+        return None
+    head = artifact.training_facts.get("weather" if issued.weather_hours else "plain", {})
+    held_out = head.get("held_out", {})
+    own, other = held_out.get("mae"), held_out.get("naive_168_mae")
+    if own is None or other is None or own <= other:
+        return None
+    if _champion(connection, city, issued.issued_at):
+        # It has proved itself on a backtest
+        return None
+    try:
+        fallback = newest_artifact(connection, name=FALLBACK_MODEL, city=city.id, at=issued.issued_at)
+        if fallback is not None:
+            load(fallback.name, fallback.artifact)
+    except ArtifactError:
+        return None
+    if fallback is None:
+        return None
+    share = 100 * (own / other - 1)
+    return fallback, (
+        f"{FALLBACK_MODEL} serves this city: on held-out time the error of {artifact.name} was {share:.0f} % larger."
+    )
+
+
+def _issue(
+    connection: Connection, city: StoredCity, artifact: StoredArtifact, at: datetime, hours: int, fell: list[str]
+) -> tuple[CityForecast, NewForecast]:
+    fitted = load(artifact.name, artifact.artifact)
+    known = known_at(connection, city, at=at, first=at - timedelta(days=fitted.history_days + 1), horizon_hours=hours)
+    made = fitted.forecast(
+        known.load, known.weather, known.weather_ahead, issued_at=at + known.shift.by, horizon_hours=hours
+    )
+    frame = stored_forecasts.as_stored(known.shift.back(made.frame))
+    level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell=bool(fell))
+    shown = at - _SHOWN
+    one = CityForecast(
+        city=city.name,
+        timezone=city.timezone,
+        model=artifact.name,
+        version=artifact.version,
+        run_id=None,
+        issued_at=at,
+        weather_hours=made.weather_hours,
+        frame=frame,
+        history=known.shift.back(_late(known.load, shown)),
+        temperature=known.shift.back(
+            _late(
+                pl.concat([known.weather, known.weather_ahead.join(known.weather, on="timestamp", how="anti")]), shown
+            ).select("timestamp", "temperature")
+        ),
+        notes=list(made.notes),
+        rung=Rung(level, made.stale_hours, [*fell, *(made.notes if level or made.stale_hours >= _STALE_HOURS else [])]),
+    )
+    return one, NewForecast(city.id, frame, known.shift.back(made.features))
+
+
+def _late(frame: pl.DataFrame, since: datetime) -> pl.DataFrame:
+    return frame.filter(pl.col("timestamp") >= since)

@@ -1,0 +1,83 @@
+"""The ladder of fallbacks: which version forecasts when the one that should cannot, and on which rung that stands.
+
+From the top: the model that serves, with all that it knows how to use; the same without weather; another version that
+can be read; naive-168; naive-24. Below that, the city is refused, with every reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from energy_forecast.database import champions
+from energy_forecast.database.cities import StoredCity
+from energy_forecast.database.connection import Connection
+from energy_forecast.database.models import StoredArtifact, artifact_of, newest_artifact
+
+DEFAULT_MODEL = "ensemble"
+FALLBACK_MODEL = "naive-168"
+LAST_MODEL = "naive-24"
+# What serves a city without a champion, the best first
+SERVING = (DEFAULT_MODEL, FALLBACK_MODEL)
+RUNGS = ("full", "without weather", "another version", FALLBACK_MODEL, LAST_MODEL)
+FULL, WITHOUT_WEATHER, ANOTHER_VERSION = range(3)
+# Versions of one name that are tried, the newest first
+_VERSIONS = 4
+
+
+@dataclass(frozen=True)
+class Rung:
+    """Where a forecast stands.
+
+    level: the place in RUNGS. reasons: why it is no higher. stale_hours: how many hours before the first hour forecast
+    the last known load ended.
+    """
+
+    level: int
+    stale_hours: int
+    reasons: list[str]
+
+    @property
+    def name(self) -> str:
+        return RUNGS[self.level]
+
+    def as_dict(self) -> dict[str, object]:
+        """The rung as JSON can hold it."""
+        return {"level": self.level, "rung": self.name, "stale_hours": self.stale_hours, "reasons": self.reasons}
+
+
+Candidate = Callable[[], StoredArtifact | None]
+
+
+def candidates(
+    connection: Connection, city: StoredCity, names: Sequence[str], at: datetime, *, champion: bool
+) -> Iterator[Candidate]:
+    """What may forecast a city at a moment, the best first; each is read, or raises ArtifactError, when it is called.
+
+    Args:
+        names: models, of which the newest versions are taken.
+        champion: whether the city's champion comes before them.
+    """
+    if champion and (found := champions.champion_at(connection, city.id, at)) is not None:
+        promoted = found.model_id
+        yield lambda: artifact_of(connection, model=promoted, city=city.id)
+    for name in names:
+        for older in range(_VERSIONS):
+
+            def read(name: str = name, older: int = older) -> StoredArtifact | None:
+                return newest_artifact(connection, name=name, city=city.id, at=at, older=older)
+
+            yield read
+
+
+def level_of(artifact: StoredArtifact, *, weather_hours: int, hours: int, fell: bool) -> int:
+    """The level of a forecast.
+
+    Args:
+        weather_hours, hours: for how many of its hours weather was known.
+        fell: whether something that stands higher could not be used.
+    """
+    if fell:
+        return RUNGS.index(artifact.name) if artifact.name in RUNGS else ANOTHER_VERSION
+    return WITHOUT_WEATHER if "weather" in artifact.training_facts and weather_hours < hours else FULL

@@ -1,0 +1,164 @@
+"""Champions: a version serves a city when a backtest says that it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from energy_forecast.database import champions
+from energy_forecast.database import models as stored_models
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.errors import NotEnoughDataError, PromotionError
+from energy_forecast.pipelines.compare import Comparison, compare_city
+from energy_forecast.pipelines.train import check_models
+
+NAIVE = ("naive-24", "naive-168")
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What became of a city.
+
+    Args:
+        outcome: promoted, forced, unchanged (it is the champion already) or refused.
+        before: the champion before, as "name version".
+        reason: why it was refused, or what it was promoted on.
+        evidence: a row a rival: its name, issues, mean errors (kWh in an hour) and p-value, or why there is none.
+    """
+
+    city: str
+    model: str
+    version: str
+    before: str | None
+    outcome: str
+    reason: str
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+
+
+def promote(
+    database: Database,
+    model: str,
+    *,
+    version: str | None = None,
+    cities: Sequence[str] = (),
+    reason: str | None = None,
+    force: bool = False,
+) -> list[Promotion]:
+    """Makes a version the champion of cities, where it is better beyond chance than what it replaces.
+
+    Its model has to have a smaller mean absolute error than the naive models and than the present champion's model, on
+    backtests that both have, with a p-value below 5 % each, and no larger pinball loss. A newer version of the
+    champion's own model has to beat the naive models. Cities are decided one by one; all is written, or nothing.
+
+    Args:
+        version: None for the newest that was trained for the city.
+        cities: names; every city when empty.
+        force: promote whatever the evidence says; wants a reason.
+
+    Raises:
+        PromotionError: forced without a reason.
+        UnknownModelError, UnknownCityError: a name is not known.
+        DatabaseError: the database refused.
+    """
+    check_models([model])
+    if force and not (reason or "").strip():
+        raise PromotionError("A forced promotion wants a reason.", hint="Say why: --reason TEXT")
+    with database.transaction(Role.FORECASTER) as connection:
+        champions.lock_promotions(connection)
+        done = [
+            _promote_city(connection, city, model, version, reason, force) for city in cities_named(connection, cities)
+        ]
+        _settle(connection, done)
+    return done
+
+
+def _promote_city(
+    connection: Connection, city: StoredCity, model: str, version: str | None, reason: str | None, force: bool
+) -> Promotion:
+    now = database_now(connection)
+    chosen = stored_models.version_for(connection, name=model, version=version, city=city.id)
+    before = champions.champion_at(connection, city.id, now)
+    named = None if before is None else f"{before.name} {before.version}"
+    if chosen is None:
+        wanted = f"{model} version {version}" if version else model
+        why = f"{wanted} was not trained for {city.name}. Run: energy-forecast train --model {model}"
+        return Promotion(city.name, model, version or "", named, "refused", why)
+    if before is not None and before.model_id == chosen.id:
+        return Promotion(city.name, model, chosen.version, named, "unchanged", "It is the champion already.")
+    rivals = dict.fromkeys([*NAIVE, *([] if before is None else [before.name])])
+    evidence = [_against(connection, city, model, rival) for rival in rivals if rival != model]
+    lacking = [row for row in evidence if not row["is_better"]]
+    if lacking and not force:
+        why = "; ".join(row["verdict"] for row in lacking)
+        return Promotion(city.name, model, chosen.version, named, "refused", why, evidence)
+    why = (reason or "").strip() or "; ".join(row["verdict"] for row in evidence)
+    champions.add_promotion(
+        connection, city=city.id, model=chosen.id, reason=why, evidence=evidence, forced=bool(lacking)
+    )
+    return Promotion(city.name, model, chosen.version, named, "forced" if lacking else "promoted", why, evidence)
+
+
+def _against(connection: Connection, city: StoredCity, model: str, rival: str) -> dict[str, Any]:
+    try:
+        found = compare_city(connection, city, model, rival)
+    except NotEnoughDataError as error:
+        return {"rival": rival, "is_better": False, "verdict": error.message}
+    return {
+        "rival": rival,
+        "is_better": found.better == model,
+        "verdict": verdict(found),
+        "weather": found.weather,
+        "pairs": found.pairs,
+        "first_issue": found.losses["issued_at"].min().isoformat(),  # type: ignore[union-attr]
+        "last_issue": found.losses["issued_at"].max().isoformat(),  # type: ignore[union-attr]
+        "mae_kwh": asdict(found.mae),
+        "pinball_kwh": asdict(found.pinball),
+    }
+
+
+def verdict(found: Comparison) -> str:
+    """A comparison in one line."""
+    share = 100 * (found.mae.mean_a / found.mae.mean_b - 1) if found.mae.mean_b else float("nan")
+    words = {found.model_a: "is better than", found.model_b: "is worse than"}.get(
+        found.better or "", "is not better beyond chance than"
+    )
+    return (
+        f"{found.model_a} {words} {found.model_b}: error {share:+.1f} % on {found.mae.issues} issues "
+        f"(p {found.mae.p_value:.4f})"
+    )
+
+
+def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | None = None) -> list[Promotion]:
+    """Makes the champion before the present one the champion again; a row more in the history, none less.
+
+    Args:
+        cities: names; every city when empty.
+    """
+    with database.transaction(Role.FORECASTER) as connection:
+        champions.lock_promotions(connection)
+        done = []
+        for city in cities_named(connection, cities):
+            now = database_now(connection)
+            present = champions.champion_at(connection, city.id, now)
+            before = champions.champion_before(connection, city.id)
+            named = None if present is None else f"{present.name} {present.version}"
+            if before is None:
+                done.append(Promotion(city.name, "", "", named, "refused", "There was no champion before."))
+                continue
+            why = (reason or "").strip() or f"Back from {named}."
+            champions.add_promotion(
+                connection, city=city.id, model=before.model_id, reason=why, evidence=[], forced=True
+            )
+            done.append(Promotion(city.name, before.name, before.version, named, "rolled back", why))
+        _settle(connection, done)
+    return done
+
+
+def _settle(connection: Connection, done: Sequence[Promotion]) -> None:
+    """Brings is_active in line with the champions."""
+    changed = {one.model for one in done if one.model} | {one.before.split()[0] for one in done if one.before}
+    for name in sorted(changed):
+        stored_models.settle_active(connection, name)

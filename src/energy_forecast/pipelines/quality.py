@@ -1,0 +1,216 @@
+"""Checking what was loaded: gaps, faults and new levels, found in the span that a load touched, kept and told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import polars as pl
+
+from energy_forecast.database import history
+from energy_forecast.database.cities import StoredCity, all_cities, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.quality import last_before, replace_flags
+from energy_forecast.forecasting.clock import WeatherClock, weather_clock
+from energy_forecast.forecasting.quality import LEVEL_DELAY, Finding, find_in_load, find_in_weather
+from energy_forecast.ingest import Report
+from energy_forecast.pipelines.known import BEGINNING
+from energy_forecast.progress import Progress, silent
+
+# What is judged is judged by this much before it: 28 days of reference, and 28 more to know a new level by
+_BEFORE = timedelta(days=60)
+# What was corrected is the reference of this much after it, whose flags are written anew as well
+_AFTER = timedelta(days=30)
+_HOUR = timedelta(hours=1)
+# City-hours. Reading back and judging takes 5 to 10 microseconds each: half a million is the time of a COPY of as many
+# rows and more, so a load of ten million would wait for its check longer than for itself
+LARGE = 500_000
+_LATEST = timedelta(days=90)
+SERIES = {"consumption": "consumption", "weather": "weather"}
+
+
+@dataclass(frozen=True)
+class _Span:
+    """From when to when findings count; those of new levels, which two weeks of later load tell, from earlier on."""
+
+    first: datetime
+    last: datetime
+    levels_from: datetime
+
+    def holds(self, one: Finding) -> bool:
+        return one.first <= self.last and one.last >= (self.levels_from if one.kind == "level" else self.first)
+
+
+@dataclass(frozen=True)
+class Warned:
+    """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC)."""
+
+    city: str
+    series: str
+    kind: str
+    first: datetime
+    last: datetime
+    hours: int
+    runs: int
+    factor: float | None
+    left_out: bool
+
+    def __str__(self) -> str:
+        where = f"{self.first:%Y-%m-%d %H:%M}"
+        if self.last != self.first:
+            where += f" to {self.last:%Y-%m-%d %H:%M}"
+        if self.kind == "level":
+            often = f", and {self.runs - 1} times more" if self.runs > 1 else ""
+            step = f"a new level, {self.factor:.2f} times the one before"
+            return f"{self.city}: {step}, from {where} UTC{often}; kept in use"
+        hours = "1 hour" if self.hours == 1 else f"{self.hours:,} hours"
+        runs = f" in {self.runs:,} runs" if self.runs > 1 else ""
+        factor = "" if self.factor is None else f" (about {self.factor:,.3g} times the usual)"
+        kept = "; left out of training and scores" if self.left_out else ""
+        return f"{self.city}: {_WORDS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{kept}"
+
+
+_WORDS = {
+    ("consumption", "gap"): "no load",
+    ("consumption", "zero"): "zero or less where load usually is not",
+    ("consumption", "spike"): "spikes",
+    ("consumption", "dip"): "dips",
+    ("consumption", "stuck"): "a stuck meter",
+    ("consumption", "unit"): "another unit",
+    ("weather", "gap"): "no temperature",
+}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found, city by city; `what` says of which part: all, last 90 days, or nothing."""
+
+    what: str
+    warned: list[Warned]
+
+
+def check_load(
+    database: Database, report: Report, *, whole: bool | None = None, progress: Progress = silent
+) -> Checked:
+    """Judges the cities and spans that a load touched, and keeps the flags.
+
+    No value is changed. One city is in memory at a time.
+
+    Args:
+        whole: the spans from end to end. None: so, unless they come to more than LARGE hours over all cities; of a
+            larger load the last 90 days of each city. False: nothing.
+
+    Raises:
+        DatabaseError: the database refused; what was loaded stays loaded.
+    """
+    series = SERIES.get(report.kind)
+    if whole is False or series is None or not report.inserted + report.corrected:
+        return Checked("nothing", [])
+    size = sum((last - first) / timedelta(hours=1) for _, first, last in report.touched)
+    latest = whole is None and size > LARGE
+    warned: list[Warned] = []
+    with database.transaction(Role.INGEST) as connection:
+        cities = {city.name: city for city in all_cities(connection)}
+        now = database_now(connection)
+    for number, (name, first, last) in enumerate(report.touched):
+        progress(f"Judging {name}", number, len(report.touched))
+        begin = max(first, last - _LATEST) if latest else first
+        # A transaction for each city: two loads that touch the same cities wait for each other at one only
+        with database.transaction(Role.INGEST) as connection:
+            city = cities[name]
+            span = _Span(begin - _HOUR, last + _HOUR, begin - LEVEL_DELAY)
+            later = _Span(span.first, last + _AFTER, span.levels_from)
+            found = _findings(connection, city, series, first=begin, last=last, now=now)
+            replace_flags(
+                connection,
+                city.id,
+                series,
+                **vars(later),
+                batch=UUID(report.batch),
+                flags=[vars(one) for one in found if later.holds(one)],
+            )
+        warned += _summed(name, [one for one in found if span.holds(one)])
+    progress("Judging", len(report.touched), len(report.touched))
+    return Checked(f"last {_LATEST.days} days" if latest else "all", warned)
+
+
+def _findings(
+    connection: Connection, city: StoredCity, series: str, *, first: datetime, last: datetime, now: datetime
+) -> list[Finding]:
+    """All that is found when the span is judged with what lies before it and after it."""
+    begin = first - _BEFORE
+    before = last_before(connection, city.id, series, first)
+    if before is not None and before < begin:
+        # A gap longer than the reference: from its other side on
+        begin = before - _BEFORE
+    return _judge(connection, city, series, first=begin, end=last + 2 * _AFTER, now=now)
+
+
+def _judge(
+    connection: Connection, city: StoredCity, series: str, *, first: datetime, end: datetime, now: datetime
+) -> list[Finding]:
+    phase = history.phase_as_of(connection, city.id, now)
+    if series == "consumption":
+        return find_in_load(history.load_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
+    return find_in_weather(history.weather_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
+
+
+def _summed(city: str, found: Sequence[Finding]) -> list[Warned]:
+    kinds = dict.fromkeys((one.series, one.kind) for one in found)
+    summed = []
+    for series, kind in kinds:
+        own = [one for one in found if (one.series, one.kind) == (series, kind)]
+        summed.append(
+            Warned(
+                city=city,
+                series=series,
+                kind=kind,
+                first=own[0].first,
+                last=own[0].first if kind == "level" else max(one.last for one in own),
+                hours=sum(one.hours for one in own),
+                runs=len(own),
+                factor=own[0].factor,
+                left_out=own[0].left_out,
+            )
+        )
+    return summed
+
+
+@dataclass(frozen=True)
+class CityQuality:
+    """A city's record as known now: the findings by time, summed by kind, and the clock of its weather."""
+
+    city: str
+    load_hours: int
+    weather_hours: int
+    findings: list[Finding]
+    summed: list[Warned]
+    clock: WeatherClock
+
+
+def examine(database: Database, *, cities: Sequence[str] = (), progress: Progress = silent) -> list[CityQuality]:
+    """Judges all that is known now of cities (all when none is named), and writes nothing.
+
+    Raises:
+        UnknownCityError: a name is not known.
+        DatabaseError: the database refused.
+    """
+    examined = []
+    with database.transaction(Role.FORECASTER) as connection:
+        now = database_now(connection)
+        chosen = cities_named(connection, cities)
+    for number, city in enumerate(chosen):
+        progress(f"Examining {city.name}", number, len(chosen))
+        with database.transaction(Role.FORECASTER) as connection:
+            phase = history.phase_as_of(connection, city.id, now)
+            load = history.load_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
+            weather = history.weather_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
+        found = find_in_load(load) + find_in_weather(weather)
+        warm = weather.filter(pl.col("temperature").is_not_null()).height
+        clock = weather_clock(load, weather)
+        examined.append(CityQuality(city.name, load.height, warm, found, _summed(city.name, found), clock))
+    progress("Examining", len(chosen), len(chosen))
+    return examined

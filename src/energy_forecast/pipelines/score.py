@@ -1,0 +1,239 @@
+"""Scoring: forecasts beside what came."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.database import forecasts as stored_forecasts
+from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.cities import StoredCity, all_cities
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Database, Role
+from energy_forecast.forecasting import QUANTILE_COLUMNS, City, scores
+from energy_forecast.forecasting.score_parts import scores_by_hour
+from energy_forecast.pipelines.known import actual_load, pure_city
+from energy_forecast.progress import Progress, silent
+
+# Hours; the last one ends with the longest horizon
+LEAD_BUCKETS = [(0, 6), (6, 24), (24, 48), (48, 168)]
+
+
+@dataclass(frozen=True)
+class ScoreReport:
+    """What was scored: rows as in forecast_scores with city and model; `new` of them had not been there.
+
+    left_out: by city, how many of the hours that were forecast have a faulty actual, and count in no score.
+    """
+
+    as_of: datetime
+    scores: list[dict[str, Any]]
+    new: int
+    left_out: dict[str, int]
+
+
+def lead_buckets(hours: int) -> list[tuple[int, int]]:
+    """The whole span of lead times up to `hours`, then the buckets within it: (first, end) in hours."""
+    parts = [(low, min(high, hours)) for low, high in LEAD_BUCKETS if low < hours]
+    return list(dict.fromkeys([(0, hours), *parts]))
+
+
+def beside_actuals(forecasts: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:
+    """Forecasts with three columns more: `actual`, and `reference`, which is naive-168: the load at the same local hour
+    a week before, kWh in the hour, null where unknown or faulty; and `left_out`, whether the actual is faulty.
+
+    Args:
+        forecasts: timestamp, and whatever else.
+        load: as `actual_load` returns it, from 8 days before the first forecast on.
+        timezone: the city's IANA zone.
+    """
+    week_before = (
+        pl.col("timestamp")
+        .dt.convert_time_zone(timezone)
+        .dt.replace_time_zone(None)
+        .dt.offset_by("-7d")
+        # A local hour that the clock had twice has the first one's load; one that it skipped has none
+        .dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
+        .dt.convert_time_zone("UTC")
+    )
+    known = load.select("timestamp", pl.col("consumption_kwh").alias("actual"), "left_out")
+    reference = known.select(pl.col("timestamp").alias("week_before"), pl.col("actual").alias("reference"))
+    return (
+        forecasts.with_columns(week_before.alias("week_before"))
+        .join(known, on="timestamp", how="left")
+        .join(reference, on="week_before", how="left")
+        .drop("week_before")
+        .with_columns(pl.col("left_out").fill_null(value=False))
+    )
+
+
+def score_pairs(pairs: pl.DataFrame, city: City) -> dict[str, Any]:
+    """Scores of the pairs of one city, as the columns of forecast_scores.
+
+    Args:
+        pairs: issued_at, timestamp, actual, predicted, q05 .. q95, reference (naive-168; null where unknown), kWh.
+    """
+    actual, predicted = pairs["actual"].to_numpy(), pairs["predicted"].to_numpy()
+    quantiles = pairs.select(QUANTILE_COLUMNS).to_numpy()
+    lower, upper = quantiles[:, 0], quantiles[:, -1]
+    both = pairs.filter(pl.col("reference").is_not_null())
+    skill = math.nan
+    if not both.is_empty():
+        skill = scores.skill_score(
+            scores.mae(both["actual"].to_numpy(), both["predicted"].to_numpy()),
+            scores.mae(both["actual"].to_numpy(), both["reference"].to_numpy()),
+        )
+    first, last = pairs.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+    return {
+        "period_start": first,
+        "period_end": last + timedelta(hours=1),
+        "pair_count": pairs.height,
+        "pair_digest": _digest(pairs),
+        "mape": _known(scores.mape(actual, predicted)),
+        "mae_kwh": scores.mae(actual, predicted),
+        "rmse_kwh": scores.rmse(actual, predicted),
+        "r2_score": _known(scores.r2(actual, predicted)),
+        "pinball_kwh": scores.pinball(actual, quantiles),
+        "coverage_90": scores.coverage(actual, lower, upper),
+        "width_90_kwh": float(np.mean(upper - lower)),
+        "skill_naive_168": _known(skill),
+        "by_hour": scores_by_hour(pairs, city),
+    }
+
+
+def evaluation(model_id: object, parts: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """A row of model_metrics: the mean over the cities of one model version."""
+
+    def mean(name: str) -> float | None:
+        values = [part[name] for part in parts if part[name] is not None]
+        return float(np.mean(values)) if values else None
+
+    # DECIMAL(8,4): what does not fit has no meaning as a score either
+    r2, mape = mean("r2_score"), mean("mape")
+    return {
+        "model_id": model_id,
+        "mape": mape if mape is not None and mape < 10_000 else None,
+        "rmse": mean("rmse_kwh"),
+        "mae": mean("mae_kwh"),
+        "r2_score": r2 if r2 is not None and r2 > -10_000 else None,
+        "detailed_metrics": settings
+        | {
+            "purpose": parts[0]["purpose"],
+            "weather": parts[0]["weather"],
+            "cities": len({part["city_id"] for part in parts}),
+            "pairs": sum(part["pair_count"] for part in parts),
+            "period_start": min(part["period_start"] for part in parts).isoformat(),
+            "period_end": max(part["period_end"] for part in parts).isoformat(),
+            "pinball_kwh": mean("pinball_kwh"),
+            "coverage_90": mean("coverage_90"),
+            "skill_naive_168": mean("skill_naive_168"),
+        },
+    }
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _digest(pairs: pl.DataFrame) -> bytes:
+    digest = hashlib.sha256()
+    ordered = pairs.sort("issued_at", "timestamp")
+    for column in ("issued_at", "timestamp", "actual", "predicted", *QUANTILE_COLUMNS):
+        digest.update(ordered[column].to_physical().to_numpy().tobytes())
+    return digest.digest()
+
+
+def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
+    """Scores every forecast whose hour has an actual by now; pairs that were scored before are left alone.
+
+    One row a city, model version, weather, local month and bucket of lead times goes to forecast_scores, with the same
+    scores by weekday type and local hour in it, and one a model version, purpose and weather with anything new to
+    model_metrics.
+
+    Raises:
+        DatabaseError: the database refused.
+    """
+    found: list[dict[str, Any]] = []
+    faulty: dict[str, set[datetime]] = defaultdict(set)
+    with database.transaction(Role.FORECASTER) as connection:
+        now = database_now(connection)
+        cities = {city.id: city for city in all_cities(connection)}
+        candidates = stored_forecasts.models_to_score(connection)
+        for number, candidate in enumerate(candidates):
+            progress(f"Scoring {candidate['model']} for {candidate['city']}", number, len(candidates))
+            city = cities[candidate["city_id"]]
+            issued = stored_forecasts.to_score(connection, city=city.id, model=candidate["model_id"], by=now)
+            if issued.is_empty():
+                continue
+            first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+            load = actual_load(
+                connection, city, as_of=now, first=first - timedelta(days=8), end=last + timedelta(hours=1)
+            )
+            pairs = matured(issued, load, city.timezone)
+            faulty[city.name] |= set(issued.join(load.filter("left_out"), on="timestamp", how="semi")["timestamp"])
+            found += [
+                {key: candidate[key] for key in ("city", "city_id", "model", "version", "model_id")} | row
+                for row in _by_month_and_lead(pairs, city, now)
+            ]
+        progress("Scoring", len(candidates), len(candidates))
+    with database.transaction(Role.FORECASTER) as connection:
+        new = [row for row in found if stored_scores.add_scores(connection, [row])]
+        # What was there in time is never averaged with what was made later, nor with what had other weather
+        alike: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+        for row in new:
+            alike[row["model_id"], row["purpose"], row["weather"]].append(row)
+        for (model_id, _, _), rows in alike.items():
+            stored_scores.add_metrics(connection, evaluation(model_id, rows, {}))
+    return ScoreReport(now, found, len(new), {name: len(hours) for name, hours in sorted(faulty.items()) if hours})
+
+
+def matured(issued: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:
+    """Forecasts with an actual that is not faulty. Of two of one moment and hour, the one recorded last counts.
+
+    Args:
+        issued: purpose, weather, issued_at, timestamp, predicted, quantiles (kWh), in the order of recording.
+        load, timezone: as `beside_actuals`.
+    """
+    forecasts = (
+        issued.unique(["purpose", "weather", "issued_at", "timestamp"], keep="last", maintain_order=True)
+        .with_columns(pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest())
+        .drop("quantiles")
+    )
+    return beside_actuals(forecasts, load, timezone).filter(pl.col("actual").is_not_null()).drop("left_out")
+
+
+def local_month(timezone: str) -> pl.Expr:
+    """The month of `timestamp` on a zone's clock, by the clock's face.
+
+    Havana's November of 2026 begins at a midnight that comes twice, and would be two months.
+    """
+    return pl.col("timestamp").dt.convert_time_zone(timezone).dt.replace_time_zone(None).dt.truncate("1mo")
+
+
+def _by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> list[dict[str, Any]]:
+    lead = pl.col("timestamp") - pl.col("issued_at")
+    rows = []
+    for (purpose, weather, _), part in pairs.group_by(
+        "purpose", "weather", local_month(city.timezone), maintain_order=True
+    ):
+        for low, high in LEAD_BUCKETS:
+            bucket = part.filter((lead >= timedelta(hours=low)) & (lead < timedelta(hours=high)))
+            if not bucket.is_empty():
+                rows.append(
+                    {
+                        "purpose": purpose,
+                        "weather": weather,
+                        "lead_start_hours": low,
+                        "lead_end_hours": high,
+                        "actuals_as_of": now,
+                    }
+                    | score_pairs(bucket, pure_city(city))
+                )
+    return rows

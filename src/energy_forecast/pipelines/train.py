@@ -1,0 +1,255 @@
+"""Training: fit models to what was known at a moment, keep them as versions."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version as package_version
+from importlib.resources import as_file, files
+from typing import Any
+from uuid import UUID
+
+from energy_forecast.database import models as stored_models
+from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
+from energy_forecast.errors import ArtifactError, EnergyForecastError, NotEnoughDataError, UnknownModelError
+from energy_forecast.forecasting import fit, load, model_by_name, model_names
+from energy_forecast.forecasting.clock import WeatherClock
+from energy_forecast.pipelines.known import Known, known_at, pure_city
+from energy_forecast.pipelines.parallel import each
+from energy_forecast.progress import Progress, silent
+
+SEED = 0
+NAIVE = ("naive-24", "naive-168")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model version that is there for a city; `reused` when the same data had given it before."""
+
+    city: str
+    model: str
+    version: str
+    model_id: UUID
+    reused: bool
+    facts: dict[str, Any]
+
+    @property
+    def left_out(self) -> int:
+        """How many faulty hours it did not learn from."""
+        return sum(self.facts.get("faulty_hours", {}).values())
+
+    @property
+    def clock(self) -> WeatherClock:
+        """The clock of the weather that it learnt from."""
+        kept = self.facts.get("weather_clock", {})
+        # As JSON a year is text
+        return WeatherClock(*({int(y): v for y, v in kept.get(name, {}).items()} for name in ("weather", "load")))
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What a training left. `failed` maps (city, model) to the reason."""
+
+    until: datetime
+    trained: list[Trained]
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
+
+
+def check_models(names: Sequence[str]) -> list[str]:
+    """The names, or all models when none is named.
+
+    Raises:
+        UnknownModelError: there is no model of one of the names.
+    """
+    for name in names:
+        if name not in model_names():
+            raise UnknownModelError(f"There is no model {name!r}.", hint=f"Models: {', '.join(model_names())}.")
+    return list(dict.fromkeys(names)) or list(model_names())
+
+
+def check_moment(moment: datetime | None, now: datetime, option: str) -> datetime:
+    """The moment, or now.
+
+    Raises:
+        EnergyForecastError: the moment lies in the future.
+    """
+    if moment is not None and moment > now:
+        raise EnergyForecastError(
+            f"{option} lies in the future: {moment.isoformat()}.", hint="Give a moment that has been."
+        )
+    return moment or now
+
+
+def train(
+    database: Database,
+    *,
+    models: Sequence[str] = (),
+    cities: Sequence[str] = (),
+    until: datetime | None = None,
+    processes: int = 1,
+    progress: Progress = silent,
+) -> TrainingReport:
+    """Fits models to each city and keeps them, one version a model. Each city is kept as soon as it is finished.
+
+    A model that was already trained from the very same data by the same code, and by that moment, is reused: after an
+    interruption the same call goes on where it stopped.
+
+    Args:
+        models: names; all when empty.
+        cities: names; all when empty.
+        until: knowledge cutoff: nothing that became available later is seen. Now when None.
+        processes: how many cities are learnt at a time; see parallel.each. What is learnt does not depend on it.
+
+    Raises:
+        UnknownModelError, UnknownCityError: a name is not known.
+        NotEnoughDataError: not one city could be trained.
+        DatabaseError: the database refused.
+    """
+    report = train_what_can_be(
+        database, models=models, cities=cities, until=until, processes=processes, progress=progress
+    )
+    if not report.trained:
+        raise NotEnoughDataError(next(iter(report.failed.values())))
+    return report
+
+
+def train_what_can_be(
+    database: Database,
+    *,
+    models: Sequence[str] = (),
+    cities: Sequence[str] = (),
+    until: datetime | None = None,
+    processes: int = 1,
+    progress: Progress = silent,
+) -> TrainingReport:
+    """As `train`, but that not one city could be trained is a report as well, with the reason of each."""
+    names = check_models(models)
+    trained: list[Trained] = []
+    failed: dict[tuple[str, str], str] = {}
+    versions: dict[str, Version] = {}
+    with database.transaction(Role.FORECASTER) as connection:
+        until = check_moment(until, database_now(connection), "--until")
+        chosen = cities_named(connection, cities)
+    # A naive model has learnt before a process has started
+    processes = 1 if set(names) <= set(NAIVE) else min(processes, len(chosen))
+    what = f"Training {', '.join(names)}"
+    # In this process each model can be told of as it begins
+    learn = partial(_learn, database, names, until, progress if processes == 1 else silent)
+    with closing(each(learn, chosen, processes=processes)) as results:
+        progress(what, 0, len(chosen))
+        for number, (city, learnt) in enumerate(zip(chosen, results, strict=True), start=1):
+            _keep(database, until, learnt, versions)
+            for name, one in learnt.items():
+                if isinstance(one, StoredArtifact):
+                    trained.append(Trained(city.name, name, one.version, one.id, True, one.training_facts))
+                elif isinstance(one, NewArtifact):
+                    version = versions[name]
+                    trained.append(Trained(city.name, name, version.version, version.id, False, one.training_facts))
+                else:
+                    failed[city.name, name] = one
+            progress(what, number, len(chosen))
+    if versions:
+        with database.transaction(Role.FORECASTER) as connection:
+            for name in versions:
+                stored_models.settle_active(connection, name)
+    return TrainingReport(until, trained, failed)
+
+
+def _learn(
+    database: Database, names: Sequence[str], until: datetime, progress: Progress, city: StoredCity
+) -> dict[str, StoredArtifact | NewArtifact | str]:
+    """By model: the version that there was already, what was learnt, or why nothing could be."""
+    # No transaction stays open while a model is fitted: an open one holds up vacuum
+    with database.transaction(Role.FORECASTER) as connection:
+        known = known_at(connection, city, at=until)
+        digests = {name: training_digest(name, city, known) for name in names}
+        alike = {name: _alike(connection, name, city, digest, until) for name, digest in digests.items()}
+    learnt: dict[str, StoredArtifact | NewArtifact | str] = {}
+    for step, name in enumerate(names):
+        progress(f"Training {name} for {city.name}", step, len(names))
+        if (same := alike[name]) is not None:
+            learnt[name] = same
+            continue
+        try:
+            fitted = fit(name, pure_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
+            learnt[name] = NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
+        except NotEnoughDataError as error:
+            learnt[name] = str(error)
+    return learnt
+
+
+def _alike(
+    connection: Connection, name: str, city: StoredCity, digest: bytes, until: datetime
+) -> StoredArtifact | None:
+    """The version that was trained from just the same, where it can still be read."""
+    try:
+        found = stored_models.trained_alike(connection, name=name, city=city.id, training_digest=digest, at=until)
+        if found is not None:
+            load(name, found.artifact)
+    except ArtifactError:
+        return None
+    return found
+
+
+def _keep(
+    database: Database,
+    until: datetime,
+    learnt: dict[str, StoredArtifact | NewArtifact | str],
+    versions: dict[str, Version],
+) -> None:
+    """Adds what was learnt of a city to this training's versions, which begin with their first city."""
+    fresh = {name: one for name, one in learnt.items() if isinstance(one, NewArtifact)}
+    if not fresh:
+        return
+    with database.transaction(Role.FORECASTER) as connection:
+        for name, artifact in fresh.items():
+            if name in versions:
+                stored_models.add_artifacts(connection, versions[name].id, [artifact])
+            else:
+                versions[name] = stored_models.add_version(
+                    connection,
+                    name=name,
+                    kind=model_by_name(name).kind,
+                    parameters={
+                        "seed": SEED,
+                        "package_version": package_version("energy-forecast"),
+                        "code_sha256": code_digest(),
+                    },
+                    trained_until=until,
+                    artifacts=[artifact],
+                )
+
+
+@functools.cache
+def code_digest() -> str:
+    """SHA-256 of the code that learns, in hexadecimal: a version number does not change with every commit."""
+    folder = files("energy_forecast.forecasting")
+    digest = hashlib.sha256()
+    with as_file(folder) as path:
+        for file in sorted(path.rglob("*.py")):
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def training_digest(name: str, city: StoredCity, known: Known) -> bytes:
+    """SHA-256 of all that a fit depends on: equal digests mean equal models."""
+    digest = hashlib.sha256()
+    versions = {
+        package: package_version(package) for package in ("energy-forecast", "holidays", "numpy", "xgboost-cpu")
+    }
+    facts = asdict(pure_city(city)) | {"model": name, "seed": SEED, "versions": versions, "code": code_digest()}
+    digest.update(json.dumps(facts, sort_keys=True).encode())
+    for frame in (known.load, known.weather):
+        for column in frame.columns:
+            digest.update(column.encode())
+            digest.update(frame[column].to_physical().fill_null(float("nan")).to_numpy().tobytes())
+    return digest.digest()

@@ -1,0 +1,7 @@
+"""The PostgreSQL that comes as a wheel: made, started, adopted, recovered and stopped in the state folder."""
+
+from energy_forecast.postgres.archiving import Archive
+from energy_forecast.postgres.server import EmbeddedServer
+from energy_forecast.postgres.status import ServerStatus
+
+__all__ = ["Archive", "EmbeddedServer", "ServerStatus"]

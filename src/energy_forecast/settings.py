@@ -1,0 +1,71 @@
+"""What can be set from outside, and the defaults."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from energy_forecast.errors import SettingsError
+
+
+def default_home() -> Path:
+    """The state folder when none is set.
+
+    Root's own home is closed to every other user, and PostgreSQL refuses to run as root, so root's state lives
+    where a system service keeps its own.
+    """
+    if os.geteuid() == 0:
+        return Path("/var/lib/energy-forecast")
+    return Path(platformdirs.user_data_dir("energy-forecast"))
+
+
+class Settings(BaseSettings):
+    """Settings, read from the environment: the name in capitals after `ENERGY_FORECAST_`."""
+
+    model_config = SettingsConfigDict(env_prefix="ENERGY_FORECAST_", env_ignore_empty=True)
+
+    home: Path = Field(
+        default_factory=default_home,
+        description="The state folder: the embedded server, pictures and logs. "
+        "Default: `/var/lib/energy-forecast` for root, the user's data folder for others.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="A libpq URL of a PostgreSQL 15 to 18 to use instead of the embedded server.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="A TCP port of 127.0.0.1 on which the embedded server listens as well. "
+        "Default: none; it is reached by a socket in the state folder.",
+    )
+    pgbackrest_stanza: str | None = Field(
+        default=None,
+        description="The stanza under which pgBackRest keeps the physical backups of a server of your own; "
+        "`recovery status` asks it.",
+    )
+    pgbackrest_config: Path | None = Field(
+        default=None, description="The configuration file of pgBackRest, where it is not the usual one."
+    )
+
+
+@functools.cache
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: a value in the environment is not usable.
+    """
+    try:
+        found = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ENERGY_FORECAST_" + str(first["loc"][0]).upper() if first["loc"] else "the environment"
+        raise SettingsError(f"{name}: {first['msg']}.") from error
+    return found.model_copy(update={"home": found.home.expanduser().absolute()})

@@ -1,0 +1,149 @@
+"""The pictures of the common questions: one HTML file each that opens without a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from energy_forecast.web.figures import Figure, Section, as_table, label, write_figures
+from energy_forecast.web.units import EnergyUnit, energy_unit
+
+AnswerKind = Literal["hours", "days", "temperatures"]
+Row = Mapping[str, Any]
+
+TICKS = 12
+"""About as many ticks as have room."""
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How rows are drawn and set in a table: which values, where they stand, and what is a part."""
+
+    title: str
+    note: str
+    first: str
+    energy: str
+    x_title: str
+    per: str
+    label: Callable[[Row], str]
+    tick: Callable[[Row], str]
+    span: Callable[[int, Row], tuple[float, float]]
+    whole: Callable[[Row], bool]
+    known: Callable[[Row], str]
+
+
+_KINDS: dict[AnswerKind, _Kind] = {
+    "hours": _Kind(
+        "Recent consumption",
+        "kWh of each hour, on the clock of {zone}. An hour that is not wholly known is pale.",
+        "Hour",
+        "total_consumption",
+        "Local time, {zone}",
+        "hour",
+        lambda row: str(row["local_hour"]),
+        lambda row: str(row["local_hour"])[5:16],
+        lambda place, _: (place, 1),
+        lambda row: row["minutes_known"] == 60,
+        lambda row: f"{row['minutes_known']} of 60 min",
+    ),
+    "days": _Kind(
+        "Recent consumption",
+        "kWh of each day of {zone}: 23, 24 or 25 hours. A day that is not wholly known is pale.",
+        "Day",
+        "total_consumption",
+        "Local day, {zone}",
+        "day",
+        lambda row: f"{row['local_date']:%a %Y-%m-%d}",
+        lambda row: f"{row['local_date']:%m-%d}",
+        lambda place, _: (place, 1),
+        lambda row: bool(row["whole"]),
+        lambda row: f"{row['hours_known'].normalize():f} of {row['hours'].normalize():f} h",
+    ),
+    "temperatures": _Kind(
+        "Consumption by temperature",
+        "Mean consumption of the hours of each bin of temperatures; whole hours with weather only. A mean of "
+        "fewer than 10 hours is pale.",
+        "Temperature",
+        "avg_consumption",
+        "Temperature, °C",
+        "hour",
+        lambda row: f"{row['temperature'].normalize():f} to {row['temperature_end'].normalize():f} °C",
+        lambda row: f"{row['temperature'].normalize():f}",
+        lambda _, row: (float(row["temperature"]), float(row["temperature_end"] - row["temperature"])),
+        lambda row: row["sample_count"] >= 10,
+        lambda row: f"{row['sample_count']:,} hours",
+    ),
+}
+
+
+def write_answer_page(path: Path, kind: AnswerKind, rows: Sequence[Row], *, city: str, timezone: str) -> None:
+    """Writes the page, all at once.
+
+    Args:
+        rows: as `database.questions` gives them; none at all says so on the page.
+        city, timezone: shown as they are, whatever characters they have.
+    """
+    how = _KINDS[kind]
+    energies = [float(row[how.energy]) for row in rows if row[how.energy] is not None]
+    unit = energy_unit(max(energies, default=math.nan))
+    note = how.note.format(zone=timezone) if rows else "Nothing is known of the span that was asked for."
+    title = f"{how.title} of {city}"
+    write_figures(
+        path,
+        [Section("", [_bars(how, rows, unit, timezone, title)] if rows else [], tail=_table(how, rows, unit, title))],
+        title=title,
+        notes=[note],
+    )
+
+
+def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, title: str) -> Figure:
+    """Everything about clocks is worked out here: x is a place, its label is the city's own time."""
+    spans = [how.span(place, row) for place, row in enumerate(rows)]
+    every = max(1, math.ceil(len(rows) / TICKS))
+    bars = {
+        "type": "bar",
+        "x": [start for start, _ in spans],
+        "width": [width for _, width in spans],
+        "offset": 0,
+        "y": [None if row[how.energy] is None else float(row[how.energy]) / unit.kwh for row in rows],
+        "customdata": [
+            label(f"{how.label(row)}: {_energy(row[how.energy], unit)} {unit.name}, {how.known(row)}") for row in rows
+        ],
+        "hovertemplate": "%{customdata}<extra></extra>",
+        # What is only a part of an hour or a day is pale
+        "marker": {"color": ["--forecast" if how.whole(row) else "--band80" for row in rows]},
+    }
+    layout = {
+        "showlegend": False,
+        "bargap": 0,
+        "hovermode": "x",
+        "xaxis": {
+            "zeroline": False,
+            "title": {"text": label(how.x_title.format(zone=timezone)), "standoff": 10},
+            "tickvals": [start for start, _ in spans[::every]],
+            "ticktext": [how.tick(row) for row in rows[::every]],
+            "range": [spans[0][0], sum(spans[-1])],
+        },
+        "yaxis": {
+            "fixedrange": True,
+            "rangemode": "tozero",
+            "title": {"text": f"Consumption, {unit.name} per {how.per}", "standoff": 8},
+        },
+    }
+    return Figure(f"{title}. The table below has the values.", [bars], layout)
+
+
+def _table(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, title: str) -> str:
+    return as_table(
+        [how.first, f"Consumption, {unit.name} per {how.per}", "Rests on"],
+        [(how.label(row), _energy(row[how.energy], unit), how.known(row)) for row in rows],
+        name=title,
+        shown=True,
+    )
+
+
+def _energy(value: Any, unit: EnergyUnit) -> str:
+    return "\N{EN DASH}" if value is None else unit.text(float(value))

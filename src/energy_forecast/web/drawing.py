@@ -1,0 +1,149 @@
+"""What is drawn of one city: its frames, trimmed and brought to one interval and one unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from energy_forecast.web.units import EnergyUnit, energy_unit
+
+HISTORY = timedelta(days=10)
+"""How much of the time before the issue is shown."""
+
+LEVELS = ((90, "q05", "q95"), (80, "q10", "q90"), (50, "q25", "q75"))
+"""Nominal coverage in percent, and its quantiles: widest first, so that narrower bands are painted over it."""
+
+STEP_NAMES = {3600: "hour", 1800: "half hour", 900: "quarter hour", 86400: "day"}
+
+
+@dataclass(frozen=True, eq=False)
+class CityPicture:
+    """What is drawn of one city. All energies in kWh in the interval that begins at `timestamp` (Datetime, UTC).
+
+    Attributes:
+        name: shown as it is, whatever characters it has.
+        timezone: IANA zone; every time on the page is on its clock.
+        history: timestamp, consumption_kwh. Summed up where its interval is shorter than the forecast's; a sum that
+            lacks a part is left out. A missing row is drawn as a gap. Values after the issue are drawn too.
+        forecast: timestamp, predicted and quantiles q05, q10 .. q95; bands are drawn for the pairs of `LEVELS` found.
+        issued_at: when the forecast was made, with an offset.
+        model: which model made it.
+        weather: timestamp, temperature (degrees Celsius); None, empty or all null: the page says there is none.
+        past: earlier forecasts: timestamp, predicted and, for their 90 % interval, q05 and q95. One row a timestamp.
+    """
+
+    name: str
+    timezone: str
+    history: pl.DataFrame
+    forecast: pl.DataFrame
+    issued_at: datetime
+    model: str
+    weather: pl.DataFrame | None = None
+    past: pl.DataFrame | None = None
+
+
+class Drawing:
+    """One city, trimmed to what is shown, on the forecast's step."""
+
+    def __init__(self, city: CityPicture) -> None:
+        if city.forecast.is_empty():
+            raise ValueError(f"{city.name} has no forecast to draw")
+        self.city = city
+        self.zone = ZoneInfo(city.timezone)
+        self.forecast = city.forecast.sort("timestamp")
+        self.step = _step(self.forecast) or _step(city.history) or timedelta(hours=1)
+        self.end: datetime = self.forecast["timestamp"][-1] + self.step
+        self.history = _on_step(self._shown(city.history), self.step)
+        self.past = None if city.past is None or city.past.is_empty() else self._shown(city.past)
+        self.weather = None if city.weather is None else self._shown(city.weather)
+        if self.weather is not None and not self.weather["temperature"].is_finite().any():
+            self.weather = None
+        self.levels = [level for level in LEVELS if {level[1], level[2]} <= set(self.forecast.columns)]
+        widest = self.levels[0][2] if self.levels else "predicted"
+        values = [*self.history["consumption_kwh"].drop_nulls(), *self.forecast[widest].drop_nulls()]
+        self.unit: EnergyUnit = energy_unit(max(values, default=math.nan))
+
+    def _shown(self, frame: pl.DataFrame) -> pl.DataFrame:
+        first = self.city.issued_at.astimezone(UTC) - HISTORY
+        return frame.filter((pl.col("timestamp") >= first) & (pl.col("timestamp") < self.end)).sort("timestamp")
+
+    def data(self) -> dict[str, Any]:
+        """What page.js draws: times in milliseconds of UTC, energies in the unit."""
+        bands = {
+            f"{side}{level}": column
+            for level, low, high in self.levels
+            for side, column in (("low", low), ("high", high))
+        }
+        past = None
+        if self.past is not None:
+            past_bands = {"low90": "q05", "high90": "q95"} if {"q05", "q95"} <= set(self.past.columns) else {}
+            past = _series(self.past, {"predicted": "predicted"} | past_bands, self.unit.kwh)
+        starts = [f["timestamp"][0] for f in (self.history, self.past, self.forecast) if f is not None and f.height]
+        return {
+            "timezone": self.city.timezone,
+            "zone": self.city.timezone.replace("_", " "),
+            "axis": f"Local time, {self.city.timezone.replace('_', ' ')}",
+            "unit": self.unit.name,
+            "digits": self.unit.digits,
+            "step": step_name(self.step),
+            "step_ms": round(self.step.total_seconds() * 1000),
+            "issued": _ms(self.city.issued_at),
+            "start": _ms(min(starts)),
+            "levels": [level for level, *_ in self.levels],
+            "history": _series(self.history, {"value": "consumption_kwh"}, self.unit.kwh),
+            "forecast": _series(self.forecast, {"predicted": "predicted"} | bands, self.unit.kwh),
+            "past": past,
+            "weather": None if self.weather is None else _series(self.weather, {"value": "temperature"}, 1),
+        }
+
+
+def _step(frame: pl.DataFrame) -> timedelta | None:
+    """The interval of a frame: its most frequent distance between rows; None with fewer than two rows."""
+    steps = frame["timestamp"].unique().sort().diff().drop_nulls()
+    return None if steps.is_empty() else steps.mode().min()  # type: ignore[return-value]
+
+
+def _on_step(history: pl.DataFrame, step: timedelta) -> pl.DataFrame:
+    """The history summed up to the forecast's interval; sums that lack a part are left out."""
+    own = _step(history) or step
+    if own > step:
+        raise ValueError(f"the history's interval ({own}) is longer than the forecast's ({step})")
+    if own == step:
+        return history
+    sums = history.group_by_dynamic("timestamp", every=step).agg(
+        pl.col("consumption_kwh").sum(), pl.len().alias("parts")
+    )
+    return sums.filter(pl.col("parts") == step // own).drop("parts")
+
+
+def _series(frame: pl.DataFrame, columns: dict[str, str], unit: float) -> dict[str, list[Any]]:
+    """Lists for Plotly, with an empty point after each row that the next one does not follow at the usual distance."""
+    step = _step(frame)
+    out: dict[str, list[Any]] = {"x": []} | {key: [] for key in columns}
+    before: datetime | None = None
+    for row in frame.iter_rows(named=True):
+        at: datetime = row["timestamp"]
+        if before is not None and step is not None and at - before > step:
+            out["x"].append(_ms(before + step))
+            for key in columns:
+                out[key].append(None)
+        out["x"].append(_ms(at))
+        for key, column in columns.items():
+            value = row[column]
+            known = value is not None and math.isfinite(value)
+            out[key].append(float(f"{value / unit:.6g}") if known else None)
+        before = at
+    return out
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def step_name(step: timedelta) -> str:
+    return STEP_NAMES.get(round(step.total_seconds()), f"{step.total_seconds() / 60:g} minutes")

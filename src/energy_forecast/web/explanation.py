@@ -1,0 +1,335 @@
+"""The picture of an explained forecast: one HTML file that opens without a network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.forecasting import scores
+from energy_forecast.forecasting.drivers import FEATURE_WORDS, RECENT_LOAD, USUAL
+from energy_forecast.forecasting.explanation import DAY_KINDS, driver_totals
+from energy_forecast.pipelines import ForecastExplanation
+from energy_forecast.web.drawing import LEVELS
+from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
+from energy_forecast.web.units import EnergyUnit, energy_unit
+
+DRIVERS = 6
+"""So many drivers have a colour of their own; what the others add is drawn as one."""
+_COLOURS = ("--forecast", "--temperature", "--past", "--gold", "--violet", "--rose", "--muted")
+_AGO = ("--past", "--temperature", "--gold", "--violet", "--rose")
+
+
+def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
+    """Writes the page, all at once."""
+    one, run = found.explanation, found.run
+    largest = max(found.forecast["q95"].max(), found.forecast["actual"].max() or 0)  # type: ignore[type-var]
+    unit = energy_unit(float(largest))  # type: ignore[arg-type]
+    zone = found.city.timezone
+    day = f"{one.day:%A} {one.day.day} {one.day:%B %Y}"
+    sections = [_fan(found, unit)]
+    if one.drivers is not None:
+        sections.append(_drivers(found, one.drivers, day, unit))
+    if one.weather_effect is not None:
+        sections.append(_weather(found, day, unit))
+    if not one.response.is_empty():
+        sections.append(_response(found, day, unit))
+    if not one.similar.is_empty():
+        sections.append(_similar(found, day, unit))
+    issued = run["issued_at"].astimezone(found.zone)
+    notes = [
+        f"Issued {issued:%Y-%m-%d %H:%M} by {run['model']} version {run['version']}; weather of the target hours: "
+        f"{run['weather']}. All times are on the clock of {zone}.",
+        *found.notes,
+    ]
+    if found.differing_hours:
+        notes.append(f"Made once more, {found.differing_hours} hours differ from what was issued.")
+    write_figures(path, sections, title=f"Why this forecast of {found.city.name}?", notes=notes)
+
+
+def _local(found: ForecastExplanation, times: pl.Series) -> list[datetime]:
+    return [time.astimezone(found.zone) for time in times]
+
+
+def _x(found: ForecastExplanation, times: pl.Series) -> list[str]:
+    """Times by the face of the city's clock, for Plotly, which knows no zones."""
+    return [f"{time:%Y-%m-%d %H:%M}" for time in _local(found, times)]
+
+
+def _in(unit: EnergyUnit, values: pl.Series) -> list[float | None]:
+    return [None if v is None or not math.isfinite(v) else float(f"{v / unit.kwh:.6g}") for v in values]
+
+
+def _line(name: str, x: Sequence[Any], y: Sequence[Any], colour: str, **style: Any) -> dict[str, Any]:
+    line = {"color": colour, "width": style.pop("width", 2), "dash": style.pop("dash", "solid")}
+    return {"type": "scatter", "mode": "lines", "name": label(name), "x": x, "y": y, "line": line} | style
+
+
+def _layout(unit: EnergyUnit, **more: Any) -> dict[str, Any]:
+    return {
+        "hovermode": "x unified",
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "traceorder": "normal"},
+        "margin": {"l": 56, "r": 12, "t": 48, "b": 48},
+        "yaxis": {"title": {"text": f"Consumption, {unit.name} per hour", "standoff": 8}, "zeroline": False},
+    } | more
+
+
+def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
+    frame = found.forecast
+    x = _x(found, frame["timestamp"])
+    traces: list[dict[str, Any]] = []
+    for level, low, high in LEVELS:
+        edge = {"width": 0, "hoverinfo": "skip"}
+        traces.append(_line("", x, _in(unit, frame[high]), "--forecast", showlegend=False, **edge))
+        traces.append(
+            _line(
+                f"{level} % interval",
+                x,
+                _in(unit, frame[low]),
+                "--forecast",
+                fill="tonexty",
+                fillcolor=f"--band{level}",
+                legendrank=1000 + level,
+                **edge,
+            )
+        )
+    history = found.history.filter(pl.col("timestamp") >= found.run["issued_at"] - pl.duration(days=2))
+    traces.append(_line("forecast", x, _in(unit, frame["predicted"]), "--forecast", legendrank=2))
+    known = frame.drop_nulls("actual")
+    measured = pl.concat([history["consumption_kwh"], known["actual"]])
+    times = pl.concat([history["timestamp"], known["timestamp"]])
+    traces.append(_line("measured", _x(found, times), _in(unit, measured), "--measured", width=1.75, legendrank=1))
+    lead = "No actual is known yet for these hours."
+    if not known.is_empty():
+        inside = known.filter(pl.col("actual").is_between("q05", "q95")).height
+        mape = scores.mape(known["actual"].to_numpy(), known["predicted"].to_numpy())
+        lead = (
+            f"{known.height} of {frame.height} hours have come: MAPE {mape:.2f} %; {inside} of them lie in the 90 % "
+            f"interval ({100 * inside / known.height:.0f} %)."
+        )
+    issued = _x(found, pl.Series([found.run["issued_at"]]))[0]
+    mark = {"type": "line", "x0": issued, "x1": issued, "yref": "paper", "y0": 0, "y1": 1}
+    layout = _layout(unit, shapes=[mark | {"line": {"color": "--issued", "width": 1.5, "dash": "dash"}}])
+    figure = Figure("Forecast with its intervals, and what came", traces, layout)
+    rows = [
+        (
+            time,
+            *(
+                "\N{EN DASH}" if row[name] is None else unit.text(row[name])
+                for name in ("actual", "predicted", "q05", "q95")
+            ),
+        )
+        for time, row in zip(x, frame.iter_rows(named=True), strict=True)
+    ]
+    head = ["From", f"Measured, {unit.name}", "Forecast", "5 %", "95 %"]
+    return Section("The forecast and what came", [figure], paragraph(lead), as_table(head, rows, name="Forecast"))
+
+
+def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
+    names = [name for name, _ in driver_totals(drivers).iter_rows() if name != USUAL]
+    # By how much they move an hour, not by the day's sum, in which the morning may cancel the evening
+    size = {name: float(drivers.filter(pl.col("driver") == name)["contribution_kwh"].abs().sum()) for name in names}
+    names.sort(key=lambda name: -size[name])
+    kept = names[:DRIVERS]
+    x = [f"{time:%H:%M}" for time in _local(found, found.explanation.hours["timestamp"])]
+    # An hour that the clock has twice has two bars
+    place = list(range(len(x)))
+    by = {
+        name: part["contribution_kwh"]
+        for (name,), part in drivers.sort("timestamp", maintain_order=True).group_by("driver", maintain_order=True)
+    }
+    bars = [(name, by[name]) for name in kept]
+    if len(names) > len(kept):
+        bars.append(("all others", pl.Series(np.sum([by[name].to_numpy() for name in names[DRIVERS:]], axis=0))))
+    small = energy_unit(max(float(values.abs().max() or 0) for _, values in bars))  # type: ignore[arg-type]
+    traces = [
+        {
+            "type": "bar",
+            "name": label(name),
+            "x": place,
+            "y": _in(small, values),
+            "marker": {"color": colour},
+            "hovertemplate": f"%{{y:+.3~g}} {small.name}",
+        }
+        for (name, values), colour in zip(bars, _COLOURS, strict=False)
+    ]
+    net = found.explanation.hours["predicted"] - by[USUAL]
+    traces.append(
+        _line("forecast minus the usual", place, _in(small, net), "--ink", hovertemplate=f"%{{y:+.3~g}} {small.name}")
+    )
+    layout = _layout(
+        unit,
+        barmode="relative",
+        bargap=0.15,
+        xaxis={"tickvals": place[::3], "ticktext": x[::3], "zeroline": False},
+        yaxis={"title": {"text": f"{small.name} beside the usual", "standoff": 8}, "zeroline": True},
+        margin={"l": 56, "r": 12, "t": 76, "b": 40},
+    )
+    lead = paragraph(
+        "How far each group of features moves the forecast of an hour away from what the same model would say of a "
+        "usual day at this hour (seven days of the last three weeks, one of each weekday). They add up to the forecast."
+    )
+    table = [
+        (
+            name,
+            _signed(unit, total) if name != USUAL else unit.text(total),
+            *(("\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}") if (row := _peak(found, drivers, name)) is None else row),
+        )
+        for name, total in driver_totals(drivers).iter_rows()
+    ]
+    head = ["Driver", f"The day, {unit.name}", "Leading feature at the peak", "Value", "On the usual days"]
+    return Section(
+        f"What drove {day}",
+        [Figure("What drove each hour", traces, layout)],
+        lead,
+        as_table(head, table, name="Drivers", shown=True),
+    )
+
+
+def _peak(found: ForecastExplanation, drivers: pl.DataFrame, name: str) -> tuple[str, ...] | None:
+    hours = found.explanation.hours
+    peak = hours["timestamp"][hours["predicted"].arg_max() or 0]
+    row = drivers.filter((pl.col("driver") == name) & (pl.col("timestamp") == peak)).row(0, named=True)
+    if row["feature"] is None:
+        return None
+    digits = 0 if name == RECENT_LOAD else 2
+    values = ("\N{EN DASH}" if row[x] is None else f"{row[x]:,.{digits}f}" for x in ("value", "usual_value"))
+    return FEATURE_WORDS[row["feature"]], *values
+
+
+def _signed(unit: EnergyUnit, kwh: float) -> str:
+    sign = "+" if kwh >= 0 else "\N{MINUS SIGN}"
+    return sign + unit.text(abs(kwh))
+
+
+def _weather(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
+    hours = found.explanation.hours
+    x = _x(found, hours["timestamp"])
+    degrees = {"yaxis": "y2", "hovertemplate": "%{y:.1f} °C"}
+    traces = [
+        _line("forecast", x, _in(unit, hours["predicted"]), "--forecast"),
+        _line("under the usual temperature", x, _in(unit, hours["usual_weather"]), "--forecast", dash="dot"),
+        _line("temperature", x, hours["temperature"].to_list(), "--temperature", **degrees),
+        _line("usual temperature", x, hours["usual_temperature"].to_list(), "--temperature", dash="dot", **degrees),
+    ]
+    effect = found.explanation.weather_effect
+    assert effect is not None
+    lead = paragraph(
+        f"The same model, asked once more with the usual temperature of each hour and season from the issue on: "
+        f"{_signed(unit, effect.added_kwh)} {unit.name} ({effect.percent:+.1f} %) over these {effect.hours} hours is "
+        "the weather's. What was measured before the issue stays as it was."
+    )
+    layout = _layout(
+        unit,
+        xaxis={"anchor": "y2"},
+        yaxis={
+            "domain": [0.42, 1],
+            "zeroline": False,
+            "title": {"text": f"Consumption, {unit.name} per hour", "standoff": 8},
+        },
+        yaxis2={"domain": [0, 0.34], "zeroline": False, "title": {"text": "Temperature, °C", "standoff": 8}},
+    )
+    return Section(f"The weather of {day}", [Figure("Forecast under the usual weather", traces, layout)], lead)
+
+
+def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
+    one = found.explanation
+    colours = dict(zip(DAY_KINDS.values(), ("--pastday", "--temperature", "--past"), strict=True))
+    traces: list[dict[str, Any]] = []
+    for kind, colour in colours.items():
+        days = one.past_days.filter(pl.col("kind") == kind)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": f"past {kind}",
+                "x": [round(t, 2) for t in days["temperature"]],
+                "y": _in(unit, days["mean_kwh"]),
+                "customdata": [f"{d:%a %Y-%m-%d}" for d in days["day"]],
+                "hovertemplate": f"%{{customdata}}: %{{x:.1f}} °C, %{{y:.3~g}} {unit.name}<extra></extra>",
+                "marker": {"color": colour, "size": 5, "opacity": 0.55},
+            }
+        )
+    response = one.response
+    curve = f"%{{x:.1f}} °C: %{{y:.3~g}} {unit.name}<extra>the model's answer</extra>"
+    traces.append(
+        _line(
+            "the model's answer for this day",
+            [round(t, 2) for t in response["temperature"]],
+            _in(unit, response["mean_kwh"]),
+            "--forecast",
+            width=3,
+            hovertemplate=curve,
+        )
+    )
+    here = response.filter(pl.col("shift") == 0)
+    traces.append(
+        {
+            "type": "scatter",
+            "mode": "markers",
+            "name": "as it was forecast",
+            "x": here["temperature"].to_list(),
+            "y": _in(unit, here["mean_kwh"]),
+            "marker": {"color": "--card", "size": 12, "line": {"color": "--forecast", "width": 3}},
+            "hovertemplate": curve,
+        }
+    )
+    layout = _layout(
+        unit,
+        hovermode="closest",
+        xaxis={"title": {"text": "Mean temperature of the day, °C", "standoff": 10}, "zeroline": False},
+        yaxis={"title": {"text": f"Mean of the day, {unit.name} per hour", "standoff": 8}, "zeroline": False},
+    )
+    lead = paragraph(
+        f"The line is what the model says of {day} with every hour from the issue on up to 10 degrees warmer or "
+        "colder. The points are the days of the year before."
+    )
+    return Section("Temperature response", [Figure("Consumption by temperature", traces, layout)], lead)
+
+
+def _similar(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
+    one = found.explanation
+    x = [f"{time:%H:%M}" for time in _local(found, one.hours["timestamp"])]
+    place = list(range(len(x)))
+    traces = [
+        _line(f"{row['day']:%a %Y-%m-%d}", place, _in(unit, pl.Series(row["kwh"])), colour, width=1.5)
+        for row, colour in zip(one.similar.iter_rows(named=True), _AGO, strict=False)
+    ]
+    traces.append(_line("this forecast", place, _in(unit, one.hours["predicted"]), "--forecast", width=3))
+    actual = one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left")["actual"]
+    if actual.is_not_null().any():
+        traces.append(_line("measured", place, _in(unit, actual), "--measured", width=2))
+    lead = paragraph(
+        "Days of the same kind, nearest in the temperature of each hour (root mean square of the difference) and in "
+        "the time of the year (0.1 degrees a day). Loads as they were measured then; the table has them at the present "
+        "level."
+    )
+    rows = [
+        (
+            f"{row['day']:%a %Y-%m-%d}",
+            f"{row['distance']:.2f}",
+            "\N{EN DASH}" if row["temperature"] is None else f"{row['temperature']:.1f}",
+            unit.text(row["total_kwh"]),
+            unit.text(row["scaled_kwh"]),
+        )
+        for row in one.similar.iter_rows(named=True)
+    ]
+    rows.append(("this forecast", "", _mean(one.hours["temperature"]), unit.text(one.total_kwh), ""))
+    head = ["Day", "Distance, °C", "Mean °C", f"The day, {unit.name}", "At the present level"]
+    layout = _layout(unit, xaxis={"tickvals": place[::3], "ticktext": x[::3], "zeroline": False})
+    return Section(
+        f"The past days most like {day}",
+        [Figure("Loads of similar days", traces, layout)],
+        lead,
+        as_table(head, rows, name="Similar days", shown=True),
+    )
+
+
+def _mean(values: pl.Series) -> str:
+    known = values.drop_nulls().to_numpy()
+    return f"{known.mean():.1f}" if len(known) else "\N{EN DASH}"

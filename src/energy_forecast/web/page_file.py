@@ -1,0 +1,50 @@
+"""A page as one HTML file: styles, scripts, data and Plotly inside, so that it opens without a network."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import os
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+
+def write_page(path: Path, script: str, *, title: str, notes: Sequence[str], body: str, data: str) -> None:
+    """Writes a page, all at once: a reader finds the old file or the new one, never a part.
+
+    Args:
+        path: the file to write; its folder is made.
+        script: of this package, what draws the data: charts.js or forecast.js.
+        title, notes: plain text, shown at the top; one line a note.
+        body: HTML.
+        data: JSON by `json_in_script`.
+    """
+    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    page = Template(_part("page.html")).substitute(
+        title=escape(title),
+        notes=f'<ul class="notes">{lines}</ul>' if notes else "",
+        body=body,
+        data=data,
+        style=_part("page.css"),
+        script=_part(script),
+        plotly=importlib.resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8"),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(page, "utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def json_in_script(value: object) -> str:
+    """JSON that no HTML parser takes for the end of its script block, or for the begin of a comment in it."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _part(name: str) -> str:
+    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")

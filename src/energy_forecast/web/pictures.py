@@ -1,0 +1,57 @@
+"""The picture of a forecast: one HTML file that opens without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import polars as pl
+
+from energy_forecast.web.city_section import city_section
+from energy_forecast.web.drawing import CityPicture, Drawing
+from energy_forecast.web.page_file import json_in_script, write_page
+from energy_forecast.web.score_table import score_table
+
+__all__ = ["CityPicture", "write_forecast_page"]
+
+
+def write_forecast_page(
+    path: Path, cities: Sequence[CityPicture], scores: pl.DataFrame | None, *, title: str, notes: Sequence[str]
+) -> None:
+    """Writes the page, all at once: a reader finds the old file or the new one, never a part.
+
+    Args:
+        path: the file to write; its folder is made.
+        cities: at least one, each with a forecast of at least one row.
+        scores: as `score_table` takes them; None says that nothing has been scored yet.
+        title, notes: plain text, shown at the top; one paragraph a note.
+
+    Raises:
+        ValueError: no city, a forecast without rows, or a history coarser than its forecast.
+    """
+    if not cities:
+        raise ValueError("a picture needs at least one city")
+    drawings = [Drawing(city) for city in cities]
+    sections = "\n".join(city_section(drawing, index) for index, drawing in enumerate(drawings))
+    table = score_table(scores) if scores is not None and scores.height else "<p>Nothing has been scored yet.</p>"
+    write_page(
+        path,
+        "forecast.js",
+        title=title,
+        notes=notes,
+        body=f'{_chooser(cities)}\n{sections}\n<section class="card" aria-labelledby="scores-title">'
+        f'<h2 id="scores-title">Scores</h2>\n{table}\n</section>',
+        data=json_in_script([drawing.data() for drawing in drawings]),
+    )
+
+
+def _chooser(cities: Sequence[CityPicture]) -> str:
+    if len(cities) == 1:
+        return ""
+    options = "".join(
+        f'<label><input type="radio" name="city" value="{i}"{" checked" if i == 0 else ""}>'
+        f"<span>{escape(city.name)}</span></label>"
+        for i, city in enumerate(cities)
+    )
+    return f'<fieldset class="choice cities"><legend>City</legend>{options}</fieldset>'

@@ -1,0 +1,227 @@
+"""Backtests compared, the better model promoted, a score explained: by the installed command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+
+from energy_forecast.database import Database
+from servers import CommandLine, Server
+from synthetic import frames, write_cities
+
+# Up to now, since a champion serves from its promotion on
+LAST = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+FIRST = LAST - timedelta(days=120)
+
+
+@pytest.fixture(scope="module")
+def backtested_template(
+    server: Server, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, str]]:
+    """A database where three models were backtested for 25 days, the file of pairs beside it."""
+    folder = tmp_path_factory.mktemp("backtested")
+    consumption, weather = frames(FIRST, LAST)
+    consumption.write_parquet(folder / "consumption.parquet")
+    weather.write_parquet(folder / "weather.parquet")
+    with server.copy_of(template) as database:
+        command_line = CommandLine.on(database, folder / "home")
+        command_line.run("city", "import", write_cities(folder / "cities.csv"))
+        command_line.run("ingest", "consumption", folder / "consumption.parquet")
+        command_line.run("ingest", "weather", folder / "weather.parquet")
+        command_line.run(
+            *("backtest", "--model", "naive-24,naive-168,vanilla", "--weather", "actual"),
+            *("--from", (LAST - timedelta(days=27)).isoformat(), "--to", (LAST - timedelta(days=2)).isoformat()),
+            *("--output", folder / "pairs.parquet"),
+        )
+        yield database.name, str(folder / "pairs.parquet")
+
+
+@pytest.fixture
+def database(server: Server, backtested_template: tuple[str, str]) -> Iterator[Database]:
+    with server.copy_of(backtested_template[0]) as copy:
+        yield copy
+
+
+def document(command_line: CommandLine, *arguments: str | Path, status: int = 0) -> Any:
+    return json.loads(command_line.run(*arguments, "--json", status=status).stdout)
+
+
+def test_two_models_are_compared_on_the_pairs_that_both_have(
+    command_line: CommandLine, backtested_template: tuple[str, str], tmp_path: Path
+) -> None:
+    plot = tmp_path / "comparison.html"
+    found = document(command_line, "backtest", "compare", "vanilla", "naive-168", "--plot", plot)["comparisons"]
+    outside = (
+        pl.read_parquet(backtested_template[1])
+        .with_columns((pl.col("actual") - pl.col("predicted")).abs().alias("error"))
+        .group_by("city", "model", "issued_at")
+        .agg(pl.col("error").mean())
+        .group_by("city", "model")
+        .agg(pl.col("error").mean())
+    )
+    expected = {(city, model): error for city, model, error in outside.iter_rows()}
+    assert {one["city"] for one in found} == {"Berlin", "Pune"}
+    for one in found:
+        assert one["issues"] == 25
+        assert one["pairs"] == 25 * 24
+        assert one["mae_kwh"]["mean_a"] == pytest.approx(expected[one["city"], "vanilla"])
+        assert one["mae_kwh"]["mean_b"] == pytest.approx(expected[one["city"], "naive-168"])
+        assert one["better"] == "vanilla"
+    swapped = document(command_line, "backtest", "compare", "naive-168", "vanilla")["comparisons"]
+    assert {one["better"] for one in swapped} == {"vanilla"}
+    assert "Berlin" in plot.read_text()
+    refused = command_line.run("backtest", "compare", "vanilla", "gradient-boosting", status=1).stderr
+    assert "0 backtest issues in common" in refused
+
+
+def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
+    command_line: CommandLine, database: Database
+) -> None:
+    at = (LAST - timedelta(days=1)).isoformat()
+    refused = document(command_line, "model", "promote", "naive-24", "--city", "Berlin", status=1)["cities"][0]
+    assert refused["outcome"] == "refused"
+    assert "worse than naive-168" in refused["reason"]
+    command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", status=1)
+
+    promoted = document(command_line, "model", "promote", "vanilla")["cities"]
+    assert [(one["city"], one["outcome"]) for one in promoted] == [("Berlin", "promoted"), ("Pune", "promoted")]
+    assert all(row["mae_kwh"]["p_value"] < 0.05 for one in promoted for row in one["evidence"])
+    command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", "--reason", "a trial")
+    served = document(command_line, "forecast", "--horizon", "3h")["forecasts"]
+    assert {(one["city"], one["model"]) for one in served} == {("Berlin", "naive-24"), ("Pune", "vanilla")}
+    # Then there was no champion, so the platform chose by itself
+    earlier = document(command_line, "forecast", "--horizon", "3h", "--at", at, "--city", "Berlin")["forecasts"]
+    assert earlier[0]["model"] != "naive-24"
+
+    with psycopg.connect(database.url) as connection:
+        (between,) = connection.execute(
+            "SELECT created_at FROM model_promotions ORDER BY created_at LIMIT 1"
+        ).fetchone() or (None,)
+    then = document(command_line, "model", "history", "Berlin", "--at", between.isoformat())["champions"]
+    assert [row["model"] for row in then] == ["vanilla"]
+    document(command_line, "model", "rollback", "--city", "Berlin")
+    history = document(command_line, "model", "history", "Berlin")["champions"]
+    assert [(row["model"], row["end"] is None) for row in history] == [
+        ("vanilla", True),
+        ("naive-24", False),
+        ("vanilla", False),
+    ]
+    with psycopg.connect(database.url) as connection:
+        active = connection.execute("SELECT DISTINCT name FROM models WHERE is_active AND name = 'vanilla'").fetchall()
+        assert active == [("vanilla",)]
+        # Past the triggers that end the champion before and that refuse a moment of the past
+        connection.execute("SET session_replication_role = replica")
+        connection.execute("ALTER TABLE model_promotions DISABLE TRIGGER honest_clock")
+        with pytest.raises(psycopg.errors.ExclusionViolation):
+            connection.execute(
+                "INSERT INTO model_promotions (city_id, model_id, during, created_at, reason, evidence, is_forced)"
+                " SELECT city_id, model_id, during, created_at, 'x', '[]', true"
+                " FROM model_promotions WHERE NOT upper_inf(during) LIMIT 1"
+            )
+
+
+def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(
+    command_line: CommandLine, database: Database, tmp_path: Path
+) -> None:
+    output = tmp_path / "pairs.csv"
+    for city in ("Berlin", "Pune"):
+        for model in ("naive-24", "naive-168", "vanilla"):
+            found = document(
+                command_line, "score", "explain", "--city", city, "--model", model, "--lead", "0", "--output", output
+            )
+            assert found["differing"] == []
+            assert found["stored"] == found["recomputed"]
+    pairs = pl.read_csv(output)
+    assert pairs.height == found["stored"]["pair_count"]
+    assert (pairs["actual"] - pairs["predicted"]).abs().mean() == pytest.approx(found["stored"]["mae_kwh"])
+
+    # The same by weekday type and local hour, counted once more from the pairs
+    local = pl.col("timestamp").str.to_datetime(time_zone="UTC").dt.convert_time_zone("Asia/Kolkata")
+    mine = pairs.filter(local.dt.weekday() == 6, local.dt.hour() == int(found["stored"]["by_hour"][0]["local_hour"]))
+    with psycopg.connect(database.url) as connection:
+        connection.execute("SET ROLE energy_forecast_forecaster")
+        parts = connection.execute(
+            "SELECT day_type, local_hour, pair_count, mae_kwh, bias_kwh FROM forecast_scores_by_hour"
+            " WHERE score_id = %s ORDER BY 1, 2",
+            (found["id"],),
+        ).fetchall()
+    assert sum(part[2] for part in parts) == pairs.height
+    assert {part[0] for part in parts} == {"workday", "saturday", "sunday_or_holiday"}
+    assert sum(part[2] * part[3] for part in parts) / pairs.height == pytest.approx(found["stored"]["mae_kwh"])
+    error = mine["predicted"] - mine["actual"]
+    saturday = next(p for p in parts if p[:2] == ("saturday", found["stored"]["by_hour"][0]["local_hour"]))
+    assert saturday[2:] == (mine.height, pytest.approx(error.abs().mean()), pytest.approx(error.mean()))
+
+    # Another backtest of the same version, at some of the same moments, is scored by itself
+    identifier = found["id"]
+    command_line.run(
+        *("backtest", "--model", "vanilla", "--weather", "actual", "--city", "Pune", "--every", "36h"),
+        *("--from", (LAST - timedelta(days=27)).isoformat(), "--to", (LAST - timedelta(days=2)).isoformat()),
+    )
+    other = document(command_line, "score", "explain", "--city", "Pune", "--model", "vanilla", "--lead", "0")
+    assert other["id"] != identifier
+    assert other["stored"]["pair_count"] < found["stored"]["pair_count"]
+    assert other["differing"] == document(command_line, "score", "explain", identifier)["differing"] == []
+
+    # A later correction of an actual leaves the score as it was; a change from outside does not
+    with psycopg.connect(database.url) as connection:
+        connection.execute(
+            "UPDATE energy_consumption SET consumption_kwh = consumption_kwh + 500, available_at = now()"
+            " WHERE timestamp = (SELECT period_start + interval '30 minutes' FROM forecast_scores WHERE id = %s)"
+            " OR timestamp = (SELECT period_start FROM forecast_scores WHERE id = %s)",
+            (identifier, identifier),
+        )
+    assert document(command_line, "score", "explain", identifier)["differing"] == []
+    with psycopg.connect(database.url) as connection:
+        # As only who owns the server could
+        connection.execute("ALTER TABLE prediction_vintages DISABLE TRIGGER USER")
+        connection.execute(
+            "UPDATE prediction_vintages v SET predicted_consumption = v.predicted_consumption + 500"
+            " FROM forecast_scores s WHERE s.id = %s AND v.city_id = s.city_id AND v.model_id = s.model_id"
+            " AND v.timestamp = s.period_start",
+            (identifier,),
+        )
+    changed = command_line.run("score", "explain", identifier, status=1)
+    assert "differs in pair_digest" in changed.stderr
+    assert "There is no such score" in command_line.run("score", "explain", "--city", "Nowhere", status=1).stderr
+
+
+def test_certificate_and_errors_count_as_one_would_by_hand(
+    command_line: CommandLine, backtested_template: tuple[str, str], tmp_path: Path
+) -> None:
+    pairs = pl.read_parquet(backtested_template[1]).filter(pl.col("model") == "vanilla")
+    process = command_line.start("score", "certificate", "--model", "vanilla", "--purpose", "backtest", "--json")
+    found = json.loads(process.communicate(timeout=120)[0])
+    assert process.returncode == (0 if found["passed"] else 1)
+    for row in found["rows"]:
+        if row["part"] == "city":
+            low, high = {0.9: ("q05", "q95"), 0.8: ("q10", "q90"), 0.5: ("q25", "q75")}[row["nominal"]]
+            own = pairs.filter((pl.col("city") == row["city"]) & pl.col("actual").is_not_null())
+            assert row["hours"] == own.height
+            inside = own.filter(pl.col("actual").is_between(pl.col(low), pl.col(high))).height
+            assert row["coverage"] == pytest.approx(inside / own.height)
+            assert row["passed"] == (abs(row["coverage"] - row["nominal"]) <= row["tolerance"])
+    assert {row["group"] for row in found["rows"] if row["part"] == "lead"} == {"0-6 h", "6-24 h"}
+    for row in found["reliability"]:
+        own = pairs.filter((pl.col("city") == row["city"]) & pl.col("actual").is_not_null())
+        below = own.filter(pl.col("actual") <= pl.col(f"q{round(100 * row['level']):02}")).height
+        assert row["observed"] == pytest.approx(below / own.height)
+    plot = tmp_path / "errors.html"
+    asked = ("score", "errors", "--model", "vanilla", "--purpose", "backtest")
+    errors = document(command_line, *asked, "--city", "Pune", "--plot", plot)["rows"]
+    local = pl.col("timestamp").dt.convert_time_zone("Asia/Kolkata")
+    mine = pairs.filter(pl.col("city") == "Pune", local.dt.weekday() == 6, local.dt.hour() == 9)
+    (nine,) = (row for row in errors if (row["weekday"], row["local_hour"]) == ("Saturday", 9))
+    assert nine["pair_count"] == mine.height
+    assert nine["mae_kwh"] == pytest.approx((mine["actual"] - mine["predicted"]).abs().mean())
+    assert sum(row["pair_count"] for row in errors) == pairs.filter(pl.col("city") == "Pune").height
+    assert "When vanilla errs" in plot.read_text()
+    refused = command_line.run("score", "certificate", "--model", "vanilla", status=1).stderr
+    assert "No forecast of vanilla has an actual yet" in refused

@@ -1,0 +1,513 @@
+"""The installed command line, as a subprocess, on a real server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psycopg
+import pytest
+
+from energy_forecast.database import Database
+from energy_forecast.database.schema import head
+from servers import CommandLine, Server
+from synthetic import frames, write_cities
+
+FIRST = datetime(2025, 3, 1, tzinfo=UTC)
+LAST = datetime(2025, 7, 1, tzinfo=UTC)
+AT = "2025-06-20T22:00:00Z"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Four months of two cities, the clock changes of March inside."""
+    folder = tmp_path_factory.mktemp("own-data")
+    consumption, weather = frames(FIRST, LAST)
+    consumption.write_csv(folder / "consumption.csv")
+    weather.write_parquet(folder / "weather.parquet")
+    return {
+        "cities": write_cities(folder / "cities.csv"),
+        "consumption": folder / "consumption.csv",
+        "weather": folder / "weather.parquet",
+    }
+
+
+@pytest.fixture(scope="module")
+def loaded_template(
+    server: Server, template: str, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """The name of a database into which the files were loaded."""
+    with server.copy_of(template) as database:
+        command_line = CommandLine.on(database, tmp_path_factory.mktemp("home"))
+        command_line.run("city", "import", files["cities"])
+        command_line.run("ingest", "consumption", files["consumption"])
+        command_line.run("ingest", "weather", files["weather"])
+        yield database.name
+
+
+@pytest.fixture
+def loaded_database(server: Server, loaded_template: str) -> Iterator[Database]:
+    with server.copy_of(loaded_template) as database:
+        yield database
+
+
+@pytest.fixture
+def loaded(loaded_database: Database, tmp_path: Path) -> CommandLine:
+    """The command line on a database with the two cities."""
+    return CommandLine.on(loaded_database, tmp_path / "home")
+
+
+def document(command_line: CommandLine, *arguments: str | Path) -> Any:
+    """The one JSON document that a command prints."""
+    return json.loads(command_line.run(*arguments, "--json").stdout)
+
+
+def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database.url) as connection:
+        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+
+
+def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_database: Database, tmp_path: Path) -> None:
+    """What a newcomer does with her own files, command by command."""
+    assert "Berlin" in loaded.run("city", "list").stdout
+    assert "2,928 intervals" in loaded.run("city", "show", "Pune").stdout
+    assert "vanilla" in loaded.run("train", "--until", AT).stdout
+
+    output, plot = tmp_path / "forecast.csv", tmp_path / "forecast.html"
+    printed = loaded.run(
+        "forecast", "--at", AT, "--horizon", "48h", "--model", "gradient-boosting", "--output", output, "--plot", plot
+    )
+    assert "Pune" in printed.stdout
+    assert "Europe/Berlin" in plot.read_text()
+    written = pl.read_csv(output, try_parse_dates=True)
+    assert written.height == 96
+    assert written.columns[:5] == ["model", "city", "issued_at", "timestamp", "predicted"]
+    assert rows(
+        loaded_database, "SELECT count(*), count(DISTINCT run_id), count(confidence_lower) FROM predictions"
+    ) == [(96, 1, 96)]
+    assert rows(
+        loaded_database,
+        "SELECT count(*) FROM predictions p JOIN prediction_vintages v USING (run_id, city_id, timestamp, issued_at)"
+        " WHERE confidence_level = 0.9 AND confidence_lower = round(v.quantiles[1]::numeric, 2)"
+        " AND confidence_upper = round(v.quantiles[19]::numeric, 2) AND features_used <> '{}'",
+    ) == [(96,)]
+
+    # As it was issued, made once more from what was known then; its parts add up to it
+    why = tmp_path / "why.html"
+    explained = document(loaded, "forecast", "explain", "Pune", "--plot", why)
+    assert (explained["differing_hours"], explained["model"]) == (0, "gradient-boosting")
+    total: dict[str, float] = defaultdict(float)
+    for row in explained["drivers"]:
+        total[row["timestamp"]] += row["contribution_kwh"]
+    assert total == pytest.approx({row["timestamp"]: row["predicted"] for row in explained["hours"]}, abs=0.01)
+    assert len(explained["similar"]) == 5
+    assert "The forecast and what came" in why.read_text()
+    assert "what drove it" in loaded.run("forecast", "explain", "Pune", "--hour", "9").stdout
+    assert "Choose another --day" in loaded.run("forecast", "explain", "Pune", "--day", "2020-01-01", status=1).stderr
+
+    scores = document(loaded, "score")
+    assert scores["new"] == len(scores["scores"]) > 0
+    assert {score["city"] for score in scores["scores"]} == {"Berlin", "Pune"}
+    # Without weather ahead, in buckets of as few as six hours
+    errors = [score["mape"] for score in scores["scores"]]
+    assert 0 < max(errors) < 12, errors
+    assert document(loaded, "score")["new"] == 0
+    assert {score["purpose"] for score in scores["scores"]} == {"replay"}, "it was made after the fact"
+    assert rows(loaded_database, "SELECT count(*) FROM model_metrics WHERE mape < 12") == [(1,)]
+
+    (performance,) = document(loaded, "query", "model-performance")["rows"]
+    pairs = sum(score["pair_count"] for score in scores["scores"])
+    assert (performance["purpose"], performance["prediction_count"], performance["city_count"]) == ("replay", pairs, 2)
+    mean = sum(score["mape"] * score["pair_count"] for score in scores["scores"]) / pairs
+    assert performance["avg_mape"] == pytest.approx(mean)
+    (exact,) = document(loaded, "query", "model-performance", "--exact")["rows"]
+    assert (exact["name"], exact["prediction_count"]) == ("gradient-boosting", 1)
+
+    # A value that is corrected after it was scored makes a new score; both recompute
+    ((timestamp, kwh),) = rows(
+        loaded_database,
+        "SELECT e.timestamp, e.consumption_kwh FROM energy_consumption e JOIN cities c ON c.id = e.city_id"
+        " WHERE c.name = 'Berlin' AND e.timestamp = (SELECT min(timestamp) FROM predictions WHERE city_id = c.id)",
+    )
+    corrected = tmp_path / "corrected.csv"
+    corrected.write_text(f"city,timestamp,consumption_kwh\nBerlin,{timestamp.isoformat()},{kwh + 1000}\n")
+    assert document(loaded, "ingest", "consumption", corrected)["corrected"] == 1
+    assert document(loaded, "score")["new"] == 1
+    old, new = rows(
+        loaded_database,
+        "SELECT s.id FROM forecast_scores s JOIN cities c ON c.id = s.city_id WHERE c.name = 'Berlin'"
+        " AND s.lead_start_hours = 0 ORDER BY s.created_at",
+    )
+    before, after = (document(loaded, "score", "explain", str(id)) for (id,) in (old, new))
+    assert before["differing"] == after["differing"] == []
+    assert before["stored"]["mae_kwh"] != after["stored"]["mae_kwh"]
+    assert before["stored"]["pair_digest"] != after["stored"]["pair_digest"]
+
+    assert "gradient-boosting" in loaded.run("model", "list").stdout
+    shown = document(loaded, "model", "show", "gradient-boosting")
+    assert shown["trained_until"] == AT
+    assert set(shown["cities"]) == {"Berlin", "Pune"}
+
+
+def test_a_backtest_writes_every_pair_and_beats_the_naive_models(
+    loaded: CommandLine, loaded_database: Database, tmp_path: Path
+) -> None:
+    output = tmp_path / "backtest.parquet"
+    found = document(
+        loaded,
+        *(
+            "backtest",
+            "--model",
+            "naive-168,gradient-boosting",
+            "--from",
+            "2025-06-01T22:00Z",
+            "--to",
+            "2025-06-08T22:00Z",
+        ),
+        *("--weather", "actual", "--output", output),
+    )
+    pairs = pl.read_parquet(output)
+    levels = [f"q{5 * i:02d}" for i in range(1, 20)]
+    assert pairs.columns == ["model", "city", "issued_at", "timestamp", "actual", "predicted", *levels]
+    assert pairs.height == 2 * 2 * 7 * 24
+    assert pairs["issued_at"].n_unique() == 7
+    assert pairs["issued_at"].min() == datetime(2025, 6, 1, 22, tzinfo=UTC)
+    quantiles = pairs.select(levels).to_numpy()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+
+    mape = {(s["city"], s["model"]): s["mape"] for s in found["scores"]}
+    outside = (
+        pairs.with_columns(((pl.col("actual") - pl.col("predicted")) / pl.col("actual")).abs().alias("error"))
+        .group_by("city", "model")
+        .agg(pl.col("error").mean() * 100)
+    )
+    for city, model, error in outside.iter_rows():
+        assert mape[city, model] == pytest.approx(error), "the score is not that of the pairs"
+    for city in ("Berlin", "Pune"):
+        assert mape[city, "gradient-boosting"] < mape[city, "naive-168"]
+
+    # Naive-168 can be said in SQL: the value a week before
+    assert rows(
+        loaded_database,
+        "SELECT count(*) FROM prediction_vintages v JOIN models m ON m.id = v.model_id JOIN energy_consumption c"
+        " ON c.city_id = v.city_id AND c.timestamp = v.timestamp - interval '168 hours'"
+        " WHERE m.name = 'naive-168' AND abs(c.consumption_kwh - v.predicted_consumption) < 0.01",
+    ) == [(2 * 7 * 24,)]
+    assert rows(
+        loaded_database, "SELECT count(*), count(DISTINCT purpose) FROM forecast_runs WHERE purpose = 'backtest'"
+    ) == [(2 * 2 * 7, 1)]
+    assert rows(loaded_database, "SELECT count(*) FROM predictions") == [(0,)]
+
+
+@pytest.mark.parametrize("model", ["vanilla", "ensemble"])
+def test_what_came_later_changes_no_forecast(
+    loaded: CommandLine, server: Server, loaded_template: str, tmp_path: Path, model: str
+) -> None:
+    """Plants loads and temperatures after the issue time, and a correction that became known after it."""
+    arguments = ("forecast", "--model", model, "--at", AT, "--horizon", "48h", "--city", "Berlin")
+    honest = document(loaded, *arguments)["forecasts"][0]["hours"]
+    planted = tmp_path / "planted.csv"
+    after = [datetime(2025, 6, 20, 22, tzinfo=UTC) + timedelta(hours=i) for i in range(60)]
+    planted.write_text(
+        "city,timestamp,consumption_kwh,available_at\n"
+        + "".join(f"Berlin,{t:%Y-%m-%dT%H:%M:%SZ},999999,{t + timedelta(days=2):%Y-%m-%dT%H:%M:%SZ}\n" for t in after)
+        + "".join(f"Berlin,2025-06-{day}T10:00:00Z,999999,2025-06-20T22:00:01Z\n" for day in (13, 18, 19, 20))
+    )
+    weather = tmp_path / "planted-weather.csv"
+    weather.write_text(
+        "city,timestamp,temperature,available_at\n"
+        + "".join(f"Berlin,{t:%Y-%m-%dT%H:%M:%SZ},55,{t + timedelta(days=2):%Y-%m-%dT%H:%M:%SZ}\n" for t in after)
+    )
+    forecasts = tmp_path / "planted-forecast.csv"
+    forecasts.write_text(
+        "city,issued_at,timestamp,temperature\n"
+        + "".join(f"Berlin,2025-06-20T22:00:01Z,{t + timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ},55\n" for t in after)
+    )
+
+    def plant(where: CommandLine) -> None:
+        assert document(where, "ingest", "consumption", planted)["corrected"] == 64
+        assert document(where, "ingest", "weather", weather)["corrected"] == 60
+        assert document(where, "ingest", "weather-forecasts", forecasts)["inserted"] == 60
+
+    plant(loaded)
+    assert document(loaded, *arguments)["forecasts"][0]["hours"] == honest
+    # Trained as of then from the planted history, where nothing was trained before
+    with server.copy_of(loaded_template) as other:
+        anew = CommandLine.on(other, tmp_path / "anew")
+        plant(anew)
+        assert document(anew, *arguments)["forecasts"][0]["hours"] == honest
+    # And the plants are seen by who may see them
+    later = document(loaded, *arguments[:4], "2025-06-24T22:00:00Z", *arguments[5:])["forecasts"][0]["hours"]
+    assert later != honest
+
+
+def test_another_city_changes_no_forecast(command_line: CommandLine, files: dict[str, Path], tmp_path: Path) -> None:
+    command_line.run("city", "import", files["cities"])
+    both = pl.read_csv(files["consumption"])
+    for name in ("Berlin", "Pune"):
+        both.filter(pl.col("city") == name).write_csv(tmp_path / f"{name}.csv")
+    command_line.run("ingest", "consumption", tmp_path / "Berlin.csv")
+    arguments = ("forecast", "--model", "gradient-boosting", "--at", AT, "--city", "Berlin")
+    alone = document(command_line, *arguments)["forecasts"][0]["hours"]
+    command_line.run("ingest", "consumption", tmp_path / "Pune.csv")
+    command_line.run("train", "--until", AT, "--model", "gradient-boosting")
+    assert document(command_line, *arguments)["forecasts"][0]["hours"] == alone
+
+
+def test_a_city_with_three_weeks_and_no_weather_is_forecast(command_line: CommandLine, tmp_path: Path) -> None:
+    command_line.run("city", "import", write_cities(tmp_path / "cities.csv"))
+    consumption, _ = frames(FIRST, FIRST + timedelta(days=21), ("Pune",))
+    consumption.write_csv(tmp_path / "young.csv")
+    command_line.run("ingest", "consumption", tmp_path / "young.csv")
+    issued = document(command_line, "forecast", "--city", "Pune", "--at", "2025-03-22T00:00Z")["forecasts"][0]
+    assert len(issued["hours"]) == 48
+    assert all(0 < hour["q05"] <= hour["predicted"] <= hour["q95"] < 300_000 for hour in issued["hours"])
+
+
+def test_hourly_values_of_a_half_hour_zone_keep_their_hours(command_line: CommandLine, tmp_path: Path) -> None:
+    """A meter in Pune that counts local hours starts them at half past, UTC; so do its forecasts."""
+    command_line.run("city", "import", write_cities(tmp_path / "cities.csv"))
+    half = timedelta(minutes=30)
+    consumption, _ = frames(FIRST + half, FIRST + timedelta(days=60) + half, ("Pune",))
+    consumption.write_csv(tmp_path / "pune.csv")
+    command_line.run("ingest", "consumption", tmp_path / "pune.csv")
+    hours = document(
+        command_line,
+        "forecast",
+        "--model",
+        "naive-168",
+        "--city",
+        "Pune",
+        "--at",
+        "2025-04-29T00:30Z",
+        "--horizon",
+        "24h",
+    )["forecasts"][0]["hours"]
+    assert hours[0]["timestamp"] == "2025-04-29T00:30:00Z"
+    week_before = dict(consumption.select("timestamp", "consumption_kwh").iter_rows())
+    assert hours[5]["predicted"] == pytest.approx(week_before["2025-04-22T05:30:00Z"])
+
+
+def test_training_from_the_same_data_is_not_done_twice(loaded: CommandLine, loaded_database: Database) -> None:
+    first = document(loaded, "train", "--model", "vanilla", "--until", AT)["trained"]
+    again = document(loaded, "train", "--model", "vanilla", "--until", AT)["trained"]
+    assert [t["reused"] for t in first + again] == [False, False, True, True]
+    assert [t["version"] for t in again] == [t["version"] for t in first]
+    assert rows(loaded_database, "SELECT count(*) FROM models") == [(1,)]
+
+
+def test_a_killed_training_keeps_whole_cities_and_goes_on(
+    loaded: CommandLine, loaded_database: Database, server: Server, loaded_template: str, tmp_path: Path
+) -> None:
+    """Also what several processes then learn is, to the byte, what one would have learnt."""
+    arguments = ("train", "--model", "naive-24", "--model", "gradient-boosting", "--until", AT)
+    artifacts = (
+        "SELECT c.name, m.name, encode(a.sha256, 'hex') FROM model_artifacts a JOIN models m ON m.id = a.model_id"
+        " JOIN cities c ON c.id = a.city_id ORDER BY 1, 2, m.version"
+    )
+    process = loaded.start(*arguments, "--processes", "1")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Training gradient-boosting for Pune" in line:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    left = rows(loaded_database, artifacts)
+    assert [key[:2] for key in left] == [("Berlin", "gradient-boosting"), ("Berlin", "naive-24")]
+
+    trained = document(loaded, *arguments, "--processes", "2")["trained"]
+    assert [(t["city"], t["reused"]) for t in trained] == [("Berlin", True)] * 2 + [("Pune", False)] * 2
+    several = rows(loaded_database, artifacts)
+    assert several[:2] == left
+    with server.copy_of(loaded_template) as other:
+        CommandLine.on(other, tmp_path / "anew").run(*arguments, "--processes", "1")
+        assert rows(other, artifacts) == several
+
+
+def test_a_killed_backtest_goes_on_and_a_live_run_says_the_same(
+    loaded: CommandLine, loaded_database: Database, server: Server, loaded_template: str, tmp_path: Path
+) -> None:
+    """Nothing that was done is done again; what comes out is what one run in several processes gives."""
+
+    def backtest(name: str, *more: str) -> tuple[str | Path, ...]:
+        return (
+            *("backtest", "--model", "vanilla,naive-24", "--from", "2025-06-01T22:00Z", "--to", "2025-06-08T22:00Z"),
+            *("--refit", "3d", "--output", tmp_path / f"{name}.parquet", *more),
+        )
+
+    vintages = (
+        "SELECT c.name, m.name, v.issued_at, v.timestamp, v.predicted_consumption, v.quantiles, v.run_id"
+        " FROM prediction_vintages v JOIN models m ON m.id = v.model_id JOIN cities c ON c.id = v.city_id"
+        " ORDER BY 1, 2, 3, 4"
+    )
+    process = loaded.start(*backtest("killed", "--processes", "1"))
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Backtested Berlin" in line:
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    left = rows(loaded_database, vintages)
+    assert left
+    assert len(left) < 2 * 2 * 7 * 24
+
+    resumed = document(loaded, *backtest("resumed", "--resume", "--processes", "2"))
+    everything = rows(loaded_database, vintages)
+    assert set(map(str, left)) <= set(map(str, everything)), "what was kept was not taken"
+    assert len(everything) == 2 * 2 * 7 * 24, "something was done again"
+    with server.copy_of(loaded_template) as other:
+        anew = CommandLine.on(other, tmp_path / "anew")
+        whole = document(anew, *backtest("whole", "--processes", "2"))
+        assert [row[:-1] for row in rows(other, vintages)] == [row[:-1] for row in everything]
+    assert pl.read_parquet(tmp_path / "resumed.parquet").equals(pl.read_parquet(tmp_path / "whole.parquet"))
+    assert [s["mape"] for s in resumed["scores"]] == [s["mape"] for s in whole["scores"]]
+
+    live = document(loaded, "forecast", "--model", "vanilla", "--at", "2025-06-07T22:00Z", "--horizon", "24h")
+    for one in live["forecasts"]:
+        said = pl.read_parquet(tmp_path / "whole.parquet").filter(
+            model="vanilla", city=one["city"], issued_at=datetime(2025, 6, 7, 22, tzinfo=UTC)
+        )
+        for column in ("predicted", "q05", "q50", "q95"):
+            assert said[column].to_list() == [hour[column] for hour in one["hours"]], column
+
+
+def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) -> None:
+    """A version trained on June would leak June into a forecast issued in May."""
+    loaded.run("train", "--model", "vanilla", "--until", AT)
+    issued = document(loaded, "forecast", "--model", "vanilla", "--at", "2025-05-01T00:00Z", "--city", "Berlin")
+    shown = document(loaded, "model", "show", "vanilla")
+    assert issued["forecasts"][0]["version"] == shown["version"] == "2"
+    assert shown["trained_until"] == "2025-05-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("forecast", "--city", "Atlantis"), "There is no city 'Atlantis'"),
+        (("forecast", "--model", "crystal-ball", "--city", "Berlin"), "There is no model 'crystal-ball'"),
+        (("forecast", "--at", "2999-01-01T00:00Z"), "lies in the future"),
+        (("forecast", "--horizon", "200h"), "1h to 168h"),
+        (("forecast", "--at", "2025-03-01T12:00Z", "--city", "Berlin"), "usable hours"),
+        (("city", "show", "Atlantis"), "There is no city 'Atlantis'"),
+        (("city", "show", "berlin"), "Did you mean 'Berlin'?"),
+        (("city", "add", "Berlin", "--latitude", "1", "--longitude", "1", "--timezone", "Europe/Berlin"), "already"),
+        (("city", "add", "X", "--latitude", "95", "--longitude", "1", "--timezone", "Europe/Berlin"), "latitude"),
+        (("city", "add", "X", "--latitude", "5", "--longitude", "1", "--timezone", "CET6"), "timezone"),
+        (("ingest", "consumption", "nowhere.csv"), "nowhere.csv"),
+        (("model", "show", "vanilla"), "No model 'vanilla' was trained"),
+        (("db", "up"), "ENERGY_FORECAST_DATABASE_URL"),
+        (
+            ("backtest", "--model", "vanilla", "--from", "2025-02-01T00:00Z", "--to", "2025-01-01T00:00Z"),
+            "--to has to be later",
+        ),
+        (
+            (
+                "backtest",
+                "--model",
+                "vanilla",
+                "--from",
+                "2025-02-01T00:00Z",
+                "--to",
+                "2026-01-01T00:00Z",
+                "--every",
+                "1min",
+            ),
+            "--every",
+        ),
+        (("forecast", "--output", "nowhere/at/all.csv"), "There is no folder"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
+)
+def test_a_failure_is_one_line_that_says_what(loaded: CommandLine, arguments: tuple[str, ...], says: str) -> None:
+    failed = loaded.run(*arguments, status=1)
+    last = failed.stderr.strip().splitlines()[-1]
+    assert last.startswith("Error: ")
+    assert says in last
+    assert failed.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("forecast", "--at", "2025-01-01T00:00"),
+        ("forecast", "--at", "2025-01-01"),
+        ("forecast", "--at", "0001-01-01T00:00+05:00"),
+        ("backtest", "--model", ",", "--from", AT, "--to", AT),
+        ("forecast", "--horizon", "two days"),
+        ("forecast", "--output", "forecast.xlsx"),
+        ("backtest", "--model", "vanilla"),
+        ("ingest", "consumption"),
+        ("backtest", "--model", "vanilla", "--from", AT, "--to", AT, "--weather", "perfect"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_has_its_own_status(command_line: CommandLine, arguments: tuple[str, ...]) -> None:
+    assert "Usage" in command_line.run(*arguments, status=2).stderr
+
+
+def test_a_citys_name_is_text_and_no_markup(command_line: CommandLine) -> None:
+    name = "[bold]x[/nope]"
+    command_line.run("city", "add", name, "--latitude", "1", "--longitude", "1", "--timezone", "UTC")
+    assert name in command_line.run("city", "list").stdout
+
+
+def test_an_interrupted_command_says_so_in_one_line(loaded: CommandLine) -> None:
+    process = loaded.start("train", "--model", "naive-24", "--model", "gradient-boosting", "--until", AT)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "gradient-boosting" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines()[-1].startswith("Interrupted")
+    assert "Traceback" not in stderr
+
+
+def test_an_old_schema_on_a_server_that_is_not_ours_is_left_alone(empty_database: Database, tmp_path: Path) -> None:
+    command_line = CommandLine(
+        {"ENERGY_FORECAST_DATABASE_URL": empty_database.url, "ENERGY_FORECAST_HOME": str(tmp_path)}
+    )
+    assert "db upgrade" in command_line.run("city", "list", status=1).stderr
+    assert f"version {head()}" in command_line.run("db", "upgrade").stdout
+    assert command_line.run("city", "list").stdout.startswith("There are no cities")
+
+
+def test_a_server_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:
+    command_line = CommandLine(
+        {
+            "ENERGY_FORECAST_DATABASE_URL": f"postgresql://nobody@/none?host={tmp_path}",
+            "ENERGY_FORECAST_HOME": str(tmp_path),
+        }
+    )
+    stderr = command_line.run("city", "list", status=1).stderr
+    assert stderr.startswith("Error: Cannot connect")
+    assert len(stderr.splitlines()) == 1
+
+
+def test_help_and_completion_need_no_server(tmp_path: Path) -> None:
+    command_line = CommandLine({"ENERGY_FORECAST_DATABASE_URL": "", "ENERGY_FORECAST_HOME": str(tmp_path / "none")})
+    assert "backtest" in command_line.run("--help").stdout
+    assert "Example:" in command_line.run("backtest", "--help").stdout
+    # From a shell: the program looks which one has called it
+    program = Path(sys.executable).with_name("energy-forecast")
+    called = subprocess.run(
+        ["bash", "-c", f"{program} --show-completion; exit $?"],
+        env=os.environ | command_line.environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "_ENERGY_FORECAST_COMPLETE" in called.stdout
+    assert not (tmp_path / "none").exists()

@@ -1,0 +1,312 @@
+"""Faulty data, through the installed command line: told, kept, left out, never changed, and survived."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import psycopg
+import pytest
+
+from energy_forecast import pipelines
+from energy_forecast.database import Database
+from energy_forecast.errors import NotEnoughDataError
+from energy_forecast.ingest import import_cities, load_table
+from energy_forecast.pipelines.forecast import CityForecast
+from servers import CommandLine, Server
+from synthetic import frames, write_cities
+
+FIRST = datetime(2025, 3, 1, tzinfo=UTC)
+DAYS = 112
+HOURS = "%Y-%m-%dT%H:%M:%SZ"
+
+
+def day(number: int, hour: int = 0) -> datetime:
+    return FIRST + timedelta(days=number, hours=hour)
+
+
+def span(number: int, hours: int) -> pl.Expr:
+    """The rows of Berlin from noon of a day on."""
+    first, end = (day(number, 12 + more).strftime(HOURS) for more in (0, hours))
+    return (pl.col("city") == "Berlin") & (pl.col("timestamp") >= first) & (pl.col("timestamp") < end)
+
+
+def spoilt(load: pl.DataFrame) -> pl.DataFrame:
+    """One fault of each kind in Berlin; nothing in Pune, whose clocks never change."""
+    kwh = pl.col("consumption_kwh")
+    stuck = load.filter(span(65, 1))["consumption_kwh"][0]
+    changed = (
+        pl.when(span(55, 4) | span(100, 4))
+        .then(0.0)
+        .when(span(60, 1))
+        .then(kwh * 2)
+        .when(span(62, 3))
+        .then(kwh / 4)
+        .when(span(65, 12))
+        .then(stuck)
+        .when(span(20, 240))
+        .then(kwh * 1000)
+        .when(span(84, 24 * 60))
+        .then(kwh * 1.5)
+        .otherwise(kwh)
+    )
+    return load.filter(~span(50, 5)).with_columns(changed.round(2).alias("consumption_kwh"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("hard-data")
+    load, weather = frames(FIRST, day(DAYS))
+    spoilt(load).write_csv(folder / "load.csv")
+    load.filter(span(55, 4)).write_csv(folder / "corrected.csv")
+    weather.filter(~span(80, 6)).write_csv(folder / "weather.csv")
+    write_cities(folder / "cities.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(
+    server: Server, template: str, folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[CommandLine, Database, Any]]:
+    """A database with the spoilt record; what `ingest consumption` said of it, and `ingest weather` under "weather"."""
+    with server.copy_of(template) as database:
+        command_line = CommandLine.on(database, tmp_path_factory.mktemp("home"))
+        command_line.run("city", "import", folder / "cities.csv")
+        said = json.loads(command_line.run("ingest", "consumption", folder / "load.csv", "--json").stdout)
+        weather = command_line.run("ingest", "weather", folder / "weather.csv")
+        yield command_line, database, {**said, "weather": weather.stderr}
+
+
+def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database.url) as connection:
+        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+
+
+EXPECTED = {
+    "gap": (50, 5),
+    "zero": (55, 8),
+    "spike": (60, 1),
+    "dip": (62, 3),
+    "stuck": (65, 11),
+    "unit": (20, 240),
+}
+
+
+def test_ingest_says_what_where_and_how_many_and_changes_nothing(
+    place: tuple[CommandLine, Database, Any], folder: Path
+) -> None:
+    command_line, database, said = place
+    found = {one["kind"]: one for one in said["quality"]}
+    assert {one["city"] for one in said["quality"]} == {"Berlin"}
+    assert set(found) == {*EXPECTED, "level"}
+    for kind, (number, hours) in EXPECTED.items():
+        first = day(number, 13 if kind == "stuck" else 12)
+        assert (kind, found[kind]["first"], found[kind]["hours"]) == (kind, first.strftime(HOURS), hours)
+        assert found[kind]["left_out"] is (kind != "gap")
+    assert found["zero"]["last"] == day(100, 15).strftime(HOURS)
+    assert found["unit"]["factor"] == pytest.approx(1000, rel=0.3)
+    assert found["level"]["factor"] == pytest.approx(1.5, rel=0.05)
+    assert found["level"]["left_out"] is False
+    assert abs(datetime.fromisoformat(found["level"]["first"]) - day(84, 12)) <= timedelta(days=2)
+    # Every value is stored as it stood in the file
+    stored = rows(
+        database,
+        "SELECT name, to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), consumption_kwh::float8"
+        " FROM energy_consumption JOIN cities c ON c.id = city_id",
+    )
+    assert sorted(stored) == sorted(pl.read_csv(folder / "load.csv").rows())
+    flags = (
+        "SELECT kind, count(*), sum(hours)::integer FROM ops.quality_flags"
+        " WHERE series = 'consumption' AND kind <> 'level' GROUP BY 1"
+    )
+    runs = [(kind, 2 if kind == "zero" else 1, hours) for kind, (_, hours) in EXPECTED.items()]
+    assert sorted(rows(database, flags)) == sorted(runs)
+
+    # The same file again touches nothing, and is not judged again
+    assert json.loads(command_line.run("ingest", "consumption", folder / "load.csv", "--json").stdout)["quality"] == []
+    assert "Warning: Berlin: no temperature, 6 hours, 2025-05-20 12:00 to 2025-05-20 17:00 UTC" in said["weather"]
+    assert "Warning: Pune" not in said["weather"]
+
+    # A correction is judged, and the flags of its span made anew; the others stay
+    unjudged = json.loads(
+        command_line.run("ingest", "consumption", folder / "corrected.csv", "--no-check", "--json").stdout
+    )
+    assert (unjudged["corrected"], unjudged["checked"], unjudged["quality"]) == (4, "nothing", [])
+    assert sorted(rows(database, flags)) == sorted(runs)
+    load = pl.read_csv(folder / "corrected.csv").with_columns(pl.col("consumption_kwh") + 1)
+    load.write_csv(folder / "again.csv")
+    assert json.loads(command_line.run("ingest", "consumption", folder / "again.csv", "--json").stdout)["quality"] == []
+    zeros = "SELECT sum(hours)::integer FROM ops.quality_flags WHERE kind = 'zero'"
+    assert rows(database, zeros) == [(4,)]
+
+
+def test_a_person_reads_the_flags_of_her_cities_only(place: tuple[CommandLine, Database, Any]) -> None:
+    _, database, _ = place
+    with psycopg.connect(database.url) as connection:
+        connection.execute("SET ROLE energy_forecast_app")
+        assert connection.execute("SELECT count(*) FROM ops.quality_flags").fetchone() == (0,)
+
+
+def test_faulty_hours_are_left_out_of_training_and_scores_and_counted(
+    place: tuple[CommandLine, Database, Any], tmp_path: Path
+) -> None:
+    command_line, _, _ = place
+    until = day(98).strftime(HOURS)
+    trained = command_line.run("train", "--model", "linear", "--until", until, "--json").stdout
+    facts = {one["city"]: one["facts"] for one in json.loads(trained)["trained"]}
+    assert facts["Pune"]["faulty_hours"] == dict.fromkeys(facts["Pune"]["faulty_hours"], 0)
+    left_out = facts["Berlin"]["faulty_hours"]
+    assert (left_out["unit"], left_out["stuck"], left_out["spikes"], left_out["dips"]) == (240, 11, 1, 3)
+
+    output = tmp_path / "pairs.csv"
+    report = json.loads(
+        command_line.run(
+            *("backtest", "--model", "linear,naive-168", "--from", until, "--to", day(103).strftime(HOURS)),
+            *("--weather", "actual", "--output", output, "--json"),
+        ).stdout
+    )
+    assert report["left_out_hours"] == {"Berlin": 4}
+    scores = {(one["city"], one["model"]): one for one in report["scores"]}
+    assert (scores["Berlin", "linear"]["pair_count"], scores["Pune", "linear"]["pair_count"]) == (116, 120)
+    # A week after a step of 50 % the level is the new one: the error is that of a city without faults
+    assert scores["Berlin", "linear"]["mape"] < 5, scores
+    pairs = pl.read_csv(output, try_parse_dates=True)
+    assert pairs.filter(pl.col("actual").is_null()).height == 2 * 4
+    printed = command_line.run(
+        *("backtest", "--model", "naive-168", "--from", until, "--to", day(103).strftime(HOURS), "--city", "Berlin")
+    )
+    assert "Left out, the actual being faulty: 4 hours of Berlin" in printed.stderr
+
+    issued = ("forecast", "--model", "linear", "--at", day(100).strftime(HOURS), "--horizon", "24h")
+    assert "Berlin" in command_line.run(*issued).stdout
+    scored = json.loads(command_line.run("score", "--json").stdout)
+    assert scored["left_out_hours"] == {"Berlin": 4}
+    explained = json.loads(command_line.run("score", "explain", "--city", "Berlin", "--json").stdout)
+    assert explained["differing"] == []
+
+
+def test_doctor_data_shows_the_record_as_it_is(place: tuple[CommandLine, Database, Any]) -> None:
+    command_line, _, _ = place
+    (examined,) = json.loads(command_line.run("doctor", "data", "--city", "Berlin", "--json").stdout)["cities"]
+    assert examined["load_hours"] == 24 * DAYS - 5
+    assert {one["kind"] for one in examined["quality"]} >= {"gap", "spike", "stuck", "unit", "level"}
+    assert examined["weather_clock"]["drifts"] is False
+    assert "Berlin: a stuck meter, 11 hours" in command_line.run("doctor", "data").stderr
+
+
+def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_corrected(
+    database: Database, tmp_path: Path
+) -> None:
+    """Day by day, as meters report: a run that lies across two loads, a gap that is half filled, a level told late."""
+    import_cities(database, write_cities(tmp_path / "cities.csv"))
+    load = frames(FIRST, day(70))[0].filter(pl.col("city") == "Berlin")
+    kwh = pl.col("consumption_kwh")
+    stuck = load.filter(span(40, 1))["consumption_kwh"][0]
+    bad = load.with_columns(
+        pl.when(span(40, 20))
+        .then(stuck)
+        .when(span(45, 24 * 60))
+        .then(1.5 * kwh)
+        .otherwise(kwh)
+        .alias("consumption_kwh")
+    )
+
+    def ingest(frame: pl.DataFrame) -> set[str]:
+        report = load_table(database, "consumption", frame, name="meter")
+        return {one.kind for one in pipelines.check_load(database, report).warned}
+
+    def part(first: int, end: int) -> pl.Expr:
+        stamp = pl.col("timestamp")
+        return (stamp >= day(first).strftime(HOURS)) & (stamp < day(end).strftime(HOURS))
+
+    def flags() -> list[tuple[Any, ...]]:
+        return rows(database, "SELECT kind, hours FROM ops.quality_flags WHERE kind <> 'level' ORDER BY kind")
+
+    assert ingest(bad.filter(part(0, 41))) == {"stuck"}
+    assert flags() == [("stuck", 11)]
+    assert ingest(bad.filter(part(41, 42))) == {"stuck"}
+    assert flags() == [("stuck", 19)]
+    assert ingest(bad.filter(part(44, 45))) == {"gap"}
+    assert ingest(bad.filter(part(43, 44))) == {"gap"}
+    assert flags() == [("gap", 24), ("stuck", 19)]
+    assert ingest(bad.filter(part(45, 56))) == set()
+    warned = [ingest(bad.filter(part(number, number + 1))) for number in range(56, 62)]
+    assert any("level" in kinds for kinds in warned)
+    assert rows(database, "SELECT count(*) FROM ops.quality_flags WHERE kind = 'level'") == [(1,)]
+    assert ingest(load.filter(part(40, 43))) == set()
+    assert flags() == []
+
+
+LADDER_AT = FIRST + timedelta(days=30)
+
+
+def issued(database: Database, city: str, at: datetime, model: str | None = None) -> CityForecast:
+    report = pipelines.forecast(database, model=model, cities=[city], at=at, horizon=timedelta(hours=24))
+    return report.forecasts[0]
+
+
+def width(one: CityForecast) -> float:
+    return float((one.frame["q95"] - one.frame["q05"]).sum())
+
+
+def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, template: str, tmp_path: Path) -> None:
+    """Whatever is missing, a forecast is issued from what is left; and without any load, none is made up."""
+    load, weather = frames(FIRST, LADDER_AT)
+    ahead = frames(LADDER_AT, LADDER_AT + timedelta(days=3))[1].with_columns(
+        pl.lit((LADDER_AT - timedelta(days=3)).strftime(HOURS)).alias("issued_at")
+    )
+    with server.copy_of(template) as database:
+        import_cities(database, write_cities(tmp_path / "cities.csv"))
+        for kind, frame in (("consumption", load), ("weather", weather), ("weather-forecasts", ahead)):
+            load_table(database, kind, frame, name=kind)
+
+        # Too short a history: a week is naive-24's, two weeks are naive-168's, and three days are nobody's
+        short = issued(database, "Pune", FIRST + timedelta(days=8))
+        assert (short.model, short.rung.level, short.rung.name) == ("naive-24", 4, "naive-24")
+        assert any("ensemble needs" in reason for reason in short.rung.reasons)
+        longer = issued(database, "Pune", FIRST + timedelta(days=15))
+        assert (longer.model, longer.rung.level) == ("naive-168", 3)
+        with pytest.raises(NotEnoughDataError, match="72 usable hours of load"):
+            issued(database, "Pune", FIRST + timedelta(days=3))
+
+        # With weather ahead, and without: another rung, and a wider interval
+        full = issued(database, "Berlin", LADDER_AT, "linear")
+        assert (full.rung.level, full.rung.reasons, full.weather_hours) == (0, [], 24)
+        blind = issued(database, "Berlin", LADDER_AT + timedelta(days=3), "linear")
+        assert (blind.rung.name, blind.rung.level, blind.rung.stale_hours) == ("without weather", 1, 72)
+        assert any("No weather is known" in reason for reason in blind.rung.reasons)
+        assert width(blind) > width(full)
+
+        # An artifact that cannot be read: an older version, then naive-168; what was asked for by name is refused
+        for until in (24, 25):
+            pipelines.train(database, models=["ensemble"], cities=["Berlin"], until=day(until))
+        assert issued(database, "Berlin", LADDER_AT).rung.level == 0
+        spoil(database, "ensemble", 2)
+        older = issued(database, "Berlin", LADDER_AT)
+        assert (older.model, older.version, older.rung.name) == ("ensemble", "1", "another version")
+        spoil(database, "ensemble", 1)
+        with pytest.raises(NotEnoughDataError, match="cannot be read back"):
+            issued(database, "Berlin", LADDER_AT, "ensemble")
+
+        command_line = CommandLine.on(database, tmp_path / "home")
+        arguments = ("forecast", "--city", "Berlin", "--at", LADDER_AT.strftime(HOURS))
+        assert "rung 3 of the ladder, naive-168" in command_line.run(*arguments).stderr
+        (one,) = json.loads(command_line.run(*arguments, "--json").stdout)["forecasts"]
+        assert (one["model"], one["rung"]["level"], one["rung"]["rung"]) == ("naive-168", 3, "naive-168")
+        kept = rows(database, "SELECT rungs FROM forecast_runs ORDER BY created_at")
+        assert [rung["level"] for (rungs,) in kept for rung in rungs.values()] == [4, 3, 0, 1, 0, 2, 3, 3]
+
+
+def spoil(database: Database, model: str, version: int) -> None:
+    """Makes an artifact one that this program cannot read, as a program of another version may have left it."""
+    with psycopg.connect(database.url) as connection:
+        connection.execute("ALTER TABLE model_artifacts DISABLE TRIGGER ALL")
+        connection.execute(
+            "UPDATE model_artifacts SET artifact = 'x', sha256 = sha256('x') WHERE model_id IN"
+            " (SELECT id FROM models WHERE name = %s AND version::integer = %s)",
+            (model, version),
+        )

@@ -1,0 +1,92 @@
+"""People and their cities, by the command line; and what they then see with a client of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from energy_forecast.database import Database
+from servers import CommandLine
+
+
+@pytest.fixture
+def anna(database: Database) -> Iterator[str]:
+    """A name that no other test uses; its role is gone at the end."""
+    name = f"anna_{uuid4().hex[:12]}"
+    yield name
+    with psycopg.connect(database.url) as connection:
+        if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is not None:
+            connection.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def two_cities(command_line: CommandLine) -> CommandLine:
+    for city in ("Munich", "Pune"):
+        command_line.run("city", "add", city, "--latitude", "48", "--longitude", "11", "--timezone", "Europe/Berlin")
+    return command_line
+
+
+def seen(database: Database, name: str) -> list[str]:
+    with psycopg.connect(database.url, user=name) as connection:
+        return [city for (city,) in connection.execute("SELECT name FROM cities ORDER BY name")]
+
+
+def test_a_person_sees_what_she_is_granted_until_it_is_revoked(
+    two_cities: CommandLine, database: Database, anna: str
+) -> None:
+    two_cities.run("user", "add", anna)
+    assert seen(database, anna) == []
+    assert json.loads(two_cities.run("user", "grant", anna, "--city", "Pune", "--json").stdout) == {
+        "name": anna,
+        "granted": 1,
+        "cities": ["Pune"],
+    }
+    assert seen(database, anna) == ["Pune"]
+    two_cities.run("user", "grant", anna, "--all")
+    assert seen(database, anna) == ["Munich", "Pune"]
+    assert "Munich, Pune" in two_cities.run("user", "list").stdout
+    two_cities.run("user", "revoke", anna, "--city", "Pune")
+    assert seen(database, anna) == ["Munich"]
+    undo = two_cities.run("user", "remove", anna).stdout
+    assert "--city 'Munich'" in undo
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        seen(database, anna)
+    # The role is there still, so it is only made a person again
+    assert json.loads(two_cities.run("user", "add", anna, "--json").stdout) == {"name": anna, "new_role": False}
+    assert seen(database, anna) == []
+
+
+def test_wrong_names_are_refused_in_one_line(two_cities: CommandLine, anna: str, database: Database) -> None:
+    two_cities.run("user", "add", anna)
+    with psycopg.connect(database.url) as connection:
+        login = connection.info.user
+    for arguments, said in (
+        (("add", anna), "already"),
+        (("add", "Anna B"), "cannot be a person's name"),
+        (("add", "energy_forecast_owner"), "reserved"),
+        (("add", login), "reserved" if login.startswith("energy_forecast") else "sees every city"),
+        (("grant", anna, "--city", "Nowhere"), "There is no city 'Nowhere'"),
+        (("grant", f"{anna}x", "--all"), "There is no person"),
+        (("remove", f"{anna}x"), "There is no person"),
+    ):
+        errors = two_cities.run("user", *arguments, status=1).stderr.strip().splitlines()
+        assert len(errors) == 1
+        assert said in errors[0]
+    two_cities.run("user", "grant", anna, status=2)
+    two_cities.run("user", "grant", anna, "--all", "--city", "Pune", status=2)
+
+
+def test_a_password_is_stored_as_a_verifier_only(two_cities: CommandLine, database: Database, anna: str) -> None:
+    """And it opens what it should: an own connection with it is refused nothing but other cities."""
+    process = two_cities.start("user", "add", anna, "--set-password", stdin="correct horse\n")
+    assert process.communicate(timeout=60) is not None
+    assert process.returncode == 0
+    with psycopg.connect(database.url) as connection:
+        row = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", (anna,)).fetchone()
+    assert row is not None
+    assert row[0].startswith("SCRAM-SHA-256$")

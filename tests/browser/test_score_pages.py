@@ -1,0 +1,129 @@
+"""The pictures of errors, of calibration and of an explained forecast, in a real browser, offline."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+import pytest
+
+from energy_forecast.database.cities import StoredCity
+from energy_forecast.forecasting import QUANTILE_LEVELS, City, fit
+from energy_forecast.forecasting.certificate import coverage_certificate, reliability
+from energy_forecast.forecasting.explanation import Asked, explain
+from energy_forecast.forecasting.score_parts import errors_by_weekday
+from energy_forecast.pipelines import Certificate, Errors, ForecastExplanation
+from energy_forecast.web.explanation import write_explanation_page
+from energy_forecast.web.score_pictures import write_certificate_page, write_errors_page
+from pages import CHROMIUM, HOSTILE, opened
+from synthetic import load, temperature
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
+
+CITY = City(HOSTILE, 52.52, 13.405, "Europe/Berlin", "DE", "BE")
+ISSUED = datetime(2025, 5, 9, 22, tzinfo=UTC)
+PROBE = """
+const box = (mark) => mark.getBBox();
+Object.assign(found, {
+  names: [...document.querySelectorAll(".chart")].map((chart) => chart.data.map((trace) => trace.name)),
+  cells: [...document.querySelectorAll(".heatmaplayer .heatmap-label")].map((cell) => cell.textContent),
+  bars: [...document.querySelectorAll(".barlayer .point path")].map((bar) => box(bar).height),
+  lines: [...document.querySelectorAll(".chart")].map((chart) => chart.querySelectorAll(".js-line").length),
+  titles: [...document.querySelectorAll("h1, h2")].map((title) => title.textContent),
+  rows: [...document.querySelectorAll("tbody tr")].map((row) => [...row.cells].map((cell) => cell.textContent)) });
+"""
+
+
+@pytest.fixture(scope="module")
+def pairs() -> pl.DataFrame:
+    """Four weeks of forecasts that are 2 % high, on Saturdays 6 %; actuals are uniform between the quantiles."""
+    times = [ISSUED + timedelta(hours=h) for h in range(24 * 28)]
+    frame = pl.DataFrame([pl.Series("timestamp", times, pl.Datetime("us", "UTC"))])
+    saturday = pl.col("timestamp").dt.convert_time_zone(CITY.timezone).dt.weekday() == 6
+    share = pl.Series("share", (np.arange(len(times)) * 0.6180339887 % 1))
+    return frame.with_columns(
+        share,
+        issued_at=pl.col("timestamp").dt.truncate("1d"),
+        city=pl.lit(HOSTILE),
+        predicted=pl.when(saturday).then(1060.0).otherwise(1020.0),
+    ).with_columns(
+        actual=pl.lit(1000.0),
+        **{f"q{round(100 * level):02}": 1000 + (level - pl.col("share")) * 100 for level in QUANTILE_LEVELS},
+    )
+
+
+def test_errors_stand_at_their_weekday_and_hour(pairs: pl.DataFrame, tmp_path: Path) -> None:
+    rows = errors_by_weekday(pairs, CITY).select(pl.lit(HOSTILE).alias("city"), pl.all())
+    path = tmp_path / "errors.html"
+    write_errors_page(path, Errors("ensemble", "backtest", rows, ["Nowhere"]))
+    found = opened(path, PROBE)
+    assert found["titles"] == ["When ensemble errs", HOSTILE]
+    # Monday to Sunday and Ascension Day, which was a Thursday; Saturday is the sixth row
+    assert len(found["cells"]) == 8 * 24
+    assert sorted(set(found["cells"])) == ["2.0", "6.0"]
+    assert found["cells"].count("6.0") == 24
+    saturday = [row[6] for row in found["rows"]]
+    assert set(saturday) == {"6.00"}
+    assert {row[1] for row in found["rows"]} == {"2.00"}
+
+
+def test_calibration_shows_each_level_and_the_histogram_between_them(pairs: pl.DataFrame, tmp_path: Path) -> None:
+    counted = coverage_certificate(pairs)
+    path = tmp_path / "certificate.html"
+    write_certificate_page(path, Certificate("ensemble", "backtest", counted, reliability(pairs), []))
+    found = opened(path, PROBE)
+    assert found["names"][0] == ["as it should be", "observed"]
+    # Actuals are uniform between the quantiles, so all twenty bars are as high
+    assert len(found["bars"]) == 20
+    assert found["bars"] == pytest.approx([np.mean(found["bars"])] * 20, rel=0.1)
+    assert [row[-1] for row in found["rows"]] == ["passed"] * len(found["rows"])
+
+
+def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
+    times = [ISSUED + timedelta(hours=h) for h in range(-24 * 60, 48)]
+    stamps = pl.Series("timestamp", times, pl.Datetime("us", "UTC"))
+    warmth = temperature(times, 0)
+    kwh = load(times, warmth, CITY.timezone, 0, 50_000)
+    weather = pl.DataFrame([stamps, pl.Series("temperature", warmth)]).with_columns(
+        pl.lit(None, pl.Float64).alias(name) for name in ("humidity", "wind_speed", "precipitation")
+    )
+    past = pl.col("timestamp") < ISSUED
+    actual = pl.DataFrame([stamps, pl.Series("consumption_kwh", kwh)])
+    fitted = fit("linear", CITY, actual.filter(past), weather.filter(past), at=ISSUED)
+    asked = Asked(actual.filter(past), weather.filter(past), weather.filter(~past), ISSUED, 48)
+    one = explain(fitted, CITY, asked)
+    city = StoredCity(uuid4(), HOSTILE, 52.52, 13.405, CITY.timezone, "DE", "BE", {})
+    run = {"id": uuid4(), "model": "linear", "version": "1", "purpose": "replay", "issued_at": ISSUED}
+    came = actual.select("timestamp", actual="consumption_kwh").head(24 * 61)
+    path = tmp_path / "why.html"
+    found = ForecastExplanation(
+        city,
+        run | {"horizon": timedelta(hours=48), "weather": "forecast"},
+        [],
+        one.made.join(came, on="timestamp", how="left"),
+        0,
+        actual.filter(past).tail(240),
+        one,
+    )
+    write_explanation_page(path, found)
+    shown = opened(path, PROBE)
+    assert shown["titles"] == [
+        f"Why this forecast of {HOSTILE}?",
+        "The forecast and what came",
+        "What drove Saturday 10 May 2025",
+        "The weather of Saturday 10 May 2025",
+        "Temperature response",
+        "The past days most like Saturday 10 May 2025",
+    ]
+    fan, drivers, under, response, similar = shown["names"]
+    assert {"measured", "forecast", "90 % interval", "80 % interval", "50 % interval"} <= set(fan)
+    assert "forecast minus the usual" in drivers
+    assert under == ["forecast", "under the usual temperature", "temperature", "usual temperature"]
+    assert "the model's answer for this day" in response
+    assert similar[-2:] == ["this forecast", "measured"]
+    assert all(shown["lines"])
+    # 24 hours of six drivers and of all others
+    assert len(shown["bars"]) == 7 * 24

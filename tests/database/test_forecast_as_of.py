@@ -1,0 +1,247 @@
+"""Which forecast was live at a moment: issued, recorded, and made for it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from energy_forecast.database import Database, Role
+from servers import Server
+
+PUNE = "00000000-0000-0000-0000-000000000001"
+BERLIN = "00000000-0000-0000-0000-000000000002"
+TARGET = "2026-05-02 12:00Z"
+
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, template: str) -> Iterator[Connection]:
+    """A database with two cities and two models."""
+    with server.copy_of(template) as database, psycopg.connect(database.url) as connection:
+        for city, name in ((PUNE, "Pune"), (BERLIN, "Berlin")):
+            connection.execute(
+                "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, %s, 18, 73, 'Asia/Kolkata')",
+                (city, name),
+            )
+        for name, version in (("ridge", "1"), ("ridge", "2"), ("trees", "1")):
+            connection.execute(
+                "INSERT INTO models (name, type, version, trained_until) VALUES (%s, 'x', %s, '2026-01-01Z')",
+                (name, version),
+            )
+        connection.execute(
+            "SELECT ensure_month_partitions('prediction_vintages', '2026-01-01Z', now() + interval '1 month')"
+        )
+        # What these tests make was recorded in the past, which nobody may claim: so not as the platform allows it
+        for table in ("forecast_runs", "prediction_vintages"):
+            connection.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(sql.Identifier(table)))
+        connection.commit()
+        yield connection
+
+
+@pytest.fixture
+def connection(shared: Connection) -> Iterator[Connection]:
+    yield shared
+    shared.rollback()
+
+
+def issue(
+    connection: Connection,
+    issued_at: str,
+    value: float,
+    *,
+    recorded_at: str | None = None,
+    model: str = "ridge",
+    version: str = "1",
+    purpose: str = "forecast",
+    city: str = PUNE,
+    target: str = TARGET,
+    levels: tuple[float, ...] = (0.05, 0.5, 0.95),
+) -> None:
+    """A run of one target hour, recorded when it was issued unless said otherwise."""
+    run = str(uuid4())
+    recorded = recorded_at or issued_at
+    connection.execute(
+        "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
+        " started_at, finished_at, created_at) SELECT %s, id, %s, %s, '48 hours', 'none', %s, 'succeeded', %s, %s, %s"
+        " FROM models WHERE name = %s AND version = %s",
+        (run, purpose, issued_at, list(levels), recorded, recorded, recorded, model, version),
+    )
+    connection.execute(
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
+        " quantiles, quantile_count, created_at)"
+        " SELECT id, %s, model_id, issued_at, %s, %s, %s, quantile_count, created_at FROM forecast_runs WHERE id = %s",
+        (city, target, value, [value + 10 * number for number in range(len(levels))], run),
+    )
+
+
+def live(connection: Connection, at: str, model: str | None = None, city: str = PUNE) -> list[tuple[Any, ...]]:
+    connection.execute("SET ROLE energy_forecast_forecaster")
+    rows = connection.execute(
+        "SELECT model, version, predicted_consumption::integer"
+        " FROM forecast_as_of(%s, %s, '2026-05-02Z', '2026-05-03Z', %s)",
+        (city, at, model),
+    ).fetchall()
+    connection.execute("RESET ROLE")
+    return rows
+
+
+def test_the_latest_issue_is_live_until_the_next(connection: Connection) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100)
+    issue(connection, "2026-05-01 18:00Z", 200, version="2")
+    assert live(connection, "2026-05-01 05:59Z") == []
+    assert live(connection, "2026-05-01 06:00Z") == [("ridge", "1", 100)]
+    assert live(connection, "2026-05-01 17:59Z") == [("ridge", "1", 100)]
+    assert live(connection, "2026-05-01 18:00Z") == [("ridge", "2", 200)]
+    assert live(connection, "2026-06-01 00:00Z") == [("ridge", "2", 200)]
+    assert live(connection, "2026-06-01 00:00Z", city=BERLIN) == []
+
+
+def test_what_was_issued_but_not_recorded_was_not_there(connection: Connection) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100, recorded_at="2026-05-01 07:30Z")
+    assert live(connection, "2026-05-01 07:00Z") == []
+    assert live(connection, "2026-05-01 07:30Z") == [("ridge", "1", 100)]
+
+
+@pytest.mark.parametrize("purpose", ["replay", "backtest"])
+def test_what_was_made_later_as_if_then_was_never_live(connection: Connection, purpose: str) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100)
+    issue(connection, "2026-05-01 09:00Z", 999, purpose=purpose, recorded_at="2026-05-01 09:00Z")
+    assert live(connection, "2026-06-01 00:00Z") == [("ridge", "1", 100)]
+
+
+def test_every_model_has_its_own_unless_one_is_named(connection: Connection) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100)
+    issue(connection, "2026-05-01 09:00Z", 300, model="trees")
+    assert live(connection, "2026-05-02 00:00Z") == [("ridge", "1", 100), ("trees", "1", 300)]
+    assert live(connection, "2026-05-02 00:00Z", "ridge") == [("ridge", "1", 100)]
+    assert live(connection, "2026-05-02 00:00Z", "none such") == []
+
+
+def test_of_two_issues_of_one_moment_the_one_recorded_last_is_live(connection: Connection) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100)
+    issue(connection, "2026-05-01 06:00Z", 200, recorded_at="2026-05-01 06:10Z")
+    assert live(connection, "2026-05-01 06:05Z") == [("ridge", "1", 100)]
+    assert live(connection, "2026-05-01 06:10Z") == [("ridge", "1", 200)]
+
+
+def test_the_longest_lead_time_is_found_and_the_span_is_half_open(connection: Connection) -> None:
+    issue(connection, "2026-04-25 00:00Z", 100, target="2026-05-02 00:00Z")
+    issue(connection, "2026-05-01 06:00Z", 300, target="2026-05-03 00:00Z")
+    assert live(connection, "2026-06-01 00:00Z") == [("ridge", "1", 100)]
+
+
+def test_the_bounds_are_the_quantiles_at_5_and_95_percent(connection: Connection) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100, levels=(0.01, 0.05, 0.5, 0.95))
+    issue(connection, "2026-05-01 06:00Z", 100, model="trees", levels=(0.1, 0.9))
+    bounds = connection.execute(
+        "SELECT confidence_lower, confidence_upper, recorded_at = issued_at"
+        " FROM forecast_as_of(%s, '2026-05-02Z', '2026-05-02Z', '2026-05-03Z')",
+        (PUNE,),
+    ).fetchall()
+    assert bounds == [(110, 130, True), (None, None, True)], "a model without those levels has no such bounds"
+
+
+def test_a_person_sees_cities_of_hers_only(connection: Connection) -> None:
+    issue(connection, "2026-05-01 06:00Z", 100)
+    issue(connection, "2026-05-01 06:00Z", 200, city=BERLIN)
+    person = f"anna_{uuid4().hex[:8]}"
+    connection.execute(sql.SQL("CREATE ROLE {0}; GRANT energy_forecast_app TO {0}").format(sql.Identifier(person)))
+    connection.execute("INSERT INTO user_city_access (user_id, city_id) VALUES (%s, %s)", (person, PUNE))
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(person)))
+    seen = [
+        connection.execute(
+            "SELECT count(*) FROM forecast_as_of(%s, '2026-06-01Z', '2026-05-01Z', '2026-06-01Z')", (city,)
+        ).fetchone()
+        for city in (PUNE, BERLIN)
+    ]
+    assert seen == [(1,), (0,)]
+    connection.execute("RESET ROLE")
+    connection.execute("SET ROLE energy_forecast_auditor")
+    with pytest.raises(errors.InsufficientPrivilege):
+        connection.execute("SELECT forecast_as_of(%s, now(), now(), now())", (PUNE,))
+
+
+def relations(plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Node type and relation of every scan of a plan that was executed."""
+    if "Relation Name" in plan and plan.get("Actual Loops", 0) > 0:
+        yield plan["Node Type"], plan["Relation Name"]
+    for child in plan.get("Plans", []):
+        yield from relations(child)
+
+
+def test_a_day_is_found_by_index_in_two_months_of_vintages(connection: Connection) -> None:
+    """A year of vintages must not be read for a day: issues more than 168 hours before the day cannot hold it."""
+    connection.execute(
+        "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
+        " started_at, finished_at, created_at)"
+        " SELECT id, 'forecast', t, '48 hours', 'none', '{0.05,0.95}', 'succeeded', t, t, t"
+        " FROM models, generate_series('2026-01-01Z'::timestamptz, '2026-06-30Z', interval '1 day') t"
+        " WHERE name = 'trees'"
+    )
+    connection.execute(
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
+        " quantiles, quantile_count, created_at) SELECT r.id, c.id, model_id, issued_at, issued_at + h * interval"
+        " '1 hour', 1, '{1,2}', 2, r.created_at FROM forecast_runs r, cities c, generate_series(0, 47) h"
+    )
+    connection.execute("ANALYZE prediction_vintages")
+    connection.execute("ANALYZE forecast_runs")
+    body = connection.execute("SELECT prosrc FROM pg_proc WHERE proname = 'forecast_as_of'").fetchone()
+    assert body is not None
+    names = ("city", "as_of", "first_time", "end_time", "model_name")
+    text = body[0]
+    for number, name in enumerate(names, 1):
+        text = re.sub(rf"\b(?<!\.){name}\b", f"${number}", text)
+    connection.execute(f"PREPARE live (uuid, timestamptz, timestamptz, timestamptz, text) AS {text}")
+    connection.execute("SET plan_cache_mode = force_generic_plan")
+    plan = connection.execute(
+        f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE live ('{PUNE}', '2026-06-01Z', '2026-05-02Z', '2026-05-03Z', NULL)"
+    ).fetchone()
+    assert plan is not None
+    found = plan[0] if isinstance(plan[0], list) else json.loads(plan[0])
+    scans = {(kind, name) for kind, name in relations(found[0]["Plan"]) if name.startswith("prediction_vintages")}
+    # Issues from 25 April to 1 June
+    assert {name for _, name in scans} <= {f"prediction_vintages_y2026m0{month}" for month in (4, 5, 6)}
+    assert scans
+    assert all("Index" in kind for kind, _ in scans), scans
+    connection.execute("DEALLOCATE live")
+
+
+def test_the_forecaster_still_writes_what_is_live(database: Database) -> None:
+    """The other way round: with the platform's own triggers in place, a run of now is live now."""
+    with database.transaction(Role.OWNER) as connection:
+        connection.execute(
+            "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, 'Pune', 18, 73, 'Asia/Kolkata')",
+            (PUNE,),
+        )
+    now = datetime.now(UTC)
+    with database.transaction(Role.FORECASTER) as connection:
+        connection.execute(
+            "INSERT INTO models (name, type, version, trained_until) VALUES ('ridge', 'x', '1', '2026-01-01Z')"
+        )
+        connection.execute(
+            "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
+            " started_at, finished_at) SELECT id, 'forecast', now(), '48 hours', 'none', '{0.5}', 'succeeded', now(),"
+            " now() FROM models"
+        )
+        connection.execute(
+            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
+            " quantiles, quantile_count) SELECT id, %s, model_id, issued_at, issued_at + interval '1 hour', 7, '{7}', 1"
+            " FROM forecast_runs",
+            (PUNE,),
+        )
+    with database.transaction(Role.FORECASTER) as connection:
+        row = connection.execute(
+            "SELECT predicted_consumption, recorded_at >= %s"
+            " FROM forecast_as_of(%s, now(), now(), now() + interval '1 day')",
+            (now, PUNE),
+        ).fetchone()
+    assert row == (7, True)

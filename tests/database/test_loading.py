@@ -1,0 +1,236 @@
+"""A fast load is the same load: in any order of the rows the key to cities, the rounding and the triggers hold."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import LiteralString
+from uuid import uuid4
+
+import polars as pl
+import psycopg
+import pytest
+from psycopg import errors
+
+from energy_forecast.database import Connection, Database
+from energy_forecast.database.named_queries import queries
+from energy_forecast.ingest import import_cities, load_files
+from energy_forecast.ingest.encode import hundredths, random_ids
+from servers import CommandLine
+
+CITIES = 5
+STORED = """
+    SELECT c.name, e.timestamp, e.consumption_kwh, e.peak_demand_kw, e.available_at, e.interval_minutes
+    FROM energy_consumption e JOIN cities c ON c.id = e.city_id ORDER BY 1, 2
+"""
+
+
+@pytest.fixture
+def cities(database: Database, tmp_path: Path) -> Database:
+    """A database with five cities."""
+    path = tmp_path / "cities.csv"
+    path.write_text(
+        "name,latitude,longitude,timezone\n" + "".join(f"City {n},50,10,Europe/Berlin\n" for n in range(CITIES))
+    )
+    import_cities(database, path)
+    return database
+
+
+def rows(days: int = 40) -> pl.DataFrame:
+    """Ten-minute rows of five cities over two months, more than a piece of a file; a peak here and there."""
+    each = days * 144
+    start = pl.datetime(2024, 1, 10, time_zone="UTC")
+    place = pl.int_range(CITIES * each)
+    return pl.select(
+        pl.format("City {}", place // each).alias("city"),
+        (start + pl.duration(minutes=10 * (place % each))).alias("timestamp"),
+        (place * 7919 % 1_000_003 / 1000).alias("consumption_kwh"),
+        pl.when(place % 7 == 0).then(place % 100).cast(pl.Float64).alias("peak_demand_kw"),
+    )
+
+
+def stored(database: Database) -> list[tuple[object, ...]]:
+    with psycopg.connect(database.url) as connection:
+        return connection.execute(STORED).fetchall()
+
+
+def test_the_order_and_the_format_of_a_file_change_nothing(cities: Database, tmp_path: Path) -> None:
+    """In the order of cities or times the client tells the spans; at random the database finds them out."""
+    frame = rows()
+    orders = {
+        "by city": frame,
+        "by time": frame.sort("timestamp", "city"),
+        "newest first": frame.sort("timestamp", descending=True),
+        "at random": frame.sample(fraction=1, shuffle=True, seed=3),
+    }
+    found = []
+    for name, ordered in orders.items():
+        path = tmp_path / f"{name}.parquet"
+        ordered.write_parquet(path)
+        with emptied(cities):
+            report = load_files(cities, "consumption", [path])
+            assert (report.read, report.inserted) == (frame.height, frame.height), name
+            found.append(stored(cities))
+    plain = tmp_path / "plain.csv"
+    frame.write_csv(plain, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    # All but one is there already
+    missing = frame.slice(1)
+    missing.write_parquet(tmp_path / "missing.parquet")
+    assert load_files(cities, "consumption", [tmp_path / "missing.parquet"]).inserted == frame.height - 1
+    report = load_files(cities, "consumption", [plain])
+    assert (report.inserted, report.unchanged, report.corrected) == (1, frame.height - 1, 0)
+    found.append(stored(cities))
+    assert len(found[0]) == frame.height
+    assert {row[5] for row in found[0]} == {10}
+    assert all(other == found[0] for other in found[1:])
+
+
+@contextmanager
+def emptied(database: Database) -> Iterator[None]:
+    """Takes the rows away again afterwards, as only retention may."""
+    yield
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("DELETE FROM energy_consumption")
+
+
+def test_hundredths_round_as_the_database_does(database: Database) -> None:
+    """NUMERIC rounds the written digits half away from zero; a double lies beside many of them."""
+    texts = ["1.005", "2.675", "-1.005", "0.005", "0.00499999999999999999999", "9999999999.99", "-0.0", "1e3", "1.5e-2"]
+    texts += [
+        "123456789.125",
+        "1000000000.345",
+        "9999999999.985",
+        "12.3449999999999999999",
+        "+7",
+        ".5",
+        "5.",
+        "-89.995",
+    ]
+    texts += [f"{n * 37 % 100_000 / 1000:.3f}" for n in range(500)]
+    series = pl.Series("value", texts)
+    cents = hundredths(series, series.cast(pl.Float64))
+    with psycopg.connect(database.url) as connection:
+        wanted = connection.execute(
+            "SELECT t::numeric::numeric(12,2) FROM unnest(%s::text[]) AS t", (texts,)
+        ).fetchall()
+    assert [Decimal(cent) / 100 for cent in cents] == [value for (value,) in wanted]
+
+
+def test_ids_made_in_bulk_are_random_uuids(cities: Database, tmp_path: Path) -> None:
+    assert len({bytes(value) for value in random_ids(10_000)}) == 10_000
+    frame = rows(1)
+    frame.write_parquet(tmp_path / "rows.parquet")
+    load_files(cities, "consumption", [tmp_path / "rows.parquet"])
+    with psycopg.connect(cities.url) as connection:
+        found = connection.execute(
+            "SELECT count(DISTINCT id), bool_and(id::text ~ '^.{14}4.{4}[89ab]') FROM energy_consumption"
+        ).fetchone()
+    assert found == (frame.height, True)
+
+
+@contextmanager
+def staged(database: Database, city: object) -> Iterator[Connection]:
+    """A load's session with one row staged, in a transaction, as the role that loads."""
+    with psycopg.connect(database.url) as connection:
+        connection.execute("SELECT ensure_month_partitions('energy_consumption', '2024-03-01Z', '2024-03-01Z')")
+        connection.commit()
+        connection.execute("SET ROLE energy_forecast_ingest")
+        connection.execute(queries("ingest")["create_staging"])
+        connection.execute("INSERT INTO staged_cities VALUES (0, %s, 'x', 60)", (city,))
+        connection.execute("INSERT INTO staged VALUES (0, 1, 0, '2024-03-01Z', DEFAULT, NULL, 5)")
+        connection.execute("INSERT INTO spans VALUES (0, '2024-03-01Z', '2024-03-01Z')")
+        yield connection
+        connection.rollback()
+
+
+INSERT = "SELECT ops.insert_staged('consumption', false), current_setting('session_replication_role')"
+
+
+def test_the_key_to_cities_holds_though_it_is_checked_once_a_city(cities: Database) -> None:
+    """A city that is not there is refused, one that is there cannot go before the load has ended, and nobody who loads
+    may switch the key's trigger off herself."""
+    with staged(cities, uuid4()) as connection, pytest.raises(errors.ForeignKeyViolation):
+        connection.execute(INSERT)
+    with psycopg.connect(cities.url, autocommit=True) as other:
+        city = other.execute("SELECT id FROM cities LIMIT 1").fetchone()
+        assert city is not None
+        with staged(cities, city[0]) as connection:
+            assert connection.execute(INSERT).fetchone() == (1, "origin")
+            with pytest.raises(errors.LockNotAvailable):
+                other.execute("SELECT FROM cities WHERE id = %s FOR UPDATE NOWAIT", city)
+            with pytest.raises(errors.InsufficientPrivilege):
+                connection.execute("SET session_replication_role = replica")
+        keys = other.execute(
+            "SELECT bool_and(convalidated), count(*) FROM pg_constraint"
+            " WHERE contype = 'f' AND conrelid = 'energy_consumption'::regclass AND confrelid = 'cities'::regclass"
+        ).fetchone()
+    assert keys == (True, 1)
+
+
+def test_a_row_of_a_city_that_the_spans_do_not_name_is_not_inserted_unchecked(cities: Database) -> None:
+    with staged(cities, uuid4()) as connection:
+        connection.execute("DELETE FROM spans")
+        assert connection.execute(INSERT).fetchone() == (0, "origin")
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "ALTER TABLE staged RENAME TO real; CREATE TEMP VIEW staged AS SELECT * FROM real",
+        "ALTER TABLE spans RENAME TO real; CREATE TEMP VIEW spans AS SELECT * FROM real",
+        "ALTER TABLE staged ADD CHECK (lower('a') = 'a')",
+        "CREATE INDEX ON staged_cities (lower(name))",
+        "CREATE TEMP TABLE more () INHERITS (staged)",
+    ],
+)
+def test_staged_rows_that_would_run_code_are_refused(cities: Database, trap: LiteralString) -> None:
+    """What reads them runs as a role that may switch triggers off."""
+    with staged(cities, uuid4()) as connection:
+        connection.execute(trap)
+        with pytest.raises(errors.InvalidParameterValue, match="plain tables"):
+            connection.execute(INSERT)
+
+
+def test_a_trigger_of_somebody_else_fires_for_every_row(cities: Database, tmp_path: Path) -> None:
+    """With one on the table, all of them are left on, the key's too."""
+    with psycopg.connect(cities.url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE seen (n int)")
+        connection.execute(
+            "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp"
+            " AS 'BEGIN INSERT INTO seen VALUES (1); RETURN NULL; END'"
+        )
+        connection.execute(
+            "CREATE TRIGGER mine AFTER INSERT ON energy_consumption FOR EACH ROW EXECUTE FUNCTION note()"
+        )
+    rows(1).write_parquet(tmp_path / "rows.parquet")
+    load_files(cities, "consumption", [tmp_path / "rows.parquet"])
+    with psycopg.connect(cities.url) as connection:
+        assert connection.execute("SELECT count(*) FROM seen").fetchone() == (rows(1).height,)
+
+
+def test_standard_input_is_loaded_whole_or_not_at_all(
+    cities: Database, command_line: CommandLine, tmp_path: Path
+) -> None:
+    """Cut off by Ctrl-C while rows still come, nothing is stored and no copy is left behind."""
+    text = "city,timestamp,consumption_kwh\nCity 1,2024-03-01T00:00Z,1\nCity 1,2024-03-01T01:00Z,2\n"
+    output, _ = command_line.start("ingest", "consumption", "-", "--json", stdin=text).communicate()
+    assert json.loads(output)["inserted"] == 2
+    assert json.loads(output)["files"] == ["standard-input"]
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    command_line.environment["TMPDIR"] = str(copies)
+    process = command_line.start("ingest", "consumption", "-", stdin=text.replace("2024", "2025"))
+    while not list(copies.glob("*/standard-input")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, problem = process.communicate()
+    assert process.returncode != 0
+    assert "Traceback" not in problem
+    assert not list(copies.iterdir())
+    assert len(stored(cities)) == 2

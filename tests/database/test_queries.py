@@ -1,0 +1,311 @@
+"""The three common questions: right where the schema guide's own statements are not, and the same in every session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from energy_forecast.database import Database, Role, questions
+from energy_forecast.errors import DatabaseError
+from servers import Server
+
+Connection = psycopg.Connection[Any]
+
+PUNE = UUID("00000000-0000-0000-0000-000000000001")
+BERLIN = UUID("00000000-0000-0000-0000-000000000002")
+MODEL = "00000000-0000-0000-0000-000000000009"
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def shared(server: Server, template: str) -> Iterator[Connection]:
+    """Two cities without a value; tests commit nothing."""
+    with server.copy_of(template) as database, psycopg.connect(database.url) as connection:
+        connection.execute(
+            "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES"
+            " (%s, 'Pune', 18.5, 73.9, 'Asia/Kolkata'), (%s, 'Berlin', 52.5, 13.4, 'Europe/Berlin')",
+            (PUNE, BERLIN),
+        )
+        for table in ("energy_consumption", "weather_data"):
+            connection.execute("SELECT ensure_month_partitions(%s, '2025-03-01Z', '2025-11-01Z')", (table,))
+        connection.commit()
+        yield connection
+
+
+@pytest.fixture
+def connection(shared: Connection) -> Iterator[Connection]:
+    yield shared
+    shared.rollback()
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def load(connection: Connection, city: UUID, first: datetime, kwh: list[float | None], minutes: int = 60) -> None:
+    """Values of consecutive intervals; None is a gap."""
+    connection.execute(
+        "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, peak_demand_kw, available_at,"
+        " interval_minutes) SELECT %s, t, v, v, t + make_interval(mins => %s), %s"
+        " FROM unnest(%s::timestamptz[], %s::numeric[]) AS u (t, v) WHERE v IS NOT NULL",
+        (city, minutes, minutes, [first + timedelta(minutes=minutes * n) for n in range(len(kwh))], kwh),
+    )
+
+
+def warm(connection: Connection, city: UUID, first: datetime, degrees: list[float], minutes: int = 60) -> None:
+    connection.execute(
+        "INSERT INTO weather_data (city_id, timestamp, temperature, available_at, interval_minutes)"
+        " SELECT %s, t, v, t + make_interval(mins => %s), %s FROM unnest(%s::timestamptz[], %s::numeric[]) AS u (t, v)",
+        (city, minutes, minutes, [first + timedelta(minutes=minutes * n) for n in range(len(degrees))], degrees),
+    )
+
+
+def test_the_hours_of_a_half_hour_zone_begin_where_its_meter_begins_them(connection: Connection) -> None:
+    """Summed by the UTC hour, local hours from 10:00 would all stand at half past."""
+    load(connection, PUNE, at("2025-06-01T10:00+05:30"), [float(n) for n in range(48)])
+    rows = questions.recent_consumption(connection, PUNE, hours=3, until=at("2025-06-03T10:00+05:30"))
+    assert [(r["hour"], r["local_hour"], r["total_consumption"], r["minutes_known"]) for r in rows] == [
+        (at("2025-06-03T07:00+05:30"), "2025-06-03 07:00 +05:30", 45, 60),
+        (at("2025-06-03T08:00+05:30"), "2025-06-03 08:00 +05:30", 46, 60),
+        (at("2025-06-03T09:00+05:30"), "2025-06-03 09:00 +05:30", 47, 60),
+    ]
+
+
+def test_ten_minutes_are_summed_and_an_hour_under_way_says_so(connection: Connection) -> None:
+    load(connection, BERLIN, at("2025-06-01T00:00Z"), [10.0] * 8 + [None] * 2 + [10.0] * 4, minutes=10)
+    rows = questions.recent_consumption(connection, BERLIN, hours=4, until=at("2025-06-01T02:20Z"))
+    assert [(r["hour"].hour, r["total_consumption"], r["peak_demand"], r["minutes_known"]) for r in rows] == [
+        (23, None, None, 0),
+        (0, 60, 10, 60),
+        (1, 40, 10, 40),
+        (2, 20, 10, 20),
+    ]
+
+
+def test_what_came_after_the_end_of_the_span_is_not_in_it(connection: Connection) -> None:
+    load(connection, BERLIN, at("2025-06-01T00:00Z"), [10.0] * 12, minutes=10)
+    rows = questions.recent_consumption(connection, BERLIN, hours=1, until=at("2025-06-01T01:20Z"))
+    assert [(r["total_consumption"], r["minutes_known"]) for r in rows] == [(20, 20)]
+
+
+def test_intervals_that_overlap_are_seen(connection: Connection) -> None:
+    """A meter that was changed in mid-hour, loaded from both files: the sum is not the hour's."""
+    load(connection, BERLIN, at("2025-06-01T00:00Z"), [60.0])
+    load(connection, BERLIN, at("2025-06-01T00:30Z"), [30.0], minutes=30)
+    rows = questions.recent_consumption(connection, BERLIN, hours=1, until=at("2025-06-01T01:00Z"))
+    assert [r["minutes_known"] for r in rows] == [90]
+
+
+def test_an_hour_that_the_clock_had_twice_is_told_apart(connection: Connection) -> None:
+    load(connection, BERLIN, at("2025-10-25T22:00Z"), [float(n) for n in range(6)])
+    rows = questions.recent_consumption(connection, BERLIN, hours=4, until=at("2025-10-26T03:00Z"))
+    assert [(r["local_hour"], r["total_consumption"]) for r in rows] == [
+        ("2025-10-26 01:00 +02:00", 1),
+        ("2025-10-26 02:00 +02:00", 2),
+        ("2025-10-26 02:00 +01:00", 3),
+        ("2025-10-26 03:00 +01:00", 4),
+    ]
+
+
+def test_the_days_in_which_the_last_hours_lie_are_whole_days(connection: Connection) -> None:
+    load(connection, BERLIN, at("2025-10-24T22:00Z"), [1.0] * 60)
+    rows = questions.recent_days(connection, BERLIN, hours=30, until=at("2025-10-26T23:00Z"))
+    assert [(str(r["local_date"]), r["hours"], r["total_consumption"], r["whole"]) for r in rows] == [
+        ("2025-10-25", 24, 24, True),
+        ("2025-10-26", 25, 25, True),
+    ]
+
+
+def test_an_hour_is_joined_to_an_hour(connection: Connection) -> None:
+    """The guide's join pairs each ten minutes of load with each ten minutes of weather: 36 rows an hour."""
+    load(connection, BERLIN, at("2025-06-01T00:00Z"), [10.0] * 12, minutes=10)
+    warm(connection, BERLIN, at("2025-06-01T00:00Z"), [20.1, 20.2, 20.3, 20.4, 20.5, 20.6] * 2, minutes=10)
+    rows = questions.weather_correlation(connection, BERLIN, days=1, until=at("2025-06-01T02:00Z"))
+    assert rows == [
+        {"temperature": 20, "temperature_end": 21, "avg_consumption": Decimal(60), "sample_count": 2},
+    ]
+    exact = connection.execute(
+        "SELECT sum(sample_count), max(avg_consumption) FROM ("
+        " SELECT w.temperature, avg(e.consumption_kwh) AS avg_consumption, count(*) AS sample_count"
+        " FROM energy_consumption e JOIN weather_data w ON e.city_id = w.city_id"
+        " AND date_trunc('hour', e.timestamp) = date_trunc('hour', w.timestamp) GROUP BY 1) AS guide"
+    ).fetchone()
+    assert exact == (72, 10)
+
+
+def test_weather_is_joined_by_the_hours_of_the_city(connection: Connection) -> None:
+    """Load at half past, weather on the hour: what starts in an hour of the city belongs to it."""
+    load(connection, PUNE, at("2025-06-01T00:30Z"), [100.0, 200.0, 300.0])
+    warm(connection, PUNE, at("2025-06-01T01:00Z"), [21.5, 22.5, 23.5])
+    rows = questions.weather_correlation(connection, PUNE, days=1, until=at("2025-06-01T03:30Z"))
+    assert [(r["temperature"], r["avg_consumption"]) for r in rows] == [(21, 100), (22, 200), (23, 300)]
+
+
+def test_hours_without_weather_and_parts_of_hours_are_left_out_and_counted(connection: Connection) -> None:
+    load(connection, BERLIN, at("2025-06-01T00:00Z"), [30.0] * 7, minutes=30)
+    warm(connection, BERLIN, at("2025-06-01T00:00Z"), [-0.5, 0.5])
+    until = at("2025-06-01T04:00Z")
+    rows = questions.weather_correlation(connection, BERLIN, days=1, until=until)
+    assert [(r["temperature"], r["temperature_end"], r["sample_count"]) for r in rows] == [(-1, 0, 1), (0, 1, 1)]
+    facts = questions.weather_facts(connection, BERLIN, days=1, until=until)
+    assert (facts["hours"], facts["part_hours"], facts["hours_without_weather"]) == (2, 1, 1)
+    assert facts["coefficient"] is None, "the same load at every temperature correlates with nothing"
+
+
+@pytest.mark.parametrize(
+    ("width", "edges"), [("0.25", ["20.00", "20.25"]), ("1", ["20"]), ("5", ["20"])], ids=["fine", "one", "wide"]
+)
+def test_temperatures_stand_in_bins(connection: Connection, width: str, edges: list[str]) -> None:
+    load(connection, BERLIN, at("2025-06-01T00:00Z"), [1.0, 2.0, 3.0])
+    warm(connection, BERLIN, at("2025-06-01T00:00Z"), [20.01, 20.24, 20.25])
+    rows = questions.weather_correlation(
+        connection, BERLIN, days=1, bin_width=Decimal(width), until=at("2025-06-01T03:00Z")
+    )
+    assert [r["temperature"] for r in rows] == [Decimal(edge) for edge in edges]
+    assert sum(r["sample_count"] for r in rows) == 3
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York", "Pacific/Apia", "Europe/Berlin"])
+def test_the_zone_of_the_session_changes_no_answer(connection: Connection, zone: str) -> None:
+    """Two changes of the clock lie in the 200 days: a day added in the session's zone would be an hour off."""
+    load(connection, PUNE, at("2025-03-20T00:30Z"), [float(n % 7) for n in range(24 * 215)])
+    warm(connection, PUNE, at("2025-03-20T00:00Z"), [float(n % 11) for n in range(24 * 215)])
+    until = at("2025-10-21T00:30Z")
+
+    def answers() -> list[object]:
+        return [
+            questions.recent_consumption(connection, PUNE, hours=48, until=until),
+            questions.recent_days(connection, PUNE, hours=48, until=until),
+            questions.weather_correlation(connection, PUNE, days=200, until=until),
+            questions.weather_facts(connection, PUNE, days=200, until=until),
+        ]
+
+    in_utc = answers()
+    connection.execute("SELECT set_config('timezone', %s, true)", (zone,))
+    assert answers() == in_utc
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("SELECT * FROM recent_consumption(%s, 0)", "from 1 to 87840"),
+        ("SELECT * FROM recent_consumption(%s, 1000000000)", "from 1 to 87840"),
+        ("SELECT * FROM weather_correlation(%s, 30, 0)", "0.01 to 50"),
+        ("SELECT * FROM weather_correlation(%s, 30, 'NaN')", "0.01 to 50"),
+        ("SELECT * FROM weather_correlation(%s, NULL)", "1 to 3660"),
+        ("SELECT * FROM daily_consumption(%s, '2025-01-02', '2025-01-01')", "no span"),
+        ("SELECT * FROM daily_consumption(%s, '2025-01-02', 'infinity')", "no span|out of range|infinite"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(connection: Connection, statement: str, says: str) -> None:
+    with pytest.raises((errors.InvalidParameterValue, errors.DatetimeFieldOverflow), match=says):
+        connection.execute(statement, (BERLIN,))  # type: ignore[arg-type]
+
+
+def test_a_city_that_is_not_there_has_no_answer(connection: Connection) -> None:
+    nowhere = UUID(int=7)
+    assert questions.recent_consumption(connection, nowhere) == []
+    assert questions.recent_days(connection, nowhere) == []
+    assert questions.weather_correlation(connection, nowhere) == []
+
+
+def score(connection: Connection, **values: Any) -> None:
+    """A row of forecast_scores, right but for what is given."""
+    row = {
+        "purpose": "forecast",
+        "city_id": BERLIN,
+        "period_start": "2025-06-01T00:00Z",
+        "period_end": "2025-06-03T00:00Z",
+        "lead_start_hours": 0,
+        "lead_end_hours": 6,
+        "pair_count": 10,
+        "mape": 4.0,
+        "rmse_kwh": 3.0,
+        "coverage_90": 0.9,
+        "digest": "a",
+        "ago": "1 hour",
+    } | values
+    connection.execute(
+        "INSERT INTO models (id, name, type, version, trained_until) VALUES (%s, 'naive-24', 'baseline', '1',"
+        " '2025-01-01Z') ON CONFLICT DO NOTHING",
+        (MODEL,),
+    )
+    # Scores of days ago: nobody could write them but for this
+    connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER honest_clock")
+    connection.execute(
+        "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,"
+        " lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,"
+        " actuals_as_of, created_at) VALUES (%(model)s, %(city_id)s, %(purpose)s, 'none', %(period_start)s,"
+        " %(period_end)s, %(lead_start_hours)s, %(lead_end_hours)s, %(pair_count)s, %(digest)s::text::bytea, %(mape)s,"
+        " 1, %(rmse_kwh)s, 1, %(coverage_90)s, 1, now(), now() - %(ago)s::interval)",
+        row | {"model": MODEL},
+    )
+
+
+def test_scores_count_by_their_pairs_and_unlike_ones_are_not_mixed(connection: Connection) -> None:
+    score(connection)
+    score(connection, city_id=PUNE, pair_count=30, mape=8.0, rmse_kwh=5.0, coverage_90=0.5)
+    score(connection, purpose="replay", mape=1.0)
+    score(connection, period_start="2025-01-01T00:00Z", period_end="2025-02-01T00:00Z", mape=99.0, ago="8 days")
+    rows = questions.model_performance(connection)
+    assert [(r["purpose"], r["prediction_count"], r["city_count"]) for r in rows] == [
+        ("replay", 10, 1),
+        ("forecast", 40, 2),
+    ]
+    # (10 x 4 + 30 x 8) / 40; the root of (10 x 9 + 30 x 25) / 40; (10 x 0.9 + 30 x 0.5) / 40
+    assert rows[1]["avg_mape"] == pytest.approx(7.0)
+    assert rows[1]["avg_rmse"] == pytest.approx(21**0.5)
+    assert rows[1]["coverage_90"] == pytest.approx(0.6)
+
+
+def test_what_was_scored_again_counts_once(connection: Connection) -> None:
+    """A month is scored anew each day as it fills up, a correction scores it again, and a backtest has spans within."""
+    score(connection, period_end="2025-06-02T00:00Z", mape=50.0, ago="3 days")
+    score(connection, mape=50.0, digest="old", ago="2 days")
+    score(connection)
+    score(connection, lead_start_hours=6, lead_end_hours=24, mape=6.0)
+    score(connection, purpose="backtest", lead_end_hours=24)
+    score(connection, purpose="backtest", lead_end_hours=6, mape=60.0)
+    rows = {r["purpose"]: r for r in questions.model_performance(connection)}
+    assert (rows["forecast"]["prediction_count"], rows["forecast"]["avg_mape"]) == (20, pytest.approx(5.0))
+    assert (rows["backtest"]["prediction_count"], rows["backtest"]["avg_mape"]) == (10, pytest.approx(4.0))
+
+
+def test_the_guides_own_statements_are_run_as_they_stand(connection: Connection) -> None:
+    """Who compares with an older system gets what that system says."""
+    connection.execute(
+        "SELECT ensure_month_partitions(t, now() - interval '2 days', now()) FROM unnest(ARRAY['energy_consumption',"
+        " 'weather_data']) AS t"
+    )
+    now = connection.execute("SELECT date_trunc('hour', now(), 'UTC')").fetchone()[0]  # type: ignore[index]
+    load(connection, BERLIN, now - 3 * HOUR, [5.0] * 12, minutes=10)
+    warm(connection, BERLIN, now - 3 * HOUR, [11.25, 11.75])
+    recent = questions.guide_recent(connection, BERLIN, hours=24)
+    assert [(r["total_consumption"], r["peak_demand"]) for r in recent] == [(30, 5), (30, 5)]
+    weather = questions.guide_weather_correlation(connection, BERLIN, days=30)
+    assert [(r["temperature"], r["avg_consumption"], r["sample_count"]) for r in weather] == [
+        (Decimal("11.25"), 5, 6),
+        (Decimal("11.75"), 5, 6),
+    ]
+    score(connection)
+    connection.execute(
+        "INSERT INTO model_metrics (model_id, timestamp, mape, rmse) VALUES (%s, now(), 3, 30), (%s, now() - interval"
+        " '1 hour', 5, 50), (%s, now() - interval '8 days', 90, 90)",
+        (MODEL, MODEL, MODEL),
+    )
+    (row,) = questions.guide_model_performance(connection, days=7)
+    assert (row["name"], row["avg_mape"], row["avg_rmse"], row["prediction_count"]) == ("naive-24", 4, 40, 2)
+
+
+def test_reading_writes_nothing_even_where_the_role_may(database: Database) -> None:
+    with pytest.raises(DatabaseError, match="read-only"), database.reading() as connection:
+        connection.execute("CREATE SCHEMA anything")
+    with database.reading() as connection:
+        assert connection.execute("SELECT current_user").fetchone() == (Role.OPERATOR,)

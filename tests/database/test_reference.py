@@ -1,0 +1,36 @@
+"""docs/reference says what is true."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from energy_forecast.database import Database
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_what_the_program_says(generate: ModuleType, database: Database) -> None:
+    """Mend it with `make docs`."""
+    for name, text in generate.pages(database).items():
+        assert (DOCS / "reference" / name).read_text("utf-8") == text, name
+
+
+def test_every_command_has_an_example(generate: ModuleType) -> None:
+    sections = generate.commands().split("\n## ")[1:]
+    assert len(sections) >= 19
+    for section in sections:
+        assert "```\nenergy-forecast" in section or '```\npsql "$(energy-forecast' in section, section

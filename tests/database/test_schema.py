@@ -1,0 +1,361 @@
+"""The schema: fresh, migrated, offline, dumped and restored, it is the same."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from energy_forecast.database import Database, Role, schema_is_current, schema_version
+from energy_forecast.database.migrate import upgrade, upgrade_sql
+from energy_forecast.database.named_queries import queries
+from energy_forecast.database.schema import head, migration_files
+from energy_forecast.errors import DatabaseError, SchemaError
+from energy_forecast.operations.maintenance import maintain
+from energy_forecast.postgres import EmbeddedServer
+from servers import CommandLine, Server
+
+# A random token that newer pg_dumps write
+_NOISE = re.compile(r"^(\\(un)?restrict .*|--.*|)$")
+
+
+def schema_of(server: Server, database: Database) -> list[str]:
+    """The schema as pg_dump prints it, without comments."""
+    done = subprocess.run(
+        [server.tool("pg_dump"), "--schema-only", "--dbname", database.url],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return [line for line in done.stdout.splitlines() if not _NOISE.match(line)]
+
+
+def counts_of(database: Database) -> dict[str, int]:
+    with psycopg.connect(database.url) as connection:
+        tables = connection.execute(
+            "SELECT relnamespace::regnamespace || '.' || quote_ident(relname) FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace::regnamespace::text IN ('public', 'ops')"
+        ).fetchall()
+        return {t: connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for (t,) in tables}  # noqa: S608
+
+
+def test_upgrading_step_by_step_gives_the_same_schema_as_at_once(
+    server: Server, empty_database: Database, database: Database
+) -> None:
+    """Whoever installed early must end where a newcomer begins."""
+    for version, _ in migration_files():
+        assert upgrade(empty_database, target=version).after == version
+    assert schema_of(server, empty_database) == schema_of(server, database)
+
+
+def test_upgrading_again_changes_nothing(server: Server, database: Database) -> None:
+    before = schema_of(server, database)
+    assert upgrade(database).before == head()
+    assert schema_of(server, database) == before
+
+
+def test_the_offline_sql_gives_the_same_schema(
+    server: Server, empty_database: Database, database: Database, tmp_path: Path
+) -> None:
+    """A DBA who runs the printed SQL by psql gets what the program would have made."""
+    script = tmp_path / "schema.sql"
+    script.write_text(upgrade_sql())
+    subprocess.run(
+        [server.tool("psql"), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--file", script, empty_database.url],
+        check=True,
+        capture_output=True,
+    )
+    assert schema_of(server, empty_database) == schema_of(server, database)
+    assert schema_is_current(empty_database)
+
+
+def test_a_failed_upgrade_leaves_nothing(empty_database: Database) -> None:
+    with psycopg.connect(empty_database.url) as connection:
+        connection.execute("CREATE TABLE models (id integer)")
+    with pytest.raises(DatabaseError, match="models"):
+        upgrade(empty_database)
+    assert schema_version(empty_database) is None
+    with psycopg.connect(empty_database.url) as connection:
+        assert connection.execute("SELECT to_regclass('cities')").fetchone() == (None,)
+
+
+def test_a_database_of_a_later_version_is_refused(database: Database) -> None:
+    with psycopg.connect(database.url) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaError, match="9999"):
+        upgrade(database)
+    assert not schema_is_current(database)
+
+
+def test_dump_and_restore_give_the_same_schema_and_counts(
+    server: Server, database: Database, empty_database: Database, tmp_path: Path
+) -> None:
+    """A backup that loses an index without a word, as one on ll_to_earth() does, is no backup."""
+    with database.transaction(Role.OWNER) as connection:
+        fill(connection)
+    dump = tmp_path / "dump"
+    subprocess.run([server.tool("pg_dump"), "-Fc", "-f", dump, database.url], check=True)
+    subprocess.run(
+        [server.tool("pg_restore"), "--exit-on-error", "-d", empty_database.url, dump], check=True, capture_output=True
+    )
+    assert schema_of(server, empty_database) == schema_of(server, database)
+    counts = counts_of(database)
+    assert counts_of(empty_database) == counts
+    assert sum(counts.values()) > 20
+    assert schema_is_current(empty_database)
+
+
+def fill(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    """A row or more in every table."""
+    connection.execute("""
+        INSERT INTO cities (id, name, latitude, longitude, timezone)
+        VALUES ('00000000-0000-0000-0000-000000000001', 'Pune', 18.5, 73.9, 'Asia/Kolkata')""")
+    connection.execute("SELECT ensure_month_partitions('energy_consumption', '2024-01-15Z', '2024-03-15Z')")
+    connection.execute("SELECT ensure_month_partitions('weather_data', '2024-01-15Z', '2024-01-15Z')")
+    connection.execute("SELECT ensure_month_partitions('weather_forecasts', '2024-01-15Z', '2024-01-15Z')")
+    connection.execute("SELECT ensure_month_partitions('prediction_vintages', '2024-01-15Z', '2024-01-15Z')")
+    connection.execute("""
+        INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)
+        SELECT c.id, t, 1000, t + interval '1 hour' FROM cities c,
+               generate_series('2024-01-15Z'::timestamptz, '2024-03-15Z', interval '7 days') t""")
+    connection.execute("UPDATE energy_consumption SET consumption_kwh = 900 WHERE timestamp < '2024-02-01Z'")
+    connection.execute("""
+        INSERT INTO weather_data (city_id, timestamp, temperature, available_at)
+        SELECT id, '2024-01-15Z', 20, '2024-01-15 01:00Z' FROM cities""")
+    connection.execute("UPDATE weather_data SET temperature = 21")
+    connection.execute("""
+        INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature)
+        SELECT id, '2024-01-15 06:00Z', '2024-01-15Z', 20 FROM cities""")
+    connection.execute("""
+        INSERT INTO models (id, name, type, version, trained_until)
+        VALUES ('00000000-0000-0000-0000-000000000002', 'naive-168', 'baseline', '1', '2024-01-15Z')""")
+    connection.execute("""
+        INSERT INTO model_artifacts (model_id, city_id, artifact, sha256, training_digest, training_facts)
+        SELECT m.id, c.id, 'abc', sha256('abc'), sha256('data'), '{}' FROM models m, cities c""")
+    connection.execute("""
+        INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,
+                                   started_at, finished_at)
+        SELECT '00000000-0000-0000-0000-000000000003', id, 'replay', '2024-01-15Z', '48 hours', 'none', '{0.1,0.9}',
+               'succeeded', now(), now() FROM models""")
+    connection.execute("""
+        INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,
+                                         quantiles, quantile_count)
+        SELECT r.id, c.id, r.model_id, r.issued_at, r.issued_at, 1000, '{900,1100}', 2
+        FROM forecast_runs r, cities c""")
+    connection.execute("""
+        INSERT INTO predictions (city_id, model_id, timestamp, predicted_consumption, run_id, issued_at)
+        SELECT c.id, r.model_id, r.issued_at, 1000, r.id, r.issued_at FROM forecast_runs r, cities c""")
+    connection.execute("""
+        INSERT INTO model_metrics (model_id, timestamp, mape) SELECT id, '2024-02-01Z', 3.2 FROM models""")
+    connection.execute("""
+        INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,
+            lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,
+            actuals_as_of)
+        SELECT m.id, c.id, 'forecast', 'none', '2024-01-15Z', '2024-01-16Z', 0, 24, 24, 'x', 1, 1, 1, 0.9, 2, now()
+        FROM models m, cities c""")
+    connection.execute("""
+        INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected)
+        VALUES ('00000000-0000-0000-0000-000000000004', 'consumption', '[]', 2, 1, 0, 0, 1)""")
+    connection.execute("""
+        INSERT INTO ops.rejected_rows (batch_id, file, line, reason, row_data)
+        SELECT id, 'a.csv', 2, 'bad', '{}' FROM ops.ingest_batches""")
+
+
+GUIDE_OBJECTS = [
+    ("cities", "unique_city_name"),
+    ("cities", "idx_cities_location"),
+    ("cities", "idx_cities_timezone"),
+    ("energy_consumption", "consumption_city_timestamp"),
+    ("energy_consumption", "idx_consumption_time"),
+    ("weather_data", "weather_city_timestamp"),
+    ("weather_data", "idx_weather_time"),
+    ("models", "unique_model_version"),
+    ("models", "idx_models_active"),
+    ("models", "idx_models_type"),
+    ("predictions", "prediction_city_model_time"),
+    ("predictions", "idx_predictions_city_time"),
+    ("predictions", "idx_predictions_model"),
+    ("predictions", "idx_predictions_time"),
+    ("model_metrics", "metrics_model_time"),
+    ("model_metrics", "idx_metrics_time"),
+]
+
+
+@pytest.mark.parametrize(("table", "index"), GUIDE_OBJECTS)
+def test_who_has_read_the_guide_finds_its_indexes(database: Database, table: str, index: str) -> None:
+    with psycopg.connect(database.url) as connection:
+        assert connection.execute(
+            "SELECT count(*) FROM pg_index WHERE indrelid = to_regclass(%s) AND indexrelid = to_regclass(%s)",
+            (table, index),
+        ).fetchone() == (1,)
+
+
+def test_every_table_and_column_that_is_not_self_evident_is_explained(database: Database) -> None:
+    with psycopg.connect(database.url) as connection:
+        silent = connection.execute(
+            "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition"
+            " AND relnamespace::regnamespace::text IN ('public', 'ops') AND obj_description(oid, 'pg_class') IS NULL"
+            " AND relname <> 'alembic_version'"
+        ).fetchall()
+    assert silent == []
+
+
+def test_the_routines_are_read_as_they_are_written(database: Database) -> None:
+    """Applied without a check of their bodies, a misspelt column would be found by a user."""
+    city, at = "00000000-0000-0000-0000-000000000001", datetime(2024, 1, 16, tzinfo=UTC)
+    with database.transaction(Role.OWNER) as connection:
+        fill(connection)
+        rows = connection.execute(
+            "SELECT p.oid::regproc::text, pronargs FROM pg_proc p WHERE pronamespace = 'public'::regnamespace"
+            " AND proname LIKE '%%as_of'"
+        ).fetchall()
+    values = {2: (city, at), 4: (city, at, at, at), 5: (city, at, at, at, 0)}
+    assert len(rows) >= 7
+    with database.transaction(Role.FORECASTER) as connection:
+        for name, arguments in rows:
+            marks = ", ".join(["%s"] * arguments)
+            given = (city, at, at, at, "naive-24") if name == "forecast_as_of" else values[arguments]
+            connection.execute(f"SELECT * FROM {name}({marks})", given)  # noqa: S608
+
+
+ROLES = {
+    "audit": Role.AUDITOR,
+    "export": Role.OWNER,
+    "access": Role.OPERATOR,
+    "champions": Role.FORECASTER,
+    "cities": Role.INGEST,
+    "clock": Role.FORECASTER,
+    "history": Role.FORECASTER,
+    "models": Role.FORECASTER,
+    "forecasts": Role.FORECASTER,
+    "scores": Role.FORECASTER,
+    "questions": Role.OPERATOR,
+    "backup": Role.OPERATOR,
+    "recovery": Role.OPERATOR,
+    "catalog": Role.OWNER,
+    "schema": Role.OWNER,
+    "maintenance": Role.OPERATOR,
+    "partitions": Role.OPERATOR,
+    "quality": Role.INGEST,
+}
+# Those of `ingest` work on temporary tables that only a load makes; test_ingest prepares them there
+SUBJECTS = sorted(
+    name
+    for f in (resources.files("energy_forecast.database") / "queries").iterdir()
+    if (name := f.name.removesuffix(".sql")) != "ingest"
+)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_every_query_can_be_prepared(database: Database, subject: str) -> None:
+    """A misspelt column fails here in seconds, not in a user's night."""
+    with database.transaction(ROLES[subject]) as connection:
+        for statement in queries(subject).values():
+            if "staged_forecasts" in statement and not statement.startswith("CREATE"):
+                continue
+            if statement.startswith(("CREATE", "DO")):
+                connection.execute(statement)
+                continue
+            numbered = re.sub(r"%\(\w+\)s", _Numbers(), statement)
+            connection.execute(f"PREPARE one AS {numbered}")
+            connection.execute("DEALLOCATE one")
+
+
+class _Numbers:
+    """Numbers the parameters of one statement: the same name, the same number."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+
+    def __call__(self, match: re.Match[str]) -> str:
+        return f"${self.known.setdefault(match[0], len(self.known) + 1)}"
+
+
+def test_a_login_that_is_no_superuser_can_upgrade_a_prepared_database_and_maintain_it(open_folder: Path) -> None:
+    """As docs/howto/own-server.md says. On a server of its own: roles belong to a server, not to a database."""
+    embedded = EmbeddedServer(open_folder / "plain")
+    own = Server(embedded.start().url, embedded.tool)
+    try:
+        with psycopg.connect(own.url, autocommit=True) as connection:
+            connection.execute("CREATE ROLE plain LOGIN CREATEROLE")
+            connection.execute("CREATE DATABASE plain OWNER plain")
+        with psycopg.connect(own.database("plain").url) as connection:
+            connection.execute("CREATE SCHEMA ext")
+            connection.execute("GRANT USAGE ON SCHEMA ext TO PUBLIC")
+            connection.execute("CREATE EXTENSION earthdistance SCHEMA ext CASCADE")
+        database = Database(make_conninfo(own.url, dbname="plain", user="plain"))
+        assert upgrade(database).before is None
+        assert upgrade(database).before == head()
+        for role in (Role.INGEST, Role.FORECASTER):
+            with database.transaction(role) as connection:
+                assert connection.execute("SELECT count(*) FROM cities").fetchone() == (0,)
+        with psycopg.connect(database.url) as connection:
+            connection.execute("SELECT ensure_month_partitions('energy_consumption', '2020-01-01Z', '2020-01-01Z')")
+        steps = {step.step: step for step in maintain(database)}
+        assert {step.outcome for step in steps.values()} == {"done"}
+        assert [item["outcome"] for item in steps["retention"].items] == ["dropped"]
+    finally:
+        embedded.stop()
+
+
+def test_two_databases_of_a_new_server_are_upgraded_at_once(open_folder: Path, tmp_path: Path) -> None:
+    """Both want to make the roles, which belong to the server."""
+    embedded = EmbeddedServer(open_folder / "twins")
+    own = Server(embedded.start().url, embedded.tool)
+    try:
+        with own.copy_of("template0") as one, own.copy_of("template0") as other:
+            upgrades = [CommandLine.on(each, tmp_path).start("db", "upgrade") for each in (one, other)]
+            errors = [each.communicate(timeout=120)[1] for each in upgrades]
+            assert [each.returncode for each in upgrades] == [0, 0], errors
+            assert schema_of(own, one) == schema_of(own, other)
+    finally:
+        embedded.stop()
+
+
+def test_an_upgrade_waits_for_a_load_and_neither_is_lost(database: Database) -> None:
+    """It takes every table at one moment or none, so nobody queues behind it and no deadlock ends the load."""
+    with psycopg.connect(database.url) as connection:
+        connection.execute("COMMENT ON SCHEMA ops IS 'Of other routines, so there is something to do'")
+    with psycopg.connect(database.url) as loader:
+        loader.execute("SET ROLE energy_forecast_ingest")
+        loader.execute(
+            "INSERT INTO cities (name, latitude, longitude, timezone) VALUES ('Pune', 18.5, 73.9, 'Asia/Kolkata')"
+        )
+        with ThreadPoolExecutor(1) as other:
+            upgrading = other.submit(upgrade, database)
+            with psycopg.connect(database.url) as reader:
+                # While it waits, others read without waiting
+                reader.execute("SET lock_timeout = '500ms'")
+                for _ in range(20):
+                    assert reader.execute("SELECT count(*) FROM cities").fetchone() == (0,)
+                    reader.commit()
+                    time.sleep(0.05)
+            assert not upgrading.done()
+            loader.commit()
+            assert upgrading.result(timeout=60).after == head()
+    with psycopg.connect(database.url) as connection:
+        assert connection.execute("SELECT name FROM cities").fetchall() == [("Pune",)]
+
+
+def test_a_partition_made_by_hand_becomes_the_platforms(database: Database) -> None:
+    """As the guide shows it, typed as the login of `db url`: retention and the policies have to hold there too."""
+    with psycopg.connect(database.url) as connection:
+        connection.execute(
+            "CREATE TABLE energy_consumption_y2019m01 PARTITION OF energy_consumption"
+            " FOR VALUES FROM ('2019-01-01') TO ('2019-02-01')"
+        )
+    upgrade(database)
+    with psycopg.connect(database.url) as connection:
+        assert connection.execute(
+            "SELECT c.relowner::regrole::text, c.relrowsecurity, c.relforcerowsecurity,"
+            " EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'through_parent')"
+            " FROM pg_class c WHERE c.relname = 'energy_consumption_y2019m01'"
+        ).fetchone() == ("energy_forecast_owner", True, True, True)

@@ -1,0 +1,184 @@
+"""The ensemble: what it follows, what it cannot see, and what it does with too little to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from energy_forecast.forecasting import City, FittedModel, fit, scores
+from energy_forecast.forecasting.ensemble.head import WINDOW_HOURS, apart_factor, recent_scale
+from energy_forecast.forecasting.ensemble.members import NAMES
+from energy_forecast.forecasting.ensemble.model import FittedEnsemble
+from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
+from energy_forecast.forecasting.features.rows import Past, Rows
+from energy_forecast.forecasting.history import build_history, hour_number
+from energy_forecast.forecasting.models.decomposition import decompose
+from energy_forecast.forecasting.models.neural import Network, train_network
+
+from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
+
+
+def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    """A good member that is 0.1 too low, a noisy one, and what came, [2, days, 24] and [days, 24]."""
+    draw = np.random.default_rng(3)
+    actual = 1 + 0.2 * np.sin(np.arange(24) / 4) + 0.02 * draw.normal(0, 1, (days, 24))
+    good = actual - 0.1 + 0.01 * draw.normal(0, 1, actual.shape)
+    noisy = actual + 0.2 * draw.normal(0, 1, actual.shape)
+    return np.stack([good, noisy]), actual
+
+
+def test_a_steady_bias_is_corrected_and_the_better_member_gets_the_weight() -> None:
+    shares, actual = made_up()
+    found = follow(shares, actual)
+    assert found.states[-1].weight[0].min() > 0.99
+    assert np.abs(actual - found.combined)[-10:].mean() < 0.02
+    correction = found.states[-1].slow[0] + 0.4 * found.states[-1].fast[0]
+    assert correction == pytest.approx(np.full(24, 0.1), abs=0.015)
+
+
+def test_what_comes_on_a_day_changes_no_state_before_it_is_over() -> None:
+    shares, actual = made_up()
+    day = 30
+    later = actual.copy()
+    later[day:] *= 3
+    one, other = follow(shares, actual), follow(shares, later)
+    for before, after in zip(one.states[: day + 1], other.states[: day + 1], strict=True):
+        assert np.array_equal(before.weight, after.weight)
+        assert np.array_equal(before.slow, after.slow)
+        assert np.array_equal(before.fast, after.fast)
+    assert np.array_equal(one.combined[: day + 1], other.combined[: day + 1])
+    assert not np.array_equal(one.states[day + 1].slow, other.states[day + 1].slow)
+
+
+def test_a_member_that_says_nothing_is_left_out_and_unknown_actuals_teach_nothing() -> None:
+    shares, actual = made_up()
+    shares[0, 20:] = np.nan
+    actual[:10] = np.nan
+    found = follow(shares, actual)
+    assert np.isfinite(found.combined).all()
+    assert not found.states[10].slow.any()
+    alone = found.states[25].combine(shares[:, 25], np.arange(24))[0]
+    assert alone == pytest.approx(shares[1, 25] + found.states[25].slow[1] + 0.4 * found.states[25].fast[1])
+
+
+def test_nothing_known_gives_the_mean_of_the_members() -> None:
+    shares = np.stack([np.full((1, 24), 1.0), np.full((1, 24), 3.0)])
+    assert follow(shares, np.full((1, 24), np.nan)).combined == pytest.approx(np.full((1, 24), 2.0))
+
+
+def test_a_member_served_alone_is_taken_as_it_is() -> None:
+    shares, actual = made_up()
+    assert np.array_equal(follow(shares, actual, only=1).combined, shares[1])
+
+
+def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
+    days = np.ones((WINDOW_DAYS, 24))
+    assert recent_scale(days) == pytest.approx(1.0)
+    assert recent_scale(np.full((WINDOW_DAYS, 24), np.nan)) == 1.0
+    assert 2.5 < recent_scale(3 * days) < 3.0
+    assert apart_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist() == sorted(
+        apart_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist(), reverse=True
+    )
+
+
+def test_the_decomposition_sees_nothing_at_or_after_its_origin(berlin: Record) -> None:
+    history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
+    origin = hour_number(START + timedelta(days=150, hours=5))
+    rows = Rows(Past(berlin.city, history), np.full(168, origin), np.arange(origin, origin + 168))
+    before = decompose(rows)
+    history.load[origin - history.start :] *= 9.0
+    again = Rows(Past(berlin.city, history), rows.origins, rows.targets)
+    assert np.array_equal(decompose(again), before)
+
+
+def test_the_decomposition_repeats_a_load_that_repeats() -> None:
+    record = make_record(PUNE, 70, noise=0.0)
+    local = pl.col("timestamp").dt.convert_time_zone(PUNE.timezone)
+    kwh = 1000 + 20 * local.dt.hour() + 50 * (local.dt.weekday() >= 6)
+    load = record.load.with_columns(kwh.cast(pl.Float64).alias("consumption_kwh"))
+    history = build_history(
+        load, record.weather.clear(), record.weather.clear(), issued_at=START + timedelta(days=70), days=None
+    )
+    origin = hour_number(START + timedelta(days=60))
+    rows = Rows(Past(City("flat", 0, 0, "Asia/Kolkata"), history), np.full(168, origin), origin + np.arange(168))
+    assert decompose(rows) == pytest.approx(rows.actual, rel=0.002)
+
+
+def test_a_network_learns_what_no_line_can_say_and_the_same_twice() -> None:
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(0, 1, (20_000, 3)).astype(np.float32)
+    target = (np.abs(inputs[:, 0]) + inputs[:, 1] * (inputs[:, 2] > 0)).astype(np.float32)
+    one, other = (
+        train_network(inputs[:16_000], target[:16_000], np.ones(16_000, np.float32), decay=0.1, seed=4)
+        for _ in range(2)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(one.weights, other.weights, strict=True))
+    assert np.abs(one.predict(inputs[16_000:]) - target[16_000:]).mean() < 0.2
+    again = Network.from_arrays(one.arrays())
+    assert np.array_equal(again.predict(inputs), one.predict(inputs))
+
+
+def ensemble(fitted: Callable[[str], FittedModel]) -> FittedEnsemble:
+    model = fitted("ensemble")
+    assert isinstance(model, FittedEnsemble)
+    return model
+
+
+def test_hours_it_has_learnt_from_are_judged_by_what_was_said_before(
+    fitted: Callable[[str], FittedModel], berlin: Record
+) -> None:
+    """Judging members on hours they have learnt from would favour those that overfit."""
+    head = ensemble(fitted).heads["weather"]
+    until = head.tail_until
+    history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
+    past = Past(berlin.city, history)
+    for origin in (until, until + 240, until - 240):
+        window = head._remembered(past, origin, origin - WINDOW_HOURS)
+        hours = origin - WINDOW_HOURS + np.arange(WINDOW_HOURS)
+        inside = (hours < until) & (hours >= until - WINDOW_HOURS)
+        assert np.isfinite(window[NAMES.index("decomposition")]).tolist() == inside.tolist()
+    hour = int(past.calendar.hour[until - history.start])
+    fresh = head.tail[[0, 8, 16].index(min((0, 8, 16), key=lambda p: min((hour - p) % 24, (p - hour) % 24)))]
+    assert np.array_equal(head._remembered(past, until, until - WINDOW_HOURS), fresh.astype(float))
+
+
+@pytest.mark.parametrize("weeks", [3, 6, 12])
+def test_a_short_history_is_forecast_no_worse_than_by_the_better_naive_model(weeks: int) -> None:
+    record = make_record(PUNE, 7 * weeks + 21, seed=11, noise=0.03)
+    at = START + timedelta(weeks=weeks)
+    mape = {}
+    for name in ("naive-24", "naive-168", "ensemble"):
+        model = fit(name, PUNE, *record.before(at), at=at)
+        frames = []
+        for day in range(0, 20, 2):
+            issued = at + timedelta(days=day)
+            made = model.forecast(
+                *record.before(issued), record.weather_from(issued), issued_at=issued, horizon_hours=24
+            )
+            assert_well_formed(made.frame, issued, 24)
+            frames.append(made.frame)
+        result = pl.concat(frames).join(record.load, on="timestamp")
+        mape[name] = scores.mape(result["consumption_kwh"], result["predicted"])
+    assert mape["ensemble"] <= 1.02 * min(mape["naive-24"], mape["naive-168"])
+
+
+def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
+    """A load drawn anew each week and then repeated hour by hour, day after day: nothing beats yesterday."""
+    record = make_record(PUNE, 100, seed=2)
+    draw = np.random.default_rng(1)
+    weeks = np.exp(np.cumsum(draw.normal(0, 0.25, (15, 24)), axis=0))
+    kwh = 1000 * np.repeat(weeks, 7, axis=0).ravel()[: record.load.height]
+    record = record._replace(load=record.load.with_columns(pl.Series("consumption_kwh", kwh)))
+    at = START + timedelta(days=80)
+    model = fit("ensemble", PUNE, *record.before(at), at=at)
+    naive = fit("naive-24", PUNE, *record.before(at), at=at)
+    given = (*record.before(at), record.weather_from(at))
+    made = model.forecast(*given, issued_at=at, horizon_hours=24)
+    assert any("naive-24 is served" in note for note in made.notes)
+    expected = naive.forecast(*given, issued_at=at, horizon_hours=24).frame["predicted"].to_numpy()
+    assert made.frame["predicted"].to_numpy() == pytest.approx(expected)
+    assert at < FITTED_AT

@@ -1,0 +1,275 @@
+"""Every model: honest, well-formed, the same twice, and alive in bad times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from energy_forecast.errors import ArtifactError, NotEnoughDataError, UnknownModelError
+from energy_forecast.forecasting import City, FittedModel, fit, load, model_names, scores
+from energy_forecast.forecasting.artifact import pack, unpack
+
+from .conftest import BERLIN, FITTED_AT, MODELS, PUNE, START, Record, assert_well_formed, make_record
+
+Fitted = Callable[[str], FittedModel]
+ISSUED = FITTED_AT + timedelta(days=10, hours=7)
+
+
+def issue(model: FittedModel, record: Record, issued: datetime = ISSUED, hours: int = 48, **frames: pl.DataFrame):  # type: ignore[no-untyped-def]
+    past = record.before(issued)
+    given = {"load": past[0], "weather": past[1], "weather_ahead": record.weather_from(issued), **frames}
+    return model.forecast(
+        given["load"], given["weather"], given["weather_ahead"], issued_at=issued, horizon_hours=hours
+    )
+
+
+def test_the_names_are_the_contract() -> None:
+    assert model_names() == ["naive-24", "naive-168", "vanilla", "linear", "gradient-boosting", "ensemble"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("hours", [1, 24, 168])
+def test_a_forecast_is_well_formed(name: str, hours: int, fitted: Fitted, berlin: Record) -> None:
+    forecast = issue(fitted(name), berlin, hours=hours)
+    assert_well_formed(forecast.frame, ISSUED, hours)
+    assert forecast.features["timestamp"].to_list() == forecast.frame["timestamp"].to_list()
+    assert forecast.features.width >= 3
+    assert forecast.weather_hours == (0 if name.startswith("naive") else hours)
+    assert not any("No weather" in note or "last known load" in note for note in forecast.notes)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_planted_future_values_change_no_forecast(name: str, fitted: Fitted, berlin: Record) -> None:
+    """The promise of the platform: even when a leak upstream hands the future over, it is not looked at."""
+    honest = issue(fitted(name), berlin)
+    late = pl.col("timestamp") >= ISSUED
+    planted = berlin.load.with_columns(
+        pl.when(late).then(99_999.0).otherwise("consumption_kwh").alias("consumption_kwh")
+    )
+    warm = berlin.weather.with_columns(pl.when(late).then(40.0).otherwise("temperature").alias("temperature"))
+    leaky = issue(fitted(name), berlin, load=planted, weather=warm)
+    assert leaky.frame.equals(honest.frame)
+    assert leaky.features.equals(honest.features)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_planted_future_values_change_no_fit(name: str, fitted: Fitted, berlin: Record) -> None:
+    late = pl.col("timestamp") >= FITTED_AT
+    planted = berlin.load.with_columns(pl.when(late).then(9.0).otherwise("consumption_kwh").alias("consumption_kwh"))
+    assert fit(name, BERLIN, planted, berlin.weather, at=FITTED_AT).save() == fitted(name).save()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_read_back_is_the_same_model(name: str, fitted: Fitted, berlin: Record) -> None:
+    model = fitted(name)
+    again = load(name, model.save())
+    assert again.save() == model.save()
+    assert again.parameters == model.parameters
+    assert issue(again, berlin).frame.equals(issue(model, berlin).frame)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_history_days_are_enough(name: str, fitted: Fitted, berlin: Record) -> None:
+    """What lies before the days that a model asks for changes nothing, to the last bit."""
+    model = fitted(name)
+    oldest = ISSUED - timedelta(days=model.history_days)
+    frames = [frame.filter(pl.col("timestamp") >= oldest) for frame in berlin.before(ISSUED)]
+    assert issue(model, berlin, load=frames[0], weather=frames[1]).frame.equals(issue(model, berlin).frame)
+
+
+def test_the_naive_models_repeat_the_last_known_day_and_week(fitted: Fitted, berlin: Record) -> None:
+    kwh = dict(berlin.load.iter_rows())
+    day, week = (issue(fitted(name), berlin, hours=168).frame for name in ("naive-24", "naive-168"))
+    for i, (moment, one, other) in enumerate(zip(day["timestamp"], day["predicted"], week["predicted"], strict=True)):
+        assert one == kwh[moment - timedelta(days=1 + i // 24)]
+        assert other == kwh[moment - timedelta(days=7)]
+
+
+@pytest.mark.parametrize("model", ["gradient-boosting", "ensemble"])
+def test_what_learns_beats_the_baselines_and_its_interval_covers(model: str, fitted: Fitted, berlin: Record) -> None:
+    """The made-up noise is 2 % of the load, so no model can do better than a MAPE of 0.02 * 0.8 = 1.6."""
+    mape, inside = {}, []
+    for name in ("naive-24", "naive-168", model):
+        frames = [
+            issue(fitted(name), berlin, FITTED_AT + timedelta(days=day, hours=5 * day % 24), 24).frame
+            for day in range(1, 38)
+        ]
+        result = pl.concat(frames).join(berlin.load, on="timestamp")
+        mape[name] = scores.mape(result["consumption_kwh"], result["predicted"])
+        inside.append(scores.coverage(result["consumption_kwh"], result["q05"], result["q95"]))
+    assert mape[model] < 0.85 * min(mape["naive-24"], mape["naive-168"])
+    assert inside[-1] == pytest.approx(0.9, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["vanilla", "linear", "gradient-boosting", "ensemble"])
+def test_without_weather_ahead_the_forecast_falls_back_and_says_so(name: str, fitted: Fitted, berlin: Record) -> None:
+    none = issue(fitted(name), berlin, weather_ahead=berlin.weather.clear())
+    assert_well_formed(none.frame, ISSUED, 48)
+    assert none.weather_hours == 0
+    assert "No weather is known for 48 of 48 hours" in none.notes[0]
+    day = berlin.weather_from(ISSUED).head(24)
+    some = issue(fitted(name), berlin, weather_ahead=day)
+    assert some.weather_hours == 24
+    whole = issue(fitted(name), berlin)
+    assert some.frame.head(24).equals(whole.frame.head(24))
+    assert some.frame.tail(24).equals(none.frame.tail(24))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stale_load_is_said_and_makes_wider(name: str, fitted: Fitted, berlin: Record) -> None:
+    fresh = issue(fitted(name), berlin, hours=24)
+    stale = issue(fitted(name), berlin, hours=24, load=berlin.before(ISSUED - timedelta(hours=50))[0])
+    assert_well_formed(stale.frame, ISSUED, 24)
+    assert "50 hours before" in stale.notes[0]
+    if name in ("gradient-boosting", "ensemble"):
+        width = [(f.frame["q95"] - f.frame["q05"]).mean() for f in (fresh, stale)]
+        assert width[1] > width[0]
+
+
+def test_no_load_at_all_is_an_error_and_no_guess(fitted: Fitted, berlin: Record) -> None:
+    with pytest.raises(NotEnoughDataError, match="Berlin"):
+        issue(fitted("naive-24"), berlin, load=berlin.load.clear())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_three_weeks_of_a_new_city_are_enough(name: str) -> None:
+    record = make_record(PUNE, 24, seed=4)
+    at = START + timedelta(days=21)
+    model = fit(name, record.city, *record.before(at), at=at)
+    forecast = issue(model, record, at, 48)
+    assert_well_formed(forecast.frame, at, 48)
+    result = forecast.frame.join(record.load, on="timestamp")
+    assert scores.mape(result["consumption_kwh"], result["predicted"]) < 12
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_too_little_says_how_much_there_is_and_how_much_is_needed(name: str) -> None:
+    record = make_record(PUNE, 5)
+    at = START + timedelta(days=5)
+    with pytest.raises(NotEnoughDataError, match=r"Pune has 120 usable hours of load, and .* needs \d+ \(\d+ days\)"):
+        fit(name, record.city, *record.before(at), at=at)
+
+
+def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
+    record = make_record(PUNE, 2)
+    with pytest.raises(UnknownModelError, match="naive-168"):
+        fit("prophet", record.city, record.load, record.weather, at=START)
+
+
+@pytest.mark.parametrize("name", ["vanilla", "linear", "gradient-boosting", "ensemble"])
+def test_a_city_without_weather_holidays_or_whole_days_is_forecast(name: str) -> None:
+    city = City("nowhere", 0.0, 0.0, "Etc/UTC")
+    record = make_record(city, 70, seed=2)
+    draw = np.random.default_rng(0)
+    holes = record.load.filter(pl.Series(draw.random(record.load.height) > 0.2))
+    at = START + timedelta(days=60, hours=3)
+    empty = record.weather.clear()
+    model = fit(name, city, holes, empty, at=at)
+    past = holes.filter(pl.col("timestamp") < at)
+    forecast = model.forecast(past, empty, empty, issued_at=at, horizon_hours=168)
+    assert_well_formed(forecast.frame, at, 168)
+    assert forecast.weather_hours == 0
+    assert model.parameters["missing_hours"] > 200
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_planted_spike_is_counted_and_hardly_moves_the_forecast(name: str, fitted: Fitted, berlin: Record) -> None:
+    clean = issue(fitted(name), berlin)
+    when = ISSUED - timedelta(hours=30)
+    spike = berlin.load.with_columns(
+        pl.when(pl.col("timestamp") == when).then(1_000_000.0).otherwise("consumption_kwh").alias("consumption_kwh")
+    )
+    dirty = issue(fitted(name), berlin, load=spike.filter(pl.col("timestamp") < ISSUED))
+    assert any("1 faulty hours" in note for note in dirty.notes)
+    change = (dirty.frame["predicted"] / clean.frame["predicted"] - 1).abs()
+    assert change.median() < 0.02
+    assert change.max() < 0.3
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("days", [24, 70])
+def test_a_stuck_meter_breaks_nothing(name: str, days: int) -> None:
+    """Three days of one constant value, up to the moment of the forecast: plausible, so it is believed."""
+    record = make_record(PUNE, days + 3, seed=3)
+    at = START + timedelta(days=days)
+    stuck = pl.col("timestamp").is_between(at - timedelta(days=3), at, closed="left")
+    load = record.load.with_columns(pl.when(stuck).then(1000.0).otherwise("consumption_kwh").alias("consumption_kwh"))
+    record = record._replace(load=load)
+    assert_well_formed(issue(fit(name, PUNE, *record.before(at), at=at), record, at).frame, at, 48)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("least", [0.0, 1e-9], ids=["zero", "near zero"])
+def test_nights_near_zero_break_nothing(name: str, least: float) -> None:
+    """A site that rests at night: its errors there are no share of anything, and its level is the day's."""
+    record = make_record(PUNE, 63, seed=3)
+    at = START + timedelta(days=60)
+    night = pl.col("timestamp").dt.convert_time_zone(PUNE.timezone).dt.hour() < 6
+    load = record.load.with_columns(pl.when(night).then(least).otherwise("consumption_kwh").alias("consumption_kwh"))
+    record = record._replace(load=load)
+    frame = issue(fit(name, PUNE, *record.before(at), at=at), record, at).frame
+    assert_well_formed(frame, at, 48)
+    resting = frame.join(load, on="timestamp").filter(night)
+    assert resting["predicted"].max() < 300  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_load_that_never_changes_is_forecast_as_it_is(name: str) -> None:
+    """No error was ever made: the interval has next to no width, and nothing is divided by nothing."""
+    record = make_record(PUNE, 63, seed=3)
+    at = START + timedelta(days=60)
+    record = record._replace(load=record.load.with_columns(consumption_kwh=pl.lit(500.0)))
+    frame = issue(fit(name, PUNE, *record.before(at), at=at), record, at).frame
+    assert_well_formed(frame, at, 48)
+    assert frame["predicted"].to_numpy() == pytest.approx(np.full(48, 500.0), rel=0.01)
+
+
+def test_an_issue_time_inside_an_hour_starts_with_the_next(fitted: Fitted, berlin: Record) -> None:
+    """At 07:30 the hour from 07:00 is neither over nor still to come as a whole: targets begin at 08:00."""
+    issued = ISSUED + timedelta(minutes=30)
+    assert_well_formed(issue(fitted("vanilla"), berlin, issued).frame, ISSUED + timedelta(hours=1), 48)
+
+
+@pytest.mark.parametrize("hours", [0, 169])
+def test_a_horizon_out_of_range_is_our_own_mistake(hours: int, fitted: Fitted, berlin: Record) -> None:
+    with pytest.raises(ValueError, match="horizon_hours"):
+        issue(fitted("naive-24"), berlin, hours=hours)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[:0], lambda b: b[:-20], lambda b: b[:60] + b"\x00\x01" + b[62:], lambda b: b"PK" + b]
+)
+def test_a_damaged_artifact_is_refused(damage: Callable[[bytes], bytes], fitted: Fitted) -> None:
+    with pytest.raises(ArtifactError):
+        load("vanilla", damage(fitted("vanilla").save()))
+
+
+def test_an_artifact_of_another_model_is_refused(fitted: Fitted) -> None:
+    with pytest.raises(ArtifactError, match="naive-24"):
+        load("vanilla", fitted("naive-24").save())
+
+
+def test_an_artifact_is_its_content_and_nothing_else() -> None:
+    arrays = {"b": np.arange(6.0).reshape(2, 3), "a": np.zeros(0)}
+    header, back = unpack(pack({"x": 1}, arrays))
+    assert header == {"x": 1}
+    assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
+    assert pack({"x": 1}, arrays) == pack({"x": 1}, dict(reversed(arrays.items())))
+
+
+@pytest.mark.parametrize("name", ["gradient-boosting", "ensemble"])
+def test_parameters_say_how_it_did_against_naive_168(name: str, fitted: Fitted) -> None:
+    held_out = fitted(name).parameters["weather"]["held_out"]
+    assert held_out["mape"] < 1.05 * held_out["naive_168_mape"]
+    assert held_out["hours"] > 500
+
+
+def test_a_model_that_lost_to_naive_168_on_held_out_time_says_so(fitted: Fitted, berlin: Record) -> None:
+    model = fitted("naive-24")
+    held_out = model.parameters["plain"]["held_out"]
+    said = any("worse than naive-168" in note for note in issue(model, berlin).notes)
+    assert said == (held_out["mape"] > held_out["naive_168_mape"])

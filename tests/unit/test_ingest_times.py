@@ -1,0 +1,190 @@
+"""Reading moments: strictly, and local time only as the user said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy_forecast.ingest.times import (
+    BAD_OFFSET,
+    EMPTY,
+    NO_DATE,
+    NO_OFFSET,
+    NO_TIME,
+    SKIPPED,
+    TOO_OLD,
+    TWICE,
+    read_times,
+    repeated_hours,
+)
+
+
+@pytest.fixture(params=["UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin"])
+def own_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The loader's own zone, which must not matter."""
+    monkeypatch.setenv("TZ", request.param)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def read(text: str | None, zone: str | None = None) -> datetime | int | None:
+    """The moment of one text, or its fault."""
+    row = read_times(pl.Series([text], dtype=pl.String), pl.Series([zone], dtype=pl.String)).row(0, named=True)
+    fault: int | None = row["fault"]
+    moment: datetime | None = row["instant"]
+    return moment if fault is None else fault
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-01T14:00:00Z",
+        "2026-03-01 14:00:00Z",
+        "2026-03-01T14:00Z",
+        "2026-03-01T14:00:00.000Z",
+        "2026-03-01T14:00:00.000000000Z",
+        "2026-03-01T15:00:00+01:00",
+        "2026-03-01T15:00+01",
+        "2026-03-01T19:30:00+0530",
+        "2026-03-01 14:00:00+00",
+        "2026-03-01T14:00:00-00:00",
+        "2026-03-01T03:30:00-10:30",
+        "2026-03-02T04:00:00+14:00",
+        "  2026-03-01T14:00:00Z\t",
+    ],
+)
+@pytest.mark.usefixtures("own_zone")
+def test_a_moment_with_an_offset_is_read_in_every_form_of_iso_8601(text: str) -> None:
+    assert read(text) == datetime(2026, 3, 1, 14, tzinfo=UTC)
+    assert read(text, "Asia/Kolkata") == datetime(2026, 3, 1, 14, tzinfo=UTC), "an offset wins over a named zone"
+
+
+@pytest.mark.usefixtures("own_zone")
+def test_fractions_of_a_second_are_kept_to_the_microsecond() -> None:
+    assert read("2026-03-01T14:00:00.5Z") == datetime(2026, 3, 1, 14, 0, 0, 500_000, tzinfo=UTC)
+    assert read("2026-03-01T14:00:00.123456789Z") == datetime(2026, 3, 1, 14, 0, 0, 123_456, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (None, EMPTY),
+        ("", EMPTY),
+        (" \t", EMPTY),
+        *((text, NO_TIME) for text in (
+            "infinity", "-infinity", "now", "epoch", "today", "tomorrow", "10:00 IST", "2026-03-01 10:00 IST",
+            "1767225600", "1767225600000", "2026-03-01", "2026-03", "20260301T140000Z", "2026-W09-7T14:00Z",
+            "01.03.2026 14:00", "03/01/2026 14:00Z", "2026-03-01T14Z", "2026-03-01T14:00:60Z", "2026-03-01T14:00:00,5Z",
+            "2026-03-01T14:00:00 Z", "2026-03-01T14:00:00z", "2026-03-01t14:00:00Z", "2026-03-01T14:00:00+1",
+            "2026-03-01T14:00:00+01:60", "2026-03-01T14:00:00Z\x00", "\x002026-03-01T14:00:00Z", "+12026-03-01T14:00Z",
+            "\u0662\u0660\u0662\u0666-03-01T14:00:00Z", "2026-03-01T14:00:00Europe/Berlin", "2026-03-01T14:00:00Z\n",
+            "NaN", "null", "-", "2026-03-01T14:00:00\u2212" + "01:00",
+        )),
+        *((text, NO_DATE) for text in (
+            "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-00-10T00:00Z", "2026-03-01T24:00:00Z",
+            "2026-03-01T14:60Z", "2026-04-31 00:00:00+02:00",
+        )),
+        ("2026-03-01T14:00:00", NO_OFFSET),
+        ("2026-03-01T14:00:00+14:01", BAD_OFFSET),
+        ("2026-03-01T14:00:00-12:30", BAD_OFFSET),
+        ("2026-03-01T14:00:00+99", BAD_OFFSET),
+        ("1969-12-31T23:59:59Z", TOO_OLD),
+        ("0001-01-01T00:00:00Z", TOO_OLD),
+        ("1970-01-01T00:00:00+00:01", TOO_OLD),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_moment_is_refused(text: str | None, fault: int) -> None:
+    """PostgreSQL would take many of these, some of them for something else."""
+    assert read(text) == fault
+
+
+def test_the_first_moment_of_1970_and_a_leap_day_are_moments() -> None:
+    assert read("1970-01-01T00:00:00Z") == datetime(1970, 1, 1, tzinfo=UTC)
+    assert read("2024-02-29T12:00:00Z") == datetime(2024, 2, 29, 12, tzinfo=UTC)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)),  # noqa: DTZ001
+    st.integers(-12 * 60, 14 * 60),
+    st.sampled_from(["T", " "]),
+)
+def test_every_moment_that_python_writes_is_read_back(wall: datetime, east: int, separator: str) -> None:
+    moment = wall.replace(tzinfo=timezone(timedelta(minutes=east)))
+    assert read(moment.isoformat(separator)) == moment
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.datetimes(datetime(1971, 1, 1), datetime(2037, 1, 1)),  # noqa: DTZ001
+    st.sampled_from(["Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns", "Asia/Kathmandu"]),
+)
+def test_local_time_is_what_python_says_or_is_refused(wall: datetime, zone: str) -> None:
+    """The standard library is the oracle: where its two readings differ, there is no answer."""
+    earlier, later = (wall.replace(tzinfo=ZoneInfo(zone), fold=fold).astimezone(UTC) for fold in (0, 1))
+    found = read(wall.isoformat(), zone)
+    if earlier == later:
+        assert found == earlier
+    else:
+        skipped = earlier.astimezone(ZoneInfo(zone)).replace(tzinfo=None) != wall
+        assert found == (SKIPPED if skipped else TWICE)
+
+
+@pytest.mark.parametrize(
+    ("wall", "zone", "expected"),
+    [
+        # Berlin is at +01:00 until 2026-03-29 01:00 UTC and again from 2026-10-25 01:00 UTC, at +02:00 between
+        ("2026-03-29T01:59", "Europe/Berlin", datetime(2026, 3, 29, 0, 59, tzinfo=UTC)),
+        ("2026-03-29T02:00", "Europe/Berlin", SKIPPED),
+        ("2026-03-29T02:30", "Europe/Berlin", SKIPPED),
+        ("2026-03-29T03:00", "Europe/Berlin", datetime(2026, 3, 29, 1, tzinfo=UTC)),
+        ("2026-10-25T01:59", "Europe/Berlin", datetime(2026, 10, 24, 23, 59, tzinfo=UTC)),
+        ("2026-10-25T02:00", "Europe/Berlin", TWICE),
+        ("2026-10-25T02:30", "Europe/Berlin", TWICE),
+        ("2026-10-25T03:00", "Europe/Berlin", datetime(2026, 10, 25, 2, tzinfo=UTC)),
+        # Kolkata is at +05:30 all year
+        ("2026-03-29T02:30", "Asia/Kolkata", datetime(2026, 3, 28, 21, tzinfo=UTC)),
+        # Lord Howe Island sets its clock by half an hour: 2026-04-05 01:30 to 02:00 happens twice
+        ("2026-04-05T01:29", "Australia/Lord_Howe", datetime(2026, 4, 4, 14, 29, tzinfo=UTC)),
+        ("2026-04-05T01:30", "Australia/Lord_Howe", TWICE),
+        ("2026-04-05T02:00", "Australia/Lord_Howe", datetime(2026, 4, 4, 15, 30, tzinfo=UTC)),
+        ("2026-10-04T02:15", "Australia/Lord_Howe", SKIPPED),
+    ],
+)
+def test_days_of_a_clock_change_are_read_right_or_refused(wall: str, zone: str, expected: datetime | int) -> None:
+    assert read(wall, zone) == expected
+
+
+@pytest.mark.usefixtures("own_zone")
+def test_each_row_is_read_in_its_own_zone() -> None:
+    text = pl.Series(["2026-06-01T12:00", "2026-06-01T12:00", "2026-06-01T12:00Z", "2026-06-01T12:00"])
+    zones = pl.Series(["Europe/Berlin", "Asia/Kolkata", "Europe/Berlin", None])
+    read = read_times(text, zones)
+    assert read["instant"].to_list() == [
+        datetime(2026, 6, 1, 10, tzinfo=UTC),
+        datetime(2026, 6, 1, 6, 30, tzinfo=UTC),
+        datetime(2026, 6, 1, 12, tzinfo=UTC),
+        None,
+    ]
+    assert read["fault"].to_list() == [None, None, None, NO_OFFSET]
+
+
+@pytest.mark.usefixtures("own_zone")
+def test_repeated_hours_are_those_of_the_tz_database() -> None:
+    def span(*hours: tuple[int, ...]) -> tuple[datetime, ...]:
+        return tuple(datetime(*hour) for hour in hours)  # noqa: DTZ001
+
+    assert repeated_hours("Europe/Berlin", 2026) == (span((2026, 10, 25, 2), (2026, 10, 25, 3)),)
+    assert repeated_hours("Australia/Lord_Howe", 2026) == (span((2026, 4, 5, 1, 30), (2026, 4, 5, 2)),)
+    assert repeated_hours("Asia/Kolkata", 2026) == ()
+    # Morocco sets its clock back for Ramadan
+    assert repeated_hours("Africa/Casablanca", 2023) == (span((2023, 3, 19, 2), (2023, 3, 19, 3)),)
