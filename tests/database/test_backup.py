@@ -151,7 +151,7 @@ def test_what_is_recorded_is_what_is_dumped_while_others_write(
     filled: Database, folder: BackupFolder, new_name: str
 ) -> None:
     """The comparison after the restore fails when counting and dumping see different moments."""
-    stop = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
 
     def write() -> None:
         with psycopg.connect(filled.url, autocommit=True) as connection:
@@ -160,10 +160,12 @@ def test_what_is_recorded_is_what_is_dumped_while_others_write(
                     "INSERT INTO ops.ingest_batches (kind, files, read, inserted, corrected, unchanged, rejected)"
                     " VALUES ('weather', '[]', 0, 0, 0, 0, 0)"
                 )
+                begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert begun.wait(60)
         backup = create_backup(filled, folder)
     finally:
         stop.set()
