@@ -196,7 +196,7 @@ class Reader:
         self.errors: list[Exception] = []
         self.reads = 0
         self._database = database
-        self._stop = Event()
+        self._begun, self._stop = Event(), Event()
         self._thread = Thread(target=self._read)
 
     def _read(self) -> None:
@@ -210,12 +210,14 @@ class Reader:
                     )
                     connection.execute("SELECT count(*) FROM predictions JOIN forecast_runs r ON r.id = run_id")
                     self.reads += 1
+                    self._begun.set()
                     time.sleep(0.005)
         except Exception as error:  # noqa: BLE001 - told to the test
             self.errors.append(error)
 
     def __enter__(self) -> Reader:
         self._thread.start()
+        assert self._begun.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:
