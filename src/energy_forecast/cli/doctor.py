@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Cities, Json, emit, out, progress, say, table
-from energy_forecast.errors import AuditError
+from energy_forecast.cli.console import Cities, Json, emit, minute, out, progress, say, table
+from energy_forecast.errors import AuditError, EnergyForecastError
 from energy_forecast.operations.audit import verify_audit, write_anchor
+from energy_forecast.operations.maintenance import hours_that_differ
 from energy_forecast.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="Examine the platform.")
@@ -119,3 +120,33 @@ def data(city: Cities = None, json: Json = False) -> None:
             say(f"  {warned}")
         if one.clock.drifts:
             say(f"  {one.city}: {one.clock}")
+
+
+@app.command()
+def hours(json: Json = False) -> None:
+    """Compare the hours of the last 30 days that people read with the values that they are sums of. Nothing is written.
+
+    The exit status is 1 where they differ; `maintain refresh` then works those hours out anew.
+
+    Example: energy-forecast doctor hours
+    """
+    found = hours_that_differ(open_database())
+    if json:
+        emit({"differences": found})
+    elif found:
+        table(
+            ["city", "hour", "kWh shown", "kWh by the values", "minutes shown", "by the values"],
+            [
+                (
+                    *(each["city"], minute(each["hour"]), each["shown_consumption"], each["true_consumption"]),
+                    *(each["shown_minutes"], each["true_minutes"]),
+                )
+                for each in found[:20]
+            ],
+        )
+    if found:
+        raise EnergyForecastError(
+            f"{len(found):,} hours are not what their values say.", hint="Run: energy-forecast maintain refresh"
+        )
+    if not json:
+        out.print("The hours of the last 30 days are what their values say.")

@@ -80,9 +80,25 @@ def last_refresh(connection: Connection) -> dict[str, Any]:
     return _rows(connection, "last_refresh", {})[0]
 
 
-def refresh_views(connection: Connection) -> None:
-    """Refreshes the materialized views. Readers do not wait."""
-    connection.execute("CALL public.refresh_materialized_views()")
+def refresh_hours(connection: Connection) -> dict[str, int]:
+    """Refreshes the hourly view and brings its roll-up up to date. Readers and writers do not wait.
+
+    Returns:
+        folded_hours (had changed since the last time), mended_hours (were wrong without a reason) and expired_hours
+        (too old to stay) of the roll-up.
+    """
+    return _rows(connection, "refresh_hours", {})[0]
+
+
+def waiting_hours(connection: Connection) -> dict[str, int]:
+    """waiting_spans and waiting_cities: what has changed and is not in the roll-up yet."""
+    return _rows(connection, "waiting_hours", {})[0]
+
+
+def hourly_differences(connection: Connection) -> list[dict[str, Any]]:
+    """Hours of which people read something else than the facts say: city, hour, and shown_ and true_ consumption (kWh),
+    peak (kW) and minutes. Reads the facts of 30 days."""
+    return _rows(connection, "hourly_differences", {})
 
 
 def vacuum_tables(connection: Connection) -> list[dict[str, Any]]:

@@ -64,6 +64,13 @@ def maintain(
     return reports
 
 
+def hours_that_differ(database: Database) -> list[dict[str, Any]]:
+    """Hours of the last 30 days of which people read something else than the facts say; see `hourly_differences`."""
+    with database.transaction(Role.OPERATOR) as connection:
+        stored.read_only(connection)
+        return stored.hourly_differences(connection)
+
+
 def _recorded(database: Database, report: StepReport, progress: Progress) -> None:
     """Runs a step between its two records, the second of which is written whatever happens."""
     run = uuid4()
@@ -155,15 +162,15 @@ def _plan_refresh(database: Database, report: StepReport) -> None:
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
         report.items = [stored.last_refresh(connection)]
-    report.numbers = {"views": 1}
+        report.numbers = {"views": 1} | stored.waiting_hours(connection)
 
 
 def _refresh(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
     progress("Refreshing the hourly view", 0, 1)
     with database.transaction(Role.OPERATOR) as connection:
-        stored.refresh_views(connection)
+        changed = stored.refresh_hours(connection)
         report.items = [stored.last_refresh(connection)]
-    report.numbers = {"views": 1, "rows": report.items[0]["row_count"]}
+    report.numbers = {"views": 1, "rows": report.items[0]["row_count"]} | changed
 
 
 def _plan_vacuum(database: Database, report: StepReport) -> None:

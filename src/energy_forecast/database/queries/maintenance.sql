@@ -54,6 +54,20 @@ FROM ops.dropped_data
 ORDER BY dropped_at DESC, table_name
 LIMIT %(limit)s
 
+-- name: refresh_hours
+-- Refreshes the hourly view and its roll-up: hours that had changed, that were wrong and were mended, that were too old.
+SELECT folded AS folded_hours, mended AS mended_hours, expired AS expired_hours FROM ops.refresh_hours()
+
+-- name: hourly_differences
+-- Hours of which people read something else than the facts say: both, kWh, kW and minutes.
+SELECT c.name AS city, d.hour, d.shown_consumption, d.true_consumption, d.shown_peak, d.true_peak, d.shown_minutes,
+       d.true_minutes
+FROM ops.hourly_differences() d JOIN cities c ON c.id = d.city_id
+
+-- name: waiting_hours
+-- Spans of hours that are not folded in yet, and of how many cities.
+SELECT count(*) AS waiting_spans, count(DISTINCT city_id) AS waiting_cities FROM ops.changed_consumption
+
 -- name: last_refresh
 -- When the hourly view was last refreshed, up to what data, and its rows and bytes.
 SELECT refreshed_at, data_until, row_count, pg_total_relation_size('hourly_consumption') AS byte_count

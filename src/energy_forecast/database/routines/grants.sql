@@ -30,7 +30,7 @@ GRANT EXECUTE ON FUNCTION
     may_read_evaluation(uuid) TO energy_forecast_app;
 -- A materialized view knows no policy, so people read the views over it; those ask about each city as who reads
 GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_app;
-GRANT EXECUTE ON FUNCTION may_read_city(uuid), consumption_at_utc_hour(integer) TO energy_forecast_app;
+GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_app;
 
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
@@ -103,8 +103,9 @@ GRANT EXECUTE ON PROCEDURE refresh_materialized_views(), cleanup_old_data() TO e
 GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.missing_partitions(integer),
     ops.dedicate_partition(uuid, text, bigint), ops.share_partition(uuid, bigint), ops.retention_due(boolean),
     ops.apply_retention(text, text, timestamptz, timestamptz, uuid), ops.finish_maintenance(uuid, text, jsonb),
-    may_read_city(uuid), consumption_at_utc_hour(integer) TO energy_forecast_operator;
-GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
+    ops.fold_changed_consumption(), ops.refresh_hours(), ops.hourly_differences(),
+    may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_operator;
+GRANT SELECT ON hourly_consumption, hourly_consumption_rollup, ops.changed_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
     ops.retention_policies, ops.maintenance_runs, ops.dropped_data TO energy_forecast_operator;
 GRANT UPDATE (keep) ON ops.retention_policies TO energy_forecast_operator;
 GRANT SELECT ON ops.retraining_policies TO energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor;

@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION consumption_at_utc_hour(utc_hour integer)
     SELECT c.id, c.name::text, avg(h.total_consumption), max(h.total_consumption), max(h.peak_demand), count(*)
     FROM public.hourly_consumption h JOIN public.cities c ON c.id = h.city_id
     WHERE extract(hour FROM h.hour AT TIME ZONE 'UTC') = utc_hour AND h.covered_minutes = 60
-      AND h.city_id = ANY (ARRAY(SELECT k.id FROM public.cities k WHERE public.may_read_city(k.id)))
+      AND h.city_id = ANY ((SELECT public.readable_cities())::uuid[])
     GROUP BY c.id, c.name
     ORDER BY c.name
 $$;

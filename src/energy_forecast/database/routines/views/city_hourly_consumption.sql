@@ -1,13 +1,26 @@
-/* A materialized view shows every row to everyone who may read it, so people read it through this one. The list of
-   cities is worked out once a statement; as a barrier, no function in a reader's WHERE sees a row of another city. */
+/* The hours that are folded in, and those that changed since, from the facts: together what the definition of
+   hourly_consumption gives at this moment. Both branches begin at the city, so that a condition on its name or id reaches
+   the indexes. The list of cities is worked out once a statement; as a barrier, no function in a reader's WHERE sees a
+   row of another city. */
 CREATE OR REPLACE VIEW city_hourly_consumption WITH (security_barrier) AS
-SELECT h.city_id, c.name AS city, h.hour, h.total_consumption, h.peak_demand, h.covered_minutes,
-       r.refreshed_at, now() - r.refreshed_at AS staleness
-FROM hourly_consumption h
-JOIN cities c ON c.id = h.city_id
-LEFT JOIN LATERAL (
-    SELECT v.refreshed_at FROM ops.view_refreshes v
-    WHERE v.view_name = 'hourly_consumption' ORDER BY v.refreshed_at DESC LIMIT 1) r ON true
-WHERE h.city_id = ANY (ARRAY(SELECT k.id FROM cities k WHERE may_read_city(k.id)));
+SELECT c.id AS city_id, c.name AS city, r.hour, r.total_consumption, r.peak_demand, r.covered_minutes
+FROM cities c
+JOIN hourly_consumption_rollup r ON r.city_id = c.id
+CROSS JOIN LATERAL (
+    SELECT min(k.first_hour) AS first_hour, max(k.last_hour) AS last_hour
+    FROM ops.changed_consumption k WHERE k.city_id = c.id) x
+WHERE c.id = ANY ((SELECT readable_cities())::uuid[])
+  AND r.hour >= date_trunc('hour', now() - interval '30 days', 'UTC')
+  AND (r.hour BETWEEN x.first_hour AND x.last_hour) IS NOT TRUE
+UNION ALL
+SELECT c.id, c.name, h.hour, h.total_consumption, h.peak_demand, h.minutes_known
+FROM cities c
+CROSS JOIN LATERAL (
+    SELECT min(k.first_hour) AS first_hour, max(k.last_hour) AS last_hour
+    FROM ops.changed_consumption k WHERE k.city_id = c.id) x
+CROSS JOIN LATERAL consumption_by_hour(
+    c.id, greatest(x.first_hour, date_trunc('hour', now() - interval '30 days', 'UTC')),
+    x.last_hour + interval '1 hour', 0) h
+WHERE c.id = ANY ((SELECT readable_cities())::uuid[]) AND x.first_hour IS NOT NULL;
 COMMENT ON VIEW city_hourly_consumption IS
-    'hourly_consumption of the cities that one may see, with how stale it is; values recorded after refreshed_at are not in it';
+    'Consumption by UTC hour over the last 30 days of the cities that one may see, as it is known now; the hours of hourly_consumption, and never stale';

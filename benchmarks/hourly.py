@@ -1,0 +1,133 @@
+"""What keeping the hours current costs: beside a REFRESH of the whole view, and by the row of a load.
+
+    .venv/bin/python benchmarks/hourly.py [--cities 1000] [--days 32] [--repeats 5]
+
+keep     one new hour of ten-minute values for all cities: its rows noted by the triggers and folded in, against REFRESH
+         MATERIALIZED VIEW CONCURRENTLY of hourly_consumption with the same hour. What people read is compared with the
+         facts, and the roll-up with the view.
+recent   INSERT ... SELECT of rows of the last month as the role that loads, with the noting triggers and without.
+history  the same of rows of a year ago.
+
+The clock on the wall, and beside it the CPU time of the server's process: on a shared machine only that compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import measuring
+import psycopg
+import rows
+from measuring import Took, timed
+
+from energy_forecast.database import Connection
+
+GOAL = 0.05
+TRIGGERS = ("note_changed_insert", "note_changed_update", "note_changed_delete")
+INSERT = """
+    INSERT INTO energy_consumption (id, city_id, timestamp, consumption_kwh, peak_demand_kw, available_at,
+        interval_minutes)
+    SELECT id, id, t, 7, 7, t + interval '10 minutes', 10
+    FROM (SELECT id FROM cities ORDER BY id) c,
+    generate_series(%(first)s::timestamptz, %(end)s::timestamptz - interval '10 minutes', '10 minutes') t"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--cities", type=int, default=1000)
+    parser.add_argument("--days", type=int, default=32)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    with measuring.server() as server, measuring.database(server) as url:
+        rows.fill(url, cities=options.cities, minutes=10, days=options.days, forecast_cities=0)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SET timezone = 'UTC'")
+            found = keep(connection, options.repeats) + load(connection, options.cities, options.repeats)
+    facts = {"cities": options.cities, "days": options.days, "repeats": options.repeats}
+    heads = ("wall s", "CPU s", "reference wall", "CPU", "wall ratio", "CPU ratio")
+    print(f"{'what':24} {'{:>10} {:>10} {:>15} {:>10} {:>11} {:>10}'.format(*heads)}")
+    for row in found:
+        print(
+            f"{row['what']:24} {row['wall']:10} {row['cpu']:10} {row['reference wall']:>15} {row['reference cpu']:>10}"
+            f" {row['wall ratio']:>11} {row['cpu ratio']:>10}"
+        )
+    measuring.record("hourly", [facts | row for row in found])
+
+
+def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
+    """A new hour each time: noted and folded in, then the whole view refreshed with it."""
+    connection.execute("SELECT ops.refresh_hours()")
+    connection.execute("VACUUM (ANALYZE) hourly_consumption, hourly_consumption_rollup, ops.changed_consumption")
+    noted, folded, refreshed = [], [], []
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    for number in range(repeats):
+        span = {"first": hour + timedelta(hours=number), "end": hour + timedelta(hours=number + 1)}
+        plain = _undone(connection, lambda span=span: connection.execute(INSERT, span), noting=False)
+        # As it is: the difference to the insert without the triggers is what noting costs
+        with_notes = timed(connection, lambda span=span: connection.execute(INSERT, span))
+        noted.append(Took(max(0, with_notes.wall - plain.wall), max(0, with_notes.cpu - plain.cpu)))
+        folded.append(timed(connection, lambda: connection.execute("SELECT ops.fold_changed_consumption()")))
+        refreshed.append(timed(connection, lambda: connection.execute("CALL refresh_materialized_views()")))
+        wrong = connection.execute(
+            "SELECT (SELECT count(*) FROM ops.hourly_differences()), (SELECT count(*) FROM (TABLE hourly_consumption"
+            " EXCEPT SELECT * FROM hourly_consumption_rollup) x), (SELECT count(*) FROM hourly_consumption)"
+        ).fetchone()
+        if wrong is None or wrong[:2] != (0, 0) or not wrong[2]:
+            sys.exit(f"The contents are not the same: {wrong}")
+    kept = [Took(n.wall + f.wall, n.cpu + f.cpu) for n, f in zip(noted, folded, strict=True)]
+    return [_row("keep one hour", kept, refreshed, GOAL), _row("of which folding", folded, refreshed, "")]
+
+
+def load(connection: Connection, cities: int, repeats: int) -> list[dict[str, object]]:
+    """Rows of a month ahead, which count as recent, and of a year ago, each undone; with the triggers and without."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    days = max(2, 300_000 // (cities * 144))
+    found = []
+    for what, first in (("load recent rows", end + timedelta(days=7)), ("load history", end - timedelta(days=365))):
+        span = {"first": first, "end": first + timedelta(days=days)}
+        connection.execute("SELECT ensure_month_partitions('energy_consumption', %(first)s, %(end)s)", span)
+        times: dict[bool, list[Took]] = {False: [], True: []}
+        for _ in range(repeats):
+            for noting in (False, True):
+                times[noting].append(
+                    _undone(connection, lambda span=span: connection.execute(INSERT, span), noting=noting)
+                )
+        found.append(_row(what, times[True], times[False], "") | {"rows": cities * days * 144})
+    return found
+
+
+def _undone(connection: Connection, work: Callable[[], object], *, noting: bool) -> Took:
+    """As the role that loads, and rolled back."""
+    with connection.transaction(force_rollback=True):
+        if not noting:
+            for trigger in TRIGGERS:
+                connection.execute(f"ALTER TABLE energy_consumption DISABLE TRIGGER {trigger}")  # type: ignore[arg-type]
+        return timed(connection, work)
+
+
+def _row(what: str, took: list[Took], reference: list[Took], goal: object) -> dict[str, object]:
+    """Medians."""
+    wall, cpu, reference_wall, reference_cpu = (
+        statistics.median(getattr(each, name) for each in measured)
+        for measured in (took, reference)
+        for name in ("wall", "cpu")
+    )
+    return {
+        "what": what,
+        "rows": "",
+        "wall": f"{wall:.4f}",
+        "cpu": f"{cpu:.4f}",
+        "reference wall": f"{reference_wall:.4f}",
+        "reference cpu": f"{reference_cpu:.4f}",
+        "wall ratio": f"{wall / reference_wall:.4f}",
+        "cpu ratio": f"{cpu / reference_cpu:.4f}",
+        "goal": goal,
+    }
+
+
+if __name__ == "__main__":
+    main()

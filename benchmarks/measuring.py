@@ -1,0 +1,116 @@
+"""What the benchmarks inside the database share: a server, databases of their own, CPU time, percentiles, results."""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from energy_forecast.database import Connection, Database
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.postgres import EmbeddedServer
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The URL of the server of ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's on this machine, or of a new one."""
+    given = os.environ.get("ENERGY_FORECAST_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="ef-") as folder:
+        Path(folder).chmod(0o711)
+        embedded = EmbeddedServer(Path(folder) / "server")
+        embedded.start()
+        try:
+            yield embedded.url
+        finally:
+            embedded.stop()
+
+
+@contextmanager
+def database(url: str) -> Iterator[str]:
+    """A new migrated database, dropped at the end; its URL."""
+    name = f"benchmark_{uuid4().hex[:8]}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    try:
+        upgrade(Database(make_conninfo(url, dbname=name)))
+        yield make_conninfo(url, dbname=name)
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@dataclass(frozen=True)
+class Took:
+    """Seconds on the wall, and CPU seconds of the server's process."""
+
+    wall: float
+    cpu: float
+
+
+def timed(connection: Connection, work: Callable[[], object]) -> Took:
+    """Runs work that this connection alone does."""
+    before, start = _cpu_seconds(connection), time.perf_counter()
+    work()
+    return Took(time.perf_counter() - start, _cpu_seconds(connection) - before)
+
+
+def _cpu_seconds(connection: Connection) -> float:
+    fields = Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()
+    # Nanoseconds on a processor; the clock ticks of `stat` are too coarse for a single statement
+    return int(fields[0]) / 1e9
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def machine() -> dict[str, object]:
+    """What a result has to say beside its figures."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    return {
+        "date": f"{datetime.now(UTC):%FT%TZ}",
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        "commit": commit.stdout.strip(),
+    }
+
+
+def record(name: str, rows: Sequence[dict[str, object]]) -> Path:
+    """Appends rows of results to a file of the day, each with machine and date."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}-{datetime.now(UTC):%F}.csv"
+    is_new = not path.exists()
+    facts = machine()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, [*facts, *rows[0]])
+        if is_new:
+            writer.writeheader()
+        writer.writerows(facts | row for row in rows)
+    return path

@@ -1,0 +1,19 @@
+/* One row a city and statement, whatever the number of rows: to work the hours out here would cost a load as much as an
+   index does, and make writers of one hour wait for each other. A day more than the view shows, for transactions that
+   stay open. The moment is worked out once: in the condition it would be for every row. */
+CREATE OR REPLACE FUNCTION note_changed_consumption() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+DECLARE
+    since timestamptz := date_trunc('hour', now() - interval '31 days', 'UTC');
+BEGIN
+    INSERT INTO ops.changed_consumption (city_id, first_hour, last_hour)
+    SELECT c.city_id, date_trunc('hour', min(c.timestamp), 'UTC'), date_trunc('hour', max(c.timestamp), 'UTC')
+    FROM changed c
+    WHERE c.timestamp >= since
+    GROUP BY c.city_id;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION note_changed_consumption() IS
+    'Notes the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';

@@ -1,0 +1,41 @@
+/* The hours are worked out anew from the facts, never added to, so it does not matter in what order writers commit: a row
+   of ops.changed_consumption is seen exactly when the facts of its transaction are, and only rows that were seen go. One
+   fold at a time, by the lock; the statement after it sees all that an earlier fold has written. Readers and writers
+   wait for nothing. */
+CREATE OR REPLACE FUNCTION ops.fold_changed_consumption() RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+DECLARE
+    changed_hours bigint;
+BEGIN
+    LOCK TABLE public.hourly_consumption_rollup IN SHARE ROW EXCLUSIVE MODE;
+    WITH taken AS (
+        DELETE FROM ops.changed_consumption RETURNING city_id, first_hour, last_hour
+    ), spans AS (
+        SELECT t.city_id, min(t.first_hour) AS first_hour, max(t.last_hour) AS last_hour FROM taken t GROUP BY t.city_id
+    ), truth AS (
+        SELECT x.city_id, h.hour, h.total_consumption, h.peak_demand, h.minutes_known
+        FROM spans x CROSS JOIN LATERAL
+            public.consumption_by_hour(x.city_id, x.first_hour, x.last_hour + interval '1 hour', 0) h
+    ), gone AS (
+        DELETE FROM public.hourly_consumption_rollup r USING spans x
+        WHERE r.city_id = x.city_id AND r.hour >= x.first_hour AND r.hour <= x.last_hour
+          AND NOT EXISTS (SELECT FROM truth t WHERE t.city_id = r.city_id AND t.hour = r.hour)
+        RETURNING 1
+    ), written AS (
+        INSERT INTO public.hourly_consumption_rollup AS r (city_id, hour, total_consumption, peak_demand, covered_minutes)
+        SELECT t.city_id, t.hour, t.total_consumption, t.peak_demand, t.minutes_known FROM truth t
+        ORDER BY t.city_id, t.hour
+        ON CONFLICT (city_id, hour) DO UPDATE SET
+            total_consumption = excluded.total_consumption, peak_demand = excluded.peak_demand,
+            covered_minutes = excluded.covered_minutes
+        WHERE (r.total_consumption, r.peak_demand, r.covered_minutes)
+            IS DISTINCT FROM (excluded.total_consumption, excluded.peak_demand, excluded.covered_minutes)
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM written) INTO changed_hours;
+    RETURN changed_hours;
+END $$;
+COMMENT ON FUNCTION ops.fold_changed_consumption() IS
+    'Brings hourly_consumption_rollup up to date with what ops.changed_consumption names; returns how many hours it changed';

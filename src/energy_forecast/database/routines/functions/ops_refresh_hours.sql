@@ -1,0 +1,33 @@
+/* The refreshed view is the truth as of this transaction, so comparing with it costs no second look at the facts. With the
+   lock held from the beginning nobody else folds meanwhile, and what is changed meanwhile has a row in
+   ops.changed_consumption: whatever else differs is wrong, and is worked out anew. */
+CREATE OR REPLACE FUNCTION ops.refresh_hours(OUT folded bigint, OUT mended bigint, OUT expired bigint)
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+BEGIN
+    folded := ops.fold_changed_consumption();
+    CALL public.refresh_materialized_views();
+    WITH differing AS (
+        SELECT coalesce(v.city_id, r.city_id) AS city_id, coalesce(v.hour, r.hour) AS hour
+        FROM public.hourly_consumption v
+        FULL JOIN (
+            SELECT * FROM public.hourly_consumption_rollup k
+            WHERE k.hour >= date_trunc('hour', now() - interval '30 days', 'UTC')) r
+            ON r.city_id = v.city_id AND r.hour = v.hour
+        WHERE (v.total_consumption, v.peak_demand, v.covered_minutes)
+            IS DISTINCT FROM (r.total_consumption, r.peak_demand, r.covered_minutes)
+    )
+    INSERT INTO ops.changed_consumption (city_id, first_hour, last_hour)
+    SELECT d.city_id, d.hour, d.hour FROM differing d
+    WHERE NOT EXISTS (SELECT FROM ops.changed_consumption x
+                      WHERE x.city_id = d.city_id AND d.hour BETWEEN x.first_hour AND x.last_hour);
+    GET DIAGNOSTICS mended = ROW_COUNT;
+    IF mended > 0 THEN
+        PERFORM ops.fold_changed_consumption();
+    END IF;
+    DELETE FROM public.hourly_consumption_rollup WHERE hour < date_trunc('hour', now() - interval '31 days', 'UTC');
+    GET DIAGNOSTICS expired = ROW_COUNT;
+END $$;
+COMMENT ON FUNCTION ops.refresh_hours() IS
+    'Refreshes hourly_consumption and brings its roll-up up to date: hours that had changed, hours that were wrong without a reason and were mended, and hours that were too old to stay';
