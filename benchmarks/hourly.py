@@ -60,8 +60,6 @@ def main() -> None:
 
 def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
     """A new hour each time: noted and folded in, then the whole view refreshed with it."""
-    connection.execute("SELECT ops.refresh_hours()")
-    connection.execute("VACUUM (ANALYZE) hourly_consumption, hourly_consumption_rollup, ops.changed_consumption")
     noted, folded, refreshed = [], [], []
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     for number in range(repeats):

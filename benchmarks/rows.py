@@ -20,18 +20,19 @@ ARRIVING_DAYS = 42
 CITY = "00000000-0000-4000-8000-%s"
 LEVELS = "'{0.05,0.1,0.15,0.2,0.25,0.3,0.35,0.4,0.45,0.5,0.55,0.6,0.65,0.7,0.75,0.8,0.85,0.9,0.95}'"
 
-# Without a sort: in the order in which the loops turn
-_CONSUMPTION = """
-    WITH cities AS MATERIALIZED (SELECT id, row_number() OVER (ORDER BY id) * 7919 AS n FROM cities ORDER BY id),
-    hours AS (
-        SELECT generate_series(%(start)s::timestamptz, %(stop)s::timestamptz - interval '1 hour', '1 hour') AS hour)
+# The loops turn in this order without a sort, since each inner one needs the value of the one around it
+_HOUR = "timestamptz '2000-01-01 00:00:00+00' + make_interval(hours => h)"
+_CONSUMPTION = f"""
+    WITH cities AS MATERIALIZED (SELECT id, row_number() OVER (ORDER BY id) * 7919 AS n FROM cities ORDER BY id)
     INSERT INTO energy_consumption (id, city_id, timestamp, consumption_kwh, peak_demand_kw, available_at,
         interval_minutes)
-    SELECT id, id, t, value, value, t + make_interval(mins => %(minutes)s), %(minutes)s FROM """
-_INTERVALS = """,
+    SELECT id, id, t, value, value, t + make_interval(mins => %(minutes)s), %(minutes)s
+    FROM {{loops}},
     LATERAL (SELECT t, ((n + extract(epoch FROM t)::bigint / 600 * 104729) %% 99991)::integer AS value
-             FROM (SELECT hour + make_interval(mins => %(minutes)s * k) AS t
-                   FROM generate_series(0, 60 / %(minutes)s - 1) k) i) v"""
+             FROM (SELECT {_HOUR} + make_interval(mins => %(minutes)s * k) AS t
+                   FROM generate_series((n * 0)::integer, 60 / %(minutes)s - 1 + h * 0) k OFFSET 0) i) v"""  # noqa: S608
+_BY_CITY = "cities, LATERAL (SELECT h FROM generate_series(%(first)s + (n * 0)::integer, %(last)s) h OFFSET 0) s"
+_BY_HOUR = "generate_series(%(first)s, %(last)s) h, LATERAL (SELECT id, n FROM cities WHERE n > h * 0 OFFSET 0) s"
 
 
 def city_id(number: int) -> str:
@@ -76,6 +77,12 @@ def fill(url: str, *, cities: int, minutes: int, days: int, forecast_cities: int
                 (weather, end),
             )
             _forecasts(connection, first, end, forecast_cities)
+        # What the triggers would have noted
+        connection.execute(
+            "INSERT INTO ops.changed_consumption SELECT id, date_trunc('hour', now() - interval '31 days', 'UTC'),"
+            " 'infinity' FROM cities"
+        )
+        connection.execute("SELECT ops.refresh_hours()")
         connection.execute("VACUUM (ANALYZE)")
 
 
@@ -84,9 +91,10 @@ def _consumption(connection: Connection, first: datetime, end: datetime, minutes
     start = first
     while start < end:
         stop = min(end, (start.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0))
+        hours = [int((moment - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds()) // 3600 for moment in (start, stop)]
         connection.execute(
-            _CONSUMPTION + ("cities, hours" if by_city else "hours, cities") + _INTERVALS,  # type: ignore[arg-type]
-            {"start": start, "stop": stop, "minutes": minutes},
+            _CONSUMPTION.format(loops=_BY_CITY if by_city else _BY_HOUR),  # type: ignore[arg-type]
+            {"first": hours[0], "last": hours[1] - 1, "minutes": minutes},
         )
         start = stop
 

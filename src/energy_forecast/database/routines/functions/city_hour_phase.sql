@@ -1,16 +1,23 @@
 /* As load_phase_as_of(), for what is known now, with the caller's own rights. 672 hours and not 28 days: a day added to a
-   moment has the length that it has in the session's zone. In two steps, so that the second is planned for its span, and
-   counted, not sorted, as mode() would: 3.5 ms became 1.4 for 28 days of ten minutes. */
+   moment has the length that it has in the session's zone. Step by step, so that each statement is planned for a span of
+   which the bounds are known: the last value is looked for in the last 28 days first, since among all months it took
+   3 ms to plan. Counted, not sorted, as mode() would. */
 CREATE OR REPLACE FUNCTION city_hour_phase(city uuid, until timestamptz)
     RETURNS integer
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
     AS $$
 DECLARE
+    first_time timestamptz := until - interval '672 hours';
     last_time timestamptz := (
-        SELECT max(k.timestamp) FROM public.energy_consumption k WHERE k.city_id = city AND k.timestamp < until);
-    first_time timestamptz := last_time - interval '672 hours';
+        SELECT max(k.timestamp) FROM public.energy_consumption k
+        WHERE k.city_id = city AND k.timestamp >= first_time AND k.timestamp < until);
 BEGIN
+    IF last_time IS NULL THEN
+        last_time := (SELECT max(k.timestamp) FROM public.energy_consumption k
+                      WHERE k.city_id = city AND k.timestamp < until);
+    END IF;
+    first_time := last_time - interval '672 hours';
     RETURN coalesce((
         SELECT CASE WHEN c.interval_minutes = 60 THEN extract(minute FROM c.timestamp AT TIME ZONE 'UTC')::integer
                     ELSE 0 END AS phase

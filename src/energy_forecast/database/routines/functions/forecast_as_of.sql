@@ -1,15 +1,24 @@
 /* Live was what a run of purpose 'forecast' had issued and this database had recorded by then. A replay or a backtest was
    made later, as if then: nobody could have used it. Without a model, the champion of the city at that moment counts; where
-   it had none, every model that forecast the hour has a row. No target is more than 168 hours after its issue, so
-   older months of vintages are not looked at. */
+   it had none, every model that forecast the hour has a row. No target is more than 168 hours after its issue, and none
+   before it, so other months of vintages are not looked at: nor planned for, since the bounds are worked out before. */
 CREATE OR REPLACE FUNCTION forecast_as_of(
     city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz, model_name text DEFAULT NULL)
     RETURNS TABLE ("timestamp" timestamptz, model text, version text, model_id uuid, run_id uuid, issued_at timestamptz,
                    recorded_at timestamptz, predicted_consumption numeric, confidence_lower double precision,
                    confidence_upper double precision, quantile_levels double precision[], quantiles double precision[])
-    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
     AS $$
+#variable_conflict use_column
+DECLARE
+    oldest timestamptz := first_time - interval '168 hours';
+    newest timestamptz := least(as_of, end_time);
+BEGIN
+    IF NOT public.may_read_city(city) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
     SELECT DISTINCT ON (v.timestamp, m.name)
         v.timestamp, m.name::text, m.version::text, v.model_id, v.run_id, v.issued_at, v.created_at,
         v.predicted_consumption, v.quantiles[array_position(r.quantile_levels, 0.05::double precision)],
@@ -17,15 +26,14 @@ CREATE OR REPLACE FUNCTION forecast_as_of(
     FROM public.prediction_vintages v
     JOIN public.forecast_runs r ON r.id = v.run_id
     JOIN public.models m ON m.id = v.model_id
-    WHERE public.may_read_city(city) AND v.city_id = city
-      AND v.timestamp >= first_time AND v.timestamp < end_time
-      AND v.issued_at <= as_of AND v.issued_at >= first_time - interval '168 hours' AND v.created_at <= as_of
+    WHERE v.city_id = city AND v.timestamp >= first_time AND v.timestamp < end_time
+      AND v.issued_at >= oldest AND v.issued_at <= newest AND v.created_at <= as_of
       AND r.purpose = 'forecast' AND CASE
           WHEN model_name IS NOT NULL THEN m.name = model_name
           ELSE v.model_id = coalesce(
               (SELECT p.model_id FROM public.model_promotions p WHERE p.city_id = city AND p.during @> as_of), v.model_id)
       END
-    ORDER BY v.timestamp, m.name, v.issued_at DESC, v.created_at DESC
-$$;
+    ORDER BY v.timestamp, m.name, v.issued_at DESC, v.created_at DESC;
+END $$;
 COMMENT ON FUNCTION forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text) IS
     'The forecasts of a city that were live at a moment: by target hour in [first_time, end_time) and model the latest issue, kWh, with the bounds of the 90 % interval';
