@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup dev demo test lint types lock docs bench-skill
+.PHONY: setup dev demo test lint types lock docs bench bench-quick bench-growth bench-skill
 
 setup: $(VENV)/.ready
 
@@ -34,6 +34,16 @@ types: dev
 
 docs: dev
 	@$(BIN)/python docs/generate.py
+
+# Every speed that is promised, beside its reference: two hours and 25 GB; quick: the same at small size, two minutes.
+bench: setup
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
+
+bench-quick: setup
+	@$(BIN)/python benchmarks/bench.py --quick $(ARGS)
+
+bench-growth: setup
+	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
 # The protocol of docs/decisions/models.md on the sample, and on the folders in DATA where they are. Peers are scored too
 # once `$(BIN)/pip install lightgbm mlforecast statsforecast` has been run. ARGS='--model ensemble' chooses.

@@ -41,12 +41,14 @@ def main() -> None:
     parser.add_argument("--cities", type=int, default=1000)
     parser.add_argument("--days", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=300_000, help="of each load")
     options = parser.parse_args()
     with measuring.server() as server, measuring.database(server) as url:
         rows.fill(url, cities=options.cities, minutes=10, days=options.days, forecast_cities=0)
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("SET timezone = 'UTC'")
-            found = keep(connection, options.repeats) + load(connection, options.cities, options.repeats)
+            found = keep(connection, options.repeats)
+            found += load(connection, options.cities, options.rows, options.repeats)
     facts = {"cities": options.cities, "days": options.days, "repeats": options.repeats}
     heads = ("wall s", "CPU s", "reference wall", "CPU", "wall ratio", "CPU ratio")
     print(f"{'what':24} {'{:>10} {:>10} {:>15} {:>10} {:>11} {:>10}'.format(*heads)}")
@@ -80,10 +82,10 @@ def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
     return [_row("keep one hour", kept, refreshed, GOAL), _row("of which folding", folded, refreshed, "")]
 
 
-def load(connection: Connection, cities: int, repeats: int) -> list[dict[str, object]]:
+def load(connection: Connection, cities: int, rows_at_least: int, repeats: int) -> list[dict[str, object]]:
     """Rows of a month ahead, which count as recent, and of a year ago, each undone; with the triggers and without."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    days = max(2, 300_000 // (cities * 144))
+    days = -(-rows_at_least // (cities * 144))
     found = []
     for what, first in (("load recent rows", end + timedelta(days=7)), ("load history", end - timedelta(days=365))):
         span = {"first": first, "end": first + timedelta(days=days)}

@@ -6,6 +6,7 @@ import csv
 import os
 import platform
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -114,3 +115,31 @@ def record(name: str, rows: Sequence[dict[str, object]]) -> Path:
             writer.writeheader()
         writer.writerows(facts | row for row in rows)
     return path
+
+
+def results_of(script: str, *arguments: object) -> list[dict[str, str]]:
+    """Runs a benchmark that keeps its results in a file of the day, and returns the rows that it has added."""
+    before = len(_kept(script))
+    _run(script, *arguments, stdout=None)
+    return _kept(script)[before:]
+
+
+def printed_by(script: str, *arguments: object) -> list[dict[str, str]]:
+    """Runs a benchmark that prints its results as CSV, and returns the rows."""
+    printed = _run(script, *arguments, stdout=subprocess.PIPE)
+    print(printed, flush=True)
+    return list(csv.DictReader(line for line in printed.splitlines() if not line.startswith("#")))
+
+
+def _run(script: str, *arguments: object, stdout: int | None) -> str:
+    command = [sys.executable, str(Path(__file__).parent / f"{script}.py"), *map(str, arguments)]
+    print(f"\n$ {script}.py {' '.join(map(str, arguments))}", flush=True)
+    return subprocess.run(command, check=True, text=True, stdout=stdout).stdout or ""
+
+
+def _kept(name: str) -> list[dict[str, str]]:
+    rows = []
+    for path in sorted(RESULTS.glob(f"{name}-*.csv")):
+        with path.open(newline="") as stream:
+            rows += list(csv.DictReader(stream))
+    return rows

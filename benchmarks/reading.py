@@ -39,6 +39,7 @@ GRANTED = 20
 FUNCTIONS = (
     "local_time",
     "city_hour_phase",
+    "consumption_from_values",
     "consumption_by_hour",
     "consumption_with_temperature",
     "recent_consumption",
@@ -228,16 +229,19 @@ def _copy_alone(connection: Connection, city: UUID) -> None:
     for name in FUNCTIONS:
         row = connection.execute("SELECT pg_get_functiondef(%s::regproc)", (name,)).fetchone()
         assert row is not None
-        connection.execute(row[0].replace("public.", "alone.").replace("'public'", "'alone'"))
+        connection.execute(_of_alone(row[0]).replace("'public'", "'alone'"))
     connection.execute("SET search_path = pg_catalog")
     for name in VIEWS:
         row = connection.execute("SELECT pg_get_viewdef(%s::regclass)", (f"public.{name}",)).fetchone()
         assert row is not None
-        text = row[0].replace("public.", "alone.").replace("ops.", "alone.")
-        connection.execute(f"CREATE VIEW alone.{name} WITH (security_barrier) AS {text}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE VIEW alone.{name} WITH (security_barrier) AS {_of_alone(row[0])}")  # type: ignore[arg-type]
     connection.execute("RESET search_path")
     for table in ("cities", "energy_consumption", "weather_data", "hourly_consumption_rollup", "changed_consumption"):
         connection.execute(f"VACUUM (ANALYZE) alone.{table}")  # type: ignore[arg-type]
+
+
+def _of_alone(definition: str) -> str:
+    return definition.replace("public.", "alone.").replace("ops.", "alone.")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,7 @@ def test_the_window_slides(connection: Connection, database: Database, hour: dat
     insert(connection, (hour, 1))
     fold(connection)
     connection.execute(
-        "INSERT INTO hourly_consumption_rollup SELECT city_id, hour - d, 1, 1, 60 FROM hourly_consumption_rollup,"
+        "INSERT INTO hourly_consumption_rollup SELECT city_id, hour - d, 1, 1, 60, 0 FROM hourly_consumption_rollup,"
         " unnest(ARRAY[interval '30 days', interval '31 days']) d"
     )
     assert count(connection, "city_hourly_consumption") == 1
@@ -191,7 +191,7 @@ def test_what_is_wrong_is_found_and_mended(connection: Connection, database: Dat
     assert (step.numbers["folded_hours"], step.numbers["mended_hours"]) == (5, 0)
     connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
     connection.execute("DELETE FROM hourly_consumption_rollup WHERE hour = %s", (hour + HOUR,))
-    connection.execute("INSERT INTO hourly_consumption_rollup VALUES (%s, %s, 1, 1, 60)", (CITY, hour - HOUR))
+    connection.execute("INSERT INTO hourly_consumption_rollup VALUES (%s, %s, 1, 1, 60, 0)", (CITY, hour - HOUR))
     assert [(row[1], row[2], row[3]) for row in differences(connection)] == [
         (hour - HOUR, Decimal(1), None),
         (hour, Decimal(99), Decimal(0)),
@@ -233,6 +233,80 @@ def test_a_database_that_had_values_before_shows_them(empty_database: Database) 
         assert differences(connection) == []
 
 
+@pytest.mark.parametrize("folded_hours", [0, 300, 700], ids=["nothing folded", "some folded", "most folded"])
+def test_hours_of_any_span_are_those_of_the_values(connection: Connection, hour: datetime, folded_hours: int) -> None:
+    """Read from the roll-up, from changed values, and from hours that the bounds cut: all of it once."""
+    first = hour - 690 * HOUR
+    steps = [first + n * HOUR / 6 for n in range(4000) if n % 97]
+    insert(connection, *((step, n % 13) for n, step in enumerate(steps) if step < first + folded_hours * HOUR))
+    fold(connection)
+    insert(connection, *((step, n % 13) for n, step in enumerate(steps) if step >= first + folded_hours * HOUR))
+    differing = connection.execute(
+        "SELECT b.first, b.last FROM (SELECT %(first)s::timestamptz + a * interval '41 minutes' AS first,"
+        " %(first)s::timestamptz + a * interval '41 minutes' + z * interval '70 hours 20 minutes' AS last"
+        " FROM generate_series(-10, 600, 61) a, generate_series(0, 10) z) b"
+        " WHERE EXISTS ((SELECT * FROM consumption_by_hour(%(city)s, first, last, 0) EXCEPT ALL"
+        "   SELECT hour, total_consumption, peak_demand, minutes_known FROM consumption_from_values(%(city)s, first,"
+        "   last, 0)) UNION ALL (SELECT hour, total_consumption, peak_demand, minutes_known FROM"
+        "   consumption_from_values(%(city)s, first, last, 0) EXCEPT ALL"
+        "   SELECT * FROM consumption_by_hour(%(city)s, first, last, 0)))",
+        {"first": first, "city": CITY},
+    ).fetchall()
+    assert differing == []
+    known = connection.execute(
+        "SELECT array_agg(hour) = array_agg(hour ORDER BY hour), sum(minutes_known)"
+        " FROM consumption_by_hour(%s, %s, %s, 0)",
+        (CITY, first, first + 600 * HOUR),
+    ).fetchone()
+    assert known == (True, 10 * sum(step < first + 600 * HOUR for step in steps))
+
+
+def test_hours_that_begin_off_the_full_hour_are_found_folded_in_or_not(connection: Connection, hour: datetime) -> None:
+    """Hourly values at half past move a city's hours as soon as they are the commonest, and not before."""
+
+    def phase() -> int:
+        row = connection.execute("SELECT city_hour_phase(%s, now())", (CITY,)).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    insert(connection, (hour - 20 * HOUR, 1), (hour - 19 * HOUR, 1))
+    fold(connection)
+    assert phase() == 0
+    for number, expected in enumerate((0, 0, 30), 1):
+        connection.execute(
+            "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)"
+            " VALUES (%(city)s, %(start)s, 1, %(start)s::timestamptz + interval '1 hour')",
+            {"city": CITY, "start": hour - (10 - number) * HOUR + HOUR / 2},
+        )
+        assert phase() == expected
+        fold(connection)
+        assert phase() == expected
+    # The hours of the city are then told by its own
+    assert (
+        connection.execute(
+            "SELECT local_hour FROM recent_consumption(%s, 30) WHERE minutes_known = 60 LIMIT 1", (CITY,)
+        ).fetchone()
+        is not None
+    )
+
+
+def test_a_month_of_a_city_is_read_from_the_roll_up(connection: Connection, hour: datetime) -> None:
+    insert(connection, *((hour - n * HOUR / 6, 1) for n in range(4200)))
+    fold(connection)
+    read = (
+        "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), 0)::integer FROM pg_stat_xact_all_tables"
+        " WHERE relname LIKE %s"
+    )
+    with connection.transaction():
+        assert connection.execute(
+            "SELECT count(*) BETWEEN 670 AND 671 FROM consumption_by_hour(%s, now() - interval '690 hours', now(), 0)",
+            (CITY,),
+        ).fetchone() == (True,)
+        assert connection.execute(read, ("hourly\\_consumption\\_rollup",)).fetchone() >= (670,)  # type: ignore[operator]
+        # The first hour, which the bound cuts
+        assert connection.execute(read, ("energy\\_consumption\\_y%",)).fetchone() <= (6,)  # type: ignore[operator]
+
+
 @pytest.mark.parametrize("role", ["energy_forecast_app", Role.INGEST, Role.FORECASTER, Role.AUDITOR])
 def test_only_the_operator_folds(connection: Connection, role: str) -> None:
     connection.execute(f"SET ROLE {role}")  # type: ignore[arg-type]
@@ -240,8 +314,6 @@ def test_only_the_operator_folds(connection: Connection, role: str) -> None:
         "SELECT ops.fold_changed_consumption()",
         "SELECT ops.refresh_hours()",
         "SELECT * FROM ops.hourly_differences()",
-        "SELECT * FROM hourly_consumption_rollup",
-        "SELECT * FROM ops.changed_consumption",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute(statement)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ CREATE TABLE hourly_consumption_rollup (
     total_consumption NUMERIC NOT NULL,
     peak_demand       NUMERIC,
     covered_minutes   INTEGER NOT NULL,
+    off_hour_values   INTEGER NOT NULL,
     CONSTRAINT hourly_consumption_rollup_key PRIMARY KEY (city_id, hour)
 ) WITH (fillfactor = 90);
 COMMENT ON TABLE hourly_consumption_rollup IS
@@ -16,6 +17,7 @@ COMMENT ON COLUMN hourly_consumption_rollup.hour IS 'START of the hour, UTC; a v
 COMMENT ON COLUMN hourly_consumption_rollup.total_consumption IS 'kWh in the hour';
 COMMENT ON COLUMN hourly_consumption_rollup.peak_demand IS 'Highest power in the hour, kW; null where no value says it';
 COMMENT ON COLUMN hourly_consumption_rollup.covered_minutes IS 'Minutes of the hour that have a value: 60 is a whole hour, less only a part of one';
+COMMENT ON COLUMN hourly_consumption_rollup.off_hour_values IS 'How many values of 60 minutes begin in the hour and not at its start: a city without any has full hours of UTC';
 
 CREATE TABLE ops.changed_consumption (
     city_id    UUID NOT NULL,
@@ -33,7 +35,7 @@ CREATE INDEX idx_changed_consumption_city ON ops.changed_consumption (city_id);
 
 -- What is stored already is worked out by the next `maintain refresh`, and read from the facts until then
 INSERT INTO ops.changed_consumption (city_id, first_hour, last_hour)
-SELECT id, date_trunc('hour', now() - interval '31 days', 'UTC'), 'infinity' FROM cities;
+SELECT id, date_trunc('hour', now() - interval '744 hours', 'UTC'), 'infinity' FROM cities;
 
 -- They told how stale they were; they are not any more, and a column cannot be replaced away
 DROP VIEW IF EXISTS hour_of_day_profile, city_hourly_consumption;

@@ -105,7 +105,7 @@ GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.miss
     ops.apply_retention(text, text, timestamptz, timestamptz, uuid), ops.finish_maintenance(uuid, text, jsonb),
     ops.fold_changed_consumption(), ops.refresh_hours(), ops.hourly_differences(),
     may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_operator;
-GRANT SELECT ON hourly_consumption, hourly_consumption_rollup, ops.changed_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
+GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
     ops.retention_policies, ops.maintenance_runs, ops.dropped_data TO energy_forecast_operator;
 GRANT UPDATE (keep) ON ops.retention_policies TO energy_forecast_operator;
 GRANT SELECT ON ops.retraining_policies TO energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor;
@@ -122,10 +122,12 @@ GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.qua
     ops.maintenance_runs, ops.dropped_data, audit_log, ops.audit_chain TO energy_forecast_auditor;
 
 -- The common questions, with the rights and by the policies of whoever asks
-GRANT SELECT ON alembic_version TO energy_forecast_app, energy_forecast_operator;
+GRANT SELECT ON alembic_version, hourly_consumption_rollup, ops.changed_consumption
+    TO energy_forecast_app, energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION
     city_hour_phase(uuid, timestamptz),
     consumption_by_hour(uuid, timestamptz, timestamptz, integer),
+    consumption_from_values(uuid, timestamptz, timestamptz, integer),
     consumption_with_temperature(uuid, timestamptz, timestamptz),
     local_time(timestamptz, text),
     local_day_minutes(date, text, integer, timestamptz),

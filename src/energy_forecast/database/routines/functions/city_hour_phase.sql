@@ -1,7 +1,8 @@
 /* As load_phase_as_of(), for what is known now, with the caller's own rights. 672 hours and not 28 days: a day added to a
    moment has the length that it has in the session's zone. Step by step, so that each statement is planned for a span of
    which the bounds are known: the last value is looked for in the last 28 days first, since among all months it took
-   3 ms to plan. Counted, not sorted, as mode() would. */
+   3 ms to plan. Where the roll-up knows of no hourly value off the full hour, no value need be counted: of ten-minute
+   values there are 4,000. Counted, not sorted, as mode() would. */
 CREATE OR REPLACE FUNCTION city_hour_phase(city uuid, until timestamptz)
     RETURNS integer
     LANGUAGE plpgsql STABLE SECURITY INVOKER
@@ -12,12 +13,27 @@ DECLARE
     last_time timestamptz := (
         SELECT max(k.timestamp) FROM public.energy_consumption k
         WHERE k.city_id = city AND k.timestamp >= first_time AND k.timestamp < until);
+    changed_from timestamptz;
+    changed_until timestamptz;
 BEGIN
     IF last_time IS NULL THEN
         last_time := (SELECT max(k.timestamp) FROM public.energy_consumption k
                       WHERE k.city_id = city AND k.timestamp < until);
     END IF;
     first_time := last_time - interval '672 hours';
+    IF first_time >= date_trunc('hour', now() - interval '720 hours', 'UTC') AND NOT EXISTS (
+        SELECT FROM public.hourly_consumption_rollup r
+        WHERE r.city_id = city AND r.hour > first_time - interval '1 hour' AND r.hour <= last_time
+          AND r.off_hour_values > 0) THEN
+        SELECT min(k.first_hour), max(k.last_hour) + interval '1 hour' INTO changed_from, changed_until
+        FROM ops.changed_consumption k WHERE k.city_id = city;
+        IF changed_from IS NULL OR NOT EXISTS (
+            SELECT FROM public.energy_consumption c
+            WHERE c.city_id = city AND c.timestamp >= changed_from AND c.timestamp < changed_until
+              AND c.interval_minutes = 60 AND c.timestamp <> date_trunc('hour', c.timestamp, 'UTC')) THEN
+            RETURN 0;
+        END IF;
+    END IF;
     RETURN coalesce((
         SELECT CASE WHEN c.interval_minutes = 60 THEN extract(minute FROM c.timestamp AT TIME ZONE 'UTC')::integer
                     ELSE 0 END AS phase

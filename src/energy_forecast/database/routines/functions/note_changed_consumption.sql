@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION note_changed_consumption() RETURNS trigger
     SET search_path = pg_catalog, public, pg_temp
     AS $$
 DECLARE
-    since timestamptz := date_trunc('hour', now() - interval '31 days', 'UTC');
+    since timestamptz := date_trunc('hour', now() - interval '744 hours', 'UTC');
 BEGIN
     INSERT INTO ops.changed_consumption (city_id, first_hour, last_hour)
     SELECT c.city_id, date_trunc('hour', min(c.timestamp), 'UTC'), date_trunc('hour', max(c.timestamp), 'UTC')

@@ -3,6 +3,8 @@ CREATE OR REPLACE FUNCTION ops.hourly_differences()
                    shown_peak numeric, true_peak numeric, shown_minutes integer, true_minutes integer)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
+    -- The view's 30 days would be an hour longer or shorter where the clock was changed
+    SET timezone = 'UTC'
     AS $$
     SELECT coalesce(s.city_id, t.city_id), coalesce(s.hour, t.hour), s.total_consumption, t.total_consumption,
            s.peak_demand, t.peak_demand, s.covered_minutes, t.covered_minutes

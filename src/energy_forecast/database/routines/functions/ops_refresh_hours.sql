@@ -4,6 +4,7 @@
 CREATE OR REPLACE FUNCTION ops.refresh_hours(OUT folded bigint, OUT mended bigint, OUT expired bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
     AS $$
 BEGIN
     folded := ops.fold_changed_consumption();
@@ -13,7 +14,7 @@ BEGIN
         FROM public.hourly_consumption v
         FULL JOIN (
             SELECT * FROM public.hourly_consumption_rollup k
-            WHERE k.hour >= date_trunc('hour', now() - interval '30 days', 'UTC')) r
+            WHERE k.hour >= date_trunc('hour', now() - interval '720 hours', 'UTC')) r
             ON r.city_id = v.city_id AND r.hour = v.hour
         WHERE (v.total_consumption, v.peak_demand, v.covered_minutes)
             IS DISTINCT FROM (r.total_consumption, r.peak_demand, r.covered_minutes)
@@ -26,7 +27,7 @@ BEGIN
     IF mended > 0 THEN
         PERFORM ops.fold_changed_consumption();
     END IF;
-    DELETE FROM public.hourly_consumption_rollup WHERE hour < date_trunc('hour', now() - interval '31 days', 'UTC');
+    DELETE FROM public.hourly_consumption_rollup WHERE hour < date_trunc('hour', now() - interval '744 hours', 'UTC');
     GET DIAGNOSTICS expired = ROW_COUNT;
 END $$;
 COMMENT ON FUNCTION ops.refresh_hours() IS

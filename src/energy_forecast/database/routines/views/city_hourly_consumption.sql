@@ -10,7 +10,7 @@ CROSS JOIN LATERAL (
     SELECT min(k.first_hour) AS first_hour, max(k.last_hour) AS last_hour
     FROM ops.changed_consumption k WHERE k.city_id = c.id) x
 WHERE c.id = ANY ((SELECT readable_cities())::uuid[])
-  AND r.hour >= date_trunc('hour', now() - interval '30 days', 'UTC')
+  AND r.hour >= date_trunc('hour', now() - interval '720 hours', 'UTC')
   AND (r.hour BETWEEN x.first_hour AND x.last_hour) IS NOT TRUE
 UNION ALL
 SELECT c.id, c.name, h.hour, h.total_consumption, h.peak_demand, h.minutes_known
@@ -18,8 +18,8 @@ FROM cities c
 CROSS JOIN LATERAL (
     SELECT min(k.first_hour) AS first_hour, max(k.last_hour) AS last_hour
     FROM ops.changed_consumption k WHERE k.city_id = c.id) x
-CROSS JOIN LATERAL consumption_by_hour(
-    c.id, greatest(x.first_hour, date_trunc('hour', now() - interval '30 days', 'UTC')),
+CROSS JOIN LATERAL consumption_from_values(
+    c.id, greatest(x.first_hour, date_trunc('hour', now() - interval '720 hours', 'UTC')),
     x.last_hour + interval '1 hour', 0) h
 WHERE c.id = ANY ((SELECT readable_cities())::uuid[]) AND x.first_hour IS NOT NULL;
 COMMENT ON VIEW city_hourly_consumption IS

@@ -1,0 +1,174 @@
+"""Every speed that the platform promises, in one table: the work, what it is measured against, goal and result.
+
+    .venv/bin/python benchmarks/bench.py [--quick] [--only loading,reading,hourly,forecasting]
+
+Calls the other benchmarks, each of which measures its reference in the same run, and gathers their results into
+results/bench-DATE.csv. --quick is the same at a hundredth of the size, in about two minutes: it shows that all of it
+runs and no more, since at that size what is paid once for each load or run is most of it. The whole takes two hours.
+
+`reached` is by the clock; on a machine that others use as well, the ratio of CPU times beside it is what compares.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+
+from measuring import printed_by, record, results_of
+
+PARTS = ("loading", "reading", "hourly", "forecasting")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table. `reached` and `cpu` are ratios or, with a unit in `goal`, such values."""
+
+    work: str
+    reference: str
+    goal: str
+    reached: float
+    cpu: float | None
+    limit: float
+
+    def row(self) -> dict[str, object]:
+        return {
+            "work": self.work,
+            "reference": self.reference,
+            "goal": self.goal,
+            "reached": f"{self.reached:.2f}" if self.limit >= 0.1 else f"{self.reached:.4f}",
+            "by CPU": "" if self.cpu is None else f"{self.cpu:.2f}" if self.limit >= 0.1 else f"{self.cpu:.4f}",
+            "met": "yes" if self.reached <= self.limit else "by CPU" if (self.cpu or 1e9) <= self.limit else "no",
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default=",".join(PARTS))
+    parser.add_argument("--database", help="for reading: a database that is filled already")
+    options = parser.parse_args()
+    lines: list[Line] = []
+    for part in options.only.split(","):
+        match part:
+            case "loading":
+                lines += loading(quick=options.quick)
+            case "reading":
+                lines += reading(quick=options.quick, database=options.database)
+            case "hourly":
+                lines += hourly(quick=options.quick)
+            case "forecasting":
+                lines += forecasting(quick=options.quick)
+            case _:
+                parser.error(f"there is no part {part}")
+    rows = [line.row() for line in lines]
+    print(f"\n{'work':58}{'reference':44}{'goal':>12}{'reached':>10}{'by CPU':>10}{'met':>8}")
+    for row in rows:
+        print("{work:58}{reference:44}{goal:>12}{reached:>10}{by CPU:>10}{met:>8}".format(**row))
+    record("bench", [{"size": "quick" if options.quick else "whole"} | row for row in rows])
+
+
+def loading(*, quick: bool) -> list[Line]:
+    size = (
+        ("--rows", 100_000, "--cities", 20, "--repeats", 1)
+        if quick
+        else ("--rows", 10_000_000, "--cities", 200, "--repeats", 5)
+    )
+    found = {row["way"]: row for row in results_of("loading", *size)}
+    names = {
+        "parquet": ("load new rows from Parquet", "psql \\copy of the same rows"),
+        "csv": ("load new rows from CSV", "psql \\copy of the same rows"),
+        "again": ("load the same file again", "the first load"),
+        "corrected": ("load it with 1 % corrected and 0.1 % bad", "the first load"),
+        "single": ("upsert of a single value", "a bare INSERT ... ON CONFLICT"),
+    }
+    lines = [
+        Line(
+            work,
+            reference,
+            f"{found[way]['goal']}x",
+            float(found[way]["wall ratio"]),
+            float(found[way]["CPU ratio"]),
+            float(found[way]["goal"]),
+        )
+        for way, (work, reference) in names.items()
+    ]
+    peak = max(float(found[way]["peak"]) for way in ("csv", "parquet"))
+    return [*lines, Line("load: peak memory of the client", "", "600 MB", peak, None, 600)]
+
+
+def reading(*, quick: bool, database: str | None) -> list[Line]:
+    size: tuple[object, ...] = ("--cities", 25, "--days", 60, "--times", 60) if quick else ("--times", 300)
+    if database:
+        size = (*size, "--database", database)
+    lines = []
+    for row in results_of("reading", *size):
+        work = f"{row['what']}, one city, as {row['who']}"
+        if row["goal"]:
+            lines.append(
+                Line(
+                    work,
+                    "the same SQL on a table of that city alone",
+                    f"{row['goal']}x",
+                    float(row["ratio"]),
+                    float(row["cpu ratio"]),
+                    float(row["goal"]),
+                )
+            )
+        if row["p99 goal"]:
+            lines.append(
+                Line(
+                    f"{work}: 99th percentile",
+                    "",
+                    f"{row['p99 goal']} ms",
+                    float(row["p99 ms"]),
+                    float(row["cpu p99"]),
+                    float(row["p99 goal"]),
+                )
+            )
+    return lines
+
+
+def hourly(*, quick: bool) -> list[Line]:
+    size = ("--cities", 50, "--repeats", 3, "--rows", 20_000) if quick else ("--cities", 1000)
+    row = next(row for row in results_of("hourly", *size) if row["what"] == "keep one hour")
+    return [
+        Line(
+            "keep the hours current after one new hour",
+            "REFRESH ... CONCURRENTLY of the whole view",
+            f"{row['goal']}x",
+            float(row["wall ratio"]),
+            float(row["cpu ratio"]),
+            float(row["goal"]),
+        )
+    ]
+
+
+def forecasting(*, quick: bool) -> list[Line]:
+    size = ("--cities", 20, "--history-days", 120) if quick else ("--cities", 1000)
+    found = {row["what"]: row for row in printed_by("forecasting", *size)}
+    model, whole, train = (found[what] for what in ("model", "forecast", "train"))
+    whole_cpu = float(whole["cpu s"]) + float(whole["server cpu s"])
+    return [
+        Line(
+            f"forecasts for {whole['cities']} cities x 48 h, stored",
+            "the model alone",
+            "1.3x",
+            float(whole["wall s"]) / float(model["wall s"]),
+            whole_cpu / float(model["cpu s"]),
+            1.3,
+        ),
+        Line("forecasts: in all", "", "30 s", float(whole["wall s"]), whole_cpu / 2, 30),
+        # Its peer is no part of what is installed; see docs/decisions/models.md
+        Line(
+            f"training of {train['cities']} cities, seconds a city",
+            "mlforecast: not measured here",
+            "0.5x",
+            float(train["wall s"]) / int(train["cities"]),
+            float(train["cpu s"]) / int(train["cities"]),
+            0,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()
