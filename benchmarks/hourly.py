@@ -7,6 +7,7 @@ keep     one new hour of ten-minute values for all cities: its rows noted by the
          facts, and the roll-up with the view.
 recent   INSERT ... SELECT of rows of the last month as the role that loads, with the noting triggers and without.
 history  the same of rows of a year ago.
+single   a thousand values of the next hour, a statement each, likewise.
 
 The clock on the wall, and beside it the CPU time of the server's process: on a shared machine only that compares.
 """
@@ -74,7 +75,8 @@ def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
         refreshed.append(timed(connection, lambda: connection.execute("CALL refresh_materialized_views()")))
         wrong = connection.execute(
             "SELECT (SELECT count(*) FROM ops.hourly_differences()), (SELECT count(*) FROM (TABLE hourly_consumption"
-            " EXCEPT SELECT * FROM hourly_consumption_rollup) x), (SELECT count(*) FROM hourly_consumption)"
+            " EXCEPT SELECT city_id, hour, total_consumption, peak_demand, covered_minutes"
+            " FROM hourly_consumption_rollup) x), (SELECT count(*) FROM hourly_consumption)"
         ).fetchone()
         if wrong is None or wrong[:2] != (0, 0) or not wrong[2]:
             sys.exit(f"The contents are not the same: {wrong}")
@@ -97,7 +99,23 @@ def load(connection: Connection, cities: int, rows_at_least: int, repeats: int) 
                     _undone(connection, lambda span=span: connection.execute(INSERT, span), noting=noting)
                 )
         found.append(_row(what, times[True], times[False], "") | {"rows": cities * days * 144})
-    return found
+    times = {False: [], True: []}
+    for _ in range(repeats):
+        for noting in (False, True):
+            times[noting].append(_undone(connection, lambda: _singles(connection, end), noting=noting))
+    return [*found, _row("thousand single values", times[True], times[False], "") | {"rows": 1000}]
+
+
+def _singles(connection: Connection, hour: datetime) -> None:
+    cities = [row[0] for row in connection.execute("SELECT id FROM cities ORDER BY id LIMIT 200")]
+    for number in range(1000):
+        moment = hour + timedelta(hours=2, minutes=10 * (number // len(cities)))
+        connection.execute(
+            "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at, interval_minutes)"
+            " VALUES (%s, %s, 1, %s, 10) ON CONFLICT (city_id, timestamp) DO UPDATE"
+            " SET consumption_kwh = excluded.consumption_kwh, available_at = excluded.available_at",
+            (cities[number % len(cities)], moment, moment + timedelta(minutes=10)),
+        )
 
 
 def _undone(connection: Connection, work: Callable[[], object], *, noting: bool) -> Took:
