@@ -225,6 +225,9 @@ def _copy_alone(connection: Connection, city: UUID) -> None:
     connection.execute(
         f"CREATE FUNCTION alone.readable_cities() RETURNS uuid[] LANGUAGE sql STABLE {city_alone}"  # type: ignore[arg-type]
     )
+    connection.execute(
+        "CREATE FUNCTION alone.may_read_city(city uuid) RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT true $$"
+    )
     connection.execute("SET check_function_bodies = off")
     for name in FUNCTIONS:
         row = connection.execute("SELECT pg_get_functiondef(%s::regproc)", (name,)).fetchone()

@@ -19,6 +19,9 @@ COMMENT ON COLUMN hourly_consumption_rollup.peak_demand IS 'Highest power in the
 COMMENT ON COLUMN hourly_consumption_rollup.covered_minutes IS 'Minutes of the hour that have a value: 60 is a whole hour, less only a part of one';
 COMMENT ON COLUMN hourly_consumption_rollup.off_hour_values IS 'How many values of 60 minutes begin in the hour and not at its start: a city without any has full hours of UTC';
 
+-- Serves: whether a city has hours that begin off the full hour; empty but for those cities
+CREATE INDEX idx_hourly_rollup_off_hour ON hourly_consumption_rollup (city_id, hour) WHERE off_hour_values > 0;
+
 CREATE TABLE ops.changed_consumption (
     city_id    UUID NOT NULL,
     first_hour TIMESTAMP WITH TIME ZONE NOT NULL,

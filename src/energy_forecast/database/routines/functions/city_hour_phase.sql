@@ -1,21 +1,25 @@
-/* As load_phase_as_of(), for what is known now, with the caller's own rights. 672 hours and not 28 days: a day added to a
+/* As load_phase_as_of(), for what is known now. It asks once whether the caller may read the city, since the policies of
+   each statement would take 0.4 ms more than all the rest. 672 hours and not 28 days: a day added to a
    moment has the length that it has in the session's zone. Step by step, so that each statement is planned for a span of
    which the bounds are known: the last value is looked for in the last 28 days first, since among all months it took
    3 ms to plan. Where the roll-up knows of no hourly value off the full hour, no value need be counted: of ten-minute
    values there are 4,000. Counted, not sorted, as mode() would. */
 CREATE OR REPLACE FUNCTION city_hour_phase(city uuid, until timestamptz)
     RETURNS integer
-    LANGUAGE plpgsql STABLE SECURITY INVOKER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
     AS $$
 DECLARE
     first_time timestamptz := until - interval '672 hours';
-    last_time timestamptz := (
-        SELECT max(k.timestamp) FROM public.energy_consumption k
-        WHERE k.city_id = city AND k.timestamp >= first_time AND k.timestamp < until);
+    last_time timestamptz;
     changed_from timestamptz;
     changed_until timestamptz;
 BEGIN
+    IF NOT public.may_read_city(city) THEN
+        RETURN 0;
+    END IF;
+    last_time := (SELECT max(k.timestamp) FROM public.energy_consumption k
+                  WHERE k.city_id = city AND k.timestamp >= first_time AND k.timestamp < until);
     IF last_time IS NULL THEN
         last_time := (SELECT max(k.timestamp) FROM public.energy_consumption k
                       WHERE k.city_id = city AND k.timestamp < until);
