@@ -35,9 +35,12 @@ types: dev
 docs: dev
 	@$(BIN)/python docs/generate.py
 
+DATA ?= ../shared/data
+RESULTS := benchmarks/results
+
 # Every speed that is promised, beside its reference: two hours and 25 GB; quick: the same at small size, two minutes.
 bench: setup
-	@$(BIN)/python benchmarks/bench.py $(ARGS)
+	@$(BIN)/python benchmarks/bench.py $$(test -d $(DATA)/us_cities && echo --data $(DATA)/us_cities) $(ARGS)
 
 bench-quick: setup
 	@$(BIN)/python benchmarks/bench.py --quick $(ARGS)
@@ -47,8 +50,6 @@ bench-growth: setup
 
 # The protocol of docs/decisions/models.md on the sample, and on the folders in DATA where they are. Peers are scored too
 # once `$(BIN)/pip install lightgbm mlforecast statsforecast` has been run. ARGS='--model ensemble' chooses.
-DATA ?= ../shared/data
-RESULTS := benchmarks/results
 bench-skill: setup
 	@mkdir -p $(RESULTS)
 	@$(BIN)/python benchmarks/skill.py --last-fifth $(ARGS) | tee $(RESULTS)/skill-sample-$$(date +%F).csv

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
 
-from measuring import RESULTS, printed_by, record, results_of
+from measuring import RESULTS, printed_by, record, results_of, victoria
 
 MEASURES = {
     "load": "load, microseconds a row",
@@ -50,11 +52,9 @@ def main() -> None:
                     if row["who"] == "person" and row["what"] in MEASURES:
                         keep(row["what"], cities, int(row["rows"]), float(row["cpu ms"]), float(row["median ms"]))
         if "forecast" in parts:
-            whole = next(
-                row
-                for row in printed_by("forecasting", "--cities", cities, "--history-days", 120)
-                if row["what"] == "forecast"
-            )
+            with tempfile.TemporaryDirectory() as name:
+                size = (victoria(Path(name)), "--cities", cities, "--history-days", 150)
+                whole = next(row for row in printed_by("forecasting", *size) if row["what"] == "forecast")
             count = int(whole["cities"])
             cpu = (float(whole["cpu s"]) + float(whole["server cpu s"])) / count * 1000
             keep("forecast", count, "", cpu, float(whole["wall s"]) / count * 1000)

@@ -131,6 +131,21 @@ def printed_by(script: str, *arguments: object) -> list[dict[str, str]]:
     return list(csv.DictReader(line for line in printed.splitlines() if not line.startswith("#")))
 
 
+def victoria(folder: Path) -> Path:
+    """Writes the sample's longer record into a folder as files for forecasting.py; returns the folder."""
+    # Here and not above: it brings the models, which the others need not wait for
+    import polars as pl
+    import skill
+
+    city, load, weather = next(iter(skill.sample()))
+    pl.DataFrame([vars(city)]).write_csv(folder / "cities.csv")
+    for name, frame in (("consumption", load), ("weather", weather)):
+        frame.select(pl.lit(city.name).alias("city"), pl.all()).write_csv(
+            folder / f"{name}.csv", datetime_format="%Y-%m-%dT%H:%M:%SZ"
+        )
+    return folder
+
+
 def _run(script: str, *arguments: object, stdout: int | None) -> str:
     command = [sys.executable, str(Path(__file__).parent / f"{script}.py"), *map(str, arguments)]
     print(f"\n$ {script}.py {' '.join(map(str, arguments))}", flush=True)
