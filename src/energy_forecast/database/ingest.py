@@ -15,7 +15,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.known_values import KnownValues, known_values
 from energy_forecast.database.named_queries import queries
+from energy_forecast.database.new_months import NeedsJudging, NewMonths
 
 # Partitions are attached under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
@@ -110,6 +112,8 @@ class Staging:
         self._in_order = False
         self._interval_given = False
         self._older = False
+        self._is_all = True
+        self._has_views = False
         self._months: Sequence[datetime] = ()
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -169,18 +173,45 @@ class Staging:
         self._months = months
         self._first, self._last = min(firsts, default=None), max(lasts, default=None)
 
+    def tell_rest(self, months: Sequence[datetime], first: datetime | None, last: datetime | None) -> None:
+        """Says, after `tell_spans`, that the rows of other months were not staged.
+
+        Args:
+            months: the UTC months of the rows staged.
+            first: the first timestamp of the rows staged, None when there are none; and the last.
+        """
+        self._is_all = False
+        self._months, self._first, self._last = months, first, last
+
+    def known(self, spans: Sequence[tuple[int, datetime, datetime]]) -> KnownValues:
+        """What is stored within spans of time: number of a city, first and last timestamp. Inside `merging`, so that
+        nobody else loads meanwhile."""
+        self._make_views()
+        return known_values(self._connection, spans, len(self._target.values))
+
+    def new_months(self) -> NewMonths:
+        """The months that can be filled beside the table; inside `merging`."""
+        return NewMonths(self._connection, self._target.table, self._target.values)
+
+    def intervals(self) -> dict[int, int]:
+        """Minutes of the interval of each city, by its number, after `settle`."""
+        return dict(self._rows("found_intervals"))
+
     def settle(self, *, now: datetime, interval_minutes: int | None) -> Settled:
         """Finds each city's interval length, and sorts out rows that are too early or contradict each other.
 
         Args:
             now: the database's clock when the load began; nothing later could be known.
             interval_minutes: minutes of an interval when the user gave them.
+
+        Raises:
+            NeedsJudging: there is something to sort out, and not all rows were staged.
         """
         self._script("analyze_staged" if self._in_order else "index_staged")
         assumed: tuple[str, ...] = ()
         refused = 0
         if self._target.corrects:
-            self._script(f"{self._target.subject}_views")
+            self._make_views()
             self._interval_given = interval_minutes is not None
             if interval_minutes is not None:
                 self._run("give_interval", interval_minutes=interval_minutes)
@@ -190,8 +221,10 @@ class Staging:
                 self._run("find_intervals")
                 assumed = tuple(name for (name,) in self._rows("assumed_cities"))
                 if self._row("any_mixed")[0]:
+                    self._need_all()
                     refused += self._run("refuse_mixed", values=list(self._target.values))
             if self._row("any_early", now=now)[0]:
+                self._need_all()
                 refused += self._run("refuse_early", now=now, values=list(self._target.values))
         repeated, older = (0, 0) if self._in_order else self._settle_repeated()
         if refused or not self._in_order:
@@ -199,6 +232,15 @@ class Staging:
             self._months = months or ()
         self._older = older > 0
         return Settled(repeated, older, assumed)
+
+    def _make_views(self) -> None:
+        if not self._has_views:
+            self._script(f"{self._target.subject}_views")
+            self._has_views = True
+
+    def _need_all(self) -> None:
+        if not self._is_all:
+            raise NeedsJudging
 
     def _settle_repeated(self) -> tuple[int, int]:
         taken = self._run("take_repeated")

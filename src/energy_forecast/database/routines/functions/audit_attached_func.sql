@@ -1,0 +1,32 @@
+/* AFTER the months that a load has filled beside their table were named in ops.attached_months: an entry a month, as
+   audit_batch_func() writes one a statement. All of them in one query, which workers share.
+   Arguments: the table, and those of audit_batch_query() after the first. */
+CREATE OR REPLACE FUNCTION audit_attached_func() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET work_mem = '64MB'
+    AS $$
+DECLARE
+    wanted text := (
+        SELECT string_agg(format('SELECT %L::text AS name, q.* FROM (%s) q', a.partition_name, public.audit_batch_query(
+                   ops.loading_table(a.partition_name)::text, TG_ARGV[1], TG_ARGV[2], TG_ARGV[3], TG_ARGV[4])), ' UNION ALL ')
+        FROM attached a WHERE a.table_name = TG_ARGV[0]);
+    months jsonb;
+BEGIN
+    IF wanted IS NULL THEN
+        RETURN NULL;  -- Months of another table
+    END IF;
+    -- Not a loop over the query: a cursor has no workers
+    EXECUTE format('SELECT jsonb_agg(to_jsonb(m)) FROM (%s) m', wanted) INTO months;
+    IF (SELECT bool_or(NOT (m ->> 'honest')::boolean OR m -> 'summary' = 'null') FROM jsonb_array_elements(months) m) THEN
+        RAISE EXCEPTION 'A month of % has no rows, or rows that claim another time of recording', TG_ARGV[0]
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    INSERT INTO public.audit_log (table_name, action, new_data, user_name, city_ids)
+    SELECT TG_ARGV[0], 'INSERT', m -> 'summary', public.acting_role(),
+           ARRAY(SELECT c::uuid FROM jsonb_array_elements_text(m -> 'cities') c)
+    FROM jsonb_array_elements(months) m ORDER BY m ->> 'name';
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION audit_attached_func() IS
+    'Writes months that were filled beside their table into audit_log, and refuses rows with a forged created_at';
