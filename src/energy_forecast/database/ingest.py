@@ -14,10 +14,11 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.connection import Connection, Database, Role, refusal
 from energy_forecast.database.known_values import KnownValues, known_values
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.new_months import NeedsJudging, NewMonths
+from energy_forecast.database.new_months import NeedsJudging, NewMonths, months_there
 
 # Partitions are attached under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
@@ -122,6 +123,10 @@ class Staging:
         """The database's clock, UTC."""
         moment: datetime = self._row("server_clock")[0].astimezone(UTC)
         return moment
+
+    def cities(self) -> list[StoredCity]:
+        """Every city, by name."""
+        return all_cities(self._connection)
 
     def add_files(self, names: Sequence[str]) -> None:
         """Names the files of the load; their numbers are their places, from 0."""
@@ -257,12 +262,12 @@ class Staging:
 
     def ensure_partitions(self, database: Database) -> None:
         """Makes the months that the rows need, in transactions of their own, so that their locks are short."""
-        for start in range(0, len(self._months), _MONTHS_AT_ONCE):
-            months = self._months[start : start + _MONTHS_AT_ONCE]
+        there = months_there(self._connection, self._target.table).months
+        missing = [month for month in self._months if month not in there]
+        for start in range(0, len(missing), _MONTHS_AT_ONCE):
+            months = missing[start : start + _MONTHS_AT_ONCE]
             with database.transaction(Role.INGEST) as connection:
-                connection.execute(
-                    self._queries["ensure_months"], {"table": self._target.table, "months": list(months)}
-                )
+                connection.execute(self._queries["ensure_months"], {"table": self._target.table, "months": months})
 
     @contextmanager
     def merging(self) -> Iterator[None]:
@@ -287,20 +292,25 @@ class Staging:
                 self._run("refuse_changed_forecasts", values=list(self._target.values), **bounds)
                 inserted = self._run(f"{self._target.subject}_insert", **bounds)
             elif self._older or self._row("any_stored")[0]:
+                if not self._is_all:
+                    self._script("look_up_by_key")
                 verdicts = self._judge(bounds)
                 self._run(f"{self._target.subject}_keep_older")
                 corrected = self._run(f"{self._target.subject}_correct")
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=True)[0]
             else:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
+            if not self._is_all:
+                self._script("join_as_usual")
+        refused = self._row("count_refused")[0]
         return Merged(
             inserted=inserted,
             corrected=corrected,
             corrected_now=verdicts.get("correction", (0, 0))[1],
             older=verdicts.get("older", (0, 0))[0],
             repeats=verdicts.get("repeat", (0, 0))[0],
-            refused=self._row("count_staged")[1],
-            examples=tuple(self._rows("refused_examples", limit=10)),
+            refused=refused,
+            examples=tuple(self._rows("refused_examples", limit=10)) if refused else (),
         )
 
     def _judge(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
@@ -336,7 +346,8 @@ class Staging:
             notes=Jsonb(list(notes)),
             **counts,
         )
-        self._run("record_refused", batch=batch, kind=self._target.kind)
+        if counts["rejected"]:
+            self._run("record_refused", batch=batch, kind=self._target.kind)
 
     def _script(self, name: str) -> None:
         """Several statements; the driver sends them together only when they have no parameters."""

@@ -38,6 +38,14 @@ class MonthsThere:
         return month not in self.months and _next(month) <= self.before
 
 
+def months_there(connection: Connection, table: str) -> MonthsThere:
+    """Which months of a table exist now."""
+    row = connection.execute(queries("ingest")["months_there"], {"table": table}).fetchone()
+    if row is None:
+        raise AssertionError("months_there returns a row")
+    return MonthsThere(frozenset(month.astimezone(UTC) for month in row[0]), row[1].astimezone(UTC))
+
+
 class NewMonths:
     """The new months of one load. All of it happens in the transaction that is open on the connection.
 
@@ -48,18 +56,13 @@ class NewMonths:
     """
 
     def __init__(self, connection: Connection, table: str, values: tuple[str, ...]) -> None:
+        self.there = months_there(connection, table)
+        """What existed when the load began."""
         self._connection = connection
         self._table = table
         self._columns = ("id", "city_id", "timestamp", *values, "available_at", "interval_minutes")
         self._names: dict[datetime, str] = {}
         self.row_count = 0
-
-    def there(self) -> MonthsThere:
-        """What exists now."""
-        row = self._connection.execute(queries("ingest")["months_there"], {"table": self._table}).fetchone()
-        if row is None:
-            raise AssertionError("months_there returns a row")
-        return MonthsThere(frozenset(month.astimezone(UTC) for month in row[0]), row[1].astimezone(UTC))
 
     def copy(self, month: datetime, data: bytes) -> None:
         """Adds rows: binary COPY of id, city, timestamp, values, available_at, and minutes of the interval.

@@ -45,4 +45,5 @@ def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues,
 
 
 def _keys(cities: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return (cities << _SHIFT) + times // _MINUTE
+    keys: np.ndarray[Any, Any] = (cities << _SHIFT) + times // _MINUTE
+    return keys

@@ -13,8 +13,7 @@ from zoneinfo import available_timezones
 
 import polars as pl
 
-from energy_forecast.database.cities import all_cities
-from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.connection import Database
 from energy_forecast.database.ingest import Merged, Settled, Staging, staging
 from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
@@ -169,9 +168,8 @@ class _Load:
         self._spans = Spans()
 
     def run(self) -> Report:
-        with self._database.transaction(Role.INGEST) as connection:
-            self._cities = [(city.id, city.name, city.timezone) for city in all_cities(connection)]
         with staging(self._database, self._kind.target) as session:
+            self._cities = [(city.id, city.name, city.timezone) for city in session.cities()]
             if not self._goes_beside:
                 settled, unknown = self._prepare(session)
                 with session.merging():
@@ -180,7 +178,7 @@ class _Load:
             with session.merging():
                 self._new_months = session.new_months()
                 ids = [city for city, _, _ in self._cities]
-                self._beside = Beside(self._kind, ids, self._new_months.there(), self._interval_minutes)
+                self._beside = Beside(self._kind, ids, self._new_months.there, self._interval_minutes)
                 settled, unknown = self._prepare(session)
                 return self._merge(session, settled, unknown)
 

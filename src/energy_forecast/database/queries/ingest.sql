@@ -503,9 +503,23 @@ WHERE NOT EXISTS (
       AND f.timestamp BETWEEN %(first)s AND %(last)s)
 ORDER BY s.city_no, s.timestamp, s.issued_at
 
+-- name: look_up_by_key
+-- Few rows were staged beside what is stored, and the newest partitions have no statistics: their rows are looked up one by one.
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off
+
+-- name: join_as_usual
+-- The end of that.
+SET LOCAL enable_hashjoin = on;
+SET LOCAL enable_mergejoin = on
+
 -- name: count_staged
--- Rows that are still to be merged, and rows refused.
-SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM refused)
+-- Rows that are still to be merged.
+SELECT count(*) FROM staged
+
+-- name: count_refused
+-- Rows refused.
+SELECT count(*) FROM refused
 
 -- name: refused_examples
 -- The first refused rows, in the files' order.
