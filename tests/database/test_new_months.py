@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from energy_forecast.database import Connection, Database, Role
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import DatabaseError
-from energy_forecast.ingest import Report, import_cities, load, load_files
+from energy_forecast.ingest import Report, import_cities, load, load_files, spans, tables
 from energy_forecast.operations.audit import verify_audit
 from energy_forecast.operations.maintenance import maintain
 from energy_forecast.postgres import EmbeddedServer
@@ -210,13 +210,18 @@ def test_months_that_exist_or_are_recent_are_loaded_through_the_table_in_the_sam
     assert load_files(cities, "consumption", [written(frame, tmp_path)]).unchanged == frame.height
 
 
-@pytest.mark.parametrize("trouble", ["twice", "conflict", "early", "mixed", "random", "own available_at"])
+BESIDE = ("newest first", "random", "own available_at", "an interval apart")
+JUDGED = ("twice", "conflict", "early", "mixed", "random, twice", "random, too many")
+
+
+@pytest.mark.parametrize("trouble", [*BESIDE, *JUDGED])
 def test_rows_that_have_to_be_judged_are_staged_with_all_others(
     cities: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     """The load is the same as if nothing had been put beside the table, whatever turned up on its way."""
     frame = rows()
     last = frame.tail(1)
+    monkeypatch.setattr(tables, "_ROWS_AT_ONCE", 700)
     match trouble:
         case "twice":
             frame = pl.concat([frame, last])
@@ -232,8 +237,22 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
                 .alias("timestamp")
             )
             frame = pl.concat([frame.head(2 * HOURS), finer, rows(datetime(2019, 6, 1, tzinfo=UTC), 100).tail(100)])
+        case "newest first":
+            frame = frame.sort("timestamp", descending=True)
         case "random":
             frame = frame.sample(fraction=1, shuffle=True, seed=5)
+        case "random, twice":
+            frame = pl.concat([frame, last]).sample(fraction=1, shuffle=True, seed=5)
+        case "random, too many":
+            monkeypatch.setattr(spans, "_MOST_TIMES", 2000)
+            frame = frame.sample(fraction=1, shuffle=True, seed=5)
+        case "an interval apart":
+            # Each city has its own; the last has half of its rows missing
+            step = pl.when(pl.col("city") == "City 1").then(15).otherwise(30)
+            place = pl.int_range(pl.len()) % HOURS
+            place = pl.when(pl.col("city") == "City 2").then(place + place // 2).otherwise(place)
+            moved = (pl.lit(START) + pl.duration(minutes=step * place)).dt.cast_time_unit("us")
+            frame = frame.with_columns(moved.alias("timestamp"))
         case _:
             known = pl.col("timestamp") + pl.duration(hours=pl.int_range(pl.len()) % 5 + 1)
             frame = frame.with_columns(pl.when(pl.int_range(pl.len()) % 3 > 0).then(known).alias("available_at"))
@@ -251,8 +270,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
                 "SELECT line, column_name, reason FROM ops.rejected_rows WHERE batch_id = %s ORDER BY line",
                 (report.batch,),
             ).fetchall()
-            # Within one piece of a file any order is put in order
-            assert bool(attached(connection)) == (trouble in ("own available_at", "random"))
+            assert bool(attached(connection)) == (trouble in BESIDE)
             assert left_over(connection) == []
             connection.execute("DELETE FROM energy_consumption")
         found.append((report.read, report.inserted, report.unchanged, report.rejected, report.notes, stored, refused))

@@ -22,6 +22,8 @@ from energy_forecast.database.new_months import NeedsJudging, NewMonths, months_
 
 # Partitions are attached under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
+# One row of so many is looked up by its key more cheaply than by reading all that is stored
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,9 @@ class Staging:
         self._in_order = False
         self._interval_given = False
         self._older = False
+        self._staged = 0
         self._is_all = True
+        self._are_few = False
         self._has_views = False
         self._months: Sequence[datetime] = ()
         self._first: datetime | None = None
@@ -143,7 +147,7 @@ class Staging:
 
     def copy_rows(self, data: bytes) -> None:
         """Stages rows: binary COPY in the column order of the kind's `_copy` query."""
-        self._copy(f"{self._target.subject}_copy", data)
+        self._staged += self._copy(f"{self._target.subject}_copy", data)
 
     def copy_refused(self, data: bytes) -> None:
         """Stages refused rows: CSV of file number, line, column, reason, and the row as JSON."""
@@ -178,14 +182,16 @@ class Staging:
         self._months = months
         self._first, self._last = min(firsts, default=None), max(lasts, default=None)
 
-    def tell_rest(self, months: Sequence[datetime], first: datetime | None, last: datetime | None) -> None:
-        """Says, after `tell_spans`, that the rows of other months were not staged.
+    def tell_rest(self, read: int, months: Sequence[datetime], first: datetime | None, last: datetime | None) -> None:
+        """Says, after `tell_spans`, that rows of other months, or that say what is stored, were not staged.
 
         Args:
+            read: how many rows there were.
             months: the UTC months of the rows staged.
             first: the first timestamp of the rows staged, None when there are none; and the last.
         """
         self._is_all = False
+        self._are_few = self._staged * _FEW <= read
         self._months, self._first, self._last = months, first, last
 
     def known(self, spans: Sequence[tuple[int, datetime, datetime]]) -> KnownValues:
@@ -292,7 +298,7 @@ class Staging:
                 self._run("refuse_changed_forecasts", values=list(self._target.values), **bounds)
                 inserted = self._run(f"{self._target.subject}_insert", **bounds)
             elif self._older or self._row("any_stored")[0]:
-                if not self._is_all:
+                if self._are_few:
                     self._script("look_up_by_key")
                 verdicts = self._judge(bounds)
                 self._run(f"{self._target.subject}_keep_older")
@@ -300,7 +306,7 @@ class Staging:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=True)[0]
             else:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
-            if not self._is_all:
+            if self._are_few:
                 self._script("join_as_usual")
         refused = self._row("count_refused")[0]
         return Merged(
@@ -365,9 +371,11 @@ class Staging:
     def _rows(self, name: str, /, **parameters: object) -> list[tuple[Any, ...]]:
         return self._connection.execute(self._queries[name], parameters).fetchall()
 
-    def _copy(self, name: str, data: bytes) -> None:
-        with self._connection.cursor() as cursor, cursor.copy(self._queries[name]) as copy:
-            copy.write(data)
+    def _copy(self, name: str, data: bytes) -> int:
+        with self._connection.cursor() as cursor:
+            with cursor.copy(self._queries[name]) as copy:
+                copy.write(data)
+            return cursor.rowcount
 
 
 @contextmanager

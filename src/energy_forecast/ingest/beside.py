@@ -19,6 +19,8 @@ from energy_forecast.ingest.kinds import Kind
 from energy_forecast.ingest.spans import Spans
 
 _HOUR = 60
+# To fetch a stored row costs a third of staging one and looking for it
+_MOST_STORED = 3
 
 
 class Beside:
@@ -55,7 +57,7 @@ class Beside:
         Raises:
             NeedsJudging: a time may occur twice.
         """
-        if not spans.in_order:
+        if not spans.may_tell:
             raise NeedsJudging
         rows = rows.with_columns(pl.col("timestamp").dt.truncate("1mo").alias("month"))
         is_new = pl.col("month").is_in([month for month in rows["month"].unique() if self._there.is_new(month)])
@@ -67,6 +69,17 @@ class Beside:
         # In the order of the key as far as a piece goes: what reads a month by its key then finds neighbours together
         parts = new.sort("month", "city_no", "timestamp").partition_by("month", maintain_order=True)
         return rest.drop("month"), [(part["month"][0], self._encoded(part)) for part in parts]
+
+    def near(self, rows: pl.DataFrame, spans: Spans) -> list[tuple[int, datetime, datetime]]:
+        """City, first and last timestamp of rows, if what is stored in between can be about as many rows; else nothing:
+        a piece of a file at random spans all that is stored."""
+        if not rows.height:
+            return []
+        found = rows.group_by("city_no").agg(pl.min("timestamp").alias("first"), pl.max("timestamp").alias("last"))
+        gaps = spans.gaps().with_columns(pl.col("gap").dt.total_minutes().alias("minutes"))
+        minutes = self._given or (_likeliest(gaps) if gaps.height else _HOUR)
+        stored = int((found["last"] - found["first"]).dt.total_minutes().sum()) // minutes
+        return found.rows() if stored <= _MOST_STORED * rows.height else []
 
     def stages(self, rows: pl.DataFrame) -> None:
         """Takes note of rows that are staged."""
@@ -82,13 +95,12 @@ class Beside:
             return
         found = dict.fromkeys(unknown, self._given or _HOUR)
         if self._given is None:
-            gaps = spans.gaps().sort("times", "gap", descending=[True, False])
+            gaps = spans.gaps().with_columns((pl.col("gap").dt.total_minutes()).alias("minutes"))
             # A city with one row so far is taken for one like the others
-            commonest = gaps.group_by("gap").agg(pl.col("times").sum()).sort("times", descending=True)["gap"]
-            if len(commonest):
-                found = dict.fromkeys(unknown, _minutes(commonest[0].total_seconds()))
-            of_city = gaps.filter(pl.col("city_no").is_in(unknown)).unique("city_no", keep="first", maintain_order=True)
-            found |= {city: _minutes(gap.total_seconds()) for city, gap in of_city.select("city_no", "gap").iter_rows()}
+            if gaps.height:
+                found = dict.fromkeys(unknown, _likeliest(gaps))
+            of_cities = gaps.filter(pl.col("city_no").is_in(unknown)).partition_by("city_no", as_dict=True)
+            found |= {city: _likeliest(of_city) for (city,), of_city in of_cities.items()}
         self.guessed |= found
         for city, minutes in found.items():
             self._minutes[city] = minutes
@@ -109,6 +121,10 @@ class Beside:
         return binary_copy(fields, rows.height)
 
 
-def _minutes(seconds: float) -> int:
-    minutes = int(seconds) // 60
-    return minutes if 1 <= minutes <= _HOUR and _HOUR % minutes == 0 else _HOUR
+def _likeliest(gaps: pl.DataFrame) -> int:
+    """Minutes of an interval by the gaps between some rows: the commonest, or in rows at random what divides them."""
+    by_count = gaps.group_by("minutes").agg(pl.col("times").sum()).sort("times", "minutes", descending=[True, False])
+    commonest = int(by_count["minutes"][0])
+    if by_count["times"][0] * 2 < by_count["times"].sum():
+        commonest = int(np.gcd.reduce(by_count["minutes"].to_numpy()))
+    return commonest if 1 <= commonest <= _HOUR and _HOUR % commonest == 0 else _HOUR

@@ -127,12 +127,14 @@ class _Ready:
 
     Args:
         rows: the rows to stage.
+        near: city, first and last timestamp within which the stored rows are worth comparing with them.
         refused: the refused rows, as COPY takes them.
         months: by month the rows that go beside the table, as COPY takes them.
         done: how much of the file it ends.
     """
 
     rows: pl.DataFrame
+    near: Sequence[tuple[int, datetime, datetime]]
     refused: bytes
     months: Sequence[tuple[datetime, bytes]]
     done: int
@@ -190,10 +192,13 @@ class _Load:
         validator = Validator(self._kind, self._cities, self._timezone, now)
         for number, source in enumerate(self._sources):
             self._stage(session, validator, number, source)
+        self._spans.finish()
+        if self._beside is not None and not self._spans.in_order:
+            raise NeedsJudging
         if self._spans.in_order:
             session.tell_spans(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
         if self._beside is not None:
-            session.tell_rest(sorted(self._beside.months), self._beside.first, self._beside.last)
+            session.tell_rest(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
         self._progress("Checking", 0, None)
         settled = session.settle(now=now, interval_minutes=self._interval_minutes)
         if self._beside is not None and not self._beside.guessed.items() <= session.intervals().items():
@@ -209,7 +214,7 @@ class _Load:
             coming = reader.submit(next, ready, None)
             while (piece := coming.result()) is not None:
                 coming = reader.submit(next, ready, None)
-                self._stage_rows(session, number, piece.rows)
+                self._stage_rows(session, number, piece.rows, piece.near)
                 if piece.refused:
                     session.copy_refused(piece.refused)
                 if self._new_months is not None:
@@ -217,12 +222,13 @@ class _Load:
                         self._new_months.copy(month, data)
                 self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size)
 
-    def _stage_rows(self, session: Staging, number: int, rows: pl.DataFrame) -> None:
+    def _stage_rows(
+        self, session: Staging, number: int, rows: pl.DataFrame, near: Sequence[tuple[int, datetime, datetime]]
+    ) -> None:
         values = [column.name for column in self._kind.values]
-        if self._beside is not None and rows.height:
-            spans = rows.group_by("city_no").agg(pl.min("timestamp").alias("first"), pl.max("timestamp").alias("last"))
-            known = session.known(spans.rows())
-            rows = rows.filter(says_something(rows, values, known, self._interval_minutes))
+        if near:
+            rows = rows.filter(says_something(rows, values, session.known(near), self._interval_minutes))
+        if self._beside is not None:
             self._beside.stages(rows)
         if rows.height:
             session.copy_rows(staged_rows(number, rows, values))
@@ -242,12 +248,14 @@ class _Load:
         self._touched.add(rows)
         self._spans.add(rows)
         months: Sequence[tuple[datetime, bytes]] = ()
+        near: Sequence[tuple[int, datetime, datetime]] = ()
         if self._beside is not None and rows.height:
             rows, months = self._beside.split(rows, self._spans)
+            near = self._beside.near(rows, self._spans)
         text = io.BytesIO()
         if refused.height:
             refused.select(pl.lit(number).alias("file"), pl.all()).write_csv(text, include_header=False)
-        return _Ready(rows, text.getvalue(), months, done)
+        return _Ready(rows, near, text.getvalue(), months, done)
 
     def _merge(self, session: Staging, settled: Settled, unknown: Mapping[str, int]) -> Report:
         merged = session.merge()

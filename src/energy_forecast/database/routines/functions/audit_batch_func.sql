@@ -1,5 +1,6 @@
 /* AFTER a statement that changed bulk facts: one entry with counts, range, cities, and a digest of the rows; rows with a
-   forged moment of recording are refused. Arguments: those of audit_batch_query() after the first. */
+   forged moment of recording are refused. Arguments: the column of time that makes blocks, the length of one, the columns of
+   the key after the city, the columns that are digested. */
 CREATE OR REPLACE FUNCTION audit_batch_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -8,7 +9,9 @@ CREATE OR REPLACE FUNCTION audit_batch_func() RETURNS trigger
 DECLARE
     found record;
 BEGIN
-    EXECUTE public.audit_batch_query('changed', TG_ARGV[0], TG_ARGV[1], TG_ARGV[2], TG_ARGV[3]) INTO found;
+    EXECUTE public.audit_batch_query(public.audit_block_query(
+        'changed c', format('date_bin(%L, c.%I, ''2000-01-01 00:00:00+00'')', TG_ARGV[1], TG_ARGV[0]), TG_ARGV[2], TG_ARGV[3]))
+        INTO found;
     IF found.summary IS NULL THEN
         RETURN NULL;  -- The statement touched no row
     END IF;
