@@ -13,6 +13,9 @@ from psycopg import sql
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 
+# Each holds some six locks until the end, of the 6,400 that a server has for all unless told otherwise
+_MOST_MONTHS = 400
+
 
 class NeedsJudging(Exception):
     """Rows of a load have to be judged against each other or against what is stored, and are staged for it.
@@ -71,9 +74,12 @@ class NewMonths:
             NeedsJudging: a row cannot be stored as it is.
         """
         if month not in self._names:
-            row = self._connection.execute(
-                queries("ingest")["begin_month"], {"table": self._table, "month": month}
-            ).fetchone()
+            if len(self._names) == _MOST_MONTHS:
+                raise NeedsJudging
+            with _falling_back():
+                row = self._connection.execute(
+                    queries("ingest")["begin_month"], {"table": self._table, "month": month}
+                ).fetchone()
             if row is None:
                 raise AssertionError("begin_month returns a row")
             self._names[month] = row[0]
@@ -110,6 +116,8 @@ def _falling_back() -> Iterator[None]:
         psycopg.errors.UniqueViolation,
         psycopg.errors.DuplicateTable,
         psycopg.errors.ObjectNotInPrerequisiteState,
+        # Not even for so many locks is there room
+        psycopg.errors.OutOfMemory,
         # A partition that somebody made by hand covers a part of the month
         psycopg.errors.InvalidObjectDefinition,
     ) as error:
