@@ -22,13 +22,19 @@ from hypothesis import strategies as st
 from energy_forecast.database import Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError, IngestError
-from energy_forecast.ingest import Report, import_cities, load_files, load_table
+from energy_forecast.ingest import Report, import_cities, load, load_files, load_table
 
 CITIES = """name,latitude,longitude,timezone
 Berlin,52.52,13.40,Europe/Berlin
 Delhi,28.61,77.21,Asia/Kolkata
 Lord Howe,-31.55,159.08,Australia/Lord_Howe
 """
+
+
+@pytest.fixture(autouse=True, params=["staged", "new months beside"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every load both ways: what it does must not depend on its size."""
+    monkeypatch.setattr(load, "LEAST_BESIDE", 0 if request.param != "staged" else 10**9)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from psycopg import errors
 
 from energy_forecast.database import Connection, Database
 from energy_forecast.database.named_queries import queries
-from energy_forecast.ingest import import_cities, load_files
+from energy_forecast.ingest import import_cities, load, load_files
 from energy_forecast.ingest.encode import hundredths, random_ids
 from servers import CommandLine
 
@@ -28,6 +28,12 @@ STORED = """
     SELECT c.name, e.timestamp, e.consumption_kwh, e.peak_demand_kw, e.available_at, e.interval_minutes
     FROM energy_consumption e JOIN cities c ON c.id = e.city_id ORDER BY 1, 2
 """
+
+
+@pytest.fixture(autouse=True, params=["staged", "new months beside"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every load both ways: what it does must not depend on its size."""
+    monkeypatch.setattr(load, "LEAST_BESIDE", 0 if request.param != "staged" else 10**9)
 
 
 @pytest.fixture

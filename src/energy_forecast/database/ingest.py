@@ -14,11 +14,16 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.known_values import KnownValues, known_values
 from energy_forecast.database.named_queries import queries
+from energy_forecast.database.new_months import NeedsJudging, NewMonths, months_there
 
 # Partitions are attached under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
+# One row of so many is looked up by its key more cheaply than by reading all that is stored
+_FEW = 10
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,10 @@ class Staging:
         self._in_order = False
         self._interval_given = False
         self._older = False
+        self._staged = 0
+        self._is_all = True
+        self._are_few = False
+        self._has_views = False
         self._months: Sequence[datetime] = ()
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -118,6 +127,10 @@ class Staging:
         """The database's clock, UTC."""
         moment: datetime = self._row("server_clock")[0].astimezone(UTC)
         return moment
+
+    def cities(self) -> list[StoredCity]:
+        """Every city, by name."""
+        return all_cities(self._connection)
 
     def add_files(self, names: Sequence[str]) -> None:
         """Names the files of the load; their numbers are their places, from 0."""
@@ -134,7 +147,7 @@ class Staging:
 
     def copy_rows(self, data: bytes) -> None:
         """Stages rows: binary COPY in the column order of the kind's `_copy` query."""
-        self._copy(f"{self._target.subject}_copy", data)
+        self._staged += self._copy(f"{self._target.subject}_copy", data)
 
     def copy_refused(self, data: bytes) -> None:
         """Stages refused rows: CSV of file number, line, column, reason, and the row as JSON."""
@@ -169,18 +182,47 @@ class Staging:
         self._months = months
         self._first, self._last = min(firsts, default=None), max(lasts, default=None)
 
+    def tell_rest(self, read: int, months: Sequence[datetime], first: datetime | None, last: datetime | None) -> None:
+        """Says, after `tell_spans`, that rows of other months, or that say what is stored, were not staged.
+
+        Args:
+            read: how many rows there were.
+            months: the UTC months of the rows staged.
+            first: the first timestamp of the rows staged, None when there are none; and the last.
+        """
+        self._is_all = False
+        self._are_few = self._staged * _FEW <= read
+        self._months, self._first, self._last = months, first, last
+
+    def known(self, spans: Sequence[tuple[int, datetime, datetime]]) -> KnownValues:
+        """What is stored within spans of time: number of a city, first and last timestamp. Inside `merging`, so that
+        nobody else loads meanwhile."""
+        self._make_views()
+        return known_values(self._connection, spans, len(self._target.values))
+
+    def new_months(self) -> NewMonths:
+        """The months that can be filled beside the table; inside `merging`."""
+        return NewMonths(self._connection, self._target.table, self._target.values)
+
+    def intervals(self) -> dict[int, int]:
+        """Minutes of the interval of each city, by its number, after `settle`."""
+        return dict(self._rows("found_intervals"))
+
     def settle(self, *, now: datetime, interval_minutes: int | None) -> Settled:
         """Finds each city's interval length, and sorts out rows that are too early or contradict each other.
 
         Args:
             now: the database's clock when the load began; nothing later could be known.
             interval_minutes: minutes of an interval when the user gave them.
+
+        Raises:
+            NeedsJudging: there is something to sort out, and not all rows were staged.
         """
         self._script("analyze_staged" if self._in_order else "index_staged")
         assumed: tuple[str, ...] = ()
         refused = 0
         if self._target.corrects:
-            self._script(f"{self._target.subject}_views")
+            self._make_views()
             self._interval_given = interval_minutes is not None
             if interval_minutes is not None:
                 self._run("give_interval", interval_minutes=interval_minutes)
@@ -190,8 +232,10 @@ class Staging:
                 self._run("find_intervals")
                 assumed = tuple(name for (name,) in self._rows("assumed_cities"))
                 if self._row("any_mixed")[0]:
+                    self._need_all()
                     refused += self._run("refuse_mixed", values=list(self._target.values))
             if self._row("any_early", now=now)[0]:
+                self._need_all()
                 refused += self._run("refuse_early", now=now, values=list(self._target.values))
         repeated, older = (0, 0) if self._in_order else self._settle_repeated()
         if refused or not self._in_order:
@@ -199,6 +243,15 @@ class Staging:
             self._months = months or ()
         self._older = older > 0
         return Settled(repeated, older, assumed)
+
+    def _make_views(self) -> None:
+        if not self._has_views:
+            self._script(f"{self._target.subject}_views")
+            self._has_views = True
+
+    def _need_all(self) -> None:
+        if not self._is_all:
+            raise NeedsJudging
 
     def _settle_repeated(self) -> tuple[int, int]:
         taken = self._run("take_repeated")
@@ -215,12 +268,12 @@ class Staging:
 
     def ensure_partitions(self, database: Database) -> None:
         """Makes the months that the rows need, in transactions of their own, so that their locks are short."""
-        for start in range(0, len(self._months), _MONTHS_AT_ONCE):
-            months = self._months[start : start + _MONTHS_AT_ONCE]
+        there = months_there(self._connection, self._target.table).months
+        missing = [month for month in self._months if month not in there]
+        for start in range(0, len(missing), _MONTHS_AT_ONCE):
+            months = missing[start : start + _MONTHS_AT_ONCE]
             with database.transaction(Role.INGEST) as connection:
-                connection.execute(
-                    self._queries["ensure_months"], {"table": self._target.table, "months": list(months)}
-                )
+                connection.execute(self._queries["ensure_months"], {"table": self._target.table, "months": months})
 
     @contextmanager
     def merging(self) -> Iterator[None]:
@@ -245,20 +298,25 @@ class Staging:
                 self._run("refuse_changed_forecasts", values=list(self._target.values), **bounds)
                 inserted = self._run(f"{self._target.subject}_insert", **bounds)
             elif self._older or self._row("any_stored")[0]:
+                if self._are_few:
+                    self._script("look_up_by_key")
                 verdicts = self._judge(bounds)
                 self._run(f"{self._target.subject}_keep_older")
                 corrected = self._run(f"{self._target.subject}_correct")
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=True)[0]
             else:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
+            if self._are_few:
+                self._script("join_as_usual")
+        refused = self._row("count_refused")[0]
         return Merged(
             inserted=inserted,
             corrected=corrected,
             corrected_now=verdicts.get("correction", (0, 0))[1],
             older=verdicts.get("older", (0, 0))[0],
             repeats=verdicts.get("repeat", (0, 0))[0],
-            refused=self._row("count_staged")[1],
-            examples=tuple(self._rows("refused_examples", limit=10)),
+            refused=refused,
+            examples=tuple(self._rows("refused_examples", limit=10)) if refused else (),
         )
 
     def _judge(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
@@ -294,7 +352,8 @@ class Staging:
             notes=Jsonb(list(notes)),
             **counts,
         )
-        self._run("record_refused", batch=batch, kind=self._target.kind)
+        if counts["rejected"]:
+            self._run("record_refused", batch=batch, kind=self._target.kind)
 
     def _script(self, name: str) -> None:
         """Several statements; the driver sends them together only when they have no parameters."""
@@ -312,9 +371,11 @@ class Staging:
     def _rows(self, name: str, /, **parameters: object) -> list[tuple[Any, ...]]:
         return self._connection.execute(self._queries[name], parameters).fetchall()
 
-    def _copy(self, name: str, data: bytes) -> None:
-        with self._connection.cursor() as cursor, cursor.copy(self._queries[name]) as copy:
-            copy.write(data)
+    def _copy(self, name: str, data: bytes) -> int:
+        with self._connection.cursor() as cursor:
+            with cursor.copy(self._queries[name]) as copy:
+                copy.write(data)
+            return cursor.rowcount
 
 
 @contextmanager

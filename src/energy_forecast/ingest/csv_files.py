@@ -22,6 +22,8 @@ from energy_forecast.ingest.files import BROKEN_SCHEMA, Columns, Piece, find_col
 _BLOCK = 8 << 20
 # No row of numbers is this long: it is some other file, and reading on would fill the memory
 _LONGEST_LINE = 1 << 20
+# Bytes of a usual row, as it is and gzipped
+_ROW, _PACKED_ROW = 40, 8
 # A quoted field may run over lines; one that is never closed must not swallow the file
 _MOST_LINES = 64
 # Every field either without quotes or plainly quoted, with no comma or quote inside
@@ -36,6 +38,7 @@ class CsvSource:
     ) -> None:
         self.name = str(facts["name"])
         self.size = int(facts["bytes"])
+        self.row_estimate = self.size // (_PACKED_ROW if gzipped else _ROW)
         self.facts = facts
         self._path = path
         self._gzipped = gzipped

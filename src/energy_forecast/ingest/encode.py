@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -42,8 +43,30 @@ def hundredths(text: pl.Series, number: pl.Series) -> pl.Series:
     return pl.Series(number.name, cents).to_frame().select(pl.when(number.is_not_null()).then(pl.first())).to_series()
 
 
-def encode(file_no: int, rows: pl.DataFrame, values: Sequence[str]) -> bytes:
-    """Rows as one binary COPY: file_no, line, city_no, id, then the columns of `rows` from the third on.
+@dataclass(frozen=True)
+class Field:
+    """A column of a COPY.
+
+    Args:
+        kind: uuid, hundredths (of a NUMERIC), moment, or how many bytes a whole number has: i2, i4, i8.
+        values: n of them: 16 bytes each, whole numbers, or microseconds since 1970; or one for all rows.
+        missing: True where there is none; None where all are there.
+    """
+
+    kind: str
+    values: np.ndarray[Any, Any] | int
+    missing: np.ndarray[Any, Any] | None = None
+
+
+def field_of(column: pl.Series, kind: str) -> Field:
+    """A column of a frame as a field; a null is none."""
+    missing = column.is_null().to_numpy() if column.null_count() else None
+    whole = column if missing is None else column.to_physical().fill_null(0)
+    return Field(kind, whole.to_physical().to_numpy(), missing)
+
+
+def staged_rows(file_no: int, rows: pl.DataFrame, values: Sequence[str]) -> bytes:
+    """Rows as one COPY into `staged`: file_no, line, city_no, id, then the columns of `rows` from the third on.
 
     Ids are made here: a random UUID costs the server 4 microseconds, and half of an insert's time.
 
@@ -52,63 +75,72 @@ def encode(file_no: int, rows: pl.DataFrame, values: Sequence[str]) -> bytes:
         rows: n rows: `line`, `city_no`, two moments, and value columns in hundredths.
         values: names of the value columns.
     """
-    columns = [(name, rows[name]) for name in rows.columns[2:]]
-    fixed: dict[str, np.ndarray[Any, Any]] = {
-        "line": rows["line"].to_numpy(),
-        "city_no": rows["city_no"].to_numpy(),
-        "id": random_ids(rows.height),
-    }
-    pattern = np.zeros(rows.height, np.int64)
-    for bit, (_, column) in enumerate(columns):
-        if column.null_count():
-            pattern |= column.is_null().to_numpy().astype(np.int64) << bit
+    fields = [
+        Field("i4", file_no),
+        field_of(rows["line"], "i8"),
+        field_of(rows["city_no"], "i4"),
+        Field("uuid", random_ids(rows.height)),
+        *(field_of(rows[name], "hundredths" if name in values else "moment") for name in rows.columns[2:]),
+    ]
+    return binary_copy(fields, rows.height)
+
+
+def binary_copy(fields: Sequence[Field], height: int) -> bytes:
+    """Rows, `height` of them, as one binary COPY."""
+    pattern = np.zeros(height, np.int64)
+    for bit, field in enumerate(fields):
+        if field.missing is not None:
+            pattern |= field.missing.astype(np.int64) << bit
     blocks = [_HEADER]
     # A null has no bytes, so rows with the same ones missing have the same length, and are laid out together
-    for missing in np.unique(pattern):
-        chosen = np.flatnonzero(pattern == missing)
-        absent = {name for bit, (name, _) in enumerate(columns) if missing >> bit & 1}
-        there = {
-            name: None if name in absent else column.gather(chosen).to_physical().to_numpy() for name, column in columns
-        }
-        blocks.append(_records(file_no, {name: array[chosen] for name, array in fixed.items()}, there, values))
+    patterns = np.unique(pattern)
+    for missing in patterns:
+        chosen = slice(None) if len(patterns) == 1 else np.flatnonzero(pattern == missing)
+        there = [
+            (field.kind, field.values if isinstance(field.values, int) else field.values[chosen])
+            if not missing >> bit & 1 else None
+            for bit, field in enumerate(fields)
+        ]  # fmt: skip
+        blocks.append(_records(there, height if len(patterns) == 1 else len(pattern[chosen])))
     return b"".join([*blocks, _TRAILER])
 
 
-def _records(
-    file_no: int,
-    fixed: dict[str, np.ndarray[Any, Any]],
-    columns: Mapping[str, np.ndarray[Any, Any] | None],
-    values: Sequence[str],
-) -> bytes:
-    fields: list[tuple[Any, ...]] = [("count", ">i2")]
-    fields += [("file_no:n", ">i4"), ("file_no", ">i4"), ("line:n", ">i4"), ("line", ">i8")]
-    fields += [("city_no:n", ">i4"), ("city_no", ">i4"), ("id:n", ">i4"), ("id", "V16")]
-    for name, array in columns.items():
-        fields.append((f"{name}:n", ">i4"))
-        if array is not None:
-            # NUMERIC: number of digits to base 10,000, weight of the first, sign, decimals, then the digits
-            fields.append((name, ">i2", (8,)) if name in values else (name, ">i8"))
-    record = np.empty(len(fixed["line"]), np.dtype(fields))
-    record["count"] = 4 + len(columns)
-    record["file_no:n"], record["file_no"] = 4, file_no
-    record["line:n"], record["line"] = 8, fixed["line"]
-    record["city_no:n"], record["city_no"] = 4, fixed["city_no"]
-    record["id:n"], record["id"] = 16, fixed["id"]
-    for name, array in columns.items():
-        if array is None:
-            record[f"{name}:n"] = _NULL
-        elif name in values:
-            record[f"{name}:n"] = 16
-            size = np.abs(array)
+# By kind: the bytes of a value, and their layout. NUMERIC: number of digits to base 10,000, weight of the first, sign,
+# decimals, then the digits
+_LAYOUT: dict[str, tuple[int, tuple[Any, ...]]] = {
+    "i2": (2, (">i2",)),
+    "i4": (4, (">i4",)),
+    "i8": (8, (">i8",)),
+    "moment": (8, (">i8",)),
+    "uuid": (16, ("V16",)),
+    "hundredths": (16, (">i2", (8,))),
+}
+
+
+def _records(fields: Sequence[tuple[str, np.ndarray[Any, Any] | int] | None], height: int) -> bytes:
+    layout: list[tuple[Any, ...]] = [("count", ">i2")]
+    for place, field in enumerate(fields):
+        layout.append((f"size {place}", ">i4"))
+        if field is not None:
+            layout.append((f"value {place}", *_LAYOUT[field[0]][1]))
+    record = np.empty(height, np.dtype(layout))
+    record["count"] = len(fields)
+    for place, field in enumerate(fields):
+        if field is None:
+            record[f"size {place}"] = _NULL
+            continue
+        kind, values = field
+        record[f"size {place}"] = _LAYOUT[kind][0]
+        if kind == "hundredths":
+            size = np.abs(values)
             units, rest = size // 100, size % 100
-            numeric = record[name]
+            numeric = record[f"value {place}"]
             numeric[:, 0], numeric[:, 1], numeric[:, 3] = 4, 2, 2
-            numeric[:, 2] = np.where(array < 0, 0x4000, 0)
+            numeric[:, 2] = np.where(np.less(values, 0), 0x4000, 0)
             numeric[:, 4], numeric[:, 5] = units // 100_000_000, units // 10_000 % 10_000
             numeric[:, 6], numeric[:, 7] = units % 10_000, rest * 100
         else:
-            record[f"{name}:n"] = 8
-            record[name] = array - _EPOCH
+            record[f"value {place}"] = values - _EPOCH if kind == "moment" else values
     return record.tobytes()
 
 

@@ -52,6 +52,10 @@ class Source(Protocol):
         """Bytes or rows."""
 
     @property
+    def row_estimate(self) -> int:
+        """About how many rows it has."""
+
+    @property
     def facts(self) -> Mapping[str, Any]:
         """What the ledger keeps of it."""
 

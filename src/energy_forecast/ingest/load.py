@@ -5,19 +5,23 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 from zoneinfo import available_timezones
 
 import polars as pl
 
-from energy_forecast.database.cities import all_cities
-from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.connection import Database
 from energy_forecast.database.ingest import Merged, Settled, Staging, staging
+from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.encode import encode
+from energy_forecast.ingest.beside import Beside
+from energy_forecast.ingest.encode import staged_rows
 from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of, open_source
 from energy_forecast.ingest.kinds import Kind, kind_named
+from energy_forecast.ingest.known import says_something
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.report import Rejected, Report
 from energy_forecast.ingest.spans import Spans
@@ -28,6 +32,8 @@ from energy_forecast.ingest.validate import Validator
 Progress = Callable[[str, int, int | None], None]
 
 _MOST_NAMED = 10
+# Below it the tables beside cost more than they save
+LEAST_BESIDE = 100_000
 # Files of the tz database that are not zones: the machine's own is not the data's
 _NO_ZONES = {"localtime", "Factory", "posixrules"}
 
@@ -66,7 +72,7 @@ def load_files(
         open_source(path, name, wanted.required, wanted.optional)
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
-    return _Load(database, wanted, sources, timezone, interval_minutes, progress or _silent).run()
+    return _load(database, wanted, sources, timezone, interval_minutes, progress or _silent)
 
 
 def load_table(
@@ -91,14 +97,52 @@ def load_table(
     """
     wanted = kind_named(kind)
     source = FrameSource(frame, name, wanted.required, wanted.optional)
-    return _Load(database, wanted, [source], timezone, interval_minutes, progress or _silent).run()
+    return _load(database, wanted, [source], timezone, interval_minutes, progress or _silent)
 
 
 def _silent(_what: str, _done: int, _total: int | None) -> None:
     """Tells nobody."""
 
 
+def _load(
+    database: Database,
+    kind: Kind,
+    sources: Sequence[Source],
+    timezone: str | None,
+    interval_minutes: int | None,
+    progress: Progress,
+) -> Report:
+    _check_options(kind, timezone, interval_minutes)
+    if kind.target.corrects and sum(source.row_estimate for source in sources) >= LEAST_BESIDE:
+        try:
+            return _Load(database, kind, sources, timezone, interval_minutes, progress, beside=True).run()
+        except NeedsJudging:
+            pass
+    return _Load(database, kind, sources, timezone, interval_minutes, progress, beside=False).run()
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A piece of a file.
+
+    Args:
+        rows: the rows to stage.
+        near: city, first and last timestamp within which the stored rows are worth comparing with them.
+        refused: the refused rows, as COPY takes them.
+        months: by month the rows that go beside the table, as COPY takes them.
+        done: how much of the file it ends.
+    """
+
+    rows: pl.DataFrame
+    near: Sequence[tuple[int, datetime, datetime]]
+    refused: bytes
+    months: Sequence[tuple[datetime, bytes]]
+    done: int
+
+
 class _Load:
+    """One try at a load: all of it staged, or its new months beside the table."""
+
     def __init__(
         self,
         database: Database,
@@ -107,39 +151,61 @@ class _Load:
         timezone: str | None,
         interval_minutes: int | None,
         progress: Progress,
+        *,
+        beside: bool,
     ) -> None:
-        _check_options(kind, timezone, interval_minutes)
         self._database = database
         self._kind = kind
         self._sources = sources
         self._timezone = timezone
         self._interval_minutes = interval_minutes
         self._progress = progress
+        self._goes_beside = beside
+        self._beside: Beside | None = None
+        self._new_months: NewMonths | None = None
         self._read = 0
         self._told_apart = 0
         self._touched = Touched()
-        self._names: list[str] = []
+        self._cities: list[tuple[UUID, str, str]] = []
         self._spans = Spans()
 
     def run(self) -> Report:
-        with self._database.transaction(Role.INGEST) as connection:
-            cities = [(city.id, city.name, city.timezone) for city in all_cities(connection)]
-        self._names = [name for _, name, _ in cities]
         with staging(self._database, self._kind.target) as session:
-            now = session.clock()
-            session.add_files([source.name for source in self._sources])
-            session.add_cities([(city, name) for city, name, _ in cities])
-            validator = Validator(self._kind, cities, self._timezone, now)
-            for number, source in enumerate(self._sources):
-                self._stage(session, validator, number, source)
-            if self._spans.in_order:
-                session.tell_spans(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
-            self._progress("Checking", 0, None)
-            settled = session.settle(now=now, interval_minutes=self._interval_minutes)
-            session.ensure_partitions(self._database)
-            self._progress("Writing", 0, None)
+            self._cities = [(city.id, city.name, city.timezone) for city in session.cities()]
+            if not self._goes_beside:
+                settled, unknown = self._prepare(session)
+                with session.merging():
+                    return self._merge(session, settled, unknown)
+            # The tables beside live in the transaction that fills them, so that nobody sees them and none is left over
             with session.merging():
-                return self._merge(session, settled, validator.unknown)
+                self._new_months = session.new_months()
+                ids = [city for city, _, _ in self._cities]
+                self._beside = Beside(self._kind, ids, self._new_months.there, self._interval_minutes)
+                settled, unknown = self._prepare(session)
+                return self._merge(session, settled, unknown)
+
+    def _prepare(self, session: Staging) -> tuple[Settled, Mapping[str, int]]:
+        """Reads, checks and stages the files; the rows of cities that are not there are counted by name."""
+        now = session.clock()
+        session.add_files([source.name for source in self._sources])
+        session.add_cities([(city, name) for city, name, _ in self._cities])
+        validator = Validator(self._kind, self._cities, self._timezone, now)
+        for number, source in enumerate(self._sources):
+            self._stage(session, validator, number, source)
+        self._spans.finish()
+        if self._beside is not None and not self._spans.in_order:
+            raise NeedsJudging
+        if self._spans.in_order:
+            session.tell_spans(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
+        if self._beside is not None:
+            session.tell_rest(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
+        self._progress("Checking", 0, None)
+        settled = session.settle(now=now, interval_minutes=self._interval_minutes)
+        if self._beside is not None and not self._beside.guessed.items() <= session.intervals().items():
+            raise NeedsJudging
+        session.ensure_partitions(self._database)
+        self._progress("Writing", 0, None)
+        return settled, validator.unknown
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
         ready = self._ready(validator, number, source)
@@ -148,35 +214,54 @@ class _Load:
             coming = reader.submit(next, ready, None)
             while (piece := coming.result()) is not None:
                 coming = reader.submit(next, ready, None)
-                rows, refused, done = piece
-                for data, copy in ((rows, session.copy_rows), (refused, session.copy_refused)):
-                    if data:
-                        copy(data)
-                self._progress(f"Reading {source.name}", min(done, source.size), source.size)
+                self._stage_rows(session, number, piece.rows, piece.near)
+                if piece.refused:
+                    session.copy_refused(piece.refused)
+                if self._new_months is not None:
+                    for month, data in piece.months:
+                        self._new_months.copy(month, data)
+                self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size)
 
-    def _ready(self, validator: Validator, number: int, source: Source) -> Iterator[tuple[bytes, bytes, int]]:
-        """A file's rows and refused rows as COPY takes them, and how much of the file they end."""
+    def _stage_rows(
+        self, session: Staging, number: int, rows: pl.DataFrame, near: Sequence[tuple[int, datetime, datetime]]
+    ) -> None:
+        values = [column.name for column in self._kind.values]
+        if near:
+            rows = rows.filter(says_something(rows, values, session.known(near), self._interval_minutes))
+        if self._beside is not None:
+            self._beside.stages(rows)
+        if rows.height:
+            session.copy_rows(staged_rows(number, rows, values))
+
+    def _ready(self, validator: Validator, number: int, source: Source) -> Iterator[_Ready]:
         held_back = RepeatedHours(("city", *(name for name in self._kind.times if name == "issued_at")))
         for piece in source.pieces():
             self._read += piece.rows.height + piece.broken.height
-            yield *self._encoded(number, *validator.check(piece, held_back)), piece.done
+            yield self._encoded(number, piece.done, *validator.check(piece, held_back))
         rows = held_back.release()
         if rows is not None:
             piece = Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), source.size)
-            yield *self._encoded(number, *validator.check(piece, None)), piece.done
+            yield self._encoded(number, piece.done, *validator.check(piece, None))
         self._told_apart += held_back.resolved
 
-    def _encoded(self, number: int, rows: pl.DataFrame, refused: pl.DataFrame) -> tuple[bytes, bytes]:
+    def _encoded(self, number: int, done: int, rows: pl.DataFrame, refused: pl.DataFrame) -> _Ready:
         self._touched.add(rows)
         self._spans.add(rows)
+        months: Sequence[tuple[datetime, bytes]] = ()
+        near: Sequence[tuple[int, datetime, datetime]] = ()
+        if self._beside is not None and rows.height:
+            rows, months = self._beside.split(rows, self._spans)
+            near = self._beside.near(rows, self._spans)
         text = io.BytesIO()
         if refused.height:
             refused.select(pl.lit(number).alias("file"), pl.all()).write_csv(text, include_header=False)
-        values = [column.name for column in self._kind.values]
-        return encode(number, rows, values) if rows.height else b"", text.getvalue()
+        return _Ready(rows, near, text.getvalue(), months, done)
 
     def _merge(self, session: Staging, settled: Settled, unknown: Mapping[str, int]) -> Report:
         merged = session.merge()
+        if self._new_months is not None:
+            self._new_months.attach()
+            merged = replace(merged, inserted=merged.inserted + self._new_months.row_count)
         batch: UUID = uuid4()
         counts = {
             "read": self._read,
@@ -194,7 +279,7 @@ class _Load:
             **counts,
             notes=notes,
             rejected_examples=tuple(Rejected(*example) for example in merged.examples),
-            touched=self._touched.named(self._names),
+            touched=self._touched.named([name for _, name, _ in self._cities]),
         )
 
     def _notes(self, settled: Settled, merged: Merged, unknown: Mapping[str, int]) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""What a load is made of, city by city, found while it is read: spans, gaps, months, and whether a time can repeat.
+"""What a load is made of, city by city, found while it is read: spans, gaps, months, and whether a time repeats.
 
-A file that runs through each city's times in one direction tells all this for nothing; in the database it takes a
-sort of all rows and four passes over them. Of any other file the database finds it out.
+A file that runs through each city's times in one direction tells all this for nothing. Of any other the times are kept,
+as long as there are not too many, and sorted at the end; in the database it takes a sort of whole rows and four passes
+over them.
 """
 
 from __future__ import annotations
@@ -9,32 +10,46 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 _MOMENT = pl.Datetime("us", "UTC")
 _GAPS: dict[str, Any] = {"city_no": pl.UInt32, "gap": pl.Duration("us"), "times": pl.Int64, "follows": pl.Int64}
+# 8 bytes each, and as much again while they are sorted
+_MOST_TIMES = 15_000_000
+# A city's number above, minutes since 1970 below
+_SHIFT = 40
+_MINUTE = 60_000_000
 
 
 class Spans:
-    """The cities of a load. Takes rows piece by piece; needs memory for the cities, not for the rows."""
+    """The cities of a load. Takes rows piece by piece, and `finish` at the end."""
 
     def __init__(self) -> None:
         self.in_order = True
-        """Whether no city has two rows of one time, as far as the order of its rows shows."""
+        """Whether no city has two rows of one time, as far as is known."""
         self._cities = pl.DataFrame(
             schema={"city_no": pl.UInt32, "first": _MOMENT, "last": _MOMENT, "lag": pl.Duration("us")}
         )
         self._gaps: list[pl.DataFrame] = []
         self._months: set[datetime] = set()
+        self._times: list[np.ndarray[Any, Any]] | None = []
+        self._time_count = 0
+
+    @property
+    def may_tell(self) -> bool:
+        """Whether `finish` can still find that no time repeats."""
+        return self.in_order or self._times is not None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Takes note of rows: city_no, timestamp, and available_at or issued_at."""
-        if not self.in_order or not rows.height:
+        """Takes note of rows: city_no, timestamp on a whole minute, and available_at or issued_at."""
+        if not self.may_tell or not rows.height:
             return
         if "available_at" not in rows.columns:
             # A forecast's key holds its issue too; the database sorts those
-            self.in_order = False
+            self.in_order, self._times = False, None
             return
+        self._keep_times(rows)
         # Nearly all files come sorted within a piece, which makes this cheap
         ordered = rows.select("city_no", "timestamp", "available_at").sort("city_no", "timestamp")
         found = ordered.group_by("city_no").agg(
@@ -42,6 +57,24 @@ class Spans:
             pl.col("timestamp").last().alias("last"),
             (pl.col("available_at") - pl.col("timestamp")).min().alias("lag"),
         )
+        if self.in_order:
+            self._add_gaps(ordered, found)
+        self._cities = (
+            pl.concat([self._cities, found])
+            .group_by("city_no")
+            .agg(pl.col("first").min(), pl.col("last").max(), pl.col("lag").min())
+        )
+        self._months.update(ordered["timestamp"].dt.truncate("1mo").unique().to_list())
+
+    def _keep_times(self, rows: pl.DataFrame) -> None:
+        self._time_count += rows.height
+        if self._time_count > _MOST_TIMES:
+            self._times = None
+        elif self._times is not None:
+            minutes = rows["timestamp"].to_physical().to_numpy() // _MINUTE
+            self._times.append((rows["city_no"].to_numpy().astype(np.int64) << _SHIFT) + minutes)
+
+    def _add_gaps(self, ordered: pl.DataFrame, found: pl.DataFrame) -> None:
         inside = ordered.select(
             "city_no",
             pl.when(pl.col("city_no") == pl.col("city_no").shift(1)).then(pl.col("timestamp").diff()).alias("gap"),
@@ -62,20 +95,29 @@ class Spans:
                 (before, pl.col("first") - pl.col("last_new")),
             )
         ]
-        gaps = (
-            pl.concat([inside, *between])
-            .group_by("city_no", "gap")
-            .agg(pl.len().cast(pl.Int64).alias("times"), pl.col("follows").sum().cast(pl.Int64))
-        )
-        self._gaps.append(gaps)
+        self._gaps.append(_counted(pl.concat([inside, *between])))
         if len(self._gaps) > 20:
             self._gaps = [self.gaps()]
-        self._cities = (
-            pl.concat([self._cities, found])
-            .group_by("city_no")
-            .agg(pl.col("first").min(), pl.col("last").max(), pl.col("lag").min())
+
+    def finish(self) -> None:
+        """Sorts the times where the order of the rows did not tell; `in_order` and `gaps` are then what they show."""
+        if self.in_order or self._times is None:
+            return
+        times = np.concatenate(self._times)
+        self._times = None
+        times.sort()
+        steps = np.diff(times)
+        if not steps.all():
+            return
+        cities = times >> _SHIFT
+        gaps = pl.DataFrame({"city_no": cities[1:].astype(np.uint32), "gap": steps}).with_columns(
+            pl.Series(cities[1:] == cities[:-1]).alias("inside")
         )
-        self._months.update(ordered["timestamp"].dt.truncate("1mo").unique().to_list())
+        follows = (pl.col("gap") == pl.col("gap").shift(1)) & pl.col("inside").shift(1)
+        gaps = gaps.with_columns(follows.fill_null(value=False).alias("follows")).filter("inside")
+        length = (pl.col("gap") * _MINUTE).cast(pl.Duration("us"))
+        self._gaps = [_counted(gaps.select("city_no", length.alias("gap"), "follows"))]
+        self.in_order = True
 
     def gaps(self) -> pl.DataFrame:
         """How often neighbouring rows of a city lie how far apart, and how often twice running: city_no, gap, times,
@@ -93,3 +135,9 @@ class Spans:
     def months(self) -> list[datetime]:
         """The UTC months that the rows lie in."""
         return sorted(self._months)
+
+
+def _counted(gaps: pl.DataFrame) -> pl.DataFrame:
+    return gaps.group_by("city_no", "gap").agg(
+        pl.len().cast(pl.Int64).alias("times"), pl.col("follows").sum().cast(pl.Int64)
+    )

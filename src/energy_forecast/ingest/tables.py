@@ -50,7 +50,7 @@ class FrameSource:
         self.name = name
         self.columns = tuple(found.places)
         self.ignored = found.ignored
-        self.size = frame.height
+        self.size = self.row_estimate = frame.height
         self.facts: Mapping[str, Any] = {"name": name, "rows": frame.height}
         self._frame = frame.select(pl.nth(place).alias(column) for column, place in found.places.items())
 
@@ -69,7 +69,7 @@ class ParquetSource:
         try:
             self._scan = pl.scan_parquet(path, glob=False)
             names = self._scan.collect_schema().names()
-            self.size = int(self._scan.select(pl.len()).collect().item())
+            self.size = self.row_estimate = int(self._scan.select(pl.len()).collect().item())
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise self._damaged(error) from error
         found = find_columns(self.name, names, required, optional)

@@ -341,6 +341,43 @@ FROM (SELECT timestamp FROM staged UNION ALL SELECT timestamp FROM older_version
 -- Makes the missing partitions of these months.
 SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
 
+-- name: known_values
+-- What is stored within the span of some cities: number of the city, and arrays of minutes of the interval, timestamps, and
+-- values in hundredths (kWh and kW, or weather's units), all of 8 bytes. One row a city.
+SELECT p.city_no, c.minutes, c.times, c.value_1, c.value_2, c.value_3, c.value_4
+FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS p (city_no, first, last)
+JOIN staged_cities k USING (city_no)
+CROSS JOIN LATERAL (
+    SELECT array_agg(v.interval_minutes::bigint) AS minutes, array_agg(v.timestamp) AS times,
+           array_agg((v.value_1 * 100)::bigint) AS value_1,
+           array_agg(coalesce((v.value_2 * 100)::bigint, %(absent)s::bigint)) AS value_2,
+           array_agg(coalesce((v.value_3 * 100)::bigint, %(absent)s::bigint)) AS value_3,
+           array_agg(coalesce((v.value_4 * 100)::bigint, %(absent)s::bigint)) AS value_4
+    FROM current_values v
+    WHERE v.city_id = k.city_id AND v.timestamp BETWEEN p.first AND p.last
+      -- Of all cities: the planner leaves out the other months
+      AND v.timestamp BETWEEN %(first)s AND %(last)s) AS c
+WHERE c.times IS NOT NULL
+
+-- name: months_there
+-- The UTC months of a table whose partitions exist, and the moment before which a month has to end to be filled beside it.
+SELECT coalesce((
+           SELECT array_agg(to_timestamp(right(relname, 7), 'YYYY"m"MM')) FROM pg_class
+           WHERE relnamespace = 'public'::regnamespace AND relname ~ ('^' || %(table)s::text || '_y[0-9]{4}m[0-9]{2}$')), '{}'),
+       ops.months_loaded_before(%(table)s)
+
+-- name: begin_month
+-- Makes the table that a month's rows are copied into; its name in ops.
+SELECT ops.begin_month(%(table)s, %(month)s)
+
+-- name: attach_months
+-- Makes the months that were filled partitions of their table.
+SELECT ops.attach_months(%(table)s, %(months)s)
+
+-- name: found_intervals
+-- The interval length (minutes) of each city that rows were read of.
+SELECT k.city_no, k.interval_minutes FROM staged_cities k WHERE EXISTS (SELECT FROM spans s WHERE s.city_no = k.city_no)
+
 -- name: lock_kind
 -- One merge at a time for each kind, until the end of the session.
 SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
@@ -466,9 +503,23 @@ WHERE NOT EXISTS (
       AND f.timestamp BETWEEN %(first)s AND %(last)s)
 ORDER BY s.city_no, s.timestamp, s.issued_at
 
+-- name: look_up_by_key
+-- Few rows were staged beside what is stored, and the newest partitions have no statistics: their rows are looked up one by one.
+SET LOCAL enable_hashjoin = off;
+SET LOCAL enable_mergejoin = off
+
+-- name: join_as_usual
+-- The end of that.
+SET LOCAL enable_hashjoin = on;
+SET LOCAL enable_mergejoin = on
+
 -- name: count_staged
--- Rows that are still to be merged, and rows refused.
-SELECT (SELECT count(*) FROM staged), (SELECT count(*) FROM refused)
+-- Rows that are still to be merged.
+SELECT count(*) FROM staged
+
+-- name: count_refused
+-- Rows refused.
+SELECT count(*) FROM refused
 
 -- name: refused_examples
 -- The first refused rows, in the files' order.

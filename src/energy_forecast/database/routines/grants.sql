@@ -53,7 +53,8 @@ GRANT INSERT (city_id, timestamp, issued_at, temperature, humidity, wind_speed, 
 GRANT INSERT (id, kind, files, read, inserted, corrected, unchanged, rejected, notes)
     ON ops.ingest_batches TO energy_forecast_ingest;
 GRANT INSERT (batch_id, file, line, column_name, reason, row_data, city_id) ON ops.rejected_rows TO energy_forecast_ingest;
-GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), iso_utc(timestamptz)
+GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), iso_utc(timestamptz),
+    ops.months_loaded_before(text), ops.begin_month(text, timestamptz), ops.attach_months(text, timestamptz[])
     TO energy_forecast_ingest;
 -- What it loaded it judges, and writes down what it found
 GRANT INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), DELETE
@@ -119,7 +120,7 @@ GRANT INSERT (user_id, city_id), DELETE ON user_city_access TO energy_forecast_o
 
 -- Reads the ledgers
 GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.view_refreshes, ops.retention_policies,
-    ops.maintenance_runs, ops.dropped_data, audit_log, ops.audit_chain TO energy_forecast_auditor;
+    ops.maintenance_runs, ops.dropped_data, ops.attached_months, audit_log, ops.audit_chain TO energy_forecast_auditor;
 
 -- The common questions, with the rights and by the policies of whoever asks
 GRANT SELECT ON alembic_version, hourly_consumption_rollup, ops.changed_consumption

@@ -1,5 +1,3 @@
-/* Made beside the parent and attached: CREATE TABLE ... PARTITION OF would lock every reader out while it waits. The
-   bounds carry +00, since bare dates mean midnight in the session's zone and leave holes between months. */
 CREATE OR REPLACE FUNCTION ensure_month_partitions(parent text, first_time timestamptz, last_time timestamptz)
     RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
@@ -27,16 +25,8 @@ BEGIN
             PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
             IF NOT EXISTS (SELECT FROM pg_class
                            WHERE relname = partition_name AND relnamespace = 'public'::regnamespace) THEN
-                EXECUTE format('CREATE TABLE public.%I (LIKE public.%I INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS)',
-                    partition_name, parent);
-                -- Without a policy of its own: who is bound reads the parent, or nothing
-                EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY',
-                    partition_name);
-                PERFORM public.guard_partition(format('public.%I', partition_name)::regclass);
-                EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)',
-                    parent, partition_name,
-                    to_char(month, 'YYYY-MM-DD') || ' 00:00:00+00',
-                    to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00:00+00');
+                PERFORM public.make_month_table(parent, 'public', partition_name);
+                PERFORM public.attach_month_table(parent, partition_name, month);
                 made := made + 1;
             END IF;
         END IF;

@@ -51,6 +51,13 @@ BEGIN
             CASE wanted.event WHEN 'delete' THEN 'OLD' ELSE 'NEW' END,
             wanted.block_column, wanted.block_unit, wanted.key, wanted.digested);
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', wanted.relation, wanted.event);
+        -- Months that a load fills beside the table are named there, and digested in the same way
+        CONTINUE WHEN wanted.event <> 'insert' OR wanted.relation NOT IN ('energy_consumption', 'weather_data');
+        EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.attached_months'
+            ' REFERENCING NEW TABLE AS attached FOR EACH STATEMENT'
+            ' EXECUTE FUNCTION public.audit_attached_func(%L, %L, %L, %L, %L)',
+            wanted.relation, wanted.relation, wanted.block_column, wanted.block_unit, wanted.key, wanted.digested);
+        EXECUTE format('ALTER TABLE ops.attached_months ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
     END LOOP;
     -- The log itself: rows come from triggers; the chain is closed at commit
     CREATE OR REPLACE TRIGGER from_triggers BEFORE INSERT ON public.audit_log FOR EACH ROW

@@ -1,0 +1,44 @@
+/* The long part first, the key and the digests; then, all at once, the locks: SHARE UPDATE EXCLUSIVE on the parent, which
+   no reader and no writer minds, and SHARE ROW EXCLUSIVE on cities, which keeps their writers waiting while ATTACH checks
+   the rows' key to them. */
+CREATE OR REPLACE FUNCTION ops.attach_months(parent text, months timestamptz[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    AS $$
+DECLARE
+    wanted text[] := ARRAY(SELECT parent || to_char(m, '"_y"YYYY"m"MM') FROM unnest(months) m ORDER BY m);
+    name text;
+BEGIN
+    FOREACH name IN ARRAY wanted LOOP
+        IF ops.loading_table(name) IS NULL THEN
+            RAISE EXCEPTION 'This transaction has not begun %', name USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        -- What ops.begin_month() has granted
+        EXECUTE (SELECT format('REVOKE INSERT (%s) ON %s FROM energy_forecast_ingest',
+                               string_agg(quote_ident(a.attname), ', '), a.attrelid::regclass)
+                 FROM pg_attribute a WHERE a.attrelid = ops.loading_table(name) AND a.attacl IS NOT NULL GROUP BY a.attrelid);
+        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY (city_id, timestamp)',
+                       ops.loading_table(name), name || '_pkey');
+    END LOOP;
+    INSERT INTO ops.attached_months (table_name, partition_name) SELECT parent, n FROM unnest(wanted) n;
+    -- One maker of partitions at a time
+    PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
+    -- Nobody hangs a trigger on it from now on; one that came meanwhile has not seen the rows
+    EXECUTE format('LOCK TABLE ONLY public.%I IN SHARE UPDATE EXCLUSIVE MODE', parent);
+    IF ops.months_loaded_before(parent) < now() - interval '32 days' THEN
+        RAISE EXCEPTION 'Somebody has hung a trigger on % meanwhile', parent
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    FOR position IN 1..cardinality(wanted) LOOP
+        name := wanted[position];
+        IF EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = 'public'::regnamespace) THEN
+            RAISE EXCEPTION 'Somebody else has made % meanwhile', name USING ERRCODE = 'duplicate_table';
+        END IF;
+        EXECUTE format('ALTER TABLE %s SET SCHEMA public', ops.loading_table(name));
+        EXECUTE format('ALTER TABLE public.%I RENAME TO %I', name || '_' || pg_current_xact_id()::text, name);
+        PERFORM public.attach_month_table(parent, name, to_timestamp(right(name, 7), 'YYYY"m"MM'));
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION ops.attach_months(text, timestamptz[]) IS
+    'Makes the months that this transaction has filled partitions of their table, with key, audit and guards';

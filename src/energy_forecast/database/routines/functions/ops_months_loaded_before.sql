@@ -1,0 +1,14 @@
+/* Old enough months only: those of the present are few, exist already, and what follows new values hangs on the triggers
+   of their table. And none at all where somebody has hung a trigger of their own on it: that has to see every row. */
+CREATE OR REPLACE FUNCTION ops.months_loaded_before(parent text) RETURNS timestamptz
+    LANGUAGE sql STABLE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT CASE WHEN EXISTS (
+        SELECT FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+        WHERE t.tgrelid = format('public.%I', parent)::regclass AND NOT t.tgisinternal AND t.tgtype & 4 <> 0
+          AND t.tgenabled <> 'D' AND p.proowner <> 'energy_forecast_owner'::regrole)
+    THEN '1970-01-01 00:00:00+00' ELSE now() - interval '32 days' END
+$$;
+COMMENT ON FUNCTION ops.months_loaded_before(text) IS
+    'Months of a table that end before this moment may be filled beside it; the hourly view covers the 30 days before now';

@@ -1,0 +1,130 @@
+"""Rows of months that do not exist yet: straight into tables of the final shape, which become partitions at the end.
+
+Nothing is stored that they could differ from, so nobody has to look. Only the length of an interval is not known before
+all rows are read; it is guessed from a city's first rows, and the guess is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.database.new_months import MonthsThere, NeedsJudging
+from energy_forecast.ingest.encode import Field, binary_copy, field_of, random_ids
+from energy_forecast.ingest.kinds import Kind
+from energy_forecast.ingest.spans import Spans
+
+_HOUR = 60
+# To fetch a stored row costs a third of staging one and looking for it
+_MOST_STORED = 3
+
+
+class Beside:
+    """Tells the rows of new months from the others.
+
+    Args:
+        kind: what the rows are.
+        cities: the ids of the cities by their number.
+        there: which months exist, and which are old enough.
+        interval_minutes: what the user said of the interval's length.
+    """
+
+    def __init__(self, kind: Kind, cities: Sequence[UUID], there: MonthsThere, interval_minutes: int | None) -> None:
+        self._values = [column.name for column in kind.values]
+        self._ids = np.frombuffer(b"".join(city.bytes for city in cities), "V16")
+        self._there = there
+        self._given = interval_minutes
+        self._minutes = np.zeros(len(cities), np.int64)
+        self.guessed: dict[int, int] = {}
+        """Minutes of the interval that rows of new months have been given, by the city's number."""
+        self.months: set[datetime] = set()
+        """The months of the rows staged."""
+        self.first: datetime | None = None
+        """The first of the rows staged, and the last."""
+        self.last: datetime | None = None
+
+    def split(self, rows: pl.DataFrame, spans: Spans) -> tuple[pl.DataFrame, list[tuple[datetime, bytes]]]:
+        """The rows of months that exist or are too recent; and by month the others, as COPY takes them.
+
+        Args:
+            rows: checked rows in the columns of `staged`.
+            spans: the spans of all rows so far, these included.
+
+        Raises:
+            NeedsJudging: a time may occur twice.
+        """
+        if not spans.may_tell:
+            raise NeedsJudging
+        rows = rows.with_columns(pl.col("timestamp").dt.truncate("1mo").alias("month"))
+        is_new = pl.col("month").is_in([month for month in rows["month"].unique() if self._there.is_new(month)])
+        rest = rows.filter(~is_new)
+        new = rows.filter(is_new) if rest.height else rows
+        if not new.height:
+            return rest.drop("month"), []
+        self._guess(new["city_no"].unique().to_list(), spans)
+        # In the order of the key as far as a piece goes: what reads a month by its key then finds neighbours together
+        parts = new.sort("month", "city_no", "timestamp").partition_by("month", maintain_order=True)
+        return rest.drop("month"), [(part["month"][0], self._encoded(part)) for part in parts]
+
+    def near(self, rows: pl.DataFrame, spans: Spans) -> list[tuple[int, datetime, datetime]]:
+        """City, first and last timestamp of rows, if what is stored in between can be about as many rows; else nothing:
+        a piece of a file at random spans all that is stored."""
+        if not rows.height:
+            return []
+        found = rows.group_by("city_no").agg(pl.min("timestamp").alias("first"), pl.max("timestamp").alias("last"))
+        gaps = spans.gaps().with_columns(pl.col("gap").dt.total_minutes().alias("minutes"))
+        minutes = self._given or (_likeliest(gaps) if gaps.height else _HOUR)
+        stored = int((found["last"] - found["first"]).dt.total_minutes().sum()) // minutes
+        return found.rows() if stored <= _MOST_STORED * rows.height else []
+
+    def stages(self, rows: pl.DataFrame) -> None:
+        """Takes note of rows that are staged."""
+        if rows.height:
+            self.months.update(rows["timestamp"].dt.truncate("1mo").unique())
+            first, last = rows.select(pl.min("timestamp"), pl.max("timestamp").alias("last")).row(0)
+            self.first = min(first, self.first or first)
+            self.last = max(last, self.last or last)
+
+    def _guess(self, cities: Sequence[int], spans: Spans) -> None:
+        unknown = [city for city in cities if city not in self.guessed]
+        if not unknown:
+            return
+        found = dict.fromkeys(unknown, self._given or _HOUR)
+        if self._given is None:
+            gaps = spans.gaps().with_columns((pl.col("gap").dt.total_minutes()).alias("minutes"))
+            # A city with one row so far is taken for one like the others
+            if gaps.height:
+                found = dict.fromkeys(unknown, _likeliest(gaps))
+            of_cities = gaps.filter(pl.col("city_no").is_in(unknown)).partition_by("city_no", as_dict=True)
+            found |= {city: _likeliest(of_city) for (city,), of_city in of_cities.items()}
+        self.guessed |= found
+        for city, minutes in found.items():
+            self._minutes[city] = minutes
+
+    def _encoded(self, rows: pl.DataFrame) -> bytes:
+        cities = rows["city_no"].to_numpy()
+        minutes = self._minutes[cities]
+        ends = rows["timestamp"].to_physical().to_numpy() + minutes * 60_000_000
+        claimed = rows["available_at"].to_physical()
+        fields = [
+            Field("uuid", random_ids(rows.height)),
+            Field("uuid", self._ids[cities]),
+            field_of(rows["timestamp"], "moment"),
+            *(field_of(rows[name], "hundredths") for name in self._values),
+            Field("moment", claimed.fill_null(pl.Series(ends)).to_numpy()),
+            Field("i2", minutes),
+        ]
+        return binary_copy(fields, rows.height)
+
+
+def _likeliest(gaps: pl.DataFrame) -> int:
+    """Minutes of an interval by the gaps between some rows: the commonest, or in rows at random what divides them."""
+    by_count = gaps.group_by("minutes").agg(pl.col("times").sum()).sort("times", "minutes", descending=[True, False])
+    commonest = int(by_count["minutes"][0])
+    if by_count["times"][0] * 2 < by_count["times"].sum():
+        commonest = int(np.gcd.reduce(by_count["minutes"].to_numpy()))
+    return commonest if 1 <= commonest <= _HOUR and _HOUR % commonest == 0 else _HOUR

@@ -1,0 +1,49 @@
+"""Rows that say what is stored: most of a file that is loaded once more. They need not be staged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.database.known_values import ABSENT, KnownValues
+
+# A city's number above, minutes since 1970 below
+_SHIFT = 40
+_MINUTE = 60_000_000
+
+
+def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues, minutes: int | None) -> pl.Series:
+    """Whether each row differs from what is stored, or nothing is. An empty field says nothing.
+
+    Args:
+        rows: n checked rows: city_no, timestamp on a whole minute, and value columns in hundredths.
+        names: the value columns.
+        known: what is stored of these cities and times.
+        minutes: of the interval, if the user said it; stored with another one, a row is no longer the same.
+
+    Returns:
+        n booleans.
+    """
+    stored = _keys(known.cities, known.times)
+    order = np.argsort(stored, kind="stable")
+    stored = stored[order]
+    wanted = _keys(rows["city_no"].to_numpy().astype(np.int64), rows["timestamp"].to_physical().to_numpy())
+    place = np.minimum(np.searchsorted(stored, wanted), max(len(stored) - 1, 0))
+    if not len(stored):
+        return pl.repeat(True, rows.height, eager=True)
+    same = stored[place] == wanted
+    place = order[place]
+    for name, values in zip(names, known.values, strict=True):
+        said = rows[name].fill_null(ABSENT).to_numpy()
+        same &= (said == ABSENT) | (said == values[place])
+    if minutes is not None:
+        same &= known.minutes[place] == minutes
+    return pl.Series(~same)
+
+
+def _keys(cities: np.ndarray[Any, Any], times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    keys: np.ndarray[Any, Any] = (cities << _SHIFT) + times // _MINUTE
+    return keys
