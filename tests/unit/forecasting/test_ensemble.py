@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
 import pytest
 
 from energy_forecast.forecasting import City, FittedModel, fit, scores
-from energy_forecast.forecasting.ensemble.head import WINDOW_HOURS, apart_factor, recent_scale
+from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors, learn_echo
+from energy_forecast.forecasting.ensemble.head import WINDOW_HOURS
 from energy_forecast.forecasting.ensemble.members import NAMES
 from energy_forecast.forecasting.ensemble.model import FittedEnsemble
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
+from energy_forecast.forecasting.ensemble.widths import apart_factor, recent_reach, running_scale
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.history import build_history, hour_number
 from energy_forecast.forecasting.models.decomposition import decompose
@@ -77,12 +80,55 @@ def test_a_member_served_alone_is_taken_as_it_is() -> None:
 
 def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
     days = np.ones((WINDOW_DAYS, 24))
-    assert recent_scale(days) == pytest.approx(1.0)
-    assert recent_scale(np.full((WINDOW_DAYS, 24), np.nan)) == 1.0
-    assert 2.5 < recent_scale(3 * days) < 3.0
+    assert running_scale(days) == pytest.approx(np.ones(WINDOW_DAYS + 1))
+    assert running_scale(np.full((WINDOW_DAYS, 24), np.nan)) == pytest.approx(np.ones(WINDOW_DAYS + 1))
+    assert 2.5 < running_scale(3 * days)[-1] < 3.0
+    later = days.copy()
+    later[30:] *= 9
+    assert np.array_equal(running_scale(later)[:31], running_scale(days)[:31])
     assert apart_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist() == sorted(
         apart_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist(), reverse=True
     )
+
+
+def test_the_reach_follows_the_shape_of_late_errors_and_no_further_than_there_is_of_them() -> None:
+    """Held-out errors were normal, those of late are even: nine tenths of them lie nearer, a half lies farther out."""
+    levels = np.arange(1, 20) / 20
+    learnt = np.tile([NormalDist().inv_cdf(level) for level in levels], (24, 1))
+    draw = np.random.default_rng(5)
+    as_learnt = recent_reach(draw.normal(0, 1, (WINDOW_DAYS, 24)), learnt)
+    assert as_learnt == pytest.approx(np.ones(19), abs=0.1)
+    even = recent_reach(draw.uniform(-1.25, 1.25, (WINDOW_DAYS, 24)), learnt)
+    assert even[0] == even[-1] == pytest.approx((0.9 * 1.25 / 1.645) ** 0.5, abs=0.06)
+    assert even[0] < even[5] < 1.0
+    assert even[9] == 1.0
+    few = np.full((WINDOW_DAYS, 24), np.nan)
+    assert np.array_equal(recent_reach(few, learnt), np.ones(19))
+    few[-2:] = 0.01
+    assert 0.85 < recent_reach(few, learnt)[0] < 0.95
+    many = np.full((WINDOW_DAYS, 24), 0.01)
+    assert recent_reach(many, learnt)[0] < 0.65
+
+
+def test_the_echo_of_the_last_error_fades_and_knows_nothing_that_came_later() -> None:
+    """Errors that halve every four hours, without regard for midnight."""
+    draw = np.random.default_rng(6)
+    errors = np.zeros(24 * 400)
+    for hour in range(1, len(errors)):
+        errors[hour] = 0.5**0.25 * errors[hour - 1] + draw.normal(0, 0.5)
+    days = errors.reshape(400, 24)
+    day, lead = np.repeat(np.arange(400), 24), np.tile(np.arange(24), 400)
+    seen = echo_inputs(last_errors(days)[day], lead)
+    assert seen.shape == (400 * 24, COEFFICIENTS)
+    echo = (seen @ learn_echo([seen], [days.ravel()])).reshape(400, 24)
+    left = (days - echo).var(axis=0) / days.var(axis=0)
+    assert left[0] < 0.45
+    assert left[4] < 0.85
+    assert left[23] == pytest.approx(1.0, abs=0.05)
+    later = days.copy()
+    later[200:] = 99.0
+    assert np.array_equal(last_errors(later)[:201], last_errors(days)[:201])
+    assert not last_errors(np.full((3, 24), np.nan)).any()
 
 
 def test_the_decomposition_sees_nothing_at_or_after_its_origin(berlin: Record) -> None:

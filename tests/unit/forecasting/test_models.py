@@ -253,6 +253,15 @@ def test_an_artifact_of_another_model_is_refused(fitted: Fitted) -> None:
         load("vanilla", fitted("naive-24").save())
 
 
+def test_an_ensemble_of_before_the_echo_is_refused_and_says_what_to_do(fitted: Fitted) -> None:
+    header, arrays = unpack(fitted("ensemble").save())
+    older = {name: array for name, array in arrays.items() if not name.endswith("/echo")}
+    assert len(older) < len(arrays)
+    with pytest.raises(ArtifactError) as refused:
+        load("ensemble", pack(header, older))
+    assert "train the model again" in str(refused.value.hint)
+
+
 def test_an_artifact_is_its_content_and_nothing_else() -> None:
     arrays = {"b": np.arange(6.0).reshape(2, 3), "a": np.zeros(0)}
     header, back = unpack(pack({"x": 1}, arrays))

@@ -10,15 +10,11 @@ from numpy.typing import NDArray
 
 from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.contract import LONGEST_HORIZON_HOURS, Floats, Ints
-from energy_forecast.forecasting.ensemble.head import (
-    PHASES,
-    WINDOW_HOURS,
-    EnsembleHead,
-    apart_factor,
-    recent_scale,
-)
+from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors, learn_echo
+from energy_forecast.forecasting.ensemble.head import PHASES, WINDOW_HOURS, EnsembleHead
 from energy_forecast.forecasting.ensemble.members import NAMES, Members, member_lessons
-from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
+from energy_forecast.forecasting.ensemble.online import follow
+from energy_forecast.forecasting.ensemble.widths import Usual, apart_factor, running_scale
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.intervals import calibrate, error_profile, lead_bucket
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
@@ -129,50 +125,83 @@ def _served(phases: list[_Phase]) -> tuple[int | None, dict[str, Any]]:
     }
 
 
-def _calibrated(past: Past, members: Members, phases: list[_Phase], only: int | None) -> EnsembleHead:
-    errors, apart, lead, hour, targets, owner = [], [], [], [], [], []
-    near, far = np.arange(24, dtype=np.int64), np.arange(24, LONGEST_HORIZON_HOURS, dtype=np.int64)
-    followed = [follow(phase.shares, phase.actual, only) for phase in phases]
-    for number, (phase, found) in enumerate(zip(phases, followed, strict=True)):
-        origins = phase.first + 24 * np.arange(len(phase.level), dtype=np.int64)
-        blocks = [(origins, near, phase.actual - found.combined, found.apart)]
-        later = [found.states[day].combine(phase.later[:, k], far) for k, day in enumerate(phase.later_days)]
-        blocks.append(
-            (
-                origins[phase.later_days],
-                far,
-                phase.later_actual - np.stack([share for share, _ in later]),
-                np.stack([width for _, width in later]),
-            )
-        )
-        for origin, leads, error, width in blocks:
-            at = origin[:, None] + leads
-            errors.append(error.ravel())
-            apart.append(width.ravel())
-            lead.append(np.tile(leads, len(origin)))
-            targets.append(at.ravel())
-            hour.append(past.calendar.hour[at - past.history.start].ravel())
-            owner.append(np.repeat(number * 1_000_000 + (origin - phase.first) // 24, len(leads)))
-    error, width = np.concatenate(errors), np.concatenate(apart)
-    leads, hours = np.concatenate(lead), np.concatenate(hour)
-    known = np.isfinite(error)
-    usual = error_profile(np.where(known, width, np.nan), leads, hours)
-    factor = apart_factor(width, usual[lead_bucket(leads), hours])
-    profile = error_profile(error / factor, leads, hours)
+@dataclass(frozen=True)
+class _Followed:
+    """What the combination said of a phase, flat: its days in a row, 24 hours each, then the longer leads.
 
-    scales = {}
-    for number, (phase, found) in enumerate(zip(phases, followed, strict=True)):
-        at = phase.first + 24 * np.arange(len(phase.level), dtype=np.int64)[:, None] + near
-        then, bucket = past.calendar.hour[at - past.history.start], lead_bucket(near)[None, :]
-        size = profile[bucket, then] * apart_factor(found.apart, usual[bucket, then])
-        standard = (phase.actual - found.combined) / size
-        for day in range(len(phase.level)):
-            scales[number * 1_000_000 + day] = recent_scale(standard[max(0, day - WINDOW_DAYS) : day])
-    owners, back = np.unique(np.concatenate(owner), return_inverse=True)
-    scale = np.array([scales[int(one)] for one in owners])[back]
-    calibration = calibrate(error / factor, np.concatenate(targets), leads, hours, np.zeros(len(error)), scale, profile)
+    day: [n] the number of each origin. error: [n] actual - said, a share of the level, before the echo.
+    """
+
+    days: int
+    day: Ints
+    lead: Ints
+    hour: Ints
+    target: Ints
+    error: Floats
+    apart: Floats
+
+    def in_days(self, values: Floats) -> Floats:
+        """Those of the first day of lead, [days, 24]."""
+        return values[: 24 * self.days].reshape(self.days, 24)
+
+
+def _followed(past: Past, phase: _Phase, only: int | None) -> _Followed:
+    near, far = np.arange(24, dtype=np.int64), np.arange(24, LONGEST_HORIZON_HOURS, dtype=np.int64)
+    found = follow(phase.shares, phase.actual, only)
+    later = [found.states[day].combine(phase.later[:, k], far) for k, day in enumerate(phase.later_days)]
+    days = len(phase.level)
+    day = np.concatenate([np.repeat(np.arange(days), len(near)), np.repeat(phase.later_days, len(far))])
+    lead = np.concatenate([np.tile(near, days), np.tile(far, len(phase.later_days))])
+    target = phase.first + 24 * day + lead
+    said = np.concatenate([found.combined.ravel(), *(share for share, _ in later)])
+    actual = np.concatenate([phase.actual.ravel(), phase.later_actual.ravel()])
+    return _Followed(
+        days,
+        day,
+        lead,
+        past.calendar.hour[target - past.history.start],
+        target,
+        actual - said,
+        np.concatenate([found.apart.ravel(), *(apart for _, apart in later)]),
+    )
+
+
+def _calibrated(past: Past, members: Members, phases: list[_Phase], only: int | None) -> EnsembleHead:
+    parts = [_followed(past, phase, only) for phase in phases]
+    lead, hour = np.concatenate([p.lead for p in parts]), np.concatenate([p.hour for p in parts])
+    width, target = np.concatenate([p.apart for p in parts]), np.concatenate([p.target for p in parts])
+    error = np.concatenate([p.error for p in parts])
+    usual_apart = error_profile(np.where(np.isfinite(error), width, np.nan), lead, hour)
+    factor = apart_factor(width, usual_apart[lead_bucket(lead), hour])
+
+    before = Usual(error_profile(error / factor, lead, hour), usual_apart)
+    sizes = [before.size(p.apart, p.lead, p.hour) for p in parts]
+    seen = [
+        echo_inputs(last_errors(p.in_days(p.error / size))[p.day], p.lead) for p, size in zip(parts, sizes, strict=True)
+    ]
+    if only is None:
+        near = [p.lead < 24 for p in parts]
+        echo = learn_echo(
+            [own[first] for own, first in zip(seen, near, strict=True)],
+            [(p.error / size)[first] for p, size, first in zip(parts, sizes, near, strict=True)],
+        )
+    else:
+        # What is served alone is served as it is
+        echo = np.zeros(COEFFICIENTS)
+    error = error - np.concatenate([size * (own @ echo) for size, own in zip(sizes, seen, strict=True)])
+
+    usual = Usual(error_profile(error / factor, lead, hour), usual_apart)
+    standard = error / usual.size(width, lead, hour)
+    scale, begin = [], 0
+    for p in parts:
+        own = standard[begin : begin + len(p.day)]
+        scale.append(running_scale(p.in_days(own))[p.day])
+        begin += len(p.day)
+    none = np.zeros(len(error))
+    calibration = calibrate(error / factor, target, lead, hour, none, np.concatenate(scale), usual.error)
     end = past.history.known_until
-    return EnsembleHead(members, calibration, usual, np.stack([_tail(p, end) for p in phases]), end, only)
+    tail = np.stack([_tail(phase, end) for phase in phases])
+    return EnsembleHead(members, before, echo, usual, calibration, tail, end, only)
 
 
 def _tail(phase: _Phase, end: int) -> NDArray[np.float32]:

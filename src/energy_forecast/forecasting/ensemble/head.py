@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from energy_forecast.forecasting.artifact import Arrays
 from energy_forecast.forecasting.contract import Floats, Ints
+from energy_forecast.forecasting.ensemble.echo import echo_inputs, last_errors
 from energy_forecast.forecasting.ensemble.members import NAMES, Members
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, State, follow
+from energy_forecast.forecasting.ensemble.widths import Usual, recent_reach, running_scale
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table
 from energy_forecast.forecasting.intervals import Calibration, lead_bucket, stretch
@@ -19,32 +21,7 @@ from energy_forecast.forecasting.intervals import Calibration, lead_bucket, stre
 WINDOW_HOURS = 24 * WINDOW_DAYS
 # Held-out forecasts are made at three times of day, since a forecast may be issued at any: hours after midnight.
 PHASES = (0, 8, 16)
-_SCALE_HALF_LIFE_DAYS = 10.0
-_SCALE_PRIOR_DAYS = 2.0
-_APART_POWER = 0.4
-_APART_BOUNDS = (0.3, 3.0)
-_FARTHEST_ERROR = 8.0
-
-
-def apart_factor(apart: Floats, usual: Floats) -> Floats:
-    """How much wider than usual an interval is for members that lie `apart`, and no more than 1.6 times."""
-    return np.asarray(np.clip(apart / usual, *_APART_BOUNDS) ** _APART_POWER, float)
-
-
-def recent_scale(standard: Floats) -> float:
-    """How large errors have been of late, in units of the usual.
-
-    Args:
-        standard: [J, 24] errors of days in a row divided by their usual size, NaN where unknown. Their mean size with a
-            half-life of ten days, to which two usual days are added.
-    """
-    known = np.isfinite(standard)
-    size = np.minimum(np.where(known, np.abs(standard), 0.0), _FARTHEST_ERROR)
-    weight = 0.5 ** (np.arange(len(standard), 0, -1) / _SCALE_HALF_LIFE_DAYS) / 24
-    return float(
-        (_SCALE_PRIOR_DAYS + (weight * size.sum(axis=1)).sum())
-        / (_SCALE_PRIOR_DAYS + (weight * known.sum(axis=1)).sum())
-    )
+_DAY: Ints = np.arange(24, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -52,12 +29,14 @@ class Said:
     """What a head says of n hours, as shares of the level: the forecast [n] and 19 quantiles of its error [n, 19].
 
     state: what the members are corrected by and how they are weighed. members: [members, n], what each says.
+    echo: [n] what the last errors add to the combination.
     """
 
     share: Floats
     spread: Floats
     state: State
     members: Floats
+    echo: Floats
     table: Table
 
 
@@ -65,14 +44,17 @@ class Said:
 class EnsembleHead:
     """See the module.
 
-    apart: [buckets, 24], how far members usually lie apart. tail: [phases, members, WINDOW_HOURS] kWh that they said of
-    the hours before `tail_until` when they had not learnt from them; of those hours they cannot be asked any more.
+    before_echo, usual: what is usual of the combination before and after `echo` [COEFFICIENTS] has corrected it.
+    tail: [phases, members, WINDOW_HOURS] kWh that they said of the hours before `tail_until` when they had not learnt
+    from them; of those hours they cannot be asked any more.
     only: the member that is served alone, where held-out time was too much for the combination.
     """
 
     members: Members
+    before_echo: Usual
+    echo: Floats
+    usual: Usual
     calibration: Calibration
-    apart: Floats
     tail: NDArray[np.float32]
     tail_until: int
     only: int | None
@@ -92,32 +74,37 @@ class EnsembleHead:
         window[:, WINDOW_HOURS - n :] = shares[:, :n]
         old = self._remembered(past, origin, begin)
         window[:, : WINDOW_HOURS - n] = old[:, : WINDOW_HOURS - n] / level[: WINDOW_HOURS - n]
-        actual = past.history.load[np.arange(begin, origin) - past.history.start] / level
-
-        followed = follow(window.reshape(len(NAMES), WINDOW_DAYS, 24), actual.reshape(WINDOW_DAYS, 24), self.only)
         hour = past.calendar.hour
         then = hour[np.arange(begin, origin) - past.history.start].reshape(WINDOW_DAYS, 24)
-        lead = np.tile(np.arange(24, dtype=np.int64), (WINDOW_DAYS, 1))
-        size = self._size(followed.apart, lead, then)
-        scale = recent_scale((actual.reshape(WINDOW_DAYS, 24) - followed.combined) / size)
+        actual = (past.history.load[np.arange(begin, origin) - past.history.start] / level).reshape(WINDOW_DAYS, 24)
+
+        followed = follow(window.reshape(len(NAMES), WINDOW_DAYS, 24), actual, self.only)
+        lead = np.tile(_DAY, (WINDOW_DAYS, 1))
+        size = self.before_echo.size(followed.apart, lead, then)
+        last = last_errors((actual - followed.combined) / size)
+        inputs = echo_inputs(np.repeat(last[:-1], 24, axis=0), lead.ravel())
+        said = followed.combined + size * (inputs @ self.echo).reshape(WINDOW_DAYS, 24)
+        standard = (actual - said) / self.usual.size(followed.apart, lead, then)
+        scale = running_scale(standard)
+        reach = recent_reach(standard / scale[:-1, None], self.calibration.quantiles[lead_bucket(_DAY)])
 
         state: State = followed.states[-1]
         ahead = targets - origin
+        hour_ahead = hour[targets - past.history.start]
         share, apart = state.combine(shares[:, n:], ahead)
-        quantiles = self.calibration.quantiles[lead_bucket(ahead)]
-        size = self._size(apart, ahead, hour[targets - past.history.start])
+        inputs = echo_inputs(np.repeat(last[-1:], len(ahead), axis=0), ahead)
+        echo = self.before_echo.size(apart, ahead, hour_ahead) * (inputs @ self.echo)
+        width = scale[-1] * self.usual.size(apart, ahead, hour_ahead) * stretch(ahead)
         ask = np.arange(n, len(rows), dtype=np.int64)
         return Said(
-            share,
-            quantiles * (scale * size * stretch(ahead))[:, None],
+            share + echo,
+            # The reach is known of the first day ahead only: it is what the days of the window were asked for
+            np.where(ahead[:, None] < 24, reach, 1.0) * self.calibration.quantiles[lead_bucket(ahead)] * width[:, None],
             state,
             shares[:, n:],
+            echo,
             Table(table.names, table.values[ask]),
         )
-
-    def _size(self, apart: Floats, lead: Ints, hour: Ints) -> Floats:
-        bucket = lead_bucket(lead)
-        return np.asarray(self.calibration.profile[bucket, hour] * apart_factor(apart, self.apart[bucket, hour]), float)
 
     def _remembered(self, past: Past, origin: int, begin: int) -> Floats:
         """What members said of the WINDOW_HOURS from `begin` on before they had learnt from them, kWh, or NaN."""
@@ -136,9 +123,11 @@ class EnsembleHead:
         header, arrays = self.members.state()
         arrays = {f"members/{name}": array for name, array in arrays.items()}
         arrays |= {
-            "profile": self.calibration.profile,
+            "echo": self.echo,
+            "error_before_echo": self.before_echo.error,
+            "error": self.usual.error,
+            "apart": self.usual.apart,
             "quantiles": self.calibration.quantiles,
-            "apart": self.apart,
             "tail": self.tail,
         }
         return {"members": header, "n": self.calibration.n, "tail_until": self.tail_until, "only": self.only}, arrays
@@ -149,8 +138,10 @@ class EnsembleHead:
         own = {name.removeprefix("members/"): array for name, array in arrays.items() if name.startswith("members/")}
         return EnsembleHead(
             Members.restore(state["members"], own),
-            Calibration(arrays["profile"], arrays["quantiles"], state["n"]),
-            arrays["apart"],
+            Usual(arrays["error_before_echo"], arrays["apart"]),
+            arrays["echo"],
+            Usual(arrays["error"], arrays["apart"]),
+            Calibration(arrays["error"], arrays["quantiles"], state["n"]),
             arrays["tail"],
             state["tail_until"],
             state["only"],

@@ -114,9 +114,8 @@ class FittedEnsemble:
             spoken = np.nan_to_num(head.members.of_load(rows))
             return np.asarray((weight[READ_TABLE:] * spoken).sum(axis=0), float)
 
-        return drivers_of(
-            Parts(own, head.members.boosted.weather, of_table, of_load, (weight * corrections).sum(axis=0))
-        )
+        late = (weight * corrections).sum(axis=0) + said.echo[where]
+        return drivers_of(Parts(own, head.members.boosted.weather, of_table, of_load, late))
 
     def _remark(self, kind: str) -> str | None:
         only = self.heads[kind].only
