@@ -103,7 +103,7 @@ GRANT EXECUTE ON PROCEDURE refresh_materialized_views(), cleanup_old_data() TO e
 GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.missing_partitions(integer),
     ops.dedicate_partition(uuid, text, bigint), ops.share_partition(uuid, bigint), ops.retention_due(boolean),
     ops.apply_retention(text, text, timestamptz, timestamptz, uuid), ops.finish_maintenance(uuid, text, jsonb),
-    may_read_city(uuid), consumption_at_utc_hour(integer) TO energy_forecast_operator;
+    ops.statement_costs(), may_read_city(uuid), consumption_at_utc_hour(integer) TO energy_forecast_operator;
 GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
     ops.retention_policies, ops.maintenance_runs, ops.dropped_data TO energy_forecast_operator;
 GRANT UPDATE (keep) ON ops.retention_policies TO energy_forecast_operator;
