@@ -37,6 +37,10 @@ class ConnectionLostError(DatabaseError):
     """The connection to the database was lost."""
 
 
+class UnreachableError(ConnectionLostError):
+    """The database cannot be reached."""
+
+
 class SchemaError(DatabaseError):
     """The database's schema is not the one that this version needs."""
 

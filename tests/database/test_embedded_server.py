@@ -19,7 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from energy_forecast.errors import ServerError
+from energy_forecast.database import Database
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.database.statements import worst_statements
+from energy_forecast.errors import DatabaseError, ServerError
 from energy_forecast.postgres import EmbeddedServer, ServerStatus
 from energy_forecast.postgres.account import Account, check_reach, find_account
 from energy_forecast.postgres.layout import LONGEST_SOCKET_PATH
@@ -301,6 +304,25 @@ def test_our_settings_come_back_at_the_next_start_and_the_operators_own_stay(mad
 
     assert sql(server, "SHOW max_connections") == "50"
     assert sql(server, "SHOW work_mem") == "5MB"
+
+
+def test_without_the_library_that_counts_statements_the_server_and_the_schema_work(made_home: Path) -> None:
+    """As on a server of one's own; and once it is loaded, an upgrade makes what shows the statements."""
+    server = EmbeddedServer(made_home)
+    server.start()
+    sql(server, "ALTER SYSTEM SET shared_preload_libraries = 'auto_explain'")
+    database = Database(server.restart().url)
+    upgrade(database)
+    assert sql(server, "SELECT count(*) FROM pg_extension WHERE extname = 'pg_stat_statements'") == "0"
+    with pytest.raises(DatabaseError, match="shared_preload_libraries"):
+        worst_statements(database)
+
+    sql(server, "ALTER SYSTEM RESET shared_preload_libraries")
+    server.restart()
+    with pytest.raises(DatabaseError, match="db upgrade"):
+        worst_statements(database)
+    upgrade(database)
+    assert worst_statements(database).statements
 
 
 def test_a_server_that_does_not_start_says_its_own_last_word(made_home: Path) -> None:

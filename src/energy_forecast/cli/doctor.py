@@ -8,12 +8,15 @@ import typer
 
 from energy_forecast.cli.access import open_database
 from energy_forecast.cli.console import Cities, Json, emit, minute, out, progress, say, table
+from energy_forecast.database.statements import Order, worst_statements
 from energy_forecast.errors import AuditError, EnergyForecastError
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import hours_that_differ
 from energy_forecast.settings import settings
 
 app = typer.Typer(no_args_is_help=True, help="Examine the platform.")
+
+_WIDEST = 110
 
 
 @app.callback()
@@ -150,3 +153,46 @@ def hours(json: Json = False) -> None:
         )
     if not json:
         out.print("The hours of the last 30 days are what their values say.")
+
+
+@app.command()
+def queries(
+    by: Annotated[
+        Order,
+        typer.Option(help="What the worst have most of: time in all or of a call, calls, rows, blocks read."),
+    ] = Order.TOTAL,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many statements.")] = 10,
+    json: Json = False,
+) -> None:
+    """Show the statements of this database that cost the most since the server began to count; values are left out.
+
+    `--json` has every statement whole, and who ran it. To count anew, as a superuser in psql: SELECT
+    ext.pg_stat_statements_reset().
+
+    Example: energy-forecast doctor queries --by mean --limit 5
+    """
+    costs = worst_statements(open_database(), by=by, limit=limit)
+    if json:
+        emit({"by": by, "statements": costs.statements})
+        return
+    table(
+        ["total s", "share", "calls", "mean ms", "max ms", "rows", "blocks read", "statement"],
+        [
+            (
+                f"{cost.total_ms / 1000:,.2f}",
+                "-" if cost.share is None else f"{cost.share:.0%}",
+                f"{cost.calls:,}",
+                f"{cost.mean_ms:,.2f}",
+                f"{cost.max_ms:,.2f}",
+                f"{cost.row_count:,}",
+                f"{cost.blocks_read:,}",
+                cost.query if len(cost.query) <= _WIDEST else f"{cost.query[: _WIDEST - 1]}…",
+            )
+            for cost in costs.statements
+        ],
+    )
+    if not costs.complete:
+        say(
+            "  The text of other roles' statements is hidden. Let a superuser run: GRANT pg_read_all_stats TO "
+            "energy_forecast_operator"
+        )

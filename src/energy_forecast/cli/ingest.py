@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_forecast.cli.access import acting_database
-from energy_forecast.cli.console import Json, emit, out, progress, say
-from energy_forecast.errors import DatabaseError
+from energy_forecast.cli.console import Json, counted, emit, minute, out, progress, say
+from energy_forecast.errors import DatabaseError, IngestError
+
+if TYPE_CHECKING:
+    from energy_forecast.ingest import Report
+    from energy_forecast.pipelines import Checked
 
 app = typer.Typer(no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. What cannot be taken is kept aside.")
 
 Files = Annotated[
-    list[Path], typer.Argument(help="CSV, CSV.gz or Parquet; - reads standard input. One batch together.")
+    list[Path] | None,
+    typer.Argument(help="CSV, CSV.gz or Parquet; - reads standard input. One batch together.", show_default=False),
 ]
+Watch = Annotated[
+    Path | None,
+    typer.Option(
+        "--watch",
+        metavar="FOLDER",
+        help="Instead of FILES: load what arrives in this folder, each file a batch, and move it to FOLDER/done, or "
+        "to FOLDER/failed beside a .txt that says why. Names that begin with a dot or end in .tmp or .part are left.",
+    ),
+]
+Once = Annotated[bool, typer.Option("--once", help="With --watch: load what is there, and end.")]
+Settle = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        min=0,
+        max=3600,
+        help="With --watch: a file is complete when its size and time have not changed for so long.",
+    ),
+]
+_SETTLE = 5.0
 Zone = Annotated[
     str | None,
     typer.Option(
@@ -54,65 +83,126 @@ _MOST_SAID = 20
 
 @app.command()
 def consumption(
-    files: Files, timezone: Zone = None, interval: Interval = None, check: Check = None, json: Json = False
+    files: Files = None,
+    timezone: Zone = None,
+    interval: Interval = None,
+    check: Check = None,
+    watch: Watch = None,
+    once: Once = False,
+    settle: Settle = _SETTLE,
+    json: Json = False,
 ) -> None:
     """Load consumption: city, timestamp, consumption_kwh, peak_demand_kw?, available_at?
 
     Example: energy-forecast ingest consumption january.csv february.csv.gz
     """
-    _load("consumption", files, timezone, interval, check, json)
+    _run("consumption", _Options(timezone, interval, check), files, watch, once, settle, json)
 
 
 @app.command()
 def weather(
-    files: Files, timezone: Zone = None, interval: Interval = None, check: Check = None, json: Json = False
+    files: Files = None,
+    timezone: Zone = None,
+    interval: Interval = None,
+    check: Check = None,
+    watch: Watch = None,
+    once: Once = False,
+    settle: Settle = _SETTLE,
+    json: Json = False,
 ) -> None:
     """Load observed weather: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
-    _load("weather", files, timezone, interval, check, json)
+    _run("weather", _Options(timezone, interval, check), files, watch, once, settle, json)
 
 
 @app.command("weather-forecasts")
-def weather_forecasts(files: Files, timezone: Zone = None, json: Json = False) -> None:
+def weather_forecasts(
+    files: Files = None,
+    timezone: Zone = None,
+    watch: Watch = None,
+    once: Once = False,
+    settle: Settle = _SETTLE,
+    json: Json = False,
+) -> None:
     """Load weather forecasts: city, issued_at, timestamp, temperature, humidity?, wind_speed?, precipitation?
 
     Example: energy-forecast ingest weather-forecasts gfs.csv.gz
     """
-    _load("weather-forecasts", files, timezone, None, check=False, json=json)
+    _run("weather-forecasts", _Options(timezone, None, check=False), files, watch, once, settle, json)
 
 
-def _load(
-    kind: str, files: list[Path], timezone: str | None, interval: int | None, check: bool | None, json: bool
+@dataclass(frozen=True)
+class _Options:
+    """How files are read: zone of naive times, minutes of an interval, and what of them is judged."""
+
+    timezone: str | None
+    interval: int | None
+    check: bool | None
+
+
+def _run(
+    kind: str,
+    options: _Options,
+    files: list[Path] | None,
+    watch: Path | None,
+    once: bool,
+    settle: float,
+    json: bool,
 ) -> None:
+    if (watch is None) == (not files):
+        raise typer.BadParameter("Give FILES, or a folder by --watch.", param_hint="FILES")
+    if once and watch is None:
+        raise typer.BadParameter("It is for a folder: --watch FOLDER.", param_hint="--once")
+    if watch is not None:
+        if json and not once:
+            raise typer.BadParameter("A watch that does not end has no one document; add --once.", param_hint="--json")
+        _watch(kind, options, watch, settle, once, json)
+        return
+    with _arrived(files or []) as paths:
+        report, checked = _load(kind, options, paths)
+    if json:
+        emit(_document(report, checked))
+    else:
+        _print(report, checked)
+
+
+def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
     # Here and not above: they bring the frame library, which `--help` need not wait for
     from energy_forecast import pipelines
     from energy_forecast.ingest import load_files
 
     database = acting_database()
-    with progress() as report_progress, _arrived(files) as paths:
+    with progress() as report_progress:
         report = load_files(
             database,
             kind,
             paths,
-            timezone=timezone,
-            interval_minutes=interval,
+            timezone=options.timezone,
+            interval_minutes=options.interval,
             progress=lambda what, done, total: report_progress(what, done, total or done),
         )
         try:
-            checked = pipelines.check_load(database, report, whole=check, progress=report_progress)
+            checked = pipelines.check_load(database, report, whole=options.check, progress=report_progress)
         except DatabaseError as error:
             # What was loaded is loaded, and the report of it is owed
             say(f"Loaded, but not judged: {error}")
             checked = pipelines.Checked("nothing", [])
+    return report, checked
+
+
+def _document(report: Report, checked: Checked) -> dict[str, object]:
+    return report.as_dict() | {"checked": checked.what, "quality": checked.warned}
+
+
+def _print(report: Report, checked: Checked, before: str = "") -> None:
     warned = checked.warned
-    if json:
-        emit(report.as_dict() | {"checked": checked.what, "quality": warned})
-        return
     out.print(
-        f"Read {report.read:,} rows: {report.inserted:,} inserted, {report.corrected:,} corrected, "
-        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected.  (batch {report.batch})"
+        f"{before}Read {report.read:,} rows: {report.inserted:,} inserted, {report.corrected:,} corrected, "
+        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected.  (batch {report.batch})",
+        markup=False,
+        soft_wrap=True,
     )
     for note in report.notes:
         say(f"  Note: {note}")
@@ -126,6 +216,61 @@ def _load(
         say(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
     if report.rejected > len(report.rejected_examples):
         say(f"  All {report.rejected:,} rejected rows are in the table ops.rejected_rows.")
+
+
+def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, json: bool) -> None:
+    from energy_forecast.ingest import WatchedFolder, check_options, kind_named, watch
+
+    # A service is stopped by SIGTERM. Of the file under way nothing is stored then, unless all is
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    folder = WatchedFolder(path, settle)
+    # What is wrong from the start is said at once, and not of each file
+    check_options(kind_named(kind), options.timezone, options.interval)
+    acting_database()
+    if not once:
+        say(f"Watching {path}. Ctrl-C ends it.")
+    documents: list[dict[str, object]] = []
+    loaded = failed = 0
+    taken = watch(folder, lambda file: _load(kind, options, [file]), once=once, say=say)
+    try:
+        with closing(taken):
+            for one in taken:
+                if one.result is not None:
+                    loaded += 1
+                if one.failure is not None and one.moved_to is not None:
+                    failed += 1
+                if json:
+                    result = {} if one.result is None else _document(*one.result)
+                    documents.append(
+                        {"file": one.name, "moved_to": _text(one.moved_to), "failure": one.failure, **result}
+                    )
+                elif one.result is not None:
+                    _print(*one.result, before=f"{minute(datetime.now(UTC))} {one.name}: ")
+                if one.moved_to is None:
+                    say(f"  {one.name} was written to meanwhile; its turn comes again.")
+                elif one.failure is not None:
+                    say(f"{minute(datetime.now(UTC))} {one.failure} The file is in {path / 'failed'} now.")
+    except KeyboardInterrupt:
+        if once:
+            raise
+        out.print(f"Stopped. {counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
+        return
+    left = [_text(name) for name in folder.arrived()]
+    if json:
+        emit({"folder": path, "loaded": loaded, "failed": failed, "left": left, "files": documents})
+    else:
+        for name in left:
+            say(f"  {name} is still being written to, or came meanwhile; left for the next time.")
+        out.print(f"{counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
+    if failed:
+        raise IngestError(
+            f"{counted(failed, 'file')} could not be used.", hint=f"Why stands beside each in {path / 'failed'}."
+        )
+
+
+def _text(path: Path | str | None) -> str | None:
+    """A name on the disk is bytes, and need not be text."""
+    return None if path is None else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast.database.named_queries import queries
-from energy_forecast.errors import ConnectionLostError, DatabaseError
+from energy_forecast.errors import ConnectionLostError, DatabaseError, UnreachableError
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
@@ -51,7 +51,8 @@ class Database:
         """A connection as the login of the URL, in UTC.
 
         Raises:
-            DatabaseError: the server cannot be reached, refuses the login, or is not PostgreSQL 15 to 18.
+            UnreachableError: the server cannot be reached, or refuses the login.
+            DatabaseError: it is not PostgreSQL 15 to 18.
         """
         try:
             # A server of one's own may set options already; ours come after, and win
@@ -66,7 +67,7 @@ class Database:
                 connect_timeout=15,
             )
         except psycopg.Error as error:
-            raise DatabaseError(
+            raise UnreachableError(
                 f"Cannot connect to the database: {one_line(error)}.",
                 hint="Check ENERGY_FORECAST_DATABASE_URL, or unset it to use the embedded server.",
             ) from error

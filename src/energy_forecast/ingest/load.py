@@ -317,7 +317,12 @@ class _Load:
             )
 
 
-def _check_options(kind: Kind, timezone: str | None, interval_minutes: int | None) -> None:
+def check_options(kind: Kind, timezone: str | None, interval_minutes: int | None) -> None:
+    """Raises where no file of this kind could be loaded like this.
+
+    Raises:
+        IngestError: there is no such zone, or no such interval.
+    """
     if timezone not in (None, "city") and timezone not in available_timezones() - _NO_ZONES:
         raise IngestError(
             f"There is no time zone {timezone!r}.", hint="Give an IANA zone such as Europe/Berlin, or city."

@@ -1,0 +1,417 @@
+"""A folder that is watched, by the real command line: each file once, whole, and where its outcome says."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from energy_forecast.database import Database
+from energy_forecast.errors import IngestError
+from energy_forecast.ingest import WatchedFolder, import_cities, watch
+from servers import CommandLine, Server
+
+NOW = ("--once", "--settle", "0")
+
+
+@pytest.fixture
+def folder(database: Database, tmp_path: Path) -> Path:
+    """A folder to watch, and two cities in the database."""
+    cities = tmp_path / "cities.csv"
+    cities.write_text("name,latitude,longitude,timezone\nBerlin,52,13,Europe/Berlin\nPune,18.5,73.9,Asia/Kolkata\n")
+    import_cities(database, cities)
+    made = tmp_path / "incoming"
+    made.mkdir()
+    return made
+
+
+def write(folder: Path, name: str, *rows: str, age: int = 0) -> Path:
+    """A file of consumption, written so many seconds ago; it comes by a rename, as whole files do."""
+    path = folder / f"{name}.tmp"
+    path.write_text("city,timestamp,consumption_kwh\n" + "".join(f"{row}\n" for row in rows))
+    moment = time.time() - age
+    os.utime(path, (moment, moment))
+    path.rename(folder / name)
+    return folder / name
+
+
+def hours(city: str, count: int, kwh: int = 5) -> list[str]:
+    return [f"{city},2024-01-{1 + n // 24:02}T{n % 24:02}:00Z,{kwh + n % 7}" for n in range(count)]
+
+
+def files(folder: Path) -> set[str]:
+    """What lies in the folder and below it, as relative paths."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {".energy-forecast.lock"}
+
+
+def rows(database: Database, statement: LiteralString) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database.url) as connection:
+        return connection.execute(statement).fetchall()
+
+
+BATCHES: LiteralString = (
+    "SELECT files -> 0 ->> 'name', inserted, unchanged, rejected FROM ops.ingest_batches"
+    " WHERE kind = 'consumption' ORDER BY created_at"
+)
+
+
+def until(process: subprocess.Popen[str], done: Callable[[], object]) -> None:
+    """Waits while the process lives."""
+    for _ in range(12_000):
+        if done():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("it did not come")
+
+
+@contextmanager
+def watching(command_line: CommandLine, folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """A watcher that is at work; killed at the end if it still is."""
+    process = command_line.start("ingest", "consumption", "--watch", folder, "--settle", "0", *more)
+    try:
+        until(process, (folder / "failed").is_dir)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def held_up(database: Database, lock: LiteralString) -> Iterator[Callable[[], bool]]:
+    """Holds a lock that a load needs. Gives a function that says whether one waits for it."""
+    with psycopg.connect(database.url) as holder:
+        holder.execute(lock)
+
+        def waits() -> bool:
+            return bool(
+                rows(
+                    database,
+                    "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND application_name = 'energy-forecast' AND wait_event_type = 'Lock'",
+                )
+            )
+
+        yield waits
+
+
+def alone(database: Database) -> None:
+    """Waits until the session of a killed loader has ended."""
+    for _ in range(6000):
+        if not rows(
+            database,
+            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'energy-forecast'",
+        ):
+            return
+        time.sleep(0.01)
+    raise AssertionError("its session is still there")
+
+
+# After all rows, before the batch is committed; after it, while it is judged
+MERGING: LiteralString = "LOCK TABLE ops.ingest_batches IN SHARE MODE"
+JUDGING: LiteralString = "LOCK TABLE ops.quality_flags IN SHARE MODE"
+
+
+def test_each_file_is_a_batch_in_the_order_of_writing_and_goes_where_its_outcome_says(
+    database: Database, command_line: CommandLine, folder: Path
+) -> None:
+    write(folder, "b.csv", *hours("Berlin", 48), age=300)
+    write(folder, "a.csv", *hours("Pune", 24), "Nowhere,2024-01-01T00:00Z,1", age=200)
+    (folder / "note.csv").write_text("this,that\n1,2\n")
+    os.utime(folder / "note.csv", (time.time() - 250,) * 2)
+    ignored = {".hidden.csv", "coming.csv.part", "coming.tmp"}
+    for name in ignored:
+        (folder / name).write_text("city,timestamp,consumption_kwh\nBerlin,2025-01-01T00:00Z,1\n")
+    (folder / "below").mkdir()
+    (folder / "link.csv").symlink_to(folder / "b.csv")
+
+    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=1)
+
+    document = json.loads(done.stdout)
+    assert [one["file"] for one in document["files"]] == ["b.csv", "note.csv", "a.csv"]
+    assert (document["loaded"], document["failed"], document["left"]) == (2, 1, [])
+    assert [(one.get("inserted"), one.get("rejected")) for one in document["files"]] == [(48, 0), (None, None), (24, 1)]
+    assert "there is no column city" in document["files"][1]["failure"]
+    assert "1 file could not be used" in done.stderr
+    assert (folder / "link.csv").is_symlink()
+    assert files(folder) == ignored | {"done/a.csv", "done/b.csv", "failed/note.csv", "failed/note.csv.txt"}
+    assert "there is no column city" in (folder / "failed" / "note.csv.txt").read_text()
+    assert rows(database, BATCHES) == [("b.csv", 48, 0, 0), ("a.csv", 24, 0, 1)]
+    assert rows(database, "SELECT file, line FROM ops.rejected_rows") == [("a.csv", 26)]
+
+
+def test_what_comes_while_it_watches_is_loaded_and_sigterm_ends_it(command_line: CommandLine, folder: Path) -> None:
+    with watching(command_line, folder) as process:
+        for name in ("one.csv", "two.csv"):
+            write(folder, name, *hours("Berlin", 30))
+            until(process, (folder / "done" / name).exists)
+        (folder / "empty.csv").touch()
+        assert process.stderr is not None
+        refused = next(line for line in process.stderr if "the file is empty" in line)
+        process.send_signal(signal.SIGTERM)
+        output, problem = process.communicate()
+    assert process.returncode == 0
+    assert "Traceback" not in problem
+    assert "failed now." in refused
+    said = output.splitlines()
+    assert "one.csv: Read 30 rows: 30 inserted" in said[0]
+    assert "two.csv: Read 30 rows: 0 inserted, 0 corrected, 30 unchanged" in said[1]
+    assert said[2] == "Stopped. 2 files loaded, 1 could not be used."
+    assert "the file is empty" in (folder / "failed" / "empty.csv.txt").read_text()
+
+
+def test_a_name_that_was_there_before_overwrites_nothing(command_line: CommandLine, folder: Path) -> None:
+    for _ in range(3):
+        write(folder, "load.csv", *hours("Berlin", 3))
+        write(folder, "bad.csv.gz", "no gzip")
+        (folder / "bad.csv.gz").write_bytes(b"\x1f\x8bno gzip")
+        command_line.run("ingest", "consumption", "--watch", folder, *NOW, status=1)
+    assert files(folder) == {
+        *("done/load.csv", "done/load-2.csv", "done/load-3.csv"),
+        *(f"failed/bad{number}.csv.gz{text}" for number in ("", "-2", "-3") for text in ("", ".txt")),
+    }
+
+
+def test_ctrl_c_in_the_middle_of_a_batch_stores_nothing_and_puts_the_file_back(
+    database: Database, command_line: CommandLine, folder: Path
+) -> None:
+    with watching(command_line, folder) as process:
+        with held_up(database, MERGING) as waits:
+            write(folder, "load.csv", *hours("Berlin", 48))
+            until(process, waits)
+            assert files(folder) == {"loading/load.csv"}
+            process.send_signal(signal.SIGINT)
+            _, problem = process.communicate()
+        assert process.returncode == 0
+        assert "Traceback" not in problem
+    assert files(folder) == {"load.csv"}
+    alone(database)
+    assert rows(database, "SELECT count(*) FROM energy_consumption") == [(0,)]
+
+
+@pytest.mark.parametrize(("step", "stored"), [(MERGING, 0), (JUDGING, 48)], ids=["before the commit", "after it"])
+def test_a_watcher_that_is_killed_loses_nothing_and_loads_nothing_twice(
+    database: Database, command_line: CommandLine, folder: Path, step: LiteralString, stored: int
+) -> None:
+    """After the commit and before the move is where a file could be counted twice."""
+    with watching(command_line, folder) as process, held_up(database, step) as waits:
+        write(folder, "load.csv", *hours("Berlin", 48))
+        until(process, waits)
+        process.kill()
+        process.wait()
+    alone(database)
+    assert rows(database, "SELECT count(*) FROM energy_consumption") == [(stored,)]
+    assert files(folder) == {"loading/load.csv"}
+    # Another of the same name comes before the next watcher
+    write(folder, "load.csv", *hours("Berlin", 24, kwh=9))
+
+    command_line.run("ingest", "consumption", "--watch", folder, *NOW)
+
+    assert files(folder) == {"done/load.csv", "done/load-2.csv"}
+    assert rows(database, "SELECT count(*), min(consumption_kwh) FROM energy_consumption") == [(48, 5)]
+    assert rows(database, "SELECT sum(inserted), sum(corrected) FROM ops.ingest_batches") == [(48 + 2, 24)]
+
+
+def test_a_database_that_is_away_is_waited_for(
+    database: Database, server: Server, command_line: CommandLine, folder: Path
+) -> None:
+    """First it goes in the middle of a batch, then nobody can connect; the file is in hand all the time."""
+    name = sql.Identifier(database.name)
+    with (
+        watching(command_line, folder) as process,
+        psycopg.connect(server.url, autocommit=True) as connection,
+    ):
+        with held_up(database, MERGING) as waits:
+            write(folder, "load.csv", *hours("Berlin", 48))
+            until(process, waits)
+            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND application_name = 'energy-forecast'",
+                (database.name,),
+            )
+        assert process.stderr is not None
+        lost = cannot = ""
+        for line in process.stderr:
+            lost = line if "was lost" in line else lost
+            cannot = line if "Cannot connect" in line else cannot
+            if cannot:
+                break
+        assert "The file stays; trying again in 1 s." in lost
+        assert "The file stays; trying again in 2 s." in cannot
+        assert files(folder) == {"loading/load.csv"}
+        connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
+        until(process, (folder / "done" / "load.csv").exists)
+        process.send_signal(signal.SIGTERM)
+        _, problem = process.communicate()
+        assert process.returncode == 0
+        assert "The database is back." in problem
+    assert rows(database, BATCHES) == [("load.csv", 48, 0, 0)]
+
+
+def test_with_once_a_database_that_is_away_is_an_error_and_the_file_stays(
+    database: Database, server: Server, command_line: CommandLine, folder: Path
+) -> None:
+    write(folder, "load.csv", *hours("Berlin", 4))
+    process = command_line.start("ingest", "consumption", "--watch", folder, *NOW)
+    with held_up(database, MERGING) as waits, psycopg.connect(server.url, autocommit=True) as connection:
+        until(process, waits)
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = %s AND application_name = 'energy-forecast'",
+            (database.name,),
+        )
+        _, problem = process.communicate()
+    assert process.returncode == 1
+    assert "The connection to the database was lost" in problem
+    assert files(folder) == {"load.csv"}
+
+
+def test_two_watchers_do_not_share_a_folder(command_line: CommandLine, folder: Path) -> None:
+    with watching(command_line, folder) as process:
+        second = command_line.run("ingest", "weather", "--watch", folder, *NOW, status=1)
+        assert "Another watcher is at work" in second.stderr
+        assert process.poll() is None
+    # A killed one leaves no lock behind
+    command_line.run("ingest", "consumption", "--watch", folder, *NOW)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param((), id="neither files nor folder"),
+        pytest.param(("load.csv", "--watch", "."), id="both"),
+        pytest.param(("load.csv", "--once"), id="once without a folder"),
+        pytest.param(("--watch", ".", "--json"), id="no end and one document"),
+        pytest.param(("--watch", ".", "--settle", "-1"), id="a time below zero"),
+    ],
+)
+def test_what_makes_no_sense_is_wrong_usage(command_line: CommandLine, arguments: tuple[str, ...]) -> None:
+    command_line.run("ingest", "consumption", *arguments, status=2)
+
+
+def test_what_is_wrong_with_the_folder_or_the_options_is_said_at_once(command_line: CommandLine, folder: Path) -> None:
+    """And no file is blamed for it."""
+    write(folder, "load.csv", "Berlin,2024-01-01T00:00Z,1")
+    for arguments, why in (
+        (("--watch", folder / "none"), "There is no folder"),
+        (("--watch", folder, "--timezone", "Moon/Base"), "There is no time zone"),
+        (("--watch", folder, "--interval", "7"), "does not divide the hour"),
+    ):
+        assert why in command_line.run("ingest", "consumption", *arguments, *NOW, status=1).stderr
+    assert files(folder) == {"load.csv"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("weather", "city,timestamp,temperature\nBerlin,2024-01-01T00:00Z,1.5\n"),
+        ("weather-forecasts", "city,issued_at,timestamp,temperature\nBerlin,2024-01-01T00:00Z,2024-01-01T05:00Z,2\n"),
+    ],
+)
+def test_weather_comes_by_a_folder_and_by_standard_input(
+    command_line: CommandLine, folder: Path, kind: str, text: str
+) -> None:
+    (folder / "w.csv").write_text(text)
+    document = json.loads(command_line.run("ingest", kind, "--watch", folder, *NOW, "--json").stdout)
+    assert [one["inserted"] for one in document["files"]] == [1]
+    output, _ = command_line.start("ingest", kind, "-", "--json", stdin=text).communicate()
+    assert (json.loads(output)["read"], json.loads(output)["unchanged"]) == (1, 1)
+
+
+def test_a_name_that_is_no_text_is_loaded_too(database: Database, command_line: CommandLine, folder: Path) -> None:
+    for name, text in ((b"bad\xff.csv", "x"), (b"load\xff.csv", "city,timestamp,consumption_kwh\nPune,2024-01-01,1\n")):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text(text.replace("-01,", "-01T00:00Z,"))
+    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=1)
+    assert [one["file"] for one in json.loads(done.stdout)["files"]] == [r"bad\xff.csv", r"load\xff.csv"]
+    assert rows(database, BATCHES) == [(r"load\xff.csv", 1, 0, 0)]
+
+
+class Clock:
+    """Seconds that go on when told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_file_is_complete_when_nobody_has_written_to_it_for_a_while(tmp_path: Path) -> None:
+    clock = Clock()
+    folder = WatchedFolder(tmp_path, settle=5, clock=clock)
+    growing, whole = tmp_path / "growing.csv", tmp_path / "whole.csv"
+    growing.write_text("a")
+    whole.write_text("b")
+    assert folder.complete() == []
+    clock.now += 4
+    growing.write_text("aa")
+    assert folder.complete() == []
+    clock.now += 1
+    assert folder.complete() == ["whole.csv"]
+    # The same size, and another time
+    growing.write_text("bb")
+    os.utime(growing, (1, 1))
+    clock.now += 4
+    assert folder.complete() == ["whole.csv"]
+    clock.now += 5
+    assert folder.complete() == ["growing.csv", "whole.csv"], "the one written first before the other"
+    # Another of the same name is another file
+    whole.unlink()
+    whole.write_text("b")
+    assert folder.complete() == ["growing.csv"]
+
+
+@pytest.mark.parametrize("fault", [None, IngestError("cut off")], ids=["loaded", "refused"])
+def test_a_file_that_is_written_to_while_it_is_loaded_comes_again(tmp_path: Path, fault: IngestError | None) -> None:
+    """Whoever opened it before it was taken still writes to it; a fault of a part says nothing of the whole."""
+    seen: list[str] = []
+
+    def load(path: Path) -> int:
+        seen.append(path.read_text())
+        if len(seen) == 1:
+            with path.open("a") as late:
+                late.write("more")
+            if fault is not None:
+                raise fault
+        return len(seen)
+
+    (tmp_path / "load.csv").write_text("some")
+    with closing(watch(WatchedFolder(tmp_path, settle=0), load, say=seen.append)) as taken:
+        first, second = next(taken), next(taken)
+    assert (first.name, first.moved_to) == ("load.csv", None)
+    assert (second.moved_to, second.result, second.failure) == (tmp_path / "done" / "load.csv", 2, None)
+    assert seen == ["some", "somemore"]
+    assert files(tmp_path) == {"done/load.csv"}
+
+
+def test_once_leaves_what_is_still_being_written(tmp_path: Path) -> None:
+    """And waits no longer than a whole file needs to settle."""
+    (tmp_path / "whole.csv").write_text("some")
+    (tmp_path / "growing.csv").write_text("some")
+
+    class Growing(WatchedFolder):
+        def arrived(self) -> list[str]:
+            with suppress(FileNotFoundError), (tmp_path / "growing.csv").open("r+") as late:
+                late.write("more" * len(late.read() + "x"))
+            return super().arrived()
+
+    found = list(watch(Growing(tmp_path, settle=0.3), lambda path: path.name, once=True, say=print))
+    assert [one.name for one in found] == ["whole.csv"]
+    assert files(tmp_path) == {"done/whole.csv", "growing.csv"}
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    (tmp_path / "done").write_text("a file where a folder should be")
+    with pytest.raises(IngestError, match="done"), WatchedFolder(tmp_path, 0).alone():
+        raise AssertionError("it must not get here")
