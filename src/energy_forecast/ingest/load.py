@@ -112,7 +112,7 @@ def _load(
     interval_minutes: int | None,
     progress: Progress,
 ) -> Report:
-    _check_options(kind, timezone, interval_minutes)
+    check_options(kind, timezone, interval_minutes)
     if kind.target.corrects and sum(source.row_estimate for source in sources) >= LEAST_BESIDE:
         try:
             return _Load(database, kind, sources, timezone, interval_minutes, progress, beside=True).run()
