@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +18,7 @@ from energy_forecast.database import Database, Role
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.operations.maintenance import maintain
 from old_data import Connection
+from servers import CommandLine
 
 CITY = UUID(int=1)
 HOUR = timedelta(hours=1)
@@ -204,6 +207,25 @@ def test_what_is_wrong_is_found_and_mended(connection: Connection, database: Dat
     assert differences(connection) == []
     [step] = maintain(database, ["refresh"])
     assert (step.numbers["folded_hours"], step.numbers["mended_hours"]) == (0, 0)
+
+
+def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
+    connection: Connection, database: Database, hour: datetime, tmp_path: Path
+) -> None:
+    command_line = CommandLine.on(database, tmp_path / "home")
+    insert(connection, (hour, 1), (hour + HOUR, 2))
+    planned = command_line.run("maintain", "refresh", "--dry-run").stdout
+    assert "1 waiting cities" in planned
+    assert "2 folded hours" in command_line.run("maintain", "refresh").stdout
+    assert "are what their values say" in command_line.run("doctor", "hours").stdout
+    connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
+    told = command_line.run("doctor", "hours", status=1)
+    assert "1 hours are not what their values say" in told.stderr
+    assert "maintain refresh" in told.stderr
+    (found,) = json.loads(command_line.run("doctor", "hours", "--json", status=1).stdout)["differences"]
+    assert (found["city"], found["shown_consumption"], found["true_consumption"]) == ("Pune", 99, 1)
+    assert "1 mended hours" in command_line.run("maintain", "refresh").stdout
+    assert json.loads(command_line.run("doctor", "hours", "--json").stdout) == {"differences": []}
 
 
 def test_a_database_that_had_values_before_shows_them(empty_database: Database) -> None:

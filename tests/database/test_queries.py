@@ -304,6 +304,34 @@ def test_the_guides_own_statements_are_run_as_they_stand(connection: Connection)
     assert (row["name"], row["avg_mape"], row["avg_rmse"], row["prediction_count"]) == ("naive-24", 4, 40, 2)
 
 
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+def test_a_question_looks_at_the_months_of_its_span_alone(connection: Connection, mode: str) -> None:
+    """By an index, and whatever the plan: with two years of months the others would cost more than the answer."""
+
+    def scans() -> dict[str, tuple[int, int]]:
+        return {
+            name: (whole, by_index)
+            for name, whole, by_index in connection.execute(
+                "SELECT relname, seq_scan, coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables"
+                " WHERE relname ~ '^(energy_consumption|weather_data)_y'"
+            )
+        }
+
+    load(connection, BERLIN, at("2025-05-20T00:00Z"), [float(n % 7) for n in range(6 * 24 * 20)], minutes=10)
+    load(connection, PUNE, at("2025-05-20T00:00Z"), [float(n % 7) for n in range(6 * 24 * 20)], minutes=10)
+    warm(connection, BERLIN, at("2025-05-20T00:00Z"), [float(n % 11) for n in range(24 * 20)])
+    connection.execute("ANALYZE energy_consumption")
+    connection.execute("ANALYZE weather_data")
+    connection.execute("SELECT set_config('plan_cache_mode', %s, true)", (mode,))
+    before = scans()
+    assert len(questions.recent_consumption(connection, BERLIN, until=at("2025-06-05T00:00Z"))) == 24
+    assert len(questions.weather_correlation(connection, BERLIN, days=10, until=at("2025-06-05T00:00Z"))) == 11
+    used = {name: found for name, found in scans().items() if found != before.get(name)}
+    assert set(used) == {f"{table}_y2025m0{m}" for table in ("energy_consumption", "weather_data") for m in (5, 6)}
+    for table in ("energy_consumption_y2025m05", "energy_consumption_y2025m06"):
+        assert used[table][0] == before.get(table, (0, 0))[0], f"{table} is read whole"
+
+
 def test_reading_writes_nothing_even_where_the_role_may(database: Database) -> None:
     with pytest.raises(DatabaseError, match="read-only"), database.reading() as connection:
         connection.execute("CREATE SCHEMA anything")
