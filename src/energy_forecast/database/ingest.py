@@ -299,7 +299,7 @@ class Staging:
                 inserted = self._run(f"{self._target.subject}_insert", **bounds)
             elif self._older or self._row("any_stored")[0]:
                 if self._are_few:
-                    self._script("look_up_by_key")
+                    self._row("set_joins", joins="off")
                 verdicts = self._judge(bounds)
                 self._run(f"{self._target.subject}_keep_older")
                 corrected = self._run(f"{self._target.subject}_correct")
@@ -307,7 +307,7 @@ class Staging:
             else:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
             if self._are_few:
-                self._script("join_as_usual")
+                self._row("set_joins", joins="on")
         refused = self._row("count_refused")[0]
         return Merged(
             inserted=inserted,

@@ -503,15 +503,10 @@ WHERE NOT EXISTS (
       AND f.timestamp BETWEEN %(first)s AND %(last)s)
 ORDER BY s.city_no, s.timestamp, s.issued_at
 
--- name: look_up_by_key
--- Few rows were staged beside what is stored, and the newest partitions have no statistics: their rows are looked up one by one.
-SET LOCAL enable_hashjoin = off;
-SET LOCAL enable_mergejoin = off
-
--- name: join_as_usual
--- The end of that.
-SET LOCAL enable_hashjoin = on;
-SET LOCAL enable_mergejoin = on
+-- name: set_joins
+-- Off: where few rows were staged beside what is stored, each is looked up by its key. The newest partitions have no
+-- statistics that would tell the planner so.
+SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_mergejoin', %(joins)s::text, true)
 
 -- name: count_staged
 -- Rows that are still to be merged.
