@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg import errors, sql
 
 from energy_forecast.database import Database, Role
+from energy_forecast.database.history import load_as_of
 from servers import Server
 
 PUNE = "00000000-0000-0000-0000-000000000001"
@@ -372,6 +374,13 @@ def test_an_artifact_that_does_not_match_its_digest_is_refused(connection: Conne
         )
 
 
+def hourly_load(connection: Connection, *, phase: int) -> list[tuple[Any, ...]]:
+    """The hours of 15 January 2024 as known two weeks later."""
+    day = datetime(2024, 1, 15, tzinfo=UTC)
+    as_of, end = datetime(2024, 2, 1, tzinfo=UTC), day + timedelta(days=1)
+    return load_as_of(connection, UUID(PUNE), as_of=as_of, first=day, end=end, phase=phase).rows()
+
+
 def test_part_of_an_hour_is_not_an_hour(connection: Connection) -> None:
     """A sum over two of three 20-minute values would be a load that nobody used."""
     for minute in (0, 20):
@@ -379,11 +388,7 @@ def test_part_of_an_hour_is_not_an_hour(connection: Connection) -> None:
     for minute in (0, 20, 40):
         load(connection, timestamp=f"2024-01-15 01:{minute}Z", available_at="2024-01-15 02:00Z", interval_minutes=20)
     become(connection, Role.FORECASTER)
-    rows = connection.execute(
-        "SELECT timestamp, consumption_kwh FROM hourly_load_as_of(%s, '2024-02-01Z', '2024-01-15Z', '2024-01-16Z')",
-        (PUNE,),
-    ).fetchall()
-    assert rows == [(datetime(2024, 1, 15, 1, tzinfo=UTC), 300.0)]
+    assert hourly_load(connection, phase=0) == [(datetime(2024, 1, 15, 1, tzinfo=UTC), 300.0)]
 
 
 def test_hours_that_begin_at_half_past_stay_whole(connection: Connection) -> None:
@@ -394,12 +399,8 @@ def test_hours_that_begin_at_half_past_stay_whole(connection: Connection) -> Non
         )
     become(connection, Role.FORECASTER)
     phase = connection.execute("SELECT load_phase_as_of(%s, '2024-02-01Z')", (PUNE,)).fetchone()
-    rows = connection.execute(
-        "SELECT timestamp, consumption_kwh FROM hourly_load_as_of(%s, '2024-02-01Z', '2024-01-15Z', '2024-01-16Z', 30)",
-        (PUNE,),
-    ).fetchall()
     assert phase == (30,)
-    assert rows == [
+    assert hourly_load(connection, phase=30) == [
         (datetime(2024, 1, 15, 0, 30, tzinfo=UTC), 1.0),
         (datetime(2024, 1, 15, 1, 30, tzinfo=UTC), 2.0),
     ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,9 +12,13 @@ import polars as pl
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from energy_forecast.database import binary_copy
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 
+# The version of the binary form of jsonb
+_JSONB = b"\x01"
+_UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 # Forecasts as they are read back for scoring; energies in kWh in the hour
 ISSUED: dict[str, pl.DataType | type[pl.DataType]] = {
     "purpose": pl.String,
@@ -97,39 +100,39 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
         )
     connection.execute(statements["make_staging"])
     with connection.cursor().copy(statements["copy_staging"]) as copy:
+        copy.write(binary_copy.HEADER)
         for run in runs:
-            for row in _rows(run, interval):
-                copy.write_row(row)
+            for forecast in run.forecasts:
+                copy.write(_staged(run, forecast))
+        copy.write(binary_copy.TRAILER)
     connection.execute(statements["add_vintages"])
-    if interval is not None:
-        connection.execute(statements["replace_predictions"], {"confidence_level": round(interval[1] - interval[0], 3)})
+    # Runs of one call have the same levels
+    if interval is not None and runs:
+        lower, upper = (list(runs[0].quantile_levels).index(level) + 1 for level in interval)
+        connection.execute(
+            statements["replace_predictions"],
+            {"lower": lower, "upper": upper, "confidence_level": round(interval[1] - interval[0], 3)},
+        )
 
 
-def _rows(run: NewRun, interval: tuple[float, float] | None) -> Iterable[tuple[Any, ...]]:
-    bounds = None if interval is None else [list(run.quantile_levels).index(level) for level in interval]
-    for forecast in run.forecasts:
-        features: list[dict[str, Any] | None] = [None] * forecast.frame.height
-        if forecast.features is not None:
-            features = [_finite(row) for row in forecast.features.drop("timestamp").iter_rows(named=True)]
-        for (timestamp, predicted, *quantiles), values in zip(forecast.frame.iter_rows(), features, strict=True):
-            lower, upper = (None, None) if bounds is None else (quantiles[bounds[0]], quantiles[bounds[1]])
-            yield (
-                run.id,
-                forecast.city_id,
-                run.model_id,
-                run.issued_at,
-                timestamp,
-                predicted,
-                quantiles,
-                lower,
-                upper,
-                None if values is None else json.dumps(values),
-            )
-
-
-def _finite(row: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN; a feature without a value is null."""
-    return {name: None if isinstance(value, float) and value - value != 0 else value for name, value in row.items()}
+def _staged(run: NewRun, forecast: NewForecast) -> bytes:
+    """A city's part of a run as rows of the staging table."""
+    frame = forecast.frame
+    features = None
+    if forecast.features is not None:
+        named = forecast.features.drop("timestamp")
+        # NaN and what is infinite become null: JSON has neither
+        text = named.to_struct().struct.json_encode() if named.width else ["{}"] * frame.height
+        features = [_JSONB + row.encode() for row in text]
+    return binary_copy.rows(
+        [run.id, forecast.city_id, run.model_id, (run.issued_at - _UNIX) // timedelta(microseconds=1)],
+        [
+            binary_copy.moments(frame["timestamp"].dt.epoch("us").to_numpy()),
+            binary_copy.doubles(frame["predicted"].to_numpy()),
+            binary_copy.double_arrays(frame[:, 2:].to_numpy()),
+        ],
+        features,
+    )
 
 
 def vintage(connection: Connection, *, city: UUID, model: str, issued_at: datetime) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +17,9 @@ from energy_forecast.database.named_queries import queries
 _TIME = pl.Datetime("us", "UTC")
 # PostgreSQL counts its microseconds from 2000 on
 _EPOCH = 946_684_800_000_000
+_MINUTES = 60
+_MINUTE = 60_000_000
+_HOUR = _MINUTES * _MINUTE
 LOAD_SCHEMA: dict[str, pl.DataType] = {"timestamp": _TIME, "consumption_kwh": pl.Float64()}
 WEATHER_SCHEMA: dict[str, pl.DataType] = {
     "timestamp": _TIME,
@@ -25,24 +30,72 @@ WEATHER_SCHEMA: dict[str, pl.DataType] = {
 }
 
 
-def _frame(
-    connection: Connection, query: str, parameters: dict[str, Any], schema: dict[str, pl.DataType]
-) -> pl.DataFrame:
-    """The one row of a query: each column of the frame as the bytes of its values, in a fifth of the time of rows."""
+@dataclass(frozen=True)
+class _Hours:
+    """Rows by the hour that they lie in: the START of each hour that has one (microseconds from 1970, ascending), and
+    where the rows of each begin."""
+
+    starts: np.ndarray[Any, Any]
+    begins: np.ndarray[Any, Any]
+
+    @classmethod
+    def of(cls, times: np.ndarray[Any, Any], phase: int) -> _Hours:
+        """
+        Args:
+            times: n moments, microseconds from 1970, ascending.
+            phase: minutes past the full hour at which an hour begins.
+        """
+        starts = (times - phase * _MINUTE) // _HOUR * _HOUR + phase * _MINUTE
+        begins = np.flatnonzero(np.diff(starts, prepend=starts[:1] - 1))
+        return cls(starts[begins], begins)
+
+    def sum(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """The sums of whole numbers [n] in each hour."""
+        return np.add.reduceat(values, self.begins) if len(self.begins) else values[:0]
+
+
+def _columns(
+    connection: Connection, query: str, parameters: dict[str, Any], types: Sequence[str]
+) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
+    """The one row of a query: moments, and values, each column as the bytes of it, in a fifth of the time of rows."""
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(queries("history")[query], parameters).fetchone()
     assert row is not None
-    times, *values = (b"" if part is None else part for part in row)
-    hours = np.frombuffer(times, ">i8").astype(np.int64) + _EPOCH
-    if (np.diff(hours) <= 0).any():
-        raise ValueError(f"{query} gave hours out of order")
+    times, *values = (
+        np.frombuffer(part or b"", kind).astype(kind[1:]) for part, kind in zip(row, (">i8", *types), strict=True)
+    )
+    if (np.diff(times) <= 0).any():
+        raise ValueError(f"{query} gave moments out of order")
+    return times + _EPOCH, values
+
+
+def _cents(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers as whole hundredths: the columns have two decimals, and twelve digits in all."""
+    return np.asarray(np.rint(values * 100), np.int64)
+
+
+def _frame(schema: dict[str, pl.DataType], times: np.ndarray[Any, Any], *values: np.ndarray[Any, Any]) -> pl.DataFrame:
     name, *names = schema
-    columns = [pl.Series(name, hours, dtype=pl.Int64).cast(_TIME)]
-    columns += [
-        pl.Series(name, np.frombuffer(part, ">f8").astype(float), nan_to_null=True)
-        for name, part in zip(names, values, strict=True)
-    ]
+    columns = [pl.Series(name, times, dtype=pl.Int64).cast(_TIME)]
+    columns += [pl.Series(name, part, nan_to_null=True) for name, part in zip(names, values, strict=True)]
     return pl.DataFrame(columns)
+
+
+def _weather(connection: Connection, query: str, parameters: dict[str, Any], phase: int) -> pl.DataFrame:
+    """Means of each hour, and the sum of the rain, of what is known in it."""
+    times, values = _columns(connection, query, parameters, (">f8",) * 4)
+    hours = _Hours.of(times, phase)
+    by_hour = []
+    for name, part in zip(WEATHER_SCHEMA, (times, *values), strict=True):
+        if name == "timestamp":
+            continue
+        known = np.isfinite(part)
+        count = hours.sum(known.astype(np.int64))
+        # Sums of whole numbers: the same whatever their order
+        total = hours.sum(_cents(np.where(known, part, 0.0)))
+        divisor = np.where(count > 0, 100, 0) if name == "precipitation" else 100 * count
+        by_hour.append(np.divide(total, divisor, out=np.full(len(total), np.nan), where=divisor > 0))
+    return _frame(WEATHER_SCHEMA, hours.starts, *by_hour)
 
 
 def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
@@ -55,9 +108,18 @@ def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
 def load_as_of(
     connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
 ) -> pl.DataFrame:
-    """Hourly consumption known at `as_of`: timestamp (UTC), consumption_kwh. A missing hour has no row."""
-    parameters = {"city": city, "as_of": as_of, "first": first, "end": end, "phase": phase}
-    return _frame(connection, "load", parameters, LOAD_SCHEMA)
+    """Hourly consumption known at `as_of`: timestamp (UTC), consumption_kwh. A missing hour has no row.
+
+    Args:
+        first, end: of the intervals that start in [first, end).
+        phase: the minute past the UTC hour at which hours begin.
+    """
+    parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
+    times, (kwh, minutes) = _columns(connection, "load", parameters, (">f8", ">i2"))
+    hours = _Hours.of(times, phase)
+    # A part of an hour is not an hour, and hours that overlap count twice
+    whole = hours.sum(minutes.astype(np.int64)) == _MINUTES
+    return _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(_cents(kwh))[whole] / 100)
 
 
 def weather_as_of(
@@ -65,13 +127,13 @@ def weather_as_of(
 ) -> pl.DataFrame:
     """Hourly observed weather known at `as_of`: timestamp, temperature (C), humidity (%), wind_speed (m/s),
     precipitation (mm)."""
-    parameters = {"city": city, "as_of": as_of, "first": first, "end": end, "phase": phase}
-    return _frame(connection, "weather", parameters, WEATHER_SCHEMA)
+    parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
+    return _weather(connection, "weather", parameters, phase)
 
 
 def weather_forecast_as_of(
     connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
 ) -> pl.DataFrame:
     """The latest weather forecast issued by `as_of`, hourly; columns as `weather_as_of`."""
-    parameters = {"city": city, "as_of": as_of, "first": first, "end": end, "phase": phase}
-    return _frame(connection, "weather_forecast", parameters, WEATHER_SCHEMA)
+    parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
+    return _weather(connection, "weather_forecast", parameters, phase)

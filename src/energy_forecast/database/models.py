@@ -139,7 +139,8 @@ def artifact_of(connection: Connection, *, model: UUID, city: UUID) -> StoredArt
 
 
 def _whole(connection: Connection, query: str, parameters: dict[str, Any]) -> StoredArtifact | None:
-    with connection.cursor(row_factory=class_row(StoredArtifact)) as cursor:
+    # As text, each byte of the artifact would be two, written by the server and read by us
+    with connection.cursor(binary=True, row_factory=class_row(StoredArtifact)) as cursor:
         found = cursor.execute(queries("models")[query], parameters).fetchone()
     if found is not None and hashlib.sha256(found.artifact).digest() != found.sha256:
         raise ArtifactError(

@@ -14,13 +14,12 @@ VALUES
 -- A temporary table for the forecasts of this transaction; kWh in the hour.
 CREATE TEMPORARY TABLE staged_forecasts (
     run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, timestamp timestamptz,
-    predicted_consumption numeric(12,2), quantiles double precision[], confidence_lower numeric(12,2),
-    confidence_upper numeric(12,2), features_used jsonb
+    predicted_consumption double precision, quantiles double precision[], features_used jsonb
 ) ON COMMIT DROP
 
 -- name: copy_staging
 -- Fills the staging table.
-COPY staged_forecasts FROM STDIN
+COPY staged_forecasts FROM STDIN (FORMAT binary)
 
 -- name: add_vintages
 -- Keeps every staged forecast as a vintage.
@@ -31,12 +30,12 @@ FROM staged_forecasts
 ORDER BY city_id, issued_at, timestamp
 
 -- name: replace_predictions
--- Makes the staged forecasts the current ones, unless a later issue stands there.
+-- Makes the staged forecasts the current ones, unless a later issue stands there; `lower` and `upper` are places among the quantiles.
 INSERT INTO predictions AS p
     (city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, confidence_level,
      features_used, run_id, issued_at)
-SELECT city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, %(confidence_level)s,
-       features_used, run_id, issued_at
+SELECT city_id, model_id, timestamp, predicted_consumption, quantiles[%(lower)s], quantiles[%(upper)s],
+       %(confidence_level)s, features_used, run_id, issued_at
 FROM staged_forecasts
 ORDER BY city_id, timestamp
 ON CONFLICT (city_id, model_id, timestamp) DO UPDATE SET

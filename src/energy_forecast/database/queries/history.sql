@@ -3,25 +3,26 @@
 SELECT load_phase_as_of(%(city)s, %(as_of)s)
 
 -- name: load
--- Hourly consumption, kWh, as known at a moment; whole hours that start in [first, end). One row: the bytes of each column.
+-- Consumption as known at a moment, of the intervals that start in [first, end), kWh and minutes. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
-       string_agg(float8send(consumption_kwh), '')
-FROM (SELECT * FROM hourly_load_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s, %(phase)s) ORDER BY timestamp) h
+       string_agg(float8send(consumption_kwh::float8), ''),
+       string_agg(int2send(interval_minutes), '')
+FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
 -- name: weather
--- Hourly observed weather as known at a moment, NaN where unknown. One row: the bytes of each column.
+-- Observed weather as known at a moment, NaN where unknown. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
-       string_agg(float8send(coalesce(temperature, 'NaN')), ''),
-       string_agg(float8send(coalesce(humidity, 'NaN')), ''),
-       string_agg(float8send(coalesce(wind_speed, 'NaN')), ''),
-       string_agg(float8send(coalesce(precipitation, 'NaN')), '')
-FROM (SELECT * FROM hourly_weather_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s, %(phase)s) ORDER BY timestamp) h
+       string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
+FROM weather_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
 -- name: weather_forecast
--- Hourly weather forecast, the latest that was issued by a moment, NaN where unknown. One row: the bytes of each column.
+-- Weather forecast, the latest that was issued by a moment, NaN where unknown. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
-       string_agg(float8send(coalesce(temperature, 'NaN')), ''),
-       string_agg(float8send(coalesce(humidity, 'NaN')), ''),
-       string_agg(float8send(coalesce(wind_speed, 'NaN')), ''),
-       string_agg(float8send(coalesce(precipitation, 'NaN')), '')
-FROM (SELECT * FROM hourly_weather_forecast_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s, %(phase)s) ORDER BY timestamp) h
+       string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
+FROM weather_forecast_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)

@@ -61,8 +61,8 @@ GRANT INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, fac
     ON ops.quality_flags TO energy_forecast_ingest;
 GRANT EXECUTE ON FUNCTION
     load_phase_as_of(uuid, timestamptz),
-    hourly_load_as_of(uuid, timestamptz, timestamptz, timestamptz, integer),
-    hourly_weather_as_of(uuid, timestamptz, timestamptz, timestamptz, integer) TO energy_forecast_ingest;
+    consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
+    weather_as_of(uuid, timestamptz, timestamptz, timestamptz) TO energy_forecast_ingest;
 
 -- Trains, forecasts, scores: history only as of a moment
 GRANT SELECT ON cities, models, model_artifacts, forecast_runs, prediction_vintages, predictions, model_metrics,
@@ -73,9 +73,6 @@ GRANT EXECUTE ON FUNCTION
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
     forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text),
     load_phase_as_of(uuid, timestamptz),
-    hourly_load_as_of(uuid, timestamptz, timestamptz, timestamptz, integer),
-    hourly_weather_as_of(uuid, timestamptz, timestamptz, timestamptz, integer),
-    hourly_weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, integer),
     ensure_month_partitions(text, timestamptz, timestamptz),
     iso_utc(timestamptz) TO energy_forecast_forecaster;
 GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, trained_until), UPDATE (is_active)
