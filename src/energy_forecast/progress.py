@@ -6,10 +6,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with what is being done, how many steps of it are done, and how many there are."""
+    """Called with what is being done, how many steps of it are done, how many there are, and the rows read so far."""
 
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+    def __call__(self, what: str, done: int, total: int, rows: int | None = None) -> None: ...
 
 
-def silent(what: str, done: int, total: int) -> None:
+def silent(what: str, done: int, total: int, rows: int | None = None) -> None:
     """Tells nobody."""

@@ -805,11 +805,12 @@ def test_local_times_of_far_years_are_refused_like_others(place: Place) -> None:
 
 
 def test_progress_tells_how_far_the_reading_is(place: Place) -> None:
-    told: list[tuple[str, int, int | None]] = []
+    told: list[tuple[str, int, int | None, int]] = []
     place.load(hourly(JANUARY, *range(50)), progress=lambda *step: told.append(step))
     assert told[0][0] == "Reading file1.csv"
-    assert any(done == total for _, done, total in told)
-    assert [label for label, _, total in told if total is None] == ["Checking", "Writing"]
+    assert any(done == total for _, done, total, _ in told)
+    assert [label for label, _, total, _ in told if total is None] == ["Checking", "Writing"]
+    assert told[-1][-1] == 50
 
 
 def test_a_report_is_json(place: Place) -> None:

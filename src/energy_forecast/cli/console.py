@@ -124,7 +124,7 @@ def progress() -> Iterator[Report]:
     if not err.is_terminal:
         last: list[str] = []
 
-        def line(what: str, done: int, total: int) -> None:
+        def line(what: str, done: int, total: int, rows: int | None = None) -> None:  # noqa: ARG001
             if done < total and last[-1:] != [what]:
                 last.append(what)
                 say(what)
@@ -134,6 +134,7 @@ def progress() -> Iterator[Report]:
     with Progress(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}"),
+        TextColumn("{task.fields[read]}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -144,10 +145,12 @@ def progress() -> Iterator[Report]:
     ) as bars:
         task: list[TaskID] = []
 
-        def bar(what: str, done: int, total: int) -> None:
+        def bar(what: str, done: int, total: int, rows: int | None = None) -> None:
             if not task:
-                task.append(bars.add_task(what, total=total))
-            bars.update(task[0], description=what, completed=done, total=total)
+                task.append(bars.add_task(what, total=total, read=""))
+            seconds = bars.tasks[0].elapsed or 0.0
+            read = f"{rows:,} rows, {rows / seconds:,.0f} a second" if rows and seconds else ""
+            bars.update(task[0], description=what, completed=done, total=total, read=read)
 
         yield bar
 

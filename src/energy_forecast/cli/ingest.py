@@ -181,7 +181,7 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
             paths,
             timezone=options.timezone,
             interval_minutes=options.interval,
-            progress=lambda what, done, total: report_progress(what, done, total or done),
+            progress=lambda what, done, total, rows: report_progress(what, done, total or done, rows),
         )
         try:
             checked = pipelines.check_load(database, report, whole=options.check, progress=report_progress)

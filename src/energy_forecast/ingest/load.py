@@ -29,7 +29,7 @@ from energy_forecast.ingest.tables import FrameSource
 from energy_forecast.ingest.touched import Touched
 from energy_forecast.ingest.validate import Validator
 
-Progress = Callable[[str, int, int | None], None]
+Progress = Callable[[str, int, int | None, int], None]
 
 _MOST_NAMED = 10
 # Below it the tables beside cost more than they save
@@ -56,7 +56,8 @@ def load_files(
         timezone: how a moment without offset is read: None refuses its row, "city" takes the zone of the row's city,
             an IANA zone takes that one.
         interval_minutes: length of every interval; None finds it out for each city.
-        progress: called with what is being done, how much of it is done, and how much there is (None: not known).
+        progress: called with what is being done, how much of it is done, how much there is (None: not known), and how
+            many rows have been read.
 
     Returns:
         The counts, notes, and the first rejected rows. The rest is loaded even when rows are rejected.
@@ -100,7 +101,7 @@ def load_table(
     return _load(database, wanted, [source], timezone, interval_minutes, progress or _silent)
 
 
-def _silent(_what: str, _done: int, _total: int | None) -> None:
+def _silent(_what: str, _done: int, _total: int | None, _rows: int) -> None:
     """Tells nobody."""
 
 
@@ -199,12 +200,12 @@ class _Load:
             session.tell_spans(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
         if self._beside is not None:
             session.tell_rest(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
-        self._progress("Checking", 0, None)
+        self._progress("Checking", 0, None, self._read)
         settled = session.settle(now=now, interval_minutes=self._interval_minutes)
         if self._beside is not None and not self._beside.guessed.items() <= session.intervals().items():
             raise NeedsJudging
         session.ensure_partitions(self._database)
-        self._progress("Writing", 0, None)
+        self._progress("Writing", 0, None, self._read)
         return settled, validator.unknown
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
@@ -220,7 +221,7 @@ class _Load:
                 if self._new_months is not None:
                     for month, data in piece.months:
                         self._new_months.copy(month, data)
-                self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size)
+                self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size, self._read)
 
     def _stage_rows(
         self, session: Staging, number: int, rows: pl.DataFrame, near: Sequence[tuple[int, datetime, datetime]]
