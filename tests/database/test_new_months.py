@@ -23,7 +23,7 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from energy_forecast.database import Connection, Database, Role, new_months
+from energy_forecast.database import Connection, Database, Role, ingest, new_months
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import DatabaseError
 from energy_forecast.ingest import Report, import_cities, load, load_files, spans, tables
@@ -529,6 +529,37 @@ def test_nobody_sees_or_waits_for_months_that_are_not_whole(cities: Database, tm
             connection.execute(f"DROP ROLE {person}")
         waiting.release()
         assert task.result().inserted == CITIES * HOURS
+
+
+def test_a_load_whose_own_transaction_may_be_in_the_way_gives_it_up(
+    cities: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recent months are made by a second session. Who keeps it waiting may wait for the first, which no server sees."""
+    monkeypatch.setattr(ingest, "_PATIENCE", "50ms")
+    with psycopg.connect(cities.url, autocommit=True) as connection:
+        now = connection.execute("SELECT date_trunc('hour', now())").fetchone()
+    assert now is not None
+    frame = pl.concat([rows(), rows(now[0].astimezone(UTC) - timedelta(days=31), 10)])
+    path = written(frame, tmp_path)
+    lock: LiteralString = "LOCK TABLE energy_consumption IN SHARE UPDATE EXCLUSIVE MODE"
+    with held_up(cities, lock) as waiting, ThreadPoolExecutor(1) as pool:
+        task = pool.submit(load_files, cities, "consumption", [path])
+        with psycopg.connect(cities.url, autocommit=True) as connection:
+            for _ in range(6000):
+                waits, is_open = connection.execute(
+                    "SELECT count(*) FILTER (WHERE wait_event_type = 'Lock'),"
+                    " count(*) FILTER (WHERE state = 'idle in transaction') FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = 'energy-forecast'"
+                ).fetchone() or (0, 0)
+                if waits and not is_open:
+                    break
+                time.sleep(0.01)
+        waiting.release()
+        assert task.result().inserted == frame.height
+        assert (waits, is_open) == (1, 0)
+    with psycopg.connect(cities.url) as connection:
+        assert attached(connection) == []
+        assert connection.execute("SELECT count(*) FROM energy_consumption").fetchone() == (frame.height,)
 
 
 def test_the_same_file_loaded_twice_at_once_is_stored_once(cities: Database, tmp_path: Path) -> None:

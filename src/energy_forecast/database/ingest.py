@@ -19,9 +19,12 @@ from energy_forecast.database.connection import Connection, Database, Role, refu
 from energy_forecast.database.known_values import KnownValues, known_values
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.new_months import NeedsJudging, NewMonths, months_there
+from energy_forecast.errors import DatabaseError
 
 # Partitions are attached under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
+# The server does not see that a session waits for what another session of ours holds
+_PATIENCE = "5s"
 # One row of so many is looked up by its key more cheaply than by reading all that is stored
 _FEW = 10
 
@@ -267,13 +270,24 @@ class Staging:
         return taken - refused - restored - older, older
 
     def ensure_partitions(self, database: Database) -> None:
-        """Makes the months that the rows need, in transactions of their own, so that their locks are short."""
+        """Makes the months that the rows need, in transactions of their own, so that their locks are short.
+
+        Raises:
+            NeedsJudging: somebody keeps them from being made, who may be waiting for this session's open transaction.
+        """
         there = months_there(self._connection, self._target.table).months
         missing = [month for month in self._months if month not in there]
         for start in range(0, len(missing), _MONTHS_AT_ONCE):
             months = missing[start : start + _MONTHS_AT_ONCE]
-            with database.transaction(Role.INGEST) as connection:
-                connection.execute(self._queries["ensure_months"], {"table": self._target.table, "months": months})
+            try:
+                with database.transaction(Role.INGEST) as connection:
+                    if not self._is_all:
+                        connection.execute(self._queries["wait_for_locks"], {"time": _PATIENCE})
+                    connection.execute(self._queries["ensure_months"], {"table": self._target.table, "months": months})
+            except DatabaseError as error:
+                if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                    raise NeedsJudging from error
+                raise
 
     @contextmanager
     def merging(self) -> Iterator[None]:

@@ -337,6 +337,10 @@ SELECT array_agg(DISTINCT date_trunc('month', timestamp, 'UTC') ORDER BY date_tr
        min(timestamp), max(timestamp)
 FROM (SELECT timestamp FROM staged UNION ALL SELECT timestamp FROM older_versions) AS s
 
+-- name: wait_for_locks
+-- How long this transaction waits for a lock at most.
+SELECT set_config('lock_timeout', %(time)s::text, true)
+
 -- name: ensure_months
 -- Makes the missing partitions of these months.
 SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
