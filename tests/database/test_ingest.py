@@ -859,3 +859,18 @@ def test_a_meter_that_changed_its_interval_within_a_file_is_not_misread(place: P
     assert "60 minutes apart" in report.rejected_examples[0].reason
     report = place.load("\n".join([header, *lines[:48]]) + "\n")
     assert (report.inserted, report.rejected) == (48, 0)
+
+
+@pytest.mark.parametrize("minutes", [5, 15, 30])
+def test_a_few_rows_closer_than_the_rest_are_not_taken_for_hours(place: Place, minutes: int) -> None:
+    """Taken for hours, four quarters would be 240 minutes of an hour."""
+    first = datetime(2026, 8, 1, tzinfo=UTC)
+    times = [first + timedelta(hours=i) for i in range(100)]
+    times += [first + timedelta(hours=100, minutes=minutes * i) for i in range(40)]
+    lines = [f"Berlin,{time:%Y-%m-%dT%H:%MZ},100" for time in times]
+    header = "city,timestamp,consumption_kwh"
+    report = place.load("\n".join([header, *lines]) + "\n")
+    assert (report.inserted, report.rejected) == (100, 40)
+    assert f"{minutes} minutes apart" in report.rejected_examples[0].reason
+    report = place.load("\n".join([header, *lines[100:]]) + "\n")
+    assert (report.inserted, report.rejected) == (40, 0)

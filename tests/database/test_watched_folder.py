@@ -263,7 +263,7 @@ def test_with_once_a_database_that_is_away_is_an_error_and_the_file_stays(
     database: Database, server: Server, command_line: CommandLine, folder: Path
 ) -> None:
     write(folder, "load.csv", *hours("Berlin", 4))
-    process = command_line.start("ingest", "consumption", "--watch", folder, *NOW)
+    process = command_line.start("ingest", "consumption", "--watch", folder, *NOW, "--json")
     with held_up(database, MERGING) as waits, psycopg.connect(server.url, autocommit=True) as connection:
         until(process, waits)
         connection.execute(
@@ -271,8 +271,11 @@ def test_with_once_a_database_that_is_away_is_an_error_and_the_file_stays(
             " WHERE datname = %s AND application_name = 'energy-forecast'",
             (database.name,),
         )
-        _, problem = process.communicate()
+        output, problem = process.communicate()
     assert process.returncode == 1
+    document = json.loads(output)
+    assert (document["files"], document["loaded"]) == ([], 0)
+    assert "lost" in document["error"]
     assert "The connection to the database was lost" in problem
     assert files(folder) == {"load.csv"}
 
@@ -335,6 +338,41 @@ def test_a_name_that_is_no_text_is_loaded_too(database: Database, command_line: 
     done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=1)
     assert [one["file"] for one in json.loads(done.stdout)["files"]] == [r"bad\xff.csv", r"load\xff.csv"]
     assert rows(database, BATCHES) == [(r"load\xff.csv", 1, 0, 0)]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "ä" * 124 + ".csv.gz", "x." + "y" * 253])
+def test_a_name_as_long_as_a_name_can_be_is_in_nobodys_way(tmp_path: Path, name: str) -> None:
+    """The number of a second one and the text beside it have to fit as well."""
+
+    def load(path: Path) -> str:
+        if path.stat().st_size == 0:
+            raise IngestError("empty")
+        return path.read_text()
+
+    def all_of_it() -> list[str | None]:
+        (tmp_path / name).write_text("some", encoding="utf-8")
+        found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print))
+        (tmp_path / name).touch()
+        return [one.result for one in [*found, *watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print)]]
+
+    assert all_of_it() == ["some", None]
+    assert all_of_it() == ["some", None]
+    assert sorted(path.parent.name for path in tmp_path.glob("*/*")) == ["done"] * 2 + ["failed"] * 4
+
+
+def test_a_file_that_is_taken_away_while_it_is_loaded_ends_nothing(tmp_path: Path) -> None:
+    def load(path: Path) -> str:
+        if path.name == "gone.csv":
+            path.unlink()
+        return path.name
+
+    for name in ("gone.csv", "next.csv"):
+        (tmp_path / name).write_text("some")
+    found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print))
+    assert [(one.result, one.moved_to) for one in found] == [
+        ("gone.csv", None),
+        ("next.csv", tmp_path / "done" / "next.csv"),
+    ]
 
 
 class Clock:

@@ -18,7 +18,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, counted, emit, minute, out, progress, say
-from energy_forecast.errors import DatabaseError, IngestError
+from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
 
 if TYPE_CHECKING:
     from energy_forecast.ingest import Report
@@ -231,6 +231,7 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
         say(f"Watching {path}. Ctrl-C ends it.")
     documents: list[dict[str, object]] = []
     loaded = failed = 0
+    problem: EnergyForecastError | None = None
     taken = watch(folder, lambda file: _load(kind, options, [file]), once=once, say=say)
     try:
         with closing(taken):
@@ -247,7 +248,7 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
                 elif one.result is not None:
                     _print(*one.result, before=f"{minute(datetime.now(UTC))} {one.name}: ")
                 if one.moved_to is None:
-                    say(f"  {one.name} was written to meanwhile; its turn comes again.")
+                    say(f"  {one.name} was written to or taken away meanwhile; if it is there, its turn comes again.")
                 elif one.failure is not None:
                     say(f"{minute(datetime.now(UTC))} {one.failure} The file is in {path / 'failed'} now.")
     except KeyboardInterrupt:
@@ -255,10 +256,15 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
             raise
         out.print(f"Stopped. {counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
         return
-    left = [_text(name) for name in folder.arrived()]
+    except EnergyForecastError as error:
+        problem = error
+    left = [] if problem else [_text(name) for name in folder.arrived()]
     if json:
-        emit({"folder": path, "loaded": loaded, "failed": failed, "left": left, "files": documents})
-    else:
+        counts = {"loaded": loaded, "failed": failed, "left": left}
+        emit({"folder": path, **counts, "files": documents, "error": None if problem is None else str(problem)})
+    if problem is not None:
+        raise problem
+    if not json:
         for name in left:
             say(f"  {name} is still being written to, or came meanwhile; left for the next time.")
         out.print(f"{counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)

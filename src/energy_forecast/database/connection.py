@@ -171,5 +171,10 @@ def refusal(error: psycopg.Error) -> DatabaseError:
                 f"The connection to the database was lost: {text}.",
                 hint="Nothing of the unfinished step was kept; run it again.",
             )
+        case psycopg.errors.InternalError_() if "cache lookup failed" in text:
+            # A partition that retention drops between two looks at the catalog
+            return DatabaseError(
+                f"A table was dropped by another session while this one looked at it: {text}.", hint="Run it again."
+            )
         case _:
             return DatabaseError(f"The database refused: {text}.")

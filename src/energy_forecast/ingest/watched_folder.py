@@ -27,6 +27,8 @@ _LOADING, _DONE, _FAILED = "loading", "done", "failed"
 _LOCK = ".energy-forecast.lock"
 # What is being written by whoever brings it
 _UNFINISHED = (".tmp", ".part")
+# Bytes of a name, of the 255 that a file system takes: a number and .txt have to fit as well
+_LONGEST_STEM, _LONGEST_KIND = 210, 20
 # Seconds between two looks at the folder, and the first and longest wait for a database that is away
 _PAUSE = 0.5
 _BACKOFF = (1.0, 60.0)
@@ -38,7 +40,8 @@ class Taken(Generic[Result]):
 
     Args:
         name: what the ledger calls the file.
-        moved_to: where it is now; None where somebody wrote to it while it was loaded, so that its turn comes again.
+        moved_to: where it is now; None where somebody wrote to it while it was loaded, so that its turn comes again, or
+            took it away.
         result: what the load gave; None where the file could not be used at all.
         failure: why it could not; nothing of it was loaded then.
     """
@@ -237,9 +240,10 @@ def _take(
         except IngestError as error:
             failure = str(error)
         moved_to: Path | None
-        if _state(claimed) != before:
-            # Whoever brought it writes on
-            folder.give_back(claimed)
+        if (after := _state(claimed)) != before:
+            # Whoever brought it writes on, or has taken it away
+            if after is not None:
+                folder.give_back(claimed)
             moved_to = None
         elif failure is None:
             moved_to = folder.put(claimed, _DONE)
@@ -284,10 +288,16 @@ def _reason(path: Path) -> Path:
 
 
 def _free(folder: Path, name: str) -> Path:
-    """The name in a folder, or, where that is taken, with a number before what says what kind of file it is."""
+    """The name in a folder, or, where that is taken, with a number before what says what kind of file it is.
+
+    A name is cut where it would leave no room for the number and for the name of the text beside it.
+    """
     kind = "".join(Path(name).suffixes[-2:] if name.endswith(".gz") else Path(name).suffixes[-1:])
-    number, path = 1, folder / name
+    if len(kind) > _LONGEST_KIND:
+        kind = ""
+    stem = os.fsdecode(os.fsencode(name.removesuffix(kind))[:_LONGEST_STEM])
+    number, path = 1, folder / f"{stem}{kind}"
     while path.exists() or _reason(path).exists():
         number += 1
-        path = folder / f"{name.removesuffix(kind)}-{number}{kind}"
+        path = folder / f"{stem}-{number}{kind}"
     return path

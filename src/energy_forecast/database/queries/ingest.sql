@@ -167,9 +167,14 @@ SET interval_minutes = CASE WHEN f.minutes IS NOT NULL AND (f.stored IS NULL OR 
     assumed = f.minutes IS NULL AND f.stored IS NULL,
     mixed = EXISTS (
         SELECT FROM gaps c
-        WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23 AND c.gap > make_interval(mins => coalesce(f.minutes, f.stored)::integer)
-          AND c.gap IN (interval '10 minutes', interval '12 minutes', interval '15 minutes', interval '20 minutes',
-                        interval '30 minutes', interval '60 minutes'))
+        WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23
+          AND c.gap <> make_interval(mins => coalesce(f.minutes, f.stored)::integer)
+          -- Below ten minutes only what lies closer than the interval: further apart, it is every second value that is missing
+          AND (c.gap IN (interval '10 minutes', interval '12 minutes', interval '15 minutes', interval '20 minutes',
+                         interval '30 minutes', interval '60 minutes')
+               OR (c.gap < make_interval(mins => coalesce(f.minutes, f.stored)::integer)
+                   AND c.gap IN (interval '1 minute', interval '2 minutes', interval '3 minutes', interval '4 minutes',
+                                 interval '5 minutes', interval '6 minutes'))))
 FROM found f WHERE f.city_no = k.city_no
 
 -- name: refuse_mixed
@@ -183,12 +188,14 @@ WITH gaps AS (
               - row_number() OVER (PARTITION BY city_no, gap ORDER BY timestamp) AS island
     FROM gaps g WHERE gap > interval '0'
 ), stretches AS (
-    SELECT city_no, gap, min(timestamp) AS first, max(timestamp) AS last
-    FROM islands GROUP BY city_no, gap, island HAVING count(*) >= 24
+    -- The last row of a city has nothing after it, and is told by what comes before
+    SELECT city_no, gap, min(timestamp) AS first,
+           max(timestamp) + CASE WHEN max(timestamp) + gap = p.last THEN gap ELSE interval '0' END AS last
+    FROM islands JOIN spans p USING (city_no) GROUP BY city_no, gap, island, p.last HAVING count(*) >= 24
 ), gone AS (
     DELETE FROM staged s USING stretches t, staged_cities k
     WHERE s.city_no = t.city_no AND k.city_no = t.city_no AND s.timestamp BETWEEN t.first AND t.last
-      AND t.gap > make_interval(mins => k.interval_minutes) AND t.gap <= interval '1 hour'
+      AND t.gap <> make_interval(mins => k.interval_minutes) AND t.gap <= interval '1 hour'
       AND 60 %% (extract(epoch FROM t.gap) / 60)::integer = 0
     RETURNING s.*, k.name, k.interval_minutes, t.gap
 )
