@@ -337,6 +337,15 @@ def test_a_question_looks_at_the_months_of_its_span_alone(connection: Connection
         assert used[table][0] == before.get(table, (0, 0))[0], f"{table} is read whole"
 
 
+def test_what_went_while_one_looked_at_it_is_said_in_words(database: Database) -> None:
+    """As a partition goes that retention drops between two looks at the catalog."""
+    with (
+        pytest.raises(DatabaseError, match=r"dropped by another session.*Run it again"),
+        database.reading() as connection,
+    ):
+        connection.execute("SELECT array_in('{1}', 4294967295, -1)")
+
+
 def test_reading_writes_nothing_even_where_the_role_may(database: Database) -> None:
     with pytest.raises(DatabaseError, match="read-only"), database.reading() as connection:
         connection.execute("CREATE SCHEMA anything")
