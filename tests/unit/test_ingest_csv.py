@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest import csv_files
-from energy_forecast.ingest.files import open_source
+from energy_forecast.ingest.opening import open_source
 
 REQUIRED, OPTIONAL = ("a", "b"), ("c",)
 

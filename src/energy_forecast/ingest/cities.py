@@ -17,7 +17,8 @@ from zoneinfo import available_timezones
 from energy_forecast.database.connection import Database
 from energy_forecast.database.ingest import CityRow, Staging, Target, staging
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import Piece, Source, names_of, open_source
+from energy_forecast.ingest.files import Piece, Source, names_of
+from energy_forecast.ingest.opening import open_source
 from energy_forecast.ingest.report import CityReport, Rejected
 from energy_forecast.ingest.tables import as_text
 

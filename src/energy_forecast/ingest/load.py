@@ -19,9 +19,10 @@ from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.beside import Beside
 from energy_forecast.ingest.encode import staged_rows
-from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of, open_source
+from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of
 from energy_forecast.ingest.kinds import Kind, kind_named
 from energy_forecast.ingest.known import says_something
+from energy_forecast.ingest.opening import open_source
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.report import Rejected, Report
 from energy_forecast.ingest.spans import Spans
