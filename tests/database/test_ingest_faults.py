@@ -9,9 +9,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import LiteralString
@@ -24,6 +23,7 @@ from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import DatabaseError
 from energy_forecast.ingest import Report, import_cities, load_files
 from energy_forecast.postgres import EmbeddedServer
+from held_loads import BEFORE_COMMIT, gone, held_up
 
 ROWS = 5_000
 LOAD = """
@@ -64,32 +64,11 @@ def counts(database: Database) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-@contextmanager
-def held_up(database: Database, lock: LiteralString) -> Iterator[Callable[[], int]]:
-    """Holds a lock that a load needs. Gives a function that waits until a load waits for it, and tells its session."""
-    with psycopg.connect(database.url) as holder:
-        holder.execute(lock)
-
-        def waiting() -> int:
-            with psycopg.connect(database.url, autocommit=True) as connection:
-                for _ in range(6000):
-                    row = connection.execute(
-                        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                        " AND application_name = 'energy-forecast' AND wait_event_type = 'Lock'"
-                    ).fetchone()
-                    if row is not None:
-                        return int(row[0])
-                    time.sleep(0.01)
-            raise AssertionError("no load waits for the lock")
-
-        yield waiting
-
-
 # Before anything is written; before the first row; after all rows, before the ledger's
 STEPS: dict[str, LiteralString] = {
     "staged": "SELECT pg_advisory_lock(hashtext('energy_forecast ingest consumption'))",
     "merging": "LOCK TABLE energy_consumption IN SHARE MODE",
-    "merged": "LOCK TABLE ops.ingest_batches IN SHARE MODE",
+    "merged": BEFORE_COMMIT,
 }
 
 
@@ -99,23 +78,13 @@ def start(database: Database, file: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def gone(database: Database, pid: int) -> None:
-    """Waits until a session has ended."""
-    with psycopg.connect(database.url, autocommit=True) as connection:
-        for _ in range(6000):
-            if connection.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() is None:
-                return
-            time.sleep(0.005)
-    raise AssertionError("the session is still there")
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_a_loader_killed_at_any_step_leaves_nothing_and_a_second_try_loads_all(
     database: Database, file: Path, step: str
 ) -> None:
-    with held_up(database, STEPS[step]) as waiting:
+    with held_up(database, STEPS[step]) as held:
         process = start(database, file)
-        session = waiting()
+        session = held.waiting()
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
     gone(database, session)
@@ -125,9 +94,9 @@ def test_a_loader_killed_at_any_step_leaves_nothing_and_a_second_try_loads_all(
 
 
 def test_a_connection_lost_after_the_rows_is_one_line_and_leaves_nothing(database: Database, file: Path) -> None:
-    with ThreadPoolExecutor(1) as pool, held_up(database, STEPS["merged"]) as waiting:
+    with ThreadPoolExecutor(1) as pool, held_up(database, STEPS["merged"]) as held:
         load = pool.submit(load_files, database, "consumption", [file])
-        session = waiting()
+        session = held.waiting()
         with psycopg.connect(database.url, autocommit=True) as connection:
             connection.execute("SELECT pg_terminate_backend(%s)", (session,))
         with pytest.raises(DatabaseError) as caught:
@@ -156,10 +125,10 @@ def test_a_server_killed_after_the_rows_comes_back_with_nothing_of_the_load(tmp_
             with (
                 ThreadPoolExecutor(1) as pool,
                 suppress(psycopg.OperationalError),
-                held_up(database, STEPS["merged"]) as waiting,
+                held_up(database, STEPS["merged"]) as held,
             ):
                 load = pool.submit(load_files, database, "consumption", [file])
-                waiting()
+                held.waiting()
                 os.kill(pid, signal.SIGKILL)
                 with pytest.raises(DatabaseError):
                     load.result()

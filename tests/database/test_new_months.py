@@ -30,6 +30,7 @@ from energy_forecast.ingest import Report, import_cities, load, load_files, span
 from energy_forecast.operations.audit import verify_audit
 from energy_forecast.operations.maintenance import maintain
 from energy_forecast.postgres import EmbeddedServer
+from held_loads import BEFORE_COMMIT, gone, held_up
 from servers import Server
 
 CITIES = 3
@@ -369,9 +370,9 @@ def test_a_month_that_somebody_makes_meanwhile_is_loaded_through_the_table(citie
             " FOR VALUES FROM ('2019-02-01 00:00Z') TO ('2019-03-01 00:00Z')"
         )
         connection.execute("ALTER TABLE by_hand RENAME TO energy_consumption_y2019m02")
-    with held_up(cities, STEPS["attaching"]) as waiting, ThreadPoolExecutor(1) as pool:
+    with held_up(cities, STEPS["attaching"]) as held, ThreadPoolExecutor(1) as pool:
         task = pool.submit(load_files, cities, "consumption", [written(rows(), tmp_path)])
-        waiting()
+        held.waiting()
         with psycopg.connect(cities.url) as connection:
             # As ensure_month_partitions() would, but for the lock that the load has to wait for here
             connection.execute("SET ROLE energy_forecast_owner")
@@ -380,7 +381,7 @@ def test_a_month_that_somebody_makes_meanwhile_is_loaded_through_the_table(citie
                 "SELECT attach_month_table('energy_consumption', 'energy_consumption_y2019m03', '2019-03-01Z')"
             )
             connection.commit()
-            waiting.release()
+            held.release()
         assert task.result().inserted == CITIES * HOURS
     with psycopg.connect(cities.url) as connection:
         assert connection.execute("SELECT count(*) FROM energy_consumption").fetchone() == (CITIES * HOURS,)
@@ -407,40 +408,8 @@ def test_a_trigger_of_somebody_else_sees_every_row(cities: Database, tmp_path: P
 STEPS: dict[str, LiteralString] = {
     "filling": "SELECT pg_advisory_lock(hashtext('energy_forecast ingest consumption'))",
     "attaching": "SELECT pg_advisory_lock(hashtext('energy_forecast partitions'))",
-    "attached": "LOCK TABLE ops.ingest_batches IN SHARE MODE",
+    "attached": BEFORE_COMMIT,
 }
-
-
-class Holder:
-    """Holds a lock that a load needs."""
-
-    def __init__(self, database: Database, connection: Connection) -> None:
-        self._database = database
-        self._connection = connection
-
-    def __call__(self) -> int:
-        """Waits until a load waits for the lock, and tells its session."""
-        with psycopg.connect(self._database.url, autocommit=True) as connection:
-            for _ in range(6000):
-                row = connection.execute(
-                    "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND application_name = 'energy-forecast' AND wait_event_type = 'Lock'"
-                ).fetchone()
-                if row is not None:
-                    return int(row[0])
-                time.sleep(0.01)
-        raise AssertionError("no load waits for the lock")
-
-    def release(self) -> None:
-        self._connection.execute("SELECT pg_advisory_unlock_all()")
-        self._connection.rollback()
-
-
-@contextmanager
-def held_up(database: Database, lock: LiteralString) -> Iterator[Holder]:
-    with psycopg.connect(database.url) as connection:
-        connection.execute(lock)
-        yield Holder(database, connection)
 
 
 def counts(database: Database) -> tuple[int, int, int, int]:
@@ -464,17 +433,13 @@ def test_a_loader_killed_at_any_step_leaves_nothing_and_a_second_try_loads_all(
 ) -> None:
     """Not even a table: they were the open transaction's."""
     path = written(rows(), tmp_path)
-    with held_up(cities, STEPS[step]) as waiting:
+    with held_up(cities, STEPS[step]) as held:
         process = subprocess.Popen([sys.executable, "-c", LOAD, cities.url, str(path)], stderr=subprocess.DEVNULL)
-        session = waiting()
+        session = held.waiting()
         assert counts(cities) == (0, 0, 0, 0)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
-    with psycopg.connect(cities.url, autocommit=True) as connection:
-        for _ in range(6000):
-            if connection.execute("SELECT FROM pg_stat_activity WHERE pid = %s", (session,)).fetchone() is None:
-                break
-            time.sleep(0.005)
+    gone(cities, session)
     assert counts(cities) == (0, 0, 0, 0)
     assert load_files(cities, "consumption", [path]).inserted == CITIES * HOURS
     assert counts(cities) == ALL
@@ -497,10 +462,10 @@ def test_a_server_killed_with_the_months_attached_comes_back_without_them(tmp_pa
             with (
                 ThreadPoolExecutor(1) as pool,
                 suppress(psycopg.OperationalError),
-                held_up(database, STEPS["attached"]) as waiting,
+                held_up(database, STEPS["attached"]) as held,
             ):
                 task = pool.submit(load_files, database, "consumption", [path])
-                waiting()
+                held.waiting()
                 os.kill(pid, signal.SIGKILL)
                 with pytest.raises(DatabaseError):
                     task.result()
@@ -516,9 +481,9 @@ def test_a_server_killed_with_the_months_attached_comes_back_without_them(tmp_pa
 def test_nobody_sees_or_waits_for_months_that_are_not_whole(cities: Database, tmp_path: Path, step: str) -> None:
     """Neither a person nor the operator, who reads past every policy; and no reader of the table waits."""
     person = f"anna_{uuid4().hex[:8]}"
-    with held_up(cities, STEPS[step]) as waiting, ThreadPoolExecutor(1) as pool:
+    with held_up(cities, STEPS[step]) as held, ThreadPoolExecutor(1) as pool:
         task = pool.submit(load_files, cities, "consumption", [written(rows(), tmp_path)])
-        waiting()
+        held.waiting()
         with psycopg.connect(cities.url, autocommit=True, options="-c lock_timeout=900ms") as connection:
             connection.execute(f"CREATE ROLE {person} IN ROLE energy_forecast_app")
             for role in (person, Role.OPERATOR, Role.INGEST):
@@ -527,7 +492,7 @@ def test_nobody_sees_or_waits_for_months_that_are_not_whole(cities: Database, tm
                 assert left_over(connection) == []
             connection.execute("RESET ROLE")
             connection.execute(f"DROP ROLE {person}")
-        waiting.release()
+        held.release()
         assert task.result().inserted == CITIES * HOURS
 
 
@@ -542,7 +507,7 @@ def test_a_load_whose_own_transaction_may_be_in_the_way_gives_it_up(
     frame = pl.concat([rows(), rows(now[0].astimezone(UTC) - timedelta(days=31), 10)])
     path = written(frame, tmp_path)
     lock: LiteralString = "LOCK TABLE energy_consumption IN SHARE UPDATE EXCLUSIVE MODE"
-    with held_up(cities, lock) as waiting, ThreadPoolExecutor(1) as pool:
+    with held_up(cities, lock) as held, ThreadPoolExecutor(1) as pool:
         task = pool.submit(load_files, cities, "consumption", [path])
         with psycopg.connect(cities.url, autocommit=True) as connection:
             for _ in range(6000):
@@ -554,7 +519,7 @@ def test_a_load_whose_own_transaction_may_be_in_the_way_gives_it_up(
                 if waits and not is_open:
                     break
                 time.sleep(0.01)
-        waiting.release()
+        held.release()
         assert task.result().inserted == frame.height
         assert (waits, is_open) == (1, 0)
     with psycopg.connect(cities.url) as connection:

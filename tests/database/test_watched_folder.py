@@ -19,6 +19,7 @@ from psycopg import sql
 from energy_forecast.database import Database
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest import WatchedFolder, import_cities, watch
+from held_loads import BEFORE_COMMIT, gone, held_up
 from servers import CommandLine, Server
 
 NOW = ("--once", "--settle", "0")
@@ -87,38 +88,7 @@ def watching(command_line: CommandLine, folder: Path, *more: str) -> Iterator[su
         process.communicate()
 
 
-@contextmanager
-def held_up(database: Database, lock: LiteralString) -> Iterator[Callable[[], bool]]:
-    """Holds a lock that a load needs. Gives a function that says whether one waits for it."""
-    with psycopg.connect(database.url) as holder:
-        holder.execute(lock)
-
-        def waits() -> bool:
-            return bool(
-                rows(
-                    database,
-                    "SELECT FROM pg_stat_activity WHERE datname = current_database()"
-                    " AND application_name = 'energy-forecast' AND wait_event_type = 'Lock'",
-                )
-            )
-
-        yield waits
-
-
-def alone(database: Database) -> None:
-    """Waits until the session of a killed loader has ended."""
-    for _ in range(6000):
-        if not rows(
-            database,
-            "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'energy-forecast'",
-        ):
-            return
-        time.sleep(0.01)
-    raise AssertionError("its session is still there")
-
-
-# After all rows, before the batch is committed; after it, while it is judged
-MERGING: LiteralString = "LOCK TABLE ops.ingest_batches IN SHARE MODE"
+# After the batch is committed, while it is judged
 JUDGING: LiteralString = "LOCK TABLE ops.quality_flags IN SHARE MODE"
 
 
@@ -186,30 +156,30 @@ def test_ctrl_c_in_the_middle_of_a_batch_stores_nothing_and_puts_the_file_back(
     database: Database, command_line: CommandLine, folder: Path
 ) -> None:
     with watching(command_line, folder) as process:
-        with held_up(database, MERGING) as waits:
+        with held_up(database, BEFORE_COMMIT) as held:
             write(folder, "load.csv", *hours("Berlin", 48))
-            until(process, waits)
+            session = held.waiting()
             assert files(folder) == {"loading/load.csv"}
             process.send_signal(signal.SIGINT)
             _, problem = process.communicate()
         assert process.returncode == 0
         assert "Traceback" not in problem
     assert files(folder) == {"load.csv"}
-    alone(database)
+    gone(database, session)
     assert rows(database, "SELECT count(*) FROM energy_consumption") == [(0,)]
 
 
-@pytest.mark.parametrize(("step", "stored"), [(MERGING, 0), (JUDGING, 48)], ids=["before the commit", "after it"])
+@pytest.mark.parametrize(("step", "stored"), [(BEFORE_COMMIT, 0), (JUDGING, 48)], ids=["before the commit", "after it"])
 def test_a_watcher_that_is_killed_loses_nothing_and_loads_nothing_twice(
     database: Database, command_line: CommandLine, folder: Path, step: LiteralString, stored: int
 ) -> None:
     """After the commit and before the move is where a file could be counted twice."""
-    with watching(command_line, folder) as process, held_up(database, step) as waits:
+    with watching(command_line, folder) as process, held_up(database, step) as held:
         write(folder, "load.csv", *hours("Berlin", 48))
-        until(process, waits)
+        session = held.waiting()
         process.kill()
         process.wait()
-    alone(database)
+    gone(database, session)
     assert rows(database, "SELECT count(*) FROM energy_consumption") == [(stored,)]
     assert files(folder) == {"loading/load.csv"}
     # Another of the same name comes before the next watcher
@@ -231,9 +201,9 @@ def test_a_database_that_is_away_is_waited_for(
         watching(command_line, folder) as process,
         psycopg.connect(server.url, autocommit=True) as connection,
     ):
-        with held_up(database, MERGING) as waits:
+        with held_up(database, BEFORE_COMMIT) as held:
             write(folder, "load.csv", *hours("Berlin", 48))
-            until(process, waits)
+            until(process, held.session)
             connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -264,8 +234,8 @@ def test_with_once_a_database_that_is_away_is_an_error_and_the_file_stays(
 ) -> None:
     write(folder, "load.csv", *hours("Berlin", 4))
     process = command_line.start("ingest", "consumption", "--watch", folder, *NOW, "--json")
-    with held_up(database, MERGING) as waits, psycopg.connect(server.url, autocommit=True) as connection:
-        until(process, waits)
+    with held_up(database, BEFORE_COMMIT) as held, psycopg.connect(server.url, autocommit=True) as connection:
+        until(process, held.session)
         connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = %s AND application_name = 'energy-forecast'",
