@@ -42,7 +42,7 @@ from energy_forecast.database import Database, Role
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.models import NewArtifact, add_version, newest_artifact
 from energy_forecast.pipelines import forecast, train
-from energy_forecast.pipelines.parallel import each, usable_processors
+from energy_forecast.pipelines.parallel import Step, each, usable_processors
 from energy_forecast.postgres import EmbeddedServer
 
 HORIZON = 48
@@ -67,7 +67,7 @@ def issue(frames: Frames) -> float:
     return float(made.frame["predicted"].sum())
 
 
-def issue_all(work: tuple[Frames, int]) -> float:
+def issue_all(work: tuple[Frames, int], _step: Step) -> float:
     """So many copies of a city, one after the other."""
     frames, copies = work
     return sum(issue(frames) for _ in range(copies))
@@ -258,7 +258,9 @@ def main() -> None:
             work += [(frames, len(ids[city.name]) // 4)] * 4 + [(frames, len(ids[city.name]) % 4)]
 
         def alone() -> None:
-            with closing(each(issue_all, work, processes=arguments.processes)) as results:
+            with closing(
+                each(issue_all, work, processes=arguments.processes, steps=lambda _done, _words: None)
+            ) as results:
                 list(results)
 
         count = sum(len(mine) for mine in ids.values())

@@ -69,6 +69,10 @@ class UnknownModelError(EnergyForecastError):
     """There is no model of this name."""
 
 
+class ModelFaultError(EnergyForecastError):
+    """A model that another package brings does not do what a model does."""
+
+
 class UnknownScoreError(EnergyForecastError):
     """There is no such score."""
 

@@ -13,3 +13,17 @@ class Progress(Protocol):
 
 def silent(what: str, done: int, total: int, rows: int | None = None) -> None:
     """Tells nobody."""
+
+
+class Steps:
+    """Tells of steps out of a total: never of fewer than before, by whom and in what order they are counted."""
+
+    def __init__(self, progress: Progress, what: str, total: int) -> None:
+        self._progress, self._what, self._total = progress, what, total
+        self._done = 0
+        progress(what, 0, total)
+
+    def __call__(self, done: int, words: str = "") -> None:
+        """So many are done; `words` say what the last one was, where that is known."""
+        self._done = max(self._done, done)
+        self._progress(words or self._what, self._done, self._total)

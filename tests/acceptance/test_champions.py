@@ -77,6 +77,9 @@ def test_two_models_are_compared_on_the_pairs_that_both_have(
     swapped = document(command_line, "backtest", "compare", "naive-168", "vanilla")["comparisons"]
     assert {one["better"] for one in swapped} == {"vanilla"}
     assert "Berlin" in plot.read_text()
+    shown = command_line.run("backtest", "compare", "vanilla", "naive-168").stdout
+    assert f"{LAST - timedelta(days=27):%Y-%m-%d} to {LAST - timedelta(days=3):%Y-%m-%d}" in shown
+    assert "actual" in shown
     refused = command_line.run("backtest", "compare", "vanilla", "gradient-boosting", status=1).stderr
     assert "0 backtest issues in common" in refused
 
@@ -88,7 +91,12 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
     refused = document(command_line, "model", "promote", "naive-24", "--city", "Berlin", status=1)["cities"][0]
     assert refused["outcome"] == "refused"
     assert "worse than naive-168" in refused["reason"]
+    assert "not say that it is better" in command_line.run("model", "promote", "naive-24", status=1).stderr
     command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", status=1)
+    untrained = command_line.run("model", "promote", "vanilla", "--version", "99", status=1).stderr
+    assert "vanilla version 99 was not trained for Berlin" in untrained
+    assert "model show vanilla" in untrained
+    assert "It has no champion" in command_line.run("model", "rollback", status=1).stderr
 
     promoted = document(command_line, "model", "promote", "vanilla")["cities"]
     assert [(one["city"], one["outcome"]) for one in promoted] == [("Berlin", "promoted"), ("Pune", "promoted")]
@@ -113,6 +121,13 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
         ("naive-24", False),
         ("vanilla", False),
     ]
+    # Once more goes further back, not to and fro: there was nothing before vanilla
+    assert "no champion before vanilla" in command_line.run("model", "rollback", "--city", "Berlin", status=1).stderr
+    for name in ("naive-24", "naive-168"):
+        command_line.run("model", "promote", name, "--city", "Berlin", "--force", "--reason", "another trial")
+    back = [document(command_line, "model", "rollback", "--city", "Berlin")["cities"][0]["model"] for _ in range(2)]
+    assert back == ["naive-24", "vanilla"]
+    assert "no champion before vanilla" in command_line.run("model", "rollback", "--city", "Berlin", status=1).stderr
     with psycopg.connect(database.url) as connection:
         active = connection.execute("SELECT DISTINCT name FROM models WHERE is_active AND name = 'vanilla'").fetchall()
         assert active == [("vanilla",)]
@@ -221,7 +236,10 @@ def test_certificate_and_errors_count_as_one_would_by_hand(
     (nine,) = (row for row in errors if (row["weekday"], row["local_hour"]) == ("Saturday", 9))
     assert nine["pair_count"] == mine.height
     assert nine["mae_kwh"] == pytest.approx((mine["actual"] - mine["predicted"]).abs().mean())
-    assert sum(row["pair_count"] for row in errors) == pairs.filter(pl.col("city") == "Pune").height
+    whole = pairs.filter(pl.col("city") == "Pune")
+    assert sum(row["pair_count"] for row in errors) == whole.height
+    off = ((whole["actual"] - whole["predicted"]).abs() / whole["actual"]).mean()
+    assert document(command_line, *asked, "--city", "Pune")["mape"]["Pune"] == pytest.approx(100 * off)
     assert "When vanilla errs" in plot.read_text()
     refused = command_line.run("score", "certificate", "--model", "vanilla", status=1).stderr
     assert "No forecast of vanilla has an actual yet" in refused

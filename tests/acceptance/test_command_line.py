@@ -318,7 +318,7 @@ def test_a_killed_training_keeps_whole_cities_and_goes_on(
     process = loaded.start(*arguments, "--processes", "1")
     assert process.stderr is not None
     for line in process.stderr:
-        if "Training gradient-boosting for Pune" in line:
+        if "Trained naive-24 for Pune" in line:
             break
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -473,6 +473,19 @@ def test_an_interrupted_command_says_so_in_one_line(loaded: CommandLine) -> None
     assert process.returncode == 130
     assert stderr.strip().splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in stderr
+
+
+def test_an_interrupted_backtest_says_how_to_go_on(loaded: CommandLine) -> None:
+    span = ("--from", "2025-05-01T22:00Z", "--to", "2025-06-08T22:00Z")
+    process = loaded.start("backtest", "--model", "vanilla", *span, "--every", "6h", "--processes", "1")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "Backtesting" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in stderr.splitlines()[-2]
 
 
 def test_an_old_schema_on_a_server_that_is_not_ours_is_left_alone(empty_database: Database, tmp_path: Path) -> None:

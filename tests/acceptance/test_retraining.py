@@ -12,7 +12,7 @@ import pytest
 
 from energy_forecast import pipelines
 from energy_forecast.database import Database
-from energy_forecast.errors import DatabaseError, EnergyForecastError
+from energy_forecast.errors import EnergyForecastError
 from energy_forecast.pipelines import retrain
 from servers import CommandLine
 from synthetic import frames, write_cities
@@ -67,8 +67,17 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     assert retrain.train_due(database).reports == []
     with pytest.raises(EnergyForecastError, match="no reason"):
         retrain.set_policy(database, "mood", 1)
-    with pytest.raises(DatabaseError, match="retraining_policy_threshold"):
+    with pytest.raises(EnergyForecastError, match="has to lie between 0 and 1"):
         retrain.set_policy(database, "coverage", 1.2)
+    # What the program says is what the database checks
+    with psycopg.connect(database.url) as connection:
+        for reason, (_, least, most) in retrain.THRESHOLDS.items():
+            for bound, outside in ((least, least - 0.1), (most, most + 0.1)):
+                set_to = "UPDATE ops.retraining_policies SET threshold = %s WHERE reason = %s"
+                connection.execute(set_to, (bound, reason))
+                with pytest.raises(psycopg.errors.CheckViolation), connection.transaction():
+                    connection.execute(set_to, (outside, reason))
+        connection.rollback()
     # Whoever changes the policy is in the log
     with psycopg.connect(database.url) as connection:
         found = connection.execute("SELECT count(*) FROM audit_log WHERE table_name LIKE '%retraining_policies'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +20,7 @@ from energy_forecast.cli.console import (
     emit,
     minute,
     moment,
+    named,
     out,
     progress,
     say,
@@ -94,7 +97,7 @@ def backtest(
     from energy_forecast import pipelines
 
     database = acting_database()
-    with progress() as report_progress:
+    with progress() as report_progress, _saying_how_to_go_on():
         report = pipelines.backtest(
             database,
             models=names,
@@ -139,6 +142,15 @@ def backtest(
         say(f"Not wholly backtested: {model_name} for {name}: {why}")
     if output is not None:
         out.print(f"Written: {output}", markup=False)
+
+
+@contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("Cities that were finished are kept: the same command with --resume goes on with the rest.")
+        raise
 
 
 @app.command()
@@ -197,10 +209,15 @@ def compare(
         )
         return
     table(
-        ["city", "issues", f"MAE {model_a}", f"MAE {model_b}", "difference %", "95 % interval", "p", "better"],
+        [
+            *("city", "weather", "issued", "issues", f"MAE {model_a}", f"MAE {model_b}"),
+            *("difference %", "95 % interval", "p", "better"),
+        ],
         [
             (
                 one.city,
+                one.weather,
+                f"{one.issued[0]:%Y-%m-%d} to {one.issued[1]:%Y-%m-%d}",
                 one.mae.issues,
                 f"{one.mae.mean_a / 1000:,.2f}",
                 f"{one.mae.mean_b / 1000:,.2f}",
@@ -218,8 +235,14 @@ def compare(
             for one in report.comparisons
         ],
     )
-    out.print("MAE: MWh in an hour. p: how often chance alone would give so large a difference (block bootstrap).")
-    for name, why in report.failed.items():
-        say(f"Not compared: {name}: {why}")
+    out.print(
+        "MAE: MWh in an hour; of each issue the mean over its hours, and of these the mean. p: how often chance\n"
+        "alone would give so large a difference (block bootstrap). open: perhaps chance, or the pinball loss differs."
+    )
+    if city:
+        for name, why in report.failed.items():
+            say(f"Not compared: {name}: {why}")
+    elif report.failed:
+        say(f"Not compared, for want of backtests in common: {named(list(report.failed))}. Why: --city CITY")
     if plot is not None:
         out.print(f"Written: {plot}", markup=False)

@@ -6,6 +6,7 @@ import json
 import math
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -40,6 +41,8 @@ Processes = Annotated[
     int | None, typer.Option(min=1, help="How many cities are worked on at a time. Default: one a processor.")
 ]
 
+# Seconds between lines that say how far it is, where no bar can
+_SAY_EVERY = 15
 # A pipe has no width to fit into
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
@@ -100,6 +103,12 @@ def say(text: str) -> None:
     err.print(text, markup=False, soft_wrap=True)
 
 
+def named(names: Sequence[str], most: int = 5) -> str:
+    """Names in a row, of many the first few and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def minute(moment: datetime | None) -> str | None:
     """A moment in UTC, to the minute."""
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
@@ -120,14 +129,16 @@ def size(count: int) -> str:
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """A bar on standard error; on anything but a terminal, one line when a new piece of work begins."""
+    """A bar on standard error; on anything but a terminal, a line when a new piece of work begins, and now and then."""
     if not err.is_terminal:
-        last: list[str] = []
+        last, said_at = "", 0.0
 
         def line(what: str, done: int, total: int, rows: int | None = None) -> None:  # noqa: ARG001
-            if done < total and last[-1:] != [what]:
-                last.append(what)
-                say(what)
+            nonlocal last, said_at
+            now = time.monotonic()
+            if done < total and (what != last or now - said_at >= _SAY_EVERY):
+                say(what if what != last else f"{what}: {done:,} of {total:,}")
+                last, said_at = what, now
 
         yield line
         return

@@ -117,13 +117,21 @@ def promote(
     from energy_forecast import pipelines
 
     done = pipelines.promote(acting_database(), name, version=version, cities=city or (), reason=reason, force=force)
-    rivals = ["naive-24", "naive-168", *(one.before.split()[0] for one in done if one.before)]
-    _say_promotions(
-        done,
-        json,
-        hint=f"It needs 20 issues: energy-forecast backtest --model {','.join(dict.fromkeys([name, *rivals]))} "
-        "--from TIME --to TIME. Or use --force with --reason.",
-    )
+    _say_promotions(done, json, hint=_what_would_promote(name, done))
+
+
+def _what_would_promote(name: str, done: Sequence[Promotion]) -> str:
+    """What to do after refusals: train, backtest, or a reason of one's own."""
+    if all(not one.evidence for one in done):
+        return f"See which versions there are, and of which cities: energy-forecast model show {name}"
+    untested = [row["rival"] for one in done for row in one.evidence if "pairs" not in row]
+    if untested:
+        models = ",".join(dict.fromkeys([name, *untested]))
+        return (
+            f"It needs 20 issues: energy-forecast backtest --model {models} --from TIME --to TIME. "
+            "Or use --force with --reason."
+        )
+    return "Its backtests do not say that it is better. --force with --reason promotes it all the same."
 
 
 @app.command()
@@ -256,7 +264,7 @@ def policy(
         [
             (
                 row["reason"],
-                "never" if row["threshold"] is None else f"{row['threshold']:g}",
+                "never" if row["threshold"] is None else f"{row['threshold']:g} {retrain.THRESHOLDS[row['reason']][0]}",
                 None if row["window_days"] is None else f"{row['window_days']} days",
                 row["note"],
             )

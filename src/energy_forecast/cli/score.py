@@ -11,7 +11,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.backtest import WeatherChoice
-from energy_forecast.cli.console import Cities, Json, emit, minute, moment, out, progress, say, table
+from energy_forecast.cli.console import Cities, Json, emit, minute, moment, named, out, progress, say, table
 from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, say_left_out, score_cells
 from energy_forecast.errors import EnergyForecastError
@@ -231,8 +231,8 @@ def certificate(
                 ],
                 title=f"{name}, {model}",
             )
-        for name in found.lacking:
-            say(f"Not certified: {name}: none of its forecasts has an actual yet.")
+        if found.lacking:
+            say(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
         if plot is not None:
             out.print(f"Written: {plot}", markup=False)
     if not found.passed:
@@ -276,7 +276,15 @@ def errors(
     if plot is not None:
         draw_errors(found, plot)
     if json:
-        emit({"model": model, "purpose": found.purpose, "rows": found.rows.to_dicts(), "lacking": found.lacking})
+        emit(
+            {
+                "model": model,
+                "purpose": found.purpose,
+                "mape": found.mape,
+                "rows": found.rows.to_dicts(),
+                "lacking": found.lacking,
+            }
+        )
         return
     for (name,), rows in found.rows.group_by("city", maintain_order=True):
         cells = {(row["weekday"], row["local_hour"]): row["mape"] for row in rows.iter_rows(named=True)}
@@ -288,9 +296,9 @@ def errors(
                 for hour in range(24)
                 if any(at[1] == hour for at in cells)
             ],
-            title=f"{name}, {model}: MAPE % by weekday and local hour",
+            title=f"{name}, {model}: MAPE % by weekday and local hour; of all hours {found.mape[str(name)]:.2f}",
         )
-    for name in found.lacking:
-        say(f"Left out: {name}: none of its forecasts has an actual yet.")
+    if found.lacking:
+        say(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
     if plot is not None:
         out.print(f"Written: {plot}", markup=False)

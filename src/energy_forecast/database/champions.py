@@ -37,16 +37,34 @@ def champion_at(connection: Connection, city: UUID, at: datetime) -> Champion | 
 
 
 def champion_before(connection: Connection, city: UUID) -> Champion | None:
-    """The champion of a city before the present one."""
+    """The champion of a city before the present one; before the one to which it led back, where it did."""
     with connection.cursor(row_factory=class_row(Champion)) as cursor:
         return cursor.execute(queries("champions")["champion_before"], {"city": city}).fetchone()
 
 
 def add_promotion(
-    connection: Connection, *, city: UUID, model: UUID, reason: str, evidence: Sequence[dict[str, Any]], forced: bool
+    connection: Connection,
+    *,
+    city: UUID,
+    model: UUID,
+    reason: str,
+    evidence: Sequence[dict[str, Any]],
+    forced: bool,
+    returns_to: UUID | None = None,
 ) -> None:
-    """Makes a version the champion of a city from now on; the one before ends."""
-    parameters = {"city": city, "model": model, "reason": reason, "evidence": Jsonb(evidence), "is_forced": forced}
+    """Makes a version the champion of a city from now on; the one before ends.
+
+    Args:
+        returns_to: of a way back, the promotion whose version serves again.
+    """
+    parameters = {
+        "city": city,
+        "model": model,
+        "reason": reason,
+        "evidence": Jsonb(evidence),
+        "is_forced": forced,
+        "returns_to": returns_to,
+    }
     connection.execute(queries("champions")["add_promotion"], parameters)
 
 

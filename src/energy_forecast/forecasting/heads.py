@@ -75,7 +75,7 @@ def lay_out(
     past = Past(city, history)
     if not np.isfinite(history.load).any():
         raise NotEnoughDataError(
-            f"No usable load of {city.name} is known in the {history_days} days before {issued_at}."
+            f"No usable load of {city.name} is known in the {history_days} days before {issued_at:%Y-%m-%d %H:%M} UTC."
         )
     begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
     targets = np.arange(begin, begin + horizon_hours, dtype=np.int64)

@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from energy_forecast.errors import UnknownModelError
+from energy_forecast.forecasting.brought import BroughtModel
 from energy_forecast.forecasting.ensemble.model import Ensemble
 from energy_forecast.forecasting.fitting import Calibrated
 from energy_forecast.forecasting.models.gradient_boosting import GradientBoosting
@@ -53,6 +54,7 @@ def _loaded(entry: EntryPoint) -> Model:
     if not isinstance(model, Model) or model.name != entry.name:
         raise UnknownModelError(
             f"{entry.value} is not a model of the name {entry.name!r}.",
-            hint="It needs name, kind, fit and load: see energy_forecast.forecasting.Model.",
+            hint="It needs name, kind, fit and load: see docs/howto/own-model.md.",
         )
-    return model
+    package = "" if entry.dist is None else f" of the package {entry.dist.name}"
+    return BroughtModel(model, f"The model {entry.name!r}{package}")

@@ -20,14 +20,14 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.models import artifact_of
-from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
+from energy_forecast.errors import EnergyForecastError, ModelFaultError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, load
 from energy_forecast.pipelines.forecast import check_horizon
 from energy_forecast.pipelines.known import Weather, actual_load, known_at, pure_city
-from energy_forecast.pipelines.parallel import each
+from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
 from energy_forecast.pipelines.train import check_models, check_moment, train
-from energy_forecast.progress import Progress, silent
+from energy_forecast.progress import Progress, Steps, silent
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def backtest(
             stored_forecasts.ensure_partitions(connection, first=segment[0], last=segment[-1])
         issue = partial(_issue_all, database, segment, hours, weather, now, resume)
         work = [(city, versions[city.name]) for city in chosen if versions[city.name]]
-        with closing(each(issue, work, processes=min(processes, len(work)))) as results:
-            progress("Backtesting", 0, len(work))
+        told = Steps(progress, "Backtesting", len(work) * len(segment))
+        with closing(each(issue, work, processes=min(processes, len(work)), steps=told)) as results:
             for number, (before, new, why) in enumerate(results, start=1):
                 if new:
                     with database.transaction(Role.FORECASTER) as connection:
@@ -144,7 +144,7 @@ def backtest(
                         stored_forecasts.add_runs(connection, runs, interval=None)
                 made += before + new
                 failed |= why
-                progress(f"Backtested {work[number - 1][0].name}", number, len(work))
+                told(number * len(segment), f"Backtested {work[number - 1][0].name}")
     if not made:
         raise NotEnoughDataError(
             next(iter(failed.values()), "Nothing was known of these cities at any issue time."),
@@ -195,6 +195,7 @@ def _issue_all(
     now: datetime,
     resume: bool,
     work: tuple[StoredCity, dict[str, UUID]],
+    step: Step,
 ) -> tuple[list[_Made], list[_Made], dict[tuple[str, str], str]]:
     """A city's forecasts at all times by all versions (by model): those there already, the new ones, what failed."""
     city, versions = work
@@ -208,6 +209,7 @@ def _issue_all(
         with_weather: set[str] = set()
         for at in times:
             wanted = [name for name in fitted if (name, at) not in done]
+            step(f"Backtesting {city.name}")
             if not wanted:
                 continue
             known = known_at(
@@ -227,8 +229,8 @@ def _issue_all(
                         issued_at=at + known.shift.by,
                         horizon_hours=hours,
                     )
-                except NotEnoughDataError as error:
-                    # A hole in the history longer than the model looks back: no forecast could have been issued
+                except (NotEnoughDataError, ModelFaultError) as error:
+                    # A hole in the history longer than the model looks back, or a fault of somebody's model
                     skipped[name].append(str(error))
                     continue
                 if issued.weather_hours:

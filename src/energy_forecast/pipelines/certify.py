@@ -12,7 +12,7 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS
+from energy_forecast.forecasting import QUANTILE_COLUMNS, scores
 from energy_forecast.forecasting.certificate import coverage_certificate, reliability
 from energy_forecast.forecasting.score_parts import errors_by_weekday
 from energy_forecast.pipelines.compare import with_actuals
@@ -76,11 +76,15 @@ def certify(
 
 @dataclass(frozen=True)
 class Errors:
-    """When a model errs. rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday`."""
+    """When a model errs. rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday`.
+
+    mape: percent over all hours, by city.
+    """
 
     model: str
     purpose: str
     rows: pl.DataFrame
+    mape: dict[str, float]
     lacking: list[str]
 
 
@@ -103,7 +107,8 @@ def errors(
         errors_by_weekday(part, pure_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
         for city, part in pairs
     ]
-    return Errors(model, purpose, pl.concat(rows), lacking)
+    mape = {city.name: scores.mape(part["actual"].to_numpy(), part["predicted"].to_numpy()) for city, part in pairs}
+    return Errors(model, purpose, pl.concat(rows), mape, lacking)
 
 
 def _matured(

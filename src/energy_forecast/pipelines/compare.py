@@ -40,6 +40,11 @@ class Comparison:
     losses: pl.DataFrame
 
     @property
+    def issued(self) -> tuple[datetime, datetime]:
+        """The first and the last issue."""
+        return self.losses["issued_at"][0], self.losses["issued_at"][-1]
+
+    @property
     def better(self) -> str | None:
         """The model whose error is smaller beyond chance (5 %), with no larger pinball loss; None where it is open."""
         if self.mae.p_value < 0.05 and self.pinball.difference <= 0:

@@ -19,7 +19,13 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.models import StoredArtifact, newest_artifact
-from energy_forecast.errors import ArtifactError, EnergyForecastError, NotEnoughDataError, UnknownModelError
+from energy_forecast.errors import (
+    ArtifactError,
+    EnergyForecastError,
+    ModelFaultError,
+    NotEnoughDataError,
+    UnknownModelError,
+)
 from energy_forecast.forecasting import QUANTILE_LEVELS, load
 from energy_forecast.pipelines.known import Known, known_at
 from energy_forecast.pipelines.ladder import (
@@ -31,9 +37,9 @@ from energy_forecast.pipelines.ladder import (
     candidates,
     level_of,
 )
-from energy_forecast.pipelines.parallel import each
+from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.train import check_models, check_moment, train_what_can_be
-from energy_forecast.progress import Progress, silent
+from energy_forecast.progress import Progress, Steps, silent
 
 INTERVAL = (0.05, 0.95)
 _STALE_HOURS = 3
@@ -143,9 +149,12 @@ def forecast(
         climb.train([name for name in to_train if name != DEFAULT_MODEL], damaged)
         climb.issue(lacking, to_ask)
     progress("Forecasting", len(chosen), len(chosen))
-    failed = {name: " ".join(one.reasons) for name, one in climb.said.items() if one.issued is None}
+    failed = {name: one.failure for name, one in climb.said.items() if one.issued is None}
     if len(failed) == len(chosen):
-        raise NotEnoughDataError(next(iter(failed.values())))
+        raise NotEnoughDataError(
+            next(iter(failed.values())),
+            hint="Load more of it: energy-forecast ingest consumption FILE; or forecast an earlier moment: --at TIME.",
+        )
     run_ids: dict[UUID, UUID] = defaultdict(uuid4)
     runs: dict[UUID, list[tuple[CityForecast, NewForecast]]] = defaultdict(list)
     for found in climb.said.values():
@@ -185,16 +194,27 @@ def forecast(
 
 @dataclass
 class _Said:
-    """What came of one city: its forecast with the version that made it, and why it is none, or none from higher up."""
+    """What came of one city: its forecast with the version that made it, and why it is none, or none from higher up.
+
+    short: those of the reasons that are too little load for a model.
+    """
 
     issued: tuple[UUID, CityForecast, NewForecast] | None = None
     reasons: list[str] = field(default_factory=list)
+    short: list[str] = field(default_factory=list)
     damaged: bool = False
     lacks_load: bool = False
 
-    def because(self, reason: str) -> None:
+    def because(self, reason: str, *, short: bool = False) -> None:
         if reason not in self.reasons:
             self.reasons.append(reason)
+            if short:
+                self.short.append(reason)
+
+    @property
+    def failure(self) -> str:
+        """Why there is no forecast: of models that want more load, the one that wants least speaks for all."""
+        return " ".join([reason for reason in self.reasons if reason not in self.short] + self.short[-1:])
 
 
 class _Climb:
@@ -213,15 +233,15 @@ class _Climb:
         Args:
             names: the models to ask, the best first; where none was asked for, the city's champion comes before them.
         """
+        if not cities:
+            return
         work = [(city, self.said.get(city.name, _Said())) for city in cities]
         batches = [work[begin : begin + _CITIES_AT_ONCE] for begin in range(0, len(work), _CITIES_AT_ONCE)]
         issue = partial(_issue_batch, self._database, self._model, self._at, self._hours, names)
-        number = 0
-        with closing(each(issue, batches, processes=min(self._processes, len(batches)))) as results:
+        told = Steps(self._progress, "Forecasting", len(cities))
+        with closing(each(issue, batches, processes=min(self._processes, len(batches)), steps=told)) as results:
             for said in results:
                 self.said |= said
-                number += len(said)
-                self._progress("Forecasting", number, len(cities))
 
     def train(self, names: Sequence[str], cities: Sequence[StoredCity]) -> None:
         """Trains models for cities that no version can forecast; what could not be trained is a reason."""
@@ -236,7 +256,7 @@ class _Climb:
             progress=self._progress,
         )
         for (city, _), reason in report.failed.items():
-            self.said[city].because(reason)
+            self.said[city].because(reason, short=True)
 
 
 def _issue_batch(
@@ -246,6 +266,7 @@ def _issue_batch(
     hours: int,
     names: Sequence[str],
     work: Sequence[tuple[StoredCity, _Said]],
+    step: Step,
 ) -> dict[str, _Said]:
     with database.transaction(Role.FORECASTER) as connection:
         for city, said in work:
@@ -255,14 +276,15 @@ def _issue_batch(
                     if artifact is None:
                         continue
                     said.issued = _best(connection, city, artifact, model, at, hours, list(said.reasons))
-                except (ArtifactError, UnknownModelError) as error:
+                except (ArtifactError, ModelFaultError, UnknownModelError) as error:
                     said.damaged = True
                     said.because(error.message)
                 except NotEnoughDataError as error:
                     said.lacks_load = True
-                    said.because(error.message)
+                    said.because(error.message, short=True)
                 else:
                     break
+            step("Forecasting")
     return {city.name: said for city, said in work}
 
 

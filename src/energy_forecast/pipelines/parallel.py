@@ -7,12 +7,12 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
-from multiprocessing.connection import wait
-from typing import TypeVar
+from multiprocessing import connection as pipes
+from typing import Any, TypeVar
 
 from energy_forecast.errors import EnergyForecastError
 
@@ -21,6 +21,12 @@ Result = TypeVar("Result")
 
 # Handed out ahead of what was taken back: enough to keep all busy, little enough to bound the memory
 _AHEAD = 3
+# Seconds between looks at how far the processes are
+_LOOK_EVERY = 0.5
+
+# Called by work when a step of it is done, with a few words on what it was
+Step = Callable[[str], None]
+Work = Callable[[Item, Step], Result]
 
 
 def usable_processors() -> int:
@@ -28,7 +34,9 @@ def usable_processors() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def each(work: Callable[[Item], Result], items: Iterable[Item], *, processes: int) -> Generator[Result]:
+def each(
+    work: Work[Item, Result], items: Iterable[Item], *, processes: int, steps: Callable[[int, str], None]
+) -> Generator[Result]:
     """The result of `work` on each item, in their order.
 
     With one process all is done here. With more, `work` and what it takes and gives have to be picklable, and the
@@ -36,23 +44,46 @@ def each(work: Callable[[Item], Result], items: Iterable[Item], *, processes: in
     would inherit the threads' locks of polars and BLAS. They end with the iterator, and with this process, however
     it ends.
 
+    Args:
+        steps: told now and then how many steps of all items are done, and what the last one was, where one process
+            does them all.
+
     Raises:
         EnergyForecastError: a process was killed, as when memory runs out.
     """
     if processes <= 1:
-        yield from map(work, items)
+        count = 0
+
+        def step(words: str) -> None:
+            nonlocal count
+            count += 1
+            steps(count, words)
+
+        for item in items:
+            yield work(item, step)
         return
     before = set(active_children())
+    context = get_context("spawn")
+    # A number each, which only its process writes: a lock would stay taken by one that is killed
+    places, counts = context.Value("i", 0), context.RawArray("L", processes)
+
+    def result(future: Future[Result]) -> Result:
+        while not wait([future], _LOOK_EVERY).done:
+            steps(sum(counts), "")
+        found = future.result()
+        steps(sum(counts), "")
+        return found
+
     with _one_thread_each():
-        pool = ProcessPoolExecutor(processes, get_context("spawn"), initializer=_end_with_parent)
+        pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(places, counts))
         waiting: deque[Future[Result]] = deque()
         try:
             for item in items:
-                waiting.append(pool.submit(work, item))
+                waiting.append(pool.submit(_counted, work, item))
                 if len(waiting) >= processes * _AHEAD:
-                    yield waiting.popleft().result()
+                    yield result(waiting.popleft())
             while waiting:
-                yield waiting.popleft().result()
+                yield result(waiting.popleft())
         except BrokenProcessPool as error:
             raise EnergyForecastError(
                 "A process at work was killed, perhaps for want of memory.",
@@ -82,6 +113,27 @@ def _one_thread_each() -> Iterator[None]:
             os.environ[name] = given
 
 
+# Of a process at work: where it counts its steps, and which place is its own
+_steps: tuple[Any, int]
+
+
+def _begin(places: Any, counts: Any) -> None:
+    global _steps
+    _end_with_parent()
+    with places.get_lock():
+        _steps = (counts, places.value)
+        places.value += 1
+
+
+def _counted(work: Work[Item, Result], item: Item) -> Result:
+    counts, place = _steps
+
+    def step(words: str) -> None:  # noqa: ARG001
+        counts[place] += 1
+
+    return work(item, step)
+
+
 def _end_with_parent() -> None:
     # Ctrl-C reaches all processes of a terminal; the parent says what is to be done
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -90,7 +142,7 @@ def _end_with_parent() -> None:
 
     def watch() -> None:
         # A killed parent tells nobody, and the queue would be waited at for ever
-        wait([parent.sentinel])
+        pipes.wait([parent.sentinel])
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

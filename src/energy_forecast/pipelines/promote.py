@@ -134,6 +134,8 @@ def verdict(found: Comparison) -> str:
 def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | None = None) -> list[Promotion]:
     """Makes the champion before the present one the champion again; a row more in the history, none less.
 
+    Once more goes one further back, not to and fro.
+
     Args:
         cities: names; every city when empty.
     """
@@ -146,11 +148,18 @@ def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | N
             before = champions.champion_before(connection, city.id)
             named = None if present is None else f"{present.name} {present.version}"
             if before is None:
-                done.append(Promotion(city.name, "", "", named, "refused", "There was no champion before."))
+                lacking = "It has no champion." if named is None else f"There was no champion before {named}."
+                done.append(Promotion(city.name, "", "", named, "refused", lacking))
                 continue
             why = (reason or "").strip() or f"Back from {named}."
             champions.add_promotion(
-                connection, city=city.id, model=before.model_id, reason=why, evidence=[], forced=True
+                connection,
+                city=city.id,
+                model=before.model_id,
+                reason=why,
+                evidence=[],
+                forced=True,
+                returns_to=before.id,
             )
             done.append(Promotion(city.name, before.name, before.version, named, "rolled back", why))
         _settle(connection, done)

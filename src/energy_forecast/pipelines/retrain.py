@@ -24,6 +24,12 @@ from energy_forecast.pipelines.score import beside_actuals, score_pairs
 from energy_forecast.pipelines.train import TrainingReport, train
 from energy_forecast.progress import Progress, silent
 
+# What a threshold of each reason counts, and between what it may lie: as the database's own check
+THRESHOLDS = {
+    "age": ("days", 1, 3650),
+    "drift": ("times the held-out MAPE", 1, 100),
+    "coverage": ("of the hours inside", 0, 1),
+}
 # Held-out scores are those of the first day of lead
 _LEAD = timedelta(hours=24)
 # Three days of hours: fewer say nothing of a change
@@ -69,9 +75,15 @@ def set_policy(database: Database, reason: str, threshold: float | None) -> dict
     """Changes from when on a city is to be learnt anew for a reason.
 
     Raises:
-        EnergyForecastError: there is no such reason.
-        DatabaseError: the threshold is out of range.
+        EnergyForecastError: there is no such reason, or the threshold is out of range.
     """
+    if reason in THRESHOLDS and threshold is not None:
+        unit, least, most = THRESHOLDS[reason]
+        if not least <= threshold <= most:
+            raise EnergyForecastError(
+                f"{threshold:g} {unit} is no threshold of {reason}: it has to lie between {least} and {most:,}.",
+                hint="Or say never.",
+            )
     with database.transaction(Role.OPERATOR) as connection:
         changed = stored_models.set_retraining_policy(connection, reason, threshold)
     if changed is None:

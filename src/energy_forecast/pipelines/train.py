@@ -20,12 +20,18 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
-from energy_forecast.errors import ArtifactError, EnergyForecastError, NotEnoughDataError, UnknownModelError
+from energy_forecast.errors import (
+    ArtifactError,
+    EnergyForecastError,
+    ModelFaultError,
+    NotEnoughDataError,
+    UnknownModelError,
+)
 from energy_forecast.forecasting import fit, load, model_by_name, model_names
 from energy_forecast.forecasting.clock import WeatherClock
 from energy_forecast.pipelines.known import Known, known_at, pure_city
-from energy_forecast.pipelines.parallel import each
-from energy_forecast.progress import Progress, silent
+from energy_forecast.pipelines.parallel import Step, each
+from energy_forecast.progress import Progress, Steps, silent
 
 SEED = 0
 NAIVE = ("naive-24", "naive-168")
@@ -141,12 +147,10 @@ def train_what_can_be(
         chosen = cities_named(connection, cities)
     # A naive model has learnt before a process has started
     processes = 1 if set(names) <= set(NAIVE) else min(processes, len(chosen))
-    what = f"Training {', '.join(names)}"
-    # In this process each model can be told of as it begins
-    learn = partial(_learn, database, names, until, progress if processes == 1 else silent)
-    with closing(each(learn, chosen, processes=processes)) as results:
-        progress(what, 0, len(chosen))
-        for number, (city, learnt) in enumerate(zip(chosen, results, strict=True), start=1):
+    learn = partial(_learn, database, names, until)
+    told = Steps(progress, f"Training {', '.join(names)}", len(chosen) * len(names))
+    with closing(each(learn, chosen, processes=processes, steps=told)) as results:
+        for city, learnt in zip(chosen, results, strict=True):
             _keep(database, until, learnt, versions)
             for name, one in learnt.items():
                 if isinstance(one, StoredArtifact):
@@ -156,7 +160,6 @@ def train_what_can_be(
                     trained.append(Trained(city.name, name, version.version, version.id, False, one.training_facts))
                 else:
                     failed[city.name, name] = one
-            progress(what, number, len(chosen))
     if versions:
         with database.transaction(Role.FORECASTER) as connection:
             for name in versions:
@@ -165,7 +168,7 @@ def train_what_can_be(
 
 
 def _learn(
-    database: Database, names: Sequence[str], until: datetime, progress: Progress, city: StoredCity
+    database: Database, names: Sequence[str], until: datetime, city: StoredCity, step: Step
 ) -> dict[str, StoredArtifact | NewArtifact | str]:
     """By model: the version that there was already, what was learnt, or why nothing could be."""
     # No transaction stays open while a model is fitted: an open one holds up vacuum
@@ -174,16 +177,16 @@ def _learn(
         digests = {name: training_digest(name, city, known) for name in names}
         alike = {name: _alike(connection, name, city, digest, until) for name, digest in digests.items()}
     learnt: dict[str, StoredArtifact | NewArtifact | str] = {}
-    for step, name in enumerate(names):
-        progress(f"Training {name} for {city.name}", step, len(names))
+    for name in names:
         if (same := alike[name]) is not None:
             learnt[name] = same
-            continue
-        try:
-            fitted = fit(name, pure_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
-            learnt[name] = NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
-        except NotEnoughDataError as error:
-            learnt[name] = str(error)
+        else:
+            try:
+                fitted = fit(name, pure_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
+                learnt[name] = NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
+            except (NotEnoughDataError, ModelFaultError) as error:
+                learnt[name] = str(error)
+        step(f"Trained {name} for {city.name}")
     return learnt
 
 
@@ -195,7 +198,7 @@ def _alike(
         found = stored_models.trained_alike(connection, name=name, city=city.id, training_digest=digest, at=until)
         if found is not None:
             load(name, found.artifact)
-    except ArtifactError:
+    except (ArtifactError, ModelFaultError):
         return None
     return found
 

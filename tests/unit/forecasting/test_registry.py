@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from energy_forecast.errors import UnknownModelError
-from energy_forecast.forecasting import fit, load, model_by_name, model_names
+from energy_forecast.errors import ModelFaultError, UnknownModelError
+from energy_forecast.forecasting import Forecast, fit, load, model_by_name, model_names
 from energy_forecast.forecasting.registry import _loaded
 
 from .conftest import PUNE, START, assert_well_formed, make_record
@@ -29,7 +32,25 @@ class Fortnight(Calibrated):
         super().__init__(method)
 
 broken = object()
+
+class Faulty(Fortnight):
+    """Its forecasts are turned over by FAULT."""
+    fault = staticmethod(lambda made: made)
+    def fit(self, *arguments, **more):
+        from dataclasses import replace
+        fitted = super().fit(*arguments, **more)
+        class Fit:
+            name, parameters, history_days = fitted.name, fitted.parameters, fitted.history_days
+            save = fitted.save
+            def forecast(self, *arguments, **more):
+                return Faulty.fault(fitted.forecast(*arguments, **more))
+        return Fit()
+
+class Failing(Fortnight):
+    def fit(self, *arguments, **more):
+        raise KeyError("boom")
 '''
+HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-model.md"
 
 
 @pytest.fixture
@@ -38,6 +59,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def put(name: str, value: str) -> None:
         (tmp_path / "fortnight_model.py").write_text(FLAT)
+        (tmp_path / "lastweeks.py").write_text(HOWTO.read_text().split("```python\n")[1].split("```")[0])
         info = tmp_path / "fortnight_model-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fortnight-model\nVersion: 1.0\n")
@@ -74,3 +96,50 @@ def test_no_package_can_take_a_name_of_ours(install: Install) -> None:
     install("ensemble", "fortnight_model:Fortnight")
     assert model_names().count("ensemble") == 1
     assert model_by_name("ensemble").kind == "ensemble"
+
+
+def test_the_model_of_the_page_keeps_the_contract(install: Install) -> None:
+    """Run as it stands there, on a city without weather and off the full hour."""
+    install("lastweeks", "lastweeks:LastWeeks")
+    record = make_record(PUNE, 60)
+    at = START + timedelta(days=50, minutes=20)
+    model = fit("lastweeks", PUNE, *record.before(at), at=at)
+    again = load("lastweeks", model.save())
+    made = again.forecast(*record.before(at), record.weather.clear(), issued_at=at, horizon_hours=168)
+    assert_well_formed(made.frame, at + timedelta(minutes=40), 168)
+    assert again.save() == model.save()
+    actual = made.frame.join(record.load, on="timestamp")
+    assert (actual["consumption_kwh"] / actual["predicted"] - 1).abs().mean() < 0.2  # type: ignore[operator]
+
+
+def test_an_exception_of_somebodys_model_names_its_package(install: Install) -> None:
+    install("fortnight", "fortnight_model:Failing")
+    record = make_record(PUNE, 44)
+    with pytest.raises(ModelFaultError, match=r"'fortnight' of the package fortnight-model failed in fit: KeyError"):
+        fit("fortnight", PUNE, record.load, record.weather, at=START + timedelta(days=40))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (lambda made: replace(made, frame=made.frame.drop("q50")), "no column q50"),
+        (lambda made: replace(made, frame=made.frame.head(47)), "48 hours that were asked for"),
+        (lambda made: replace(made, features=made.features.head(1)), "timestamps of features"),
+        (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(math.nan))), "NaN"),
+        (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(-1.0))), "negative"),
+        (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.col("q95") + 1)), "not in order"),
+        (lambda made: made.frame, "failed in forecast: AttributeError"),
+    ],
+)
+def test_a_forecast_that_is_none_is_refused_in_words(
+    install: Install, fault: Callable[[Forecast], object], said: str
+) -> None:
+    install("fortnight", "fortnight_model:Faulty")
+    record = make_record(PUNE, 44)
+    at = START + timedelta(days=40)
+    model = fit("fortnight", PUNE, *record.before(at), at=at)
+    asked = (*record.before(at), record.weather.clear())
+    assert model.forecast(*asked, issued_at=at, horizon_hours=48).frame.height == 48
+    sys.modules["fortnight_model"].Faulty.fault = staticmethod(fault)
+    with pytest.raises(ModelFaultError, match=said):
+        model.forecast(*asked, issued_at=at, horizon_hours=48)

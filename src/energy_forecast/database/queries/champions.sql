@@ -9,17 +9,24 @@ FROM model_promotions p JOIN models m ON m.id = p.model_id
 WHERE p.city_id = %(city)s AND p.during @> %(at)s::timestamptz
 
 -- name: champion_before
--- The version that was champion of a city before the present one; no row where there was none.
+-- The promotion of a city before the present one; no row where there was none. A way back stands where the promotion stands
+-- to which it led, so that one way back after another leads further and not to and fro.
+WITH RECURSIVE present AS (
+    SELECT id, city_id, during, returns_to FROM model_promotions WHERE city_id = %(city)s AND upper_inf(during)
+    UNION ALL
+    SELECT p.id, p.city_id, p.during, p.returns_to
+    FROM present JOIN model_promotions p ON p.id = present.returns_to
+)
 SELECT p.id, p.model_id, m.name, m.version
-FROM model_promotions p JOIN models m ON m.id = p.model_id
-WHERE p.city_id = %(city)s AND NOT upper_inf(p.during)
-ORDER BY upper(p.during) DESC
-LIMIT 1
+FROM present
+JOIN model_promotions p ON p.city_id = present.city_id AND upper(p.during) = lower(present.during)
+JOIN models m ON m.id = p.model_id
+WHERE present.returns_to IS NULL
 
 -- name: add_promotion
 -- Makes a version the champion of a city from now on.
-INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced)
-VALUES (%(city)s, %(model)s, %(reason)s, %(evidence)s, %(is_forced)s)
+INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced, returns_to)
+VALUES (%(city)s, %(model)s, %(reason)s, %(evidence)s, %(is_forced)s, %(returns_to)s)
 
 -- name: promotions
 -- The champions of cities, the present one first; with a moment, those of then.

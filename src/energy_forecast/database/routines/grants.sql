@@ -77,7 +77,7 @@ GRANT EXECUTE ON FUNCTION
     iso_utc(timestamptz) TO energy_forecast_forecaster;
 GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, trained_until), UPDATE (is_active)
     ON models TO energy_forecast_forecaster;
-GRANT SELECT, INSERT (city_id, model_id, reason, evidence, is_forced) ON model_promotions TO energy_forecast_forecaster;
+GRANT SELECT, INSERT (city_id, model_id, reason, evidence, is_forced, returns_to) ON model_promotions TO energy_forecast_forecaster;
 GRANT INSERT (model_id, city_id, artifact, sha256, training_digest, training_facts)
     ON model_artifacts TO energy_forecast_forecaster;
 GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, rungs,
