@@ -13,10 +13,10 @@ from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.ensemble.echo import echo_inputs, last_errors
 from energy_forecast.forecasting.ensemble.members import NAMES, Members
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, State, follow
-from energy_forecast.forecasting.ensemble.widths import Usual, recent_reach, running_scale
+from energy_forecast.forecasting.ensemble.widths import SOON_HOURS, Usual, recent_reach, running_scale, soon_scale
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table
-from energy_forecast.forecasting.intervals import Calibration, lead_bucket, stretch
+from energy_forecast.forecasting.intervals import lead_bucket, stretch
 
 WINDOW_HOURS = 24 * WINDOW_DAYS
 # Held-out forecasts are made at three times of day, since a forecast may be issued at any: hours after midnight.
@@ -45,6 +45,7 @@ class EnsembleHead:
     """See the module.
 
     before_echo, usual: what is usual of the combination before and after `echo` [COEFFICIENTS] has corrected it.
+    quantiles: [BUCKETS, 19] of the errors divided by their usual size and the scale of late; they stand on `errors`.
     tail: [phases, members, WINDOW_HOURS] kWh that they said of the hours before `tail_until` when they had not learnt
     from them; of those hours they cannot be asked any more.
     only: the member that is served alone, where held-out time was too much for the combination.
@@ -54,7 +55,8 @@ class EnsembleHead:
     before_echo: Usual
     echo: Floats
     usual: Usual
-    calibration: Calibration
+    quantiles: Floats
+    errors: int
     tail: NDArray[np.float32]
     tail_until: int
     only: int | None
@@ -86,7 +88,9 @@ class EnsembleHead:
         said = followed.combined + size * (inputs @ self.echo).reshape(WINDOW_DAYS, 24)
         standard = (actual - said) / self.usual.size(followed.apart, lead, then)
         scale = running_scale(standard)
-        reach = recent_reach(standard / scale[:-1, None], self.calibration.quantiles[lead_bucket(_DAY)])
+        standard = standard / scale[:-1, None]
+        soon = soon_scale(standard)
+        reach = recent_reach(standard / np.where(_DAY < SOON_HOURS, soon, 1.0), self.quantiles[lead_bucket(_DAY)])
 
         state: State = followed.states[-1]
         ahead = targets - origin
@@ -95,11 +99,12 @@ class EnsembleHead:
         inputs = echo_inputs(np.repeat(last[-1:], len(ahead), axis=0), ahead)
         echo = self.before_echo.size(apart, ahead, hour_ahead) * (inputs @ self.echo)
         width = scale[-1] * self.usual.size(apart, ahead, hour_ahead) * stretch(ahead)
+        width = width * np.where(ahead < SOON_HOURS, soon, 1.0)
         ask = np.arange(n, len(rows), dtype=np.int64)
         return Said(
             share + echo,
             # The reach is known of the first day ahead only: it is what the days of the window were asked for
-            np.where(ahead[:, None] < 24, reach, 1.0) * self.calibration.quantiles[lead_bucket(ahead)] * width[:, None],
+            np.where(ahead[:, None] < 24, reach, 1.0) * self.quantiles[lead_bucket(ahead)] * width[:, None],
             state,
             shares[:, n:],
             echo,
@@ -127,10 +132,10 @@ class EnsembleHead:
             "error_before_echo": self.before_echo.error,
             "error": self.usual.error,
             "apart": self.usual.apart,
-            "quantiles": self.calibration.quantiles,
+            "quantiles": self.quantiles,
             "tail": self.tail,
         }
-        return {"members": header, "n": self.calibration.n, "tail_until": self.tail_until, "only": self.only}, arrays
+        return {"members": header, "errors": self.errors, "tail_until": self.tail_until, "only": self.only}, arrays
 
     @staticmethod
     def restore(state: dict[str, Any], arrays: Arrays) -> EnsembleHead:
@@ -141,7 +146,8 @@ class EnsembleHead:
             Usual(arrays["error_before_echo"], arrays["apart"]),
             arrays["echo"],
             Usual(arrays["error"], arrays["apart"]),
-            Calibration(arrays["error"], arrays["quantiles"], state["n"]),
+            arrays["quantiles"],
+            state["errors"],
             arrays["tail"],
             state["tail_until"],
             state["only"],
