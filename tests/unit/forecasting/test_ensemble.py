@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from statistics import NormalDist
 
@@ -80,11 +81,6 @@ def test_a_member_that_says_nothing_is_left_out_and_unknown_actuals_teach_nothin
 def test_nothing_known_gives_the_mean_of_the_members() -> None:
     shares = np.stack([np.full((1, 24), 1.0), np.full((1, 24), 3.0)])
     assert follow(shares, np.full((1, 24), np.nan)).combined == pytest.approx(np.full((1, 24), 2.0))
-
-
-def test_a_member_served_alone_is_taken_as_it_is() -> None:
-    shares, actual = made_up()
-    assert np.array_equal(follow(shares, actual, only=1).combined, shares[1])
 
 
 def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
@@ -302,3 +298,22 @@ def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
     expected = naive.forecast(*given, issued_at=at, horizon_hours=24).frame["predicted"].to_numpy()
     assert made.frame["predicted"].to_numpy() == pytest.approx(expected)
     assert at < FITTED_AT
+
+
+def test_errors_of_late_move_the_quantiles_of_a_naive_model_served_alone_and_not_its_forecast() -> None:
+    """A load that grows evenly: the day before is too low by as much each day, and both sides of it know."""
+    record = make_record(PUNE, 100, seed=2)
+    draw = np.random.default_rng(1)
+    weeks = np.repeat(np.cumsum(draw.normal(0, 250, (15, 24)), axis=0) + 9000, 7, axis=0)
+    growing = (weeks + 60 * np.arange(105)[:, None] + draw.normal(0, 5, (105, 24))).ravel()[: record.load.height]
+    record = record._replace(load=record.load.with_columns(pl.Series("consumption_kwh", growing)))
+    at = START + timedelta(days=80)
+    model = fit("ensemble", PUNE, *record.before(at), at=at)
+    assert isinstance(model, FittedEnsemble)
+    heads = {kind: replace(head, only=NAMES.index("naive-24")) for kind, head in model.heads.items()}
+    given = (*record.before(at), record.weather_from(at))
+    made = replace(model, heads=heads).forecast(*given, issued_at=at, horizon_hours=24).frame
+    naive = fit("naive-24", PUNE, *record.before(at), at=at).forecast(*given, issued_at=at, horizon_hours=24).frame
+    assert made["predicted"].to_numpy() == pytest.approx(naive["predicted"].to_numpy())
+    moved = (made["q50"] - made["predicted"]).to_numpy()
+    assert 30 < moved.mean() < 90

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.contract import LONGEST_HORIZON_HOURS, Floats, Ints
-from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors, learn_echo
-from energy_forecast.forecasting.ensemble.head import PHASES, WINDOW_HOURS, EnsembleHead
+from energy_forecast.forecasting.ensemble.echo import echo_inputs, last_errors, learn_echo
+from energy_forecast.forecasting.ensemble.head import PHASES, WINDOW_HOURS, EnsembleHead, followed_members
 from energy_forecast.forecasting.ensemble.members import NAMES, Members, member_lessons
 from energy_forecast.forecasting.ensemble.online import follow
 from energy_forecast.forecasting.ensemble.widths import Usual, apart_factor, running_scale, usual_of, usual_sizes
@@ -147,8 +147,9 @@ class _Followed:
 
 def _followed(past: Past, phase: _Phase, only: int | None) -> _Followed:
     near, far = np.arange(24, dtype=np.int64), np.arange(24, LONGEST_HORIZON_HOURS, dtype=np.int64)
-    found = follow(phase.shares, phase.actual, only)
-    later = [found.states[day].combine(phase.later[:, k], far) for k, day in enumerate(phase.later_days)]
+    asked = followed_members(only)
+    found = follow(phase.shares[asked], phase.actual)
+    later = [found.states[day].combine(phase.later[asked, k], far) for k, day in enumerate(phase.later_days)]
     days = len(phase.level)
     day = np.concatenate([np.repeat(np.arange(days), len(near)), np.repeat(phase.later_days, len(far))])
     lead = np.concatenate([np.tile(near, days), np.tile(far, len(phase.later_days))])
@@ -179,15 +180,11 @@ def _calibrated(past: Past, members: Members, phases: list[_Phase], only: int | 
     seen = [
         echo_inputs(last_errors(p.in_days(p.error / size))[p.day], p.lead) for p, size in zip(parts, sizes, strict=True)
     ]
-    if only is None:
-        near = [p.lead < 24 for p in parts]
-        echo = learn_echo(
-            [own[first] for own, first in zip(seen, near, strict=True)],
-            [(p.error / size)[first] for p, size, first in zip(parts, sizes, near, strict=True)],
-        )
-    else:
-        # What is served alone is served as it is
-        echo = np.zeros(COEFFICIENTS)
+    near = [p.lead < 24 for p in parts]
+    echo = learn_echo(
+        [own[first] for own, first in zip(seen, near, strict=True)],
+        [(p.error / size)[first] for p, size, first in zip(parts, sizes, near, strict=True)],
+    )
     error = error - np.concatenate([size * (own @ echo) for size, own in zip(sizes, seen, strict=True)])
 
     usual = Usual(usual_sizes(error / factor, lead, hour), usual_apart)
