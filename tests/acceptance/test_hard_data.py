@@ -301,6 +301,64 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         assert [rung["level"] for (rungs,) in kept for rung in rungs.values()] == [4, 3, 0, 1, 0, 2, 3, 3]
 
 
+def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, tmp_path: Path) -> None:
+    """Weather that was recorded after the issue did not serve, whatever it says of when it was known."""
+    load, weather = frames(FIRST, LADDER_AT)
+    ahead = frames(LADDER_AT, LADDER_AT + timedelta(days=3))[1].with_columns(
+        pl.lit((LADDER_AT - timedelta(days=3)).strftime(HOURS)).alias("issued_at")
+    )
+    with server.copy_of(template) as database:
+        import_cities(database, write_cities(tmp_path / "cities.csv"))
+        for kind, frame in (
+            ("consumption", load),
+            ("weather", weather),
+            ("weather-forecasts", ahead.filter(city="Pune")),
+        ):
+            load_table(database, kind, frame, name=kind)
+        issued(database, "Berlin", FIRST + timedelta(days=15))
+        # One run of both cities, of which one knows the weather to come
+        report = pipelines.forecast(database, model="linear", at=LADDER_AT, horizon=timedelta(hours=24))
+        assert {one.city: one.rung.level for one in report.forecasts} == {"Berlin": 1, "Pune": 0}
+        load_table(database, "weather-forecasts", ahead.filter(city="Berlin"), name="late")
+
+        top = pipelines.explain_forecast(database, "Pune")
+        assert (top.differing_hours, top.weather_left_out, top.rung_words) == (0, False, [])
+        assert top.explanation.weather_effect is not None
+        blind = pipelines.explain_forecast(database, "Berlin")
+        assert blind.rung is not None
+        assert (blind.rung["rung"], blind.weather_left_out, blind.differing_hours) == ("without weather", True, 0)
+        assert blind.explanation.weather_effect is None
+        assert blind.explanation.drivers is not None
+        assert not any(driver.startswith("temperature") for driver in blind.explanation.drivers["driver"])
+
+        # A naive model: which loads it repeated, and never what another model would have said
+        command_line, page = CommandLine.on(database, tmp_path / "home"), tmp_path / "why.html"
+        arguments = ("forecast", "explain", "Berlin", "--at", (FIRST + timedelta(days=15)).strftime(HOURS))
+        told = command_line.run(*arguments, "--plot", page)
+        assert "rung 3 of the ladder, naive-168" in told.stdout + told.stderr
+        assert "naive-168 repeats loads" in told.stdout
+        assert "repeats" in page.read_text()
+        naive = json.loads(command_line.run(*arguments, "--json").stdout)
+        assert (naive["rung"]["rung"], naive["differing_hours"], naive["drivers"]) == ("naive-168", 0, None)
+        known = {row["timestamp"]: row["consumption_kwh"] for row in load.filter(city="Berlin").to_dicts()}
+        assert len(naive["repeats"]) == 23
+        for row in naive["repeats"]:
+            source = datetime.fromisoformat(row["repeated_from"])
+            assert datetime.fromisoformat(row["timestamp"]) - source == timedelta(days=7)
+            assert row["repeated_kwh"] == pytest.approx(float(known[source.strftime(HOURS)]), abs=0.01)
+
+        # A backtest stands on no ladder
+        pipelines.backtest(
+            database,
+            models=["naive-24"],
+            first=LADDER_AT - timedelta(days=2),
+            end=LADDER_AT - timedelta(days=1),
+            cities=["Berlin"],
+        )
+        tried = pipelines.explain_forecast(database, "Berlin", model="naive-24", purposes=["backtest"])
+        assert (tried.rung, tried.rung_words, tried.differing_hours) == (None, [], 0)
+
+
 def spoil(database: Database, model: str, version: int) -> None:
     """Makes an artifact one that this program cannot read, as a program of another version may have left it."""
     with psycopg.connect(database.url) as connection:

@@ -83,12 +83,15 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "city": found.city.name,
         "timezone": found.city.timezone,
         **found.run,
+        "rung": found.rung,
+        "weather_left_out": found.weather_left_out,
         "notes": found.notes,
         "differing_hours": found.differing_hours,
         "day": one.day,
         "kind": one.kind,
         "hours": one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left").to_dicts(),
         "drivers": None if one.drivers is None else one.drivers.to_dicts(),
+        "repeats": None if one.repeats is None else one.repeats.to_dicts(),
         "response": one.response.to_dicts(),
         "similar": one.similar.to_dicts(),
         "plot": plot,
@@ -107,13 +110,25 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         f"{one.day:%a %Y-%m-%d}, {one.kind}, on the clock of {found.city.timezone}",
         markup=False,
     )
+    for line in found.rung_words:
+        say(line)
     local = [time.astimezone(zone) for time in one.hours["timestamp"]]
     predicted = one.hours["predicted"]
     shown = [i for i, time in enumerate(local) if time.hour in wanted] if wanted else []
     if not shown:
         shown = sorted({predicted.arg_max() or 0, predicted.arg_min() or 0})
     titles = [f"{local[i]:%H:%M}" for i in shown]
-    if one.drivers is None:
+    if one.repeats is not None:
+        out.print(f"{run['model']} repeats loads, and nothing drove it beside them:", markup=False)
+        table(
+            ["hour", "forecast, MWh", "is the load of"],
+            [
+                (f"{time:%H:%M}", _mwh(row["repeated_kwh"]), _source(row["repeated_from"], zone))
+                for time, row in zip(local, one.repeats.iter_rows(named=True), strict=True)
+                if not wanted or time.hour in wanted
+            ],
+        )
+    elif one.drivers is None:
         say(f"What drove it cannot be told: {run['model']} has no table of features, or its history is too short.")
     else:
         by_hour = {(row["driver"], row["timestamp"]): row for row in one.drivers.iter_rows(named=True)}
@@ -152,13 +167,17 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
             for row in one.similar.iter_rows(named=True)
         ],
     )
-    for note in found.notes:
+    for note in found.other_notes:
         say(f"  {note}")
     if found.differing_hours:
         say(
             f"Made once more, {found.differing_hours} of {found.forecast.height} hours differ from what was issued: "
             "data of before the issue was recorded after it, or something was changed from outside."
         )
+
+
+def _source(time: datetime | None, zone: ZoneInfo) -> str:
+    return "no such hour: mean of the last week" if time is None else f"{time.astimezone(zone):%a %Y-%m-%d %H:%M}"
 
 
 def _mwh(kwh: float, signed: bool = False) -> str:

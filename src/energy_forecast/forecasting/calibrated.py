@@ -22,8 +22,9 @@ from energy_forecast.forecasting.drivers import Parts, drivers_of
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import feature_set
 from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
+from energy_forecast.forecasting.history import timestamps
 from energy_forecast.forecasting.intervals import RECENT_HOURS, Calibration, lead_bucket, recent_state
-from energy_forecast.forecasting.models.naive import NAIVE_168
+from energy_forecast.forecasting.models.naive import NAIVE_168, Naive
 from energy_forecast.forecasting.models.protocol import Method, PointModel, TablePoint
 
 # 28 days of errors looked back at, whose lags reach 5 weeks further, found faulty or not by the 4 weeks before.
@@ -176,6 +177,37 @@ class CalibratedModel:
                 drift if head.adapts else np.zeros(len(own)),
             )
         )
+
+    def repeats(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> pl.DataFrame | None:
+        """See Repeating.repeats."""
+        laid = lay_out(
+            self.city,
+            self.heads,
+            load,
+            weather,
+            weather_ahead,
+            issued_at=issued_at,
+            horizon_hours=horizon_hours,
+            history_days=HISTORY_DAYS,
+        )
+        return laid.each_part(self._repeats)
+
+    def _repeats(self, kind: str, past: Past, rows: Rows, where: Flags) -> pl.DataFrame | None:  # noqa: ARG002
+        point, own = self.heads[kind].point, rows.take(where)
+        if not isinstance(point, Naive):
+            return None
+        days = point.repeated(own)[1]
+        source = timestamps(own.days_before(days)).alias("repeated_from")
+        frame = pl.DataFrame([timestamps(own.targets), source, pl.Series("days", days)])
+        return frame.select("timestamp", pl.when(pl.col("days") > 0).then("repeated_from"))
 
     def _remark(self, kind: str) -> str | None:
         held_out = self.parameters[kind].get("held_out", {})

@@ -110,3 +110,22 @@ class Explaining(Protocol):
     ) -> pl.DataFrame | None:
         """What drove the forecast of the same arguments: see drivers.drivers_of. None where it cannot be told."""
         ...
+
+
+@runtime_checkable
+class Repeating(Protocol):
+    """A FittedModel that can tell which loads it repeats. Other models need not."""
+
+    def repeats(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> pl.DataFrame | None:
+        """Which load the forecast of the same arguments repeats: timestamp, repeated_from (the beginning of the hour
+        whose load it is; null where the mean of the last week stands in). None for a model that does more than repeat.
+        """
+        ...

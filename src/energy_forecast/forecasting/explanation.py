@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import polars as pl
 
-from energy_forecast.forecasting.contract import City, Explaining, FittedModel, Forecast, Ints
+from energy_forecast.forecasting.contract import City, Explaining, FittedModel, Forecast, Ints, Repeating
 from energy_forecast.forecasting.drivers import RECENT_ERRORS, USUAL
 from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY
 from energy_forecast.forecasting.features.rows import Past
@@ -52,6 +52,8 @@ class Explanation:
     hours: timestamp, predicted, q05 .. q95, temperature (as known at the issue), usual_temperature, usual_weather (the
         forecast under the usual temperature); null where there is none.
     drivers: see drivers.drivers_of; None where the model cannot tell.
+    repeats: timestamp, repeated_from, repeated_kwh: the load that a naive model repeats, see Repeating.repeats; None
+        for any other.
     response: shift (degrees), temperature (mean of the day), mean_kwh: the day's forecast with every hour ahead so much
         warmer or colder; empty without weather.
     past_days: day, kind (of DAY_KINDS), temperature, mean_kwh: the days of the last year, to see the response in.
@@ -65,6 +67,7 @@ class Explanation:
     made: pl.DataFrame
     hours: pl.DataFrame
     drivers: pl.DataFrame | None
+    repeats: pl.DataFrame | None
     response: pl.DataFrame
     past_days: pl.DataFrame
     similar: pl.DataFrame
@@ -93,7 +96,11 @@ class Explanation:
     def moved(self, move: Callable[[pl.DataFrame], pl.DataFrame]) -> Explanation:
         """With the timestamps of its hours moved."""
         drivers = None if self.drivers is None else move(self.drivers)
-        return replace(self, made=move(self.made), hours=move(self.hours), drivers=drivers)
+        repeats = None
+        if self.repeats is not None:
+            sources = move(self.repeats.select(timestamp="repeated_from"))["timestamp"]
+            repeats = move(self.repeats).with_columns(sources.alias("repeated_from"))
+        return replace(self, made=move(self.made), hours=move(self.hours), drivers=drivers, repeats=repeats)
 
 
 @dataclass(frozen=True)
@@ -149,23 +156,24 @@ def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = No
     hours = hours.join(then, on="timestamp", how="left").with_columns(
         pl.when(pl.col("usual_temperature").is_not_null()).then("usual_weather").alias("usual_weather")
     )
-    drivers = None
+    what = (asked.load, asked.weather, asked.weather_ahead)
+    drivers = repeats = None
     if isinstance(fitted, Explaining):
-        drivers = fitted.drivers(
-            asked.load,
-            asked.weather,
-            asked.weather_ahead,
-            issued_at=asked.issued_at,
-            horizon_hours=asked.horizon_hours,
-        )
+        drivers = fitted.drivers(*what, issued_at=asked.issued_at, horizon_hours=asked.horizon_hours)
+    if isinstance(fitted, Repeating):
+        repeats = fitted.repeats(*what, issued_at=asked.issued_at, horizon_hours=asked.horizon_hours)
     if drivers is not None:
         drivers = _closed(drivers, made.frame).join(hours.select("timestamp"), on="timestamp", how="semi")
+    if repeats is not None:
+        repeats = hours.select("timestamp", repeated_kwh="predicted").join(repeats, on="timestamp", how="left")
+        repeats = repeats.select("timestamp", "repeated_from", "repeated_kwh")
     return Explanation(
         day,
         DAY_KINDS[int(past.calendar.kind[at[0]])],
         made.frame,
         hours,
         drivers,
+        repeats,
         pl.DataFrame(
             shifted, schema={"shift": pl.Float64, "temperature": pl.Float64, "mean_kwh": pl.Float64}, orient="row"
         ),

@@ -128,9 +128,14 @@ def calibrate(
         bias, scale: [n] recent_state as it was at each error's origin.
         profile: from error_profile.
     """
+    standard = (errors / profile[lead_bucket(lead), hour] - bias) / scale
+    return Calibration(profile, learn_quantiles(standard, targets, lead), int(np.isfinite(errors).sum()))
+
+
+def learn_quantiles(standard: Floats, targets: Ints, lead: Ints) -> Floats:
+    """The quantiles of standard errors (NaN where unknown) by lead bucket, [BUCKETS, 19]; see `calibrate`."""
     bucket = lead_bucket(lead)
-    good = np.isfinite(errors)
-    standard = (errors / profile[bucket, hour] - bias) / scale
+    good = np.isfinite(standard)
     quantiles = np.empty((BUCKETS, len(QUANTILE_LEVELS)))
     for b in range(BUCKETS):
         own = good & (bucket == b)
@@ -138,7 +143,7 @@ def calibrate(
         taken = own if own.sum() >= 200 else good
         days = len(np.unique(targets[taken] // 24))
         quantiles[b] = spread_for_few(conformal_quantiles(np.sort(standard[taken])), days / _DAYS_ALIKE)
-    return Calibration(profile, quantiles, int(good.sum()))
+    return quantiles
 
 
 def conformal_quantiles(ordered: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, load
+from energy_forecast.forecasting import QUANTILE_COLUMNS, FittedModel, load
 from energy_forecast.forecasting.explanation import Asked, Explanation, explain
 from energy_forecast.pipelines.known import actual_load, known_at, pure_city
 from energy_forecast.pipelines.train import check_models
@@ -30,7 +30,9 @@ ISSUED_PURPOSES = ("forecast", "replay")
 class ForecastExplanation:
     """One local day of a stored forecast, explained. Energies are kWh in the hour.
 
-    run: id, model, version, purpose, issued_at, horizon, weather, created_at.
+    run: id, model, version, purpose, issued_at, horizon, weather.
+    rung: where it stands on the ladder of fallbacks, as Rung.as_dict; None where the run keeps none (a backtest).
+    weather_left_out: whether weather of before the issue that was recorded after it was left out, as it did not serve.
     forecast: timestamp, predicted, q05 .. q95, actual (null where not known yet): all hours, as they were stored.
     differing_hours: in how many the forecast, made once more from what was known then, is off by over 0.01 kWh. More
         than none when data of before the issue was recorded after it, or something was changed from outside.
@@ -39,6 +41,8 @@ class ForecastExplanation:
 
     city: StoredCity
     run: dict[str, Any]
+    rung: dict[str, Any] | None
+    weather_left_out: bool
     notes: list[str]
     forecast: pl.DataFrame
     differing_hours: int
@@ -49,6 +53,24 @@ class ForecastExplanation:
     def zone(self) -> ZoneInfo:
         """The city's clock."""
         return ZoneInfo(self.city.timezone)
+
+    @property
+    def rung_words(self) -> list[str]:
+        """On which rung of the ladder the forecast stands, and why; nothing of one on the top."""
+        if self.rung is None or not self.rung["level"]:
+            return []
+        level, name = self.rung["level"], self.rung["rung"]
+        lines = [f"It was served from rung {level} of the ladder, {name}; that is what is explained here."]
+        lines += [f"  {reason}" for reason in self.rung["reasons"]]
+        if self.weather_left_out:
+            lines.append("  Weather of these hours was recorded after the issue. It did not serve, and is left out.")
+        return lines
+
+    @property
+    def other_notes(self) -> list[str]:
+        """The notes that are no reason for the rung."""
+        reasons = self.rung["reasons"] if self.rung is not None and self.rung["level"] else []
+        return [note for note in self.notes if note not in reasons]
 
 
 def explain_forecast(
@@ -110,8 +132,10 @@ def explain_forecast(
         run["issued_at"] + shift.by,
         run["horizon"] // timedelta(hours=1),
     )
+    rung = run["rungs"].get(city)
+    served = _as_served(fitted, asked, rung)
     try:
-        found = explain(fitted, pure_city(place), asked, day)
+        found = explain(fitted, pure_city(place), served, day)
     except ValueError as error:
         raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another --day.") from error
     progress("Asking the model", 2, 2)
@@ -128,9 +152,33 @@ def explain_forecast(
     return ForecastExplanation(
         place,
         {name: run[name] for name in ("id", "model", "version", "purpose", "issued_at", "horizon", "weather")},
+        rung,
+        served is not asked,
         run["notes"].get(city, []) if isinstance(run["notes"], dict) else [],
         stored,
         differing,
         shift.back(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),
         found.moved(shift.back),
     )
+
+
+def _as_served(fitted: FittedModel, asked: Asked, rung: dict[str, Any] | None) -> Asked:
+    """What was asked, without weather that is known of more hours now than the forecast used.
+
+    A service's forecast runs from its issue on, so what was missing are the last hours.
+    """
+    used = None if rung is None else rung.get("weather_hours")
+    if used is None:
+        return asked
+    recent = pl.col("timestamp") >= asked.issued_at - timedelta(days=fitted.history_days + 1)
+    now = fitted.forecast(
+        asked.load.filter(recent),
+        asked.weather.filter(recent),
+        asked.weather_ahead,
+        issued_at=asked.issued_at,
+        horizon_hours=asked.horizon_hours,
+    )
+    if now.weather_hours <= used:
+        return asked
+    end = now.frame["timestamp"][used]
+    return replace(asked, weather_ahead=asked.weather_ahead.filter(pl.col("timestamp") < end))

@@ -365,7 +365,12 @@ def _issue(
         history=known.shift.back(_late(known.load, shown)),
         temperature=known.shift.back(_temperature(known, shown)),
         notes=list(made.notes),
-        rung=Rung(level, made.stale_hours, [*fell, *(made.notes if level or made.stale_hours >= _STALE_HOURS else [])]),
+        rung=Rung(
+            level,
+            made.stale_hours,
+            made.weather_hours,
+            [*fell, *(made.notes if level or made.stale_hours >= _STALE_HOURS else [])],
+        ),
     )
     return one, NewForecast(city.id, frame, known.shift.back(made.features))
 

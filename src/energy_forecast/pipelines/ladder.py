@@ -31,11 +31,12 @@ class Rung:
     """Where a forecast stands.
 
     level: the place in RUNGS. reasons: why it is no higher. stale_hours: how many hours before the first hour forecast
-    the last known load ended.
+    the last known load ended. weather_hours: for how many of its hours weather was known, and used.
     """
 
     level: int
     stale_hours: int
+    weather_hours: int
     reasons: list[str]
 
     @property
@@ -44,7 +45,13 @@ class Rung:
 
     def as_dict(self) -> dict[str, object]:
         """The rung as JSON can hold it."""
-        return {"level": self.level, "rung": self.name, "stale_hours": self.stale_hours, "reasons": self.reasons}
+        return {
+            "level": self.level,
+            "rung": self.name,
+            "stale_hours": self.stale_hours,
+            "weather_hours": self.weather_hours,
+            "reasons": self.reasons,
+        }
 
 
 Candidate = Callable[[], StoredArtifact | None]

@@ -35,6 +35,8 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     sections = [_fan(found, unit)]
     if one.drivers is not None:
         sections.append(_drivers(found, one.drivers, day, unit))
+    if one.repeats is not None:
+        sections.append(_repeats(found, one.repeats, day, unit))
     if one.weather_effect is not None:
         sections.append(_weather(found, day, unit))
     if not one.response.is_empty():
@@ -45,7 +47,8 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     notes = [
         f"Issued {issued:%Y-%m-%d %H:%M} by {run['model']} version {run['version']}; weather of the target hours: "
         f"{run['weather']}. All times are on the clock of {zone}.",
-        *found.notes,
+        *(line.strip() for line in found.rung_words),
+        *found.other_notes,
     ]
     if found.differing_hours:
         notes.append(f"Made once more, {found.differing_hours} hours differ from what was issued.")
@@ -128,6 +131,22 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     ]
     head = ["From", f"Measured, {unit.name}", "Forecast", "5 %", "95 %"]
     return Section("The forecast and what came", [figure], paragraph(lead), as_table(head, rows, name="Forecast"))
+
+
+def _repeats(found: ForecastExplanation, repeats: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
+    rows = [
+        (
+            f"{row['timestamp'].astimezone(found.zone):%H:%M}",
+            unit.text(row["repeated_kwh"]),
+            "no such hour: mean of the last week"
+            if row["repeated_from"] is None
+            else f"{row['repeated_from'].astimezone(found.zone):%a %Y-%m-%d %H:%M}",
+        )
+        for row in repeats.iter_rows(named=True)
+    ]
+    lead = paragraph(f"{found.run['model']} repeats loads, and nothing drove it beside them.")
+    head = ["Hour", f"Forecast, {unit.name}", "Is the load of"]
+    return Section(f"What {day} repeats", [], lead, as_table(head, rows, name="Repeated loads", shown=True))
 
 
 def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from statistics import NormalDist
 
@@ -11,14 +12,23 @@ import polars as pl
 import pytest
 
 from energy_forecast.forecasting import City, FittedModel, fit, scores
+from energy_forecast.forecasting.ensemble import head as head_module
 from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors, learn_echo
 from energy_forecast.forecasting.ensemble.head import WINDOW_HOURS
 from energy_forecast.forecasting.ensemble.members import NAMES
 from energy_forecast.forecasting.ensemble.model import FittedEnsemble
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
-from energy_forecast.forecasting.ensemble.widths import apart_factor, recent_reach, running_scale
+from energy_forecast.forecasting.ensemble.widths import (
+    apart_factor,
+    recent_reach,
+    running_scale,
+    soon_scale,
+    usual_of,
+    usual_sizes,
+)
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.history import build_history, hour_number
+from energy_forecast.forecasting.intervals import error_profile, lead_bucket
 from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.neural import Network, train_network
 
@@ -73,11 +83,6 @@ def test_nothing_known_gives_the_mean_of_the_members() -> None:
     assert follow(shares, np.full((1, 24), np.nan)).combined == pytest.approx(np.full((1, 24), 2.0))
 
 
-def test_a_member_served_alone_is_taken_as_it_is() -> None:
-    shares, actual = made_up()
-    assert np.array_equal(follow(shares, actual, only=1).combined, shares[1])
-
-
 def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
     days = np.ones((WINDOW_DAYS, 24))
     assert running_scale(days) == pytest.approx(np.ones(WINDOW_DAYS + 1))
@@ -108,6 +113,71 @@ def test_the_reach_follows_the_shape_of_late_errors_and_no_further_than_there_is
     assert 0.85 < recent_reach(few, learnt)[0] < 0.95
     many = np.full((WINDOW_DAYS, 24), 0.01)
     assert recent_reach(many, learnt)[0] < 0.65
+
+
+def test_the_usual_size_is_known_of_issue_times_that_were_never_tried() -> None:
+    """Errors grow with the lead and peak at six in the evening; known are those of issues at 0, 8 and 16 o'clock."""
+    draw = np.random.default_rng(7)
+    lead = np.tile(np.arange(24), 3 * 400)
+    hour = (np.repeat(np.tile([0, 8, 16], 400), 24) + lead) % 24
+
+    def size(lead: np.ndarray, hour: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        return 0.02 * (1 - 0.7 * np.exp(-lead / 5)) * (1 + 0.4 * np.cos(2 * np.pi * (hour - 18) / 24))
+
+    errors = size(lead, hour) * np.sqrt(np.pi / 2) * draw.normal(0, 1, len(lead))
+    table, by_bucket = usual_sizes(errors, lead, hour), error_profile(errors, lead, hour)
+    ahead = np.arange(24)
+    for issued_at in (6, 12, 18):
+        then = (issued_at + ahead) % 24
+        assert usual_of(table, ahead, then) == pytest.approx(size(ahead, then), rel=0.3)
+        # What it is there for: the first hour ahead is told from the fourth
+        assert by_bucket[lead_bucket(ahead), then][0] > 1.5 * size(ahead, then)[0]
+
+
+def test_the_usual_size_of_later_leads_is_that_of_their_bucket_and_where_nothing_is_known_it_is_some() -> None:
+    lead, hour = np.repeat([3, 30, 60, 120], 500), np.tile(np.arange(500) % 24, 4)
+    table = usual_sizes(np.repeat([0.01, 0.02, 0.03, 0.04], 500), lead, hour)
+    asked = np.array([24, 47, 48, 95, 96, 167, 3])
+    assert usual_of(table, asked, np.full(7, 5)) == pytest.approx([0.02, 0.02, 0.03, 0.03, 0.04, 0.04, 0.01])
+    for known in (np.full(2000, np.nan), np.where(lead == 120, 0.04, np.nan), np.zeros(2000)):
+        table = usual_sizes(known, lead, hour)
+        assert np.isfinite(table).all()
+        assert table.min() > 0
+
+
+def test_the_first_hours_follow_their_own_errors_of_late_and_no_others() -> None:
+    days = np.ones((WINDOW_DAYS, 24))
+    assert soon_scale(days) == pytest.approx(1.0)
+    assert soon_scale(np.full((WINDOW_DAYS, 24), np.nan)) == 1.0
+    others = days.copy()
+    others[:, 6:] = 4.0
+    others[:7] = 4.0
+    assert soon_scale(others) == pytest.approx(1.0)
+    smaller = days.copy()
+    smaller[:, :6] = -0.5
+    assert 0.5 < soon_scale(smaller) < 0.7
+    wild = days.copy()
+    wild[-1, 0] = 1e9
+    assert soon_scale(wild) < 1.2
+
+
+def test_the_scale_of_the_first_hours_widens_them_alone(
+    fitted: Callable[[str], FittedModel], berlin: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted("ensemble")
+    issued_at = FITTED_AT + timedelta(days=3)
+
+    def widths() -> np.ndarray:  # type: ignore[type-arg]
+        made = model.forecast(
+            *berlin.before(issued_at), berlin.weather_from(issued_at), issued_at=issued_at, horizon_hours=48
+        ).frame
+        return (made["q95"] - made["q05"]).to_numpy()
+
+    monkeypatch.setattr(head_module, "recent_reach", lambda _standard, _quantiles: np.ones(19))
+    monkeypatch.setattr(head_module, "soon_scale", lambda _standard: 1.0)
+    once = widths()
+    monkeypatch.setattr(head_module, "soon_scale", lambda _standard: 2.0)
+    assert widths() / once == pytest.approx(np.where(np.arange(48) < 6, 2.0, 1.0))
 
 
 def test_the_echo_of_the_last_error_fades_and_knows_nothing_that_came_later() -> None:
@@ -228,3 +298,22 @@ def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
     expected = naive.forecast(*given, issued_at=at, horizon_hours=24).frame["predicted"].to_numpy()
     assert made.frame["predicted"].to_numpy() == pytest.approx(expected)
     assert at < FITTED_AT
+
+
+def test_errors_of_late_move_the_quantiles_of_a_naive_model_served_alone_and_not_its_forecast() -> None:
+    """A load that grows evenly: the day before is too low by as much each day, and both sides of it know."""
+    record = make_record(PUNE, 100, seed=2)
+    draw = np.random.default_rng(1)
+    weeks = np.repeat(np.cumsum(draw.normal(0, 250, (15, 24)), axis=0) + 9000, 7, axis=0)
+    growing = (weeks + 60 * np.arange(105)[:, None] + draw.normal(0, 5, (105, 24))).ravel()[: record.load.height]
+    record = record._replace(load=record.load.with_columns(pl.Series("consumption_kwh", growing)))
+    at = START + timedelta(days=80)
+    model = fit("ensemble", PUNE, *record.before(at), at=at)
+    assert isinstance(model, FittedEnsemble)
+    heads = {kind: replace(head, only=NAMES.index("naive-24")) for kind, head in model.heads.items()}
+    given = (*record.before(at), record.weather_from(at))
+    made = replace(model, heads=heads).forecast(*given, issued_at=at, horizon_hours=24).frame
+    naive = fit("naive-24", PUNE, *record.before(at), at=at).forecast(*given, issued_at=at, horizon_hours=24).frame
+    assert made["predicted"].to_numpy() == pytest.approx(naive["predicted"].to_numpy())
+    moved = (made["q50"] - made["predicted"]).to_numpy()
+    assert 30 < moved.mean() < 90

@@ -102,3 +102,34 @@ def test_every_feature_is_in_a_group_of_its_own_kind(berlin: Record, fitted: Fit
     assert group_of("temperature_mean_24h") == "temperature of the days before"
     assert group_of("is_holiday") == group_of("day_lag_kind") == "weekday and holidays"
     assert group_of("load_last_3h_over_7d_before") == "load of the last hours and weeks"
+
+
+def test_a_naive_model_says_which_loads_it_repeats_and_where_there_is_none(berlin: Record, fitted: Fitted) -> None:
+    """A lost hour is taken from the week before, as the forecast takes it; one lost in all weeks is the level."""
+    load, weather = berlin.before(AT)
+    days = [AT + timedelta(hours=hour) for hour in (5, 9)]
+    lost = [days[0] - timedelta(days=7), *(days[1] - timedelta(days=7 * week) for week in range(1, 5))]
+    holed = load.filter(~pl.col("timestamp").is_in(lost))
+    what = Asked(holed, weather, weather.clear(), AT, 24)
+    found = explain(fitted("naive-168"), berlin.city, what)
+    assert found.drivers is None
+    assert found.repeats is not None
+    source = dict(zip(found.repeats["timestamp"], found.repeats["repeated_from"], strict=True))
+    known = dict(zip(load["timestamp"], load["consumption_kwh"], strict=True))
+    assert source[days[0]] == days[0] - timedelta(days=14)
+    assert source[days[1]] is None
+    level = holed.tail(168 - 2)["consumption_kwh"].mean()
+    for row in found.repeats.iter_rows(named=True):
+        expected = level if row["repeated_from"] is None else known[row["repeated_from"]]
+        assert row["repeated_kwh"] == pytest.approx(expected)
+    moved = found.moved(lambda frame: frame.with_columns(pl.col("timestamp") - timedelta(minutes=30))).repeats
+    assert moved is not None
+    assert (moved["timestamp"] - moved["repeated_from"]).equals(
+        found.repeats["timestamp"] - found.repeats["repeated_from"]
+    )
+    assert moved["timestamp"][0] == found.repeats["timestamp"][0] - timedelta(minutes=30)
+
+
+@pytest.mark.parametrize("name", ["ensemble", "linear"])
+def test_a_model_that_does_more_than_repeat_names_no_repeated_loads(berlin: Record, fitted: Fitted, name: str) -> None:
+    assert explain(fitted(name), berlin.city, asked(berlin)).repeats is None

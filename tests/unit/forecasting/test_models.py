@@ -262,6 +262,15 @@ def test_an_ensemble_of_before_the_echo_is_refused_and_says_what_to_do(fitted: F
     assert "train the model again" in str(refused.value.hint)
 
 
+def test_an_ensemble_whose_usual_errors_are_by_bucket_is_refused_and_says_what_to_do(fitted: Fitted) -> None:
+    header, arrays = unpack(fitted("ensemble").save())
+    for head in header["heads"].values():
+        head["n"] = head.pop("errors")
+    with pytest.raises(ArtifactError) as refused:
+        load("ensemble", pack(header, arrays))
+    assert "train the model again" in str(refused.value.hint)
+
+
 def test_an_artifact_is_its_content_and_nothing_else() -> None:
     arrays = {"b": np.arange(6.0).reshape(2, 3), "a": np.zeros(0)}
     header, back = unpack(pack({"x": 1}, arrays))

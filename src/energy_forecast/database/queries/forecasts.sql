@@ -88,7 +88,8 @@ ORDER BY c.name, m.name, m.version
 
 -- name: last_run
 -- The run of the forecast of a city that was issued last by a moment, of one model or any, of runs of some purposes.
-SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.created_at
+SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.rungs,
+  r.created_at
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
 WHERE r.issued_at <= %(at)s AND r.purpose = ANY (%(purposes)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
   AND EXISTS (

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.contract import LONGEST_HORIZON_HOURS, Floats, Ints
-from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors, learn_echo
-from energy_forecast.forecasting.ensemble.head import PHASES, WINDOW_HOURS, EnsembleHead
+from energy_forecast.forecasting.ensemble.echo import echo_inputs, last_errors, learn_echo
+from energy_forecast.forecasting.ensemble.head import PHASES, WINDOW_HOURS, EnsembleHead, followed_members
 from energy_forecast.forecasting.ensemble.members import NAMES, Members, member_lessons
 from energy_forecast.forecasting.ensemble.online import follow
-from energy_forecast.forecasting.ensemble.widths import Usual, apart_factor, running_scale
+from energy_forecast.forecasting.ensemble.widths import Usual, apart_factor, running_scale, usual_of, usual_sizes
 from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.intervals import calibrate, error_profile, lead_bucket
+from energy_forecast.forecasting.intervals import learn_quantiles
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 
 _YEAR = 24 * 365
@@ -49,7 +49,7 @@ def fit_head(past: Past, *, weather: bool, seed: int) -> tuple[EnsembleHead, dic
     phases = [_held_out(past, cuts, tried, phase) for phase in PHASES]
     only, facts = _served(phases)
     head = _calibrated(past, learn(past.history.known_until, tried[-1]), phases, only)
-    return head, {**facts, "calibration_errors": head.calibration.n, "held_out_from": cuts[0] - past.history.first}
+    return head, {**facts, "calibration_errors": head.errors, "held_out_from": cuts[0] - past.history.first}
 
 
 def _cuts(past: Past) -> list[int]:
@@ -147,8 +147,9 @@ class _Followed:
 
 def _followed(past: Past, phase: _Phase, only: int | None) -> _Followed:
     near, far = np.arange(24, dtype=np.int64), np.arange(24, LONGEST_HORIZON_HOURS, dtype=np.int64)
-    found = follow(phase.shares, phase.actual, only)
-    later = [found.states[day].combine(phase.later[:, k], far) for k, day in enumerate(phase.later_days)]
+    asked = followed_members(only)
+    found = follow(phase.shares[asked], phase.actual)
+    later = [found.states[day].combine(phase.later[asked, k], far) for k, day in enumerate(phase.later_days)]
     days = len(phase.level)
     day = np.concatenate([np.repeat(np.arange(days), len(near)), np.repeat(phase.later_days, len(far))])
     lead = np.concatenate([np.tile(near, days), np.tile(far, len(phase.later_days))])
@@ -171,37 +172,32 @@ def _calibrated(past: Past, members: Members, phases: list[_Phase], only: int | 
     lead, hour = np.concatenate([p.lead for p in parts]), np.concatenate([p.hour for p in parts])
     width, target = np.concatenate([p.apart for p in parts]), np.concatenate([p.target for p in parts])
     error = np.concatenate([p.error for p in parts])
-    usual_apart = error_profile(np.where(np.isfinite(error), width, np.nan), lead, hour)
-    factor = apart_factor(width, usual_apart[lead_bucket(lead), hour])
+    usual_apart = usual_sizes(np.where(np.isfinite(error), width, np.nan), lead, hour)
+    factor = apart_factor(width, usual_of(usual_apart, lead, hour))
 
-    before = Usual(error_profile(error / factor, lead, hour), usual_apart)
+    before = Usual(usual_sizes(error / factor, lead, hour), usual_apart)
     sizes = [before.size(p.apart, p.lead, p.hour) for p in parts]
     seen = [
         echo_inputs(last_errors(p.in_days(p.error / size))[p.day], p.lead) for p, size in zip(parts, sizes, strict=True)
     ]
-    if only is None:
-        near = [p.lead < 24 for p in parts]
-        echo = learn_echo(
-            [own[first] for own, first in zip(seen, near, strict=True)],
-            [(p.error / size)[first] for p, size, first in zip(parts, sizes, near, strict=True)],
-        )
-    else:
-        # What is served alone is served as it is
-        echo = np.zeros(COEFFICIENTS)
+    near = [p.lead < 24 for p in parts]
+    echo = learn_echo(
+        [own[first] for own, first in zip(seen, near, strict=True)],
+        [(p.error / size)[first] for p, size, first in zip(parts, sizes, near, strict=True)],
+    )
     error = error - np.concatenate([size * (own @ echo) for size, own in zip(sizes, seen, strict=True)])
 
-    usual = Usual(error_profile(error / factor, lead, hour), usual_apart)
+    usual = Usual(usual_sizes(error / factor, lead, hour), usual_apart)
     standard = error / usual.size(width, lead, hour)
     scale, begin = [], 0
     for p in parts:
         own = standard[begin : begin + len(p.day)]
         scale.append(running_scale(p.in_days(own))[p.day])
         begin += len(p.day)
-    none = np.zeros(len(error))
-    calibration = calibrate(error / factor, target, lead, hour, none, np.concatenate(scale), usual.error)
+    quantiles = learn_quantiles(standard / np.concatenate(scale), target, lead)
     end = past.history.known_until
     tail = np.stack([_tail(phase, end) for phase in phases])
-    return EnsembleHead(members, before, echo, usual, calibration, tail, end, only)
+    return EnsembleHead(members, before, echo, usual, quantiles, int(np.isfinite(error).sum()), tail, end, only)
 
 
 def _tail(phase: _Phase, end: int) -> NDArray[np.float32]:

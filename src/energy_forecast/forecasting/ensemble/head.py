@@ -12,11 +12,11 @@ from energy_forecast.forecasting.artifact import Arrays
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.ensemble.echo import echo_inputs, last_errors
 from energy_forecast.forecasting.ensemble.members import NAMES, Members
-from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, State, follow
-from energy_forecast.forecasting.ensemble.widths import Usual, recent_reach, running_scale
+from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
+from energy_forecast.forecasting.ensemble.widths import SOON_HOURS, Usual, recent_reach, running_scale, soon_scale
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table
-from energy_forecast.forecasting.intervals import Calibration, lead_bucket, stretch
+from energy_forecast.forecasting.intervals import lead_bucket, stretch
 
 WINDOW_HOURS = 24 * WINDOW_DAYS
 # Held-out forecasts are made at three times of day, since a forecast may be issued at any: hours after midnight.
@@ -24,19 +24,23 @@ PHASES = (0, 8, 16)
 _DAY: Ints = np.arange(24, dtype=np.int64)
 
 
+def followed_members(only: int | None) -> slice:
+    """Which members are followed: all, or the one that is served alone."""
+    return slice(None) if only is None else slice(only, only + 1)
+
+
 @dataclass(frozen=True)
 class Said:
     """What a head says of n hours, as shares of the level: the forecast [n] and 19 quantiles of its error [n, 19].
 
-    state: what the members are corrected by and how they are weighed. members: [members, n], what each says.
-    echo: [n] what the last errors add to the combination.
+    members: [members, n], what each says. weights: [members, n], theirs. late: [n] what errors of late add.
     """
 
     share: Floats
     spread: Floats
-    state: State
     members: Floats
-    echo: Floats
+    weights: Floats
+    late: Floats
     table: Table
 
 
@@ -45,16 +49,19 @@ class EnsembleHead:
     """See the module.
 
     before_echo, usual: what is usual of the combination before and after `echo` [COEFFICIENTS] has corrected it.
+    quantiles: [BUCKETS, 19] of the errors divided by their usual size and the scale of late; they stand on `errors`.
     tail: [phases, members, WINDOW_HOURS] kWh that they said of the hours before `tail_until` when they had not learnt
     from them; of those hours they cannot be asked any more.
-    only: the member that is served alone, where held-out time was too much for the combination.
+    only: the member that is served alone, as it is, where held-out time was too much for the combination. Its errors
+    of late move its quantiles all the same.
     """
 
     members: Members
     before_echo: Usual
     echo: Floats
     usual: Usual
-    calibration: Calibration
+    quantiles: Floats
+    errors: int
     tail: NDArray[np.float32]
     tail_until: int
     only: int | None
@@ -78,7 +85,8 @@ class EnsembleHead:
         then = hour[np.arange(begin, origin) - past.history.start].reshape(WINDOW_DAYS, 24)
         actual = (past.history.load[np.arange(begin, origin) - past.history.start] / level).reshape(WINDOW_DAYS, 24)
 
-        followed = follow(window.reshape(len(NAMES), WINDOW_DAYS, 24), actual, self.only)
+        asked = followed_members(self.only)
+        followed = follow(window.reshape(len(NAMES), WINDOW_DAYS, 24)[asked], actual)
         lead = np.tile(_DAY, (WINDOW_DAYS, 1))
         size = self.before_echo.size(followed.apart, lead, then)
         last = last_errors((actual - followed.combined) / size)
@@ -86,25 +94,27 @@ class EnsembleHead:
         said = followed.combined + size * (inputs @ self.echo).reshape(WINDOW_DAYS, 24)
         standard = (actual - said) / self.usual.size(followed.apart, lead, then)
         scale = running_scale(standard)
-        reach = recent_reach(standard / scale[:-1, None], self.calibration.quantiles[lead_bucket(_DAY)])
+        standard = standard / scale[:-1, None]
+        soon = soon_scale(standard)
+        reach = recent_reach(standard / np.where(_DAY < SOON_HOURS, soon, 1.0), self.quantiles[lead_bucket(_DAY)])
 
-        state: State = followed.states[-1]
         ahead = targets - origin
         hour_ahead = hour[targets - past.history.start]
-        share, apart = state.combine(shares[:, n:], ahead)
+        members, state = shares[:, n:], followed.states[-1]
+        corrected, apart = state.combine(members[asked], ahead)
         inputs = echo_inputs(np.repeat(last[-1:], len(ahead), axis=0), ahead)
-        echo = self.before_echo.size(apart, ahead, hour_ahead) * (inputs @ self.echo)
+        corrected += self.before_echo.size(apart, ahead, hour_ahead) * (inputs @ self.echo)
         width = scale[-1] * self.usual.size(apart, ahead, hour_ahead) * stretch(ahead)
+        width = width * np.where(ahead < SOON_HOURS, soon, 1.0)
+        weights = np.zeros_like(members)
+        weights[asked] = state.weights(np.isfinite(members[asked]), ahead)
+        uncorrected = (weights * np.nan_to_num(members)).sum(axis=0)
+        share = corrected if self.only is None else uncorrected
+        # The reach is known of the first day ahead only: it is what the days of the window were asked for
+        reach = np.where(ahead[:, None] < 24, reach, 1.0)
+        spread = (corrected - share)[:, None] + reach * self.quantiles[lead_bucket(ahead)] * width[:, None]
         ask = np.arange(n, len(rows), dtype=np.int64)
-        return Said(
-            share + echo,
-            # The reach is known of the first day ahead only: it is what the days of the window were asked for
-            np.where(ahead[:, None] < 24, reach, 1.0) * self.calibration.quantiles[lead_bucket(ahead)] * width[:, None],
-            state,
-            shares[:, n:],
-            echo,
-            Table(table.names, table.values[ask]),
-        )
+        return Said(share, spread, members, weights, share - uncorrected, Table(table.names, table.values[ask]))
 
     def _remembered(self, past: Past, origin: int, begin: int) -> Floats:
         """What members said of the WINDOW_HOURS from `begin` on before they had learnt from them, kWh, or NaN."""
@@ -127,10 +137,10 @@ class EnsembleHead:
             "error_before_echo": self.before_echo.error,
             "error": self.usual.error,
             "apart": self.usual.apart,
-            "quantiles": self.calibration.quantiles,
+            "quantiles": self.quantiles,
             "tail": self.tail,
         }
-        return {"members": header, "n": self.calibration.n, "tail_until": self.tail_until, "only": self.only}, arrays
+        return {"members": header, "errors": self.errors, "tail_until": self.tail_until, "only": self.only}, arrays
 
     @staticmethod
     def restore(state: dict[str, Any], arrays: Arrays) -> EnsembleHead:
@@ -141,7 +151,8 @@ class EnsembleHead:
             Usual(arrays["error_before_echo"], arrays["apart"]),
             arrays["echo"],
             Usual(arrays["error"], arrays["apart"]),
-            Calibration(arrays["error"], arrays["quantiles"], state["n"]),
+            arrays["quantiles"],
+            state["errors"],
             arrays["tail"],
             state["tail_until"],
             state["only"],

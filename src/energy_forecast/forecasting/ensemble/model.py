@@ -103,8 +103,7 @@ class FittedEnsemble:
         head = self.heads[kind]
         said = head.say(past, past.history.known_until, rows.targets)
         own = rows.take(where)
-        weight = said.state.weights(np.isfinite(said.members), rows.lead)[:, where]
-        corrections = said.state.corrections(own.lead)
+        weight = said.weights[:, where]
 
         def of_table(table: Table, hour: Ints) -> Floats:
             spoken = np.nan_to_num(head.members.of_table(table))
@@ -114,8 +113,7 @@ class FittedEnsemble:
             spoken = np.nan_to_num(head.members.of_load(rows))
             return np.asarray((weight[READ_TABLE:] * spoken).sum(axis=0), float)
 
-        late = (weight * corrections).sum(axis=0) + said.echo[where]
-        return drivers_of(Parts(own, head.members.boosted.weather, of_table, of_load, late))
+        return drivers_of(Parts(own, head.members.boosted.weather, of_table, of_load, said.late[where]))
 
     def _remark(self, kind: str) -> str | None:
         only = self.heads[kind].only

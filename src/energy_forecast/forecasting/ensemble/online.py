@@ -76,13 +76,12 @@ class Followed:
     apart: Floats
 
 
-def follow(shares: Floats, actual: Floats, only: int | None = None) -> Followed:
+def follow(shares: Floats, actual: Floats) -> Followed:
     """Follow members over J days in a row.
 
     Args:
         shares: [members, J, 24] what each said at each day's origin, NaN where nothing.
         actual: [J, 24] what came, NaN where unknown.
-        only: a member to be taken as it is, whatever the others do.
     """
     members, days, _ = shares.shape
     slow, n_slow = np.zeros((members, 24)), np.zeros((members, 24))
@@ -95,7 +94,7 @@ def follow(shares: Floats, actual: Floats, only: int | None = None) -> Followed:
     combined, apart = np.full((days, 24), np.nan), np.full((days, 24), np.nan)
     slots = np.arange(24)
     for day in range(days + 1):
-        state = _state(slow / (_SLOW_PRIOR + n_slow), fast / (_FAST_PRIOR + n_fast), loss, n_loss, only)
+        state = _state(slow / (_SLOW_PRIOR + n_slow), fast / (_FAST_PRIOR + n_fast), loss, n_loss)
         states.append(state)
         if day == days:
             break
@@ -111,12 +110,8 @@ def follow(shares: Floats, actual: Floats, only: int | None = None) -> Followed:
     return Followed(states, combined, apart)
 
 
-def _state(slow: Floats, fast: Floats, loss: Floats, n_loss: Floats, only: int | None) -> State:
+def _state(slow: Floats, fast: Floats, loss: Floats, n_loss: Floats) -> State:
     members = len(slow)
-    if only is not None:
-        weight = np.zeros_like(slow)
-        weight[only] = 1.0
-        return State(np.zeros_like(slow), np.zeros_like(fast), weight)
     n = _smooth(n_loss)
     # A member of which nothing is known yet is taken to err as the others do on average
     size = np.divide(_smooth(loss), n, out=np.full_like(loss, np.nan), where=n > 0)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.forecasting.artifact import Arrays
-from energy_forecast.forecasting.contract import Floats
+from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.models.protocol import Learn
 
@@ -37,6 +37,10 @@ class Naive:
         return lambda _until: self
 
     def predict(self, rows: Rows) -> Floats:
+        return self.repeated(rows)[0]
+
+    def repeated(self, rows: Rows) -> tuple[Floats, Ints]:
+        """The load that is repeated (kWh), and of how many local days before; 0 days where the level stands in."""
         period = self.period_days
         days = -(-rows.first_known_day // period) * period
         load = rows.same_hour(days)
@@ -44,14 +48,18 @@ class Naive:
             unknown = ~np.isfinite(load)
             if not unknown.any():
                 break
-            days = days + period
+            days = np.where(unknown, days + period, days)
             load[unknown] = rows.same_hour(days)[unknown]
-        return np.where(np.isfinite(load), load, rows.level)
+        known = np.isfinite(load)
+        return np.where(known, load, rows.level), np.where(known, days, 0)
 
     def leading(self, rows: Rows) -> dict[str, Floats]:
         unit = "days" if self.period_days == 1 else "weeks"
-        back = -(-rows.first_known_day // self.period_days).astype(float)
-        return {"load_it_repeats_kwh": self.predict(rows), f"{unit}_back": back}
+        load, days = self.repeated(rows)
+        return {
+            "load_it_repeats_kwh": load,
+            f"{unit}_back": np.where(days > 0, days / self.period_days, np.nan),
+        }
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
         return {}, {}
