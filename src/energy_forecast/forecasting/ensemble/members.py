@@ -98,12 +98,12 @@ class Members:
         shares = [linear, self.boosted.corrected(linear, table)]
         for i, network in enumerate(self.networks):
             if i < DIRECT:
-                shares.append(usual + self.deviations[0] * network.predict(inputs[:, _seen(i, table, season)]))
+                shares.append(usual + self.deviations[0] * network.predict(inputs[:, _seen(i, table.names, season)]))
             elif i < DIRECT + CORRECTING:
-                seen = beside(inputs[:, _seen(i, table, season)], from_linear)
+                seen = beside(inputs[:, _seen(i, table.names, season)], from_linear)
                 shares.append(linear + self.deviations[1] * network.predict(seen))
             else:
-                shares.append(usual + self.deviations[0] * network.predict(inputs[:, _seen(i, table, season)]))
+                shares.append(usual + self.deviations[0] * network.predict(inputs[:, _seen(i, table.names, season)]))
         with np.errstate(invalid="ignore"):
             shares = [np.clip(share, 0.4 * usual, 2.5 * usual) for share in shares]
             if weather:
@@ -147,14 +147,14 @@ class Members:
         )
 
 
-def _seen(i: int, table: Table, season: bool) -> Ints:
+def _seen(i: int, features: tuple[str, ...], season: bool) -> Ints:
     """Which of the networks' inputs network i looks at.
 
     One of each kind looks at how the load stood to its normal, and one does not: that makes them differ.
     """
     if i == DIRECT + CORRECTING:
-        return columns_without((*WEATHER, *NORMAL_NAMES), table, season=season)
-    return columns_without(NORMAL_NAMES if i % 2 else (), table, season=season)
+        return columns_without((*WEATHER, *NORMAL_NAMES), features, season=season)
+    return columns_without(NORMAL_NAMES if i % 2 else (), features, season=season)
 
 
 def scaled_inputs(scaling: Scaling, columns: Floats) -> Singles:
@@ -215,7 +215,7 @@ def _with_networks(
         own = np.random.default_rng([seed, i])
         chosen = np.flatnonzero(own.random(len(lessons)) < share)
         correcting = DIRECT <= i < DIRECT + CORRECTING
-        seen, target = inputs[:, _seen(i, table, lessons.season)], direct / deviations[0]
+        seen, target = inputs[:, _seen(i, table.names, lessons.season)], direct / deviations[0]
         if correcting:
             seen, target = beside(seen, from_linear), left / deviations[1]
         networks.append(

@@ -48,8 +48,8 @@ NORMAL_NAMES = (
 )
 # Those that are no loads
 RATIOS = frozenset(NORMAL_NAMES) - {NORMAL, _FOLLOWED}
-# How far before an origin normals are looked up: the fourth week before a target that lies up to 14 days ahead
-REACH_HOURS = 24 * 42
+# How far before an origin normals are looked up: the fifth week before a target, for one that lies 8 days ahead
+REACH_HOURS = 24 * 36
 
 
 @lru_cache

@@ -34,7 +34,7 @@ def design_matrix(table: Table, *, weather: bool, season: bool) -> Floats:
     if weather:
         # How the load stood to its normal says more of the other days than their temperatures do: ridges are 1 %
         # better without these, and a third of the work is saved.
-        columns += weather_terms(table, season, lags=NORMAL not in table.names)
+        columns += weather_terms(table, season, ("_lag",) if NORMAL in table.names else ())
     return side_by_side(columns)
 
 
@@ -73,16 +73,15 @@ def _calendar_terms(table: Table, season: bool) -> list[Floats]:
     return columns
 
 
-def weather_terms(table: Table, season: bool, *, lags: bool) -> list[Floats]:
+def weather_terms(table: Table, season: bool, left_out: tuple[str, ...]) -> list[Floats]:
     """Columns that bend with the temperature, and those of humidity, wind and rain.
 
     Args:
-        lags: with the temperatures of the days that the target is compared with.
+        left_out: endings of the names of temperatures that are not to bend.
     """
     columns = []
-    left_out = ("h_ago",) if lags else ("h_ago", "_lag")
     for name in table.names:
-        if name.startswith("temperature") and not name.endswith(left_out):
+        if name.startswith("temperature") and not name.endswith(("h_ago", *left_out)):
             columns.append(table[name])
             columns += [np.maximum(table[name] - knot, 0) for knot in _KNOTS]
     for name in ("temperature_1h_ago", "temperature_3h_ago"):

@@ -6,6 +6,7 @@ Single ones are no better than the ridge; a few of them, and beside it, are. See
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -49,11 +50,12 @@ def network_inputs(table: Table, *, season: bool) -> Floats:
     return side_by_side([np.asarray(column, float) for column in columns])
 
 
-def columns_without(names_begin: tuple[str, ...], table: Table, *, season: bool) -> Ints:
+@lru_cache(maxsize=64)
+def columns_without(names_begin: tuple[str, ...], features: tuple[str, ...], *, season: bool) -> Ints:
     """Which columns of network_inputs come of no feature whose name begins so, [q]."""
     left_out = _CODES if season else _CODES + _YEAR
-    names = [name for name in table.names if name not in left_out]
-    further = network_inputs(Table(table.names, table.values[:1]), season=season).shape[1] - len(names)
+    names = [name for name in features if name not in left_out]
+    further = network_inputs(Table(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
     seen = [i for i, name in enumerate(names) if not name.startswith(names_begin)]
     return np.array([*seen, *range(len(names), len(names) + further)], np.int64)
 

@@ -21,6 +21,8 @@ from energy_forecast.forecasting.models.linear import weather_terms
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
 
 _PENALTY = 20.0
+# Temperatures that are left to the other models: a normal is asked for every hour of the last eleven weeks
+_LEFT_OUT = ("_lag", "_max_24h", "_min_24h")
 # Of the mean load: below it a ratio would say nothing
 _LEAST, _MOST = 0.05, 5.0
 
@@ -104,5 +106,5 @@ def _design(table: Table, *, weather: bool) -> Floats:
     work = (kind == 0).astype(float)
     columns += [sine, cosine, sine * work, cosine * work, 2 * sine * cosine, cosine * cosine - sine * sine]
     if weather:
-        columns += weather_terms(table, season=True, lags=False)
+        columns += weather_terms(table, True, _LEFT_OUT)
     return side_by_side(columns)
