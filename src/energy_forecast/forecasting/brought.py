@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.errors import EnergyForecastError, ModelFaultError
-from energy_forecast.forecasting.contract import QUANTILE_COLUMNS, City, Explaining, FittedModel, Forecast
+from energy_forecast.forecasting.contract import QUANTILE_COLUMNS, City, Explaining, FittedModel, Forecast, Repeating
 from energy_forecast.forecasting.history import timestamps
 from energy_forecast.forecasting.models.protocol import Model, Say
 
@@ -116,6 +116,21 @@ class BroughtFit:
             return None
         with _blamed(self.source, "drivers"):
             return self.fitted.drivers(load, weather, weather_ahead, issued_at=issued_at, horizon_hours=horizon_hours)
+
+    def repeats(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> pl.DataFrame | None:
+        """See Repeating.repeats. Raises ModelFaultError too."""
+        if not isinstance(self.fitted, Repeating):
+            return None
+        with _blamed(self.source, "repeats"):
+            return self.fitted.repeats(load, weather, weather_ahead, issued_at=issued_at, horizon_hours=horizon_hours)
 
     def save(self) -> bytes:
         """See FittedModel.save. Raises ModelFaultError too."""

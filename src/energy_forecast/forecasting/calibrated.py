@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from energy_forecast.forecasting.contract import (
     Ints,
 )
 from energy_forecast.forecasting.drivers import Parts, drivers_of
+from energy_forecast.forecasting.features.normal import feature_set
 from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import feature_set
+from energy_forecast.forecasting.features.table import feature_table
 from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
 from energy_forecast.forecasting.history import timestamps
 from energy_forecast.forecasting.intervals import RECENT_HOURS, Calibration, lead_bucket, recent_state
@@ -171,7 +173,7 @@ class CalibratedModel:
         return drivers_of(
             Parts(
                 own,
-                point.weather,
+                partial(feature_table, weather=point.weather),
                 lambda table, _: (1 - naive) * point.share(table),
                 lambda rows: naive * NAIVE_168.predict(rows) / rows.level,
                 drift if head.adapts else np.zeros(len(own)),

@@ -18,7 +18,7 @@ import polars as pl
 
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.rows import Rows
-from energy_forecast.forecasting.features.table import Table, feature_table
+from energy_forecast.forecasting.features.table import Table
 from energy_forecast.forecasting.history import timestamps
 
 USUAL = "usual at this hour"
@@ -27,8 +27,10 @@ RECENT_ERRORS = "errors of the last weeks, corrected"
 # By the beginning of a feature's name, the first that fits
 _GROUPS = {
     "load_known_": RECENT_LOAD,
+    "load_day_": RECENT_LOAD,
+    "load_week_": RECENT_LOAD,
     "load_like_day": RECENT_LOAD,
-    "load_same_hour_mean": RECENT_LOAD,
+    "load_same_hour_": RECENT_LOAD,
     "load_": "load of the last hours and weeks",
     "weekday": "weekday and holidays",
     "day_": "weekday and holidays",
@@ -79,11 +81,11 @@ class Parts:
 
     of_table: the part that is read off the table of features; asked with rows and, for each, which of the n hours it
         stands for. of_load: [n] the part of members that read the load itself. correction: [n] what is added for the
-        errors of late. rows: of the n hours. weather: whether the table has it.
+        errors of late. rows: of the n hours. table: the features of rows.
     """
 
     rows: Rows
-    weather: bool
+    table: Callable[[Rows], Table]
     of_table: Callable[[Table, Ints], Floats]
     of_load: Callable[[Rows], Floats]
     correction: Floats
@@ -105,13 +107,14 @@ def drivers_of(parts: Parts) -> pl.DataFrame | None:
     """
     rows = parts.rows
     n = len(rows)
-    target = feature_table(rows, weather=parts.weather)
+    target = parts.table(rows)
     usual_rows = [Rows(rows.past, rows.origins - 24 * k, rows.targets - 24 * k) for k in USUAL_DAYS]
-    usual = [(one, feature_table(one, weather=parts.weather)) for one in usual_rows]
+    usual = [(one, parts.table(one)) for one in usual_rows]
     usual = [
         (one, table)
         for one, table in usual
-        if np.isfinite(one.level).all() and (not parts.weather or np.isfinite(table["temperature"]).all())
+        if np.isfinite(one.level).all()
+        and ("temperature" not in table.names or np.isfinite(table["temperature"]).all())
     ]
     if not usual:
         return None

@@ -18,8 +18,8 @@ from energy_forecast.forecasting.calibrated import CalibratedModel, Head, mixed,
 from energy_forecast.forecasting.clock import weather_clock
 from energy_forecast.forecasting.contract import LONGEST_HORIZON_HOURS, City, Floats, Ints
 from energy_forecast.forecasting.features.calendar import has_holidays
+from energy_forecast.forecasting.features.normal import feature_set
 from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import feature_set
 from energy_forecast.forecasting.history import build_history
 from energy_forecast.forecasting.intervals import RECENT_HOURS, calibrate, error_profile, lead_bucket, recent_state
 from energy_forecast.forecasting.models.naive import NAIVE_168

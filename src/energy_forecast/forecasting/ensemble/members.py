@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.forecasting.artifact import Arrays
-from energy_forecast.forecasting.contract import Floats
+from energy_forecast.forecasting.contract import Floats, Ints
+from energy_forecast.forecasting.features.normal import NORMAL_NAMES, renewed
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table
 from energy_forecast.forecasting.models.decomposition import decompose
@@ -22,7 +23,15 @@ from energy_forecast.forecasting.models.gradient_boosting import (
 )
 from energy_forecast.forecasting.models.lessons import Lessons, make_lessons
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
-from energy_forecast.forecasting.models.neural import Network, Singles, blind_to_weather, network_inputs, train_network
+from energy_forecast.forecasting.models.neural import (
+    WEATHER,
+    Network,
+    Singles,
+    columns_without,
+    network_inputs,
+    train_network,
+)
+from energy_forecast.forecasting.models.normal import Normal, learn_normal
 from energy_forecast.forecasting.models.ridge import Scaling
 
 # Networks that learn the load beside the mean of its hour, and networks that learn what the ridge leaves. Either
@@ -48,9 +57,11 @@ READ_TABLE = len(NAMES) - 3
 class Members:
     """What has been learnt of one city, with weather or without.
 
+    normal: to which the table says how the load stood; None before a whole year was seen.
     scaling: of the networks' inputs. deviations: of the targets of direct and of correcting networks.
     """
 
+    normal: Normal | None
     boosted: BoostedPoint
     networks: tuple[Network, ...]
     scaling: Scaling
@@ -65,8 +76,17 @@ class Members:
 
         With weather, NaN where the temperature is not known; the members without weather speak all the same.
         """
-        table = feature_table(rows, weather=self.boosted.weather)
+        table = self.table_of(rows)
         return np.concatenate([self.of_table(table), self.of_load(rows)]), table
+
+    def table_of(self, rows: Rows) -> Table:
+        """The features that the members read."""
+        table = feature_table(rows, weather=self.boosted.weather)
+        return table if self.normal is None else self.normal.beside(table, rows)
+
+    def of_changed(self, table: Table) -> Floats:
+        """As `of_table`, of a table whose weather or calendar has been changed: their normal is another."""
+        return self.of_table(table if self.normal is None else renewed(table, self.normal.of(table)))
 
     def of_table(self, table: Table) -> Floats:
         """What the members say that read the table, [READ_TABLE, n], the first of NAMES."""
@@ -74,16 +94,16 @@ class Members:
         linear = self.boosted.linear.predict(table)
         usual = table["load_same_hour_mean"]
         inputs = scaled_inputs(self.scaling, network_inputs(table, season=season))
-        with_linear = beside(inputs, (linear - usual) / self.deviations[1])
+        from_linear = (linear - usual) / self.deviations[1]
         shares = [linear, self.boosted.corrected(linear, table)]
         for i, network in enumerate(self.networks):
             if i < DIRECT:
-                shares.append(usual + self.deviations[0] * network.predict(inputs))
+                shares.append(usual + self.deviations[0] * network.predict(inputs[:, _seen(i, table.names, season)]))
             elif i < DIRECT + CORRECTING:
-                shares.append(linear + self.deviations[1] * network.predict(with_linear))
+                seen = beside(inputs[:, _seen(i, table.names, season)], from_linear)
+                shares.append(linear + self.deviations[1] * network.predict(seen))
             else:
-                blind = inputs[:, blind_to_weather(table, season=season)]
-                shares.append(usual + self.deviations[0] * network.predict(blind))
+                shares.append(usual + self.deviations[0] * network.predict(inputs[:, _seen(i, table.names, season)]))
         with np.errstate(invalid="ignore"):
             shares = [np.clip(share, 0.4 * usual, 2.5 * usual) for share in shares]
             if weather:
@@ -103,6 +123,8 @@ class Members:
         """All that `restore` needs, as JSON and plain arrays."""
         header, arrays = self.boosted.state()
         arrays = {f"boosted/{name}": array for name, array in arrays.items()}
+        if self.normal is not None:
+            arrays |= {f"normal/{name}": array for name, array in self.normal.arrays().items()}
         for i, network in enumerate(self.networks):
             arrays |= {f"network_{i}/{name}": array for name, array in network.arrays().items()}
         arrays |= {f"scaling/{name}": array for name, array in self.scaling.arrays().items()}
@@ -115,12 +137,24 @@ class Members:
         def part(prefix: str) -> Arrays:
             return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(prefix + "/")}
 
+        boosted = GradientBoosting().restore(state["boosted"], part("boosted"))
         return Members(
-            GradientBoosting().restore(state["boosted"], part("boosted")),
+            Normal.from_arrays(part("normal"), weather=boosted.weather) if boosted.linear.season else None,
+            boosted,
             tuple(Network.from_arrays(part(f"network_{i}")) for i in range(state["networks"])),
             Scaling.from_arrays(part("scaling")),
             (state["deviations"][0], state["deviations"][1]),
         )
+
+
+def _seen(i: int, features: tuple[str, ...], season: bool) -> Ints:
+    """Which of the networks' inputs network i looks at.
+
+    One of each kind looks at how the load stood to its normal, and one does not: that makes them differ.
+    """
+    if i == DIRECT + CORRECTING:
+        return columns_without((*WEATHER, *NORMAL_NAMES), features, season=season)
+    return columns_without(NORMAL_NAMES if i % 2 else (), features, season=season)
 
 
 def scaled_inputs(scaling: Scaling, columns: Floats) -> Singles:
@@ -146,19 +180,23 @@ def member_lessons(past: Past, *, weather: bool, seed: int) -> Callable[[int, Me
 
     def learn(until: int, tried: Members | None) -> Members:
         mine = lessons.until(until)
+        normal = None
+        if mine.season:
+            normal, table = learn_normal(mine, until, weather=weather)
+            mine = replace(mine, table=table)
         boosted, unseen = learn_boosted(mine, for_trees[: len(mine)], weather=weather, seed=seed)
         if tried is not None:
             boosted = replace(boosted, importance=importance(boosted, mine.table, seed))
             if tried.boosted.linear.season != mine.season:
                 # What they learnt knows nothing of the year, which has become long enough meanwhile
                 tried = None
-        return _with_networks(boosted, unseen, mine, seed, tried)
+        return _with_networks(normal, boosted, unseen, mine, seed, tried)
 
     return learn
 
 
 def _with_networks(
-    boosted: BoostedPoint, unseen: Floats, lessons: Lessons, seed: int, tried: Members | None
+    normal: Normal | None, boosted: BoostedPoint, unseen: Floats, lessons: Lessons, seed: int, tried: Members | None
 ) -> Members:
     table = lessons.table
     columns = network_inputs(table, season=lessons.season)
@@ -169,7 +207,7 @@ def _with_networks(
     limit = 6 * 1.4826 * float(np.median(np.abs(left))) + 1e-6
     left = np.clip(left, -limit, limit)
     deviations = (max(float(direct.std()), 1e-6), max(float(left.std()), 1e-6)) if tried is None else tried.deviations
-    with_linear = beside(inputs, (unseen - usual) / deviations[1])
+    from_linear = (unseen - usual) / deviations[1]
     share = np.where(table["lead_hours"] < 24, _DAY_AHEAD_SHARE, _LATER_SHARE)
     networks = []
     for i in range(DIRECT + CORRECTING + 1):
@@ -177,9 +215,9 @@ def _with_networks(
         own = np.random.default_rng([seed, i])
         chosen = np.flatnonzero(own.random(len(lessons)) < share)
         correcting = DIRECT <= i < DIRECT + CORRECTING
-        seen, target = (with_linear, left / deviations[1]) if correcting else (inputs, direct / deviations[0])
-        if i == DIRECT + CORRECTING:
-            seen = inputs[:, blind_to_weather(table, season=lessons.season)]
+        seen, target = inputs[:, _seen(i, table.names, lessons.season)], direct / deviations[0]
+        if correcting:
+            seen, target = beside(seen, from_linear), left / deviations[1]
         networks.append(
             train_network(
                 seen[chosen],
@@ -190,4 +228,4 @@ def _with_networks(
                 start=None if tried is None else tried.networks[i],
             )
         )
-    return Members(boosted, tuple(networks), scaling, deviations)
+    return Members(normal, boosted, tuple(networks), scaling, deviations)

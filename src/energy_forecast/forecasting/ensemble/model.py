@@ -17,8 +17,9 @@ from energy_forecast.forecasting.ensemble.fitting import fit_head
 from energy_forecast.forecasting.ensemble.head import EnsembleHead
 from energy_forecast.forecasting.ensemble.members import NAMES, READ_TABLE
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS
+from energy_forecast.forecasting.features.normal import feature_set
 from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import Table, feature_set
+from energy_forecast.forecasting.features.table import Table
 from energy_forecast.forecasting.fitting import head_kinds, prepare, read_artifact
 from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
 from energy_forecast.forecasting.models.protocol import Say
@@ -106,14 +107,14 @@ class FittedEnsemble:
         weight = said.weights[:, where]
 
         def of_table(table: Table, hour: Ints) -> Floats:
-            spoken = np.nan_to_num(head.members.of_table(table))
+            spoken = np.nan_to_num(head.members.of_changed(table))
             return np.asarray((weight[:READ_TABLE, hour] * spoken).sum(axis=0), float)
 
         def of_load(rows: Rows) -> Floats:
             spoken = np.nan_to_num(head.members.of_load(rows))
             return np.asarray((weight[READ_TABLE:] * spoken).sum(axis=0), float)
 
-        return drivers_of(Parts(own, head.members.boosted.weather, of_table, of_load, said.late[where]))
+        return drivers_of(Parts(own, head.members.table_of, of_table, of_load, said.late[where]))
 
     def _remark(self, kind: str) -> str | None:
         only = self.heads[kind].only

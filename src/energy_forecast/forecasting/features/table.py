@@ -6,20 +6,15 @@ that grows. Names say what a value is; the leading ones are shown beside a forec
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
 
 import numpy as np
-import polars as pl
 
-from energy_forecast.forecasting.contract import City, Floats, Ints
+from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.calendar import sun_elevation
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.weather import weather_columns
-from energy_forecast.forecasting.history import build_history
 
 # Known days at the same local hour, the latest first, and whole weeks before the target.
 DAY_LAGS = 7
@@ -37,16 +32,6 @@ class Table:
 
     def __getitem__(self, name: str) -> Floats:
         return np.asarray(self.values[:, self.names.index(name)], float)
-
-
-@lru_cache
-def feature_set() -> str:
-    """A digest of the names of all features in their order: a model that was made for others cannot be read."""
-    none = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC")})
-    history = build_history(none, none, none, issued_at=datetime(2000, 1, 1, tzinfo=UTC), days=None)
-    hour = np.array([history.known_until])
-    table = feature_table(Rows(Past(City("", 0.0, 0.0, "UTC"), history), hour, hour), weather=True)
-    return hashlib.sha256("\n".join(table.names).encode()).hexdigest()[:16]
 
 
 def side_by_side(columns: Sequence[Floats]) -> Floats:
@@ -69,7 +54,7 @@ def feature_table(rows: Rows, *, weather: bool) -> Table:
 def _lag_days(rows: Rows) -> dict[str, Ints]:
     """How many days before the target the days are with which it is compared."""
     first = rows.first_known_day
-    return {"day": first, "week": -(-first // 7) * 7, "like_day": _last_like_day(rows)}
+    return {"day": first, "week": -(-first // 7) * 7, "like_day": last_like_day(rows)}
 
 
 def _load_columns(rows: Rows) -> dict[str, Floats]:
@@ -81,7 +66,7 @@ def _load_columns(rows: Rows) -> dict[str, Floats]:
     first_week = -(-first // 7)
     for i in range(WEEK_LAGS):
         columns[f"load_known_week_{i + 1}"] = rows.same_hour(7 * (first_week + i)) / level
-    columns["load_like_day"] = rows.same_hour(_last_like_day(rows)) / level
+    columns["load_like_day"] = rows.same_hour(last_like_day(rows)) / level
 
     lags = side_by_side(list(columns.values()))
     known = np.isfinite(lags)
@@ -120,7 +105,7 @@ def _ratio(now: Floats, then: Floats) -> Floats:
     return np.divide(now, then, out=np.full_like(now, np.nan), where=then > 0)
 
 
-def _last_like_day(rows: Rows) -> Ints:
+def last_like_day(rows: Rows) -> Ints:
     """How many days before the target the last known day of the same kind was: of work, half rest or rest."""
     calendar = rows.past.calendar
     kind = calendar.kind[rows.position]
@@ -132,9 +117,17 @@ def _last_like_day(rows: Rows) -> Ints:
     return np.asarray(best, np.int64)
 
 
-def _calendar_columns(rows: Rows) -> dict[str, Floats]:
+def hour_table(past: Past, hours: Ints, *, weather: bool) -> Table:
+    """What is known of hours themselves, without any load or other day: their calendar, and their weather."""
+    rows = Rows(past, hours, hours)
+    columns = _hour_columns(rows)
+    if weather:
+        columns.update(weather_columns(rows, lag_days={}))
+    return Table(tuple(columns), side_by_side(list(columns.values())))
+
+
+def _hour_columns(rows: Rows) -> dict[str, Floats]:
     calendar, at = rows.past.calendar, rows.position
-    lag_days = _lag_days(rows)
     year = 2 * np.pi * calendar.yearday[at] / 365.25
     columns = {
         "local_hour": calendar.hour[at],
@@ -147,6 +140,13 @@ def _calendar_columns(rows: Rows) -> dict[str, Floats]:
         "year_cosine": np.cos(year),
         "sun_elevation": sun_elevation(rows.past.city, rows.targets),
     }
+    return {name: np.asarray(value, float) for name, value in columns.items()}
+
+
+def _calendar_columns(rows: Rows) -> dict[str, Floats]:
+    calendar, at = rows.past.calendar, rows.position
+    lag_days = _lag_days(rows)
+    columns = _hour_columns(rows)
     for name in ("day", "week"):
         then = np.clip(at - 24 * lag_days[name], 0, len(calendar.kind) - 1)
         columns[f"{name}_lag_kind"] = calendar.kind[then]

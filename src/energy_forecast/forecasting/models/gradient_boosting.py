@@ -9,6 +9,7 @@ import numpy as np
 
 from energy_forecast.forecasting.artifact import Arrays
 from energy_forecast.forecasting.contract import Flags, Floats
+from energy_forecast.forecasting.features.normal import NORMAL, RATIOS
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table
 from energy_forecast.forecasting.models.lessons import BANDS, Lessons, make_lessons
@@ -73,7 +74,7 @@ class BoostedPoint:
         values: dict[str, Floats] = {}
         for name in self.importance:
             # A load as a share of a level says nothing to a reader; the lags are shown as they were.
-            if name.startswith(("load_known_", "load_like_", "load_same_")):
+            if name.startswith(("load_known_", "load_like_day", "load_same_hour_mean", NORMAL)) and name not in RATIOS:
                 values[f"{name}_kwh"] = table[name] * rows.level
             else:
                 values[name] = table[name]

@@ -51,15 +51,25 @@ class Lessons:
         n = int(np.searchsorted(self.rows.targets, hour))
         targets = self.rows.targets[:n]
         first = self.rows.past.history.first
-        length = int(targets.max()) + 1 - first
         return Lessons(
             self.rows.take(np.arange(n)),
             Table(self.table.names, self.table.values[:n]),
             self.share[:n],
-            0.5 ** ((hour - targets) / (_HALF_LIFE_YEARS * _YEAR_HOURS)),
-            np.asarray((targets - first) // min(_BLOCK_HOURS, -(-length // _BLOCKS)) % _BLOCKS, np.int64),
+            weights(targets, hour),
+            blocks(targets, first),
             hour - first >= _SEASON_NEEDS_HOURS,
         )
+
+
+def weights(targets: Ints, until: int) -> Floats:
+    """How much each hour counts for who learns at hour number `until`: half as much for three years more."""
+    return np.asarray(0.5 ** ((until - targets) / (_HALF_LIFE_YEARS * _YEAR_HOURS)), float)
+
+
+def blocks(targets: Ints, first: int) -> Ints:
+    """Which of five parts of the time since hour number `first` each hour is in: months in turn, or a fifth each."""
+    length = int(targets.max()) + 1 - first
+    return np.asarray((targets - first) // min(_BLOCK_HOURS, -(-length // _BLOCKS)) % _BLOCKS, np.int64)
 
 
 def make_lessons(past: Past, draw: np.random.Generator, *, weather: bool) -> Lessons:

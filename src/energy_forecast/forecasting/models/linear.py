@@ -9,6 +9,7 @@ import numpy as np
 
 from energy_forecast.forecasting.artifact import Arrays
 from energy_forecast.forecasting.contract import Flags, Floats, Ints
+from energy_forecast.forecasting.features.normal import NORMAL
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table, side_by_side
 from energy_forecast.forecasting.models.lessons import BANDS, Lessons, lead_band, make_lessons
@@ -31,7 +32,9 @@ def design_matrix(table: Table, *, weather: bool, season: bool) -> Floats:
     """
     columns = _load_terms(table) + _calendar_terms(table, season)
     if weather:
-        columns += _weather_terms(table, season)
+        # How the load stood to its normal says more of the other days than their temperatures do: ridges are 1 %
+        # better without these, and a third of the work is saved.
+        columns += weather_terms(table, season, ("_lag",) if NORMAL in table.names else ())
     return side_by_side(columns)
 
 
@@ -70,10 +73,15 @@ def _calendar_terms(table: Table, season: bool) -> list[Floats]:
     return columns
 
 
-def _weather_terms(table: Table, season: bool) -> list[Floats]:
+def weather_terms(table: Table, season: bool, left_out: tuple[str, ...]) -> list[Floats]:
+    """Columns that bend with the temperature, and those of humidity, wind and rain.
+
+    Args:
+        left_out: endings of the names of temperatures that are not to bend.
+    """
     columns = []
     for name in table.names:
-        if name.startswith("temperature") and not name.endswith("h_ago"):
+        if name.startswith("temperature") and not name.endswith(("h_ago", *left_out)):
             columns.append(table[name])
             columns += [np.maximum(table[name] - knot, 0) for knot in _KNOTS]
     for name in ("temperature_1h_ago", "temperature_3h_ago"):

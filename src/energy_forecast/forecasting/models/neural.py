@@ -6,6 +6,7 @@ Single ones are no better than the ridge; a few of them, and beside it, are. See
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +23,8 @@ EPOCHS = 8
 # Of a network that goes on from what another has learnt, at a third of the rate
 FURTHER_EPOCHS = 3
 BATCH = 512
+# Half of it where there are enough rows for it: with a few thousand the networks would follow their noise
+SMALL_BATCH, SMALL_BATCH_ROWS = 256, 25_000
 _RATE, _FURTHER_RATE = 3e-3, 1e-3
 _WARM_UP_STEPS = 100
 _LEAK = np.float32(0.01)
@@ -30,7 +33,7 @@ _HUBER = np.float32(0.3)
 _BETA_1, _BETA_2 = 0.9, 0.999
 _CODES = ("local_hour", "weekday", "day_kind", "lead_hours", "day_lag_kind", "week_lag_kind", "day_lag_weekday")
 _YEAR = ("year_sine", "year_cosine")
-_WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
+WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
 
 
 def network_inputs(table: Table, *, season: bool) -> Floats:
@@ -47,12 +50,13 @@ def network_inputs(table: Table, *, season: bool) -> Floats:
     return side_by_side([np.asarray(column, float) for column in columns])
 
 
-def blind_to_weather(table: Table, *, season: bool) -> Ints:
-    """Which columns of network_inputs say nothing of the weather."""
+@lru_cache(maxsize=64)
+def columns_without(names_begin: tuple[str, ...], features: tuple[str, ...], *, season: bool) -> Ints:
+    """Which columns of network_inputs come of no feature whose name begins so, [q]."""
     left_out = _CODES if season else _CODES + _YEAR
-    names = [name for name in table.names if name not in left_out]
-    further = network_inputs(Table(table.names, table.values[:1]), season=season).shape[1] - len(names)
-    seen = [i for i, name in enumerate(names) if not name.startswith(_WEATHER)]
+    names = [name for name in features if name not in left_out]
+    further = network_inputs(Table(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
+    seen = [i for i, name in enumerate(names) if not name.startswith(names_begin)]
     return np.array([*seen, *range(len(names), len(names) + further)], np.int64)
 
 
@@ -107,7 +111,9 @@ def train_network(
     first = [np.zeros_like(p) for p in weights + biases]
     second = [np.zeros_like(p) for p in weights + biases]
     n = len(inputs)
-    batch = min(BATCH, n)
+    batch = min(SMALL_BATCH if n >= SMALL_BATCH_ROWS else BATCH, n)
+    # As much in an epoch, however many steps it has
+    decay *= batch / BATCH
     steps, step = epochs * (n // batch), 0
     for _ in range(epochs):
         order = draw.permutation(n)
