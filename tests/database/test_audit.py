@@ -124,7 +124,7 @@ def test_the_digest_tells_every_value(connection: Connection) -> None:
     load(connection, hours=3)
     [(*_, new, _)] = entries(connection, "energy_consumption", "INSERT")
     connection.commit()
-    for trigger in ("energy_consumption_keep_revision", "audit_update"):
+    for trigger in ("energy_consumption_correct", "energy_consumption_keep_revision", "audit_update"):
         connection.execute(f"ALTER TABLE energy_consumption DISABLE TRIGGER {trigger}")
     for column, value in (("consumption_kwh", "0"), ("peak_demand_kw", "0"), ("metadata", "'{\"a\": 1}'"),
                           ("available_at", "available_at + interval '1 us'"), ("interval_minutes", "30")):  # fmt: skip
@@ -460,7 +460,7 @@ def test_an_anchor_that_is_none_is_refused(database: Database, tmp_path: Path) -
 GUARD_FUNCTIONS = (
     *("refuse", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
     "chain_audit_entries",
-    *("keep_consumption_revision", "keep_weather_revision", "touch_created_at", "touch_updated_at"),
+    *("correct_value", "keep_consumption_revision", "keep_weather_revision", "touch_created_at", "touch_updated_at"),
 )
 
 

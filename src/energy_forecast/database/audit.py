@@ -23,6 +23,7 @@ _FUNCTIONS = (
     *(
         "refuse",
         "acting_role",
+        "correct_value",
         "keep_consumption_revision",
         "keep_weather_revision",
         "touch_created_at",
