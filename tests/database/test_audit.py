@@ -124,7 +124,7 @@ def test_the_digest_tells_every_value(connection: Connection) -> None:
     load(connection, hours=3)
     [(*_, new, _)] = entries(connection, "energy_consumption", "INSERT")
     connection.commit()
-    for trigger in ("energy_consumption_keep_revision", "audit_update"):
+    for trigger in ("energy_consumption_correct", "energy_consumption_keep_revision", "audit_update"):
         connection.execute(f"ALTER TABLE energy_consumption DISABLE TRIGGER {trigger}")
     for column, value in (("consumption_kwh", "0"), ("peak_demand_kw", "0"), ("metadata", "'{\"a\": 1}'"),
                           ("available_at", "available_at + interval '1 us'"), ("interval_minutes", "30")):  # fmt: skip
@@ -136,6 +136,55 @@ def test_the_digest_tells_every_value(connection: Connection) -> None:
         assert connection.execute(DIGEST).fetchone() != (new["digest"],), column
         connection.execute("ROLLBACK TO one")
     assert connection.execute(DIGEST).fetchone() == (new["digest"],)
+
+
+@pytest.mark.parametrize(
+    ("table", "digested"),
+    [
+        (
+            "energy_consumption",
+            "c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.available_at, c.interval_minutes",
+        ),
+        (
+            "weather_data",
+            "c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.available_at, c.interval_minutes",
+        ),
+    ],
+)
+def test_one_value_and_many_are_summed_up_as_attached_months_are(
+    connection: Connection, table: str, digested: str
+) -> None:
+    """The tables that single values come to have functions of their own, whose plan a session keeps: planned for one
+    row, it has to serve many, and the digest has to be the one that months filled beside the table get."""
+    value = "consumption_kwh" if table == "energy_consumption" else "temperature"
+    become(connection, Role.INGEST)
+    for first, hours in (("2024-01-10Z", 1), ("2024-01-11Z", 1), ("2024-01-12Z", 900)):
+        connection.execute(
+            f"INSERT INTO {table} (city_id, timestamp, {value}, available_at)"
+            " SELECT city, t, extract(day FROM t) + 0.5, t + interval '1 hour' FROM unnest(%s::uuid[]) city,"
+            " generate_series(%s::timestamptz, %s::timestamptz + make_interval(hours => %s - 1), interval '1 hour') t",
+            ([CITY, OTHER], first, first, hours),
+        )
+        *_, (_, _, cities, _, new, _) = entries(connection, table, "INSERT")
+        query = connection.execute(
+            "SELECT audit_batch_query(audit_block_query(%s, %s, 'c.timestamp', %s))",
+            (
+                f"{table} c WHERE c.timestamp >= '{first}' AND c.timestamp < '{first}'::timestamptz + '{hours} hours'",
+                "date_bin('30 days', c.timestamp, '2000-01-01 00:00:00+00')",
+                digested,
+            ),
+        ).fetchone()
+        assert query is not None
+        assert connection.execute(query[0]).fetchone() == (True, [CITY, OTHER], new)
+        assert (new["rows"], cities) == (2 * hours, [CITY, OTHER])
+        become(connection, Role.INGEST)
+    with pytest.raises(errors.InsufficientPrivilege):
+        connection.execute(f"INSERT INTO {table} (city_id, timestamp, {value}, available_at, created_at)"
+                           " VALUES (%s, '2024-01-01Z', 1, '2024-01-01 01:00Z', '2024-01-01Z')", (CITY,))  # fmt: skip
+    connection.rollback()
+    with pytest.raises(errors.IntegrityConstraintViolation, match="created_at of"):
+        connection.execute(f"INSERT INTO {table} (city_id, timestamp, {value}, available_at, created_at)"
+                           " VALUES (%s, '2024-01-01Z', 1, '2024-01-01 01:00Z', '2024-01-01Z')", (CITY,))  # fmt: skip
 
 
 def test_corrections_and_deletions_have_entries_and_idle_statements_none(connection: Connection) -> None:
@@ -409,8 +458,9 @@ def test_an_anchor_that_is_none_is_refused(database: Database, tmp_path: Path) -
 
 
 GUARD_FUNCTIONS = (
-    *("refuse", "audit_trigger_func", "audit_batch_func", "chain_audit_entries"),
-    *("keep_consumption_revision", "keep_weather_revision", "touch_created_at", "touch_updated_at"),
+    *("refuse", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
+    "chain_audit_entries",
+    *("correct_value", "keep_consumption_revision", "keep_weather_revision", "touch_created_at", "touch_updated_at"),
 )
 
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from energy_forecast.errors import DatabaseError, ServerError
 from energy_forecast.postgres import EmbeddedServer, ServerStatus
 from energy_forecast.postgres.account import Account, check_reach, find_account
 from energy_forecast.postgres.layout import LONGEST_SOCKET_PATH
+from energy_forecast.postgres.status import takes_connections
 
 START = "import sys; from pathlib import Path; from energy_forecast.postgres import EmbeddedServer; "
 START += "print(EmbeddedServer(Path(sys.argv[1])).start().pid)"
@@ -236,6 +238,64 @@ def test_a_busy_backend_of_a_killed_server_does_not_keep_the_next_from_starting(
         assert not server.status().running
         assert server.start().running
         assert not alive.exists()
+
+
+def test_a_server_that_recovers_is_waited_for(made_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps a pid file that says ready, and refuses for as long as it recovers; that is no server that is up."""
+    server = EmbeddedServer(made_home)
+    pid = server.start().pid
+    asked: list[bool] = []
+
+    def recovering(path: Path, role: str) -> bool | None:
+        asked.append(len(asked) > 3)
+        return takes_connections(path, role) and asked[-1]
+
+    monkeypatch.setattr("energy_forecast.postgres.server.takes_connections", recovering)
+    status = server.status()
+    assert (status.running, status.starting) == (False, True)
+    status = server.start()
+    assert (status.running, status.starting, status.pid) == (True, False, pid)
+    assert asked.count(False) == 4
+
+
+@pytest.mark.parametrize(
+    ("reply", "takes"),
+    [
+        (b"R\0\0\0\x08\0\0\0\0", True),
+        (b"E\0\0\0\x42SFATAL\0VFATAL\0C57P03\0Mthe database system is in recovery mode\0\0", False),
+        (b"E\0\0\0\x42SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0\0", True),
+        (b"", None),
+    ],
+    ids=["ready", "recovering", "full", "dying"],
+)
+def test_a_server_is_asked_whether_it_takes_connections(folder: Path, reply: bytes, takes: bool | None) -> None:
+    place = folder / "socket"
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor(1) as other:
+        listening.bind(str(place))
+        listening.listen()
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                assert b"user\0anna\0" in connection.recv(4096)
+                # In two parts, as an error may come; who reads the whole of the other is gone by then
+                for part in filter(None, (reply[:9], reply[9:])):
+                    connection.sendall(part)
+
+        answered = other.submit(answer)
+        assert takes_connections(place, "anna") is takes
+        answered.result()
+    assert takes_connections(place, "anna") is None
+    place.unlink()
+
+
+def test_to_ask_a_server_leaves_no_line_in_its_log(made_home: Path) -> None:
+    server = EmbeddedServer(made_home)
+    status = server.start()
+    before = {path: path.stat().st_size for path in status.log.iterdir()}
+    for _ in range(20):
+        assert server.status().running
+    assert {path: path.stat().st_size for path in status.log.iterdir()} == before
 
 
 def test_stop_ends_what_a_killed_server_left_and_no_stranger(made_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The database itself refuses what is dishonest, and keeps what was known."""
 
+# ruff: noqa: S608 - statements of these tests' own constants
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -224,6 +226,53 @@ def test_any_moments_knowledge_can_be_read_back(committing: Connection) -> None:
     assert known(committing, "2024-01-15 01:00Z") == [100]
     assert known(committing, "2024-01-20 00:00Z") == [90]
     assert known(committing, "2024-01-26 00:00Z") == [80]
+
+
+@pytest.mark.parametrize(
+    ("table", "value"), [("energy_consumption", "consumption_kwh"), ("weather_data", "temperature")]
+)
+def test_what_was_known_is_the_same_with_and_without_corrections(
+    committing: Connection, table: str, value: str
+) -> None:
+    """A span without corrections is read straight; with one, the version of the moment is chosen. Neither may show a
+    value
+    before it could be known, and a correction elsewhere in the span may not move the others. Over one session, whose
+    plans are kept."""
+    function = "consumption_as_of" if table == "energy_consumption" else "weather_as_of"
+    committing.execute(
+        f"INSERT INTO {table} (city_id, timestamp, {value}, available_at)"
+        " SELECT %s, t, extract(hour FROM t AT TIME ZONE 'UTC'), t + CASE WHEN t = '2024-01-31 23:00Z'"
+        " THEN interval '9 days' ELSE interval '1 hour' END"
+        " FROM generate_series('2024-01-31 20:00Z'::timestamptz, '2024-02-01 03:00Z', '1 hour') t",
+        (PUNE,),
+    )
+    committing.commit()
+
+    def seen(at: str, first: str, end: str) -> list[int]:
+        become(committing, Role.FORECASTER)
+        found = committing.execute(
+            f"SELECT timestamp, {value} FROM {function}(%s, %s, %s, %s)", (PUNE, at, first, end)
+        ).fetchall()
+        committing.execute("RESET ROLE")
+        assert found == sorted(found), "in the order of time"
+        return [int(row[1]) for row in found]
+
+    def all_seen() -> list[list[int]]:
+        return [
+            # The value of 23:00 comes nine days late, and nothing from after the moment is known
+            seen("2024-02-01 02:00Z", "2024-01-31 20:00Z", "2024-02-02Z"),
+            seen("2024-02-20Z", "2024-01-31 20:00Z", "2024-02-02Z"),
+            seen("2024-02-20Z", "2024-01-31 22:00Z", "2024-02-01Z"),
+            seen("2024-01-31 20:59Z", "2024-01-31 20:00Z", "2024-02-02Z"),
+        ]
+
+    before = [[20, 21, 22, 0, 1], [20, 21, 22, 23, 0, 1, 2, 3], [22, 23], []]
+    assert all_seen() == before
+    committing.execute(
+        f"UPDATE {table} SET {value} = 50, available_at = '2024-02-10Z' WHERE timestamp = '2024-02-01 01:00Z'"
+    )
+    committing.commit()
+    assert all_seen() == [before[0], [20, 21, 22, 23, 0, 50, 2, 3], *before[2:]]
 
 
 def test_a_corrected_value_has_the_moment_of_its_correction(committing: Connection) -> None:

@@ -361,6 +361,26 @@ def test_who_loads_can_neither_read_a_month_on_its_way_nor_attach_one_of_somebod
         other.execute("SELECT ops.begin_month('cities', '2019-02-01Z')")
 
 
+def test_a_month_that_is_begun_and_not_attached_cannot_be_committed(cities: Database) -> None:
+    """It would stay in ops, a table without row-level security; whoever may load could leave one by hand."""
+    with psycopg.connect(cities.url) as connection:
+        connection.execute("SET ROLE energy_forecast_ingest")
+        connection.execute("SELECT ops.begin_month('energy_consumption', '2019-02-01Z')")
+        connection.execute("SELECT ops.begin_month('energy_consumption', '2019-03-01Z')")
+        with pytest.raises(errors.ObjectNotInPrerequisiteState, match="was begun and is not attached"):
+            connection.commit()
+        assert left_over(connection) == []
+    with psycopg.connect(cities.url) as connection:
+        connection.execute("SET ROLE energy_forecast_ingest")
+        connection.execute("SELECT ops.begin_month('energy_consumption', '2019-02-01Z')")
+        connection.rollback()
+        connection.execute("SET ROLE energy_forecast_ingest")
+        with pytest.raises(errors.InsufficientPrivilege):
+            connection.execute("INSERT INTO ops.begun_months VALUES ('x')")
+    with psycopg.connect(cities.url) as connection:
+        assert connection.execute("SELECT count(*) FROM ops.begun_months").fetchone() == (0,)
+
+
 def test_a_month_that_somebody_makes_meanwhile_is_loaded_through_the_table(cities: Database, tmp_path: Path) -> None:
     """And so is one that a partition made by hand covers in part."""
     with psycopg.connect(cities.url, autocommit=True) as connection:

@@ -337,6 +337,19 @@ def test_a_question_looks_at_the_months_of_its_span_alone(connection: Connection
         assert used[table][0] == before.get(table, (0, 0))[0], f"{table} is read whole"
 
 
+def test_the_temperature_is_read_from_the_key_alone(connection: Connection) -> None:
+    """Weather arrives hour by hour for all cities: each value of one lies on a page of its own."""
+    connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+    plan = connection.execute(
+        "EXPLAIN (COSTS OFF) SELECT avg(temperature) FROM weather_data WHERE city_id = %s"
+        " AND timestamp >= '2025-05-20Z' AND timestamp < '2025-06-10Z'",
+        (BERLIN,),
+    ).fetchall()
+    scans = [line.strip() for (line,) in plan if "Scan" in line]
+    assert len(scans) == 2
+    assert all("Index Only Scan using weather_data_y2025m0" in scan for scan in scans), scans
+
+
 def test_what_went_while_one_looked_at_it_is_said_in_words(database: Database) -> None:
     """As a partition goes that retention drops between two looks at the catalog."""
     with (

@@ -42,7 +42,7 @@ def test_what_the_page_says_can_be_typed(server: Server, database: Database, zon
     assert (done.returncode, done.stderr) == (0, "")
     answers = re.findall(r"^\((\d+) rows?\)$", done.stdout, re.MULTILINE)
     # No model was scored: the guide's statement and model_performance() have nothing to show
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert len(answers) == 11
     assert answers.count("0") == 2
     assert re.search(r"^ Munich\n\(1 row\)$", done.stdout, re.MULTILINE), "she sees a city that is not hers"

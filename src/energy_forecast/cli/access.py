@@ -21,8 +21,9 @@ def server_database() -> Database:
     if url is not None:
         return Database(url)
     server = embedded_server()
-    if not server.status().running:
-        say("Starting the embedded PostgreSQL")
+    status = server.status()
+    if not status.running:
+        say("Waiting for the embedded PostgreSQL" if status.starting else "Starting the embedded PostgreSQL")
     return Database(server.start().url)
 
 

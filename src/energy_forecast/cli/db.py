@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import embedded_server, server_database
-from energy_forecast.cli.console import Json, emit, minute, out
+from energy_forecast.cli.console import Json, emit, minute, out, say
 from energy_forecast.database import schema_version
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.settings import settings
@@ -35,12 +35,14 @@ def up(json: Json = False) -> None:
     """
     _refuse_with_url("up")
     server = embedded_server()
-    before = server.status().running
+    before = server.status()
+    if before.starting:
+        say("PostgreSQL starts, or recovers from a crash; waiting until it takes connections")
     status = server.start()
     if json:
-        emit(asdict(status) | {"started": not before})
+        emit(asdict(status) | {"started": not before.running and not before.starting})
     else:
-        out.print(f"PostgreSQL {status.version} {'was already' if before else 'is'} up (pid {status.pid}).")
+        out.print(f"PostgreSQL {status.version} {'was already' if before.running else 'is'} up (pid {status.pid}).")
         out.print("It stays up until: energy-forecast db down", markup=False)
 
 
@@ -79,9 +81,10 @@ def status(json: Json = False) -> None:
     if json:
         emit(facts)
         return
-    out.print("up" if facts["running"] else "down", style="green" if facts["running"] else "yellow")
+    state = "up" if facts["running"] else "starting, or recovering from a crash" if facts.get("starting") else "down"
+    out.print(state, style="green" if facts["running"] else "yellow")
     for name, value in facts.items():
-        if name not in ("running", "embedded", "url") and value is not None:
+        if name not in ("running", "starting", "embedded", "url") and value is not None:
             shown = minute(value) if isinstance(value, datetime) else value
             out.print(f"  {name.replace('_', ' '):14} {shown}", markup=False, soft_wrap=True)
 

@@ -17,11 +17,13 @@ from energy_forecast.database.schema import folder, superuser_sql
 _LINKS_AT_ONCE = 10_000
 _FUNCTIONS = (
     *("audit_trigger_func", "audit_batch_func", "audit_attached_func"),
+    *("audit_consumption_func", "audit_weather_func"),
     *("audit_block_query", "audit_batch_query"),
     *("chain_audit_entries", "audit_entry_text", "stamp_audit_entry"),
     *(
         "refuse",
         "acting_role",
+        "correct_value",
         "keep_consumption_revision",
         "keep_weather_revision",
         "touch_created_at",

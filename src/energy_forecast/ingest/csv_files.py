@@ -22,8 +22,6 @@ from energy_forecast.ingest.files import BROKEN_SCHEMA, Columns, Piece, find_col
 _BLOCK = 8 << 20
 # No row of numbers is this long: it is some other file, and reading on would fill the memory
 _LONGEST_LINE = 1 << 20
-# Bytes of a usual row, as it is and gzipped
-_ROW, _PACKED_ROW = 40, 8
 # A quoted field may run over lines; one that is never closed must not swallow the file
 _MOST_LINES = 64
 # Every field either without quotes or plainly quoted, with no comma or quote inside
@@ -38,7 +36,6 @@ class CsvSource:
     ) -> None:
         self.name = str(facts["name"])
         self.size = int(facts["bytes"])
-        self.row_estimate = self.size // (_PACKED_ROW if gzipped else _ROW)
         self.facts = facts
         self._path = path
         self._gzipped = gzipped
@@ -50,6 +47,10 @@ class CsvSource:
     def _header(self) -> list[str]:
         with self._path.open("rb") as raw:
             start = self._read(self._stream(raw), _LONGEST_LINE)
+            # What that took of the file: of a gzipped one a little more, since the reader reads ahead
+            taken = raw.tell() if self._gzipped else len(start)
+        # As many in a byte as in its first megabyte
+        self.row_estimate = start.count(b"\n") * self.size // max(taken, 1)
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise IngestError(f"{self.name}: the text is UTF-16.", hint="Save it as UTF-8.")
         text = start.removeprefix(b"\xef\xbb\xbf")

@@ -22,7 +22,7 @@ from energy_forecast.postgres.account import Account, check_reach, find_account,
 from energy_forecast.postgres.layout import Layout
 from energy_forecast.postgres.lifeline import Lifeline, exclusive
 from energy_forecast.postgres.programs import Programs, environment, failure, run_program
-from energy_forecast.postgres.status import PidFile, ServerStatus, answers, is_postmaster, orphans
+from energy_forecast.postgres.status import PidFile, ServerStatus, is_postmaster, orphans, takes_connections
 
 SOCKET_PORT = 5432
 # In seconds. Making a cluster and starting it take about one; recovery after a crash reads up to 2 GB of WAL.
@@ -74,8 +74,11 @@ class EmbeddedServer:
         """
         with self._faults():
             found = self._living()
-            if found is None or not found.ready or not answers(self._layout.socket(found.socket_port)):
-                return self._status(self.port or SOCKET_PORT)
+            taken = found and found.ready and takes_connections(self._layout.socket(found.socket_port), cluster.ROLE)
+            if found is None or not taken:
+                # One that was killed is none, though its pid file says ready
+                starting = found is not None and (not found.ready or taken is False)
+                return self._status(self.port or SOCKET_PORT, starting=starting)
             record = self._lifeline.record()
             return self._status(found.socket_port, found, record.version if record else None)
 
@@ -366,11 +369,19 @@ class EmbeddedServer:
             )
         return status
 
-    def _status(self, socket_port: int, pid_file: PidFile | None = None, version: str | None = None) -> ServerStatus:
+    def _status(
+        self,
+        socket_port: int,
+        pid_file: PidFile | None = None,
+        version: str | None = None,
+        *,
+        starting: bool = False,
+    ) -> ServerStatus:
         folder = quote(os.fsencode(self._layout.socket_folder), safe="")
         tcp = pid_file is not None and pid_file.tcp
         return ServerStatus(
             running=pid_file is not None,
+            starting=starting,
             pid=pid_file.pid if pid_file else None,
             version=version,
             url=f"postgresql://{cluster.ROLE}@/{cluster.DATABASE}?host={folder}&port={socket_port}",

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-# The length and the code of the protocol's SSLRequest.
-_TLS_REQUEST = struct.pack("!ii", 8, 80877103)
+# The protocol's version 3.0, and the message with which a client ends.
+_PROTOCOL = 196608
+_TERMINATE = b"X" + struct.pack("!i", 4)
+# cannot_connect_now: it starts, recovers or ends
+_NOT_NOW = b"C57P03\x00"
 _PATIENCE = 5.0
 
 
@@ -19,12 +22,14 @@ _PATIENCE = 5.0
 class ServerStatus:
     """The embedded server at one moment.
 
-    `running` says that it takes connections. `port` is the TCP port of 127.0.0.1 that it listens on, None
+    `running` says that it takes connections, `starting` that it lives and does not yet: it starts, or recovers after
+    one of its processes was killed. `port` is the TCP port of 127.0.0.1 that it listens on, None
     without TCP; `password_file` then holds the role's password. `since` is the moment of its start, UTC.
     `pid`, `version`, `port`, `since` and `password_file` are None when it does not run.
     """
 
     running: bool
+    starting: bool
     pid: int | None
     version: str | None
     url: str
@@ -68,23 +73,33 @@ class PidFile:
             return None
 
 
-def answers(path: Path) -> bool:
-    """Whether a server answers at this socket.
+def takes_connections(path: Path, role: str) -> bool | None:
+    """Whether a server at this socket takes connections now; None when none answers there.
 
-    A process that was just killed still has its pid and its pid file for a moment. So the server is asked whether
-    it speaks TLS, which it answers before it knows who asks, and even when no connection is left.
+    A process that was just killed still has its pid and its pid file for a moment; and a server that recovers after one
+    of its processes was killed keeps a pid file that says ready. So it is asked, as pg_isready does: with a connection
+    that ends at once. Whatever it says but "not now" will do, also that no connection is left.
+
+    Args:
+        role: who asks; one that exists, or its log gets a line.
     """
+    startup = struct.pack("!i", _PROTOCOL) + f"user\0{role}\0database\0postgres\0\0".encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE)
+        said = b""
         try:
             connection.connect(os.fspath(path))
-            connection.sendall(_TLS_REQUEST)
-            return connection.recv(1) != b""
+            connection.sendall(struct.pack("!i", len(startup) + 4) + startup + _TERMINATE)
+            # An error is short and the last that it says
+            while (more := connection.recv(4096)) and (said + more)[:1] == b"E":
+                said += more
+            said = said or more
         except TimeoutError:
             # Slow, or stopped by a signal: there all the same.
             return True
         except OSError:
-            return False
+            pass
+        return None if not said else _NOT_NOW not in said
 
 
 def is_postmaster(pid: int, data: Path) -> bool:

@@ -8,6 +8,7 @@ CREATE OR REPLACE FUNCTION city_hour_phase(city uuid, until timestamptz)
     RETURNS integer
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 DECLARE
     first_time timestamptz := until - interval '672 hours';

@@ -1,10 +1,28 @@
+/* Where nothing of the span was ever revised, what is stored is the one version of each value, in the order of the key: no choice and no
+   sort, which were two thirds of it. Else the version that came last by the moment. One plan for all bounds, as in consumption_from_values(). */
 CREATE OR REPLACE FUNCTION consumption_as_of(
     city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz)
     RETURNS TABLE ("timestamp" timestamptz, consumption_kwh numeric, peak_demand_kw numeric,
                    interval_minutes smallint, available_at timestamptz)
-    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT public.may_read_city(city) THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM public.energy_consumption_revisions r
+                   WHERE r.city_id = city AND r.timestamp >= first_time AND r.timestamp < end_time) THEN
+        RETURN QUERY
+        SELECT v.timestamp, v.consumption_kwh, v.peak_demand_kw, v.interval_minutes, v.available_at
+        FROM public.energy_consumption v
+        WHERE v.city_id = city AND v.timestamp >= first_time AND v.timestamp < end_time AND v.available_at <= as_of
+        ORDER BY v.timestamp;
+        RETURN;
+    END IF;
+    RETURN QUERY
     SELECT DISTINCT ON (v.timestamp)
         v.timestamp, v.consumption_kwh, v.peak_demand_kw, v.interval_minutes, v.available_at
     FROM (
@@ -16,8 +34,7 @@ CREATE OR REPLACE FUNCTION consumption_as_of(
         FROM public.energy_consumption_revisions r
         WHERE r.city_id = city AND r.timestamp >= first_time AND r.timestamp < end_time AND r.available_at <= as_of
     ) v
-    WHERE public.may_read_city(city)
-    ORDER BY v.timestamp, v.available_at DESC, v.created_at DESC
-$$;
+    ORDER BY v.timestamp, v.available_at DESC, v.created_at DESC;
+END $$;
 COMMENT ON FUNCTION consumption_as_of(uuid, timestamptz, timestamptz, timestamptz) IS
     'Consumption of a city (kWh in each interval that starts in [first_time, end_time)) as it could be known at a moment';

@@ -6,6 +6,7 @@ CREATE OR REPLACE FUNCTION consumption_by_hour(
     RETURNS TABLE (hour timestamptz, total_consumption numeric, peak_demand numeric, minutes_known integer)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,11 +1,12 @@
-/* In plpgsql, which keeps the plan and knows the bounds when it makes it: as SQL, all partitions were planned for each
-   call on 15 to 17. */
+/* In plpgsql, which keeps the plan. One plan for all bounds, which leaves out the other months when it begins: to plan the months
+   of the bounds for each call took 0.2 of 0.9 ms. */
 CREATE OR REPLACE FUNCTION consumption_from_values(
     city uuid, first_time timestamptz, end_time timestamptz, phase_minutes integer)
     RETURNS TABLE (hour timestamptz, total_consumption numeric, peak_demand numeric, minutes_known integer,
                    off_hour_values integer)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE

@@ -1,14 +1,15 @@
--- For functions that read as the owner: the policies of the tables do not bind those
+-- For functions that read as the owner: the policies of the tables do not bind those. Not in SQL, as acting_role()
 CREATE OR REPLACE FUNCTION may_read_city(city uuid) RETURNS boolean
-    LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
+    LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
     AS $$
-    SELECT EXISTS (
+BEGIN
+    RETURN EXISTS (
             SELECT FROM unnest(ARRAY['energy_forecast_owner', 'energy_forecast_ingest', 'energy_forecast_forecaster',
                                      'energy_forecast_operator', 'energy_forecast_auditor']) AS platform
             WHERE pg_has_role(public.acting_role(), platform, 'USAGE'))
         OR EXISTS (
-            SELECT FROM public.user_city_access a WHERE a.user_id = public.acting_role() AND a.city_id = city)
-$$;
+            SELECT FROM public.user_city_access a WHERE a.user_id = public.acting_role() AND a.city_id = city);
+END $$;
 COMMENT ON FUNCTION may_read_city(uuid) IS
     'Whether who asked may see a city: a role of the platform every one, a person those that she was granted';

@@ -18,8 +18,10 @@ BEGIN
         EXECUTE (SELECT format('REVOKE INSERT (%s) ON %s FROM energy_forecast_ingest',
                                string_agg(quote_ident(a.attname), ', '), a.attrelid::regclass)
                  FROM pg_attribute a WHERE a.attrelid = ops.loading_table(name) AND a.attacl IS NOT NULL GROUP BY a.attrelid);
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I PRIMARY KEY (city_id, timestamp)',
-                       ops.loading_table(name), name || '_pkey');
+        -- As the table's own: ATTACH takes no other
+        EXECUTE (SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s',
+                               ops.loading_table(name), name || '_pkey', pg_get_constraintdef(k.oid))
+                 FROM pg_constraint k WHERE k.conrelid = format('public.%I', parent)::regclass AND k.contype = 'p');
     END LOOP;
     INSERT INTO ops.attached_months (table_name, partition_name) SELECT parent, n FROM unnest(wanted) n;
     -- One maker of partitions at a time

@@ -13,6 +13,8 @@ BEGIN
         RAISE EXCEPTION 'The month % of % is not loaded beside it', month, parent USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM public.make_month_table(parent, 'ops', name);
+    -- At commit it has to be attached
+    INSERT INTO ops.begun_months (partition_name) VALUES (parent || to_char(month, '"_y"YYYY"m"MM'));
     -- What the loader may insert into the table itself; so created_at is the database's here too
     SELECT string_agg(quote_ident(a.attname), ', ') INTO columns FROM pg_attribute a
     WHERE a.attrelid = format('public.%I', parent)::regclass AND a.attnum > 0

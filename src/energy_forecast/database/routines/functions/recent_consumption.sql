@@ -4,6 +4,7 @@ CREATE OR REPLACE FUNCTION recent_consumption(
                    minutes_known integer)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE

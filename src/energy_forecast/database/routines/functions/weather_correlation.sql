@@ -3,6 +3,7 @@ CREATE OR REPLACE FUNCTION weather_correlation(
     RETURNS TABLE (temperature numeric, temperature_end numeric, avg_consumption numeric, sample_count bigint)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 BEGIN

@@ -46,10 +46,15 @@ BEGIN
         WHERE event = 'delete' OR relation NOT LIKE '%\_revisions'
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER %s ON public.%I REFERENCING %s TABLE AS changed'
-            ' FOR EACH STATEMENT EXECUTE FUNCTION public.audit_batch_func(%L, %L, %L, %L)',
+            ' FOR EACH STATEMENT EXECUTE FUNCTION public.%s',
             wanted.event, upper(wanted.event), wanted.relation,
             CASE wanted.event WHEN 'delete' THEN 'OLD' ELSE 'NEW' END,
-            wanted.block_column, wanted.block_unit, wanted.key, wanted.digested);
+            -- Values also come one by one: these have functions whose plans a session keeps
+            CASE wanted.relation
+                WHEN 'energy_consumption' THEN 'audit_consumption_func()'
+                WHEN 'weather_data' THEN 'audit_weather_func()'
+                ELSE format('audit_batch_func(%L, %L, %L, %L)',
+                            wanted.block_column, wanted.block_unit, wanted.key, wanted.digested) END);
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', wanted.relation, wanted.event);
         -- Months that a load fills beside the table are named there, and digested in the same way
         CONTINUE WHEN wanted.event <> 'insert' OR wanted.relation NOT IN ('energy_consumption', 'weather_data');
