@@ -49,7 +49,7 @@ bench-growth: setup
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
 # The protocol of docs/decisions/models.md on the sample, and on the folders in DATA where they are. Peers are scored too
-# once `$(BIN)/pip install lightgbm mlforecast statsforecast` has been run. ARGS='--model ensemble' chooses.
+# once `$(BIN)/pip install lightgbm mlforecast skforecast prophet statsforecast` has been run. ARGS='--model ensemble' chooses.
 bench-skill: setup
 	@mkdir -p $(RESULTS)
 	@$(BIN)/python benchmarks/skill.py --last-fifth $(ARGS) | tee $(RESULTS)/skill-sample-$$(date +%F).csv

@@ -1,7 +1,7 @@
 """Forecasting libraries that users would pick instead, behind the same two calls as our models.
 
-They come with the optional group `bench`: pip install 'energy-forecast[bench]'. Each gets what its documentation
-suggests for hourly load: lags of days and weeks, calendar, temperature; intervals by its own conformal method.
+They come with the optional group `bench`. Each gets what its documentation suggests for hourly
+load: lags of days and weeks, calendar, temperature; intervals conformal from forecasts of weeks it had not learnt from.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,15 +19,21 @@ import polars as pl
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, Forecast
 from energy_forecast.forecasting.contract import Floats
 
-PACKAGES = ("mlforecast", "lightgbm", "statsforecast")
+PACKAGES = ("mlforecast", "lightgbm", "statsforecast", "skforecast", "scikit-learn", "prophet")
 _WEEK = 168
 _WINDOWS = 20
+_APART = 60
+_LAGS = [1, 2, 3, 24, 48, 72, 96, 120, 144, 168, 336]
 # Central intervals whose ends are our quantile levels
 _COVERAGES = [round(100 * (1 - 2 * level)) for level in QUANTILE_LEVELS if level < 0.5]
 
 
-def _regular(load: pl.DataFrame, days: int | None = None) -> pl.DataFrame:
-    """An hourly frame without holes: libraries take no gaps. A gap is filled from a week before, then from nearby."""
+def _regular(load: pl.DataFrame, days: int | None = None, until: datetime | None = None) -> pl.DataFrame:
+    """An hourly frame without holes, to before `until`: libraries take no gaps. One is filled from a week before, then
+    from nearby."""
+    if until is not None and load["timestamp"].max() < until - timedelta(hours=1):
+        last = pl.DataFrame({"timestamp": [until - timedelta(hours=1)], "consumption_kwh": [None]}, schema=load.schema)
+        load = pl.concat([load, last])
     if days is not None:
         load = load.filter(pl.col("timestamp") >= load["timestamp"].max() - timedelta(days=days))
     full = load.upsample("timestamp", every="1h").select("timestamp", y="consumption_kwh")
@@ -71,14 +78,27 @@ def _as_forecast(found: pl.DataFrame, model: str, first: datetime) -> Forecast:
     return Forecast(frame, frame.select("timestamp"), 0)
 
 
+def _next_hour(issued_at: datetime) -> datetime:
+    """The first full hour at or after the issue: local midnight of a half-hour zone lies within one."""
+    return issued_at + (-timedelta(minutes=issued_at.minute, seconds=issued_at.second)) % timedelta(hours=1)
+
+
+def _hours_from(first: datetime, n: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"timestamp": [first + timedelta(hours=i) for i in range(n)]}, schema={"timestamp": pl.Datetime("us", "UTC")}
+    )
+
+
 @dataclass(frozen=True)
 class _Recursive:
-    """mlforecast: LightGBM on lags, calendar and temperature, fitted once, told the latest load at each issue.
+    """A library's model on lags, calendar and temperature, fitted once, told the latest load at each issue.
 
-    errors: [windows, 168], absolute ones of its cross-validation.
+    say: what it says of the hours of a frame of inputs, from a frame of the latest load (see _with_inputs), kWh.
+    errors: [windows, 168], absolute ones of forecasts of its last weeks by a model that had not learnt from them: the
+        libraries' conformal intervals are not offered with new data.
     """
 
-    model: Any
+    say: Callable[[pl.DataFrame, pl.DataFrame], Floats]
     city: City
     with_weather: bool
     errors: Floats
@@ -94,42 +114,153 @@ class _Recursive:
         horizon_hours: int,
     ) -> Forecast:
         """The `horizon_hours` from `issued_at` on."""
-        times = pl.DataFrame(
-            {"timestamp": [issued_at + timedelta(hours=i) for i in range(horizon_hours)]},
-            schema={"timestamp": pl.Datetime("us", "UTC")},
-        )
-        ahead = weather_ahead if self.with_weather else weather_ahead.clear()
-        given = _with_inputs(times, ahead, self.city)
-        recent = _with_inputs(_regular(load), weather if self.with_weather else weather.clear(), self.city)
-        found = self.model.predict(horizon_hours, X_df=given, new_df=recent)
+        issued_at = _next_hour(issued_at)
+        seen, ahead = (weather, weather_ahead) if self.with_weather else (weather.clear(), weather_ahead.clear())
+        recent = _with_inputs(_regular(load, until=issued_at), seen, self.city)
+        said = self.say(recent, _with_inputs(_hours_from(issued_at, horizon_hours), ahead, self.city))
+        columns = {"model": said}
         for coverage in _COVERAGES:
             half = np.quantile(self.errors[:, :horizon_hours], coverage / 100, axis=0)
-            found = found.with_columns(
-                (pl.col("lightgbm") - half).alias(f"lightgbm-lo-{coverage}"),
-                (pl.col("lightgbm") + half).alias(f"lightgbm-hi-{coverage}"),
-            )
-        return _as_forecast(found, "lightgbm", issued_at)
+            columns |= {f"model-lo-{coverage}": said - half, f"model-hi-{coverage}": said + half}
+        return _as_forecast(pl.DataFrame(columns), "model", issued_at)
 
 
-def _recursive(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime) -> _Recursive:  # noqa: ARG001
+def _lightgbm() -> Any:
     from lightgbm import LGBMRegressor
+
+    return LGBMRegressor(n_estimators=400, learning_rate=0.05, num_leaves=63, n_jobs=1, verbose=-1)
+
+
+def _mlforecast(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime) -> _Recursive:  # noqa: ARG001
     from mlforecast import MLForecast
     from mlforecast.lag_transforms import RollingMean
 
     model = MLForecast(
-        models={"lightgbm": LGBMRegressor(n_estimators=400, learning_rate=0.05, num_leaves=63, n_jobs=1, verbose=-1)},
+        models={"lightgbm": _lightgbm()},
         freq="1h",
-        lags=[1, 2, 3, 24, 48, 72, 96, 120, 144, 168, 336],
-        lag_transforms={1: [RollingMean(24), RollingMean(168)]},
+        lags=_LAGS,
+        lag_transforms={1: [RollingMean(24), RollingMean(_WEEK)]},
     )
     frame = _with_inputs(_regular(load), weather, city)
-    # The library's conformal intervals are not offered with new data: the same, by its cross-validation
     tried = model.cross_validation(
-        frame, n_windows=_WINDOWS, h=_WEEK, step_size=60, refit=False, static_features=[]
+        frame, n_windows=_WINDOWS, h=_WEEK, step_size=_APART, refit=False, static_features=[]
     ).sort("cutoff", "ds")
     size = (tried["y"] - tried["lightgbm"]).abs().to_numpy().reshape(_WINDOWS, _WEEK)
     model.fit(frame, static_features=[])
-    return _Recursive(model, city, not weather.is_empty(), size)
+
+    def say(recent: pl.DataFrame, given: pl.DataFrame) -> Floats:
+        return np.asarray(model.predict(given.height, X_df=given, new_df=recent)["lightgbm"].to_numpy(), float)
+
+    return _Recursive(say, city, not weather.is_empty(), size)
+
+
+def _skforecast(
+    estimator: Callable[[], Any],
+    city: City,
+    load: pl.DataFrame,
+    weather: pl.DataFrame,
+    *,
+    at: datetime,  # noqa: ARG001
+) -> _Recursive:
+    from skforecast.preprocessing import RollingFeatures
+    from skforecast.recursive import ForecasterRecursive
+
+    def learnt(frame: pl.DataFrame) -> Any:
+        rolling = RollingFeatures(stats=["mean", "mean"], window_sizes=[24, _WEEK])
+        model = ForecasterRecursive(estimator(), lags=_LAGS, window_features=rolling)
+        model.fit(y=_indexed(frame)["y"], exog=_exogenous(frame), store_in_sample_residuals=False)
+        return model
+
+    def said(model: Any, recent: pl.DataFrame, given: pl.DataFrame) -> Floats:
+        last = _indexed(recent)["y"].iloc[-model.window_size :]
+        return np.asarray(model.predict(steps=given.height, last_window=last, exog=_exogenous(given)), float)
+
+    frame = _with_inputs(_regular(load), weather, city)
+    ends = [frame.height - _WEEK - _APART * i for i in range(_WINDOWS)]
+    tried = learnt(frame[: min(ends)])
+    size = [
+        np.abs(said(tried, frame[:end], frame[end : end + _WEEK]) - frame["y"][end : end + _WEEK].to_numpy())
+        for end in ends
+    ]
+    model = learnt(frame)
+    return _Recursive(partial(said, model), city, not weather.is_empty(), np.stack(size))
+
+
+def _indexed(frame: pl.DataFrame) -> Any:
+    return frame.drop("unique_id").to_pandas().set_index("ds").asfreq("h")
+
+
+def _exogenous(frame: pl.DataFrame) -> Any:
+    """Hour and weekday one by one, so that a linear model can use them, and temperature with its hinges."""
+    known = frame.select(
+        "ds",
+        "unique_id",
+        *((pl.col("hour") == i).cast(pl.Float64).alias(f"hour_{i}") for i in range(24)),
+        *((pl.col("weekday") == i).cast(pl.Float64).alias(f"weekday_{i}") for i in range(1, 8)),
+        *(
+            [
+                "temperature",
+                (pl.col("temperature") - 18).clip(0).alias("warm"),
+                (15 - pl.col("temperature")).clip(0).alias("cold"),
+            ]
+            if "temperature" in frame.columns
+            else []
+        ),
+    )
+    return _indexed(known)
+
+
+def _ridge() -> Any:
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), Ridge(1.0))
+
+
+@dataclass(frozen=True)
+class _Prophet:
+    """Prophet: trend, seasons, holidays and temperature, on the last 90 days, at each issue anew.
+
+    Learnt once before a year, its trend ran away: its error was 25 to 80 % on Baltimore and Tucson.
+    """
+
+    city: City
+    with_weather: bool
+    history_days: int = 90
+
+    def forecast(
+        self,
+        load: pl.DataFrame,
+        weather: pl.DataFrame,
+        weather_ahead: pl.DataFrame,
+        *,
+        issued_at: datetime,
+        horizon_hours: int,
+    ) -> Forecast:
+        """The `horizon_hours` from `issued_at` on."""
+        issued_at = _next_hour(issued_at)
+        from prophet import Prophet
+
+        model = Prophet(uncertainty_samples=300)
+        if self.city.country_code:
+            model.add_country_holidays(self.city.country_code)
+        if self.with_weather:
+            model.add_regressor("temperature")
+        seen, ahead = (weather, weather_ahead) if self.with_weather else (weather.clear(), weather_ahead.clear())
+        known = _with_inputs(_regular(load, until=issued_at), seen, self.city)
+        given = _with_inputs(_hours_from(issued_at, horizon_hours), ahead, self.city)
+        model.fit(known.drop("unique_id").to_pandas())
+        drawn = model.predictive_samples(given.drop("unique_id").to_pandas())["yhat"]
+        columns = {"model": np.median(drawn, axis=1)}
+        for coverage in _COVERAGES:
+            for side, sign in (("lo", -1), ("hi", 1)):
+                columns[f"model-{side}-{coverage}"] = np.quantile(drawn, 0.5 + sign * coverage / 200, axis=1)
+        return _as_forecast(pl.DataFrame(columns), "model", issued_at)
+
+
+def _prophet(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime) -> _Prophet:  # noqa: ARG001
+    return _Prophet(city, not weather.is_empty())
 
 
 @dataclass(frozen=True)
@@ -149,6 +280,7 @@ class _Decomposed:
         horizon_hours: int,
     ) -> Forecast:
         """The `horizon_hours` from `issued_at` on."""
+        issued_at = _next_hour(issued_at)
         from statsforecast import StatsForecast
         from statsforecast.models import MSTL, AutoETS
 
@@ -162,12 +294,34 @@ def _decomposed(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: da
     return _Decomposed(city)
 
 
-PEERS: dict[str, Callable[..., Any]] = {"mlforecast-lightgbm": _recursive, "statsforecast-mstl": _decomposed}
+PEERS: dict[str, Callable[..., Any]] = {
+    "mlforecast-lightgbm": _mlforecast,
+    "skforecast-lightgbm": partial(_skforecast, _lightgbm),
+    "skforecast-ridge": partial(_skforecast, _ridge),
+    "prophet": _prophet,
+    "statsforecast-mstl": _decomposed,
+}
+_NEEDED = {
+    "mlforecast-lightgbm": ("mlforecast", "lightgbm"),
+    "skforecast-lightgbm": ("skforecast", "lightgbm"),
+    "skforecast-ridge": ("skforecast",),
+    "prophet": ("prophet",),
+    "statsforecast-mstl": ("statsforecast",),
+}
 
 
 def installed() -> Iterator[str]:
     """The peers that can be asked here."""
-    if find_spec("mlforecast") and find_spec("lightgbm"):
-        yield "mlforecast-lightgbm"
-    if find_spec("statsforecast"):
-        yield "statsforecast-mstl"
+    for name, packages in _NEEDED.items():
+        if all(find_spec(package) for package in packages):
+            yield name
+
+
+def left_out() -> Iterator[str]:
+    """Each peer that cannot be asked here, and why."""
+    for name, packages in _NEEDED.items():
+        lacking = [package for package in packages if not find_spec(package)]
+        if lacking:
+            yield f"{name} ({', '.join(lacking)} not installed)"
+    # 4 is for Python 3.12 and later; 3.4 goes back to holidays 0.21, with which the platform does not run
+    yield "OpenSTEF (no version installs beside the platform on Python 3.11)"

@@ -3,5 +3,6 @@
 import os
 
 # Before numpy is first imported. The systems solved here are many and small: with two threads one step of learning
-# took 75 s on a busy machine of two cores, with one 20 s.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# took 75 s on a busy machine of two cores, with one 20 s. Whatever the environment says: threads add up in another
+# order, so the same data would give another model.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -101,6 +101,7 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
     promoted = document(command_line, "model", "promote", "vanilla")["cities"]
     assert [(one["city"], one["outcome"]) for one in promoted] == [("Berlin", "promoted"), ("Pune", "promoted")]
     assert all(row["mae_kwh"]["p_value"] < 0.05 for one in promoted for row in one["evidence"])
+    assert all("with the weather that came" in one["reason"] for one in promoted)
     command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", "--reason", "a trial")
     served = document(command_line, "forecast", "--horizon", "3h")["forecasts"]
     assert {(one["city"], one["model"]) for one in served} == {("Berlin", "naive-24"), ("Pune", "vanilla")}
@@ -140,6 +141,25 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
                 " SELECT city_id, model_id, during, created_at, 'x', '[]', true"
                 " FROM model_promotions WHERE NOT upper_inf(during) LIMIT 1"
             )
+
+
+def test_evidence_with_the_weather_that_came_counts_only_where_there_is_no_other(command_line: CommandLine) -> None:
+    """It looks ahead. What decides is the backtest that does not, although the other was made last."""
+
+    def backtest(weather: str, first_day: int) -> None:
+        first = (LAST - timedelta(days=first_day)).isoformat()
+        command_line.run(
+            *("backtest", "--model", "naive-24,naive-168,vanilla", "--weather", weather, "--city", "Berlin"),
+            *("--from", first, "--to", (LAST - timedelta(days=2)).isoformat()),
+        )
+
+    backtest("none", 27)
+    backtest("actual", 3)
+    # Forced, since what is looked at is the evidence, whatever it says: without its weather vanilla may well lose
+    promote = ("model", "promote", "vanilla", "--city", "Berlin", "--force", "--reason", "a trial")
+    evidence = document(command_line, *promote)["cities"][0]["evidence"]
+    assert {row["weather"] for row in evidence} == {"none"}
+    assert not any("with the weather that came" in row["verdict"] for row in evidence)
 
 
 def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(

@@ -102,10 +102,9 @@ def _promote_city(
 
 
 def _against(connection: Connection, city: StoredCity, model: str, rival: str) -> dict[str, Any]:
-    try:
-        found = compare_city(connection, city, model, rival)
-    except NotEnoughDataError as error:
-        return {"rival": rival, "is_better": False, "verdict": error.message}
+    found = _evidence(connection, city, model, rival)
+    if isinstance(found, NotEnoughDataError):
+        return {"rival": rival, "is_better": False, "verdict": found.message}
     return {
         "rival": rival,
         "is_better": found.better == model,
@@ -119,6 +118,19 @@ def _against(connection: Connection, city: StoredCity, model: str, rival: str) -
     }
 
 
+def _evidence(connection: Connection, city: StoredCity, model: str, rival: str) -> Comparison | NotEnoughDataError:
+    """The comparison that decides: by the weather used last; by that which came only where there is no other."""
+    lacking: NotEnoughDataError | None = None
+    weathers = champions.backtest_weathers(connection, city=city.id, models=[model, rival])
+    for weather in sorted(weathers or ["forecast"], key=lambda weather: weather == "actual"):
+        try:
+            return compare_city(connection, city, model, rival, weather=weather)
+        except NotEnoughDataError as error:
+            lacking = lacking or error
+    assert lacking is not None
+    return lacking
+
+
 def verdict(found: Comparison) -> str:
     """A comparison in one line."""
     share = 100 * (found.mae.mean_a / found.mae.mean_b - 1) if found.mae.mean_b else float("nan")
@@ -127,7 +139,9 @@ def verdict(found: Comparison) -> str:
     )
     return (
         f"{found.model_a} {words} {found.model_b}: error {share:+.1f} % on {found.mae.issues} issues "
-        f"(p {found.mae.p_value:.4f})"
+        f"(p {found.mae.p_value:.4f}"
+        # Nobody has it when a forecast is issued, and it flatters whoever uses weather
+        f"{', with the weather that came' if found.weather == 'actual' else ''})"
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from energy_forecast.forecasting import City
 from energy_forecast.forecasting.calibrated import HISTORY_DAYS
-from energy_forecast.forecasting.features.calendar import REST, WORKDAY, build_calendar, sun_elevation
+from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY, build_calendar, sun_elevation
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import feature_table
 from energy_forecast.forecasting.history import build_history, hour_number, timestamps
@@ -94,6 +94,27 @@ def test_holidays_come_by_country_and_subdivision_and_their_eves_and_morrows() -
     assert berlin.kind[24] == REST
     assert not other.holiday.any()
     assert other.kind[24] == WORKDAY
+
+
+@pytest.mark.parametrize(
+    ("country", "day", "holiday", "kind"),
+    [
+        pytest.param("CH", "2024-03-29", 24 / 27, REST, id="Good Friday, in most cantons"),
+        pytest.param("GB", "2024-04-01", 3 / 4, REST, id="Easter Monday, but for Scotland"),
+        pytest.param("UK", "2024-04-01", 3 / 4, REST, id="the same by another code"),
+        pytest.param("DE", "2024-05-30", 7 / 17, HALF_REST, id="Corpus Christi, in some states"),
+        pytest.param("GB", "2024-01-02", 0, WORKDAY, id="a day off in Scotland only"),
+        pytest.param("DE", "2024-10-03", 1, REST, id="everywhere"),
+    ],
+)
+def test_a_whole_country_keeps_a_part_of_what_its_parts_keep(country: str, day: str, holiday: float, kind: int) -> None:
+    """Germany's load on Corpus Christi 2024 was forecast 13 % too high: seven lists of seventeen know that day."""
+    first = hour_number(datetime.fromisoformat(day).replace(tzinfo=UTC))
+    calendar = build_calendar(City("all of it", 50.0, 8.0, "UTC", country, None), first - 24, 72)
+    assert calendar.holiday[24:48] == pytest.approx(holiday)
+    assert (calendar.kind[24:48] == kind).all()
+    before = calendar.holiday[0]
+    assert calendar.eve[0] == pytest.approx(holiday * (1 - before))
 
 
 @pytest.mark.parametrize(

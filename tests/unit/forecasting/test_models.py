@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -277,6 +280,16 @@ def test_an_artifact_is_its_content_and_nothing_else() -> None:
     assert header == {"x": 1}
     assert all(np.array_equal(back[name], arrays[name]) for name in arrays)
     assert pack({"x": 1}, arrays) == pack({"x": 1}, dict(reversed(arrays.items())))
+
+
+def test_sums_are_made_in_one_order_whatever_the_environment_says() -> None:
+    """Threads add up in another order: under a shell that asked for four, the same data gave another model."""
+    asked = "import energy_forecast, numpy, threadpoolctl as t; print([p['num_threads'] for p in t.threadpool_info()])"
+    threads = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    said = subprocess.run(
+        [sys.executable, "-c", asked], env=os.environ | threads, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "[1]\n"
 
 
 @pytest.mark.parametrize("name", ["gradient-boosting", "ensemble"])

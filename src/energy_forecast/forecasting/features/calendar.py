@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
@@ -13,6 +14,9 @@ from energy_forecast.forecasting.contract import City, Flags, Floats, Ints
 from energy_forecast.forecasting.history import timestamps
 
 WORKDAY, HALF_REST, REST = 0, 1, 2
+# Of a country's subdivisions, where the city names none: a day that fewer keep is a workday as any other (the parts of
+# the United Kingdom, four of them, are not of a size), one that most keep is a day of rest
+_FEW, _MOST = 1 / 3, 1 / 2
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,9 @@ class Calendar:
 
     offset: local minus UTC time in hours, rounded down; the difference between two hours is what a change of
         clocks moved. day: local days since 1970-01-01. weekday: Monday is 0. yearday: 0 to 365.
-    holiday: the local day is a public holiday. kind: WORKDAY, HALF_REST (the first day of the weekend) or REST.
+    holiday: how much of a public holiday the local day is, 0 to 1; between them only where no subdivision is named, and
+        a part of the country keeps it. eve, morrow: the same of the day after and before, less what it is itself.
+    kind: WORKDAY, HALF_REST (the first day of the weekend, a holiday of a part of the country) or REST.
     """
 
     start: int
@@ -31,9 +37,9 @@ class Calendar:
     weekday: Ints
     yearday: Ints
     month: Ints
-    holiday: Flags
-    eve: Flags
-    morrow: Flags
+    holiday: Floats
+    eve: Floats
+    morrow: Floats
     kind: Ints
 
 
@@ -45,10 +51,10 @@ def build_calendar(city: City, start: int, length: int) -> Calendar:
     local_hours = wall // 3600
     day = local_hours // 24
     first, last = int(day[0]) - 2, int(day[-1]) + 2
-    is_holiday = _holidays_between(city.country_code, city.subdivision, first, last)
+    share = _holidays_between(city.country_code, city.subdivision, first, last)
     weekday = (day + 3) % 7
     position = day - first
-    holiday = is_holiday[position]
+    holiday = share[position]
     return Calendar(
         start=start,
         offset=local_hours - hours,
@@ -58,8 +64,8 @@ def build_calendar(city: City, start: int, length: int) -> Calendar:
         yearday=local.dt.ordinal_day().to_numpy().astype(np.int64) - 1,
         month=local.dt.month().to_numpy().astype(np.int64),
         holiday=holiday,
-        eve=is_holiday[position + 1] & ~holiday,
-        morrow=is_holiday[position - 1] & ~holiday,
+        eve=share[position + 1] * (1 - holiday),
+        morrow=share[position - 1] * (1 - holiday),
         kind=_kinds(city, weekday, holiday),
     )
 
@@ -68,14 +74,14 @@ def day_kinds(city: City, first: date, last: date) -> tuple[Ints, Flags]:
     """The kind of each local day from `first` to `last`, both included, and whether it is a public holiday."""
     begin, end = ((day - date(1970, 1, 1)).days for day in (first, last))
     holiday = _holidays_between(city.country_code, city.subdivision, begin, end)
-    return _kinds(city, (np.arange(begin, end + 1, dtype=np.int64) + 3) % 7, holiday), holiday
+    return _kinds(city, (np.arange(begin, end + 1, dtype=np.int64) + 3) % 7, holiday), holiday >= _MOST
 
 
-def _kinds(city: City, weekday: Ints, holiday: Flags) -> Ints:
+def _kinds(city: City, weekday: Ints, holiday: Floats) -> Ints:
     weekend = _weekend(city.country_code)
     kind = np.full(len(weekday), WORKDAY, np.int64)
-    kind[np.isin(weekday, weekend[:-1])] = HALF_REST
-    kind[holiday | (weekday == weekend[-1])] = REST
+    kind[np.isin(weekday, weekend[:-1]) | (holiday > 0)] = HALF_REST
+    kind[(holiday >= _MOST) | (weekday == weekend[-1])] = REST
     return kind
 
 
@@ -99,24 +105,32 @@ def _calendar_of(country_code: str | None, subdivision: str | None) -> str | Non
 
 
 @lru_cache(maxsize=4096)
-def _holidays_of_year(country_code: str, subdivision: str, year: int) -> frozenset[date]:
-    found = holidays.country_holidays(country_code.upper(), subdiv=subdivision or None, years=year)
-    return frozenset(day for day in found if day.year == year)
+def _holidays_of_year(country_code: str, subdivision: str, year: int) -> dict[date, float]:
+    """The holidays of a year; of a whole country those of all of it, and of others which share of it keeps them."""
+
+    def kept_by(part: str | None) -> set[date]:
+        found = holidays.country_holidays(country_code.upper(), subdiv=part, years=year)
+        return {day for day in found if day.year == year}
+
+    whole = dict.fromkeys(kept_by(subdivision or None), 1.0)
+    parts = [] if subdivision else holidays.list_supported_countries(include_aliases=True)[country_code.upper()]
+    keep = Counter(day for part in parts for day in kept_by(part))
+    return {day: n / len(parts) for day, n in keep.items() if n >= _FEW * len(parts)} | whole
 
 
-def _holidays_between(country_code: str | None, subdivision: str | None, first: int, last: int) -> Flags:
-    """One flag for each day from `first` to `last` (days since 1970-01-01), both included."""
-    flags = np.zeros(last - first + 1, bool)
+def _holidays_between(country_code: str | None, subdivision: str | None, first: int, last: int) -> Floats:
+    """How much of a holiday each day from `first` to `last` (days since 1970-01-01) is, both included."""
+    share = np.zeros(last - first + 1)
     known = _calendar_of(country_code, subdivision)
     if country_code is None or known is None:
-        return flags
+        return share
     epoch = date(1970, 1, 1)
     for year in range((epoch + timedelta(first)).year, (epoch + timedelta(last)).year + 1):
-        for day in _holidays_of_year(country_code, known, year):
+        for day, kept in _holidays_of_year(country_code, known, year).items():
             position = (day - epoch).days - first
-            if 0 <= position < len(flags):
-                flags[position] = True
-    return flags
+            if 0 <= position < len(share):
+                share[position] = kept
+    return share
 
 
 @lru_cache(maxsize=256)
