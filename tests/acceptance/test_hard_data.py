@@ -280,6 +280,9 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         assert (blind.rung.name, blind.rung.level, blind.rung.stale_hours) == ("without weather", 1, 72)
         assert any("No weather is known" in reason for reason in blind.rung.reasons)
         assert width(blind) > width(full)
+        assert len(full.history) == 28 * 24
+        # The last load is three days old: what is shown begins 28 days before it, not 28 days before the issue
+        assert blind.history["timestamp"].min() == LADDER_AT - timedelta(days=28)
 
         # An artifact that cannot be read: an older version, then naive-168; what was asked for by name is refused
         for until in (24, 25):
@@ -299,6 +302,57 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         assert (one["model"], one["rung"]["level"], one["rung"]["rung"]) == ("naive-168", 3, "naive-168")
         kept = rows(database, "SELECT rungs FROM forecast_runs ORDER BY created_at")
         assert [rung["level"] for (rungs,) in kept for rung in rungs.values()] == [4, 3, 0, 1, 0, 2, 3, 3]
+
+
+def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
+    server: Server, template: str, tmp_path: Path
+) -> None:
+    """The weather service says the temperature alone, and for two of three days."""
+    load, weather = frames(FIRST, LADDER_AT + timedelta(days=2), ("Berlin",))
+    measured = weather.with_columns((90 - 2 * pl.col("temperature")).clip(0, 100).alias("humidity"))
+    since = LADDER_AT - timedelta(days=3)
+    ahead = frames(since, LADDER_AT + timedelta(days=2), ("Berlin",))[1].with_columns(
+        pl.lit(since.strftime(HOURS)).alias("issued_at")
+    )
+    with server.copy_of(template) as database:
+        import_cities(database, write_cities(tmp_path / "cities.csv"))
+        for kind, frame in (("consumption", load), ("weather", measured), ("weather-forecasts", ahead)):
+            load_table(database, kind, frame, name=kind)
+        command_line = CommandLine.on(database, tmp_path / "home")
+        picture = tmp_path / "picture.html"
+        made = command_line.run(
+            *("forecast", "--city", "Berlin", "--model", "linear", "--horizon", "72h", "--plot", picture),
+            *("--at", LADDER_AT.strftime(HOURS)),
+        )
+        assert "48 of 72 hours with weather" in " ".join(made.stdout.split())
+        said = " ".join(made.stderr.split())
+        assert "Of 48 hours with weather, humidity is not known for 48: what is usual at that hour" in said
+        # 2025-04-02T00:00Z on Berlin's clock
+        assert "From Wed 2025-04-02 02:00 (Europe/Berlin) on it is without weather" in said
+        assert "ladder" not in said
+        assert "No forecast has been scored yet." in picture.read_text()
+        ((notes, rungs),) = rows(database, "SELECT notes, rungs FROM forecast_runs")
+        assert len(notes["Berlin"]) == 3
+        assert rungs["Berlin"]["rung"] == "without weather"
+
+        command_line.run("score")
+        backtest = ("backtest", "--model", "linear", "--city", "Berlin", "--to", LADDER_AT.strftime(HOURS))
+        backtest += ("--from", (LADDER_AT - timedelta(days=2)).strftime(HOURS))
+        for asked, hours in (("forecast", {"Berlin": {"humidity": 48}}), ("actual", {}), ("none", {})):
+            found = command_line.run(*backtest, "--weather", asked, "--json")
+            assert json.loads(found.stdout)["usual_weather_hours"] == hours, asked
+        found = command_line.run(*backtest)
+        assert "what is usual stood in: humidity for 48." in " ".join(found.stderr.split())
+        command_line.run(
+            *("forecast", "--city", "Berlin", "--model", "linear", "--plot", picture),
+            *("--at", LADDER_AT.strftime(HOURS)),
+        )
+        page = picture.read_text()
+        assert "No forecast has been scored yet." not in page
+        assert "Berlin: forecasts made later, as if then, 0 to 6 hours ahead, forecast weather" in page
+        for kind in ("forecast weather", "actual weather", "without weather"):
+            assert f"Berlin: backtests, 0 to 24 hours ahead, {kind}" in page
+        assert "48 hours ahead, one value per hour" in page
 
 
 def spoil(database: Database, model: str, version: int) -> None:

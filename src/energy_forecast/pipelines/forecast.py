@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -330,7 +331,15 @@ def _issue(
     )
     frame = stored_forecasts.as_stored(known.shift.back(made.frame))
     level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell=bool(fell))
-    shown = at - _SHOWN
+    # Old load goes with it all the same, so that the gap can be seen
+    shown = at - timedelta(hours=made.stale_hours) - _SHOWN
+    notes = list(made.notes)
+    if made.weather_ends is not None:
+        local = (made.weather_ends - known.shift.by).astimezone(ZoneInfo(city.timezone))
+        notes.append(
+            f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on it is without weather: where the weather ends, the "
+            "level may jump."
+        )
     one = CityForecast(
         city=city.name,
         timezone=city.timezone,
@@ -342,8 +351,8 @@ def _issue(
         frame=frame,
         history=known.shift.back(_late(known.load, shown)),
         temperature=known.shift.back(_temperature(known, shown)),
-        notes=list(made.notes),
-        rung=Rung(level, made.stale_hours, [*fell, *(made.notes if level or made.stale_hours >= _STALE_HOURS else [])]),
+        notes=notes,
+        rung=Rung(level, made.stale_hours, [*fell, *(notes if level or made.stale_hours >= _STALE_HOURS else [])]),
     )
     return one, NewForecast(city.id, frame, known.shift.back(made.features))
 

@@ -18,6 +18,9 @@ _PURPOSES = {
     "replay": "forecasts made later, as if then",
     "backtest": "backtests",
 }
+# Steps and no slope: Plotly writes on a cell in white or dark grey, and neither can be read on the blues between the
+# fourth and the fifth
+_HEAT = ("--card", "--band90", "--band80", "--band50", "--forecast", "--heat")
 # A cell with fewer hours is not called the worst
 _FEW = 5
 
@@ -49,20 +52,23 @@ def _errors(city: str, rows: pl.DataFrame) -> Section:
         return [[None if (day, h) not in cells else cells[day, h][name] for h in hours] for day in days]
 
     shown = [[_cell(cells.get((day, h))) for h in hours] for day in days]
-    known = sorted(value for line in grid("mape") for value in line if value is not None)
-    # One wild hour must not make all others pale
+    errors = grid("mape")
+    known = sorted(value for line in errors for value in line if value is not None)
+    # One wild hour must not make all others pale; beyond the last colour Plotly goes on into colours of its own
     top = known[int(0.98 * (len(known) - 1))] if known else 1.0
     heat = {
         "type": "heatmap",
         "x": hours,
         "y": days,
-        "z": grid("mape"),
+        "z": [[None if v is None else min(v, top) for v in line] for line in errors],
         "zmin": 0,
         "zmax": top,
-        "colorscale": [[0, "--card"], [0.5, "--band50"], [1, "--heat"]],
+        "colorscale": [
+            [share, colour] for i, colour in enumerate(_HEAT) for share in (i / len(_HEAT), (i + 1) / len(_HEAT))
+        ],
         "xgap": 2,
         "ygap": 2,
-        "text": [[None if v is None else f"{v:.1f}" for v in line] for line in grid("mape")],
+        "text": [[None if v is None else f"{v:.1f}" for v in line] for line in errors],
         "texttemplate": "%{text}",
         "textfont": {"size": 11},
         "customdata": shown,
