@@ -77,9 +77,6 @@ def write_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
     write_frame(pl.concat(frames), path)
 
 
-_MADE = {"forecast": "forecasts issued in time", "replay": "forecasts made later, as if then", "backtest": "backtests"}
-
-
 def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """Rows of forecast_scores as a page takes them; those that can be compared stand together where `purpose` is given.
 
@@ -87,14 +84,14 @@ def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """
     import polars as pl
 
+    from energy_forecast.pipelines.words import PURPOSE_WORDS
+
     def row(score: dict[str, Any]) -> dict[str, Any]:
         city, model = score["city"], score["model"]
         if "purpose" in score:
             weather = "without weather" if score["weather"] == "none" else f"{score['weather']} weather"
-            city += (
-                f": {_MADE[score['purpose']]}, {score['lead_start_hours']} to {score['lead_end_hours']} hours ahead, "
-                f"{weather}"
-            )
+            lead = f"{score['lead_start_hours']} to {score['lead_end_hours']} hours ahead"
+            city += f": {PURPOSE_WORDS[score['purpose']]}, {lead}, {weather}"
         elif score["weather"] == "actual":
             model += " (actual weather)"
         return {

@@ -10,14 +10,10 @@ import polars as pl
 
 from energy_forecast.forecasting.score_parts import WEEKDAYS
 from energy_forecast.pipelines import Certificate, Errors
+from energy_forecast.pipelines.words import PURPOSE_WORDS
 from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures
 
 UNKNOWN = "\N{EN DASH}"
-_PURPOSES = {
-    "forecast": "forecasts issued in time",
-    "replay": "forecasts made later, as if then",
-    "backtest": "backtests",
-}
 # Steps and no slope: Plotly writes on a cell in white or dark grey, and neither can be read on the blues between the
 # fourth and the fifth
 _HEAT = ("--card", "--band90", "--band80", "--band50", "--forecast", "--heat")
@@ -32,7 +28,7 @@ def write_errors_page(path: Path, found: Errors) -> None:
         [_errors(str(city), rows) for (city,), rows in found.rows.group_by("city", maintain_order=True)],
         title=f"When {found.model} errs",
         notes=[
-            f"Of its {_PURPOSES[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
+            f"Of its {PURPOSE_WORDS[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
             "city's clock. Public holidays stand apart from their weekday.",
             *_left_out(found.lacking),
         ],
@@ -128,7 +124,7 @@ def write_certificate_page(path: Path, found: Certificate) -> None:
         ],
         title=f"Do the intervals of {found.model} hold?",
         notes=[
-            f"Of its {_PURPOSES[found.purpose]}. {verdict}",
+            f"Of its {PURPOSE_WORDS[found.purpose]}. {verdict}",
             *_left_out(found.lacking),
         ],
     )
