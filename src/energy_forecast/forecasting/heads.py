@@ -160,10 +160,10 @@ def _notes(past: Past, begin: int, use_weather: Flags, heads: Collection[str], u
         n = int((~use_weather).sum())
         notes.append(f"No weather is known for {n} of {len(use_weather)} hours; they are forecast without it.")
     if usual:
-        lacking = ", ".join(f"{name.replace('_', ' ')} is not known for {n}" for name, n in usual.items())
+        lacking = ", ".join(f"{name.replace('_', ' ')} for {n}" for name, n in usual.items())
         notes.append(
-            f"Of {int(use_weather.sum())} hours with weather, {lacking}: what is usual at that hour and temperature "
-            "stands in."
+            f"Of {int(use_weather.sum())} hours with weather, not known is {lacking}: what is usual at that hour and "
+            "temperature stands in."
         )
     if past.history.faults.count:
         kinds = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in past.history.faults.by_kind.items() if n)

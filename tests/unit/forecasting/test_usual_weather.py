@@ -148,7 +148,7 @@ def test_a_forecast_says_which_columns_were_not_there(berlin: Record, fitted: Fi
     assert not any("stands in" in note for note in complete.notes)
     assert partly.usual_weather == {"humidity": 30, "wind_speed": 30}
     assert partly.weather_ends == at + timedelta(hours=30)
-    said = "Of 30 hours with weather, humidity is not known for 30, wind speed is not known for 30: what is usual"
+    said = "Of 30 hours with weather, not known is humidity for 30, wind speed for 30: what is usual"
     assert any(said in note for note in partly.notes)
     # Berlin's load takes no notice of either, and the model knows
     apart = partly.frame["predicted"].head(30) / complete.frame["predicted"].head(30) - 1
