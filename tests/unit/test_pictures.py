@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
+from energy_forecast.pipelines.score import worth_showing
 from energy_forecast.web.drawing import Drawing
 from energy_forecast.web.pictures import CityPicture, write_forecast_page
 from energy_forecast.web.score_table import score_table
@@ -269,6 +270,34 @@ def test_energies_are_shown_in_a_unit_that_reads_well(kwh: float, unit: str, tex
 def cells(html: str, model: str) -> list[str]:
     row = next(row for row in html.split("<tr>") if f">{model}</th>" in row)
     return re.findall(r"<td>(.*?)</td>", row)
+
+
+def test_beside_a_forecast_stand_the_scores_that_say_most() -> None:
+    """Forecasts in time before those made later, city by city, and of backtests the whole span of lead times."""
+
+    def row(city: str, model: str, low: int, high: int, weather: str = "forecast") -> dict[str, Any]:
+        return {"city": city, "model": model, "weather": weather, "lead_start_hours": low, "lead_end_hours": high}
+
+    shown = worth_showing(
+        {
+            "forecast": [row("Bath", "ensemble", 0, 6), row("Bath", "ensemble", 6, 24)],
+            "replay": [row("Bath", "ensemble", 0, 6), row("York", "ensemble", 0, 6)],
+            "backtest": [
+                row("Bath", "ensemble", 0, 6),
+                row("Bath", "ensemble", 0, 24),
+                row("Bath", "ensemble", 6, 24),
+                row("Bath", "ensemble", 0, 168, "actual"),
+            ],
+        }
+    )
+    assert [(r["purpose"], r["city"], r["weather"], r["lead_end_hours"]) for r in shown] == [
+        ("forecast", "Bath", "forecast", 6),
+        ("forecast", "Bath", "forecast", 24),
+        ("replay", "York", "forecast", 6),
+        ("backtest", "Bath", "forecast", 24),
+        ("backtest", "Bath", "actual", 168),
+    ]
+    assert worth_showing({"forecast": [], "replay": [], "backtest": []}) == []
 
 
 def test_scores_are_in_units_with_the_best_of_a_city_in_bold() -> None:

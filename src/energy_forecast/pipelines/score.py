@@ -206,6 +206,11 @@ def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, 
             purpose: stored_scores.latest_scores(connection, purpose=purpose, cities=cities)
             for purpose in ("forecast", "replay", "backtest")
         }
+    return worth_showing(found)
+
+
+def worth_showing(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """See scores_to_show: a choice among the newest scores of each purpose."""
     in_time = {row["city"] for row in found["forecast"]}
     shown = [
         row | {"purpose": purpose}
