@@ -355,6 +355,29 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         assert "48 hours ahead, one value per hour" in page
 
 
+def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_half_past(
+    server: Server, template: str, tmp_path: Path
+) -> None:
+    """Pune's meter counts local hours: 18:30Z is midnight, and not half past."""
+
+    def moved(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(pl.col("timestamp").str.replace(":00:00Z", ":30:00Z", literal=True))
+
+    load, weather = frames(FIRST, LADDER_AT, ("Pune",))
+    ahead = frames(LADDER_AT, LADDER_AT + timedelta(hours=18), ("Pune",))[1].with_columns(
+        pl.lit((LADDER_AT - timedelta(days=1)).strftime(HOURS)).alias("issued_at")
+    )
+    with server.copy_of(template) as database:
+        import_cities(database, write_cities(tmp_path / "cities.csv"))
+        for kind, frame in (("consumption", load), ("weather", weather), ("weather-forecasts", ahead)):
+            load_table(database, kind, moved(frame), name=kind)
+        # Issued at 00:30Z; the first hour without weather begins at 18:30Z
+        one = issued(database, "Pune", LADDER_AT + timedelta(minutes=30), "linear")
+        assert one.weather_hours == 18
+        assert one.frame["timestamp"][18] == LADDER_AT + timedelta(hours=18, minutes=30)
+        assert any("From Tue 2025-04-01 00:00 (Asia/Kolkata) on it is without weather" in note for note in one.notes)
+
+
 def spoil(database: Database, model: str, version: int) -> None:
     """Makes an artifact one that this program cannot read, as a program of another version may have left it."""
     with psycopg.connect(database.url) as connection:
