@@ -20,8 +20,10 @@ for (const level of ["error", "warn"]) console[level] = (...words) => seen.push(
 </script>"""
 
 
-def opened(path: Path, probe: str) -> dict[str, Any]:
+def opened(path: Path, probe: str, *, dark: bool = False) -> dict[str, Any]:
     """What a probe finds on a page: it fills `found`, one second after the page was drawn. The file is changed.
+
+    `dark`: as a reader sees it whose colour scheme is dark.
 
     Nothing was fetched, nothing complained and no name was run as a script.
     """
@@ -41,6 +43,7 @@ def opened(path: Path, probe: str) -> dict[str, Any]:
     path.write_text(html.replace("</body>", f"{last}</body>"), "utf-8")
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     command += ["--disable-component-update", "--disable-sync", "--no-first-run", "--window-size=1300,1200"]
+    command += ["--blink-settings=preferredColorScheme=0"] if dark else []
     command += [
         f"--user-data-dir={path.parent / 'profile'}",
         "--virtual-time-budget=10000",

@@ -112,7 +112,9 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     assert total == pytest.approx({row["timestamp"]: row["predicted"] for row in explained["hours"]}, abs=0.01)
     assert len(explained["similar"]) == 5
     assert "The forecast and what came" in why.read_text()
-    assert "what drove it" in loaded.run("forecast", "explain", "Pune", "--hour", "9").stdout
+    told = " ".join(loaded.run("forecast", "explain", "Pune", "--hour", "9").stdout.split())
+    assert "what drove it" in told
+    assert "made later, as if then, " in told
     assert "Choose another --day" in loaded.run("forecast", "explain", "Pune", "--day", "2020-01-01", status=1).stderr
 
     scores = document(loaded, "score")

@@ -280,6 +280,9 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         assert (blind.rung.name, blind.rung.level, blind.rung.stale_hours) == ("without weather", 1, 72)
         assert any("No weather is known" in reason for reason in blind.rung.reasons)
         assert width(blind) > width(full)
+        assert len(full.history) == 28 * 24
+        # The last load is three days old: what is shown begins 28 days before it, not 28 days before the issue
+        assert blind.history["timestamp"].min() == LADDER_AT - timedelta(days=28)
 
         # An artifact that cannot be read: an older version, then naive-168; what was asked for by name is refused
         for until in (24, 25):
@@ -357,6 +360,80 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         )
         tried = pipelines.explain_forecast(database, "Berlin", model="naive-24", purposes=["backtest"])
         assert (tried.rung, tried.rung_words, tried.differing_hours) == (None, [], 0)
+
+
+def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
+    server: Server, template: str, tmp_path: Path
+) -> None:
+    """The weather service says the temperature alone, and for two of three days."""
+    load, weather = frames(FIRST, LADDER_AT + timedelta(days=2), ("Berlin",))
+    measured = weather.with_columns((90 - 2 * pl.col("temperature")).clip(0, 100).alias("humidity"))
+    since = LADDER_AT - timedelta(days=3)
+    ahead = frames(since, LADDER_AT + timedelta(days=2), ("Berlin",))[1].with_columns(
+        pl.lit(since.strftime(HOURS)).alias("issued_at")
+    )
+    with server.copy_of(template) as database:
+        import_cities(database, write_cities(tmp_path / "cities.csv"))
+        for kind, frame in (("consumption", load), ("weather", measured), ("weather-forecasts", ahead)):
+            load_table(database, kind, frame, name=kind)
+        command_line = CommandLine.on(database, tmp_path / "home")
+        picture = tmp_path / "picture.html"
+        made = command_line.run(
+            *("forecast", "--city", "Berlin", "--model", "linear", "--horizon", "72h", "--plot", picture),
+            *("--at", LADDER_AT.strftime(HOURS)),
+        )
+        assert "48 of 72 hours with weather" in " ".join(made.stdout.split())
+        said = " ".join(made.stderr.split())
+        assert "Of 48 hours with weather, not known is humidity for 48: what is usual at that hour" in said
+        # 2025-04-02T00:00Z on Berlin's clock
+        assert "From Wed 2025-04-02 02:00 (Europe/Berlin) on it is without weather" in said
+        assert "ladder" not in said
+        assert "No forecast has been scored yet." in picture.read_text()
+        ((notes, rungs),) = rows(database, "SELECT notes, rungs FROM forecast_runs")
+        assert len(notes["Berlin"]) == 3
+        assert rungs["Berlin"]["rung"] == "without weather"
+
+        command_line.run("score")
+        backtest = ("backtest", "--model", "linear", "--city", "Berlin", "--to", LADDER_AT.strftime(HOURS))
+        backtest += ("--from", (LADDER_AT - timedelta(days=2)).strftime(HOURS))
+        for asked, hours in (("forecast", {"Berlin": {"humidity": 48}}), ("actual", {}), ("none", {})):
+            found = command_line.run(*backtest, "--weather", asked, "--json")
+            assert json.loads(found.stdout)["usual_weather_hours"] == hours, asked
+        found = command_line.run(*backtest)
+        assert "what is usual stood in: humidity for 48." in " ".join(found.stderr.split())
+        command_line.run(
+            *("forecast", "--city", "Berlin", "--model", "linear", "--plot", picture),
+            *("--at", LADDER_AT.strftime(HOURS)),
+        )
+        page = picture.read_text()
+        assert "No forecast has been scored yet." not in page
+        assert "Berlin: forecasts made later, as if then, 0 to 6 hours ahead, forecast weather" in page
+        for kind in ("forecast weather", "actual weather", "without weather"):
+            assert f"Berlin: backtests, 0 to 24 hours ahead, {kind}" in page
+        assert "48 hours ahead, one value per hour" in page
+
+
+def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_half_past(
+    server: Server, template: str, tmp_path: Path
+) -> None:
+    """Pune's meter counts local hours: 18:30Z is midnight, and not half past."""
+
+    def moved(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.with_columns(pl.col("timestamp").str.replace(":00:00Z", ":30:00Z", literal=True))
+
+    load, weather = frames(FIRST, LADDER_AT, ("Pune",))
+    ahead = frames(LADDER_AT, LADDER_AT + timedelta(hours=18), ("Pune",))[1].with_columns(
+        pl.lit((LADDER_AT - timedelta(days=1)).strftime(HOURS)).alias("issued_at")
+    )
+    with server.copy_of(template) as database:
+        import_cities(database, write_cities(tmp_path / "cities.csv"))
+        for kind, frame in (("consumption", load), ("weather", weather), ("weather-forecasts", ahead)):
+            load_table(database, kind, moved(frame), name=kind)
+        # Issued at 00:30Z; the first hour without weather begins at 18:30Z
+        one = issued(database, "Pune", LADDER_AT + timedelta(minutes=30), "linear")
+        assert one.weather_hours == 18
+        assert one.frame["timestamp"][18] == LADDER_AT + timedelta(hours=18, minutes=30)
+        assert any("From Tue 2025-04-01 00:00 (Asia/Kolkata) on it is without weather" in note for note in one.notes)
 
 
 def spoil(database: Database, model: str, version: int) -> None:

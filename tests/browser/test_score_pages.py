@@ -14,7 +14,7 @@ from energy_forecast.database.cities import StoredCity
 from energy_forecast.forecasting import QUANTILE_LEVELS, City, fit
 from energy_forecast.forecasting.certificate import coverage_certificate, reliability
 from energy_forecast.forecasting.explanation import Asked, explain
-from energy_forecast.forecasting.score_parts import errors_by_weekday
+from energy_forecast.forecasting.score_parts import WEEKDAYS, errors_by_weekday
 from energy_forecast.pipelines import Certificate, Errors, ForecastExplanation
 from energy_forecast.web.explanation import write_explanation_page
 from energy_forecast.web.score_pictures import write_certificate_page, write_errors_page
@@ -68,6 +68,56 @@ def test_errors_stand_at_their_weekday_and_hour(pairs: pl.DataFrame, tmp_path: P
     saturday = [row[6] for row in found["rows"]]
     assert set(saturday) == {"6.00"}
     assert {row[1] for row in found["rows"]} == {"2.00"}
+
+
+CELLS = """
+const heat = document.querySelector(".chart").data[0];
+const canvas = document.createElement("canvas").getContext("2d");
+const rgb = (colour) => { canvas.fillStyle = colour; const hex = canvas.fillStyle;
+  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16)); };
+found.dark = matchMedia("(prefers-color-scheme: dark)").matches;
+found.scale = heat.colorscale.map(([share, colour]) => [share, rgb(colour)]);
+found.z = heat.z.map((line) => line.map((value) => value / heat.zmax));
+found.texts = [...document.querySelectorAll(".heatmap-label text, text.heatmap-label")]
+  .map((cell) => [cell.textContent, rgb(getComputedStyle(cell).fill)]);
+"""
+
+
+def luminance(colour: list[int]) -> float:
+    """Relative luminance (WCAG 2.2) of red, green and blue from 0 to 255."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_digits_of_every_cell_can_be_read(tmp_path: Path, dark: bool) -> None:
+    """4.5 to 1 between digits and cell (WCAG 2.2, AA), from no error to the worst, and beyond the end of the scale."""
+    errors = np.linspace(0, 10, 24 * 7)
+    errors[-1] = 60.0
+    cells = pl.DataFrame(
+        {
+            "city": ["Bath"] * len(errors),
+            "weekday": np.repeat(WEEKDAYS[:7], 24),
+            "local_hour": list(range(24)) * 7,
+            "mape": errors,
+            "mae_kwh": errors,
+            "bias_kwh": errors,
+            "coverage_90": [0.9] * len(errors),
+            "pair_count": [10] * len(errors),
+        }
+    )
+    path = tmp_path / "errors.html"
+    write_errors_page(path, Errors("ensemble", "backtest", cells, []))
+    found = opened(path, CELLS, dark=dark)
+    assert found["dark"] == dark
+    assert len(found["texts"]) == len(errors)
+    assert [text for text, _ in found["texts"]].count("60.0") == 1
+    shares = np.array(found["z"])
+    assert shares.max() <= 1, "Plotly goes on into colours of its own"
+    for share, (text, ink) in zip(shares.ravel(), found["texts"], strict=True):
+        cell = next(colour for end, colour in found["scale"][1::2] if share <= end + 1e-9)
+        low, high = sorted((luminance(cell), luminance(ink)))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (text, share, cell, ink)
 
 
 def test_calibration_shows_each_level_and_the_histogram_between_them(pairs: pl.DataFrame, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
+from energy_forecast.pipelines.score import worth_showing
 from energy_forecast.web.drawing import Drawing
 from energy_forecast.web.pictures import CityPicture, write_forecast_page
 from energy_forecast.web.score_table import score_table
@@ -130,9 +131,8 @@ def test_a_page_without_cities_is_refused(tmp_path: Path) -> None:
 
 def test_words_on_the_page(tmp_path: Path) -> None:
     page = written(tmp_path, [picture(), picture(name="Bath", weather=None)], notes=["Replayed."])
-    assert "There is no weather for this city." in page.text
-    assert page.text.count("There is no weather") == 1
-    assert "Nothing has been scored yet." in page.text
+    assert page.text.count("No weather is known for the time shown.") == 1
+    assert "No forecast has been scored yet." in page.text
     assert "Replayed." in page.text
     # 12:00 UTC is 22:00 in Melbourne in May.
     assert "Mon 4 May 2026, 22:00" in page.text
@@ -156,6 +156,40 @@ def test_history_is_cut_to_ten_days_and_scaled_to_the_unit() -> None:
     assert data["forecast"]["high90"][0] == 5.5
     # q25 = 0.9 + 0.2 * 20 / 90 of 5 GWh
     assert data["forecast"]["low50"][0] == pytest.approx(4.72222)
+
+
+def test_load_of_weeks_ago_is_shown_with_the_gap_and_the_issue() -> None:
+    """The last load is 21 days old: ten days before it are drawn, and the line of the issue lies in the picture."""
+    last = ISSUED - timedelta(days=21)
+    old = series("consumption_kwh", [4e6] * 24 * 30, start=last - timedelta(days=30))
+    warm = series("temperature", [12.0] * 24 * 30, start=last - timedelta(days=30))
+    data = Drawing(picture(history=old, weather=warm)).data()
+    assert len(data["history"]["x"]) == 240
+    assert data["known"] == last.timestamp() * 1000
+    assert data["start"] == (last - timedelta(days=10)).timestamp() * 1000
+    assert data["weather"] is not None
+    # Rows without a value are no load
+    empty = series("consumption_kwh", [math.nan] * 24 * 21, start=last)
+    assert Drawing(picture(history=pl.concat([old, empty]))).data()["known"] == data["known"]
+
+
+def test_the_issue_lies_in_the_picture_though_nothing_was_measured() -> None:
+    """Issued at 12:23, the first hour begins at 13:00."""
+    issued = ISSUED + timedelta(minutes=23)
+    city = picture(
+        history=series("consumption_kwh", [], start=ISSUED),
+        weather=None,
+        forecast=fan(48, ISSUED + HOUR),
+        issued_at=issued,
+    )
+    data = Drawing(city).data()
+    assert data["start"] == data["issued"] == issued.timestamp() * 1000
+
+
+def test_hours_ahead_are_those_that_were_forecast(tmp_path: Path) -> None:
+    """48, and not 49, when it was issued at 12:23 for the hours from 13:00 on."""
+    city = picture(forecast=fan(48, ISSUED + HOUR), issued_at=ISSUED + timedelta(minutes=23))
+    assert "48 hours ahead, one value per hour" in written(tmp_path, [city]).text
 
 
 def test_half_hours_are_summed_to_the_hours_of_the_forecast() -> None:
@@ -236,6 +270,34 @@ def test_energies_are_shown_in_a_unit_that_reads_well(kwh: float, unit: str, tex
 def cells(html: str, model: str) -> list[str]:
     row = next(row for row in html.split("<tr>") if f">{model}</th>" in row)
     return re.findall(r"<td>(.*?)</td>", row)
+
+
+def test_beside_a_forecast_stand_the_scores_that_say_most() -> None:
+    """Forecasts in time before those made later, city by city, and of backtests the whole span of lead times."""
+
+    def row(city: str, model: str, low: int, high: int, weather: str = "forecast") -> dict[str, Any]:
+        return {"city": city, "model": model, "weather": weather, "lead_start_hours": low, "lead_end_hours": high}
+
+    shown = worth_showing(
+        {
+            "forecast": [row("Bath", "ensemble", 0, 6), row("Bath", "ensemble", 6, 24)],
+            "replay": [row("Bath", "ensemble", 0, 6), row("York", "ensemble", 0, 6)],
+            "backtest": [
+                row("Bath", "ensemble", 0, 6),
+                row("Bath", "ensemble", 0, 24),
+                row("Bath", "ensemble", 6, 24),
+                row("Bath", "ensemble", 0, 168, "actual"),
+            ],
+        }
+    )
+    assert [(r["purpose"], r["city"], r["weather"], r["lead_end_hours"]) for r in shown] == [
+        ("forecast", "Bath", "forecast", 6),
+        ("forecast", "Bath", "forecast", 24),
+        ("replay", "York", "forecast", 6),
+        ("backtest", "Bath", "forecast", 24),
+        ("backtest", "Bath", "actual", 168),
+    ]
+    assert worth_showing({"forecast": [], "replay": [], "backtest": []}) == []
 
 
 def test_scores_are_in_units_with_the_best_of_a_city_in_bold() -> None:

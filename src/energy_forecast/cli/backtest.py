@@ -122,6 +122,7 @@ def backtest(
                 "weather": report.weather,
                 "forecasts": report.pairs.height,
                 "left_out_hours": report.left_out,
+                "usual_weather_hours": report.usual_weather,
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
                 ],
@@ -138,6 +139,9 @@ def backtest(
         table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
     out.print(SCORE_WORDS)
     say_left_out(report.left_out)
+    for name, hours in report.usual_weather.items():
+        lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
+        say(f"  {name}: weather was not known at these hours, and what is usual stood in: {lacking}.")
     for (name, model_name), why in report.failed.items():
         say(f"Not wholly backtested: {model_name} for {name}: {why}")
     if output is not None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, emit, minute, out, progress, say, table
+from energy_forecast.cli.output_files import score_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, score_cells
 from energy_forecast.settings import settings
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from energy_forecast.pipelines.demo import DemoReport
 
 NEXT = (
@@ -59,7 +58,7 @@ def demo(
             )
             for city in report.cities
         ],
-        _score_frame(report),
+        score_frame(report.scores),
         title="Energy forecast: the sample",
         notes=_notes(report, as_recorded),
     )
@@ -133,24 +132,3 @@ def _notes(report: DemoReport, as_recorded: bool) -> list[str]:
             recorded += " This replay has come to its end; to start it anew, use another ENERGY_FORECAST_HOME."
         notes.append(recorded)
     return notes
-
-
-def _score_frame(report: DemoReport) -> pl.DataFrame:
-    import polars as pl
-
-    def row(score: dict[str, Any]) -> dict[str, Any]:
-        model = score["model"] + (" (actual weather)" if score["weather"] == "actual" else "")
-        return {
-            "city": score["city"],
-            "model": model,
-            "n": score["pair_count"],
-            "mape": score["mape"],
-            "mae": score["mae_kwh"],
-            "rmse": score["rmse_kwh"],
-            "r2": score["r2_score"],
-            "pinball": score["pinball_kwh"],
-            "coverage_90": score["coverage_90"],
-            "skill_naive_168": score["skill_naive_168"],
-        }
-
-    return pl.DataFrame([row(score) for score in report.scores])

@@ -89,6 +89,7 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "differing_hours": found.differing_hours,
         "day": one.day,
         "kind": one.kind,
+        "holiday": one.holiday,
         "hours": one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left").to_dicts(),
         "drivers": None if one.drivers is None else one.drivers.to_dicts(),
         "repeats": None if one.repeats is None else one.repeats.to_dicts(),
@@ -101,13 +102,14 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
 def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     from energy_forecast.forecasting.drivers import FEATURE_WORDS
     from energy_forecast.forecasting.explanation import driver_totals
+    from energy_forecast.pipelines.words import ISSUED_WORDS, WEATHER_WORDS
 
     one, zone = found.explanation, ZoneInfo(found.city.timezone)
     run = found.run
     out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold", markup=False)
     out.print(
-        f"  issued {minute(run['issued_at'])} ({run['purpose']}, weather {run['weather']}); "
-        f"{one.day:%a %Y-%m-%d}, {one.kind}, on the clock of {found.city.timezone}",
+        f"  {ISSUED_WORDS[run['purpose']]}, {minute(run['issued_at'])}, {WEATHER_WORDS[run['weather']]}\n"
+        f"  {one.day:%a %Y-%m-%d}, {one.kind_words}, on the clock of {found.city.timezone}",
         markup=False,
     )
     for line in found.rung_words:

@@ -178,7 +178,8 @@ def forecast(
     if output is not None:
         write_forecasts(report.forecasts, output)
     if plot is not None:
-        draw_forecasts(report.forecasts, plot)
+        shown = pipelines.scores_to_show(database, [one.city for one in report.forecasts])
+        draw_forecasts(report.forecasts, shown, plot)
     if json:
         emit(
             {
@@ -201,24 +202,37 @@ def forecast(
             }
         )
         return
+    from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
+
     out.print(f"Issued at {minute(report.issued_at)}, {report.horizon // timedelta(hours=1)} hours ahead")
     table(
-        ["city", "model", "rung", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
+        ["city", "model", "stands on", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
         [_forecast_row(one) for one in report.forecasts],
     )
     for one in report.forecasts:
         for note in one.notes:
             say(f"  {one.city}: {note}")
-        if one.rung.level:
-            say(f"  {one.city}: issued from rung {one.rung.level} of the ladder, {one.rung.name}.")
-            for reason in one.rung.reasons:
-                if reason not in one.notes:
-                    say(f"    since: {reason}")
+        if one.rung.level > WITHOUT_WEATHER:
+            say(f"  {one.city}: what serves it could not: rung {one.rung.level} of the ladder, {one.rung.name}.")
+        for reason in one.rung.reasons:
+            if reason not in one.notes:
+                say(f"    since: {reason}")
     for name, why in report.failed.items():
         say(f"Not forecast: {name}: {why}")
     for path in (output, plot):
         if path is not None:
             out.print(f"Written: {path}", markup=False)
+
+
+def _stands_on(one: CityForecast) -> str:
+    """What a forecast could be made from, in an operator's words."""
+    from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
+
+    if one.rung.level > WITHOUT_WEATHER:
+        return one.rung.name
+    if one.rung.level == WITHOUT_WEATHER:
+        return f"{one.weather_hours} of {one.frame.height} hours with weather"
+    return "load and weather" if one.weather_hours else "load alone"
 
 
 def _forecast_row(one: CityForecast) -> tuple[object, ...]:
@@ -227,7 +241,7 @@ def _forecast_row(one: CityForecast) -> tuple[object, ...]:
     return (
         one.city,
         f"{one.model} {one.version}",
-        one.rung.name,
+        _stands_on(one),
         one.frame.height,
         f"{one.frame['predicted'].sum() / 1000:,.1f}",
         f"{peak['predicted'] / 1000:,.2f}",

@@ -77,8 +77,44 @@ def write_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
     write_frame(pl.concat(frames), path)
 
 
-def draw_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
+def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of forecast_scores as a page takes them; those that can be compared stand together where `purpose` is given.
+
+    Without `purpose` they stand by their city.
+    """
+    import polars as pl
+
+    from energy_forecast.pipelines.words import PURPOSE_WORDS
+
+    def row(score: dict[str, Any]) -> dict[str, Any]:
+        city, model = score["city"], score["model"]
+        if "purpose" in score:
+            weather = "without weather" if score["weather"] == "none" else f"{score['weather']} weather"
+            lead = f"{score['lead_start_hours']} to {score['lead_end_hours']} hours ahead"
+            city += f": {PURPOSE_WORDS[score['purpose']]}, {lead}, {weather}"
+        elif score["weather"] == "actual":
+            model += " (actual weather)"
+        return {
+            "city": city,
+            "model": model,
+            "n": score["pair_count"],
+            "mape": score["mape"],
+            "mae": score["mae_kwh"],
+            "rmse": score["rmse_kwh"],
+            "r2": score["r2_score"],
+            "pinball": score["pinball_kwh"],
+            "coverage_90": score["coverage_90"],
+            "skill_naive_168": score["skill_naive_168"],
+        }
+
+    return pl.DataFrame([row(score) for score in scores])
+
+
+def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str, Any]], path: Path) -> None:
     """Draws forecasts into one page that opens without a network, as do all that follow.
+
+    Args:
+        scores: rows of forecast_scores with their `purpose`, shown below.
 
     Raises:
         EnergyForecastError: the file cannot be written.
@@ -99,7 +135,7 @@ def draw_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
     ]
     notes = [f"{one.city}: {note}" for one in forecasts for note in one.notes]
     with _writing(path):
-        write_forecast_page(path, pictures, None, title="Energy forecast", notes=notes)
+        write_forecast_page(path, pictures, score_frame(scores), title="Energy forecast", notes=notes)
 
 
 def draw_answer(kind: AnswerKind, city: StoredCity, rows: Sequence[dict[str, Any]], path: Path) -> None:

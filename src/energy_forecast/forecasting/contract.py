@@ -48,6 +48,10 @@ class Forecast:
     features: timestamp and the values of the leading features for that hour, named for people.
     weather_hours: how many of the hours were forecast with weather known for them.
     stale_hours: how many hours before the first hour the last known load ended.
+    weather_ends: the first of the hours from which on no weather is known to the end, where it is for some before; None
+        where there is no such hour.
+    usual_weather: by column of the weather, at how many of the hours with weather it was not known, so that what is
+        usual stood in.
     notes: what was missing, and what was done instead; empty when nothing was.
     """
 
@@ -56,6 +60,8 @@ class Forecast:
     weather_hours: int
     notes: list[str] = field(default_factory=list)
     stale_hours: int = 0
+    weather_ends: datetime | None = None
+    usual_weather: dict[str, int] = field(default_factory=dict)
 
 
 class FittedModel(Protocol):

@@ -14,7 +14,7 @@ import polars as pl
 
 from energy_forecast.forecasting.contract import City, Explaining, FittedModel, Forecast, Ints, Repeating
 from energy_forecast.forecasting.drivers import RECENT_ERRORS, USUAL
-from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY
+from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY, holiday_name
 from energy_forecast.forecasting.features.rows import Past
 from energy_forecast.forecasting.history import build_history, hour_number
 
@@ -58,6 +58,7 @@ class Explanation:
         warmer or colder; empty without weather.
     past_days: day, kind (of DAY_KINDS), temperature, mean_kwh: the days of the last year, to see the response in.
     made: timestamp, predicted, q05 .. q95: the whole forecast, made once more.
+    holiday: the name of the public holiday that the day is; None for any other day.
     similar: day, distance (degrees), temperature (mean), kwh (list, at the hours of `hours`), total_kwh, scaled_kwh
         (the total at the present level): the past days most like this one, the most similar first.
     """
@@ -71,6 +72,12 @@ class Explanation:
     response: pl.DataFrame
     past_days: pl.DataFrame
     similar: pl.DataFrame
+    holiday: str | None = None
+
+    @property
+    def kind_words(self) -> str:
+        """The kind of the day for people: a holiday by its name."""
+        return self.kind.removesuffix(" or holiday") if self.holiday is None else f"holiday ({self.holiday})"
 
     @property
     def total_kwh(self) -> float:
@@ -179,6 +186,7 @@ def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = No
         ),
         _past_days(past),
         _similar_days(past, at),
+        holiday_name(city, day),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -139,14 +139,19 @@ def forecast_with_heads(
             *(pl.Series(name, quantiles[:, i]) for i, name in enumerate(QUANTILE_COLUMNS)),
         ]
     )
-    notes = _notes(past, int(targets[0]), use_weather, heads)
+    usual = {name: int((where[rows.position] & use_weather).sum()) for name, where in past.history.usual.items()}
+    usual = {name: n for name, n in usual.items() if n}
+    notes = _notes(past, int(targets[0]), use_weather, heads, usual)
     last = remark("weather" if use_weather.any() else "plain")
     features = pl.concat(leading, how="diagonal").sort("timestamp")
     notes += [] if last is None else [last]
-    return Forecast(frame, features, int(use_weather.sum()), notes, int(targets[0]) - past.history.known_until)
+    stale = int(targets[0]) - past.history.known_until
+    ends = int(np.flatnonzero(use_weather)[-1]) + 1 if use_weather.any() else horizon_hours
+    weather_ends = frame["timestamp"][ends] if ends < horizon_hours else None
+    return Forecast(frame, features, int(use_weather.sum()), notes, stale, weather_ends, usual)
 
 
-def _notes(past: Past, begin: int, use_weather: Flags, heads: Collection[str]) -> list[str]:
+def _notes(past: Past, begin: int, use_weather: Flags, heads: Collection[str], usual: Mapping[str, int]) -> list[str]:
     notes = []
     stale = begin - past.history.known_until
     if stale >= _STALE_HOURS:
@@ -154,6 +159,12 @@ def _notes(past: Past, begin: int, use_weather: Flags, heads: Collection[str]) -
     if "weather" in heads and not use_weather.all():
         n = int((~use_weather).sum())
         notes.append(f"No weather is known for {n} of {len(use_weather)} hours; they are forecast without it.")
+    if usual:
+        lacking = ", ".join(f"{name.replace('_', ' ')} for {n}" for name, n in usual.items())
+        notes.append(
+            f"Of {int(use_weather.sum())} hours with weather, not known is {lacking}: what is usual at that hour and "
+            "temperature stands in."
+        )
     if past.history.faults.count:
         kinds = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in past.history.faults.by_kind.items() if n)
         notes.append(f"{past.history.faults.count} faulty hours of recent load were left out ({kinds}).")

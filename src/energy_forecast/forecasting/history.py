@@ -6,14 +6,15 @@ value was found faulty.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.cleaning import Faults, find_faults, plausible_weather
-from energy_forecast.forecasting.contract import Floats, Ints
+from energy_forecast.forecasting.contract import Flags, Floats, Ints
+from energy_forecast.forecasting.usual_weather import fill_with_usual
 
 WEATHER_COLUMNS = ("temperature", "humidity", "wind_speed", "precipitation")
 # The grid reaches this far beyond the data on both sides, so that a lag can be looked up without asking whether it
@@ -37,7 +38,8 @@ class History:
     """Load and weather of one city as known at one moment.
 
     `load[i]` (kWh) and `weather[column][i]` are for the hour `start + i`. `known_until` is the hour after the last
-    known load: what a forecast stands on. `faults` says what was left out of `load`.
+    known load: what a forecast stands on. `faults` says what was left out of `load`. `usual[column]` flags the hours at
+    which what is usual stands in for weather that is not known beside the temperature; columns without any are absent.
     """
 
     start: int
@@ -46,6 +48,7 @@ class History:
     first: int
     known_until: int
     faults: Faults
+    usual: dict[str, Flags] = field(default_factory=dict)
 
     @property
     def has_weather(self) -> bool:
@@ -86,12 +89,14 @@ def build_history(
         column[ahead_hours[inside] - begin] = after[inside]
         columns[name] = _bridge(plausible_weather(name, column))
 
+    usual = fill_with_usual(columns, begin, cut)
+
     faults = find_faults(kwh)
     kwh[faults.where] = np.nan
     if faults.where.any() and np.isfinite(kwh).any():
         good = np.flatnonzero(np.isfinite(kwh))
         first, known_until = begin + int(good[0]), begin + int(good[-1]) + 1
-    return History(begin, kwh, columns, first, known_until, faults)
+    return History(begin, kwh, columns, first, known_until, faults, usual)
 
 
 def _columns(frame: pl.DataFrame, names: tuple[str, ...], begin: int, end: int) -> tuple[Ints, list[Floats]]:

@@ -9,7 +9,7 @@ from energy_forecast.pipelines.forecast import ForecastReport, forecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
 from energy_forecast.pipelines.quality import Checked, CityQuality, Warned, check_load, examine
-from energy_forecast.pipelines.score import ScoreReport, score
+from energy_forecast.pipelines.score import ScoreReport, score, scores_to_show
 from energy_forecast.pipelines.train import TrainingReport, train
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "promote",
     "roll_back",
     "score",
+    "scores_to_show",
     "train",
     "usable_processors",
 ]

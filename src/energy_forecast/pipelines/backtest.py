@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -39,6 +39,8 @@ class BacktestReport:
     scores: a row a city and model over all lead times.
     left_out: by city, how many of the hours that were forecast have a faulty actual, and count in no score.
     failed: (city, model) and the reason.
+    usual_weather: by city and column of the weather, at how many of the hours newly forecast with weather it was not
+        known, so that what is usual stood in.
     """
 
     first: datetime
@@ -48,6 +50,7 @@ class BacktestReport:
     scores: list[dict[str, Any]]
     left_out: dict[str, int] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    usual_weather: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class _Made:
     issued_at: datetime
     frame: pl.DataFrame
     weather: str
+    usual_weather: dict[str, int] = field(default_factory=dict)
 
 
 def issue_times(first: datetime, end: datetime, every: timedelta) -> list[datetime]:
@@ -168,7 +172,7 @@ def backtest(
         weather = "none"
     faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
     kept = pairs.drop("reference", "left_out", "model_id", "city_id")
-    return BacktestReport(times[0], end, weather, kept, overall, dict(faulty.iter_rows()), failed)
+    return BacktestReport(times[0], end, weather, kept, overall, dict(faulty.iter_rows()), failed, _usual_weather(made))
 
 
 def _segments(times: list[datetime], refit: timedelta | None) -> list[list[datetime]]:
@@ -236,7 +240,7 @@ def _issue_all(
                 if issued.weather_hours:
                     with_weather.add(name)
                 frame = stored_forecasts.as_stored(known.shift.back(issued.frame))
-                new.append(_Made(name, model_id, city, at, frame, weather))
+                new.append(_Made(name, model_id, city, at, frame, weather, issued.usual_weather))
     if weather == "forecast":
         # Asked for, but no weather service had said anything, or nothing for this model: what was used is none
         heard = {one.weather for one in before} | {"forecast" if with_weather else "none"}
@@ -267,6 +271,18 @@ def _made_before(
         quantile_columns=QUANTILE_COLUMNS,
     )
     return [_Made(names[model_id], model_id, city, issued_at, frame, used) for model_id, issued_at, used, frame in rows]
+
+
+def _usual_weather(made: list[_Made]) -> dict[str, dict[str, int]]:
+    """See BacktestReport. Models see the same weather, so that of several the one with the most hours says it."""
+    by_model: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for one in made:
+        by_model[one.city.name, one.model].update(one.usual_weather)
+    most: dict[str, dict[str, int]] = defaultdict(dict)
+    for (city, _), hours in by_model.items():
+        for column, n in hours.items():
+            most[city][column] = max(n, most[city].get(column, 0))
+    return dict(most)
 
 
 def _actuals(connection: Connection, city: StoredCity, first: datetime, end: datetime, now: datetime) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -352,7 +353,15 @@ def _issue(
     )
     frame = stored_forecasts.as_stored(known.shift.back(made.frame))
     level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell=bool(fell))
-    shown = at - _SHOWN
+    # Old load goes with it all the same, so that the gap can be seen
+    shown = at - timedelta(hours=made.stale_hours) - _SHOWN
+    notes = list(made.notes)
+    if made.weather_ends is not None:
+        local = (made.weather_ends - known.shift.by).astimezone(ZoneInfo(city.timezone))
+        notes.append(
+            f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on it is without weather: where the weather ends, the "
+            "level may jump."
+        )
     one = CityForecast(
         city=city.name,
         timezone=city.timezone,
@@ -364,12 +373,12 @@ def _issue(
         frame=frame,
         history=known.shift.back(_late(known.load, shown)),
         temperature=known.shift.back(_temperature(known, shown)),
-        notes=list(made.notes),
+        notes=notes,
         rung=Rung(
             level,
             made.stale_hours,
             made.weather_hours,
-            [*fell, *(made.notes if level or made.stale_hours >= _STALE_HOURS else [])],
+            [*fell, *(notes if level or made.stale_hours >= _STALE_HOURS else [])],
         ),
     )
     return one, NewForecast(city.id, frame, known.shift.back(made.features))

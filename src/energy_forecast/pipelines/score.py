@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -192,6 +193,42 @@ def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
         for (model_id, _, _), rows in alike.items():
             stored_scores.add_metrics(connection, evaluation(model_id, rows, {}))
     return ScoreReport(now, found, len(new), {name: len(hours) for name, hours in sorted(faulty.items()) if hours})
+
+
+def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, Any]]:
+    """The newest scores of cities, rows of forecast_scores with their `purpose`, to look at beside a forecast.
+
+    Of each city those of forecasts issued in time, or of those made later where there are none, and those of backtests
+    over all their lead times.
+    """
+    with database.transaction(Role.FORECASTER) as connection:
+        found = {
+            purpose: stored_scores.latest_scores(connection, purpose=purpose, cities=cities)
+            for purpose in ("forecast", "replay", "backtest")
+        }
+    return worth_showing(found)
+
+
+def worth_showing(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """See scores_to_show: a choice among the newest scores of each purpose."""
+    in_time = {row["city"] for row in found["forecast"]}
+    shown = [
+        row | {"purpose": purpose}
+        for purpose, rows in found.items()
+        for row in rows
+        if purpose != "replay" or row["city"] not in in_time
+    ]
+    longest: dict[tuple[Any, ...], int] = defaultdict(int)
+    for row in shown:
+        key = row["city"], row["model"], row["weather"]
+        if row["purpose"] == "backtest" and row["lead_start_hours"] == 0:
+            longest[key] = max(longest[key], row["lead_end_hours"])
+    return [
+        row
+        for row in shown
+        if row["purpose"] != "backtest"
+        or (row["lead_start_hours"], row["lead_end_hours"]) == (0, longest[row["city"], row["model"], row["weather"]])
+    ]
 
 
 def matured(issued: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:

@@ -22,7 +22,7 @@ def city_section(drawing: Drawing, index: int) -> str:
     issued = city.issued_at.astimezone(drawing.zone)
     peak = drawing.forecast.row(drawing.forecast["predicted"].arg_max() or 0, named=True)
     low = drawing.forecast.row(drawing.forecast["predicted"].arg_min() or 0, named=True)
-    hours = (drawing.end - city.issued_at).total_seconds() / 3600
+    hours = (drawing.end - drawing.forecast["timestamp"][0]).total_seconds() / 3600
     facts = (
         ("Highest forecast", *_fact(drawing, peak)),
         ("Lowest forecast", *_fact(drawing, low)),
@@ -34,7 +34,7 @@ def city_section(drawing: Drawing, index: int) -> str:
         for label, big, small in facts
     )
     name, alone = escape(city.name), " alone" if drawing.weather is None else ""
-    absent = '<p class="absent">There is no weather for this city.</p>' if drawing.weather is None else ""
+    absent = '<p class="absent">No weather is known for the time shown.</p>' if drawing.weather is None else ""
     views = "".join(
         f'<label><input type="radio" name="view{index}" value="{days}"{checked}><span>{days} days</span></label>'
         for days, checked in ((3, ""), (HISTORY.days, " checked"))

@@ -13,7 +13,7 @@ import polars as pl
 from energy_forecast.web.units import EnergyUnit, energy_unit
 
 HISTORY = timedelta(days=10)
-"""How much of the time before the issue is shown."""
+"""How much of the time before the issue is shown; where the last load is older than the issue, before the last load."""
 
 LEVELS = ((90, "q05", "q95"), (80, "q10", "q90"), (50, "q25", "q75"))
 """Nominal coverage in percent, and its quantiles: widest first, so that narrower bands are painted over it."""
@@ -33,7 +33,7 @@ class CityPicture:
         forecast: timestamp, predicted and quantiles q05, q10 .. q95; bands are drawn for the pairs of `LEVELS` found.
         issued_at: when the forecast was made, with an offset.
         model: which model made it.
-        weather: timestamp, temperature (degrees Celsius); None, empty or all null: the page says there is none.
+        weather: timestamp, temperature (degrees Celsius); None, empty or all null: the page says that none is known.
         past: earlier forecasts: timestamp, predicted and, for their 90 % interval, q05 and q95. One row a timestamp.
     """
 
@@ -58,6 +58,10 @@ class Drawing:
         self.forecast = city.forecast.sort("timestamp")
         self.step = _step(self.forecast) or _step(city.history) or timedelta(hours=1)
         self.end: datetime = self.forecast["timestamp"][-1] + self.step
+        known = city.history.filter(pl.col("consumption_kwh").is_finite())["timestamp"]
+        last: datetime | None = known.max()  # type: ignore[assignment]
+        # Old load is shown all the same, or the gap before the forecast would not be seen
+        self.known = self.city.issued_at if last is None else min(city.issued_at, last + self.step)
         self.history = _on_step(self._shown(city.history), self.step)
         self.past = None if city.past is None or city.past.is_empty() else self._shown(city.past)
         self.weather = None if city.weather is None else self._shown(city.weather)
@@ -69,7 +73,7 @@ class Drawing:
         self.unit: EnergyUnit = energy_unit(max(values, default=math.nan))
 
     def _shown(self, frame: pl.DataFrame) -> pl.DataFrame:
-        first = self.city.issued_at.astimezone(UTC) - HISTORY
+        first = self.known.astimezone(UTC) - HISTORY
         return frame.filter((pl.col("timestamp") >= first) & (pl.col("timestamp") < self.end)).sort("timestamp")
 
     def data(self) -> dict[str, Any]:
@@ -93,7 +97,8 @@ class Drawing:
             "step": step_name(self.step),
             "step_ms": round(self.step.total_seconds() * 1000),
             "issued": _ms(self.city.issued_at),
-            "start": _ms(min(starts)),
+            "known": _ms(self.known),
+            "start": _ms(min([*starts, self.city.issued_at])),
             "levels": [level for level, *_ in self.levels],
             "history": _series(self.history, {"value": "consumption_kwh"}, self.unit.kwh),
             "forecast": _series(self.forecast, {"predicted": "predicted"} | bands, self.unit.kwh),

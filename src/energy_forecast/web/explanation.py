@@ -15,6 +15,7 @@ from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.drivers import FEATURE_WORDS, RECENT_LOAD, USUAL
 from energy_forecast.forecasting.explanation import DAY_KINDS, driver_totals
 from energy_forecast.pipelines import ForecastExplanation
+from energy_forecast.pipelines.words import ISSUED_WORDS, WEATHER_WORDS
 from energy_forecast.web.drawing import LEVELS
 from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
 from energy_forecast.web.units import EnergyUnit, energy_unit
@@ -45,8 +46,9 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
         sections.append(_similar(found, day, unit))
     issued = run["issued_at"].astimezone(found.zone)
     notes = [
-        f"Issued {issued:%Y-%m-%d %H:%M} by {run['model']} version {run['version']}; weather of the target hours: "
-        f"{run['weather']}. All times are on the clock of {zone}.",
+        f"{run['model']} version {run['version']}, {ISSUED_WORDS[run['purpose']]}, {issued:%Y-%m-%d %H:%M}, "
+        f"{WEATHER_WORDS[run['weather']]}. All times are on the clock of {zone}.",
+        f"{day}: {one.kind_words}.",
         *(line.strip() for line in found.rung_words),
         *found.other_notes,
     ]

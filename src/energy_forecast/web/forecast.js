@@ -117,7 +117,7 @@
     const clock = clockOf(city.timezone);
     const end = city.forecast.x[city.forecast.x.length - 1] + city.step_ms;
     const read = reading(section, city, clock);
-    const range = () => [Math.max(city.start, city.issued - Number(section.querySelector(".view input:checked").value) * DAY), end];
+    const range = () => [Math.max(city.start, city.known - Number(section.querySelector(".view input:checked").value) * DAY), end];
     if (narrow.matches) section.querySelector(".view input[value='3']").checked = true;
     const draw = (wanted) => Plotly.react(chart, traces(city), layout(city, clock, wanted, chart.clientWidth - 70),
       { displayModeBar: false, responsive: true });

@@ -24,7 +24,7 @@ def write_forecast_page(
     Args:
         path: the file to write; its folder is made.
         cities: at least one, each with a forecast of at least one row.
-        scores: as `score_table` takes them; None says that nothing has been scored yet.
+        scores: as `score_table` takes them; None or no row says that none was scored yet.
         title, notes: plain text, shown at the top; one paragraph a note.
 
     Raises:
@@ -34,7 +34,7 @@ def write_forecast_page(
         raise ValueError("a picture needs at least one city")
     drawings = [Drawing(city) for city in cities]
     sections = "\n".join(city_section(drawing, index) for index, drawing in enumerate(drawings))
-    table = score_table(scores) if scores is not None and scores.height else "<p>Nothing has been scored yet.</p>"
+    table = score_table(scores) if scores is not None and scores.height else "<p>No forecast has been scored yet.</p>"
     write_page(
         path,
         "forecast.js",

@@ -10,14 +10,13 @@ import polars as pl
 
 from energy_forecast.forecasting.score_parts import WEEKDAYS
 from energy_forecast.pipelines import Certificate, Errors
+from energy_forecast.pipelines.words import PURPOSE_WORDS
 from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures
 
 UNKNOWN = "\N{EN DASH}"
-_PURPOSES = {
-    "forecast": "forecasts issued in time",
-    "replay": "forecasts made later, as if then",
-    "backtest": "backtests",
-}
+# Steps and no slope: Plotly writes on a cell in white or dark grey, and neither can be read on the blues between the
+# fourth and the fifth
+_HEAT = ("--card", "--band90", "--band80", "--band50", "--forecast", "--heat")
 # A cell with fewer hours is not called the worst
 _FEW = 5
 
@@ -29,7 +28,7 @@ def write_errors_page(path: Path, found: Errors) -> None:
         [_errors(str(city), rows) for (city,), rows in found.rows.group_by("city", maintain_order=True)],
         title=f"When {found.model} errs",
         notes=[
-            f"Of its {_PURPOSES[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
+            f"Of its {PURPOSE_WORDS[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
             "city's clock. Public holidays stand apart from their weekday.",
             *_left_out(found.lacking),
         ],
@@ -49,20 +48,23 @@ def _errors(city: str, rows: pl.DataFrame) -> Section:
         return [[None if (day, h) not in cells else cells[day, h][name] for h in hours] for day in days]
 
     shown = [[_cell(cells.get((day, h))) for h in hours] for day in days]
-    known = sorted(value for line in grid("mape") for value in line if value is not None)
-    # One wild hour must not make all others pale
+    errors = grid("mape")
+    known = sorted(value for line in errors for value in line if value is not None)
+    # One wild hour must not make all others pale; beyond the last colour Plotly goes on into colours of its own
     top = known[int(0.98 * (len(known) - 1))] if known else 1.0
     heat = {
         "type": "heatmap",
         "x": hours,
         "y": days,
-        "z": grid("mape"),
+        "z": [[None if v is None else min(v, top) for v in line] for line in errors],
         "zmin": 0,
         "zmax": top,
-        "colorscale": [[0, "--card"], [0.5, "--band50"], [1, "--heat"]],
+        "colorscale": [
+            [share, colour] for i, colour in enumerate(_HEAT) for share in (i / len(_HEAT), (i + 1) / len(_HEAT))
+        ],
         "xgap": 2,
         "ygap": 2,
-        "text": [[None if v is None else f"{v:.1f}" for v in line] for line in grid("mape")],
+        "text": [[None if v is None else f"{v:.1f}" for v in line] for line in errors],
         "texttemplate": "%{text}",
         "textfont": {"size": 11},
         "customdata": shown,
@@ -122,7 +124,7 @@ def write_certificate_page(path: Path, found: Certificate) -> None:
         ],
         title=f"Do the intervals of {found.model} hold?",
         notes=[
-            f"Of its {_PURPOSES[found.purpose]}. {verdict}",
+            f"Of its {PURPOSE_WORDS[found.purpose]}. {verdict}",
             *_left_out(found.lacking),
         ],
     )

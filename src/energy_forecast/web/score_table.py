@@ -54,7 +54,7 @@ COLUMNS = (
 NOTE = (
     "Forecasts against what was measured afterwards. MAPE, MAE, RMSE and pinball loss: lower is better. Coverage: how "
     "often the 90\N{NO-BREAK SPACE}% interval held the measured value; it should be 90. Skill: the share of the MAE of "
-    "naive-168 (the same hour last week) that the model saves. Bold: best in its city."
+    "naive-168 (the same hour last week) that the model saves. Bold: best of those that stand together."
 )
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import FittedModel
+from energy_forecast.forecasting import City, FittedModel
 from energy_forecast.forecasting.contract import Explaining
 from energy_forecast.forecasting.drivers import USUAL, group_of
 from energy_forecast.forecasting.explanation import Asked, driver_totals, explain
+from energy_forecast.forecasting.features.calendar import holiday_name
 
 from .conftest import FITTED_AT, Record
 
@@ -87,6 +89,24 @@ def test_similar_days_are_of_the_same_kind_and_the_nearest_in_temperature(berlin
         apart = float(np.sqrt(np.mean((that["temperature"].to_numpy() - today) ** 2)))
         season = abs(row["day"].timetuple().tm_yday - found.day.timetuple().tm_yday)
         assert row["distance"] == pytest.approx(apart + 0.1 * season)
+
+
+def test_a_holiday_has_its_name_and_another_day_its_kind(berlin: Record, fitted: Fitted) -> None:
+    """26 July 2021 was a Monday, and Christmas has a name in English; a country without holidays names none."""
+    found = explain(fitted("naive-168"), berlin.city, asked(berlin))
+    assert (found.holiday, found.kind_words) == (None, "workday")
+    rest = replace(found, kind="Sunday or holiday")
+    assert rest.kind_words == "Sunday"
+    assert replace(rest, holiday="Christmas Day").kind_words == "holiday (Christmas Day)"
+    assert holiday_name(berlin.city, date(2021, 12, 25)) == "Christmas Day"
+    # Of Berlin, and of no other state
+    assert holiday_name(berlin.city, date(2021, 3, 8)) == "Women's Day"
+    assert holiday_name(replace(berlin.city, subdivision="BY"), date(2021, 3, 8)) is None
+    assert holiday_name(berlin.city, date(2021, 12, 27)) is None
+    assert holiday_name(replace(berlin.city, country_code=None), date(2021, 12, 25)) is None
+    assert holiday_name(replace(berlin.city, country_code="XX"), date(2021, 12, 25)) is None
+    chicago = City("Chicago", 41.9, -87.6, "America/Chicago", "US", "IL")
+    assert holiday_name(chicago, date(2026, 11, 26)) == "Thanksgiving Day"
 
 
 def test_a_day_that_was_not_forecast_is_refused(berlin: Record, fitted: Fitted) -> None:

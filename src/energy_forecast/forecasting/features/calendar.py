@@ -85,6 +85,17 @@ def _kinds(city: City, weekday: Ints, holiday: Floats) -> Ints:
     return kind
 
 
+def holiday_name(city: City, day: date) -> str | None:
+    """What the public holiday of that day is called in the city, in English where known; None on other days."""
+    known = _calendar_of(city.country_code, city.subdivision)
+    if city.country_code is None or known is None:
+        return None
+    found = holidays.country_holidays(
+        city.country_code.upper(), subdiv=known or None, years=day.year, language="en_US"
+    ).get(day)
+    return None if found is None else str(found)
+
+
 def has_holidays(country_code: str | None, subdivision: str | None) -> bool:
     """Whether holidays are known for this country and subdivision."""
     return _calendar_of(country_code, subdivision) is not None
