@@ -148,7 +148,8 @@ def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = No
     hours = made.frame.filter(where).with_columns(pl.Series("temperature", temperature[at], nan_to_null=True))
     hours = hours.join(usual, on="timestamp", how="left")
     ahead = asked.weather_ahead.filter(pl.col("temperature").is_not_null()).join(usual, on="timestamp", how="left")
-    has_weather = made.weather_hours > 0 and not ahead.is_empty()
+    # Weather may end before this day: then nothing of it can be told, whatever the other days had
+    has_weather = made.weather_hours > 0 and not ahead.is_empty() and bool(np.isfinite(temperature[at]).any())
     then = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "usual_weather": pl.Float64})
     shifted = []
     if has_weather:
@@ -161,7 +162,9 @@ def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = No
             said = _again(fitted, asked, other).frame.filter(where)["predicted"].mean()
             shifted.append((float(shift), float(np.nanmean(temperature[at])) + shift, said))
     hours = hours.join(then, on="timestamp", how="left").with_columns(
-        pl.when(pl.col("usual_temperature").is_not_null()).then("usual_weather").alias("usual_weather")
+        pl.when(pl.all_horizontal(pl.col("temperature", "usual_temperature").is_not_null()))
+        .then("usual_weather")
+        .alias("usual_weather")
     )
     what = (asked.load, asked.weather, asked.weather_ahead)
     drivers = repeats = None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -72,6 +74,30 @@ def test_what_is_warmer_shows_in_the_drivers_the_weather_effect_and_the_response
     # Eight degrees colder than eight degrees warmer is what it was
     assert response.filter(pl.col("shift") == -8)["mean_kwh"][0] == pytest.approx(usual.total_kwh / 24, rel=1e-3)
     assert response.filter(pl.col("shift") == 0)["mean_kwh"][0] == pytest.approx(hot.total_kwh / 24)
+
+
+def test_a_day_on_which_the_weather_ends_is_explained_by_the_hours_that_have_some(
+    berlin: Record, fitted: Fitted
+) -> None:
+    model, whole = fitted("linear"), asked(berlin)
+    zone = ZoneInfo(berlin.city.timezone)
+    tomorrow = (AT + timedelta(days=1)).astimezone(zone).date()
+    cut = AT + timedelta(hours=24)
+    short = replace(whole, weather_ahead=whole.weather_ahead.filter(pl.col("timestamp") < cut))
+    partly = explain(model, berlin.city, short, tomorrow)
+    known = partly.hours.filter(pl.col("temperature").is_not_null())
+    assert 0 < known.height < partly.hours.height
+    assert partly.weather_effect is not None
+    assert partly.weather_effect.hours == known.height
+    assert partly.weather_effect.temperature == pytest.approx(known["temperature"].mean())
+
+    last = (AT + timedelta(hours=47)).astimezone(zone).date()
+    short = replace(whole, weather_ahead=whole.weather_ahead.filter(pl.col("timestamp") < AT + timedelta(hours=6)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        none = explain(model, berlin.city, short, last)
+    assert none.weather_effect is None
+    assert none.response.is_empty()
 
 
 def test_similar_days_are_of_the_same_kind_and_the_nearest_in_temperature(berlin: Record, fitted: Fitted) -> None:
