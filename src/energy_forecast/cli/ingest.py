@@ -18,6 +18,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, counted, emit, minute, out, progress, say
+from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
 
 if TYPE_CHECKING:
@@ -133,6 +134,9 @@ def weather_forecasts(
     _run("weather-forecasts", _Options(timezone, None, check=False), files, watch, once, settle, json)
 
 
+app.command("rejected")(rejected)
+
+
 @dataclass(frozen=True)
 class _Options:
     """How files are read: zone of naive times, minutes of an interval, and what of them is judged."""
@@ -166,6 +170,8 @@ def _run(
         emit(_document(report, checked))
     else:
         _print(report, checked)
+    if report.failure is not None:
+        raise IngestError(report.failure, hint=f"All of them: energy-forecast ingest rejected {report.batch}")
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
@@ -215,7 +221,7 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
     for row in report.rejected_examples:
         say(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
     if report.rejected > len(report.rejected_examples):
-        say(f"  All {report.rejected:,} rejected rows are in the table ops.rejected_rows.")
+        say(f"  All {report.rejected:,} rejected rows: energy-forecast ingest rejected {report.batch}")
 
 
 def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, json: bool) -> None:
@@ -232,11 +238,17 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
     documents: list[dict[str, object]] = []
     loaded = failed = 0
     problem: EnergyForecastError | None = None
-    taken = watch(folder, lambda file: _load(kind, options, [file]), once=once, say=say)
+    taken = watch(
+        folder,
+        lambda file: _load(kind, options, [file]),
+        failure_of=lambda result: result[0].failure,
+        once=once,
+        say=say,
+    )
     try:
         with closing(taken):
             for one in taken:
-                if one.result is not None:
+                if one.failure is None:
                     loaded += 1
                 if one.failure is not None and one.moved_to is not None:
                     failed += 1
