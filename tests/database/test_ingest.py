@@ -981,3 +981,28 @@ def test_weather_between_the_hours_of_a_station_is_refused_and_irregular_weather
     assert (report.inserted, report.rejected) == (30, 1)
     report = place.load(header + quarters(*(40 * n for n in range(60)), city="Delhi"), kind="weather")
     assert (report.inserted, report.rejected) == (60, 0)
+
+
+# What retention would take
+
+
+def test_rows_older_than_they_are_kept_for_are_told_with_what_keeps_them(place: Place) -> None:
+    """A history of five years must not vanish in a night without a word."""
+    since = place.rows("SELECT date_trunc('month', now() - interval '2 years', 'UTC')")[0][0].astimezone(UTC)
+    rows = hourly(since - timedelta(hours=3), *range(5))
+    told = [note for note in place.load(rows).notes if "retention" in note]
+    assert told == [
+        f"Rows of before {since:%Y-%m-%d} UTC: 3. They are older than energy_consumption is kept for (2 years), and go"
+        " at the next: energy-forecast maintain. To keep them: energy-forecast retention keep energy_consumption"
+        " forever"
+    ]
+    due = place.rows("SELECT sum(row_count)::int FROM ops.retention_due(true) WHERE table_name = 'energy_consumption'")
+    assert due == [(3,)], "what was told is what goes"
+    with psycopg.connect(place.database.url, autocommit=True) as connection:
+        connection.execute("UPDATE ops.retention_policies SET keep = NULL WHERE table_name = 'energy_consumption'")
+    assert not [note for note in place.load(rows).notes if "retention" in note]
+
+
+def test_rows_within_what_is_kept_are_not_told_of(place: Place) -> None:
+    since = place.rows("SELECT date_trunc('month', now() - interval '2 years', 'UTC')")[0][0].astimezone(UTC)
+    assert not [note for note in place.load(hourly(since, 1, 2, 3)).notes if "retention" in note]

@@ -53,6 +53,19 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """How long rows are kept.
+
+    Args:
+        span: in words, such as 2 years.
+        since: START of the first month, UTC, that retention would leave now.
+    """
+
+    span: str
+    since: datetime
+
+
+@dataclass(frozen=True)
 class Settled:
     """What became of the staged rows before anything stored was looked at. Counts of rows.
 
@@ -128,10 +141,10 @@ class Staging:
         self._first: datetime | None = None
         self._last: datetime | None = None
 
-    def clock(self) -> datetime:
-        """The database's clock, UTC."""
-        moment: datetime = self._row("server_clock")[0].astimezone(UTC)
-        return moment
+    def clock(self) -> tuple[datetime, Kept | None]:
+        """The database's clock, UTC, and how long the rows are kept; None for ever."""
+        now, span, since = self._row("server_clock", table=self._target.table)
+        return now.astimezone(UTC), None if since is None else Kept(span, since.astimezone(UTC))
 
     def cities(self) -> list[StoredCity]:
         """Every city, by name."""

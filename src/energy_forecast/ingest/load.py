@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 import polars as pl
 
 from energy_forecast.database.connection import Database
-from energy_forecast.database.ingest import Merged, Settled, Staging, staging
+from energy_forecast.database.ingest import Kept, Merged, Settled, Staging, staging
 from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.beside import Beside
@@ -167,6 +167,8 @@ class _Load:
         self._new_months: NewMonths | None = None
         self._read = 0
         self._told_apart = 0
+        self._kept: Kept | None = None
+        self._outdated = 0
         self._touched = Touched()
         self._cities: list[tuple[UUID, str, str]] = []
         self._spans = Spans()
@@ -188,7 +190,7 @@ class _Load:
 
     def _prepare(self, session: Staging) -> tuple[Settled, Mapping[str, int]]:
         """Reads, checks and stages the files; the rows of cities that are not there are counted by name."""
-        now = session.clock()
+        now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
         session.add_cities([(city, name) for city, name, _ in self._cities])
         validator = Validator(self._kind, self._cities, self._timezone, now)
@@ -249,6 +251,8 @@ class _Load:
     def _encoded(self, number: int, done: int, rows: pl.DataFrame, refused: pl.DataFrame) -> _Ready:
         self._touched.add(rows)
         self._spans.add(rows)
+        if self._kept is not None and rows.height:
+            self._outdated += int((rows["timestamp"] < self._kept.since).sum())
         months: Sequence[tuple[datetime, bytes]] = ()
         near: Sequence[tuple[int, datetime, datetime]] = ()
         if self._beside is not None and rows.height:
@@ -300,6 +304,13 @@ class _Load:
             yield (
                 f"The interval length of {', '.join(settled.assumed[:_MOST_NAMED])} does not show in the rows; "
                 "60 minutes are assumed. --interval says otherwise."
+            )
+        if self._outdated and self._kept is not None:
+            table = self._kind.target.table
+            yield (
+                f"Rows of before {self._kept.since:%Y-%m-%d} UTC: {self._outdated:,}. They are older than {table} is "
+                f"kept for ({self._kept.span}), and go at the next: energy-forecast maintain. To keep them: "
+                f"energy-forecast retention keep {table} forever"
             )
         if self._told_apart:
             yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."

@@ -64,8 +64,9 @@ CREATE TEMP TABLE refused (
 )
 
 -- name: server_clock
--- The database's clock now.
-SELECT clock_timestamp()
+-- The database's clock now; how long a table is kept, and the moment before which retention takes its months (nulls: for ever).
+SELECT clock_timestamp(), p.keep::text, date_trunc('month', now() - p.keep, 'UTC')
+FROM (VALUES (1)) AS one LEFT JOIN ops.retention_policies p ON p.table_name = %(table)s AND p.by_month
 
 -- name: add_files
 -- The files of the load, numbered from 0.
