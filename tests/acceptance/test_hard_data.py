@@ -195,7 +195,10 @@ def test_doctor_data_shows_the_record_as_it_is(place: tuple[CommandLine, Databas
     assert examined["load_hours"] == 24 * DAYS - 5
     assert {one["kind"] for one in examined["quality"]} >= {"gap", "spike", "stuck", "unit", "level"}
     assert examined["weather_clock"]["drifts"] is False
-    assert "Berlin: a stuck meter, 11 hours" in command_line.run("doctor", "data").stderr
+    shown = command_line.run("doctor", "data").stderr
+    assert "Berlin: a stuck meter, 11 hours" in shown
+    runs = next(line for line in shown.splitlines() if "zero or less" in line)
+    assert runs.endswith(f"; from {day(55, 12):%Y-%m-%d %H:%M} (4 h), {day(100, 12):%Y-%m-%d %H:%M} (4 h)")
 
 
 def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_corrected(

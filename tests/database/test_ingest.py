@@ -335,6 +335,16 @@ def test_rows_of_unknown_cities_are_summed_up_once_a_city(place: Place) -> None:
     assert "energy-forecast city add" in report.rejected_examples[0].reason
 
 
+def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> None:
+    """Names are not guessed: the row is refused, with the name that may be meant."""
+    report = place.load(hourly(JANUARY, 1, city="berlin") + hourly(JANUARY, 1, city="Xyz").split("\n", 1)[1])
+    assert [row.reason for row in report.rejected_examples] == [
+        "there is no city 'berlin'; did you mean 'Berlin'? Else add it with: energy-forecast city add, or city import",
+        "there is no city 'Xyz'; add it with: energy-forecast city add, or city import",
+    ]
+    assert any("'berlin' (1 rows; did you mean 'Berlin'?), 'Xyz' (1 rows)" in note for note in report.notes)
+
+
 def test_weather_outside_its_ranges_is_refused_by_column(place: Place) -> None:
     rows = ["60,100,150,500", "-90,0,0,0", "60.01,,,", "-91,,,", ",,,", "1,101,,", "1,,151,", "1,,,-0.1", "1,x,,"]
     text = "city,timestamp,temperature,humidity,wind_speed,precipitation\n" + "".join(
@@ -817,6 +827,11 @@ def test_a_report_is_json(place: Place) -> None:
     report = json.loads(json.dumps(place.load(one("x")).as_dict()))
     assert {"batch", "read", "inserted", "corrected", "unchanged", "rejected", "notes"} <= report.keys()
     assert report["rejected_examples"][0]["line"] == 2
+
+
+def test_a_report_writes_moments_as_all_documents_do(place: Place) -> None:
+    touched = place.load(hourly(JANUARY, 1, 2)).as_dict()["touched"]
+    assert touched == [{"city": "Berlin", "first": "2026-01-05T00:00:00Z", "last": "2026-01-05T01:00:00Z"}]
 
 
 def test_every_query_of_ingest_is_sound(place: Place) -> None:

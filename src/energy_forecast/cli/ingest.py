@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. What cannot be taken is kept aside.")
 
+
+def _divides_the_hour(minutes: int | None) -> int | None:
+    if minutes is not None and 60 % minutes:
+        raise typer.BadParameter(f"{minutes} minutes do not divide the hour.")
+    return minutes
+
+
 Files = Annotated[
     list[Path] | None,
     typer.Argument(help="CSV, CSV.gz or Parquet; - reads standard input. One batch together.", show_default=False),
@@ -67,6 +74,7 @@ Interval = Annotated[
         metavar="MINUTES",
         min=1,
         max=60,
+        callback=_divides_the_hour,
         help="Length of the intervals, a divisor of 60. Default: told from the timestamps.",
     ),
 ]
@@ -155,8 +163,10 @@ def _run(
     settle: float,
     json: bool,
 ) -> None:
-    if (watch is None) == (not files):
+    if watch is None and not files:
         raise typer.BadParameter("Give FILES, or a folder by --watch.", param_hint="FILES")
+    if watch is not None and files:
+        raise typer.BadParameter("Give FILES or a folder by --watch, not both.", param_hint="FILES")
     if once and watch is None:
         raise typer.BadParameter("It is for a folder: --watch FOLDER.", param_hint="--once")
     if watch is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -65,7 +65,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
-        spans = [{"city": city, "first": str(first), "last": str(last)} for city, first, last in self.touched]
+        spans = [{"city": city, "first": _iso(first), "last": _iso(last)} for city, first, last in self.touched]
         return asdict(self) | {"touched": spans}
 
 
@@ -106,6 +106,10 @@ class CityReport:
     def reasons(self) -> tuple[str, ...]:
         """The rejected rows in words, up to 10."""
         return tuple(str(example) for example in self.rejected_examples)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _failure(read: int, rejected: int, examples: tuple[Rejected, ...]) -> str | None:

@@ -29,6 +29,7 @@ _HOUR = timedelta(hours=1)
 # rows and more, so a load of ten million would wait for its check longer than for itself
 LARGE = 500_000
 _LATEST = timedelta(days=90)
+_MOST_RUNS = 3
 SERIES = {"consumption": "consumption", "weather": "weather"}
 
 
@@ -45,8 +46,19 @@ class _Span:
 
 
 @dataclass(frozen=True)
+class Run:
+    """`hours` hours on end, the first of which starts at `first`, UTC."""
+
+    first: datetime
+    hours: int
+
+
+@dataclass(frozen=True)
 class Warned:
-    """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC)."""
+    """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC).
+
+    longest: the longest runs, up to three, by time.
+    """
 
     city: str
     series: str
@@ -57,6 +69,7 @@ class Warned:
     runs: int
     factor: float | None
     left_out: bool
+    longest: tuple[Run, ...]
 
     def __str__(self) -> str:
         where = f"{self.first:%Y-%m-%d %H:%M}"
@@ -70,7 +83,11 @@ class Warned:
         runs = f" in {self.runs:,} runs" if self.runs > 1 else ""
         factor = "" if self.factor is None else f" (about {self.factor:,.3g} times the usual)"
         kept = "; left out of training and scores" if self.left_out else ""
-        return f"{self.city}: {_WORDS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{kept}"
+        found = f"{self.city}: {_WORDS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{kept}"
+        if self.runs == 1:
+            return found
+        longest = ", ".join(f"{run.first:%Y-%m-%d %H:%M} ({run.hours:,} h)" for run in self.longest)
+        return f"{found}; the longest from {longest}" if self.runs > len(self.longest) else f"{found}; from {longest}"
 
 
 _WORDS = {
@@ -174,9 +191,15 @@ def _summed(city: str, found: Sequence[Finding]) -> list[Warned]:
                 runs=len(own),
                 factor=own[0].factor,
                 left_out=own[0].left_out,
+                longest=_longest(own),
             )
         )
     return summed
+
+
+def _longest(found: Sequence[Finding]) -> tuple[Run, ...]:
+    chosen = sorted(found, key=lambda one: -one.hours)[:_MOST_RUNS]
+    return tuple(Run(one.first, one.hours) for one in sorted(chosen, key=lambda one: one.first))
 
 
 @dataclass(frozen=True)
