@@ -244,6 +244,27 @@ def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_correct
     assert flags() == []
 
 
+def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Database, tmp_path: Path) -> None:
+    """A row alone is an hour like any other; only beside the stored ones does it count something twice."""
+    import_cities(database, write_cities(tmp_path / "cities.csv"))
+    load = frames(FIRST, day(10))[0].filter(pl.col("city") == "Berlin")
+
+    def ingest(frame: pl.DataFrame) -> list[str]:
+        report = load_table(database, "consumption", frame, name="meter")
+        assert report.rejected == 0
+        return [str(one) for one in pipelines.check_load(database, report).warned]
+
+    assert ingest(load) == []
+    odd = load.head(1).with_columns(pl.lit("2025-03-04T05:17:00Z").alias("timestamp"))
+    told = "Berlin: intervals that overlap, 1 hour, 2025-03-04 05:00 UTC; left out of training and scores"
+    assert ingest(odd) == [told]
+    flags = "SELECT kind, hours, left_out FROM ops.quality_flags"
+    assert rows(database, flags) == [("overlap", 1, True)]
+    (berlin,) = pipelines.examine(database, cities=["Berlin"])
+    assert [str(one) for one in berlin.summed] == [told]
+    assert berlin.load_hours == 10 * 24 - 1
+
+
 LADDER_AT = FIRST + timedelta(days=30)
 
 

@@ -92,6 +92,7 @@ class Warned:
 
 _WORDS = {
     ("consumption", "gap"): "no load",
+    ("consumption", "overlap"): "intervals that overlap",
     ("consumption", "zero"): "zero or less where load usually is not",
     ("consumption", "spike"): "spikes",
     ("consumption", "dip"): "dips",
@@ -171,7 +172,9 @@ def _judge(
 ) -> list[Finding]:
     phase = history.phase_as_of(connection, city.id, now)
     if series == "consumption":
-        return find_in_load(history.load_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
+        return find_in_load(
+            *history.load_and_overlaps_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase)
+        )
     return find_in_weather(history.weather_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
 
 
@@ -229,9 +232,11 @@ def examine(database: Database, *, cities: Sequence[str] = (), progress: Progres
         progress(f"Examining {city.name}", number, len(chosen))
         with database.transaction(Role.FORECASTER) as connection:
             phase = history.phase_as_of(connection, city.id, now)
-            load = history.load_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
+            load, overlaps = history.load_and_overlaps_as_of(
+                connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase
+            )
             weather = history.weather_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
-        found = find_in_load(load) + find_in_weather(weather)
+        found = find_in_load(load, overlaps) + find_in_weather(weather)
         warm = weather.filter(pl.col("temperature").is_not_null()).height
         clock = weather_clock(load, weather)
         examined.append(CityQuality(city.name, load.height, warm, found, _summed(city.name, found), clock))
