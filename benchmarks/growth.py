@@ -15,7 +15,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from measuring import RESULTS, printed_by, record, results_of, victoria
+from measuring import printed_by, record, results, results_of, victoria
 
 MEASURES = {
     "load": "load, microseconds a row",
@@ -61,7 +61,7 @@ def main() -> None:
     print(f"\n{'what':18}{'cities':>8}{'rows':>12}{'CPU':>10}{'wall':>10}")
     for line in found:
         print("{what:18}{cities:>8}{rows:>12}{cpu:>10}{wall:>10}".format(**line))
-    path = RESULTS / f"growth-{datetime.now(UTC):%F}.svg"
+    path = results() / f"growth-{datetime.now(UTC):%F}.svg"
     path.write_text(picture(found))
     print(path)
 

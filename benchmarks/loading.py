@@ -36,7 +36,7 @@ from uuid import uuid4
 
 import polars as pl
 import psycopg
-from measuring import timed
+from measuring import results, timed
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -46,7 +46,6 @@ from energy_forecast.ingest import import_cities
 from energy_forecast.postgres import EmbeddedServer
 
 GOALS = {"csv": 1.0, "parquet": 0.67, "again": 0.5, "corrected": 0.7, "single": 1.5}
-RESULTS = Path(__file__).parent / "results"
 # Runs in a process of its own, so that its CPU time and peak memory are the load's alone
 LOAD = """
 import json, resource, sys, time
@@ -356,8 +355,8 @@ def _tell(options: argparse.Namespace, runs: dict[str, list[Run]]) -> None:
         for way, found in runs.items()
     }
     date = datetime.now(UTC)
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"loading-{date:%F}.csv"
+    results().mkdir(exist_ok=True)
+    path = results() / f"loading-{date:%F}.csv"
     is_new = not path.exists()
     version = "embedded" if "ENERGY_FORECAST_TEST_DATABASE_URL" not in os.environ else "own"
     facts = {

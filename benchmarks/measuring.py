@@ -24,7 +24,23 @@ from energy_forecast.database import Connection, Database
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.postgres import EmbeddedServer
 
-RESULTS = Path(__file__).parent / "results"
+_RESULTS = "ENERGY_FORECAST_BENCHMARK_RESULTS"
+
+
+def results() -> Path:
+    """The folder where results are kept: the repository's, or that of the environment."""
+    return Path(os.environ.get(_RESULTS) or Path(__file__).parent / "results")
+
+
+@contextmanager
+def results_elsewhere() -> Iterator[None]:
+    """Results go to a folder that is gone at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[_RESULTS] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_RESULTS]
 
 
 @contextmanager
@@ -105,8 +121,8 @@ def machine() -> dict[str, object]:
 
 def record(name: str, rows: Sequence[dict[str, object]]) -> Path:
     """Appends rows of results to a file of the day, each with machine and date."""
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}-{datetime.now(UTC):%F}.csv"
+    results().mkdir(exist_ok=True)
+    path = results() / f"{name}-{datetime.now(UTC):%F}.csv"
     is_new = not path.exists()
     facts = machine()
     with path.open("a", newline="") as stream:
@@ -154,7 +170,7 @@ def _run(script: str, *arguments: object, stdout: int | None) -> str:
 
 def _kept(name: str) -> list[dict[str, str]]:
     rows = []
-    for path in sorted(RESULTS.glob(f"{name}-*.csv")):
+    for path in sorted(results().glob(f"{name}-*.csv")):
         with path.open(newline="") as stream:
             rows += list(csv.DictReader(stream))
     return rows

@@ -62,7 +62,8 @@ def _joined(text: str, paragraph: str = "\n\n") -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    names = ", ".join(f"`{name}`" for name in parameter.opts) if parameter.opts[0].startswith("-") else ""
+    said = [*parameter.opts, *parameter.secondary_opts]
+    names = ", ".join(f"`{name}`" for name in said) if parameter.opts[0].startswith("-") else ""
     shown = names or f"`{parameter.name.upper()}`"
     meaning = _joined(parameter.help or "", " ").replace("|", "\\|")
     metavar = getattr(parameter, "metavar", None)

@@ -195,7 +195,10 @@ def test_doctor_data_shows_the_record_as_it_is(place: tuple[CommandLine, Databas
     assert examined["load_hours"] == 24 * DAYS - 5
     assert {one["kind"] for one in examined["quality"]} >= {"gap", "spike", "stuck", "unit", "level"}
     assert examined["weather_clock"]["drifts"] is False
-    assert "Berlin: a stuck meter, 11 hours" in command_line.run("doctor", "data").stderr
+    shown = command_line.run("doctor", "data").stderr
+    assert "Berlin: a stuck meter, 11 hours" in shown
+    runs = next(line for line in shown.splitlines() if "zero or less" in line)
+    assert runs.endswith(f"; from {day(55, 12):%Y-%m-%d %H:%M} (4 h), {day(100, 12):%Y-%m-%d %H:%M} (4 h)")
 
 
 def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_corrected(
@@ -239,6 +242,27 @@ def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_correct
     assert rows(database, "SELECT count(*) FROM ops.quality_flags WHERE kind = 'level'") == [(1,)]
     assert ingest(load.filter(part(40, 43))) == set()
     assert flags() == []
+
+
+def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Database, tmp_path: Path) -> None:
+    """A row alone is an hour like any other; only beside the stored ones does it count something twice."""
+    import_cities(database, write_cities(tmp_path / "cities.csv"))
+    load = frames(FIRST, day(10))[0].filter(pl.col("city") == "Berlin")
+
+    def ingest(frame: pl.DataFrame) -> list[str]:
+        report = load_table(database, "consumption", frame, name="meter")
+        assert report.rejected == 0
+        return [str(one) for one in pipelines.check_load(database, report).warned]
+
+    assert ingest(load) == []
+    odd = load.head(1).with_columns(pl.lit("2025-03-04T05:17:00Z").alias("timestamp"))
+    told = "Berlin: intervals that overlap, 1 hour, 2025-03-04 05:00 UTC; left out of training and scores"
+    assert ingest(odd) == [told]
+    flags = "SELECT kind, hours, left_out FROM ops.quality_flags"
+    assert rows(database, flags) == [("overlap", 1, True)]
+    (berlin,) = pipelines.examine(database, cities=["Berlin"])
+    assert [str(one) for one in berlin.summed] == [told]
+    assert berlin.load_hours == 10 * 24 - 1
 
 
 LADDER_AT = FIRST + timedelta(days=30)

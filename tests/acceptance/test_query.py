@@ -97,7 +97,7 @@ def test_consumption_stands_beside_the_temperature(cli: CommandLine, tmp_path: P
     assert found["coefficient"] == pytest.approx(1)
     plot = tmp_path / "weather.html"
     shown = cli.run(*asked, "--plot", plot)
-    assert "Pearson" in shown.stderr
+    assert "Pearson" in shown.stdout
     assert "4 hours are left out: they have no weather" in shown.stderr
     assert "Consumption by temperature of Berlin" in plot.read_text()
 

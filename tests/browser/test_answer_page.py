@@ -75,6 +75,24 @@ def test_bins_of_temperature_stand_where_they_are_on_the_scale(tmp_path: Path) -
     assert found["rows"][2] == ["6 to 8 °C", "100", "3 hours"]
 
 
+def test_many_bins_of_temperature_have_a_scale_of_round_degrees(tmp_path: Path) -> None:
+    """Every third bin from the coldest on would say -14, -11, -8."""
+    rows = [
+        {
+            "temperature": Decimal(t),
+            "temperature_end": Decimal(t + 1),
+            "avg_consumption": Decimal(100),
+            "sample_count": 12,
+        }
+        for t in range(-14, 20)
+    ]
+    ticks = [
+        int(tick.replace("\N{MINUS SIGN}", "-")) for tick in drawn(tmp_path, "temperatures", rows, "Berlin")["ticks"]
+    ]
+    assert len(ticks) > 3
+    assert all(tick % 5 == 0 for tick in ticks)
+
+
 def test_an_answer_without_a_row_says_so(tmp_path: Path) -> None:
     found = drawn(tmp_path, "days", [], "Berlin")
     assert found["rows"] == found["heights"] == []

@@ -335,6 +335,16 @@ def test_rows_of_unknown_cities_are_summed_up_once_a_city(place: Place) -> None:
     assert "energy-forecast city add" in report.rejected_examples[0].reason
 
 
+def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> None:
+    """Names are not guessed: the row is refused, with the name that may be meant."""
+    report = place.load(hourly(JANUARY, 1, city="berlin") + hourly(JANUARY, 1, city="Xyz").split("\n", 1)[1])
+    assert [row.reason for row in report.rejected_examples] == [
+        "there is no city 'berlin'; did you mean 'Berlin'? Else add it with: energy-forecast city add, or city import",
+        "there is no city 'Xyz'; add it with: energy-forecast city add, or city import",
+    ]
+    assert any("'berlin' (1 rows; did you mean 'Berlin'?), 'Xyz' (1 rows)" in note for note in report.notes)
+
+
 def test_weather_outside_its_ranges_is_refused_by_column(place: Place) -> None:
     rows = ["60,100,150,500", "-90,0,0,0", "60.01,,,", "-91,,,", ",,,", "1,101,,", "1,,151,", "1,,,-0.1", "1,x,,"]
     text = "city,timestamp,temperature,humidity,wind_speed,precipitation\n" + "".join(
@@ -819,6 +829,11 @@ def test_a_report_is_json(place: Place) -> None:
     assert report["rejected_examples"][0]["line"] == 2
 
 
+def test_a_report_writes_moments_as_all_documents_do(place: Place) -> None:
+    touched = place.load(hourly(JANUARY, 1, 2)).as_dict()["touched"]
+    assert touched == [{"city": "Berlin", "first": "2026-01-05T00:00:00Z", "last": "2026-01-05T01:00:00Z"}]
+
+
 def test_every_query_of_ingest_is_sound(place: Place) -> None:
     """Each is prepared on the tables of a load: a misspelt column fails here, not in a user's night."""
     found = queries("ingest")
@@ -874,3 +889,135 @@ def test_a_few_rows_closer_than_the_rest_are_not_taken_for_hours(place: Place, m
     assert f"{minutes} minutes apart" in report.rejected_examples[0].reason
     report = place.load("\n".join([header, *lines[100:]]) + "\n")
     assert (report.inserted, report.rejected) == (40, 0)
+
+
+# Intervals that overlap
+
+
+def quarters(*minutes: int, start: datetime = JANUARY, city: str = "Berlin", value: float = 5) -> str:
+    """Rows at so many minutes after the start, in the order given."""
+    return "".join(f"{city},{start + timedelta(minutes=each):%Y-%m-%dT%H:%MZ},{value}\n" for each in minutes)
+
+
+HEADER = "city,timestamp,consumption_kwh\n"
+
+
+@pytest.mark.parametrize("order", ["by time", "newest first", "at random", "last"])
+def test_a_row_off_the_hours_of_a_city_is_refused_and_the_hours_beside_it_stay(place: Place, order: str) -> None:
+    """Taken for an hour, the value of 05:17 would be counted in two of them."""
+    minutes = [60 * hour for hour in range(30)]
+    match order:
+        case "by time":
+            minutes.insert(6, 317)
+        case "newest first":
+            minutes = sorted([*minutes, 317], reverse=True)
+        case "at random":
+            minutes = [*minutes[1::2], 317, *minutes[::2][::-1]]
+        case _:
+            minutes.append(317)
+    report = place.load(HEADER + quarters(*minutes))
+    assert (report.inserted, report.rejected) == (30, 1)
+    assert place.rejected(report) == [
+        (
+            minutes.index(317) + 2,
+            "timestamp",
+            "overlaps the interval of 2026-01-05 05:00Z, which has 60 minutes; the other rows of Berlin do not begin at"
+            " this minute",
+        )
+    ]
+    assert place.load_of() == {JANUARY + timedelta(hours=hour): Decimal("5.00") for hour in range(30)}
+    assert place.load(HEADER + quarters(*minutes)).unchanged == 30
+
+
+@pytest.mark.parametrize("phase", [0, 17, 30])
+def test_rows_that_all_begin_at_one_minute_overlap_nothing(place: Place, phase: int) -> None:
+    rows = quarters(*(60 * hour + phase for hour in range(30)))
+    assert place.load(HEADER + rows).inserted == 30
+
+
+def test_a_short_stretch_of_a_finer_interval_is_refused_whole(place: Place) -> None:
+    """Its first row begins on the hour, but is the value of a quarter."""
+    finer = [300 + 15 * n for n in range(8)]
+    hours = [60 * hour for hour in range(30) if not 5 <= hour < 7]
+    report = place.load(HEADER + quarters(*sorted(hours + finer)))
+    assert (report.inserted, report.rejected) == (28, 8)
+    assert "if these rows, 15 minutes apart, are of another interval" in report.rejected_examples[0].reason
+    assert JANUARY + timedelta(hours=5) not in place.load_of()
+    assert JANUARY + timedelta(hours=7) in place.load_of()
+
+
+def test_a_value_on_the_half_hour_leaves_open_what_the_hour_before_it_is(place: Place) -> None:
+    report = place.load(HEADER + quarters(*sorted([*(60 * hour for hour in range(30)), 330])))
+    assert (report.inserted, report.rejected) == (29, 2)
+    assert [line for line, _, _ in place.rejected(report)] == [7, 8]
+
+
+def test_where_no_minute_is_the_usual_one_both_are_refused(place: Place) -> None:
+    """Hours that begin at :00 and then at :20: the two that overlap contradict each other."""
+    before, after = [60 * hour for hour in range(10)], [560 + 60 * hour for hour in range(10)]
+    report = place.load(HEADER + quarters(*before, *after))
+    assert (report.inserted, report.rejected) == (18, 2)
+    assert "which of the two is wrong cannot be told" in report.rejected_examples[0].reason
+
+
+def test_a_few_rows_are_told_by_what_is_stored(place: Place) -> None:
+    place.load(HEADER + quarters(*(60 * hour for hour in range(30))))
+    report = place.load(HEADER + quarters(1800, 1817))
+    assert (report.inserted, report.rejected) == (1, 1)
+    assert report.rejected_examples[0].line == 3
+
+
+def test_an_interval_that_the_user_gives_may_not_overlap_either(place: Place) -> None:
+    report = place.load(HEADER + quarters(*(60 * hour for hour in range(9)), 317), interval_minutes=60)
+    assert (report.inserted, report.rejected) == (9, 1)
+
+
+def test_only_the_city_with_the_odd_row_loses_it(place: Place) -> None:
+    hours = [60 * hour for hour in range(30)]
+    report = place.load(HEADER + quarters(*hours, city="Delhi") + quarters(*sorted([*hours, 317])))
+    assert (report.inserted, report.rejected) == (60, 1)
+
+
+def test_rows_at_random_of_a_finer_record_keep_its_interval(place: Place) -> None:
+    """A file of corrections holds rows here and there: its commonest gap is chance."""
+    places = [12 * turn + place for turn in range(160) for place in (0, 2, 4, 5, 8)]
+    first = place.load(HEADER + quarters(*(10 * n for n in range(2000))))
+    assert first.inserted == 2000
+    report = place.load(HEADER + quarters(*(10 * n for n in places), value=6))
+    assert (report.corrected, report.rejected) == (len(places), 0)
+    assert place.rows("SELECT DISTINCT interval_minutes FROM energy_consumption") == [(10,)]
+
+
+def test_weather_between_the_hours_of_a_station_is_refused_and_irregular_weather_taken(place: Place) -> None:
+    """Temperatures are not added up: a station that reports when it likes still tells the weather of its hours."""
+    header = "city,timestamp,temperature\n"
+    hours = [60 * hour for hour in range(30)]
+    report = place.load(header + quarters(*sorted([*hours, 317])), kind="weather")
+    assert (report.inserted, report.rejected) == (30, 1)
+    report = place.load(header + quarters(*(40 * n for n in range(60)), city="Delhi"), kind="weather")
+    assert (report.inserted, report.rejected) == (60, 0)
+
+
+# What retention would take
+
+
+def test_rows_older_than_they_are_kept_for_are_told_with_what_keeps_them(place: Place) -> None:
+    """A history of five years must not vanish in a night without a word."""
+    since = place.rows("SELECT date_trunc('month', now() - interval '2 years', 'UTC')")[0][0].astimezone(UTC)
+    rows = hourly(since - timedelta(hours=3), *range(5))
+    told = [note for note in place.load(rows).notes if "retention" in note]
+    assert told == [
+        f"Rows of before {since:%Y-%m-%d} UTC: 3. They are older than energy_consumption is kept for (2 years), and go"
+        " at the next: energy-forecast maintain. To keep them: energy-forecast retention keep energy_consumption"
+        " forever"
+    ]
+    due = place.rows("SELECT sum(row_count)::int FROM ops.retention_due(true) WHERE table_name = 'energy_consumption'")
+    assert due == [(3,)], "what was told is what goes"
+    with psycopg.connect(place.database.url, autocommit=True) as connection:
+        connection.execute("UPDATE ops.retention_policies SET keep = NULL WHERE table_name = 'energy_consumption'")
+    assert not [note for note in place.load(rows).notes if "retention" in note]
+
+
+def test_rows_within_what_is_kept_are_not_told_of(place: Place) -> None:
+    since = place.rows("SELECT date_trunc('month', now() - interval '2 years', 'UTC')")[0][0].astimezone(UTC)
+    assert not [note for note in place.load(hourly(since, 1, 2, 3)).notes if "retention" in note]

@@ -212,7 +212,7 @@ def test_months_that_exist_or_are_recent_are_loaded_through_the_table_in_the_sam
 
 
 BESIDE = ("newest first", "random", "own available_at", "an interval apart")
-JUDGED = ("many months", "twice", "conflict", "early", "mixed", "random, twice", "random, too many")
+JUDGED = ("many months", "twice", "conflict", "early", "mixed", "overlap", "random, twice", "random, too many")
 
 
 @pytest.mark.parametrize("trouble", [*BESIDE, *JUDGED])
@@ -231,6 +231,8 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
         case "early":
             early = pl.when(pl.int_range(pl.len()) == 77).then("timestamp") + pl.duration(minutes=30)
             frame = frame.with_columns(early.alias("available_at"))
+        case "overlap":
+            frame = pl.concat([frame, last.with_columns(pl.col("timestamp") - pl.duration(minutes=43))])
         case "mixed":
             finer = frame.tail(HOURS).with_columns(
                 (pl.lit(START) + pl.duration(minutes=10 * pl.int_range(pl.len())))

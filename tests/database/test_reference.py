@@ -34,3 +34,7 @@ def test_every_command_has_an_example(generate: ModuleType) -> None:
     assert len(sections) >= 19
     for section in sections:
         assert "```\nenergy-forecast" in section or '```\npsql "$(energy-forecast' in section, section
+
+
+def test_an_option_with_an_opposite_shows_both(generate: ModuleType) -> None:
+    assert "`--check`, `--no-check`" in generate.commands()

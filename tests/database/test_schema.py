@@ -245,6 +245,7 @@ ROLES = {
     "maintenance": Role.OPERATOR,
     "partitions": Role.OPERATOR,
     "quality": Role.INGEST,
+    "quarantine": Role.INGEST,
     "statements": Role.OPERATOR,
 }
 # Those of `ingest` work on temporary tables that only a load makes; test_ingest prepares them there

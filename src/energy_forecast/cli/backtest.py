@@ -16,8 +16,10 @@ from energy_forecast.cli.console import (
     Cities,
     Json,
     Processes,
+    counted,
     duration,
     emit,
+    longest_lead_time,
     minute,
     moment,
     named,
@@ -59,7 +61,7 @@ def backtest(
     ] = None,
     every: Annotated[timedelta, typer.Option(parser=duration, metavar="SPAN", help="Time between issues.")] = "24h",  # type: ignore[assignment]
     horizon: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="SPAN", help="Longest lead time, up to 168h.")
+        timedelta, typer.Option(parser=longest_lead_time, metavar="SPAN", help="Longest lead time, up to 168h.")
     ] = "24h",  # type: ignore[assignment]
     refit: Annotated[str, typer.Option(metavar="never|SPAN", help="Fit again every so often, such as 30d.")] = "never",
     weather: Annotated[
@@ -132,8 +134,8 @@ def backtest(
         )
         return
     out.print(
-        f"Issued {minute(report.first)} to {minute(report.end)}, {horizon // timedelta(hours=1)} hours ahead, "
-        f"weather of the target hours: {report.weather}"
+        f"Issued {minute(report.first)} to {minute(report.end)}, "
+        f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
     )
     for name, rows in by_city(report.scores).items():
         table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)

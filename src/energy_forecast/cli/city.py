@@ -11,7 +11,7 @@ from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.console import Json, counted, emit, minute, out, say, table
 from energy_forecast.database import Role
 from energy_forecast.database import cities as stored_cities
-from energy_forecast.errors import EnergyForecastError
+from energy_forecast.errors import EnergyForecastError, IngestError
 
 app = typer.Typer(no_args_is_help=True, help="The cities whose consumption is forecast.")
 
@@ -66,13 +66,15 @@ def import_(
     report = import_cities(acting_database(), file)
     if json:
         emit(report.as_dict())
-        return
-    out.print(
-        f"Read {counted(report.read, 'city', 'cities')}: {report.inserted} new, {report.updated} updated, "
-        f"{report.unchanged} unchanged, {report.rejected} rejected."
-    )
-    for reason in report.reasons:
-        say(f"  {reason}")
+    else:
+        out.print(
+            f"Read {counted(report.read, 'city', 'cities')}: {report.inserted} new, {report.updated} updated, "
+            f"{report.unchanged} unchanged, {report.rejected} rejected."
+        )
+        for reason in report.reasons:
+            say(f"  {reason}")
+    if report.failure is not None:
+        raise IngestError(report.failure)
 
 
 @app.command("list")

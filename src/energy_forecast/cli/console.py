@@ -186,3 +186,11 @@ def duration(text: str) -> timedelta:
     if found is None or int(found[1]) == 0:
         raise typer.BadParameter(f"{text!r} is not a span of time such as 48h or 30d.")
     return int(found[1]) * {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[found[2]]
+
+
+def longest_lead_time(text: str) -> timedelta:
+    """A longest lead time: whole hours, up to a week."""
+    span = duration(text)
+    if span % timedelta(hours=1) or span > timedelta(hours=168):
+        raise typer.BadParameter(f"{text!r} is not a whole number of hours from 1h to 168h.")
+    return span

@@ -17,8 +17,9 @@ from energy_forecast.cli.console import (
     Cities,
     Json,
     Processes,
-    duration,
+    counted,
     emit,
+    longest_lead_time,
     minute,
     moment,
     out,
@@ -145,7 +146,7 @@ def forecast(
         ),
     ] = None,
     horizon: Annotated[
-        timedelta, typer.Option(parser=duration, metavar="SPAN", help="Longest lead time, up to 168h.")
+        timedelta, typer.Option(parser=longest_lead_time, metavar="SPAN", help="Longest lead time, up to 168h.")
     ] = "48h",  # type: ignore[assignment]
     output: Annotated[Path | None, typer.Option(help="Write the forecast to FILE.csv or FILE.parquet too.")] = None,
     plot: Annotated[
@@ -204,7 +205,7 @@ def forecast(
         return
     from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
 
-    out.print(f"Issued at {minute(report.issued_at)}, {report.horizon // timedelta(hours=1)} hours ahead")
+    out.print(f"Issued at {minute(report.issued_at)}, {counted(report.horizon // timedelta(hours=1), 'hour')} ahead")
     table(
         ["city", "model", "stands on", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
         [_forecast_row(one) for one in report.forecasts],

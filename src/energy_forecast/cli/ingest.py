@@ -18,6 +18,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, counted, emit, minute, out, progress, say
+from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from energy_forecast.pipelines import Checked
 
 app = typer.Typer(no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. What cannot be taken is kept aside.")
+
+
+def _divides_the_hour(minutes: int | None) -> int | None:
+    if minutes is not None and 60 % minutes:
+        raise typer.BadParameter(f"{minutes} minutes do not divide the hour.")
+    return minutes
+
 
 Files = Annotated[
     list[Path] | None,
@@ -66,6 +74,7 @@ Interval = Annotated[
         metavar="MINUTES",
         min=1,
         max=60,
+        callback=_divides_the_hour,
         help="Length of the intervals, a divisor of 60. Default: told from the timestamps.",
     ),
 ]
@@ -133,6 +142,9 @@ def weather_forecasts(
     _run("weather-forecasts", _Options(timezone, None, check=False), files, watch, once, settle, json)
 
 
+app.command("rejected")(rejected)
+
+
 @dataclass(frozen=True)
 class _Options:
     """How files are read: zone of naive times, minutes of an interval, and what of them is judged."""
@@ -151,8 +163,10 @@ def _run(
     settle: float,
     json: bool,
 ) -> None:
-    if (watch is None) == (not files):
+    if watch is None and not files:
         raise typer.BadParameter("Give FILES, or a folder by --watch.", param_hint="FILES")
+    if watch is not None and files:
+        raise typer.BadParameter("Give FILES or a folder by --watch, not both.", param_hint="FILES")
     if once and watch is None:
         raise typer.BadParameter("It is for a folder: --watch FOLDER.", param_hint="--once")
     if watch is not None:
@@ -166,6 +180,8 @@ def _run(
         emit(_document(report, checked))
     else:
         _print(report, checked)
+    if report.failure is not None:
+        raise IngestError(report.failure, hint=f"All of them: energy-forecast ingest rejected {report.batch}")
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
@@ -215,7 +231,7 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
     for row in report.rejected_examples:
         say(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
     if report.rejected > len(report.rejected_examples):
-        say(f"  All {report.rejected:,} rejected rows are in the table ops.rejected_rows.")
+        say(f"  All {report.rejected:,} rejected rows: energy-forecast ingest rejected {report.batch}")
 
 
 def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, json: bool) -> None:
@@ -232,11 +248,17 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
     documents: list[dict[str, object]] = []
     loaded = failed = 0
     problem: EnergyForecastError | None = None
-    taken = watch(folder, lambda file: _load(kind, options, [file]), once=once, say=say)
+    taken = watch(
+        folder,
+        lambda file: _load(kind, options, [file]),
+        failure_of=lambda result: result[0].failure,
+        once=once,
+        say=say,
+    )
     try:
         with closing(taken):
             for one in taken:
-                if one.result is not None:
+                if one.failure is None:
                     loaded += 1
                 if one.failure is not None and one.moved_to is not None:
                     failed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,8 @@ def check_output(path: Path | None, option: str, suffixes: Sequence[str]) -> Non
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
     """Writes a table as CSV or Parquet, by its suffix; a reader finds the old file or the new one.
 
+    In CSV, quantiles have two decimals, as `predicted` has; Parquet holds them as they are.
+
     Raises:
         EnergyForecastError: the file cannot be written.
     """
@@ -50,7 +53,11 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
         if path.suffix == ".parquet":
             frame.write_parquet(part)
         else:
-            frame.write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+            import polars as pl
+
+            quantiles = [name for name in frame.columns if re.fullmatch(r"q\d\d", name)]
+            rounded = frame.with_columns(pl.col(quantiles).round(2))
+            rounded.write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%SZ")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

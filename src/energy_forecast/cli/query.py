@@ -236,9 +236,10 @@ def _known_of_day(row: dict[str, Any]) -> str:
 
 def _say_correlation(facts: dict[str, Any]) -> None:
     if facts["coefficient"] is not None:
-        say(
+        out.print(
             f"Pearson's coefficient of {facts['hours']:,} hours: {facts['coefficient']:.2f}. "
-            "It sees straight lines only: heating and cooling may cancel out in it."
+            "It sees straight lines only: heating and cooling may cancel out in it.",
+            soft_wrap=True,
         )
     for key, why in (("part_hours", "are not wholly known"), ("hours_without_weather", "have no weather")):
         if facts[key]:

@@ -51,11 +51,17 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
         found = cursor.execute(queries("cities")["some_cities"], {"names": list(names)}).fetchall()
     missing = sorted(set(names) - {city.name for city in found})
     if missing:
-        names_there = {city.name.casefold(): city.name for city in all_cities(connection)}
-        near = get_close_matches(missing[0].casefold(), names_there, n=1)
-        hint = f"Did you mean {names_there[near[0]]!r}?" if near else "See: energy-forecast city list"
+        near = nearest_name(missing[0], [city.name for city in all_cities(connection)])
+        hint = f"Did you mean {near!r}?" if near else "See: energy-forecast city list"
         raise UnknownCityError(f"There is no city {missing[0]!r}.", hint=hint)
     return found
+
+
+def nearest_name(wanted: str, names: Sequence[str]) -> str | None:
+    """The name that somebody may have meant, if one is like it."""
+    names_there = {name.casefold(): name for name in names}
+    near = get_close_matches(wanted.casefold(), names_there, n=1)
+    return names_there[near[0]] if near else None
 
 
 def add_city(

@@ -114,12 +114,21 @@ def load_as_of(
         first, end: of the intervals that start in [first, end).
         phase: the minute past the UTC hour at which hours begin.
     """
+    return load_and_overlaps_as_of(connection, city, as_of=as_of, first=first, end=end, phase=phase)[0]
+
+
+def load_and_overlaps_as_of(
+    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
+) -> tuple[pl.DataFrame, pl.Series]:
+    """What `load_as_of` gives, and the START (UTC) of the hours that it leaves out because their intervals overlap."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     times, (kwh, minutes) = _columns(connection, "load", parameters, (">f8", ">i2"))
     hours = _Hours.of(times, phase)
+    known = hours.sum(minutes.astype(np.int64))
     # A part of an hour is not an hour, and hours that overlap count twice
-    whole = hours.sum(minutes.astype(np.int64)) == _MINUTES
-    return _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(_cents(kwh))[whole] / 100)
+    whole = known == _MINUTES
+    load = _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(_cents(kwh))[whole] / 100)
+    return load, pl.Series("timestamp", hours.starts[known > _MINUTES], dtype=pl.Int64).cast(_TIME)
 
 
 def weather_as_of(

@@ -40,6 +40,7 @@ class Target:
         key: what identifies a row beside its city, in words.
         values: the value columns in the order of value_1 to value_4.
         corrects: whether a stored value may be replaced.
+        adds_up: whether values are amounts, so that where intervals overlap something is counted twice.
     """
 
     kind: str
@@ -48,6 +49,20 @@ class Target:
     key: str
     values: tuple[str, ...]
     corrects: bool
+    adds_up: bool = False
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How long rows are kept.
+
+    Args:
+        span: in words, such as 2 years.
+        since: START of the first month, UTC, that retention would leave now.
+    """
+
+    span: str
+    since: datetime
 
 
 @dataclass(frozen=True)
@@ -126,10 +141,10 @@ class Staging:
         self._first: datetime | None = None
         self._last: datetime | None = None
 
-    def clock(self) -> datetime:
-        """The database's clock, UTC."""
-        moment: datetime = self._row("server_clock")[0].astimezone(UTC)
-        return moment
+    def clock(self) -> tuple[datetime, Kept | None]:
+        """The database's clock, UTC, and how long the rows are kept; None for ever."""
+        now, span, since = self._row("server_clock", table=self._target.table)
+        return now.astimezone(UTC), None if since is None else Kept(span, since.astimezone(UTC))
 
     def cities(self) -> list[StoredCity]:
         """Every city, by name."""
@@ -227,16 +242,14 @@ class Staging:
         if self._target.corrects:
             self._make_views()
             self._interval_given = interval_minutes is not None
+            if not self._in_order:
+                self._run("find_gaps")
             if interval_minutes is not None:
                 self._run("give_interval", interval_minutes=interval_minutes)
             else:
-                if not self._in_order:
-                    self._run("find_gaps")
                 self._run("find_intervals")
                 assumed = tuple(name for (name,) in self._rows("assumed_cities"))
-                if self._row("any_mixed")[0]:
-                    self._need_all()
-                    refused += self._run("refuse_mixed", values=list(self._target.values))
+            refused += self._refuse_closer()
             if self._row("any_early", now=now)[0]:
                 self._need_all()
                 refused += self._run("refuse_early", now=now, values=list(self._target.values))
@@ -246,6 +259,18 @@ class Staging:
             self._months = months or ()
         self._older = older > 0
         return Settled(repeated, older, assumed)
+
+    def _refuse_closer(self) -> int:
+        mixed, overlapping = self._row("any_closer")
+        refused = 0
+        if mixed or overlapping:
+            self._need_all()
+            values = list(self._target.values)
+            if mixed:
+                refused += self._run("refuse_mixed", values=values)
+            if overlapping:
+                refused += self._run("refuse_overlapping", values=values, adds_up=self._target.adds_up)
+        return refused
 
     def _make_views(self) -> None:
         if not self._has_views:

@@ -31,9 +31,9 @@ LEVEL_DELAY = timedelta(days=_LEVEL_DAYS + 2)
 class Finding:
     """A run of hours of one kind.
 
-    series: consumption or weather. kind: gap, zero, spike, dip, stuck, unit or level. first, last: START of the first
-    and the last hour, UTC. hours: how many. factor: how many times the usual, for level and unit. left_out: whether
-    training and scores leave the hours out.
+    series: consumption or weather. kind: gap, overlap, zero, spike, dip, stuck, unit or level. first, last: START of
+    the first and the last hour, UTC. hours: how many. factor: how many times the usual, for level and unit. left_out:
+    whether training and scores leave the hours out.
     """
 
     series: str
@@ -51,14 +51,23 @@ def faulty_rows(load: pl.DataFrame) -> Flags:
     return np.asarray(find_faults(values).where[places], bool)
 
 
-def find_in_load(load: pl.DataFrame) -> list[Finding]:
-    """Findings in a load (timestamp, consumption_kwh, hourly, sorted), by time: all that was known at one moment."""
+def find_in_load(load: pl.DataFrame, overlaps: pl.Series | None = None) -> list[Finding]:
+    """Findings in a load (timestamp, consumption_kwh, hourly, sorted), by time: all that was known at one moment.
+
+    Args:
+        overlaps: START of the hours that are not in the load because their intervals overlap, UTC, sorted.
+    """
+    found = [] if overlaps is None or overlaps.is_empty() else _overlapping(overlaps)
     if load.is_empty():
-        return []
+        return found
     phase = load["timestamp"][0].minute
     begin, values, _ = _grid(load, "consumption_kwh")
     faults = find_faults(values)
-    found = _as_findings("consumption", "gap", begin, np.isnan(values), phase)
+    missing = np.isnan(values)
+    if overlaps is not None:
+        places = _hours(overlaps) - begin
+        missing[places[(places >= 0) & (places < len(missing))]] = False
+    found += _as_findings("consumption", "gap", begin, missing, phase)
     usual = float(np.median(values[np.isfinite(values) & ~faults.where])) if not faults.where.all() else np.nan
     for number, name in enumerate(KINDS):
         if number:
@@ -68,6 +77,13 @@ def find_in_load(load: pl.DataFrame) -> list[Finding]:
         moment = _moment(begin + at, phase)
         found.append(Finding("consumption", "level", moment, moment, 1, factor, left_out=False))
     return sorted(found, key=lambda one: (one.first, one.kind))
+
+
+def _overlapping(overlaps: pl.Series) -> list[Finding]:
+    hours = _hours(overlaps)
+    where = np.zeros(hours[-1] - hours[0] + 1, bool)
+    where[hours - hours[0]] = True
+    return _as_findings("consumption", "overlap", int(hours[0]), where, overlaps[0].minute)
 
 
 def find_in_weather(weather: pl.DataFrame) -> list[Finding]:
@@ -116,11 +132,16 @@ def _grid(frame: pl.DataFrame, column: str) -> tuple[int, Floats, Ints]:
     """The number of the first hour, the values of all hours from it on (NaN where none), and where each row is."""
     if frame.is_empty():
         return 0, np.empty(0), np.empty(0, np.int64)
-    hours = frame["timestamp"].dt.epoch("us").to_numpy() // _HOUR
+    hours = _hours(frame["timestamp"])
     begin = int(hours[0])
     values = np.full(int(hours[-1]) - begin + 1, np.nan)
     values[hours - begin] = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
     return begin, values, np.asarray(hours - begin, np.int64)
+
+
+def _hours(moments: pl.Series) -> Ints:
+    """The number of the UTC hour in which each of n moments lies, [n]."""
+    return np.asarray(moments.dt.epoch("us").to_numpy() // _HOUR, np.int64)
 
 
 def _as_findings(

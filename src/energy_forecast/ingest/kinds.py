@@ -70,9 +70,9 @@ _WEATHER = (
 )
 
 
-def _target(kind: str, table: str, key: str, values: tuple[ValueColumn, ...], *, corrects: bool) -> Target:
+def _target(kind: str, table: str, key: str, values: tuple[ValueColumn, ...], **traits: bool) -> Target:
     subject = kind.replace("-", "_")
-    return Target(kind, table, subject, key, tuple(value.name for value in values), corrects)
+    return Target(kind, table, subject, key, tuple(value.name for value in values), **traits)
 
 
 _CONSUMPTION = (
@@ -82,7 +82,7 @@ _CONSUMPTION = (
 
 _ALL = (
     Kind(
-        _target("consumption", "energy_consumption", "timestamp", _CONSUMPTION, corrects=True),
+        _target("consumption", "energy_consumption", "timestamp", _CONSUMPTION, corrects=True, adds_up=True),
         ("timestamp", "available_at"),
         _CONSUMPTION,
     ),

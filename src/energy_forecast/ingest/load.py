@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from zoneinfo import available_timezones
 import polars as pl
 
 from energy_forecast.database.connection import Database
-from energy_forecast.database.ingest import Merged, Settled, Staging, staging
+from energy_forecast.database.ingest import Kept, Merged, Settled, Staging, staging
 from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.beside import Beside
@@ -167,6 +167,8 @@ class _Load:
         self._new_months: NewMonths | None = None
         self._read = 0
         self._told_apart = 0
+        self._kept: Kept | None = None
+        self._outdated = 0
         self._touched = Touched()
         self._cities: list[tuple[UUID, str, str]] = []
         self._spans = Spans()
@@ -175,20 +177,20 @@ class _Load:
         with staging(self._database, self._kind.target) as session:
             self._cities = [(city.id, city.name, city.timezone) for city in session.cities()]
             if not self._goes_beside:
-                settled, unknown = self._prepare(session)
+                settled, validator = self._prepare(session)
                 with session.merging():
-                    return self._merge(session, settled, unknown)
+                    return self._merge(session, settled, validator)
             # The tables beside live in the transaction that fills them, so that nobody sees them and none is left over
             with session.merging():
                 self._new_months = session.new_months()
                 ids = [city for city, _, _ in self._cities]
                 self._beside = Beside(self._kind, ids, self._new_months.there, self._interval_minutes)
-                settled, unknown = self._prepare(session)
-                return self._merge(session, settled, unknown)
+                settled, validator = self._prepare(session)
+                return self._merge(session, settled, validator)
 
-    def _prepare(self, session: Staging) -> tuple[Settled, Mapping[str, int]]:
-        """Reads, checks and stages the files; the rows of cities that are not there are counted by name."""
-        now = session.clock()
+    def _prepare(self, session: Staging) -> tuple[Settled, Validator]:
+        """Reads, checks and stages the files; the validator counted the rows of cities that are not there."""
+        now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
         session.add_cities([(city, name) for city, name, _ in self._cities])
         validator = Validator(self._kind, self._cities, self._timezone, now)
@@ -207,7 +209,7 @@ class _Load:
             raise NeedsJudging
         session.ensure_partitions(self._database)
         self._progress("Writing", 0, None, self._read)
-        return settled, validator.unknown
+        return settled, validator
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
         ready = self._ready(validator, number, source)
@@ -249,6 +251,8 @@ class _Load:
     def _encoded(self, number: int, done: int, rows: pl.DataFrame, refused: pl.DataFrame) -> _Ready:
         self._touched.add(rows)
         self._spans.add(rows)
+        if self._kept is not None and rows.height:
+            self._outdated += int((rows["timestamp"] < self._kept.since).sum())
         months: Sequence[tuple[datetime, bytes]] = ()
         near: Sequence[tuple[int, datetime, datetime]] = ()
         if self._beside is not None and rows.height:
@@ -259,7 +263,7 @@ class _Load:
             refused.select(pl.lit(number).alias("file"), pl.all()).write_csv(text, include_header=False)
         return _Ready(rows, near, text.getvalue(), months, done)
 
-    def _merge(self, session: Staging, settled: Settled, unknown: Mapping[str, int]) -> Report:
+    def _merge(self, session: Staging, settled: Settled, validator: Validator) -> Report:
         merged = session.merge()
         if self._new_months is not None:
             self._new_months.attach()
@@ -272,7 +276,7 @@ class _Load:
             "unchanged": self._read - merged.inserted - merged.corrected - merged.refused,
             "rejected": merged.refused,
         }
-        notes = tuple(self._notes(settled, merged, unknown))
+        notes = tuple(self._notes(settled, merged, validator))
         session.record(batch=batch, files=[source.facts for source in self._sources], notes=notes, **counts)
         return Report(
             batch=str(batch),
@@ -284,7 +288,7 @@ class _Load:
             touched=self._touched.named([name for _, name, _ in self._cities]),
         )
 
-    def _notes(self, settled: Settled, merged: Merged, unknown: Mapping[str, int]) -> Iterator[str]:
+    def _notes(self, settled: Settled, merged: Merged, validator: Validator) -> Iterator[str]:
         for source in self._sources:
             if source.ignored:
                 yield f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."
@@ -292,14 +296,25 @@ class _Load:
                 yield f"{source.name}: without available_at, a value counts as available when its interval has ended."
         if not self._read:
             yield "There are no rows."
-        if unknown:
-            named = [f"{name!r} ({rows} rows)" for name, rows in list(unknown.items())[:_MOST_NAMED]]
-            more = f" and {len(unknown) - _MOST_NAMED} more" if len(unknown) > _MOST_NAMED else ""
-            yield (f"There is no city {', '.join(named)}{more}; add it with: energy-forecast city add, or city import.")
+        if validator.unknown:
+            named = [
+                f"{name!r} ({rows} rows{f'; did you mean {near!r}?' if (near := validator.near.get(name)) else ''})"
+                for name, rows in list(validator.unknown.items())[:_MOST_NAMED]
+            ]
+            rest = len(validator.unknown) - _MOST_NAMED
+            more = f" and {rest} more" if rest > 0 else ""
+            yield f"There is no city {', '.join(named)}{more}; add it with: energy-forecast city add, or city import."
         if settled.assumed:
             yield (
                 f"The interval length of {', '.join(settled.assumed[:_MOST_NAMED])} does not show in the rows; "
                 "60 minutes are assumed. --interval says otherwise."
+            )
+        if self._outdated and self._kept is not None:
+            table = self._kind.target.table
+            yield (
+                f"Rows of before {self._kept.since:%Y-%m-%d} UTC: {self._outdated:,}. They are older than {table} is "
+                f"kept for ({self._kept.span}), and go at the next: energy-forecast maintain. To keep them: "
+                f"energy-forecast retention keep {table} forever"
             )
         if self._told_apart:
             yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 
@@ -58,9 +58,14 @@ class Report:
     rejected_examples: tuple[Rejected, ...] = field(default=())
     touched: tuple[tuple[str, datetime, datetime], ...] = ()
 
+    @property
+    def failure(self) -> str | None:
+        """Why nothing of the load could be used, in a sentence; None where something could, or there were no rows."""
+        return _failure(self.read, self.rejected, self.rejected_examples)
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
-        spans = [{"city": city, "first": str(first), "last": str(last)} for city, first, last in self.touched]
+        spans = [{"city": city, "first": _iso(first), "last": _iso(last)} for city, first, last in self.touched]
         return asdict(self) | {"touched": spans}
 
 
@@ -88,6 +93,11 @@ class CityReport:
     notes: tuple[str, ...] = ()
     rejected_examples: tuple[Rejected, ...] = field(default=())
 
+    @property
+    def failure(self) -> str | None:
+        """Why no city could be used, in a sentence; None where one could, or there were no rows."""
+        return _failure(self.read, self.rejected, self.rejected_examples)
+
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
         return asdict(self)
@@ -96,3 +106,14 @@ class CityReport:
     def reasons(self) -> tuple[str, ...]:
         """The rejected rows in words, up to 10."""
         return tuple(str(example) for example in self.rejected_examples)
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _failure(read: int, rejected: int, examples: tuple[Rejected, ...]) -> str | None:
+    if not read or rejected < read:
+        return None
+    which = "The only row was" if read == 1 else f"All {read:,} rows were"
+    return f"{which} rejected, and nothing was loaded. The first: {examples[0]}."

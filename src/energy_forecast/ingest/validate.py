@@ -9,6 +9,7 @@ from uuid import UUID
 
 import polars as pl
 
+from energy_forecast.database.cities import nearest_name
 from energy_forecast.ingest.encode import hundredths
 from energy_forecast.ingest.files import Piece
 from energy_forecast.ingest.kinds import Kind, ValueColumn
@@ -22,11 +23,13 @@ _LONGEST_NUMBER = 60
 _LONGEST_CITED = 40
 # A file whose city column holds something else would fill the memory with names
 _MOST_NAMES = 1000
+# To look for a name that is like another takes milliseconds among thousands of cities
+_MOST_COMPARED = 20
 
 _UNKNOWN, _UNEVEN, _FUTURE, _BEFORE_ISSUE, _NO_NUMBER, _OUT_OF_RANGE = range(101, 107)
 
 _REASONS = REASONS | {
-    _UNKNOWN: "there is no city {value}; add it with: energy-forecast city add, or city import",
+    _UNKNOWN: "there is no city {value}; {near}add it with: energy-forecast city add, or city import",
     _UNEVEN: "{value} does not fall on a whole minute",
     _FUTURE: "{value} is in the future",
     _BEFORE_ISSUE: "{value} is before issued_at",
@@ -51,6 +54,8 @@ class Validator:
     timezone: str | None
     now: datetime
     unknown: dict[str, int] = field(default_factory=dict)
+    near: dict[str, str] = field(default_factory=dict)
+    """By unknown name, the city that may be meant."""
 
     def __post_init__(self) -> None:
         zones = [zone if self.timezone == "city" else self.timezone for _, _, zone in self.cities]
@@ -134,7 +139,8 @@ class Validator:
             )
             for name in faults
         ]
-        first = checked.select("line", "zone", pl.coalesce(words).alias("first")).unnest("first")
+        meant = {name: f"did you mean {near!r}? Else " for name, near in self.near.items()}
+        first = checked.select("line", "zone", "city_name", pl.coalesce(words).alias("first")).unnest("first")
         plausible = {column.name: column.plausible for column in self.kind.values}
         reason = (
             pl.col("fault").replace_strict(_REASONS, return_dtype=pl.String)
@@ -142,6 +148,11 @@ class Validator:
             .str.replace(
                 "{plausible}",
                 pl.col("column").replace_strict(plausible, default="", return_dtype=pl.String),
+                literal=True,
+            )
+            .str.replace(
+                "{near}",
+                pl.col("city_name").replace_strict({"": ""} | meant, default="", return_dtype=pl.String),
                 literal=True,
             )
             .str.replace("{value}", "'" + pl.col("value") + "'", literal=True)
@@ -153,6 +164,10 @@ class Validator:
     def _count_unknown(self, checked: pl.DataFrame) -> None:
         names = checked.filter(pl.col("fault:city") == _UNKNOWN)["city_name"].value_counts()
         for name, count in names.iter_rows():
+            if name not in self.unknown and len(self.unknown) < _MOST_COMPARED:
+                near = nearest_name(name, [city for _, city, _ in self.cities])
+                if near is not None:
+                    self.near[name] = near
             if name in self.unknown or len(self.unknown) < _MOST_NAMES:
                 self.unknown[name] = self.unknown.get(name, 0) + count
 

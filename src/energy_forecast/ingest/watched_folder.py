@@ -42,8 +42,8 @@ class Taken(Generic[Result]):
         name: what the ledger calls the file.
         moved_to: where it is now; None where somebody wrote to it while it was loaded, so that its turn comes again, or
             took it away.
-        result: what the load gave; None where the file could not be used at all.
-        failure: why it could not; nothing of it was loaded then.
+        result: what the load gave; None where the file could not be read at all.
+        failure: why nothing of it could be used.
     """
 
     name: str
@@ -172,10 +172,15 @@ class WatchedFolder:
             ) from error
 
 
+def _no_failure(_result: object) -> None:
+    """What was loaded counts as used."""
+
+
 def watch(
     folder: WatchedFolder,
     load: Callable[[Path], Result],
     *,
+    failure_of: Callable[[Result], str | None] = _no_failure,
     once: bool = False,
     say: Callable[[str], None],
 ) -> Generator[Taken[Result]]:
@@ -186,6 +191,7 @@ def watch(
 
     Args:
         load: loads one file, all of it or nothing.
+        failure_of: why nothing of a load could be used; None where something could.
         once: take what is there at the beginning, waiting no longer than it needs to settle, and end. A database that
             is away is an error then.
         say: told in words when the database is away and when it is back.
@@ -196,9 +202,9 @@ def watch(
     """
     with folder.alone():
         for claimed in folder.claimed():
-            yield _take(folder, claimed, load, once=once, say=say)
+            yield _take(folder, claimed, load, failure_of, once=once, say=say)
         if once:
-            yield from _take_present(folder, load, say)
+            yield from _take_present(folder, load, failure_of, say)
             return
         while True:
             names = folder.complete()
@@ -207,11 +213,14 @@ def watch(
                 continue
             # One only, then look again: a file that was written before the next may have come
             if (found := folder.claim(names[0])) is not None:
-                yield _take(folder, found, load, once=False, say=say)
+                yield _take(folder, found, load, failure_of, once=False, say=say)
 
 
 def _take_present(
-    folder: WatchedFolder, load: Callable[[Path], Result], say: Callable[[str], None]
+    folder: WatchedFolder,
+    load: Callable[[Path], Result],
+    failure_of: Callable[[Result], str | None],
+    say: Callable[[str], None],
 ) -> Iterator[Taken[Result]]:
     present = set(folder.arrived())
     until = time.monotonic() + folder.settle
@@ -221,7 +230,7 @@ def _take_present(
             if name in present:
                 present.discard(name)
                 if (found := folder.claim(name)) is not None:
-                    yield _take(folder, found, load, once=True, say=say)
+                    yield _take(folder, found, load, failure_of, once=True, say=say)
         present &= set(folder.arrived())
         if last or not present:
             return
@@ -229,7 +238,13 @@ def _take_present(
 
 
 def _take(
-    folder: WatchedFolder, claimed: Path, load: Callable[[Path], Result], *, once: bool, say: Callable[[str], None]
+    folder: WatchedFolder,
+    claimed: Path,
+    load: Callable[[Path], Result],
+    failure_of: Callable[[Result], str | None],
+    *,
+    once: bool,
+    say: Callable[[str], None],
 ) -> Taken[Result]:
     out_of_hand = False
     try:
@@ -237,6 +252,7 @@ def _take(
         failure = result = None
         try:
             result = _with_patience(lambda: load(claimed), say) if not once else load(claimed)
+            failure = failure_of(result)
         except IngestError as error:
             failure = str(error)
         moved_to: Path | None

@@ -29,6 +29,7 @@ _HOUR = timedelta(hours=1)
 # rows and more, so a load of ten million would wait for its check longer than for itself
 LARGE = 500_000
 _LATEST = timedelta(days=90)
+_MOST_RUNS = 3
 SERIES = {"consumption": "consumption", "weather": "weather"}
 
 
@@ -45,8 +46,19 @@ class _Span:
 
 
 @dataclass(frozen=True)
+class Run:
+    """`hours` hours on end, the first of which starts at `first`, UTC."""
+
+    first: datetime
+    hours: int
+
+
+@dataclass(frozen=True)
 class Warned:
-    """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC)."""
+    """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC).
+
+    longest: the longest runs, up to three, by time.
+    """
 
     city: str
     series: str
@@ -57,6 +69,7 @@ class Warned:
     runs: int
     factor: float | None
     left_out: bool
+    longest: tuple[Run, ...]
 
     def __str__(self) -> str:
         where = f"{self.first:%Y-%m-%d %H:%M}"
@@ -70,11 +83,16 @@ class Warned:
         runs = f" in {self.runs:,} runs" if self.runs > 1 else ""
         factor = "" if self.factor is None else f" (about {self.factor:,.3g} times the usual)"
         kept = "; left out of training and scores" if self.left_out else ""
-        return f"{self.city}: {_WORDS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{kept}"
+        found = f"{self.city}: {_WORDS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{kept}"
+        if self.runs == 1:
+            return found
+        longest = ", ".join(f"{run.first:%Y-%m-%d %H:%M} ({run.hours:,} h)" for run in self.longest)
+        return f"{found}; the longest from {longest}" if self.runs > len(self.longest) else f"{found}; from {longest}"
 
 
 _WORDS = {
     ("consumption", "gap"): "no load",
+    ("consumption", "overlap"): "intervals that overlap",
     ("consumption", "zero"): "zero or less where load usually is not",
     ("consumption", "spike"): "spikes",
     ("consumption", "dip"): "dips",
@@ -154,7 +172,9 @@ def _judge(
 ) -> list[Finding]:
     phase = history.phase_as_of(connection, city.id, now)
     if series == "consumption":
-        return find_in_load(history.load_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
+        return find_in_load(
+            *history.load_and_overlaps_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase)
+        )
     return find_in_weather(history.weather_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
 
 
@@ -174,9 +194,15 @@ def _summed(city: str, found: Sequence[Finding]) -> list[Warned]:
                 runs=len(own),
                 factor=own[0].factor,
                 left_out=own[0].left_out,
+                longest=_longest(own),
             )
         )
     return summed
+
+
+def _longest(found: Sequence[Finding]) -> tuple[Run, ...]:
+    chosen = sorted(found, key=lambda one: -one.hours)[:_MOST_RUNS]
+    return tuple(Run(one.first, one.hours) for one in sorted(chosen, key=lambda one: one.first))
 
 
 @dataclass(frozen=True)
@@ -206,9 +232,11 @@ def examine(database: Database, *, cities: Sequence[str] = (), progress: Progres
         progress(f"Examining {city.name}", number, len(chosen))
         with database.transaction(Role.FORECASTER) as connection:
             phase = history.phase_as_of(connection, city.id, now)
-            load = history.load_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
+            load, overlaps = history.load_and_overlaps_as_of(
+                connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase
+            )
             weather = history.weather_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
-        found = find_in_load(load) + find_in_weather(weather)
+        found = find_in_load(load, overlaps) + find_in_weather(weather)
         warm = weather.filter(pl.col("temperature").is_not_null()).height
         clock = weather_clock(load, weather)
         examined.append(CityQuality(city.name, load.height, warm, found, _summed(city.name, found), clock))

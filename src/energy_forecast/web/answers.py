@@ -33,6 +33,8 @@ class _Kind:
     span: Callable[[int, Row], tuple[float, float]]
     whole: Callable[[Row], bool]
     known: Callable[[Row], str]
+    on_scale: bool = False
+    """Whether places are numbers of a scale, which has round numbers of its own."""
 
 
 _KINDS: dict[AnswerKind, _Kind] = {
@@ -75,6 +77,7 @@ _KINDS: dict[AnswerKind, _Kind] = {
         lambda _, row: (float(row["temperature"]), float(row["temperature_end"] - row["temperature"])),
         lambda row: row["sample_count"] >= 10,
         lambda row: f"{row['sample_count']:,} hours",
+        on_scale=True,
     ),
 }
 
@@ -103,6 +106,13 @@ def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, titl
     """Everything about clocks is worked out here: x is a place, its label is the city's own time."""
     spans = [how.span(place, row) for place, row in enumerate(rows)]
     every = max(1, math.ceil(len(rows) / TICKS))
+    ticks = {
+        "tickvals": [start for start, _ in spans[::every]],
+        "ticktext": [how.tick(row) for row in rows[::every]],
+    }
+    if how.on_scale and every > 1:
+        # Every second or third bin begins at odd numbers
+        ticks = {}
     bars = {
         "type": "bar",
         "x": [start for start, _ in spans],
@@ -123,8 +133,7 @@ def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, titl
         "xaxis": {
             "zeroline": False,
             "title": {"text": label(how.x_title.format(zone=timezone)), "standoff": 10},
-            "tickvals": [start for start, _ in spans[::every]],
-            "ticktext": [how.tick(row) for row in rows[::every]],
+            **ticks,
             "range": [spans[0][0], sum(spans[-1])],
         },
         "yaxis": {

@@ -27,7 +27,7 @@ def city_section(drawing: Drawing, index: int) -> str:
         ("Highest forecast", *_fact(drawing, peak)),
         ("Lowest forecast", *_fact(drawing, low)),
         ("Issued", _when(issued), f"{city.timezone.replace('_', ' ')}, {_offset(issued)}"),
-        ("Model", city.model, f"{hours:,.0f} hours ahead, one value per {step}"),
+        ("Model", city.model, f"{hours:,.0f} {'hour' if round(hours) == 1 else 'hours'} ahead, one value per {step}"),
     )
     shown = "".join(
         f"<div><dt>{label}</dt><dd><strong>{escape(big)}</strong><span>{escape(small)}</span></dd></div>"

@@ -45,6 +45,25 @@ def test_a_finding_is_a_run_in_the_citys_own_hours() -> None:
     assert (where.len(), where[0], where[-1]) == (3, zero.first, zero.last)
 
 
+def test_hours_that_overlap_are_told_from_hours_that_are_missing() -> None:
+    record = frame(load_of(60), start=START + HALF)
+    out = [500, 501, 700]
+    left_out = pl.int_range(pl.len()).is_in([*out, 600])
+    overlaps = record.filter(pl.int_range(pl.len()).is_in(out))["timestamp"]
+    found = find_in_load(record.filter(~left_out), overlaps)
+    assert [(one.kind, one.first, one.hours, one.left_out) for one in found] == [
+        ("overlap", START + timedelta(hours=500) + HALF, 2, True),
+        ("gap", START + timedelta(hours=600) + HALF, 1, False),
+        ("overlap", START + timedelta(hours=700) + HALF, 1, True),
+    ]
+
+
+def test_hours_that_overlap_are_told_where_no_other_hour_is_known() -> None:
+    overlaps = frame(np.ones(2))["timestamp"]
+    (found,) = find_in_load(frame(np.empty(0)).clear(), overlaps)
+    assert (found.kind, found.first, found.hours) == ("overlap", START, 2)
+
+
 def test_nothing_is_found_in_nothing() -> None:
     none = frame(np.empty(0)).clear()
     assert find_in_load(none) == []

@@ -12,7 +12,9 @@ CREATE TEMP TABLE staged_cities (
     -- Neither the rows nor the database said how long an interval is
     assumed          boolean NOT NULL DEFAULT false,
     -- Many rows lie further apart than the interval, by another length that an interval may have
-    mixed            boolean NOT NULL DEFAULT false
+    mixed            boolean NOT NULL DEFAULT false,
+    -- Some rows lie closer together than the interval is long
+    overlapping      boolean NOT NULL DEFAULT false
 );
 -- One shape for all kinds: value_1 to value_4 are the kind's value columns in order, kWh and kW or weather's units.
 CREATE TEMP TABLE staged (
@@ -62,8 +64,9 @@ CREATE TEMP TABLE refused (
 )
 
 -- name: server_clock
--- The database's clock now.
-SELECT clock_timestamp()
+-- The database's clock now; how long a table is kept, and the moment before which retention takes its months (nulls: for ever).
+SELECT clock_timestamp(), p.keep::text, date_trunc('month', now() - p.keep, 'UTC')
+FROM (VALUES (1)) AS one LEFT JOIN ops.retention_policies p ON p.table_name = %(table)s AND p.by_month
 
 -- name: add_files
 -- The files of the load, numbered from 0.
@@ -143,15 +146,27 @@ FROM weather_data_revisions
 
 -- name: give_interval
 -- Every city has the interval length that the user named (minutes).
-UPDATE staged_cities SET interval_minutes = %(interval_minutes)s
+UPDATE staged_cities k
+SET interval_minutes = %(interval_minutes)s::integer,
+    overlapping = EXISTS (
+        SELECT FROM gaps c WHERE c.city_no = k.city_no AND c.gap < make_interval(mins => %(interval_minutes)s::integer))
 
 -- name: find_intervals
--- Interval length of each city read (minutes): its most common gap, what it has had so far, or 60.
-WITH commonest AS (
-    SELECT DISTINCT ON (city_no) city_no, (extract(epoch FROM gap) / 60)::bigint AS minutes, times
-    FROM gaps ORDER BY city_no, times DESC, gap
+-- Interval length of each city read (minutes): its most common gap, what it has had so far, or 60. Of rows at random, of
+-- which no gap is every second one, the shortest gap if all others are multiples of it.
+WITH minutes AS (
+    SELECT city_no, (extract(epoch FROM gap) / 60)::bigint AS minutes, times FROM gaps
+), shortest AS (
+    SELECT city_no, min(minutes) AS minutes, sum(times) AS times FROM minutes GROUP BY city_no
+), even AS (
+    SELECT m.city_no, bool_and(m.minutes %% s.minutes = 0) AS even FROM minutes m JOIN shortest s USING (city_no) GROUP BY m.city_no
+), commonest AS (
+    SELECT DISTINCT ON (m.city_no) m.city_no, m.times, 2 * m.times >= s.times AS mostly,
+           CASE WHEN 2 * m.times < s.times AND e.even THEN s.minutes ELSE m.minutes END AS minutes
+    FROM minutes m JOIN shortest s USING (city_no) JOIN even e USING (city_no)
+    ORDER BY m.city_no, m.times DESC, m.minutes
 ), found AS (
-    SELECT k.city_no, stored.interval_minutes AS stored, g.times,
+    SELECT k.city_no, stored.interval_minutes AS stored, g.times, g.mostly,
            CASE WHEN g.minutes <= 60 AND 60 %% g.minutes = 0 THEN g.minutes END AS minutes
     FROM staged_cities k
     LEFT JOIN commonest g USING (city_no)
@@ -159,23 +174,28 @@ WITH commonest AS (
         SELECT v.interval_minutes FROM current_values v WHERE v.city_id = k.city_id
         ORDER BY v.timestamp DESC LIMIT 1) stored ON true
     WHERE EXISTS (SELECT FROM spans s WHERE s.city_no = k.city_no)
+), chosen AS (
+    -- A few rows with holes between them say less than the city's history, unless they lie closer than it allows
+    SELECT f.*, make_interval(mins => coalesce(minutes, stored)::integer) AS told,
+           CASE WHEN minutes IS NOT NULL AND (stored IS NULL OR times >= 24 AND mostly OR minutes < stored)
+                THEN minutes ELSE coalesce(stored, 60) END AS length
+    FROM found f
 )
 UPDATE staged_cities k
--- A few rows with holes between them say less than the city's history, unless they lie closer than it allows
-SET interval_minutes = CASE WHEN f.minutes IS NOT NULL AND (f.stored IS NULL OR f.times >= 24 OR f.minutes < f.stored)
-                            THEN f.minutes ELSE coalesce(f.stored, 60) END,
+SET interval_minutes = f.length,
     assumed = f.minutes IS NULL AND f.stored IS NULL,
+    overlapping = EXISTS (
+        SELECT FROM gaps c WHERE c.city_no = f.city_no AND c.gap < make_interval(mins => f.length::integer)),
     mixed = EXISTS (
         SELECT FROM gaps c
-        WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23
-          AND c.gap <> make_interval(mins => coalesce(f.minutes, f.stored)::integer)
+        WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23 AND c.gap <> f.told
           -- Below ten minutes only what lies closer than the interval: further apart, it is every second value that is missing
           AND (c.gap IN (interval '10 minutes', interval '12 minutes', interval '15 minutes', interval '20 minutes',
                          interval '30 minutes', interval '60 minutes')
-               OR (c.gap < make_interval(mins => coalesce(f.minutes, f.stored)::integer)
+               OR (c.gap < f.told
                    AND c.gap IN (interval '1 minute', interval '2 minutes', interval '3 minutes', interval '4 minutes',
                                  interval '5 minutes', interval '6 minutes'))))
-FROM found f WHERE f.city_no = k.city_no
+FROM chosen f WHERE f.city_no = k.city_no
 
 -- name: refuse_mixed
 -- Refuses stretches of a day's worth of rows, 24, whose distance says another interval than the city's: one would be wrong.
@@ -208,9 +228,58 @@ SELECT file_no, line, 'timestamp',
            || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
 FROM gone
 
--- name: any_mixed
--- Whether there are rows to refuse because their distance says another interval.
-SELECT EXISTS (SELECT FROM staged_cities WHERE mixed)
+-- name: any_closer
+-- Whether there are rows to refuse because their distance says another interval; and whether because they overlap.
+SELECT coalesce(bool_or(mixed), false), coalesce(bool_or(overlapping), false) FROM staged_cities
+
+-- name: refuse_overlapping
+-- Refuses rows whose interval overlaps that of the row before or after: where three of four rows of a city begin at the same
+-- minutes, or what is stored does, those that begin at others. Of values that are added up (kWh) also what cannot be told
+-- apart: both where there are no such minutes, and rows at even distances that may be of another interval.
+WITH times AS (
+    SELECT DISTINCT s.city_no, s.timestamp, k.city_id, k.interval_minutes, make_interval(mins => k.interval_minutes) AS length,
+           (extract(epoch FROM s.timestamp) / 60)::bigint %% k.interval_minutes AS begins
+    FROM staged s JOIN staged_cities k USING (city_no) WHERE k.overlapping
+), counted AS (
+    SELECT city_no, city_id, interval_minutes, begins, count(*) AS times FROM times GROUP BY city_no, city_id, interval_minutes, begins
+), usual AS (
+    SELECT DISTINCT ON (city_no) city_no,
+           CASE WHEN 4 * times >= 3 * sum(times) OVER (PARTITION BY city_no) THEN begins
+                ELSE (SELECT (extract(epoch FROM v.timestamp) / 60)::bigint %% c.interval_minutes FROM current_values v
+                      WHERE v.city_id = c.city_id AND v.interval_minutes = c.interval_minutes
+                      ORDER BY v.timestamp DESC LIMIT 1) END AS begins
+    FROM counted c ORDER BY city_no, times DESC
+), neighbours AS (
+    SELECT t.*, u.begins AS usual, lag(timestamp) OVER city AS earlier, lead(timestamp) OVER city AS later,
+           lead(timestamp) OVER city - timestamp AS gap, lead(timestamp, 2) OVER city - lead(timestamp) OVER city AS next_gap
+    FROM times t JOIN usual u USING (city_no)
+    WINDOW city AS (PARTITION BY city_no ORDER BY timestamp)
+), judged AS (
+    SELECT *, earlier + length > timestamp AS overlaps_earlier, timestamp + length > later AS overlaps_later,
+           begins = usual AS in_place,
+           coalesce(gap < length AND 60 %% (extract(epoch FROM gap) / 60)::integer = 0 AND gap = coalesce(next_gap, gap), false)
+               AS is_even
+    FROM neighbours
+), gone AS (
+    DELETE FROM staged s USING judged j, staged_cities k
+    WHERE s.city_no = j.city_no AND s.timestamp = j.timestamp AND k.city_no = j.city_no
+      AND (j.overlaps_earlier OR j.overlaps_later)
+      AND (NOT j.in_place OR %(adds_up)s AND (j.in_place IS NULL OR j.is_even))
+    RETURNING s.*, k.name, j.interval_minutes, j.in_place, j.is_even, j.gap,
+              CASE WHEN j.overlaps_earlier AND (j.in_place IS NOT true OR NOT j.is_even) THEN j.earlier ELSE j.later END AS other
+)
+INSERT INTO refused
+SELECT file_no, line, 'timestamp',
+       format('overlaps the interval of %%s, which has %%s minutes; %%s', to_char(other AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI"Z"'),
+              interval_minutes,
+              CASE WHEN is_even THEN format('if these rows, %%s minutes apart, are of another interval, load them in a file of their own',
+                                            (extract(epoch FROM gap) / 60)::integer)
+                   WHEN in_place IS NULL THEN 'which of the two is wrong cannot be told'
+                   ELSE format('the other rows of %%s do not begin at this minute', name) END),
+       jsonb_strip_nulls(
+           jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
+           || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
+FROM gone
 
 -- name: any_early
 -- Whether there are rows that could not be known yet.

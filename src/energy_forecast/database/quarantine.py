@@ -1,0 +1,70 @@
+"""Rows that loads could not take, as they stood in their files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import IngestError
+
+
+@dataclass(frozen=True)
+class LoadBatch:
+    """A load: `read` and `rejected` are counts of rows."""
+
+    id: UUID
+    kind: str
+    files: list[str]
+    loaded_at: datetime
+    read: int
+    rejected: int
+
+
+@dataclass(frozen=True)
+class RejectedRow:
+    """A row that was refused.
+
+    Args:
+        file: the file's name.
+        line: the line of a CSV file, the header being line 1; the row of a Parquet file, the first being row 1.
+        column_name: the column at fault; None where it is the row as a whole.
+        reason: why, in words.
+        row_data: the row's cells by column, or its `text` where it could not be split.
+    """
+
+    file: str
+    line: int
+    column_name: str | None
+    reason: str
+    row_data: dict[str, Any]
+
+
+def rejected_rows(
+    database: Database, batch: UUID | None = None, *, limit: int | None = None
+) -> tuple[LoadBatch, list[RejectedRow]]:
+    """A load, the newest when none is named, and its rejected rows in the files' order.
+
+    Raises:
+        IngestError: there is no such load.
+    """
+    with database.transaction(Role.INGEST) as connection:
+        load = _batch(connection, batch)
+        with connection.cursor(row_factory=class_row(RejectedRow)) as cursor:
+            parameters = {"batch": load.id, "limit": limit}
+            return load, cursor.execute(queries("quarantine")["rejected_rows"], parameters).fetchall()
+
+
+def _batch(connection: Connection, batch: UUID | None) -> LoadBatch:
+    with connection.cursor(row_factory=class_row(LoadBatch)) as cursor:
+        found = cursor.execute(queries("quarantine")["load_batch"], {"batch": batch}).fetchone()
+    if found is not None:
+        return found
+    if batch is None:
+        raise IngestError("Nothing was loaded yet.", hint="See: energy-forecast ingest --help")
+    raise IngestError(f"There is no load {batch}.", hint="Without a batch, the newest load is shown.")
