@@ -280,6 +280,8 @@ def test_a_short_history_is_forecast_no_worse_than_by_the_better_naive_model(wee
         result = pl.concat(frames).join(record.load, on="timestamp")
         mape[name] = scores.mape(result["consumption_kwh"], result["predicted"])
     assert mape["ensemble"] <= 1.02 * min(mape["naive-24"], mape["naive-168"])
+    # The last model of the loop is the ensemble: that its intervals stand on little is said
+    assert any("Intervals rest on the errors of" in note for note in made.notes) == (weeks < 12)
 
 
 def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:

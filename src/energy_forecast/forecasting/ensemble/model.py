@@ -14,7 +14,7 @@ from energy_forecast.forecasting.artifact import Arrays, pack
 from energy_forecast.forecasting.contract import City, Flags, Floats, Forecast, Ints
 from energy_forecast.forecasting.drivers import Parts, drivers_of
 from energy_forecast.forecasting.ensemble.fitting import fit_head
-from energy_forecast.forecasting.ensemble.head import EnsembleHead
+from energy_forecast.forecasting.ensemble.head import PHASES, EnsembleHead
 from energy_forecast.forecasting.ensemble.members import NAMES, READ_TABLE
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS
 from energy_forecast.forecasting.features.normal import feature_set
@@ -26,6 +26,8 @@ from energy_forecast.forecasting.models.protocol import Say
 
 # Members are asked about the days of the window, look nine weeks further back, and 4 weeks more say what is faulty.
 HISTORY_DAYS = WINDOW_DAYS + 64 + 28
+# Fewer held-out days than these say little of how far an hour may be off
+_FEW_DAYS = 21
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,14 @@ class FittedEnsemble:
 
     def _remark(self, kind: str) -> str | None:
         only = self.heads[kind].only
-        return (
-            None
-            if only is None
-            else f"{NAMES[only]} is served: on held-out time it was better than all that was learnt."
-        )
+        remarks = []
+        if only is not None:
+            remarks.append(f"{NAMES[only]} is served: on held-out time it was better than all that was learnt.")
+        # Each hour was tried once from each time of day
+        days = round(self.parameters[kind]["held_out"]["hours"] / 24 / len(PHASES))
+        if days < _FEW_DAYS:
+            remarks.append(f"Intervals rest on the errors of {days} days, and may be much too wide or too narrow.")
+        return " ".join(remarks) or None
 
     def save(self) -> bytes:
         """See FittedModel.save."""
