@@ -58,7 +58,7 @@ def pairs() -> pl.DataFrame:
 def test_errors_stand_at_their_weekday_and_hour(pairs: pl.DataFrame, tmp_path: Path) -> None:
     rows = errors_by_weekday(pairs, CITY).select(pl.lit(HOSTILE).alias("city"), pl.all())
     path = tmp_path / "errors.html"
-    write_errors_page(path, Errors("ensemble", "backtest", rows, ["Nowhere"]))
+    write_errors_page(path, Errors("ensemble", "backtest", rows, {}, ["Nowhere"]))
     found = opened(path, PROBE)
     assert found["titles"] == ["When ensemble errs", HOSTILE]
     # Monday to Sunday and Ascension Day, which was a Thursday; Saturday is the sixth row
@@ -107,7 +107,7 @@ def test_the_digits_of_every_cell_can_be_read(tmp_path: Path, dark: bool) -> Non
         }
     )
     path = tmp_path / "errors.html"
-    write_errors_page(path, Errors("ensemble", "backtest", cells, []))
+    write_errors_page(path, Errors("ensemble", "backtest", cells, {}, []))
     found = opened(path, CELLS, dark=dark)
     assert found["dark"] == dark
     assert len(found["texts"]) == len(errors)

@@ -297,11 +297,13 @@ class _Load:
         if not self._read:
             yield "There are no rows."
         if validator.unknown:
+            # The most rows first, and not in whatever order they were met
+            unknown = sorted(validator.unknown.items(), key=lambda one: (-one[1], one[0].casefold(), one[0]))
             named = [
                 f"{name!r} ({rows} rows{f'; did you mean {near!r}?' if (near := validator.near.get(name)) else ''})"
-                for name, rows in list(validator.unknown.items())[:_MOST_NAMED]
+                for name, rows in unknown[:_MOST_NAMED]
             ]
-            rest = len(validator.unknown) - _MOST_NAMED
+            rest = len(unknown) - _MOST_NAMED
             more = f" and {rest} more" if rest > 0 else ""
             yield f"There is no city {', '.join(named)}{more}; add it with: energy-forecast city add, or city import."
         if settled.assumed:
