@@ -38,7 +38,7 @@ docs: dev
 DATA ?= ../shared/data
 RESULTS := benchmarks/results
 
-# Every speed that is promised, beside its reference: two hours and 25 GB; quick: the same at small size, in some minutes, without results kept.
+# Every speed that is promised, beside its reference: two hours and 25 GB; quick: the same at small size, in a minute, without results kept.
 bench: setup
 	@$(BIN)/python benchmarks/bench.py $$(test -d $(DATA)/us_cities && echo --data $(DATA)/us_cities) $(ARGS)
 
