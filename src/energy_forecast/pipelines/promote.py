@@ -104,7 +104,7 @@ def _promote_city(
 def _against(connection: Connection, city: StoredCity, model: str, rival: str) -> dict[str, Any]:
     found = _evidence(connection, city, model, rival)
     if isinstance(found, NotEnoughDataError):
-        return {"rival": rival, "is_better": False, "verdict": found.message}
+        return {"rival": rival, "is_better": False, "verdict": found.message.removesuffix(".")}
     return {
         "rival": rival,
         "is_better": found.better == model,
