@@ -33,8 +33,9 @@ def commands() -> str:
     parts.append(
         "\nTIME is ISO 8601 with an offset, such as `2026-03-01T00:00Z`. SPAN is such as `90min`, `48h` or `30d`. "
         "Results go to standard output, progress and notes to standard error. Exit status: 0 done; 1 failed, with one "
-        "line that says what and what to do; 2 wrong usage. A command that can do a part of what was asked does it, "
-        "says what it left out (JSON: `failed`), and exits with 0. `energy-forecast --install-completion` completes "
+        "line that names the problem and the remedy; 2 wrong usage; 3 done in part: some cities, rows or steps could "
+        "not be processed, the report names them (JSON: `failed`), and `--allow-partial` makes the status 0; 130 "
+        "interrupted. `energy-forecast --install-completion` completes "
         "commands in the shell.\n"
     )
     for path, command in _leaves("energy-forecast", get_command(app)):

@@ -21,6 +21,10 @@ class EnergyForecastError(Exception):
         return f"{self.message} {self.hint}" if self.hint else self.message
 
 
+class PartialResultError(EnergyForecastError):
+    """Some of the requested cities, rows or steps could not be processed; the rest is done. Exit status 3."""
+
+
 class SettingsError(EnergyForecastError):
     """A setting has a value that cannot be used."""
 

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line. Exit status: 0 done; 1 failed, and one line says why; 2 wrong usage; 130 interrupted."""
+    """Run the command line. Exit status: 0 done; 1 failed; 2 wrong usage; 3 done in part; 130 interrupted."""
     try:
         # In here: Ctrl-C may come while the modules are read
         from energy_forecast.cli.app import run

@@ -29,7 +29,7 @@ from energy_forecast.cli import (
     score,
     user,
 )
-from energy_forecast.errors import ConnectionLostError, EnergyForecastError
+from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
 from energy_forecast.settings import settings
 
 app = typer.Typer(
@@ -84,6 +84,8 @@ def run() -> None:
         _fail("An argument is not valid UTF-8.")
     try:
         app()
+    except PartialResultError as error:
+        _fail(f"{error}", label="Partial", status=3)
     except EnergyForecastError as error:
         _fail(f"{error}{_full_disk(error)}")
     except SystemExit as stopped:
@@ -102,9 +104,9 @@ def _full_disk(error: EnergyForecastError) -> str:
     return f" The disk of {settings().home} is full: {free >> 20} MB are free." if free < 64 << 20 else ""
 
 
-def _fail(message: str) -> None:
-    print(f"Error: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(1)
+def _fail(message: str, *, label: str = "Error", status: int = 1) -> None:
+    print(f"{label}: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status)
 
 
 def _described(error: Exception) -> str:

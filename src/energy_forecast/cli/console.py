@@ -31,6 +31,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from energy_forecast.errors import PartialResultError
 from energy_forecast.progress import Progress as Report
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
@@ -39,6 +40,10 @@ Cities = Annotated[
 ]
 Processes = Annotated[
     int | None, typer.Option(min=1, help="How many cities are worked on at a time. Default: one a processor.")
+]
+AllowPartial = Annotated[
+    bool,
+    typer.Option("--allow-partial", help="Exit with 0 instead of 3 if some cities or rows could not be processed."),
 ]
 
 # Seconds between lines that say how far it is, where no bar can
@@ -101,6 +106,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 def say(text: str) -> None:
     """A line for a person, beside what the command is asked for."""
     err.print(text, markup=False, soft_wrap=True)
+
+
+def require_complete(problem: str | None, *, allow_partial: bool) -> None:
+    """Raise if a part of the work failed, unless the user accepts that. Call it after the result is printed.
+
+    Args:
+        problem: one sentence with counts, such as "7 of 12 cities were not forecast."; None if everything was done.
+        allow_partial: the value of --allow-partial.
+
+    Raises:
+        PartialResultError: there is a problem, and it is not accepted. The exit status is 3.
+    """
+    if problem is not None and not allow_partial:
+        raise PartialResultError(problem, hint="With --allow-partial the exit status is 0.")
 
 
 def named(names: Sequence[str], most: int = 5) -> str:
