@@ -24,7 +24,7 @@ def server_database() -> Database:
     status = server.status()
     if not status.running:
         say("Waiting for the embedded PostgreSQL" if status.starting else "Starting the embedded PostgreSQL")
-    return Database(server.start().url)
+    return Database(server.start().url, embedded=True)
 
 
 def open_database() -> Database:

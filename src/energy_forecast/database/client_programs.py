@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 
 from psycopg import pq
-from psycopg.conninfo import make_conninfo
 
 from energy_forecast.database.connection import Database
 
-# What libpq looks up in the home folder: a password file, certificates
-_KEPT = ("HOME", "PGPASSFILE", "PGSERVICEFILE", "PGSYSCONFDIR")
+# The password file and certificates have their default places in the home folder
+_KEPT = ("HOME",)
 
 
 def client_environment(database: Database) -> dict[str, str]:
-    """The environment for pg_dump and its like: the URL's parts as PG variables.
+    """Return the environment for pg_dump and similar programs: the parameters of the connection as PG variables.
 
-    Not on the command line, where every user of the machine could read a password in it.
+    Not on the command line, where every user of the machine could read a password. A service is resolved here, because
+    libpq prefers it to variables of the environment.
     """
-    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("PGSSL")}
+    kept = {} if database.embedded else {name: os.environ[name] for name in _KEPT if name in os.environ}
     found = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"} | kept
-    if "PGPASSWORD" in os.environ:
-        found["PGPASSWORD"] = os.environ["PGPASSWORD"]
-    for option in pq.Conninfo.parse(make_conninfo(database.url).encode()):
-        if option.val and option.envvar:
-            found[option.envvar.decode()] = option.val.decode()
+    parameters = database.parameters()
+    for option in pq.Conninfo.parse(b""):
+        value = parameters.get(option.keyword.decode())
+        if value and option.envvar and option.keyword not in (b"service", b"client_encoding"):
+            found[option.envvar.decode()] = value
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast.database.named_queries import queries
@@ -17,9 +19,38 @@ from energy_forecast.errors import ConnectionLostError, DatabaseError, Unreachab
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
-OPTIONS = "-c timezone=UTC -c search_path=public -c client_min_messages=warning -c datestyle=ISO"
+OPTIONS = (
+    "-c timezone=UTC -c search_path=public -c client_min_messages=warning -c datestyle=ISO,YMD "
+    "-c intervalstyle=postgres -c standard_conforming_strings=on -c extra_float_digits=1 -c bytea_output=hex"
+)
 OLDEST_SERVER = 150000
 NEWEST_SERVER = 190000
+
+# Where libpq looks up a service; without the name of a service it does not
+_SERVICE_FILES = {"PGSERVICEFILE", "PGSYSCONFDIR"}
+_environment_lock = threading.RLock()
+
+
+@contextmanager
+def _environment(*, hide: bool, service: str | None = None) -> Iterator[None]:
+    """Change the environment for libpq, which reads it while it connects, and restore it.
+
+    Args:
+        hide: hide every variable of libpq.
+        service: the value of PGSERVICE.
+    """
+    with _environment_lock:
+        names = {name for name in os.environ if hide and name.startswith("PG")} - _SERVICE_FILES
+        names |= set() if service is None else {"PGSERVICE"}
+        before = {name: os.environ.pop(name) for name in names if name in os.environ}
+        if service is not None:
+            os.environ["PGSERVICE"] = service
+        try:
+            yield
+        finally:
+            for name in names:
+                os.environ.pop(name, None)
+            os.environ.update(before)
 
 
 class Role(StrEnum):
@@ -38,14 +69,30 @@ class Database:
 
     Args:
         url: a libpq URL or connection string.
+        embedded: whether it is the server of a state folder. The environment then has no influence on the connection.
+            Otherwise libpq takes from the environment what the URL does not say.
     """
 
     url: str
+    embedded: bool = False
 
     @property
     def name(self) -> str:
         """The database's name."""
-        return str(conninfo_to_dict(self.url)["dbname"])
+        found = self.parameters()
+        return found.get("dbname") or found["user"]
+
+    def parameters(self) -> dict[str, str]:
+        """Return the parameters of a connection: from the URL, a service file and the environment, in this order."""
+        given = {name: str(value) for name, value in conninfo_to_dict(self.url).items()}
+        with _environment(hide=self.embedded, service=given.get("service")):
+            defaults = pq.Conninfo.get_defaults()
+        found = {
+            option.keyword.decode(): option.val.decode(errors="replace")
+            for option in defaults
+            if option.val is not None and option.val != option.compiled
+        }
+        return found | given
 
     def connect(self, *, autocommit: bool = False) -> Connection:
         """A connection as the login of the URL, in UTC.
@@ -55,27 +102,18 @@ class Database:
             DatabaseError: it is not PostgreSQL 15 to 18.
         """
         try:
-            # A server of one's own may set options already; ours come after, and win
-            given = conninfo_to_dict(self.url).get("options") or ""
-            connection = psycopg.connect(
-                make_conninfo(
-                    self.url,
-                    application_name="energy-forecast",
-                    options=f"{given} {OPTIONS}".strip(),
-                ),
-                autocommit=autocommit,
-                connect_timeout=15,
-            )
+            parameters = self.parameters()
+            # Options of the user come first, so ours win. PGTZ and PGDATESTYLE would win over both
+            parameters["options"] = f"{parameters.get('options', '')} {OPTIONS}".strip()
+            parameters |= {"application_name": "energy-forecast", "client_encoding": "UTF8"}
+            conninfo = make_conninfo("", **parameters)
+            with _environment(hide=True):
+                connection = psycopg.connect(conninfo, autocommit=autocommit, connect_timeout=15)
         except psycopg.Error as error:
             raise UnreachableError(
                 f"Cannot connect to the database: {one_line(error)}.",
                 hint="Check ENERGY_FORECAST_DATABASE_URL, or unset it to use the embedded server.",
             ) from error
-        if connection.info.parameter_status("TimeZone") != "UTC":
-            # PGTZ in the environment comes after our options, and wins
-            connection.execute("SET timezone = 'UTC'")
-            if not autocommit:
-                connection.commit()
         if not OLDEST_SERVER <= connection.info.server_version < NEWEST_SERVER:
             found = connection.info.server_version // 10000
             connection.close()

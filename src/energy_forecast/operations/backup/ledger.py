@@ -19,7 +19,7 @@ def reachable_database(settings: Settings) -> Database | None:
     if settings.database_url is not None:
         return Database(settings.database_url)
     status = EmbeddedServer(settings.home, settings.port).status()
-    return Database(status.url) if status.running else None
+    return Database(status.url, embedded=True) if status.running else None
 
 
 def record_verification(settings: Settings, name: str, reason: str | None, started_at: datetime) -> None:

@@ -50,12 +50,12 @@ def enable(server: EmbeddedServer, folder: Path | None, *, restart: bool) -> Ena
     wanted = folder or (known.folder if known else server.home / "recovery")
     status = server.start()
     archive = server.enable_archiving(wanted.expanduser().absolute())
-    database = Database(status.url)
+    database = Database(status.url, embedded=True)
     settled = known is not None and known.folder == archive.folder and archiver(database).on
     if not settled:
         if not restart:
             return Enabled(archive.folder, archiving=False, restart_needed=True, segment=None)
-        database = Database(server.restart().url)
+        database = Database(server.restart().url, embedded=True)
     return Enabled(archive.folder, archiving=True, restart_needed=False, segment=wait_archived(database, archive))
 
 

@@ -66,7 +66,7 @@ def make_base(server: EmbeddedServer, *, incremental: bool | None = None, report
 
 
 def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) -> Base:
-    archive, database = archive_of(server), Database(server.start().url)
+    archive, database = archive_of(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     version = database.server_facts()["version"]
     started_at = datetime.now(UTC)

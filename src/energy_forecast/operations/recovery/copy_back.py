@@ -30,7 +30,7 @@ def copy_of(place: str) -> Database:
     """The copy that a person means: a restored state folder, whose server is started, or a libpq URL."""
     folder = Path(place).expanduser()
     if folder.is_dir():
-        return Database(EmbeddedServer(folder).start().url)
+        return Database(EmbeddedServer(folder).start().url, embedded=True)
     if "://" not in place and "=" not in place:
         raise BackupError(f"{place!r} is neither a state folder nor a libpq URL.")
     return Database(place)

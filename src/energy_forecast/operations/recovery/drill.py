@@ -60,7 +60,7 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
     Raises:
         BackupError: it would not have worked; the ledger says so too.
     """
-    database = Database(server.start().url)
+    database = Database(server.start().url, embedded=True)
     archive = archive_of(server)
     names = base_names(archive)
     subject = names[-1] if names else "none"
@@ -76,7 +76,7 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
             began = time.monotonic()
             recovered = recover(server, made.name, home, report=report)
             copy = EmbeddedServer(home)
-            restored = Database(copy.start().url)
+            restored = Database(copy.start().url, embedded=True)
             rto = time.monotonic() - began
             report("Checking every table and index", 0, 1)
             seconds = _check(restored)

@@ -31,7 +31,7 @@ def make_point(server: EmbeddedServer, name: str, report: Progress = silent) -> 
             f"{name!r} cannot be the name of a restore point.",
             hint="Use up to 40 letters, digits, dots, dashes and underscores, a letter first.",
         )
-    archive, database = archive_of(server), Database(server.start().url)
+    archive, database = archive_of(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     with faults("The restore point failed"), locked(archive):
         if point_file(archive, name).exists():

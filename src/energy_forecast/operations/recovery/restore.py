@@ -181,7 +181,7 @@ def _sources(
         now = datetime.now(UTC)
         try:
             if want.point is None:
-                wait_archived(Database(status.url), archive)
+                wait_archived(Database(status.url, embedded=True), archive)
         except BackupError:
             if want.time is None and want.lsn is None:
                 raise
@@ -255,7 +255,7 @@ def _quoted(value: str) -> str:
 
 def _check_on_the_way(copy: EmbeddedServer, target: Target, point: Point) -> None:
     """Recovers up to a restore point and compares; the server is stopped then, and still recovers when started."""
-    database = Database(copy.start().url)
+    database = Database(copy.start().url, embedded=True)
     _wait_for_target(copy, database, target, lsn_number(point.lsn))
     with reading(database) as connection:
         _refuse(table_differences(point.tables, table_facts(connection)), f" at the restore point {point.name}")
@@ -270,7 +270,7 @@ def _refuse(differences: list[str], where: str = "") -> None:
 
 def _run(copy: EmbeddedServer, target: Target) -> tuple[Tables, str, datetime | None]:
     """Recovers, compares, promotes and marks: (tables, LSN, last commit)."""
-    database = Database(copy.start().url)
+    database = Database(copy.start().url, embedded=True)
     lsn, last = _wait_for_target(copy, database, target, target.lsn)
     point = target.wanted.point
     with reading(database) as connection:
