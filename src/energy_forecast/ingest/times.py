@@ -1,6 +1,8 @@
 """Moments as files write them, read strictly: ISO 8601, with an offset unless the user said how to read local time.
 
-PostgreSQL's own reading is too kind for data: it takes 'now', 'infinity' and '10:00 IST' (as Israel's time).
+PostgreSQL's own reading is too kind for data: it takes 'now', 'infinity' and '10:00 IST' (as Israel's time). Spellings
+of ISO 8601 that have one meaning only are all read: 24:00, the basic format, lower-case letters, a decimal comma, hours
+without minutes, and UTC or GMT in place of Z.
 """
 
 from __future__ import annotations
@@ -15,6 +17,13 @@ _SHAPE = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
     r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?$"
 )
+# What else ISO 8601, RFC 3339 and common programs write; U+2212 is the minus sign that ISO 8601 prints
+_OTHER_SHAPE = (
+    r"^([0-9]{4})(?:-([0-9]{2})-([0-9]{2})|([0-9]{2})([0-9]{2}))"
+    r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
+    r"|[Tt]([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:[.,]([0-9]{1,9}))?)?)?)"
+    r" ?(Z|z|UTC|utc|GMT|gmt|[+\-\x{2212}][0-9]{2}(?::?[0-5][0-9])?)?$"
+)
 _EASTERNMOST, _WESTERNMOST = 14 * 60, -12 * 60
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -22,7 +31,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 # How far around an hour that happens twice its neighbours are looked for
 NEARBY = timedelta(hours=3)
 
-EMPTY, NO_TIME, NO_DATE, NO_OFFSET, BAD_OFFSET, SKIPPED, TWICE, TOO_OLD = range(1, 9)
+EMPTY, NO_TIME, NO_DATE, NO_OFFSET, BAD_OFFSET, SKIPPED, TWICE, TOO_OLD, LEAP, TOO_LATE = range(1, 11)
 
 REASONS = {
     EMPTY: "is empty",
@@ -33,6 +42,8 @@ REASONS = {
     SKIPPED: "{value} never happened in {zone}: the clock skipped it; write the offset",
     TWICE: "{value} happened twice in {zone}; write the offset",
     TOO_OLD: "{value} is before 1970",
+    LEAP: "{value} is a leap second, which no interval begins with; give the second before or after it",
+    TOO_LATE: "{value} is after the year 9999",
 }
 
 
@@ -49,17 +60,13 @@ def read_times(text: pl.Series, zones: pl.Series) -> pl.DataFrame:
     """
     if text.dtype != pl.String:
         return _read_typed(text)
-    parts = text.str.strip_chars(" \t").str.extract_groups(_SHAPE).struct
-    date, minute, second, fraction, offset = (parts[place] for place in range(5))
-    frame = pl.DataFrame({"text": text, "zone": zones, "date": date, "offset": offset}).with_columns(
-        (date + "T" + minute + ":" + second.fill_null("00"))
-        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
-        .alias("wall"),
-        _minutes_east(offset).alias("east"),
-    )
-    if fraction.null_count() < len(fraction):
-        micros = fraction.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
-        frame = frame.with_columns(pl.col("wall") + micros.cast(pl.Duration("us")))
+    text = text.str.strip_chars(" \t")
+    frame = _parts(text)
+    odd = (frame["wall"].is_null() & (text != "")).fill_null(value=False)
+    frame = frame.with_columns(pl.lit(value=False).alias("leap"))
+    if odd.any():
+        frame = _with_other_shapes(frame, text, odd)
+    frame = frame.with_columns(text.alias("text"), zones.alias("zone"), _minutes_east(frame["offset"]).alias("east"))
     local = pl.col("offset").is_null() & pl.col("wall").is_not_null()
     frame = frame.with_columns(
         pl.when(~local)
@@ -70,16 +77,57 @@ def read_times(text: pl.Series, zones: pl.Series) -> pl.DataFrame:
     if frame.select((local & pl.col("zone").is_not_null()).any()).item():
         frame = _read_local(frame, local)
     fault = (
-        pl.when(pl.col("text").is_null() | (pl.col("text").str.strip_chars() == "")).then(EMPTY)
+        pl.when(pl.col("text").is_null() | (pl.col("text") == "")).then(EMPTY)
+        .when(pl.col("leap")).then(LEAP)
         .when(pl.col("date").is_null()).then(NO_TIME)
         .when(pl.col("wall").is_null()).then(NO_DATE)
         .when(pl.col("local_fault").is_not_null()).then(pl.col("local_fault"))
         .when(pl.col("offset").is_null() & pl.col("zone").is_null()).then(NO_OFFSET)
         .when(pl.col("instant").is_null()).then(BAD_OFFSET)
         .when(pl.col("instant") < _EARLIEST).then(TOO_OLD)
+        .when(pl.col("instant") > _LATEST).then(TOO_LATE)
         .cast(pl.Int8)
     )  # fmt: skip
-    return frame.select("instant", "wall", fault.alias("fault"))
+    wall = pl.when(pl.col("wall") <= _LATEST.replace(tzinfo=None)).then(pl.col("wall")).alias("wall")
+    return frame.select(_storable("instant"), wall, fault.alias("fault"))
+
+
+def _parts(text: pl.Series) -> pl.DataFrame:
+    """Split moments of the usual shape: `date`, `wall`, `offset`; nulls if the text has another shape."""
+    parts = text.str.extract_groups(_SHAPE).struct
+    date, minute, second, fraction, offset = (parts[place] for place in range(5))
+    frame = pl.DataFrame({"date": date, "offset": offset}).with_columns(
+        (date + "T" + minute + ":" + second.fill_null("00"))
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", strict=False, time_unit="us")
+        .alias("wall"),
+    )
+    if fraction.null_count() < len(fraction):
+        micros = fraction.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+        # A nanosecond more is not the whole minute
+        micros += fraction.str.slice(6).str.contains("[1-9]").fill_null(value=False).cast(pl.Int64)
+        frame = frame.with_columns(pl.col("wall") + micros.cast(pl.Duration("us")))
+    return frame
+
+
+def _with_other_shapes(frame: pl.DataFrame, text: pl.Series, odd: pl.Series) -> pl.DataFrame:
+    """Read again the texts that do not have the usual shape, respelled in it; `leap` marks leap seconds."""
+    groups = text.filter(odd).str.extract_groups(_OTHER_SHAPE).struct
+    year, *rest = (groups[place] for place in range(14))
+    month, day = (rest[place].fill_null(rest[place + 2]) for place in (0, 1))
+    hour, minute, second, fraction = (rest[place].fill_null(rest[place + 4]) for place in range(4, 8))
+    minute, second, fraction = minute.fill_null("00"), second.fill_null("00"), fraction.fill_null("0")
+    suffix = rest[-1]
+    zulu = suffix.is_in(["z", "utc", "UTC", "gmt", "GMT"])
+    suffix = suffix.set(zulu, "Z").str.replace("\u2212", "-", literal=True).fill_null("")
+    midnight = (hour == "24") & (minute == "00") & (second == "00") & ~fraction.str.contains("[1-9]")
+    hour = hour.set(midnight, "00")
+    respelled = year + "-" + month + "-" + day + "T" + hour + ":" + minute + ":" + second + "." + fraction + suffix
+    days = pl.when(midnight.fill_null(value=False)).then(pl.duration(days=1)).otherwise(pl.duration(days=0))
+    again = _parts(respelled).with_columns(
+        pl.col("wall") + days, ((second == "60") & year.is_not_null()).fill_null(value=False).alias("leap")
+    )
+    places = odd.arg_true()
+    return frame.with_columns(frame[name].scatter(places, again[name]) for name in again.columns)
 
 
 def _read_typed(moments: pl.Series) -> pl.DataFrame:
@@ -87,11 +135,18 @@ def _read_typed(moments: pl.Series) -> pl.DataFrame:
     fault = (
         pl.when(moment.is_null()).then(EMPTY)
         .when(moment < _EARLIEST).then(TOO_OLD)
-        .when(moment > _LATEST).then(NO_TIME)
+        .when(moment > _LATEST).then(TOO_LATE)
         .cast(pl.Int8)
     )  # fmt: skip
     frame = moments.alias("instant").to_frame()
-    return frame.select("instant", moment.dt.replace_time_zone(None).alias("wall"), fault.alias("fault"))
+    return frame.select(
+        _storable("instant"), _storable("instant").dt.replace_time_zone(None).alias("wall"), fault.alias("fault")
+    )
+
+
+def _storable(name: str) -> pl.Expr:
+    """Return the moments that Python and PostgreSQL can hold, and null for others: polars counts on for millennia."""
+    return pl.when(pl.col(name).is_between(_EARLIEST, _LATEST)).then(pl.col(name)).alias(name)
 
 
 def _minutes_east(offset: pl.Series) -> pl.Series:
