@@ -35,7 +35,8 @@ def commands() -> str:
         "Results go to standard output, progress and notes to standard error. Exit status: 0 done; 1 failed, with one "
         "line that names the problem and the remedy; 2 wrong usage; 3 done in part: some cities, rows or steps could "
         "not be processed, the report names them (JSON: `failed`), and `--allow-partial` makes the status 0; 130 "
-        "interrupted. `energy-forecast --install-completion` completes "
+        "interrupted; 141 nobody reads standard output. A command finishes its work also if its output cannot be "
+        "written; its status is 1 then. `energy-forecast --install-completion` completes "
         "commands in the shell.\n"
     )
     for path, command in _leaves("energy-forecast", get_command(app)):

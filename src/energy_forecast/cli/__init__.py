@@ -2,9 +2,16 @@
 
 import sys
 
+from energy_forecast.cli import output_streams
+
 
 def main() -> None:
-    """Run the command line. Exit status: 0 done; 1 failed; 2 wrong usage; 3 done in part; 130 interrupted."""
+    """Run the command line. Exit status: 0 done; 1 failed; 2 wrong usage; 3 done in part; 130 interrupted.
+
+    141: nobody reads standard output any more.
+    """
+    output = output_streams.open_streams()
+    status: int = 0
     try:
         # In here: Ctrl-C may come while the modules are read
         from energy_forecast.cli.app import run
@@ -12,4 +19,7 @@ def main() -> None:
         run()
     except KeyboardInterrupt:
         print("Interrupted; nothing of the unfinished step was kept.", file=sys.stderr)
-        raise SystemExit(130) from None
+        status = 130
+    except SystemExit as stopped:
+        status = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1
+    raise SystemExit(output_streams.finish(output, status))

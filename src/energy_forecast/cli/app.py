@@ -81,7 +81,7 @@ def run() -> None:
     """Runs the command line."""
     # What is not UTF-8 arrives as lone surrogates, which no later part can print or store
     if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
-        _fail("An argument is not valid UTF-8.")
+        _fail("An argument is not valid UTF-8, or the locale is not. Set LC_ALL=C.UTF-8.")
     try:
         app()
     except PartialResultError as error:

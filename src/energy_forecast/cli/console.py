@@ -55,8 +55,9 @@ err = Console(stderr=True, highlight=False)
 
 def emit(document: object) -> None:
     """One JSON document on standard output."""
-    # print, not Rich: nothing may be wrapped or coloured
-    print(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+    # print, not Rich: nothing may be wrapped or coloured. Another encoding may lack characters, which JSON can escape
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    print(json.dumps(_plain(document), indent=2, ensure_ascii=not unicode, allow_nan=False))
 
 
 def _plain(value: object) -> object:
