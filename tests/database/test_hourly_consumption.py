@@ -217,8 +217,8 @@ def test_the_indexes_serve_what_they_are_for(connection: Connection) -> None:
     assert "hourly_consumption_city_hour" in plan(connection, f"SELECT * FROM hourly_consumption WHERE {one_city}")  # noqa: S608
     barrier = plan(connection, f"SELECT * FROM city_hourly_consumption WHERE {one_city}", role="energy_forecast_app")  # noqa: S608
     assert "hourly_consumption_rollup_key" in barrier
-    by_name = "SELECT * FROM hour_of_day_profile WHERE city = 'Berlin'"
-    assert "hourly_consumption_rollup_key" in plan(connection, by_name, role="energy_forecast_app")
+    by_id = "SELECT * FROM hour_of_day_profile WHERE city_id = (SELECT id FROM cities WHERE name = 'Berlin')"
+    assert "hourly_consumption_rollup_key" in plan(connection, by_id, role="energy_forecast_app")
     at_noon = (
         "SELECT avg(total_consumption) FROM hourly_consumption WHERE extract(hour FROM hour AT TIME ZONE 'UTC') = 12"
     )

@@ -10,6 +10,6 @@ BEGIN
 END $$;
 ALTER TABLE audit_log ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS city_access ON audit_log;
-CREATE POLICY city_access ON audit_log FOR ALL TO energy_forecast_app
+CREATE POLICY city_access ON audit_log FOR SELECT TO energy_forecast_app
     USING (city_ids <> '{}' AND city_ids <@ ARRAY(
         SELECT a.city_id FROM public.user_city_access a WHERE a.user_id = current_user));

@@ -21,7 +21,7 @@ BEGIN
         CONTINUE WHEN relation.relispartition;
         EXECUTE format('DROP POLICY IF EXISTS city_access ON %s', relation.name);
         EXECUTE format(
-            'CREATE POLICY city_access ON %s FOR ALL TO energy_forecast_app USING (%I = ANY (ARRAY('
+            'CREATE POLICY city_access ON %s FOR SELECT TO energy_forecast_app USING (%I = ANY (ARRAY('
             'SELECT a.city_id FROM public.user_city_access a WHERE a.user_id = current_user)))',
             relation.name, CASE WHEN relation.is_cities THEN 'id' ELSE 'city_id' END);
         EXECUTE format('DROP POLICY IF EXISTS platform ON %s', relation.name);

@@ -15,7 +15,7 @@ BEGIN
     LOOP
         EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', bound.relation);
         EXECUTE format('DROP POLICY IF EXISTS city_access ON %s', bound.relation);
-        EXECUTE format('CREATE POLICY city_access ON %s FOR ALL TO energy_forecast_app USING (%s)',
+        EXECUTE format('CREATE POLICY city_access ON %s FOR SELECT TO energy_forecast_app USING (%s)',
                        bound.relation, bound.condition);
         EXECUTE format('DROP POLICY IF EXISTS platform ON %s', bound.relation);
         EXECUTE format(

@@ -1,8 +1,9 @@
 /* The hours that are folded in, and those that changed since, from the facts: together what the definition of
-   hourly_consumption gives at this moment. Both branches begin at the city, so that a condition on its name or id reaches
-   the indexes. The list of cities is worked out once a statement; as a barrier, no function in a reader's WHERE sees a
-   row of another city. */
+   hourly_consumption gives at this moment. Both branches begin at the city, so that a condition on its id reaches the
+   indexes. The list of cities is worked out once a statement. As a barrier, no function in a reader's WHERE sees a row
+   of another city; PostgreSQL drops the barrier of a view that is a UNION ALL itself, so the union is in a subquery. */
 CREATE OR REPLACE VIEW city_hourly_consumption WITH (security_barrier) AS
+SELECT u.* FROM (
 SELECT c.id AS city_id, c.name AS city, r.hour, r.total_consumption, r.peak_demand, r.covered_minutes
 FROM cities c
 JOIN hourly_consumption_rollup r ON r.city_id = c.id
@@ -21,6 +22,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL consumption_from_values(
     c.id, greatest(x.first_hour, date_trunc('hour', now() - interval '720 hours', 'UTC')),
     x.last_hour + interval '1 hour', 0) h
-WHERE c.id = ANY ((SELECT readable_cities())::uuid[]) AND x.first_hour IS NOT NULL;
+WHERE c.id = ANY ((SELECT readable_cities())::uuid[]) AND x.first_hour IS NOT NULL
+) AS u;
 COMMENT ON VIEW city_hourly_consumption IS
     'Consumption by UTC hour over the last 30 days of the cities that one may see, as it is known now; the hours of hourly_consumption, and never stale';
