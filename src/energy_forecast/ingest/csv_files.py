@@ -17,13 +17,15 @@ from typing import IO, Any, cast
 import polars as pl
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import BROKEN_SCHEMA, Columns, Piece, find_columns
+from energy_forecast.ingest.files import BROKEN_SCHEMA, Columns, Piece, find_columns, shortened
 
 _BLOCK = 8 << 20
 # No row of numbers is this long: it is some other file, and reading on would fill the memory
 _LONGEST_LINE = 1 << 20
 # A quoted field may run over lines; one that is never closed must not swallow the file
 _MOST_LINES = 64
+# Each is looked at by itself, which is slow
+_MOST_UNQUOTED = 100_000
 # Every field either without quotes or plainly quoted, with no comma or quote inside
 _PLAIN = r'^(?:"[^",]*"|[^",]*)(?:,(?:"[^",]*"|[^",]*))*$'
 
@@ -149,6 +151,7 @@ class CsvSource:
             "line",
             pl.format("{} fields where the header has {}", commas + 1, self._found.count).alias("reason"),
             "text",
+            pl.lit(None, pl.String).alias("column"),
         )
         if ragged.height:
             readable = readable.filter(commas == self._found.count - 1)
@@ -158,8 +161,10 @@ class CsvSource:
         )
         if careful.height:
             rows = pl.concat([rows, careful]).sort("line")
-        faulty = [damaged.select("line", pl.lit("not UTF-8 text").alias("reason"), "text"), broken, ragged]
-        return Piece(rows, pl.concat(faulty), done), end - stop
+        damaged = damaged.select(
+            "line", pl.lit("not UTF-8 text").alias("reason"), "text", pl.lit(None, pl.String).alias("column")
+        )
+        return Piece(shortened(rows), shortened(pl.concat([damaged, broken, ragged])), done), end - stop
 
     def _schema(self) -> dict[str, Any]:
         return {"line": pl.Int64, **dict.fromkeys(self._found.places, pl.String)}
@@ -170,7 +175,7 @@ class CsvSource:
         """Rows that need care, broken lines, the other lines without their quotes, and the line to go on from."""
         texts, numbers = lines["text"], lines["line"]
         rows: list[tuple[Any, ...]] = []
-        broken: list[tuple[int, str, str]] = []
+        broken: list[tuple[int, str, str, None]] = []
         taken: set[int] = set()
         stop = end
         for place in (~texts.str.contains(_PLAIN)).arg_true():
@@ -181,7 +186,12 @@ class CsvSource:
                 stop = numbers[place]
                 break
             if fields is None:
-                broken.append((numbers[place], fault, texts[place]))
+                broken.append((numbers[place], fault, texts[place], None))
+                if len(broken) > _MOST_UNQUOTED:
+                    raise IngestError(
+                        f"{self.name}: in more than {_MOST_UNQUOTED:,} lines the quotes are not closed.",
+                        hint="Is this a CSV file?",
+                    )
                 taken.add(place)
             else:
                 rows.append((numbers[place], *(fields[at] for at in self._found.places.values())))

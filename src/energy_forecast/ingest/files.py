@@ -12,7 +12,10 @@ import polars as pl
 
 from energy_forecast.errors import IngestError
 
-BROKEN_SCHEMA = {"line": pl.Int64, "reason": pl.String, "text": pl.String}
+BROKEN_SCHEMA = {"line": pl.Int64, "reason": pl.String, "text": pl.String, "column": pl.String}
+
+# In bytes: no name, time or number is longer. Of a longer cell 200 characters are kept, and a sign that refuses it
+_LONGEST_CELL, _KEPT_OF_CELL, _CUT = 500, 200, "…"
 
 
 @dataclass(frozen=True)
@@ -22,13 +25,26 @@ class Piece:
     Args:
         rows: column `line`, and the known columns that the file has, as text; null or empty where nothing is said.
             Moments and numbers of a typed file may also be Datetime("us", "UTC") and Float64.
-        broken: rows that could not be split into columns: `line`, `reason`, `text`.
+        broken: rows that could not be split into columns, or hold a cell that no text can show: `line`, `reason`,
+            `text`, and the `column` at fault or null.
         done: how much of the file has been read, in the unit of `Source.size`.
     """
 
     rows: pl.DataFrame
     broken: pl.DataFrame
     done: int
+
+
+def shortened(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows with texts that are too long for a cell cut: they take little memory, and are refused."""
+    texts = [column for column in rows.iter_columns() if column.dtype == pl.String]
+    long = [column.name for column in texts if (column.str.len_bytes().max() or 0) > _LONGEST_CELL]  # type: ignore[operator]
+    return rows.with_columns(
+        pl.when(pl.col(name).str.len_bytes() > _LONGEST_CELL)
+        .then(pl.col(name).str.slice(0, _KEPT_OF_CELL) + _CUT)
+        .otherwise(pl.col(name))
+        for name in long
+    )
 
 
 class Source(Protocol):

@@ -9,37 +9,39 @@ from typing import Any
 import polars as pl
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, find_columns
+from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, find_columns, shortened
+from energy_forecast.ingest.parquet_pages import row_groups
+from energy_forecast.ingest.reading import decoding
 
 _ROWS_AT_ONCE = 200_000
+# Of the columns that are read, unpacked. Writers make groups of 100,000 to some million rows of 20 to 50 bytes, or of
+# 128 MB; unpacking takes two to three times as much
+_LARGEST_ROW_GROUP = 256 << 20
+# No table of loads has more rows
+_MOST_ROWS = 1 << 33
+# Small row groups are read together up to so many bytes
+_BYTES_AT_ONCE = 64 << 20
+_MOMENTS = ("timestamp", "issued_at", "available_at")
+# Physical units in a second; polars counts on beyond the years that its own calendar has, and panics there
+_PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+_A_PARQUET = "a whole Parquet file"
 
 
-def text_of(file: str, column: pl.Series) -> pl.Series:
-    """A column as the text of a CSV file: a moment of a time zone with Z, a moment of none without.
+def text_of(column: pl.Series) -> pl.Series:
+    """Return a column as the text of a CSV file; a moment in UTC with Z.
 
     Numbers become the shortest text that reads back as the same number, so they round as people expect.
-
-    Raises:
-        IngestError: cells of this type cannot be a city, a moment or a number.
     """
-    match column.dtype:
-        case pl.String:
-            return column
-        case pl.Datetime() as kind if kind.time_zone is not None:
-            moments = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None).cast(pl.String)
-            return (moments.to_frame().select(pl.first() + "Z")).to_series()
-        case kind if kind.is_nested() or kind in (pl.Binary, pl.Object, pl.Duration, pl.Time):
-            raise IngestError(
-                f"{file}: column {column.name} is of type {kind}, which is neither text, number nor time.",
-                hint="Write it as text, number or timestamp.",
-            )
-        case _:
-            return column.cast(pl.String)
+    if column.dtype == pl.Datetime("us", "UTC"):
+        moments = column.dt.replace_time_zone(None).cast(pl.String)
+        return (moments.to_frame().select(pl.first() + "Z")).to_series()
+    return column.cast(pl.String)
 
 
 def as_text(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a piece with every cell as text."""
-    return rows.with_columns(text_of("", column) for column in rows.drop("line").iter_columns())
+    return rows.with_columns(text_of(column) for column in rows.drop("line").iter_columns())
 
 
 class FrameSource:
@@ -47,6 +49,7 @@ class FrameSource:
 
     def __init__(self, frame: pl.DataFrame, name: str, required: Sequence[str], optional: Sequence[str]) -> None:
         found = find_columns(name, frame.columns, required, optional)
+        _check_types(name, {column: frame.dtypes[place] for column, place in found.places.items()})
         self.name = name
         self.columns = tuple(found.places)
         self.ignored = found.ignored
@@ -57,55 +60,156 @@ class FrameSource:
     def pieces(self) -> Iterator[Piece]:
         """The rows in pieces; the first row is line 1."""
         for start in range(0, self.size, _ROWS_AT_ONCE):
-            yield _piece(self.name, self._frame.slice(start, _ROWS_AT_ONCE), start)
+            with decoding(self.name, "a table that can be read"):
+                piece = _piece(self._frame.slice(start, _ROWS_AT_ONCE), start)
+            yield piece
 
 
 class ParquetSource:
-    """A Parquet file. Memory is bounded by its largest row group."""
+    """A Parquet file. Memory is bounded by its largest row group, which is refused if it is too large."""
 
     def __init__(self, path: Path, facts: Mapping[str, Any], required: Sequence[str], optional: Sequence[str]) -> None:
         self.name = str(facts["name"])
         self.facts = facts
-        try:
+        with decoding(self.name, _A_PARQUET):
             self._scan = pl.scan_parquet(path, glob=False)
-            names = self._scan.collect_schema().names()
-            self.size = self.row_estimate = int(self._scan.select(pl.len()).collect().item())
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            raise self._damaged(error) from error
+            schema = self._scan.collect_schema()
+            names = schema.names()
         found = find_columns(self.name, names, required, optional)
+        _check_types(self.name, {column: schema[names[place]] for column, place in found.places.items()})
+        with decoding(self.name, _A_PARQUET):
+            self._slices = self._plan(path, [names[place] for place in found.places.values()])
+        self.size = self.row_estimate = sum(rows for _, rows in self._slices)
         self.columns = tuple(found.places)
         self.ignored = found.ignored
         self._scan = self._scan.select(pl.col(names[place]).alias(column) for column, place in found.places.items())
 
-    def _damaged(self, error: BaseException) -> IngestError:
-        words = str(error).strip().splitlines() or ["unknown fault"]
-        return IngestError(
-            f"{self.name}: not a whole Parquet file ({words[0][:120]}).", hint="Write it anew; nothing was loaded."
-        )
+    def _plan(self, path: Path, columns: Sequence[str]) -> list[tuple[int, int]]:
+        """Return what to read at once, as first row and number of rows.
+
+        Raises:
+            IngestError: a row group would fill the memory.
+        """
+        slices: list[tuple[int, int]] = []
+        start = rows = size = 0
+        try:
+            for group in row_groups(path, columns):
+                if group.unpacked > _LARGEST_ROW_GROUP:
+                    raise IngestError(
+                        f"{self.name}: a row group of {group.rows:,} rows has {group.unpacked >> 20:,} MB unpacked; at "
+                        f"most {_LARGEST_ROW_GROUP >> 20} MB can be read.",
+                        hint="Write smaller row groups, such as 200,000 rows.",
+                    )
+                if rows and (rows + group.rows > _ROWS_AT_ONCE or size + group.unpacked > _BYTES_AT_ONCE):
+                    slices.append((start, rows))
+                    start, rows, size = start + rows, 0, 0
+                rows, size = rows + group.rows, size + group.unpacked
+                if group.rows < 0 or start + rows > _MOST_ROWS:
+                    raise ValueError(f"it announces a row group of {group.rows:,} rows")
+                while rows > _ROWS_AT_ONCE:
+                    slices.append((start, _ROWS_AT_ONCE))
+                    start, rows = start + _ROWS_AT_ONCE, rows - _ROWS_AT_ONCE
+        except (LookupError, TypeError, AttributeError) as error:
+            raise ValueError("its footer does not describe its pages") from error
+        return [*slices, (start, rows)] if rows else slices
 
     def pieces(self) -> Iterator[Piece]:
         """The rows in pieces; the first row is line 1."""
-        for start in range(0, self.size, _ROWS_AT_ONCE):
-            try:
-                frame = self._scan.slice(start, _ROWS_AT_ONCE).collect()
-            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-                raise self._damaged(error) from error
-            yield _piece(self.name, frame, start)
+        for start, rows in self._slices:
+            with decoding(self.name, _A_PARQUET):
+                frame = self._scan.slice(start, rows).collect()
+                if frame.height != rows:
+                    raise ValueError(f"it has fewer rows than the {self.size:,} that it announces")
+                piece = _piece(frame, start)
+            yield piece
 
 
-def _piece(file: str, frame: pl.DataFrame, start: int) -> Piece:
-    rows = pl.DataFrame([_cells(file, column) for column in frame.iter_columns()]).with_columns(
-        pl.int_range(start + 1, start + frame.height + 1, dtype=pl.Int64).alias("line")
+def _check_types(file: str, types: Mapping[str, pl.DataType]) -> None:
+    """Refuse a file with a column that cannot hold its moments, names or numbers.
+
+    Raises:
+        IngestError: a column has another type.
+    """
+    for name, kind in types.items():
+        is_text = kind in (pl.String, pl.Categorical, pl.Enum, pl.Null)
+        if name in _MOMENTS:
+            if not (is_text or isinstance(kind, pl.Datetime)):
+                raise IngestError(
+                    f"{file}: column {name} is of type {kind}, which is neither text nor a timestamp.",
+                    hint="Write it as a timestamp with a time zone, or as text such as 2026-03-01T14:00:00Z.",
+                )
+        elif not (is_text or kind.is_numeric()):
+            raise IngestError(
+                f"{file}: column {name} is of type {kind}, which is neither text nor number.",
+                hint="Write it as text or number.",
+            )
+
+
+def _piece(frame: pl.DataFrame, start: int) -> Piece:
+    """Return rows as they are checked; those with a moment that no calendar has are broken."""
+    lines = pl.int_range(start + 1, start + frame.height + 1, dtype=pl.Int64, eager=True).alias("line")
+    columns: list[pl.Series] = []
+    broken: list[pl.DataFrame] = []
+    for column in frame.iter_columns():
+        if isinstance(column.dtype, pl.Datetime):
+            cells, strange = _moments(column)
+            if strange.any():
+                broken.append(_strange(column, lines, strange))
+        elif column.dtype == pl.Float64 and column.name != "city":
+            # Doubles as they are, which saves half of the work
+            cells = column
+        else:
+            cells = _texts(column)
+        columns.append(cells)
+    rows = shortened(pl.DataFrame([*columns, lines]))
+    if not broken:
+        return Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), start + frame.height)
+    # The first of a row's faults
+    faults = pl.concat(broken).unique("line", keep="first", maintain_order=True).sort("line")
+    return Piece(rows.join(faults, on="line", how="anti", maintain_order="left"), faults, start + frame.height)
+
+
+def _texts(column: pl.Series) -> pl.Series:
+    if column.dtype in (pl.Categorical, pl.Enum):
+        # A row holds a reference to its category, which may be of any length
+        categories = column.unique().drop_nulls()
+        texts = shortened(categories.cast(pl.String).to_frame()).to_series()
+        return column.replace_strict(categories, texts, return_dtype=pl.String)
+    return column.cast(pl.String)
+
+
+def _moments(column: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """Return moments as Datetime("us", "UTC"), or as text if they have no zone; and which are outside of the calendar.
+
+    A column with a zone holds instants, whatever the zone is called.
+    """
+    kind = column.dtype
+    assert isinstance(kind, pl.Datetime)
+    unit = _PER_SECOND[kind.time_unit]
+    count = column.to_physical()
+    # All that fits into 64 bits of nanoseconds is
+    first, last = max(_FIRST_SECOND * unit, -(2**63)), min(_LAST_SECOND * unit, 2**63 - 1)
+    inside = count.is_between(first, last).fill_null(value=True)
+    frame = count.alias("count").to_frame()
+    moments: pl.Expr = pl.when(inside).then(pl.col("count"))
+    match kind.time_unit:
+        case "ms":
+            moments *= 1000
+        case "ns":
+            # A nanosecond after a whole minute is not the whole minute
+            moments = moments // 1000 + (moments % 1000 != 0).cast(pl.Int64)
+    zone = None if kind.time_zone is None else "UTC"
+    cells = frame.select(moments.cast(pl.Datetime("us", zone)).alias(column.name)).to_series()
+    return (cells if zone else cells.cast(pl.String)), ~inside
+
+
+def _strange(column: pl.Series, lines: pl.Series, strange: pl.Series) -> pl.DataFrame:
+    kind = column.dtype
+    assert isinstance(kind, pl.Datetime)
+    count = column.to_physical().filter(strange).cast(pl.String)
+    return pl.DataFrame({"line": lines.filter(strange), "text": count}).select(
+        "line",
+        pl.format(f"{{}} {kind.time_unit} since 1970 is not between the years 1 and 9999", "text").alias("reason"),
+        "text",
+        pl.lit(column.name).alias("column"),
     )
-    return Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), start + frame.height)
-
-
-def _cells(file: str, column: pl.Series) -> pl.Series:
-    """A column as it is checked: moments and doubles as they are, which saves half of the work; else its text."""
-    match column.dtype:
-        case pl.Float64():
-            return column
-        case pl.Datetime() as kind if kind.time_zone is not None:
-            return column.dt.convert_time_zone("UTC").cast(pl.Datetime("us", "UTC"))
-        case _:
-            return text_of(file, column)

@@ -200,7 +200,7 @@ def _broken(broken: pl.DataFrame) -> pl.DataFrame:
         return _NOTHING_REFUSED
     return broken.select(
         "line",
-        pl.lit(None, pl.String).alias("column"),
+        "column",
         _storable(pl.col("reason")),
         _as_json(broken.select("text")).alias("row"),
     )
