@@ -37,6 +37,10 @@ class DatabaseError(EnergyForecastError):
     """The database refused what was asked."""
 
 
+class DataRefusedError(DatabaseError):
+    """The database refused a value of the data."""
+
+
 class ConnectionLostError(DatabaseError):
     """The connection to the database was lost."""
 

@@ -6,19 +6,22 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, LiteralString
 
+import polars as pl
 import psycopg
 import pytest
 from psycopg import sql
 
 from energy_forecast.database import Database
-from energy_forecast.errors import IngestError
+from energy_forecast.errors import DataRefusedError, IngestError
 from energy_forecast.ingest import WatchedFolder, import_cities, watch
+from energy_forecast.ingest.reading import decoding
 from held_loads import BEFORE_COMMIT, gone, held_up
 from servers import CommandLine, Server
 
@@ -419,7 +422,101 @@ def test_once_leaves_what_is_still_being_written(tmp_path: Path) -> None:
     assert files(tmp_path) == {"done/whole.csv", "growing.csv"}
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    (tmp_path / "done").write_text("a file where a folder should be")
-    with pytest.raises(IngestError, match="done"), WatchedFolder(tmp_path, 0).alone():
+@pytest.mark.parametrize("name", ["loading", "done", "failed"])
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")], ids=["file", "dead link"])
+def test_names_a_file_that_stands_where_a_folder_is_needed(tmp_path: Path, name: str, make: Any) -> None:
+    """Other programs write a file called `done` to say that they are."""
+    make(tmp_path / name)
+    with pytest.raises(IngestError, match=f"/{name} is a file") as caught, WatchedFolder(tmp_path, 0).alone():
         raise AssertionError("it must not get here")
+    assert caught.value.hint == "Move the file away or rename it, and start the watcher again."
+
+
+def test_makes_a_folder_again_that_was_taken_away(tmp_path: Path) -> None:
+    def load(path: Path) -> None:
+        for name in ("done", "failed"):
+            (tmp_path / name).rmdir()
+        if path.name == "bad.csv":
+            raise IngestError("no")
+
+    for name in ("bad.csv", "good.csv"):
+        (tmp_path / name).write_text("some")
+        assert [one.name for one in watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print)] == [name]
+        for path in files(tmp_path):
+            (tmp_path / path).unlink()
+
+
+def _panics(_path: Path) -> None:
+    table = pl.DataFrame({"a": [2**63 - 1]}).select(pl.col("a").cast(pl.Datetime("us")))
+    path = _path.with_suffix(".parquet")
+    table.write_parquet(path)
+    with decoding(path.name, "a table"):
+        table.select(pl.col("a").cast(pl.String))
+
+
+POISON: dict[str, Callable[[Path], object]] = {
+    "memory": lambda _path: bytearray(1 << 62),
+    "recursion": lambda path: POISON["recursion"](path),
+    "fault of ours": lambda path: path["timestamp"],  # type: ignore[index]
+    "panic": _panics,
+    "database": lambda _path: (_ for _ in ()).throw(DataRefusedError("The database refused: value out of range.")),
+}
+
+
+@pytest.mark.parametrize("name", POISON)
+def test_sets_a_poison_file_aside_and_goes_on(tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever a file makes the loader raise, it must not stop those after it."""
+
+    def load(path: Path) -> str:
+        if path.name == "1-poison.csv":
+            POISON[name](path)
+        return path.name
+
+    for file in ("1-poison.csv", "2-good.csv"):
+        (tmp_path / file).write_text("some")
+    found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print))
+    assert [(one.name, one.failure is None) for one in found] == [("1-poison.csv", False), ("2-good.csv", True)]
+    assert files(tmp_path) >= {"failed/1-poison.csv", "failed/1-poison.csv.txt", "done/2-good.csv"}
+    assert capfd.readouterr().err == ""
+
+
+def test_sets_a_file_aside_that_was_in_hand_when_watchers_died(tmp_path: Path) -> None:
+    """A process that is killed for its memory cannot name the file: the next one must not die of it for ever."""
+    (tmp_path / "poison.csv").write_text("some")
+    (tmp_path / "good.csv").write_text("some")
+    os.utime(tmp_path / "poison.csv", (1, 1))
+    script = "import os, sys; from pathlib import Path; from energy_forecast.ingest import WatchedFolder, watch\n"
+    script += "load = lambda path: os._exit(9) if path.name == 'poison.csv' else None\n"
+    script += "list(watch(WatchedFolder(Path(sys.argv[1]), 0), load, once=True, say=print))"
+    statuses = [subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode for _ in range(4)]
+    assert statuses == [9, 9, 9, 0]
+    assert files(tmp_path) == {"failed/poison.csv", "failed/poison.csv.txt", "done/good.csv"}
+    assert "died 3 times" in (tmp_path / "failed" / "poison.csv.txt").read_text()
+
+
+def test_loads_what_can_be_loaded_between_poison_files(
+    database: Database, command_line: CommandLine, folder: Path
+) -> None:
+    """By the real command line, with Parquet files that made polars panic."""
+    moments = pl.Series([0, 2**63 - 1, None], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    extreme = pl.DataFrame({"city": ["Pune"] * 3, "timestamp": moments, "consumption_kwh": [1.0, 2.0, 3.0]})
+    extreme.write_parquet(folder / "1.parquet")
+    (folder / "2.parquet").write_bytes((folder / "1.parquet").read_bytes()[:-40])
+    extreme.drop("timestamp").with_columns(timestamp=pl.lit(5)).write_parquet(folder / "3.parquet")
+    extreme[1:].write_parquet(folder / "4.parquet")
+    for number in range(1, 5):
+        os.utime(folder / f"{number}.parquet", (number, number))
+    write(folder, "5.csv", *hours("Pune", 24))
+    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=1)
+    assert "panicked" not in done.stderr
+    assert "Traceback" not in done.stderr
+    assert rows(database, BATCHES) == [("1.parquet", 1, 0, 2), ("4.parquet", 0, 0, 2), ("5.csv", 24, 0, 0)]
+    assert rows(database, "SELECT file, line, column_name FROM ops.rejected_rows ORDER BY 1, 2") == [
+        ("1.parquet", 2, "timestamp"),
+        ("1.parquet", 3, "timestamp"),
+        ("4.parquet", 1, "timestamp"),
+        ("4.parquet", 2, "timestamp"),
+    ]
+    assert files(folder) == {"done/1.parquet", "done/5.csv"} | {
+        f"failed/{number}.parquet{more}" for number in (2, 3, 4) for more in ("", ".txt")
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import traceback
 from importlib.metadata import version
 from typing import Annotated
 
@@ -29,6 +28,7 @@ from energy_forecast.cli import (
     score,
     user,
 )
+from energy_forecast.cli.faults import describe_fault
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
 from energy_forecast.settings import settings
 
@@ -93,7 +93,7 @@ def run() -> None:
             raise KeyboardInterrupt from None
         raise
     except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
-        _fail(f"This is a fault of the program: {_described(error)}")
+        _fail(describe_fault(error))
 
 
 def _full_disk(error: EnergyForecastError) -> str:
@@ -107,16 +107,3 @@ def _full_disk(error: EnergyForecastError) -> str:
 def _fail(message: str, *, label: str = "Error", status: int = 1) -> None:
     print(f"{label}: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(status)
-
-
-def _described(error: Exception) -> str:
-    """The error in one line, and where its traceback went."""
-    text = f"{type(error).__name__}: {error}"
-    try:
-        home = settings().home
-        home.mkdir(parents=True, exist_ok=True)
-        with (home / "faults.log").open("a", encoding="utf-8") as log:
-            traceback.print_exception(error, file=log)
-    except (OSError, EnergyForecastError):
-        return text
-    return f"{text}. Details are in {home / 'faults.log'}."

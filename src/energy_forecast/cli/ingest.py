@@ -18,6 +18,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, counted, emit, minute, out, progress, say
+from energy_forecast.cli.faults import describe_fault
 from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
 
@@ -252,6 +253,7 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
         folder,
         lambda file: _load(kind, options, [file]),
         failure_of=lambda result: result[0].failure,
+        describe=describe_fault,
         once=once,
         say=say,
     )

@@ -15,7 +15,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast.database.named_queries import queries
-from energy_forecast.errors import ConnectionLostError, DatabaseError, UnreachableError
+from energy_forecast.errors import ConnectionLostError, DatabaseError, DataRefusedError, UnreachableError
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
@@ -214,5 +214,7 @@ def refusal(error: psycopg.Error) -> DatabaseError:
             return DatabaseError(
                 f"A table was dropped by another session while this one looked at it: {text}.", hint="Run it again."
             )
+        case psycopg.DataError() | psycopg.IntegrityError():
+            return DataRefusedError(f"The database refused: {text}.")
         case _:
             return DatabaseError(f"The database refused: {text}.")

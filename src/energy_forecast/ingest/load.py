@@ -115,6 +115,23 @@ def _load(
     progress: Progress,
 ) -> Report:
     check_options(kind, timezone, interval_minutes)
+    try:
+        return _load_either_way(database, kind, sources, timezone, interval_minutes, progress)
+    except pl.exceptions.PanicException as error:
+        # It is no Exception: without this, nothing above would notice
+        names = ", ".join(source.name for source in sources[:_MOST_NAMED])
+        words = str(error).strip().splitlines() or ["unknown fault"]
+        raise IngestError(f"{names}: the rows cannot be processed ({words[0][:120]}).") from error
+
+
+def _load_either_way(
+    database: Database,
+    kind: Kind,
+    sources: Sequence[Source],
+    timezone: str | None,
+    interval_minutes: int | None,
+    progress: Progress,
+) -> Report:
     if kind.target.corrects and sum(source.row_estimate for source in sources) >= LEAST_BESIDE:
         try:
             return _Load(database, kind, sources, timezone, interval_minutes, progress, beside=True).run()

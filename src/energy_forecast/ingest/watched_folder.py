@@ -2,8 +2,8 @@
 
 A file goes to `loading` before it is read: so whoever brings another of the same name meanwhile overwrites nothing, and
 what a killed watcher had in hand is what the next one begins with. From there it goes to `done`, or to `failed` beside
-a text that says why. A file that was loaded and not yet moved when the watcher was killed is loaded once more, which
-changes nothing.
+a text that says why. A file that was loaded and not yet moved when the watcher was killed is loaded again, which
+changes nothing. A file that was in hand when a watcher died three times goes to `failed`: it may be what kills them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from energy_forecast.errors import ConnectionLostError, IngestError
+from energy_forecast.errors import ConnectionLostError, DataRefusedError, EnergyForecastError, IngestError
 from energy_forecast.ingest.files import names_of
 
 Result = TypeVar("Result")
@@ -29,6 +29,8 @@ _LOCK = ".energy-forecast.lock"
 _UNFINISHED = (".tmp", ".part")
 # Bytes of a name, of the 255 that a file system takes: a number and .txt have to fit as well
 _LONGEST_STEM, _LONGEST_KIND = 210, 20
+# A process that runs out of memory is killed and cannot name the file
+_MOST_DEATHS = 3
 # Seconds between two looks at the folder, and the first and longest wait for a database that is away
 _PAUSE = 0.5
 _BACKOFF = (1.0, 60.0)
@@ -80,7 +82,8 @@ class WatchedFolder:
         """Makes the folders in it and keeps every other watcher out.
 
         Raises:
-            IngestError: there is no such folder, it cannot be written to, or another watcher is at work on it.
+            IngestError: there is no such folder, it cannot be written to, another watcher is at work on it, or a file
+                has the name of a folder that the watcher needs.
         """
         if not self.folder.is_dir():
             raise IngestError(f"There is no folder {self.folder}.", hint="Make it, or check the name.")
@@ -95,7 +98,7 @@ class WatchedFolder:
                 ) from error
             with self._faults():
                 for name in (_LOADING, _DONE, _FAILED):
-                    (self.folder / name).mkdir(exist_ok=True)
+                    self._make(name)
             yield
         finally:
             # The file stays: to remove it would let two hold a lock of one name
@@ -127,8 +130,23 @@ class WatchedFolder:
     def claimed(self) -> list[Path]:
         """What a watcher that was killed had in hand, those written first before the others."""
         with self._faults():
-            left = [path for path in (self.folder / _LOADING).iterdir() if path.is_file() and not path.is_symlink()]
+            left = [
+                path
+                for path in (self.folder / _LOADING).iterdir()
+                if path.is_file() and not path.is_symlink() and not path.name.startswith(".")
+            ]
             return sorted(left, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+    def deaths(self, claimed: Path) -> int:
+        """Count, and return, how often a watcher has died with this file in hand; to be called once by the next one."""
+        note = _deaths_note(claimed)
+        with self._faults():
+            try:
+                count = int(note.read_text(encoding="utf-8")) + 1
+            except (FileNotFoundError, ValueError):
+                count = 1
+            note.write_text(f"{count}\n", encoding="utf-8")
+        return count
 
     def claim(self, name: str) -> Path | None:
         """Takes a file in hand; None where it has gone meanwhile."""
@@ -143,23 +161,39 @@ class WatchedFolder:
     def put(self, claimed: Path, outcome: str) -> Path:
         """Moves what is in hand into `done` or `failed`; what is there under its name stays."""
         with self._faults():
+            self._make(outcome)
             to = _free(self.folder / outcome, claimed.name)
             claimed.rename(to)
+            _deaths_note(claimed).unlink(missing_ok=True)
         return to
 
     def refuse(self, claimed: Path, reason: str) -> Path:
         """Moves what is in hand into `failed`, beside a text that says why."""
         with self._faults():
+            self._make(_FAILED)
             to = _free(self.folder / _FAILED, claimed.name)
             # The text first: no file is ever there without its reason
             _reason(to).write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {reason}\n", encoding="utf-8")
             claimed.rename(to)
+            _deaths_note(claimed).unlink(missing_ok=True)
         return to
 
     def give_back(self, claimed: Path) -> None:
         """Puts what is in hand back; where another of its name has come, with a number in it."""
         with self._faults():
             claimed.rename(_free(self.folder, claimed.name))
+            _deaths_note(claimed).unlink(missing_ok=True)
+
+    def _make(self, name: str) -> None:
+        """Make a folder of the watcher if it is not there."""
+        path = self.folder / name
+        try:
+            path.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise IngestError(
+                f"{path} is a file, and the watcher needs a folder of this name.",
+                hint="Move the file away or rename it, and start the watcher again.",
+            ) from error
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
@@ -176,11 +210,16 @@ def _no_failure(_result: object) -> None:
     """What was loaded counts as used."""
 
 
+def _described(error: Exception) -> str:
+    return f"Unexpected fault: {type(error).__name__}: {error}"
+
+
 def watch(
     folder: WatchedFolder,
     load: Callable[[Path], Result],
     *,
     failure_of: Callable[[Result], str | None] = _no_failure,
+    describe: Callable[[Exception], str] = _described,
     once: bool = False,
     say: Callable[[str], None],
 ) -> Generator[Taken[Result]]:
@@ -192,6 +231,8 @@ def watch(
     Args:
         load: loads one file, all of it or nothing.
         failure_of: why nothing of a load could be used; None where something could.
+        describe: puts an unexpected exception into words. Whatever a load raises, its file goes to `failed` and the
+            next one is loaded; only an error of the database that no file explains ends the watch.
         once: take what is there at the beginning, waiting no longer than it needs to settle, and end. A database that
             is away is an error then.
         say: told in words when the database is away and when it is back.
@@ -200,11 +241,16 @@ def watch(
         IngestError: the folder cannot be used, or another watcher is at work on it.
         DatabaseError: the database refused, or, with `once`, is away.
     """
+    task = _Task(load, failure_of, describe, say)
     with folder.alone():
         for claimed in folder.claimed():
-            yield _take(folder, claimed, load, failure_of, once=once, say=say)
+            if (deaths := folder.deaths(claimed)) >= _MOST_DEATHS:
+                reason = f"The watcher died {deaths} times while it loaded this file; it may need too much memory."
+                yield Taken(names_of([claimed])[0], folder.refuse(claimed, reason), None, reason)
+            else:
+                yield _take(folder, claimed, task, once=once)
         if once:
-            yield from _take_present(folder, load, failure_of, say)
+            yield from _take_present(folder, task)
             return
         while True:
             names = folder.complete()
@@ -213,15 +259,20 @@ def watch(
                 continue
             # One only, then look again: a file that was written before the next may have come
             if (found := folder.claim(names[0])) is not None:
-                yield _take(folder, found, load, failure_of, once=False, say=say)
+                yield _take(folder, found, task, once=False)
 
 
-def _take_present(
-    folder: WatchedFolder,
-    load: Callable[[Path], Result],
-    failure_of: Callable[[Result], str | None],
-    say: Callable[[str], None],
-) -> Iterator[Taken[Result]]:
+@dataclass(frozen=True)
+class _Task(Generic[Result]):
+    """The functions that a watcher was given; see `watch`."""
+
+    load: Callable[[Path], Result]
+    failure_of: Callable[[Result], str | None]
+    describe: Callable[[Exception], str]
+    say: Callable[[str], None]
+
+
+def _take_present(folder: WatchedFolder, task: _Task[Result]) -> Iterator[Taken[Result]]:
     present = set(folder.arrived())
     until = time.monotonic() + folder.settle
     while True:
@@ -230,31 +281,28 @@ def _take_present(
             if name in present:
                 present.discard(name)
                 if (found := folder.claim(name)) is not None:
-                    yield _take(folder, found, load, failure_of, once=True, say=say)
+                    yield _take(folder, found, task, once=True)
         present &= set(folder.arrived())
         if last or not present:
             return
         time.sleep(max(0.0, min(_PAUSE, until - time.monotonic())))
 
 
-def _take(
-    folder: WatchedFolder,
-    claimed: Path,
-    load: Callable[[Path], Result],
-    failure_of: Callable[[Result], str | None],
-    *,
-    once: bool,
-    say: Callable[[str], None],
-) -> Taken[Result]:
+def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bool) -> Taken[Result]:
     out_of_hand = False
     try:
         before = _state(claimed)
         failure = result = None
         try:
-            result = _with_patience(lambda: load(claimed), say) if not once else load(claimed)
-            failure = failure_of(result)
-        except IngestError as error:
+            result = task.load(claimed) if once else _with_patience(lambda: task.load(claimed), task.say)
+            failure = task.failure_of(result)
+        except (IngestError, DataRefusedError) as error:
             failure = str(error)
+        except EnergyForecastError:
+            # A database that is full or of another version is no fault of the file
+            raise
+        except Exception as error:  # noqa: BLE001 - one poison file must not stop the others
+            failure = task.describe(error)
         moved_to: Path | None
         if (after := _state(claimed)) != before:
             # Whoever brought it writes on, or has taken it away
@@ -297,6 +345,10 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _deaths_note(claimed: Path) -> Path:
+    return claimed.with_name(f".{claimed.name[:_LONGEST_STEM]}.deaths")
 
 
 def _reason(path: Path) -> Path:
