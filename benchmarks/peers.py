@@ -18,6 +18,7 @@ import polars as pl
 
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, Forecast
 from energy_forecast.forecasting.contract import Floats
+from energy_forecast.local_times import to_local
 
 PACKAGES = ("mlforecast", "lightgbm", "statsforecast", "skforecast", "scikit-learn", "prophet")
 _WEEK = 168
@@ -46,7 +47,7 @@ def _regular(load: pl.DataFrame, days: int | None = None, until: datetime | None
 
 def _with_inputs(times: pl.DataFrame, weather: pl.DataFrame, city: City) -> pl.DataFrame:
     """Calendar and temperature of hours, in UTC without a zone, as the libraries want it."""
-    local = pl.col("timestamp").dt.convert_time_zone(city.timezone)
+    local = to_local(times["timestamp"], city.timezone)
     if not weather.is_empty():
         times = times.join(weather.select("timestamp", "temperature"), on="timestamp", how="left").with_columns(
             pl.col("temperature").forward_fill().backward_fill().fill_null(0.0)

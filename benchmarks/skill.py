@@ -23,14 +23,15 @@ from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 
 from energy_forecast import forecasting as fc
 from energy_forecast.forecasting import scores
+from energy_forecast.local_times import to_local
 from energy_forecast.sources.sample import load_sample
+from energy_forecast.zones import instant_at
 
 import peers
 
@@ -76,7 +77,7 @@ def period(arguments: argparse.Namespace, city: fc.City, load: pl.DataFrame) -> 
     """The local days at which the tested period begins and ends."""
     if not arguments.last_fifth:
         return arguments.begin, arguments.end
-    local = load["timestamp"].dt.convert_time_zone(city.timezone).dt.date()
+    local = to_local(load["timestamp"], city.timezone).dt.date()
     first, last = local.min(), local.max()
     assert isinstance(first, date)
     assert isinstance(last, date)
@@ -90,7 +91,7 @@ def between(frame: pl.DataFrame, begin: datetime, end: datetime) -> pl.DataFrame
 
 def local_midnight(day: date, city: fc.City) -> datetime:
     """When a local day begins, UTC."""
-    return datetime(day.year, day.month, day.day, tzinfo=ZoneInfo(city.timezone)).astimezone(UTC)
+    return instant_at(city.timezone, datetime(day.year, day.month, day.day))  # noqa: DTZ001
 
 
 def plausible(pairs: pl.DataFrame) -> pl.DataFrame:

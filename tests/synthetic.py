@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
+
+from energy_forecast.zones import zone as rules_of
 
 CITIES = {
     "Berlin": (52.52, 13.405, "Europe/Berlin", "DE", "BE"),
@@ -38,7 +39,7 @@ def temperature(times: list[datetime], seed: int) -> np.ndarray:
 
 def load(times: list[datetime], warmth: np.ndarray, zone: str, seed: int, scale: float) -> np.ndarray:
     """kWh in the hour."""
-    local = [t.astimezone(ZoneInfo(zone)) for t in times]
+    local = [t.astimezone(rules_of(zone)) for t in times]
     hour = np.array([t.hour for t in local])
     weekend = np.array([t.weekday() >= 5 for t in local])
     shape = 1 + 0.25 * np.sin(2 * np.pi * (hour - 9) / 24) - 0.12 * weekend

@@ -69,6 +69,10 @@ class AuditError(EnergyForecastError):
     """The audit log is not whole."""
 
 
+class ZoneError(EnergyForecastError):
+    """A time zone is not known, or its rules differ between this program and the database."""
+
+
 class UnknownCityError(EnergyForecastError):
     """There is no city of this name."""
 

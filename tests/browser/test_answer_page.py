@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from energy_forecast.web.answers import AnswerKind, write_answer_page
+from energy_forecast.zones import zone as rules_of
 from pages import CHROMIUM, HOSTILE, opened
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
@@ -38,7 +38,7 @@ def test_hours_are_drawn_in_their_order_and_a_part_is_pale(tmp_path: Path) -> No
     rows = [
         {
             "local_hour": (first + timedelta(hours=n))
-            .astimezone(ZoneInfo("Europe/Berlin"))
+            .astimezone(rules_of("Europe/Berlin"))
             .strftime("%Y-%m-%d %H:%M %z"),
             "total_consumption": None if n == 2 else Decimal(1000 * (n + 1)),
             "minutes_known": {1: 30, 2: 0}.get(n, 60),

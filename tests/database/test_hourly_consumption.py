@@ -10,7 +10,6 @@ from decimal import Decimal
 from threading import Thread
 from typing import Any
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -18,6 +17,7 @@ from psycopg import errors, sql
 
 from energy_forecast.database import Database, Role
 from energy_forecast.operations.maintenance import maintain
+from energy_forecast.zones import zone as rules_of
 from old_data import Connection
 
 ZONES = ["Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe", "Pacific/Kiritimati"]
@@ -193,7 +193,7 @@ def test_the_profile_goes_by_the_citys_own_clock(connection: Connection, zone: s
         (city,),
     ).fetchall():
         if covered == 60:
-            local = hour.astimezone(ZoneInfo(zone))
+            local = hour.astimezone(rules_of(zone))
             hours[local.time()].append((kwh, local.date()))
     expected = {
         time: (round(float(sum(k for k, _ in v) / len(v)), 6), len(v), len({d for _, d in v}))

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from energy_forecast.zones import zone as rules_of
 from servers import Server
 from zones import FIRST, LAST, ZONES, days_of_change, zones_and_days
 
@@ -31,7 +31,7 @@ def shared(server: Server, template: str) -> Iterator[Connection]:
 
 def minutes_by_day(zone: str, first: datetime, end: datetime) -> dict[date, int]:
     """How many minutes of a span each local day has, counted one by one."""
-    clock, found = ZoneInfo(zone), defaultdict(int)
+    clock, found = rules_of(zone), defaultdict(int)
     for n in range(int((end - first) / timedelta(minutes=1))):
         found[(first + timedelta(minutes=n)).astimezone(clock).date()] += 1
     return found
@@ -49,7 +49,7 @@ def test_the_length_of_a_day_is_that_of_the_clock(shared: Connection, drawn: tup
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_days_of_twenty_five_years_are_as_long_as_twenty_five_years(shared: Connection, zone: str) -> None:
     """No minute is in two days, and none in no day."""
-    clock = ZoneInfo(zone)
+    clock = rules_of(zone)
     span = datetime(2025, 1, 1, tzinfo=clock).astimezone(UTC) - datetime(2000, 1, 1, tzinfo=clock).astimezone(UTC)
     lengths = shared.execute(
         "SELECT local_day_minutes(%s::date + n, %s) FROM generate_series(0, %s) n", (FIRST, zone, (LAST - FIRST).days)
@@ -66,7 +66,7 @@ def test_a_moment_on_the_local_clock_carries_its_offset(
 ) -> None:
     zone, day = drawn
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(seconds=second)
-    local = moment.astimezone(ZoneInfo(zone)).isoformat(sep=" ")
+    local = moment.astimezone(rules_of(zone)).isoformat(sep=" ")
     shown = shared.execute("SELECT local_time(%s, %s)", (moment, zone)).fetchone()
     assert shown == (f"{local[:16]} {local[19:25]}",)
 
@@ -93,7 +93,7 @@ def test_sums_of_local_days_lose_nothing_and_count_nothing_twice(
     session_zone: str,
 ) -> None:
     zone, day, minutes, kwh, missing = drawn
-    clock = ZoneInfo(zone)
+    clock = rules_of(zone)
     days = sorted({t.astimezone(clock).date() for t in kwh})
     try:
         shared.execute("SELECT set_config('timezone', %s, true)", (session_zone,))
@@ -151,7 +151,7 @@ def load(connection: Connection, zone: str, minutes: int, kwh: dict[datetime, De
         pytest.param("Europe/Berlin", date(2026, 3, 29), "23", id="Berlin in spring"),
         pytest.param("Europe/Berlin", date(2026, 10, 25), "25", id="Berlin in autumn"),
         pytest.param("America/Sao_Paulo", date(2018, 11, 4), "23", id="Sao Paulo, whose day began at one"),
-        pytest.param("America/Havana", date(2026, 11, 1), "25", id="Havana, whose midnight comes twice"),
+        pytest.param("America/Havana", date(2020, 11, 1), "25", id="Havana, whose midnight comes twice"),
         pytest.param("Australia/Lord_Howe", date(2026, 4, 5), "24.5", id="Lord Howe, by half an hour"),
         pytest.param("America/St_Johns", date(2010, 11, 6), "24.9833", id="St John's, back into the day before"),
         pytest.param("Pacific/Apia", date(2011, 12, 31), "24", id="Apia, after the day that it left out"),
@@ -174,7 +174,7 @@ def test_days_of_every_length_are_whole(
         ).fetchall()
     finally:
         shared.rollback()
-    quarters = sum(t.astimezone(ZoneInfo(zone)).date() == day for t in kwh)
+    quarters = sum(t.astimezone(rules_of(zone)).date() == day for t in kwh)
     assert found[-1] == (day, Decimal(hours), quarters, True)
     # Apia's row of 2011-12-30 is not there: it never was
     assert [row[0] for row in found] == [d for d in (day - timedelta(days=1), day) if d != date(2011, 12, 30)]

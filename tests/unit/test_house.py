@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def test_forecasting_is_pure() -> None:
         names = set(imports(module))
         assert not {name.split(".")[0] for name in names} & outside, module
         own = {name for name in names if name.startswith("energy_forecast.")}
-        allowed = ("energy_forecast.forecasting", "energy_forecast.errors")
+        allowed = tuple(f"energy_forecast.{name}" for name in ("forecasting", "errors", "local_times", "zones"))
         assert all(name.startswith(allowed) for name in own), module
         source = (PACKAGE / module).read_text("utf-8")
         assert "datetime.now" not in source, module
@@ -76,6 +77,17 @@ def test_python_holds_no_sql(module: Path) -> None:
             assert words[:2] not in (["INSERT", "INTO"], ["DELETE", "FROM"], ["CREATE", "TABLE"]), (
                 f"{module}:{node.lineno}"
             )
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_only_the_pinned_rules_convert_times(module: Path) -> None:
+    """A second source of zone rules, such as polars' own, would give other local times than the first."""
+    if module.name == "zones.py" and len(module.parts) == 1:
+        return
+    source = (PACKAGE / module).read_text("utf-8")
+    assert not re.search(r"ZoneInfo\(|available_timezones|ZoneInfo\.from_file", source), module
+    for call in re.findall(r"(?:convert|replace)_time_zone\(([^)]*)\)", source):
+        assert call in ('"UTC"', "None"), f"{module} converts by the rules of polars"
 
 
 def test_every_package_folder_is_in_the_house() -> None:

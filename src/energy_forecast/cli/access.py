@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from energy_forecast.cli.console import say
+from energy_forecast.cli.console import named, say
 from energy_forecast.database import Database, schema_is_current
 from energy_forecast.database.backups import is_restored_copy
+from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import BackupError, SchemaError
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import settings
@@ -44,7 +45,19 @@ def open_database() -> Database:
         from energy_forecast.database.migrate import upgrade
 
         upgrade(database)
+    _compare_zones(database)
     return database
+
+
+def _compare_zones(database: Database) -> None:
+    """Warn if the server reads the local times of a city by other rules than this program, these years."""
+    found = check_zones(database, years_back=2)
+    if found:
+        zones = sorted({difference.zone for difference in found})
+        say(
+            f"Warning: the server and this program have different rules of {named(zones)}. "
+            "Run: energy-forecast doctor zones"
+        )
 
 
 def acting_database() -> Database:

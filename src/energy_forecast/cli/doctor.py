@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Cities, Json, emit, minute, out, progress, say, table
+from energy_forecast.cli.console import Cities, Json, counted, emit, minute, out, progress, say, table
 from energy_forecast.database.statements import Order, worst_statements
-from energy_forecast.errors import AuditError, EnergyForecastError
+from energy_forecast.database.zones import check_zones
+from energy_forecast.errors import AuditError, EnergyForecastError, ZoneError
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import hours_that_differ
 from energy_forecast.settings import settings
+from energy_forecast.zones import rules_version
 
 app = typer.Typer(no_args_is_help=True, help="Examine the platform.")
 
@@ -123,6 +125,41 @@ def data(city: Cities = None, json: Json = False) -> None:
             say(f"  {warned}")
         if one.clock.drifts:
             say(f"  {one.city}: {one.clock}")
+
+
+@app.command()
+def zones(json: Json = False) -> None:
+    """Compare the time zone rules of the server with those of this program, for the zones of all cities since 1970.
+
+    The exit status is 1 if they differ: then SQL and the program show other local times, and local times in files that
+    are affected are refused.
+
+    Example: energy-forecast doctor zones
+    """
+    found = check_zones(open_database())
+    if json:
+        emit({"rules": rules_version(), "differences": found})
+    elif found:
+        for difference in found:
+            say(f"  {difference}")
+    if found:
+        raise ZoneError(
+            f"The server and this program (tzdata {rules_version()}) have different rules of "
+            f"{counted(len({difference.zone for difference in found}), 'time zone')}.",
+            hint=zones_remedy(embedded=settings().database_url is None),
+        )
+    if not json:
+        out.print(f"The time zone rules agree (tzdata {rules_version()}).")
+
+
+def zones_remedy(*, embedded: bool) -> str:
+    """Return how the user makes the rules agree."""
+    if embedded:
+        return "The server was started before tzdata was updated. Run: energy-forecast db down"
+    return (
+        "Update the time zone data of the server (package tzdata of its system, or PostgreSQL itself) if it is older, "
+        "or else run: pip install --upgrade tzdata"
+    )
 
 
 @app.command()

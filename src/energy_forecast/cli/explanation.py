@@ -104,7 +104,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     from energy_forecast.forecasting.explanation import driver_totals
     from energy_forecast.pipelines.words import ISSUED_WORDS, WEATHER_WORDS
 
-    one, zone = found.explanation, ZoneInfo(found.city.timezone)
+    one, zone = found.explanation, found.zone
     run = found.run
     out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold", markup=False)
     out.print(

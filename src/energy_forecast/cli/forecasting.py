@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 
+from energy_forecast import zones
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import (
     Cities,
@@ -238,7 +238,7 @@ def _stands_on(one: CityForecast) -> str:
 
 def _forecast_row(one: CityForecast) -> tuple[object, ...]:
     peak = one.frame.sort("predicted", descending=True).row(0, named=True)
-    local = peak["timestamp"].astimezone(ZoneInfo(one.timezone))
+    local = peak["timestamp"].astimezone(zones.zone(one.timezone))
     return (
         one.city,
         f"{one.model} {one.version}",

@@ -19,6 +19,7 @@ from energy_forecast.database.connection import Connection, Database, Role, refu
 from energy_forecast.database.known_values import KnownValues, known_values
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.new_months import NeedsJudging, NewMonths, months_there
+from energy_forecast.database.zones import ZoneDifference, zone_differences
 from energy_forecast.errors import DatabaseError
 
 # Partitions are attached under a lock on the parent; a year at a time keeps it short
@@ -149,6 +150,10 @@ class Staging:
     def cities(self) -> list[StoredCity]:
         """Every city, by name."""
         return all_cities(self._connection)
+
+    def zone_differences(self, zones: Sequence[str]) -> list[ZoneDifference]:
+        """Return how the rules of these zones differ between the server and this program."""
+        return zone_differences(self._connection, zones, self.clock()[0])
 
     def add_files(self, names: Sequence[str]) -> None:
         """Names the files of the load; their numbers are their places, from 0."""

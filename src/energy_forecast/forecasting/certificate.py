@@ -8,6 +8,7 @@ from statistics import NormalDist
 import polars as pl
 
 from energy_forecast.forecasting.contract import QUANTILE_COLUMNS, QUANTILE_LEVELS
+from energy_forecast.local_times import to_local
 
 LEAD_BUCKETS = ((0, 6), (6, 24), (24, 48), (48, 168))
 # Central intervals by nominal coverage
@@ -17,12 +18,15 @@ _SEASONS |= {8: "summer", 9: "autumn", 10: "autumn", 11: "autumn"}
 WITHIN = {"city": 0.02, "lead": 0.04, "season": 0.04}
 
 
-def coverage_certificate(pairs: pl.DataFrame, *, southern: bool = False, confidence: float = 0.95) -> pl.DataFrame:
+def coverage_certificate(
+    pairs: pl.DataFrame, *, timezone: str = "UTC", southern: bool = False, confidence: float = 0.95
+) -> pl.DataFrame:
     """Coverage of the central 90, 80 and 50 % intervals of one model and the verdict on each.
 
     Args:
         pairs: city, issued_at, timestamp (the target's local or UTC time; its month makes the season), actual (null
             where unknown, which is left out) and the quantiles q05 .. q95.
+        timezone: IANA zone, on whose clock the months of the seasons begin.
         southern: the cities lie south of the equator: July is winter.
         confidence: of the tolerance.
 
@@ -38,7 +42,7 @@ def coverage_certificate(pairs: pl.DataFrame, *, southern: bool = False, confide
     for low, high in LEAD_BUCKETS:
         inside = (lead >= timedelta(hours=low)) & (lead < timedelta(hours=high))
         bucket = pl.when(inside).then(pl.lit(f"{low}-{high} h")).otherwise(bucket)
-    month = (pl.col("timestamp").dt.month() + (5 if southern else -1)) % 12 + 1
+    month = (to_local(known["timestamp"], timezone).dt.month() + (5 if southern else -1)) % 12 + 1
     known = known.with_columns(
         pl.lit("all").alias("_city"), bucket.alias("_lead"), month.replace_strict(_SEASONS).alias("_season")
     )

@@ -17,6 +17,7 @@ from energy_forecast.forecasting.drivers import RECENT_ERRORS, USUAL
 from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY, holiday_name
 from energy_forecast.forecasting.features.rows import Past
 from energy_forecast.forecasting.history import build_history, hour_number
+from energy_forecast.local_times import to_local
 
 DAY_KINDS = {WORKDAY: "workday", HALF_REST: "Saturday", REST: "Sunday or holiday"}
 # How far from a day of the year the weather still counts as that of its season, days
@@ -131,7 +132,7 @@ def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = No
         ValueError: the forecast has no hour of that day.
     """
     made = _again(fitted, asked, asked.weather_ahead)
-    wall = made.frame["timestamp"].dt.convert_time_zone(city.timezone).dt.date()
+    wall = to_local(made.frame["timestamp"], city.timezone).dt.date()
     if day is None:
         counts = wall.value_counts().sort("count", "timestamp", descending=[True, False])
         day = counts["timestamp"][0]

@@ -11,6 +11,7 @@ import polars as pl
 from energy_forecast.forecasting.contract import QUANTILE_COLUMNS, City, Floats, Ints
 from energy_forecast.forecasting.features.calendar import day_kinds
 from energy_forecast.forecasting.scores import pinball_losses
+from energy_forecast.local_times import to_local
 
 # By their kind in features.calendar; where the weekend has other days, the first and the last of it
 DAY_TYPES = ("workday", "saturday", "sunday_or_holiday")
@@ -50,7 +51,7 @@ def errors_by_weekday(pairs: pl.DataFrame, city: City) -> pl.DataFrame:
 
 def _local(timestamps: pl.Series, city: City) -> tuple[Ints, Ints, Ints, Ints]:
     """Kind of day, weekday (Monday is 0), whether it is a holiday, and hour, on the city's clock."""
-    wall = timestamps.dt.convert_time_zone(city.timezone).dt.replace_time_zone(None)
+    wall = to_local(timestamps, city.timezone)
     day = wall.dt.date().cast(pl.Int64).to_numpy()
     kinds, holidays = day_kinds(city, wall.dt.date().min(), wall.dt.date().max())  # type: ignore[arg-type]
     at = day - day.min()

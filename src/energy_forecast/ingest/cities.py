@@ -12,7 +12,6 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
-from zoneinfo import available_timezones
 
 from energy_forecast.database.connection import Database
 from energy_forecast.database.ingest import CityRow, Staging, Target, staging
@@ -21,6 +20,7 @@ from energy_forecast.ingest.files import Piece, Source, names_of
 from energy_forecast.ingest.opening import open_source
 from energy_forecast.ingest.report import CityReport, Rejected
 from energy_forecast.ingest.tables import as_text
+from energy_forecast.zones import zone_names
 
 _REQUIRED = ("name", "latitude", "longitude", "timezone")
 _OPTIONAL = ("country_code", "subdivision")
@@ -58,7 +58,7 @@ def import_cities(database: Database, path: Path) -> CityReport:
     source = open_source(path, names_of([path])[0], _REQUIRED, _OPTIONAL)
     with staging(database, _TARGET) as session:
         session.add_files([source.name])
-        zones = session.zones() & available_timezones()
+        zones = session.zones() & zone_names()
         rows, refused = _read(source, zones)
         rows = dict(_agreeing(rows, refused))
         with session.merging():
@@ -95,7 +95,7 @@ def check_city(
         "subdivision": subdivision,
     }
     try:
-        return asdict(_city({key: (cell or "").strip() or None for key, cell in cells.items()}, available_timezones()))
+        return asdict(_city({key: (cell or "").strip() or None for key, cell in cells.items()}, zone_names()))
     except _RowError as error:
         raise IngestError(f"{error.column}: {error.reason}.") from error
 

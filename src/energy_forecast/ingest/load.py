@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
-from zoneinfo import available_timezones
 
 import polars as pl
 
@@ -29,14 +29,15 @@ from energy_forecast.ingest.spans import Spans
 from energy_forecast.ingest.tables import FrameSource
 from energy_forecast.ingest.touched import Touched
 from energy_forecast.ingest.validate import Validator
+from energy_forecast.zones import zone_names
 
 Progress = Callable[[str, int, int | None, int], None]
 
 _MOST_NAMED = 10
 # Below it the tables beside cost more than they save
 LEAST_BESIDE = 100_000
-# Files of the tz database that are not zones: the machine's own is not the data's
-_NO_ZONES = {"localtime", "Factory", "posixrules"}
+# In the tz database, and no zone of any place
+_NO_ZONES = {"Factory"}
 
 
 def load_files(
@@ -210,7 +211,7 @@ class _Load:
         now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
         session.add_cities([(city, name) for city, name, _ in self._cities])
-        validator = Validator(self._kind, self._cities, self._timezone, now)
+        validator = Validator(self._kind, self._cities, self._timezone, now, self._disputed(session))
         for number, source in enumerate(self._sources):
             self._stage(session, validator, number, source)
         self._spans.finish()
@@ -227,6 +228,17 @@ class _Load:
         session.ensure_partitions(self._database)
         self._progress("Writing", 0, None, self._read)
         return settled, validator
+
+    def _disputed(self, session: Staging) -> dict[str, list[tuple[datetime, datetime | None]]]:
+        """Return when the server has other offsets than this program, in the zones by which local times are read."""
+        if self._timezone is None:
+            return {}
+        zones = {zone for _, _, zone in self._cities} if self._timezone == "city" else {self._timezone}
+        spans = defaultdict(list)
+        for difference in session.zone_differences(sorted(zones)):
+            if difference.server is not None:
+                spans[difference.zone].append((difference.since, difference.until))
+        return dict(spans)
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
         ready = self._ready(validator, number, source)
@@ -359,7 +371,7 @@ def check_options(kind: Kind, timezone: str | None, interval_minutes: int | None
     Raises:
         IngestError: there is no such zone, or no such interval.
     """
-    if timezone not in (None, "city") and timezone not in available_timezones() - _NO_ZONES:
+    if timezone not in (None, "city") and timezone not in zone_names() - _NO_ZONES:
         raise IngestError(
             f"There is no time zone {timezone!r}.", hint="Give an IANA zone such as Europe/Berlin, or city."
         )

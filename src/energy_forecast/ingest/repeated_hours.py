@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import itertools
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from energy_forecast import zones
 from energy_forecast.ingest.times import NEARBY, TWICE, repeated_hours
 
 # Rows held back in memory while a file is read; two an hour-long change and city are normal
@@ -100,7 +100,7 @@ def _told_apart(series: pl.DataFrame) -> dict[int, str]:
         return {}
     if walls[first:half] != walls[half:last] or not (_ascends(before) and _ascends(again)):
         return {}
-    rules = ZoneInfo(series["zone"][0])
+    rules = zones.zone(series["zone"][0])
     lines = series["line"].to_list()
     return {
         lines[place]: _offset_text(walls[place].replace(tzinfo=rules, fold=0 if place < half else 1))

@@ -8,10 +8,14 @@ without minutes, and UTC or GMT in place of Z.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from types import MappingProxyType
 
 import polars as pl
+
+from energy_forecast.local_times import to_utc
+from energy_forecast.zones import NEAR_END_YEAR, offsets
 
 _SHAPE = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
@@ -31,7 +35,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 # How far around an hour that happens twice its neighbours are looked for
 NEARBY = timedelta(hours=3)
 
-EMPTY, NO_TIME, NO_DATE, NO_OFFSET, BAD_OFFSET, SKIPPED, TWICE, TOO_OLD, LEAP, TOO_LATE = range(1, 11)
+EMPTY, NO_TIME, NO_DATE, NO_OFFSET, BAD_OFFSET, SKIPPED, TWICE, TOO_OLD, LEAP, TOO_LATE, DISPUTED = range(1, 12)
 
 REASONS = {
     EMPTY: "is empty",
@@ -44,15 +48,21 @@ REASONS = {
     TOO_OLD: "{value} is before 1970",
     LEAP: "{value} is a leap second, which no interval begins with; give the second before or after it",
     TOO_LATE: "{value} is after the year 9999",
+    DISPUTED: "{value} is another moment by the rules that the database server has of {zone}",
 }
 
 
-def read_times(text: pl.Series, zones: pl.Series) -> pl.DataFrame:
+# By zone, the spans (UTC, both ends included) in which the database server has another offset; the end may be open
+Disputed = Mapping[str, Sequence[tuple[datetime, datetime | None]]]
+
+
+def read_times(text: pl.Series, zones: pl.Series, disputed: Disputed = MappingProxyType({})) -> pl.DataFrame:
     """Reads moments.
 
     Args:
         text: the moments as written, n rows; or Datetime("us", "UTC").
         zones: n rows; the IANA zone in which a moment without offset is to be read, or null to refuse it.
+        disputed: local times of these are a fault.
 
     Returns:
         n rows: `instant` (UTC, microseconds; null where there is a fault), `wall` (the time as written, without
@@ -75,7 +85,7 @@ def read_times(text: pl.Series, zones: pl.Series) -> pl.DataFrame:
         pl.lit(None, pl.Int8).alias("local_fault"),
     )
     if frame.select((local & pl.col("zone").is_not_null()).any()).item():
-        frame = _read_local(frame, local)
+        frame = _read_local(frame, local, disputed)
     fault = (
         pl.when(pl.col("text").is_null() | (pl.col("text") == "")).then(EMPTY)
         .when(pl.col("leap")).then(LEAP)
@@ -161,20 +171,24 @@ def _minutes_east(offset: pl.Series) -> pl.Series:
     return offset.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
 
 
-def _read_local(frame: pl.DataFrame, local: pl.Expr) -> pl.DataFrame:
+def _read_local(frame: pl.DataFrame, local: pl.Expr, disputed: Disputed) -> pl.DataFrame:
     """Reads the moments without offset, zone by zone."""
     frame = frame.with_row_index("place")
     read = []
     for (zone,), rows in frame.filter(local & pl.col("zone").is_not_null()).group_by("zone"):
-        first, second = (
-            pl.col("wall").dt.replace_time_zone(str(zone), ambiguous=which, non_existent="null")
-            for which in ("earliest", "latest")
-        )
+        first, second = to_utc(rows["wall"], str(zone))
         read.append(
             rows.select(
                 "place",
-                pl.when(first == second).then(first.dt.convert_time_zone("UTC")).alias("read"),
-                pl.when(first.is_null()).then(SKIPPED).when(first != second).then(TWICE).cast(pl.Int8).alias("why"),
+                pl.when(first == second).then(first).alias("read"),
+                pl.when(_within(first, disputed.get(str(zone), ())))
+                .then(DISPUTED)
+                .when(first > second)
+                .then(SKIPPED)
+                .when(first < second)
+                .then(TWICE)
+                .cast(pl.Int8)
+                .alias("why"),
             )
         )
     return (
@@ -184,29 +198,22 @@ def _read_local(frame: pl.DataFrame, local: pl.Expr) -> pl.DataFrame:
     )
 
 
+def _within(moments: pl.Series, spans: Sequence[tuple[datetime, datetime | None]]) -> pl.Series:
+    inside = pl.repeat(False, len(moments), eager=True)
+    for first, until in spans:
+        inside |= (moments >= first) & (moments <= (until or _LATEST))
+    return inside
+
+
 @functools.lru_cache(maxsize=4096)
 def repeated_hours(zone: str, year: int) -> tuple[tuple[datetime, datetime], ...]:
-    """The spans of local time that happen twice in a year: where the clock is set back. Half open, without zone."""
-    rules = ZoneInfo(zone)
-    step = timedelta(minutes=15)
-    found: list[tuple[datetime, datetime]] = []
-    day = datetime(year, 1, 1)  # noqa: DTZ001 - local time, as a clock on the wall shows it
-    while day.year == year:
-        if _offset(rules, day - timedelta(days=1)) > _offset(rules, day + timedelta(days=1)):
-            wall = day - timedelta(days=1)
-            while wall < day + timedelta(days=1):
-                if _offset(rules, wall) > _offset(rules, wall, fold=1):
-                    if found and found[-1][1] == wall:
-                        found[-1] = (found[-1][0], wall + step)
-                    elif not found or found[-1][1] < wall:
-                        found.append((wall, wall + step))
-                wall += step
-        day += timedelta(days=1)
+    """Return the spans of local time that happen twice in a year: half open, without zone."""
+    known = offsets(zone, max(year, NEAR_END_YEAR))
+    found = []
+    for start, before, after in zip(known.starts[1:], known.seconds, known.seconds[1:], strict=False):
+        # As a clock on the wall shows it
+        moment = datetime.fromtimestamp(0, UTC).replace(tzinfo=None) + timedelta(seconds=start)
+        first, end = (moment + timedelta(seconds=offset) for offset in (after, before))
+        if first < end and first.year == year:
+            found.append((first, end))
     return tuple(found)
-
-
-def _offset(rules: ZoneInfo, wall: datetime, fold: int = 0) -> timedelta:
-    offset = wall.replace(tzinfo=rules, fold=fold).utcoffset()
-    if offset is None:
-        raise AssertionError("a zone gives an offset at all times")
-    return offset

@@ -10,12 +10,14 @@ from uuid import UUID
 import polars as pl
 
 from energy_forecast.database.cities import nearest_name
+from energy_forecast.errors import IngestError
 from energy_forecast.ingest.encode import hundredths
 from energy_forecast.ingest.files import Piece
 from energy_forecast.ingest.kinds import Kind, ValueColumn
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.tables import as_text
-from energy_forecast.ingest.times import EMPTY, REASONS, read_times
+from energy_forecast.ingest.times import DISPUTED, EMPTY, REASONS, Disputed, read_times
+from energy_forecast.zones import rules_version
 
 # What NUMERIC reads without surprise: no hexadecimal, underscores, NaN or infinity, and no endless digits
 _NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
@@ -47,12 +49,14 @@ class Validator:
         cities: id, name and zone of every city; a row's city becomes its place in this list.
         timezone: how a moment without offset is read: None refuses it, "city" takes the city's zone, else an IANA zone.
         now: the database's clock.
+        disputed: spans of time in which the server and this program have different offsets, by zone.
     """
 
     kind: Kind
     cities: Sequence[tuple[UUID, str, str]]
     timezone: str | None
     now: datetime
+    disputed: Disputed = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
     """By unknown name, the city that may be meant."""
@@ -79,7 +83,7 @@ class Validator:
         checked = rows.select("line", pl.col("city").str.strip_chars(" \t").fill_null("").alias("city_name")).join(
             self._known, on="city_name", how="left", maintain_order="left"
         )
-        times = {name: read_times(rows[name], checked["zone"]) for name in self.kind.times if name in rows.columns}
+        times = {name: self._read(rows[name], checked["zone"]) for name in self.kind.times if name in rows.columns}
         faults = {"city": _first((pl.col("city_name") == "", EMPTY), (pl.col("city_no").is_null(), _UNKNOWN))}
         for name, read in times.items():
             checked = checked.with_columns(read["instant"].alias(name), read["fault"].alias(f"{name}:read"))
@@ -103,6 +107,17 @@ class Validator:
                 rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)
         refused = self._refused(rows.filter(bad), checked.filter(bad), list(faults)) if bad.any() else _NOTHING_REFUSED
         return self._staged(checked.filter(~bad) if bad.any() else checked), pl.concat([refused, _broken(piece.broken)])
+
+    def _read(self, text: pl.Series, zones: pl.Series) -> pl.DataFrame:
+        read = read_times(text, zones, self.disputed)
+        if self.disputed and (read["fault"] == DISPUTED).any():
+            place = int((read["fault"] == DISPUTED).arg_true()[0])
+            raise IngestError(
+                f"The database server and this program (tzdata {rules_version()}) have different rules of "
+                f"{zones[place]}: the local time {text[place]!r} would be shown as another one.",
+                hint="Run: energy-forecast doctor zones. Times with an offset can be loaded.",
+            )
+        return read
 
     def _time_fault(self, name: str) -> pl.Expr:
         moment = pl.col(name)

@@ -67,9 +67,7 @@ def certify(
     pairs, lacking = _matured(database, model, purpose, weather, cities, first, end)
     counted, observed = [], []
     for city, part in pairs:
-        # The season is the city's own; differences of moments stay what they are
-        local = part.with_columns(pl.col("timestamp", "issued_at").dt.convert_time_zone(city.timezone))
-        counted.append(coverage_certificate(local, southern=city.latitude < 0))
+        counted.append(coverage_certificate(part, timezone=city.timezone, southern=city.latitude < 0))
         observed.append(reliability(part))
     return Certificate(model, purpose, pl.concat(counted), pl.concat(observed), lacking)
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from energy_forecast import zones
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database import history
@@ -154,7 +154,7 @@ def _load(database: Database, name: str, part: SampleCity, did: list[str], progr
 
 
 def _backtest(database: Database, city: StoredCity, at: datetime, did: list[str], progress: Progress) -> None:
-    local = at.astimezone(ZoneInfo(city.timezone))
+    local = at.astimezone(zones.zone(city.timezone))
     last_midnight = local.replace(hour=0)
     end = (last_midnight - HORIZON).astimezone(UTC)
     with database.transaction(Role.FORECASTER) as connection:

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import polars as pl
 
+from energy_forecast import zones
 from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
@@ -52,7 +53,7 @@ class ForecastExplanation:
     @property
     def zone(self) -> ZoneInfo:
         """The city's clock."""
-        return ZoneInfo(self.city.timezone)
+        return zones.zone(self.city.timezone)
 
     @property
     def rung_words(self) -> list[str]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid4
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from energy_forecast import zones
 from energy_forecast.database import champions
 from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database.cities import StoredCity, cities_named
@@ -357,7 +357,7 @@ def _issue(
     shown = at - timedelta(hours=made.stale_hours) - _SHOWN
     notes = list(made.notes)
     if made.weather_ends is not None:
-        local = (made.weather_ends - known.shift.by).astimezone(ZoneInfo(city.timezone))
+        local = (made.weather_ends - known.shift.by).astimezone(zones.zone(city.timezone))
         notes.append(
             f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on it is without weather: where the weather ends, the "
             "level may jump."

@@ -20,6 +20,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City, scores
 from energy_forecast.forecasting.score_parts import scores_by_hour
+from energy_forecast.local_times import to_local, to_utc_first
 from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.progress import Progress, silent
 
@@ -55,15 +56,8 @@ def beside_actuals(forecasts: pl.DataFrame, load: pl.DataFrame, timezone: str) -
         load: as `actual_load` returns it, from 8 days before the first forecast on.
         timezone: the city's IANA zone.
     """
-    week_before = (
-        pl.col("timestamp")
-        .dt.convert_time_zone(timezone)
-        .dt.replace_time_zone(None)
-        .dt.offset_by("-7d")
-        # A local hour that the clock had twice has the first one's load; one that it skipped has none
-        .dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
-        .dt.convert_time_zone("UTC")
-    )
+    # A local hour that the clock had twice has the first one's load; one that it skipped has none
+    week_before = to_utc_first(to_local(forecasts["timestamp"], timezone).dt.offset_by("-7d"), timezone)
     known = load.select("timestamp", pl.col("consumption_kwh").alias("actual"), "left_out")
     reference = known.select(pl.col("timestamp").alias("week_before"), pl.col("actual").alias("reference"))
     return (
@@ -246,20 +240,19 @@ def matured(issued: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataF
     return beside_actuals(forecasts, load, timezone).filter(pl.col("actual").is_not_null()).drop("left_out")
 
 
-def local_month(timezone: str) -> pl.Expr:
-    """The month of `timestamp` on a zone's clock, by the clock's face.
+def local_month(times: pl.Series, timezone: str) -> pl.Series:
+    """Return the beginning of the month of each time on a zone's clock.
 
-    Havana's November of 2026 begins at a midnight that comes twice, and would be two months.
+    Havana's November of 2020 began at a midnight that comes twice, and would be two months.
     """
-    return pl.col("timestamp").dt.convert_time_zone(timezone).dt.replace_time_zone(None).dt.truncate("1mo")
+    return to_local(times, timezone).dt.truncate("1mo")
 
 
 def _by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> list[dict[str, Any]]:
     lead = pl.col("timestamp") - pl.col("issued_at")
     rows = []
-    for (purpose, weather, _), part in pairs.group_by(
-        "purpose", "weather", local_month(city.timezone), maintain_order=True
-    ):
+    month = local_month(pairs["timestamp"], city.timezone)
+    for (purpose, weather, _), part in pairs.group_by("purpose", "weather", month, maintain_order=True):
         for low, high in LEAD_BUCKETS:
             bucket = part.filter((lead >= timedelta(hours=low)) & (lead < timedelta(hours=high)))
             if not bucket.is_empty():

@@ -78,7 +78,7 @@ class Layout:
 
     @property
     def programs(self) -> Path:
-        """The private copies of the programs, one folder a version. There only when root runs this."""
+        """The private copy of the programs, in a folder named after its versions of PostgreSQL and time zones."""
         return self.state / "programs"
 
     def check_socket_path(self, port: int) -> None:

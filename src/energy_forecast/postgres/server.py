@@ -101,8 +101,7 @@ class EmbeddedServer:
                 if lifeline is None:
                     return self._adopted(self.status())
                 try:
-                    if account.foreign:
-                        programs = programs.copied_below(self._layout.programs)
+                    programs = programs.copied_below(self._layout.programs)
                     version = programs.version
                     shutil.rmtree(self._layout.unfinished, ignore_errors=True)
                     self._check_port()

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from energy_forecast import zones
 from energy_forecast.errors import SampleError
+from energy_forecast.local_times import to_local, to_utc
 
 STEP = timedelta(minutes=30)
 WEEK = timedelta(weeks=1)
@@ -76,7 +77,7 @@ RECORDS = (
         package="forecast",
         item="taylor",
         rows=4032,
-        starts_at=datetime(2000, 6, 5, tzinfo=ZoneInfo("Europe/London")),
+        starts_at=datetime(2000, 6, 5, tzinfo=timezone(timedelta(hours=1))),
         power="x",
         kwh_per_unit=1e3 * 0.5,
         temperature=None,
@@ -168,7 +169,7 @@ def _city(record: _Record, now: datetime | None, weeks: int | None) -> SampleCit
         if weeks is None:
             weeks = replay_weeks(recorded_to=recorded_to, zone=record.timezone, now=now)
         moved_end = _clock(recorded_to, record.timezone) + WEEK * weeks
-        ends_at = moved_end.replace(tzinfo=ZoneInfo(record.timezone)).astimezone(UTC)
+        ends_at = zones.instant_at(record.timezone, moved_end)
         used_up = now - ends_at > timedelta(days=1)
         values = _moved(values, record.timezone, weeks).filter(pl.col("timestamp") <= until - STEP)
     return SampleCity(
@@ -217,15 +218,11 @@ def _read(record: _Record) -> pl.DataFrame:
 
 def _moved(frame: pl.DataFrame, zone: str, weeks: int) -> pl.DataFrame:
     """The frame moved by whole weeks of the zone's clock; `load_sample` says what a clock change does."""
-    clock = pl.col("timestamp").dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    second_time = ~clock.is_first_distinct()
-    target = (clock + pl.duration(weeks=weeks)).dt.replace_time_zone(
-        zone,
-        ambiguous=pl.when(second_time).then(pl.lit("latest")).otherwise(pl.lit("earliest")),
-        non_existent="null",
-    )
+    clock = to_local(frame["timestamp"], zone)
+    first, second = to_utc(clock + timedelta(weeks=weeks), zone)
+    target = pl.when(first <= second).then(pl.when(clock.is_first_distinct()).then(first).otherwise(second))
     return (
-        frame.with_columns(timestamp=target.dt.convert_time_zone("UTC"))
+        frame.with_columns(timestamp=target)
         .drop_nulls("timestamp")
         .unique("timestamp", keep="first", maintain_order=True)
         .sort("timestamp")
@@ -240,4 +237,4 @@ def _last_full_hour(now: datetime) -> datetime:
 
 def _clock(moment: datetime, zone: str) -> datetime:
     """What a clock of the zone shows: naive on purpose, since weeks are counted on the clock."""
-    return moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return moment.astimezone(zones.zone(zone)).replace(tzinfo=None)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from energy_forecast import zones
 from energy_forecast.web.units import EnergyUnit, energy_unit
 
 HISTORY = timedelta(days=10)
@@ -54,7 +55,7 @@ class Drawing:
         if city.forecast.is_empty():
             raise ValueError(f"{city.name} has no forecast to draw")
         self.city = city
-        self.zone = ZoneInfo(city.timezone)
+        self.zone = zones.zone(city.timezone)
         self.forecast = city.forecast.sort("timestamp")
         self.step = _step(self.forecast) or _step(city.history) or timedelta(hours=1)
         self.end: datetime = self.forecast["timestamp"][-1] + self.step
@@ -76,6 +77,15 @@ class Drawing:
         first = self.known.astimezone(UTC) - HISTORY
         return frame.filter((pl.col("timestamp") >= first) & (pl.col("timestamp") < self.end)).sort("timestamp")
 
+    def _offsets(self, first: datetime) -> list[list[int]]:
+        """Return from when each offset holds and local minus UTC time, milliseconds. A browser's may be older."""
+        known = zones.offsets(self.city.timezone)
+        since, until = first - timedelta(days=1), self.end + timedelta(days=1)
+        begins = bisect.bisect_right(known.starts, since.timestamp()) - 1
+        ends = bisect.bisect_right(known.starts, until.timestamp())
+        spans = zip(known.starts[begins:ends], known.seconds[begins:ends], strict=True)
+        return [[max(start, round(since.timestamp())) * 1000, seconds * 1000] for start, seconds in spans]
+
     def data(self) -> dict[str, Any]:
         """What page.js draws: times in milliseconds of UTC, energies in the unit."""
         bands = {
@@ -89,7 +99,7 @@ class Drawing:
             past = _series(self.past, {"predicted": "predicted"} | past_bands, self.unit.kwh)
         starts = [f["timestamp"][0] for f in (self.history, self.past, self.forecast) if f is not None and f.height]
         return {
-            "timezone": self.city.timezone,
+            "offsets": self._offsets(min([*starts, self.city.issued_at])),
             "zone": self.city.timezone.replace("_", " "),
             "axis": f"Local time, {self.city.timezone.replace('_', ' ')}",
             "unit": self.unit.name,

@@ -8,12 +8,14 @@
   const narrow = window.matchMedia("(max-width: 40rem)");
   const HOUR = 3600e3, DAY = 24 * HOUR;
 
-  function clockOf(zone) {
-    const format = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hourCycle: "h23", weekday: "short", day: "numeric",
+  // The offsets come with the page: the browser's own rules of time zones may be older.
+  function clockOf(offsets) {
+    const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hourCycle: "h23", weekday: "short", day: "numeric",
       month: "short", hour: "2-digit", minute: "2-digit" });
     return function (ms) {
       const part = {};
-      for (const { type, value } of format.formatToParts(ms)) part[type] = value;
+      const [, offset] = offsets.findLast(([start]) => start <= ms) || offsets[0];
+      for (const { type, value } of format.formatToParts(ms + offset)) part[type] = value;
       return { hour: Number(part.hour), minute: Number(part.minute), date: part.weekday + " " + part.day + " " + part.month,
         short: part.weekday + " " + part.day, time: part.hour + ":" + part.minute };
     };
@@ -114,7 +116,7 @@
 
   function picture(section, city) {
     const chart = section.querySelector(".chart");
-    const clock = clockOf(city.timezone);
+    const clock = clockOf(city.offsets);
     const end = city.forecast.x[city.forecast.x.length - 1] + city.step_ms;
     const read = reading(section, city, clock);
     const range = () => [Math.max(city.start, city.known - Number(section.querySelector(".view input:checked").value) * DAY), end];

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
@@ -17,6 +16,7 @@ from energy_forecast.forecasting.contract import Explaining
 from energy_forecast.forecasting.drivers import USUAL, group_of
 from energy_forecast.forecasting.explanation import Asked, driver_totals, explain
 from energy_forecast.forecasting.features.calendar import holiday_name
+from energy_forecast.zones import zone as rules_of
 
 from .conftest import FITTED_AT, Record
 
@@ -80,7 +80,7 @@ def test_a_day_on_which_the_weather_ends_is_explained_by_the_hours_that_have_som
     berlin: Record, fitted: Fitted
 ) -> None:
     model, whole = fitted("linear"), asked(berlin)
-    zone = ZoneInfo(berlin.city.timezone)
+    zone = rules_of(berlin.city.timezone)
     tomorrow = (AT + timedelta(days=1)).astimezone(zone).date()
     cut = AT + timedelta(hours=24)
     short = replace(whole, weather_ahead=whole.weather_ahead.filter(pl.col("timestamp") < cut))

@@ -12,6 +12,7 @@ import numpy as np
 
 from energy_forecast.forecasting.contract import City, Flags, Floats, Ints
 from energy_forecast.forecasting.history import timestamps
+from energy_forecast.local_times import to_local
 
 WORKDAY, HALF_REST, REST = 0, 1, 2
 # Of a country's subdivisions, where the city names none: a day that fewer keep is a workday as any other (the parts of
@@ -46,8 +47,8 @@ class Calendar:
 def build_calendar(city: City, start: int, length: int) -> Calendar:
     """The calendar of `city` for `length` hours from hour number `start`."""
     hours = np.arange(start, start + length, dtype=np.int64)
-    local = timestamps(hours).dt.convert_time_zone(city.timezone)
-    wall = local.dt.replace_time_zone(None).dt.epoch("s").to_numpy()
+    local = to_local(timestamps(hours), city.timezone)
+    wall = local.dt.epoch("s").to_numpy()
     local_hours = wall // 3600
     day = local_hours // 24
     first, last = int(day[0]) - 2, int(day[-1]) + 2
