@@ -29,7 +29,7 @@ def fill_old(database: Database) -> None:
             "UPDATE energy_consumption SET consumption_kwh = consumption_kwh + 1"
             " WHERE timestamp < date_trunc('month', now() - interval '28 months', 'UTC') + interval '60 hours'",
             "INSERT INTO models (name, type, version, trained_until)"
-            " VALUES ('naive-168', 'baseline', '1', now() - interval '28 months')",
+            " VALUES ('naive-168', 'baseline', '1', now() - interval '29 months')",
             # One issue in each of the three oldest months, and one of yesterday
             "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
             " started_at, finished_at) SELECT m.id, 'replay', i, '48 hours', 'none', '{0.1,0.9}', 'succeeded', now(),"

@@ -147,3 +147,29 @@ def test_what_cannot_be_exported_is_said_in_a_line(loaded: tuple[CommandLine, Da
         "export", "weather", "--from", "2026-01-02T00:00Z", "--to", "2026-01-01T00:00Z", "--output", file, status=2
     )
     assert "no folder" in command_line.run("export", "weather", "--output", tmp_path / "no" / "x.csv", status=1).stderr
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+def test_the_clients_clock_decides_nothing(loaded: tuple[CommandLine, Database], tmp_path: Path, days: int) -> None:
+    """A forecast is issued, called live and recorded by the database's clock, and so scored by it."""
+    command_line, database = loaded
+    (tmp_path / "sitecustomize.py").write_text(
+        "import datetime, time\n"
+        f"shift, now = {days} * 86400, time.time\n"
+        "time.time = lambda: now() + shift\n"
+        "class Wrong(datetime.datetime):\n"
+        "    @classmethod\n"
+        "    def now(cls, tz=None):\n"
+        "        return datetime.datetime.fromtimestamp(time.time(), tz)\n"
+        "real, datetime.datetime = datetime.datetime, Wrong\n"
+    )
+    wrong = CommandLine(command_line.environment | {"PYTHONPATH": str(tmp_path)})
+    document(wrong, "forecast", "--model", "naive-24", "--horizon", "24h")
+    with psycopg.connect(database.url) as connection:
+        row = connection.execute(
+            "SELECT purpose, now() - issued_at < interval '5 minutes', now() - created_at < interval '5 minutes',"
+            " now() - started_at BETWEEN make_interval(days => %s, mins => -5) AND make_interval(days => %s, mins => 5)"
+            " FROM forecast_runs ORDER BY created_at DESC LIMIT 1",
+            (-days, -days),
+        ).fetchone()
+    assert row == ("forecast", True, True, True)

@@ -18,6 +18,7 @@ CITY = "00000000-0000-0000-0000-000000000001"
 MODEL = "00000000-0000-0000-0000-000000000002"
 RUN = "00000000-0000-0000-0000-000000000003"
 BATCH = "00000000-0000-0000-0000-000000000004"
+NEW_RUN = "00000000-0000-0000-0000-000000000006"
 
 Connection = psycopg.Connection[Any]
 
@@ -31,7 +32,8 @@ ROWS = (
         VALUES ('{CITY}', date_trunc('hour', now()) - interval '3 hours', 20, now() - interval '1 hour')""",
     "UPDATE weather_data SET temperature = 21, available_at = now()",
     f"INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature) VALUES ('{CITY}', now(), now(), 20)",
-    f"INSERT INTO models (id, name, type, version, trained_until) VALUES ('{MODEL}', 'naive-24', 'x', '1', now())",
+    f"""INSERT INTO models (id, name, type, version, trained_until) VALUES ('{MODEL}', 'naive-24', 'x', '1',
+        now() - interval '1 day')""",
     f"""INSERT INTO model_artifacts (model_id, city_id, artifact, sha256, training_digest, training_facts)
         VALUES ('{MODEL}', '{CITY}', 'abc', sha256('abc'), sha256(''), '{{}}')""",
     f"""INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,
@@ -189,8 +191,8 @@ FORGED = {
     f" finished_at, {{}}) VALUES ('{MODEL}', 'replay', now() - interval '9 hours', '48 hours', 'none', ARRAY[0.5],"
     " 'succeeded', now(), now(), {})",
     "prediction_vintages": f"(run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles,"
-    f" quantile_count, {{}}) SELECT '{RUN}', '{CITY}', '{MODEL}', issued_at, issued_at + interval '1 hour', 1,"
-    " ARRAY[1.0], 1, {} FROM forecast_runs",
+    f" quantile_count, {{}}) VALUES ('{NEW_RUN}', '{CITY}', '{MODEL}', now(), now() + interval '1 hour', 1,"
+    " ARRAY[1.0], 1, {})",
     "predictions": f"(city_id, model_id, timestamp, predicted_consumption, run_id, issued_at, {{}}) SELECT '{CITY}',"
     f" '{MODEL}', issued_at + interval '1 hour', 1, '{RUN}', issued_at, {{}} FROM forecast_runs",
     "model_metrics": f"(model_id, timestamp, {{}}) VALUES ('{MODEL}', now(), {{}})",
@@ -205,6 +207,12 @@ FORGED = {
 def test_not_even_the_owner_chooses_when_a_row_was_recorded(connection: Connection, name: str, moment: str) -> None:
     connection.execute("SET ROLE energy_forecast_owner")
     insert = f"INSERT INTO {name} " + FORGED[name]
+    # A vintage is written in the transaction of its run
+    connection.execute(
+        f"INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
+        f" started_at, finished_at) VALUES ('{NEW_RUN}', '{MODEL}', 'replay', now(), '48 hours', 'none', ARRAY[0.5],"
+        " 'succeeded', now(), now())"
+    )
     connection.execute("SAVEPOINT honest")
     connection.execute(insert.format("created_at", "now()"))
     connection.execute("ROLLBACK TO honest")

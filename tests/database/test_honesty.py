@@ -25,7 +25,7 @@ Connection = psycopg.Connection[Any]
 
 
 def prepare(connection: Connection) -> None:
-    """A city, partitions of three months, a model version and a run of it."""
+    """Insert a city, partitions of three months and a model version."""
     connection.execute(
         "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, 'Pune', 18.5, 73.9, 'Asia/Kolkata')",
         (PUNE,),
@@ -36,12 +36,6 @@ def prepare(connection: Connection) -> None:
         "INSERT INTO models (id, name, type, version, trained_until)"
         " VALUES (%s, 'naive-24', 'baseline', '1', '2024-01-01Z')",
         (MODEL,),
-    )
-    connection.execute(
-        "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
-        " started_at, finished_at) VALUES (%s, %s, 'replay', '2024-01-15Z', '48 hours', 'none', '{0.1,0.5,0.9}',"
-        " 'succeeded', now(), now())",
-        (RUN, MODEL),
     )
     connection.commit()
 
@@ -339,7 +333,14 @@ def test_who_loads_deletes_nothing_and_rewrites_no_history(connection: Connectio
 
 
 def keep_vintage(connection: Connection, **values: object) -> None:
+    """Insert a run and one vintage of it, valid except for `values`."""
     become(connection, Role.FORECASTER)
+    connection.execute(
+        "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
+        " started_at, finished_at) VALUES (%s, %s, 'replay', '2024-01-15Z', '48 hours', 'none', '{0.1,0.5,0.9}',"
+        " 'succeeded', now(), now())",
+        (RUN, MODEL),
+    )
     row = {
         "run_id": RUN,
         "city_id": PUNE,

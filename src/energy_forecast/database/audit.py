@@ -20,6 +20,7 @@ _FUNCTIONS = (
     *("audit_consumption_func", "audit_weather_func"),
     *("audit_block_query", "audit_batch_query"),
     *("chain_audit_entries", "audit_entry_text", "stamp_audit_entry"),
+    *("check_current_forecasts", "check_new_run", "check_new_vintages", "check_prompt_commit", "vintage_counts"),
     *(
         "refuse",
         "acting_role",

@@ -58,12 +58,13 @@ WHERE v.city_id = %(city)s AND v.issued_at = %(issued_at)s AND r.id = (
 ORDER BY v.timestamp
 
 -- name: to_score
--- Forecasts of a city and model version whose hour has ended by a moment, kWh; several issues of an hour side by side.
+-- Forecasts that count of a city and model version whose hour has ended by a moment, kWh; several issues of an hour side by side.
 SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.city_id = %(city)s AND v.model_id = %(model)s AND r.purpose <> 'backtest'
   AND v.timestamp + interval '1 hour' <= %(by)s
-ORDER BY r.purpose, r.weather, v.timestamp, v.issued_at, r.created_at
+  AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
+ORDER BY r.purpose, r.weather, v.timestamp, v.issued_at, r.created_at, r.id
 
 -- name: backtested
 -- What backtests of these versions have said of a city at these moments, kWh; of several the one recorded last.

@@ -44,7 +44,7 @@ ORDER BY s.created_at DESC, c.name, m.name, s.period_start DESC, s.lead_start_ho
 LIMIT %(limit)s
 
 -- name: scored_forecasts
--- The forecasts behind a score, kWh; of several issued at one moment for one hour the one recorded last by then.
+-- The forecasts behind a score, kWh; of several with one issued_at and hour the one recorded last by then.
 SELECT DISTINCT ON (v.timestamp, v.issued_at)
        r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
@@ -52,17 +52,17 @@ WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(pu
   AND v.timestamp >= %(period_start)s AND v.timestamp < %(period_end)s
   AND v.timestamp - v.issued_at >= make_interval(hours => %(lead_start_hours)s)
   AND v.timestamp - v.issued_at < make_interval(hours => %(lead_end_hours)s)
-  AND r.created_at <= %(created_at)s
+  AND r.created_at <= %(created_at)s AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
   -- Other backtests of the version may lie between
   AND (%(issued_from)s::timestamptz IS NULL OR (
     r.horizon = %(horizon)s::interval
     AND v.issued_at BETWEEN %(issued_from)s::timestamptz AND %(issued_until)s::timestamptz
     AND mod(extract(epoch FROM v.issued_at - %(issued_from)s::timestamptz),
             extract(epoch FROM %(issued_every)s::interval)) = 0))
-ORDER BY v.timestamp, v.issued_at, r.created_at DESC
+ORDER BY v.timestamp, v.issued_at, r.created_at DESC, r.id DESC
 
 -- name: issued_by
--- What models issued for a city in runs of one purpose, kWh; of several made for one moment the one recorded last.
+-- Forecasts that count of models for a city in runs of one purpose, kWh; of several with one issued_at the one recorded last.
 SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
        m.name AS model, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v
@@ -72,4 +72,5 @@ WHERE v.city_id = %(city)s AND r.purpose = %(purpose)s AND m.name = ANY (%(model
   AND (%(weather)s::text IS NULL OR r.weather = %(weather)s)
   AND (%(first)s::timestamptz IS NULL OR v.issued_at >= %(first)s)
   AND (%(end)s::timestamptz IS NULL OR v.issued_at < %(end)s)
-ORDER BY m.name, v.issued_at, v.timestamp, r.created_at DESC
+  AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
+ORDER BY m.name, v.issued_at, v.timestamp, r.created_at DESC, r.id DESC

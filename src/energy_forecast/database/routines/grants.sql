@@ -74,6 +74,7 @@ GRANT EXECUTE ON FUNCTION
     forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text),
     load_phase_as_of(uuid, timestamptz),
     ensure_month_partitions(text, timestamptz, timestamptz),
+    vintage_counts(text, timestamptz, timestamptz, timestamptz, timestamptz),
     iso_utc(timestamptz) TO energy_forecast_forecaster;
 GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, trained_until), UPDATE (is_active)
     ON models TO energy_forecast_forecaster;

@@ -1,5 +1,5 @@
-/* Live was what a run of purpose 'forecast' had issued and this database had recorded by then. A replay or a backtest was
-   made later, as if then: nobody could have used it. Without a model, the champion of the city at that moment counts; where
+/* Live was a vintage that a run of purpose 'forecast' had issued, that counts by vintage_counts(), and that this database had
+   recorded by then. A replay or a backtest was made later, as if then: nobody could have used it. Without a model, the champion of the city at that moment counts; where
    it had none, every model that forecast the hour has a row. No target is more than 168 hours after its issue, and none
    before it, so other months of vintages are not looked at: nor planned for, since the bounds are worked out before. */
 CREATE OR REPLACE FUNCTION forecast_as_of(
@@ -28,12 +28,13 @@ BEGIN
     JOIN public.models m ON m.id = v.model_id
     WHERE v.city_id = city AND v.timestamp >= first_time AND v.timestamp < end_time
       AND v.issued_at >= oldest AND v.issued_at <= newest AND v.created_at <= as_of
-      AND r.purpose = 'forecast' AND CASE
+      AND r.purpose = 'forecast'
+      AND public.vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at) AND CASE
           WHEN model_name IS NOT NULL THEN m.name = model_name
           ELSE v.model_id = coalesce(
               (SELECT p.model_id FROM public.model_promotions p WHERE p.city_id = city AND p.during @> as_of), v.model_id)
       END
-    ORDER BY v.timestamp, m.name, v.issued_at DESC, v.created_at DESC;
+    ORDER BY v.timestamp, m.name, v.issued_at DESC, v.created_at DESC, v.run_id DESC;
 END $$;
 COMMENT ON FUNCTION forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text) IS
     'The forecasts of a city that were live at a moment: by target hour in [first_time, end_time) and model the latest issue, kWh, with the bounds of the 90 % interval';

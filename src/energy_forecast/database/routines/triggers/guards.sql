@@ -68,6 +68,31 @@ BEGIN
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
     END LOOP;
 
+    /* created_at of these is trusted to the minute, or decides which champion served: so a transaction may not stay open
+       until the load is known. A promotion compares backtests of every city first, and has longer. */
+    FOR wanted IN
+        SELECT * FROM (VALUES ('forecast_runs', '15 minutes'), ('model_promotions', '3 hours')) AS prompt (relation, most)
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = format('public.%I', wanted.relation)::regclass
+                       AND tgname = 'prompt_commit') THEN
+            EXECUTE format('CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON public.%I DEFERRABLE INITIALLY DEFERRED'
+                ' FOR EACH ROW EXECUTE FUNCTION public.check_prompt_commit(%L)', wanted.relation, wanted.most);
+        END IF;
+        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER prompt_commit', wanted.relation);
+    END LOOP;
+    CREATE OR REPLACE TRIGGER trained_before BEFORE INSERT ON public.forecast_runs FOR EACH ROW
+        EXECUTE FUNCTION public.check_new_run();
+    ALTER TABLE public.forecast_runs ENABLE ALWAYS TRIGGER trained_before;
+    CREATE OR REPLACE TRIGGER with_their_run AFTER INSERT ON public.prediction_vintages REFERENCING NEW TABLE AS added
+        FOR EACH STATEMENT EXECUTE FUNCTION public.check_new_vintages('15 minutes');
+    ALTER TABLE public.prediction_vintages ENABLE ALWAYS TRIGGER with_their_run;
+    CREATE OR REPLACE TRIGGER as_issued_insert AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT WHEN (current_user <> 'energy_forecast_owner') EXECUTE FUNCTION public.check_current_forecasts();
+    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER as_issued_insert;
+    CREATE OR REPLACE TRIGGER as_issued_update AFTER UPDATE ON public.predictions REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT WHEN (current_user <> 'energy_forecast_owner') EXECUTE FUNCTION public.check_current_forecasts();
+    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER as_issued_update;
+
     FOR wanted IN
         SELECT c.oid::regclass AS relation FROM pg_class c
         WHERE c.relispartition AND c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace

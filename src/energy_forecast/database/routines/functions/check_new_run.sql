@@ -1,0 +1,13 @@
+/* BEFORE a run is inserted: a version may only forecast from the moment up to which it was trained. */
+CREATE OR REPLACE FUNCTION check_new_run() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    AS $$
+BEGIN
+    IF EXISTS (SELECT FROM public.models m WHERE m.id = NEW.model_id AND m.trained_until > NEW.issued_at) THEN
+        RAISE EXCEPTION 'INSERT on % is refused: the model version was trained on data from after issued_at', TG_TABLE_NAME
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+COMMENT ON FUNCTION check_new_run() IS 'Refuses a run whose model version was trained on data from after its issue';
