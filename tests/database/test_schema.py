@@ -234,6 +234,7 @@ ROLES = {
     "cities": Role.INGEST,
     "clock": Role.FORECASTER,
     "history": Role.FORECASTER,
+    "honesty": Role.FORECASTER,
     "models": Role.FORECASTER,
     "forecasts": Role.FORECASTER,
     "scores": Role.FORECASTER,
