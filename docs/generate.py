@@ -16,9 +16,9 @@ from typer.main import get_command
 
 from energy_forecast.cli.app import app
 from energy_forecast.database import Database, Role
-from energy_forecast.database.audit import standing_guards
 from energy_forecast.database.catalog import describe_tables
 from energy_forecast.database.migrate import upgrade
+from energy_forecast.database.protection import snapshot_lines
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import Settings
 
@@ -114,9 +114,9 @@ def pages(database: Database) -> dict[str, str]:
 
 
 def guards(database: Database) -> str:
-    """The triggers and policies of a database that was just made."""
+    """Return the state of a database that was just made, as `doctor audit` expects it."""
     with database.transaction(Role.AUDITOR) as connection:
-        return "\n".join(standing_guards(connection)) + "\n"
+        return "\n".join(snapshot_lines(connection)) + "\n"
 
 
 def main() -> None:

@@ -245,6 +245,7 @@ ROLES = {
     "schema": Role.OWNER,
     "maintenance": Role.OPERATOR,
     "partitions": Role.OPERATOR,
+    "protection": Role.OWNER,
     "quality": Role.INGEST,
     "quarantine": Role.INGEST,
     "statements": Role.OPERATOR,

@@ -14,6 +14,8 @@ from energy_forecast.database import schema_version
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.settings import settings
 
+_MOST_FAULTS = 20
+
 app = typer.Typer(no_args_is_help=True, help="The database: the embedded server and the schema.")
 
 
@@ -109,7 +111,9 @@ def upgrade(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Bring the schema up to date: new migrations, then functions, triggers and grants anew. Safe to repeat.
+    """Bring the schema up to date: new migrations, then functions, triggers and grants. Safe to repeat.
+
+    Differences from the expected protection are repaired, reported and audited; see `doctor audit`.
 
     Example: energy-forecast db upgrade --sql > schema.sql
     """
@@ -125,9 +129,17 @@ def upgrade(
     done = migrate.upgrade(server_database())
     if json:
         emit(done)
+    elif not done.changed:
+        out.print(f"The schema is at version {done.after}, as before; nothing had to be changed.")
     elif done.before == done.after:
         out.print(
-            f"The schema is at version {done.after}, as before; functions, triggers and grants were applied anew."
+            f"The schema is at version {done.after}, as before; functions, triggers and grants were applied again."
         )
     else:
         out.print(f"The schema is now at version {done.after} (before: {done.before or 'empty'}).")
+    if not json:
+        for heading, faults in (("Repaired", done.repaired), ("Not repaired", done.remaining)):
+            for fault in faults[:_MOST_FAULTS]:
+                say(f"  {heading}: {fault}")
+            if len(faults) > _MOST_FAULTS:
+                say(f"  {heading}: {len(faults) - _MOST_FAULTS:,} more. --json lists all.")

@@ -57,15 +57,15 @@ def audit(
     for note in report.notes if not json else ():
         say(f"  Note: {note}.")
     if report.findings:
-        for finding in report.findings[1:] if not json else ():
-            say(f"  {finding.message}.")
+        for finding in report.findings if not json else ():
+            say(f"  {finding.message}. {finding.remedy or ''}".rstrip())
+        if report.omitted and not json:
+            say(f"  {report.omitted:,} more. --json lists the first of each kind.")
         kinds = {finding.kind for finding in report.findings}
         raise AuditError(
-            f"The audit log is not whole. {report.findings[0].message}.",
-            hint="If it was restored from a backup on purpose: energy-forecast doctor audit --restored"
+            f"The audit log is not whole: {counted(len(report.findings) + report.omitted, 'difference')}.",
+            hint="If the database was restored from a backup on purpose: energy-forecast doctor audit --restored"
             if kinds <= {"cut", "replaced", "rewritten"}
-            else "Run: energy-forecast db upgrade, which mends triggers and functions, and ask who changed them"
-            if kinds == {"guard"}
             else None,
         )
     if not json:

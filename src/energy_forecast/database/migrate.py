@@ -10,7 +10,7 @@ import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, LiteralString, cast
 
@@ -23,7 +23,7 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import Revision, RevisionMap
 from sqlalchemy import NullPool, create_engine
 
-from energy_forecast.database.audit import nothing_to_mend
+from energy_forecast.database import protection
 from energy_forecast.database.connection import Connection, Database, Role, refusal
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import (
@@ -47,10 +47,21 @@ _CHAIN_AT_ONCE: LiteralString = "SET CONSTRAINTS ALL IMMEDIATE;"
 
 @dataclass(frozen=True)
 class Upgrade:
-    """What an upgrade did: the version before (None for an empty database) and after."""
+    """The result of an upgrade.
+
+    Args:
+        before: the version before; None for an empty database.
+        after: the version now.
+        changed: whether anything was applied.
+        repaired: differences from the expected protection that it ended, as sentences.
+        remaining: differences that it could not end, as sentences with their remedies.
+    """
 
     before: str | None
     after: str
+    changed: bool = True
+    repaired: list[str] = field(default_factory=list)
+    remaining: list[str] = field(default_factory=list)
 
 
 def database_grants() -> str:
@@ -125,10 +136,9 @@ def _environment(target: str, *, as_sql: bool = False) -> Iterator[EnvironmentCo
         yield environment
 
 
-def _is_current(connection: Connection) -> bool:
-    """Whether the routines are the present ones and nobody has altered what guards the audit log."""
+def _has_routines(connection: Connection) -> bool:
     row = connection.execute(queries("schema")["routines_are"], {"digest": routines_digest()}).fetchone()
-    return row == (True,) and nothing_to_mend(connection)
+    return row == (True,)
 
 
 def _take_tables(connection: Connection) -> None:
@@ -177,13 +187,14 @@ def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
                 f"The database has schema version {before}; this program knows up to {known[-1]}.",
                 hint="Update energy-forecast.",
             )
-        current = target is None and before == known[-1] and _is_current(connection)
+        # Where the routines are others, so are the guards: only those of this version can be judged
+        judged = target is None and before == known[-1] and _has_routines(connection)
+        faults = protection.faults(connection) if judged else []
         connection.commit()
-        if current:
-            # Made anew it would be the same, and an entry of the audit log an object
-            connection.execute(database_grants())
-            connection.commit()
-            return Upgrade(before, wanted)
+        if judged and not any(fault.repairable for fault in faults):
+            return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
+        remaining: list[protection.Fault] = []
+        repaired: list[protection.Fault] = []
         engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
         with engine.begin() as transaction, _environment(wanted) as environment:
             if before is not None:
@@ -192,14 +203,24 @@ def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
             with environment.begin_transaction():
                 environment.run_migrations()
             if wanted == known[-1]:
+                protection.repair(connection, faults)
                 connection.execute(_finish_sql())
+                remaining = protection.faults(connection)
+                left = {(fault.kind, fault.name, fault.message) for fault in remaining}
+                repaired = [fault for fault in faults if (fault.kind, fault.name, fault.message) not in left]
+                protection.record_repairs(connection, repaired)
     except psycopg.Error as error:
         raise refusal(error) from error
     except sqlalchemy.exc.DBAPIError as error:
         raise refusal(cast(psycopg.Error, error.orig)) from error
     finally:
         connection.close()
-    return Upgrade(before, wanted)
+    return Upgrade(
+        before,
+        wanted,
+        repaired=[f"{fault.message}." for fault in repaired],
+        remaining=list(protection.words(remaining)),
+    )
 
 
 def upgrade_sql() -> str:

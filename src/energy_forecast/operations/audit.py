@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from energy_forecast.database import Connection, Database, Role
+from energy_forecast.database import Connection, Database, Role, protection
 from energy_forecast.database import audit as stored
 from energy_forecast.database.audit import Head, Link
 from energy_forecast.errors import AuditError
@@ -50,11 +50,19 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it must be; `sequence` is the place in the chain, where it has one."""
+    """A difference from what must be there.
+
+    Args:
+        kind: of the difference.
+        sequence: the place in the chain; None where it has none.
+        message: a sentence without its full stop.
+        remedy: a sentence; None where nothing but a comparison with a backup helps.
+    """
 
     kind: str
     sequence: int | None
     message: str
+    remedy: str | None = None
 
 
 @dataclass
@@ -64,19 +72,23 @@ class AuditReport:
     Args:
         entries: links of the chain that were verified.
         anchored: place of the last anchor that holds; None when there was none.
-        findings: what is broken, in the order of the chain.
-        notes: what a reader has to know beside.
+        findings: the differences; those of the chain first, in its order.
+        omitted: how many more there are.
+        notes: further facts for the reader.
     """
 
     entries: int = 0
     anchored: int | None = None
     findings: list[Finding] = field(default_factory=list)
+    omitted: int = 0
     notes: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, sequence: int | None, message: str) -> None:
-        """Keeps a finding, unless there are plenty already."""
-        if len(self.findings) < _MOST_FINDINGS:
-            self.findings.append(Finding(kind, sequence, message))
+    def add(self, kind: str, sequence: int | None, message: str, remedy: str | None = None) -> None:
+        """Keep a finding, unless there are many of its kind already; then count it in `omitted`."""
+        if sum(finding.kind == kind for finding in self.findings) < _MOST_FINDINGS:
+            self.findings.append(Finding(kind, sequence, message, remedy))
+        else:
+            self.omitted += 1
 
 
 def anchors_file(home: Path) -> Path:
@@ -168,13 +180,9 @@ def verify_audit(database: Database, home: Path, *, progress: Progress = silent)
         count, examples = stored.unchained(connection)
         if count:
             report.add("unchained", None, f"{count} entries are not in the chain; the first: {examples[0]}")
-        for fault in stored.missing_guards(connection):
-            report.add("guard", None, fault)
-        there, faults = stored.missing_event_triggers(connection)
-        if there:
-            for fault in faults:
-                report.add("guard", None, fault)
-        else:
+        for fault in protection.faults(connection):
+            report.add("guard", None, fault.message, fault.remedy)
+        if not protection.ddl_is_audited(connection):
             report.notes.append(
                 "Changes of the schema are not audited: only a superuser can have that, by energy-forecast db upgrade"
             )

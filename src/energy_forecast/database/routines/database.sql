@@ -7,6 +7,7 @@ DECLARE
     foreign_partition regclass;
 BEGIN
     EXECUTE format('REVOKE TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO energy_forecast_owner', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO energy_forecast_owner, energy_forecast_ingest,'
                    ' energy_forecast_forecaster', current_database());
     -- A partition that somebody made by hand, as the guide shows it, is the platform's as soon as it hangs on its table

@@ -118,7 +118,7 @@ GRANT INSERT (user_id, city_id), DELETE ON user_city_access TO energy_forecast_o
 
 -- Reads the ledgers
 GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.view_refreshes, ops.retention_policies,
-    ops.maintenance_runs, ops.dropped_data, ops.attached_months, audit_log, ops.audit_chain TO energy_forecast_auditor;
+    ops.maintenance_runs, ops.dropped_data, ops.attached_months, ops.repairs, audit_log, ops.audit_chain TO energy_forecast_auditor;
 
 -- The common questions, with the rights and by the policies of whoever asks
 GRANT SELECT ON alembic_version, hourly_consumption_rollup, ops.changed_consumption

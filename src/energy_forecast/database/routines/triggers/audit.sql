@@ -13,6 +13,7 @@ BEGIN
             ('public.model_promotions', 'INSERT OR UPDATE OR DELETE', ''),
             ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', ''),
             ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', ''),
+            ('ops.repairs', 'INSERT', ''),
             -- Append-only, but for retention, which must not go unseen
             ('public.model_metrics', 'DELETE', '')
         ) AS controlled (relation, events, arguments)
