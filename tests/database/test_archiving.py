@@ -153,9 +153,9 @@ def test_status_sees_a_hole_in_the_archive_and_that_it_is_not_the_servers(own: E
     away.replace(path)
     owner = archive.owner.read_text()
     archive.owner.write_text('{"home": "/elsewhere"}')
-    assert "does not name this server" in risks()
+    assert "belongs to the server of /elsewhere" in risks()
     archive.owner.write_text(owner)
-    assert "does not name this server" not in risks()
+    assert "belongs to the server of" not in risks()
 
 
 def test_only_the_owner_can_read_an_archive(own: EmbeddedServer) -> None:

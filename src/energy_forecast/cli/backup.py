@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import open_database, server_database
-from energy_forecast.cli.console import Json, duration, emit, err, out, progress, say, table
+from energy_forecast.cli.console import Json, counted, duration, emit, err, out, progress, say, table
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import (
     Backup,
@@ -31,7 +32,7 @@ Folder = Annotated[
 
 
 def _folder(given: Path | None) -> BackupFolder:
-    return BackupFolder((given or settings().home / "backups").expanduser().absolute())
+    return BackupFolder((given or settings().home / "backups").expanduser().absolute(), settings().home)
 
 
 def _short(backup: Backup, folder: BackupFolder) -> dict[str, object]:
@@ -143,7 +144,7 @@ def prune(
 ) -> None:
     """Remove old backups, as long as enough newer ones are as they were made.
 
-    Damaged ones are not counted and not touched; nor is any other file.
+    Damaged ones and those of another server are not counted and not removed; nor is any other file.
 
     Example: energy-forecast backup prune --older-than 7d --keep 3
     """
@@ -154,13 +155,15 @@ def prune(
     if not dry_run:
         record_prune(settings(), place, pruned, started_at)
     if json:
-        emit({"dry_run": dry_run, "removed": pruned.removed, "kept": pruned.kept, "damaged": pruned.damaged})
+        emit({"dry_run": dry_run, **asdict(pruned)})
         return
     for name in pruned.removed:
         out.print(f"{'Would remove' if dry_run else 'Removed'} {name}", markup=False)
     for reason in pruned.damaged.values():
         err.print(reason, markup=False)
-    out.print(f"{len(pruned.kept)} good backups stay.")
+    if pruned.foreign:
+        say(f"{counted(len(pruned.foreign), 'backup')} of another server or state folder: not counted and not removed.")
+    out.print(f"{counted(len(pruned.kept), 'good backup')} remain.")
 
 
 @app.command()

@@ -186,7 +186,7 @@ def drill(
     database = open_database()
     with progress() as report:
         if logical or settings().database_url is not None:
-            done = drill_backup(database, BackupFolder(settings().home / "backups"), report)
+            done = drill_backup(database, BackupFolder(settings().home / "backups", settings().home), report)
         else:
             done = drill_recovery(embedded_server(), report)
     if json:
@@ -205,7 +205,7 @@ def status(
 ) -> None:
     """Say in one screen what could be recovered, how well that is known, and what is at risk. Starts nothing.
 
-    Exit status 1 when anything is at risk.
+    Exit status 1 when anything is at risk. A warning does not change it, such as backups on the disk of the data.
 
     Example: energy-forecast recovery status
     """
@@ -215,7 +215,7 @@ def status(
     stanza = Stanza(given.pgbackrest_stanza, given.pgbackrest_config) if given.pgbackrest_stanza else None
     server = embedded_server() if given.database_url is None else None
     found = recovery_status(
-        BackupFolder(given.home / "backups"), reachable_database(given), server, stanza, verify=verify
+        BackupFolder(given.home / "backups", given.home), reachable_database(given), server, stanza, verify=verify
     )
     if json:
         emit(found)
@@ -226,7 +226,10 @@ def status(
 
 
 def _show(found: Status) -> None:
-    out.print("good" if found.good else "not good", style="green" if found.good else "red")
+    if found.good:
+        out.print("good, with warnings" if found.warnings else "good", style="yellow" if found.warnings else "green")
+    else:
+        out.print("not good", style="red")
     rows = [
         ("last backup", found.backup and f"{found.backup['name']}, {minute(found.backup['finished_at'])}"),
         ("last base backup", found.base and f"{found.base['name']}, {minute(found.base['finished_at'])}"),
@@ -242,6 +245,8 @@ def _show(found: Status) -> None:
         out.print(f"  {name:17} {text or '-'}", markup=False, soft_wrap=True)
     for risk in found.risks:
         out.print(f"  at risk: {risk}", markup=False, soft_wrap=True)
+    for warning in found.warnings:
+        out.print(f"  warning: {warning}", markup=False, soft_wrap=True)
 
 
 def _drill(last: dict[str, Any] | None) -> str | None:
@@ -312,6 +317,36 @@ def copy_back_(
         out.print(f"The table {table} is back.", markup=False)
     else:
         out.print(f"{table}: {done.removed:,} rows of {city} removed, {done.restored:,} put back.", markup=False)
+
+
+@app.command()
+def adopt(
+    moved: Annotated[
+        bool,
+        typer.Option(
+            "--moved", help="The original is gone: its archive and its backups belong to this folder from now on."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make a copy of a state folder a server of its own. Until then it does not archive, and removes no backup.
+
+    Without --moved the archive and the backups remain the original's: enable an archive of its own afterwards.
+
+    Example: energy-forecast recovery adopt
+    """
+    server = embedded_server()
+    archive = server.archive
+    found = server.adopt(moved=moved)
+    kept = server.archive is not None
+    if json:
+        emit({"home": server.home, "id": found.id, "archive": server.archive and server.archive.folder})
+        return
+    out.print(f"{server.home} is a server of its own now.", markup=False)
+    if kept:
+        out.print("It archives from its next start on. Run: energy-forecast recovery enable --restart")
+    elif archive is not None:
+        out.print("Its archive is the original's. Run: energy-forecast recovery enable --restart --archive FOLDER")
 
 
 @app.command()

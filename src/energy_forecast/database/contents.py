@@ -92,6 +92,17 @@ def object_facts(connection: Connection) -> Objects:
     return found
 
 
+def without_partitions(objects: Objects, connection: Connection) -> Objects:
+    """Return the objects without the constraints of partitions."""
+    partitions = {name for (name,) in connection.execute(queries("backup")["partitions"])}
+    kept = {
+        identity: digest
+        for identity, digest in objects.get("constraint", {}).items()
+        if identity.partition(" ")[0] not in partitions
+    }
+    return objects | {"constraint": kept}
+
+
 def role_facts(connection: Connection) -> list[StoredRole]:
     """The platform's roles and their members. Superusers are left out."""
     return [StoredRole(*row) for row in connection.execute(queries("backup")["roles"])]

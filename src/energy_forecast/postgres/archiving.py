@@ -5,14 +5,15 @@ Never in the data folder: a copy of that which someone starts elsewhere must not
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.account import Account, check_reach, find_account
+from energy_forecast.postgres.identity import copy_error, original_of, own_ids, take_identity
 from energy_forecast.postgres.layout import Layout
 
 # A segment is archived when it is full, or after this many seconds with something in it: what a lost disk may cost
@@ -50,12 +51,45 @@ class Archive:
         """Locked by whoever adds or removes something."""
         return self.folder / "lock"
 
-    def owned_by(self, home: Path) -> bool:
-        """Whether the server of this state folder may archive here."""
+    def noted_owner(self) -> dict[str, str] | None:
+        """Return what the archive notes about its server; None if nothing readable."""
         try:
-            return bool(json.loads(self.owner.read_text("utf-8")) == {"home": str(home.resolve())})
-        except (OSError, ValueError):
+            return dict(json.loads(self.owner.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def owned_by(self, home: Path) -> bool:
+        """Return whether the archive belongs to the server of this state folder: to it and not to a copy of it."""
+        owner = self.noted_owner()
+        if owner is None or original_of(home) is not None:
             return False
+        if "id" not in owner:
+            # Of an earlier version, until the next start
+            return owner == {"home": str(home.resolve())}
+        return owner["id"] in own_ids(home) and owner.get("system") == system_identifier(Layout(home).data)
+
+    def refusal(self, home: Path) -> ServerError | None:
+        """Return why the server of this state folder may not change the archive; None if it may."""
+        if self.owned_by(home):
+            return None
+        if (original := original_of(home)) is not None:
+            return copy_error(home, original)
+        other = (self.noted_owner() or {}).get("home")
+        return ServerError(
+            f"The archive {self.folder} belongs to the server of {other}."
+            if other and other != str(home.resolve())
+            else f"The archive {self.folder} belongs to another server.",
+            hint="Choose another folder: energy-forecast recovery enable --restart --archive FOLDER",
+        )
+
+
+def system_identifier(data: Path) -> str | None:
+    """Return the identifier of a cluster, which its backups and its WAL have too; None if there is no cluster."""
+    try:
+        with (data / "global" / "pg_control").open("rb") as file:
+            return str(int.from_bytes(file.read(8), sys.byteorder))
+    except OSError:
+        return None
 
 
 def archive_of(layout: Layout) -> Archive | None:
@@ -97,20 +131,35 @@ def make_archive(layout: Layout, folder: Path, account: Account) -> Archive:
 
 
 def _take(archive: Archive, home: Path) -> None:
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        other = Path(json.loads(archive.owner.read_text("utf-8"))["home"])
-        if other != home.resolve() and (other / "postgres").exists():
-            raise ServerError(
-                f"The server of {other} archives into {archive.folder}.", hint="Choose another folder by --archive."
-            )
+    own = take_identity(home)
     if not archive.owned_by(home):
-        left = [path.name for path in archive.wal.iterdir()]
-        if left:
+        if any(archive.wal.iterdir()) or any(archive.base.iterdir()):
+            raise archive.refusal(home) or ServerError(f"The archive {archive.folder} belongs to another server.")
+        if (owner := archive.noted_owner()) and own_ids(Path(owner.get("home", ""))) & {owner.get("id")}:
             raise ServerError(
-                f"The archive {archive.folder} holds the WAL of another server.",
-                hint="Choose another folder by --archive, or move that one away.",
+                f"The server of {owner['home']} archives into {archive.folder}.",
+                hint="Choose another folder by --archive.",
             )
-        archive.owner.write_text(json.dumps({"home": str(home.resolve())}), encoding="utf-8")
+    _note_owner(archive, home, own.id)
+
+
+def _note_owner(archive: Archive, home: Path, id_: str) -> None:
+    new = archive.owner.with_name("owner.new")
+    new.unlink(missing_ok=True)
+    document = {"home": str(home.resolve()), "id": id_, "system": system_identifier(Layout(home).data)}
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(descriptor)
+    new.rename(archive.owner)
+
+
+def renew_owner(layout: Layout) -> None:
+    """Note the server's identity in its archive once more, whose note may be of an earlier version or another place."""
+    archive = archive_of(layout)
+    if archive is not None and archive.owned_by(layout.home):
+        _note_owner(archive, layout.home, take_identity(layout.home).id)
 
 
 def note_archive(layout: Layout, archive: Archive | None) -> None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres import archiving, cluster, launch
 from energy_forecast.postgres.account import Account, check_reach, find_account, make_account, make_home
+from energy_forecast.postgres.identity import Identity, adopt_identity, original_of, take_identity
 from energy_forecast.postgres.layout import Layout
 from energy_forecast.postgres.lifeline import Lifeline, exclusive
 from energy_forecast.postgres.programs import Programs, environment, failure, run_program
@@ -110,6 +111,9 @@ class EmbeddedServer:
                         cluster.make_cluster(self._layout, programs, account, lock)
                     self._clear_crash()
                     self._own_folders(account)
+                    if original_of(self.home) is None:
+                        take_identity(self.home)
+                        archiving.renew_owner(self._layout)
                     cluster.write_settings(self._layout.data, account)
                     known = self._log_sizes()
                     self._launch(programs, version, account, lifeline)
@@ -167,6 +171,24 @@ class EmbeddedServer:
         """Have the server archive no more, from its next start on. What was archived stays."""
         with self._faults():
             archiving.note_archive(self._layout, None)
+
+    def adopt(self, *, moved: bool) -> Identity:
+        """Make a copy of a state folder a server of its own, from its next start on, and return its identity.
+
+        Args:
+            moved: the original is gone; its archive and its backups belong to this server from now on.
+
+        Raises:
+            ServerError: the folder is not a copy, or its original is still there.
+        """
+        with self._faults():
+            archive = self.archive
+            found = adopt_identity(self.home, moved=moved)
+            if archive is not None and archive.owned_by(self.home):
+                archiving.renew_owner(self._layout)
+            elif archive is not None:
+                archiving.note_archive(self._layout, None)
+            return found
 
     def restart(self) -> ServerStatus:
         """Stop the server if it runs, and start it. Connections are cut."""

@@ -22,12 +22,17 @@ ORDER BY 1
 
 -- name: objects
 -- Every object of the schema that is not an extension's: (kind, identity, definition).
-WITH relation AS (
+WITH RECURSIVE relation AS (
     SELECT c.*, format('%I.%I', n.nspname, c.relname) AS identity
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND c.relpersistence = 'p'
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+), of_parent AS (
+    -- A dump has a partition's constraint as the parent's alone, and a restore gives the partition's another name
+    SELECT oid, oid AS parent FROM pg_constraint WHERE conparentid = 0
+    UNION ALL
+    SELECT k.oid, p.parent FROM of_parent p JOIN pg_constraint k ON k.conparentid = p.oid
 )
 SELECT 'table', identity, concat_ws(' ', relkind, pg_get_userbyid(relowner), relrowsecurity, relforcerowsecurity,
                                     pg_get_partkeydef(oid), pg_get_expr(relpartbound, oid), relispopulated,
@@ -44,8 +49,11 @@ UNION ALL
 SELECT 'index', r.identity, concat_ws(' ', pg_get_indexdef(r.oid), i.indisvalid)
 FROM relation r JOIN pg_index i ON i.indexrelid = r.oid
 UNION ALL
-SELECT 'constraint', r.identity || ' ' || quote_ident(k.conname), concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
-FROM relation r JOIN pg_constraint k ON k.conrelid = r.oid
+SELECT 'constraint', concat_ws(' ', r.identity, quote_ident(p.conname),
+                               CASE WHEN k.confrelid <> p.confrelid THEN k.confrelid::regclass END),
+       concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
+FROM relation r JOIN pg_constraint k ON k.conrelid = r.oid JOIN of_parent ON of_parent.oid = k.oid
+    JOIN pg_constraint p ON p.oid = of_parent.parent
 -- Those that 18 makes of NOT NULL have names that other versions do not; `column` has them
 WHERE k.contype <> 'n'
 UNION ALL
@@ -90,6 +98,11 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 UNION ALL
 SELECT 'extension', extname::text, extnamespace::regnamespace::text FROM pg_extension
 ORDER BY 1, 2
+
+-- name: partitions
+-- Every partition, as the identity of an object.
+SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relispartition AND c.relkind IN ('r', 'p')
 
 -- name: roles
 -- The platform's roles and their members, without passwords: (name, attributes, comment, roles that it is a member of).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def create_backup(database: Database, folder: BackupFolder, report: Progress = s
     if schema_version(database) is None:
         raise BackupError("The database has no schema yet, so there is nothing to back up.")
     with faults("The backup failed"), folder.locked() as lock:
+        origin = folder.identity().id
         folder.clear_unfinished()
         started_at = datetime.now(UTC)
         name = folder.new_name(started_at)
@@ -49,7 +51,7 @@ def create_backup(database: Database, folder: BackupFolder, report: Progress = s
         # Taken now: a number is used once, also when this fails
         with _recorded_failure(database, folder, name, version, started_at):
             try:
-                backup = _dump(database, unfinished, name, version, started_at, report, lock)
+                backup = replace(_dump(database, unfinished, name, version, started_at, report, lock), origin=origin)
                 folder.add(unfinished, backup)
             except BaseException:
                 unfinished.unlink(missing_ok=True)

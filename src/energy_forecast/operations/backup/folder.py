@@ -13,9 +13,11 @@ from typing import Any
 from energy_forecast.database.contents import Objects, StoredRole, Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import private_folder, read_sealed, sync, write_sealed
+from energy_forecast.postgres.identity import Identity, own_ids, take_identity
 from energy_forecast.postgres.lifeline import exclusive
 
-FORMAT = 1
+# 2: objects name a partition's constraint by its parent's; the state folder is noted
+FORMAT = 2
 _NAME = re.compile(r"^energy_forecast-(?P<serial>\d{6,})-\d{8}T\d{6}Z\.dump$")
 # How long a backup waits for one that is being made, or for the pg_dump of one that was killed
 LOCK_TIMEOUT = 600.0
@@ -32,6 +34,8 @@ class Backup:
         tables: rows and digest of each table in the snapshot that was dumped.
         objects: every object of the schema by kind and identity, with a hash of its definition.
         roles: the roles that the dump refers to, and their members; no passwords.
+        origin: the identity of the state folder that it was made from; None in a record of format 1.
+        format: of the record.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Backup:
     objects: Objects
     roles: list[StoredRole]
     locale: dict[str, str | None]
+    origin: str | None = None
+    format: int = FORMAT
 
     @property
     def major(self) -> int:
@@ -65,7 +71,7 @@ class Backup:
     def document(self) -> dict[str, Any]:
         """What stands beside the file."""
         times = {"started_at": self.started_at.isoformat(), "finished_at": self.finished_at.isoformat()}
-        return asdict(self) | times | {"format": FORMAT}
+        return asdict(self) | times
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Backup:
@@ -74,7 +80,7 @@ class Backup:
         Raises:
             BackupError: a newer energy-forecast wrote it.
         """
-        if document.pop("format", None) != FORMAT:
+        if document.get("format") not in (1, FORMAT):
             raise BackupError("The backup was recorded by another version of energy-forecast.", hint="Update it.")
         document["roles"] = [StoredRole(**role) for role in document["roles"]]
         for name in ("started_at", "finished_at"):
@@ -90,9 +96,38 @@ def serial_of(name: str) -> int | None:
 
 @dataclass(frozen=True)
 class BackupFolder:
-    """The folder. Making this object touches nothing."""
+    """The folder. Making this object touches nothing.
+
+    Args:
+        home: the state folder whose backups are made and removed here; the folder above by default.
+    """
 
     path: Path
+    home: Path | None = None
+
+    @property
+    def state_folder(self) -> Path:
+        """The state folder."""
+        return self.home or self.path.parent
+
+    def identity(self) -> Identity:
+        """Return the identity of the state folder, which is made if it has none.
+
+        Raises:
+            ServerError: the state folder is a copy, so that the backups belong to its original.
+        """
+        self.state_folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        return take_identity(self.state_folder)
+
+    def is_own(self, backup: Backup) -> bool:
+        """Return whether a backup was made from the state folder, so that it may be removed.
+
+        The record of an earlier version does not tell; the backup is then of the folder that it is in.
+        """
+        ids = own_ids(self.state_folder)
+        if backup.origin is None:
+            return bool(ids) and self.path.resolve().is_relative_to(self.state_folder.resolve())
+        return backup.origin in ids
 
     def file(self, name: str) -> Path:
         """The dump of this name."""
@@ -164,5 +199,5 @@ def located(argument: str, folder: BackupFolder) -> tuple[BackupFolder, str]:
         return folder, names[-1]
     if "/" in argument or Path(argument).is_file():
         path = Path(argument).expanduser().absolute()
-        return BackupFolder(path.parent), path.name
+        return BackupFolder(path.parent, folder.home), path.name
     return folder, argument

@@ -14,11 +14,12 @@ from energy_forecast.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Pruned:
-    """What was removed, what stays, and what is damaged: a damaged one is neither counted nor removed."""
+    """Backups removed, kept, damaged, and of another server: neither of the last two is counted or removed."""
 
     removed: list[str]
     kept: list[str]
     damaged: dict[str, str]
+    foreign: list[str]
 
 
 def prune_backups(
@@ -36,12 +37,15 @@ def prune_backups(
 
     Raises:
         BackupError: the folder cannot be read or written.
+        ServerError: the state folder is a copy, so that the backups belong to its original.
     """
     with faults("Pruning failed"), folder.locked():
+        folder.identity()
         folder.clear_unfinished()
         names = folder.names()
         good: list[str] = []
         damaged: dict[str, str] = {}
+        foreign: list[str] = []
         for number, name in enumerate(reversed(names)):
             report("Checking backups", number, len(names))
             try:
@@ -49,7 +53,7 @@ def prune_backups(
             except BackupError as error:
                 damaged[name] = error.message
                 continue
-            good.append(backup.name)
+            (good if folder.is_own(backup) else foreign).append(backup.name)
         report("Checking backups", len(names), len(names))
         oldest_kept = datetime.now(UTC) - older_than
         removed = [name for name in good[keep:] if folder.read(name).finished_at < oldest_kept]
@@ -59,4 +63,4 @@ def prune_backups(
             folder.record(name).unlink()
         if removed and not dry_run:
             sync(folder.path)
-    return Pruned(removed, [name for name in good if name not in removed], damaged)
+    return Pruned(removed, [name for name in good if name not in removed], damaged, foreign)

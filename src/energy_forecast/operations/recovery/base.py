@@ -20,10 +20,10 @@ from energy_forecast.operations.files import faults, private_folder, sha256_of, 
 from energy_forecast.operations.recovery.archiving import check_archiving, clear_leftovers, wait_archived
 from energy_forecast.operations.recovery.store import (
     Base,
-    archive_of,
     base_names,
     base_serial,
     chain_of,
+    own_archive,
     read_base,
 )
 from energy_forecast.postgres import Archive, EmbeddedServer
@@ -66,7 +66,7 @@ def make_base(server: EmbeddedServer, *, incremental: bool | None = None, report
 
 
 def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) -> Base:
-    archive, database = archive_of(server), Database(server.start().url, embedded=True)
+    archive, database = own_archive(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     version = database.server_facts()["version"]
     started_at = datetime.now(UTC)

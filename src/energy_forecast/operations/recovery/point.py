@@ -13,7 +13,7 @@ from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, write_sealed
 from energy_forecast.operations.recovery.archiving import check_archiving, wait_archived
 from energy_forecast.operations.recovery.base import locked
-from energy_forecast.operations.recovery.store import Point, archive_of, point_file
+from energy_forecast.operations.recovery.store import Point, own_archive, point_file
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.progress import Progress, silent
 
@@ -31,7 +31,7 @@ def make_point(server: EmbeddedServer, name: str, report: Progress = silent) -> 
             f"{name!r} cannot be the name of a restore point.",
             hint="Use up to 40 letters, digits, dots, dashes and underscores, a letter first.",
         )
-    archive, database = archive_of(server), Database(server.start().url, embedded=True)
+    archive, database = own_archive(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     with faults("The restore point failed"), locked(archive):
         if point_file(archive, name).exists():

@@ -13,10 +13,10 @@ from energy_forecast.operations.recovery.archiving import clear_leftovers
 from energy_forecast.operations.recovery.base import locked, verify_base
 from energy_forecast.operations.recovery.store import (
     Base,
-    archive_of,
     base_names,
     chain_of,
     lsn_number,
+    own_archive,
     point_file,
     points,
     read_base,
@@ -46,9 +46,9 @@ def prune_archive(
     goes too, with the restore points in it.
 
     Raises:
-        BackupError: the archive cannot be read or written.
+        BackupError: the archive cannot be read or written, or belongs to another server.
     """
-    archive = archive_of(server)
+    archive = own_archive(server)
     with faults("Pruning failed"), locked(archive):
         chains = _chains(archive)
         good: list[list[Base]] = []

@@ -90,6 +90,8 @@ def recover(
     began = time.monotonic()
     into = into.expanduser().absolute()
     archive = archive_of(server) if elsewhere is None else Archive(elsewhere.expanduser().absolute())
+    if elsewhere is None and (refusal := archive.refusal(server.home)) is not None:
+        raise BackupError(refusal.message, hint=f"To restore from it, name it: --archive {archive.folder}")
     if not archive.wal.is_dir():
         raise BackupError(f"{archive.folder} is no archive.", hint="Name the folder that `recovery enable` named.")
     _check_free(into)

@@ -13,6 +13,7 @@ from energy_forecast.database.recovery import archiver, unarchived_age, waiting_
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.recovery import pgbackrest
+from energy_forecast.operations.recovery.storage import ownership_problems, same_disk_warnings
 from energy_forecast.operations.recovery.store import (
     SEGMENT_BYTES,
     base_names,
@@ -35,10 +36,14 @@ LEAST_FREE = 1 << 30
 
 @dataclass
 class Status:
-    """The state of backup and recovery. `risks` is empty when all is good; each says what and what to do."""
+    """The state of backup and recovery.
+
+    `risks` is empty when all is good; each says what and what to do. `warnings` does not change that.
+    """
 
     good: bool = False
     risks: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     backup: dict[str, Any] | None = None
     base: dict[str, Any] | None = None
     archiving: dict[str, Any] | None = None
@@ -65,6 +70,8 @@ def recovery_status(
     """
     status = Status()
     now = datetime.now(UTC)
+    status.risks += ownership_problems(folder, server)
+    status.warnings += same_disk_warnings(folder, server)
     _look_at_dumps(status, folder, now)
     if server is not None:
         _look_at_archive(status, server, database, now)
@@ -115,11 +122,6 @@ def _look_at_archive(status: Status, server: EmbeddedServer, database: Database 
         for point in points(archive)
         if not point.name.startswith("drill-")
     ]
-    if not archive.owned_by(server.home):
-        status.risks.append(
-            f"{archive.owner} does not name this server, so from its next start on it does not archive. "
-            "Run: energy-forecast recovery enable --restart --archive with a new folder"
-        )
     free = shutil.disk_usage(archive.wal).free
     if free < LEAST_FREE:
         status.risks.append(f"The disk of the archive has {free >> 20} MB left. Run: energy-forecast recovery prune")

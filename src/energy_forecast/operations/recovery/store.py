@@ -91,6 +91,18 @@ def archive_of(server: EmbeddedServer) -> Archive:
     return archive
 
 
+def own_archive(server: EmbeddedServer) -> Archive:
+    """The archive of the embedded server, for a command that changes it.
+
+    Raises:
+        BackupError: there is none, or it belongs to another server: perhaps this state folder is a copy of its own.
+    """
+    archive = archive_of(server)
+    if (refusal := archive.refusal(server.home)) is not None:
+        raise BackupError(refusal.message, hint=refusal.hint)
+    return archive
+
+
 def base_serial(name: str) -> int | None:
     """The number in a base backup's name; None where it is no base backup's."""
     found = _BASE.match(name)
