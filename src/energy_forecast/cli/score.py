@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from energy_forecast.cli.backtest import WeatherChoice
 from energy_forecast.cli.console import Cities, Json, emit, minute, moment, named, out, progress, say, table
 from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, say_left_out, score_cells
-from energy_forecast.errors import EnergyForecastError
+from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 app = typer.Typer()
 
@@ -180,16 +181,23 @@ def certificate(
         Path | None,
         typer.Option(metavar="FILE", help="Draw how often actuals lie below each quantile into FILE.html."),
     ] = None,
+    allow_partial: Annotated[
+        bool,
+        typer.Option("--allow-partial", help="Exit with 0 instead of 3 if there is not enough data for a verdict."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Certify that the intervals of a model cover what they say; fails where they do not.
+    """Certify that the intervals of a model cover what they claim: passed, failed or not enough data.
 
-    A city may be 2 points off, a bucket of lead times or a season 4, or what chance alone may take from so few days.
+    Passed: the observed coverage of a city is within 2 points of the nominal one, and the true coverage is within 5
+    points with 95 % confidence; for a bucket of lead times or a season 4 and 10. Failed: it is outside, beyond chance.
+    Otherwise there is not enough data, and the exit status is 3.
 
     Example: energy-forecast score certificate --model ensemble --purpose backtest
     """
     check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
+    from energy_forecast.forecasting.certificate import FAILED, FEWEST_DAYS, NOT_ENOUGH_DATA, PASSED
 
     found = pipelines.certify(
         open_database(),
@@ -207,8 +215,9 @@ def certificate(
             {
                 "model": model,
                 "purpose": found.purpose,
+                "verdict": found.verdict,
                 "passed": found.passed,
-                "rows": found.rows.to_dicts(),
+                "rows": [row | {"passed": row["verdict"] == PASSED} for row in found.rows.to_dicts()],
                 "reliability": found.reliability.to_dicts(),
                 "lacking": found.lacking,
             }
@@ -216,7 +225,7 @@ def certificate(
     else:
         for (name,), rows in found.rows.group_by("city", maintain_order=True):
             table(
-                ["part", "interval %", "hours", "days", "cover %", "allowed +-", ""],
+                ["part", "interval %", "hours", "days", "covers %", "confidence %", "verdict"],
                 [
                     (
                         "all" if row["part"] == "city" else row["group"],
@@ -224,22 +233,31 @@ def certificate(
                         f"{row['hours']:,}",
                         row["days"],
                         f"{100 * row['coverage']:.1f}",
-                        f"{100 * row['tolerance']:.1f}",
-                        "passed" if row["passed"] else "FAILED",
+                        None if row["lower"] is None else f"{100 * row['lower']:.1f} to {100 * row['upper']:.1f}",
+                        row["verdict"].upper() if row["verdict"] == FAILED else row["verdict"],
                     )
                     for row in rows.iter_rows(named=True)
                 ],
                 title=f"{name}, {model}",
             )
+        out.print(
+            f"Confidence: 90 % interval of the coverage; it needs {FEWEST_DAYS} days. Verdict: see "
+            "energy-forecast score certificate --help"
+        )
         if found.lacking:
             say(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
         if plot is not None:
             out.print(f"Written: {plot}", markup=False)
-    if not found.passed:
-        failed = int((~found.rows["passed"]).sum())
+    counts = Counter(found.rows["verdict"])
+    if found.verdict == FAILED:
         raise EnergyForecastError(
-            f"{failed} of {found.rows.height} intervals do not cover what they say.",
-            hint="Train anew, or serve another model: energy-forecast model promote --help",
+            f"{counts[FAILED]} of {found.rows.height} intervals do not cover what they claim.",
+            hint="Train the model again, or serve another one: energy-forecast model promote --help",
+        )
+    if found.verdict == NOT_ENOUGH_DATA and not allow_partial:
+        raise PartialResultError(
+            f"Not enough data for a verdict on {counts[NOT_ENOUGH_DATA]} of {found.rows.height} intervals.",
+            hint="Use a longer backtest, or wait for more forecasts. With --allow-partial the exit status is 0.",
         )
 
 

@@ -13,7 +13,13 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, scores
-from energy_forecast.forecasting.certificate import coverage_certificate, reliability
+from energy_forecast.forecasting.certificate import (
+    FAILED,
+    NOT_ENOUGH_DATA,
+    PASSED,
+    coverage_certificate,
+    reliability,
+)
 from energy_forecast.forecasting.score_parts import errors_by_weekday
 from energy_forecast.pipelines.compare import with_actuals
 from energy_forecast.pipelines.known import pure_city
@@ -24,7 +30,7 @@ from energy_forecast.pipelines.train import check_models
 class Certificate:
     """Coverage of one model's intervals.
 
-    rows: part (city, lead, season), group, city, nominal, hours, days, coverage, tolerance (shares), passed.
+    rows: as `coverage_certificate` returns them.
     reliability: city, level, observed (share), hours: how often actuals lie at or below each quantile.
     lacking: cities without a forecast that has an actual.
     """
@@ -36,9 +42,15 @@ class Certificate:
     lacking: list[str]
 
     @property
+    def verdict(self) -> str:
+        """The worst of the verdicts on the parts: failed, not enough data or passed."""
+        verdicts = set(self.rows["verdict"])
+        return next(one for one in (FAILED, NOT_ENOUGH_DATA, PASSED) if one in verdicts)
+
+    @property
     def passed(self) -> bool:
-        """Whether every part covers what it says, within its tolerance."""
-        return bool(self.rows["passed"].all())
+        """Whether every part passed."""
+        return self.verdict == PASSED
 
 
 def certify(

@@ -115,7 +115,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 def write_certificate_page(path: Path, found: Certificate) -> None:
     """Writes the page, all at once: for each city the reliability of the quantiles and the histogram behind it."""
-    verdict = "The certificate is given." if found.passed else "The certificate is refused."
+    verdict = f"Verdict: {found.verdict}."
     write_figures(
         path,
         [
@@ -212,11 +212,11 @@ def _calibration(city: str, rows: pl.DataFrame, found: Certificate) -> Section:
             "all" if row["part"] == "city" else row["group"],
             f"{100 * row['nominal']:.0f}",
             f"{100 * row['coverage']:.1f}",
-            f"{100 * row['tolerance']:.1f}",
+            UNKNOWN if row["lower"] is None else f"{100 * row['lower']:.1f} to {100 * row['upper']:.1f}",
             f"{row['hours']:,}",
-            "passed" if row["passed"] else "failed",
+            row["verdict"],
         )
         for row in found.rows.filter(pl.col("city") == city).iter_rows(named=True)
     ]
-    head = ["Part", "Interval, %", "Covers, %", "Allowed \N{PLUS-MINUS SIGN}", "Hours", "Verdict"]
+    head = ["Part", "Interval, %", "Covers, %", "90 % confidence, %", "Hours", "Verdict"]
     return Section(city, [reliability, histogram], lead, as_table(head, table, name=f"Coverage in {city}", shown=True))
