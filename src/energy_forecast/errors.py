@@ -73,6 +73,10 @@ class ZoneError(EnergyForecastError):
     """A time zone is not known, or its rules differ between this program and the database."""
 
 
+class PlaceError(EnergyForecastError):
+    """A country or a subdivision is not known."""
+
+
 class UnknownCityError(EnergyForecastError):
     """There is no city of this name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import polars as pl
 import psycopg
 import pytest
 
-from energy_forecast.database import Database
-from energy_forecast.errors import IngestError
-from energy_forecast.ingest import CityReport, check_city, import_cities
+from energy_forecast.database import Database, Role
+from energy_forecast.database.cities import cities_named, city_named
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.database.schema import migration_files
+from energy_forecast.errors import DatabaseError, IngestError, UnknownCityError
+from energy_forecast.ingest import CityReport, add_city, check_city, import_cities, load_files
 
 HEADER = "name,latitude,longitude,timezone,country_code,subdivision\n"
 BERLIN = "Berlin,52.52,13.405,Europe/Berlin,DE,BE\n"
@@ -84,8 +88,13 @@ BAD_ROWS = [
     ("A,1,1,EST5EDT,,", "timezone"),
     ("A,1,1,+02:00,,", "timezone"),
     ("A,1,1,,,", "timezone"),
-    ("A,1,1,UTC,DEU,", "country_code"),
-    ("A,1,1,UTC,Germany,", "country_code"),
+    ("A,1,1,UTC,XX,", "country_code"),
+    ("A,1,1,UTC,Atlantis,", "country_code"),
+    ("A,1,1,UTC,DE,XX", "subdivision"),
+    ("A,1,1,UTC,,BY", "subdivision"),
+    ("=A,1,1,UTC,,", "name"),
+    ("A\u200b,1,1,UTC,,", "name"),
+    ("A  B,1,1,UTC,,", "name"),
     ("A,1,1,UTC,D1,", "country_code"),
     ("A,1,1,UTC,\u00df,", "country_code"),
     ("A,1,1,UTC,DE,Bavaria and more", "subdivision"),
@@ -128,6 +137,122 @@ def test_numbers_of_a_parquet_file_are_taken(database: Database, tmp_path: Path)
 def test_a_file_without_the_columns_changes_nothing(database: Database, tmp_path: Path) -> None:
     with pytest.raises(IngestError, match="no column timezone"):
         load(database, tmp_path, "name,latitude,longitude\nBerlin,1,1\n")
+
+
+PARIS = "Paris,48.8566,2.3522,Europe/Paris,FR,IDF\n"
+TEXAS = "Paris,33.6609,-95.5555,America/Chicago,US,TX\n"
+
+
+def test_a_city_is_not_moved_to_another_place_unasked(database: Database, tmp_path: Path) -> None:
+    """Its values, models and scores would go with it."""
+    load(database, tmp_path, HEADER + PARIS)
+    (tmp_path / "load.csv").write_text(
+        "city,timestamp,consumption_kwh\nPARIS,2025-11-25T08:00Z,1\nparis,2025-11-25T09:00Z,1\n"
+    )
+    assert load_files(database, "consumption", [tmp_path / "load.csv"]).inserted == 2
+    report = load(database, tmp_path, HEADER + TEXAS + BERLIN)
+    assert (report.inserted, report.rejected) == (1, 1)
+    assert "7,783 km away (Europe/Paris, FR), with 2 values, 0 models and 0 scores" in report.reasons[0]
+    assert "--update" in report.reasons[0]
+    assert stored(database)["Paris"][2] == "Europe/Paris"
+    for other in (
+        "Paris,48.86,2.35,Europe/Brussels,FR,IDF\n",
+        "Paris,48.86,2.35,Europe/Paris,BE,\n",
+        "paris,49.86,2.35,Europe/Paris,FR,\n",
+    ):
+        assert load(database, tmp_path, HEADER + other).rejected == 1, other
+    for near in ("Paris,48.9,2.4,Europe/Paris,FR,\n", "PARIS,48.8566,2.3522,Europe/Paris,France,FR-IDF\n"):
+        assert load(database, tmp_path, HEADER + near).updated == 1, near
+    path = tmp_path / "cities.csv"
+    path.write_text(HEADER + TEXAS)
+    moved = import_cities(database, path, update=True)
+    assert moved.updated == 1
+    assert "was moved" in moved.notes[0]
+    assert stored(database)["Paris"][2:] == ["America/Chicago", "US", "TX"]
+
+
+def test_a_city_added_by_hand_does_not_take_a_name(database: Database) -> None:
+    place = {
+        "name": "Düsseldorf",
+        "latitude": 51.2,
+        "longitude": 6.8,
+        "timezone": "Europe/Berlin",
+        "country_code": "DE",
+    }
+    assert add_city(database, check_city(**place)) is not None  # type: ignore[arg-type]
+    for same in ("düsseldorf", unicodedata.normalize("NFD", "Düsseldorf")):
+        assert add_city(database, check_city(**place | {"name": same})) is None  # type: ignore[arg-type]
+        with pytest.raises(
+            IngestError, match=r"There is a city 'Düsseldorf' already: .*km away \(Europe/Berlin, DE\), with 0 values"
+        ):
+            add_city(database, check_city(**place | {"name": same, "latitude": 10.0}))  # type: ignore[arg-type]
+    with database.transaction(Role.FORECASTER) as connection:
+        assert city_named(connection, "DU\u0308SSELDORF").name == "Düsseldorf"
+        with pytest.raises(UnknownCityError, match="Did you mean 'Düsseldorf'"):
+            cities_named(connection, ["Düsseldоrf"])  # noqa: RUF001 - with a Cyrillic o
+
+
+def test_rows_find_their_city_in_every_spelling(database: Database, tmp_path: Path) -> None:
+    """And an hour that happened twice is told apart across them."""
+    load(database, tmp_path, HEADER + "Düsseldorf,51.2,6.8,Europe/Berlin,DE,NW\n")
+    names = ["Düsseldorf", "DÜSSELDORF", "Du\u0308sseldorf", "düsseldorf ", "Düsseldorf"]
+    hours = ["01:00", "02:00", "02:00", "03:00", "04:00"]
+    lines = [f"{name},2025-10-26T{hour},1\n" for name, hour in zip(names, hours, strict=True)]
+    (tmp_path / "load.csv").write_text("city,timestamp,consumption_kwh\n" + "".join(lines))
+    report = load_files(database, "consumption", [tmp_path / "load.csv"], timezone="city")
+    assert (report.inserted, report.rejected) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["berlin", "Berlin\u200b", "=Berlin", "B\u00a0n", "Du\u0308sseldorf", "a  b", " a", "B\u202en", "\ufeffB", "B\tn"],
+)
+def test_the_database_refuses_such_names_itself(database: Database, tmp_path: Path, name: str) -> None:
+    """Whatever writes there."""
+    load(database, tmp_path, HEADER + BERLIN)
+    with psycopg.connect(database.url) as connection, pytest.raises(psycopg.errors.IntegrityError):
+        connection.execute("INSERT INTO cities (name, latitude, longitude, timezone) VALUES (%s, 1, 1, 'UTC')", (name,))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["Munich", "MUNICH"], r"same name but for case.*MUNICH \(id .*Munich \(id"),
+        (["Düsseldorf", "Du\u0308sseldorf"], "same name but for case"),
+        (["=1+1"], r"begin with one of = \+ - @: \"=1\+1\""),
+        (["a\u200bb"], "invisible characters"),
+    ],
+)
+def test_an_upgrade_names_the_cities_that_have_to_be_renamed(
+    empty_database: Database, names: list[str], said: str
+) -> None:
+    upgrade(empty_database, target=before_names())
+    with psycopg.connect(empty_database.url) as connection:
+        for name in names:
+            connection.execute(
+                "INSERT INTO cities (name, latitude, longitude, timezone) VALUES (%s, 1, 1, 'UTC')", (name,)
+            )
+    with pytest.raises(DatabaseError, match=said) as raised:
+        upgrade(empty_database)
+    assert "UPDATE cities SET name" in str(raised.value.hint)
+    with psycopg.connect(empty_database.url) as connection:
+        connection.execute("UPDATE cities SET name = 'Renamed' WHERE name = %s", (names[-1],))
+    upgrade(empty_database)
+
+
+def test_an_upgrade_composes_names(empty_database: Database) -> None:
+    upgrade(empty_database, target=before_names())
+    with psycopg.connect(empty_database.url) as connection:
+        connection.execute(
+            "INSERT INTO cities (name, latitude, longitude, timezone) VALUES (%s, 1, 1, 'UTC')", ("Du\u0308sseldorf",)
+        )
+    upgrade(empty_database)
+    assert set(stored(empty_database)) == {"Düsseldorf"}
+
+
+def before_names() -> str:
+    """The version of the schema before names were compared without case."""
+    return max(version for version, _ in migration_files() if version < "0043")
 
 
 def test_two_imports_at_once_add_each_city_once(database: Database, tmp_path: Path) -> None:

@@ -249,6 +249,7 @@ ROLES = {
     "quality": Role.INGEST,
     "quarantine": Role.INGEST,
     "statements": Role.OPERATOR,
+    "zones": Role.OPERATOR,
 }
 # Those of `ingest` work on temporary tables that only a load makes; test_ingest prepares them there
 SUBJECTS = sorted(

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, counted, emit, minute, out, say, table
+from energy_forecast.cli.console import AllowPartial, Json, counted, emit, minute, out, require_complete, say, table
 from energy_forecast.database import Role
 from energy_forecast.database import cities as stored_cities
-from energy_forecast.errors import EnergyForecastError, IngestError
+from energy_forecast.errors import IngestError
 
 app = typer.Typer(no_args_is_help=True, help="The cities whose consumption is forecast.")
 
@@ -22,15 +22,19 @@ def add(
     latitude: Annotated[float, typer.Option(help="Degrees north, -90 to 90.")],
     longitude: Annotated[float, typer.Option(help="Degrees east, -180 to 180.")],
     timezone: Annotated[str, typer.Option(help="IANA zone, such as Europe/Berlin.")],
-    country: Annotated[str | None, typer.Option(help="ISO 3166-1 code, such as DE; for public holidays.")] = None,
-    subdivision: Annotated[str | None, typer.Option(help="ISO 3166-2 part, such as BY; for regional holidays.")] = None,
+    country: Annotated[
+        str | None, typer.Option(help="ISO 3166-1 code, such as DE, or the country's name; for public holidays.")
+    ] = None,
+    subdivision: Annotated[
+        str | None, typer.Option(help="ISO 3166-2 part, such as BY, or its name; for regional holidays.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Add a city.
 
     Example: energy-forecast city add Munich --latitude 48.14 --longitude 11.58 --timezone Europe/Berlin --country DE
     """
-    from energy_forecast.ingest import check_city
+    from energy_forecast.ingest import add_city, check_city
 
     checked = check_city(
         name=name,
@@ -40,30 +44,35 @@ def add(
         country_code=country,
         subdivision=subdivision,
     )
-    with acting_database().transaction(Role.INGEST) as connection:
-        added = stored_cities.add_city(connection, **checked)
-    if added is None:
-        raise EnergyForecastError(
-            f"There is a city {name!r} already.", hint="To change it, use: energy-forecast city import"
-        )
+    added = add_city(acting_database(), checked)
+    place = "-".join(checked[key] for key in ("country_code", "subdivision") if checked[key])
     if json:
-        emit({"id": added, "name": name})
+        emit({"id": added, "added": added is not None, **checked})
+    elif added is None:
+        out.print(f"{checked['name']} is stored already, as it is.", markup=False)
     else:
-        out.print(f"Added {name}.", markup=False)
+        out.print(f"Added {checked['name']}{f' ({place})' if place else ''}.", markup=False)
 
 
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV, CSV.gz or Parquet.")],
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="Also move stored cities to another place, with all that belongs to them."),
+    ] = False,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Add or update cities from a file: name, latitude, longitude, timezone, country_code?, subdivision?
+    """Add or correct cities from a file: name, latitude, longitude, timezone, country_code?, subdivision?
+
+    A stored city is not moved to another time zone, country or place more than 25 km away without --update.
 
     Example: energy-forecast city import cities.csv
     """
     from energy_forecast.ingest import import_cities
 
-    report = import_cities(acting_database(), file)
+    report = import_cities(acting_database(), file, update=update)
     if json:
         emit(report.as_dict())
     else:
@@ -71,10 +80,16 @@ def import_(
             f"Read {counted(report.read, 'city', 'cities')}: {report.inserted} new, {report.updated} updated, "
             f"{report.unchanged} unchanged, {report.rejected} rejected."
         )
+        for note in report.notes:
+            say(f"  Note: {note}")
         for reason in report.reasons:
             say(f"  {reason}")
     if report.failure is not None:
         raise IngestError(report.failure)
+    require_complete(
+        f"{report.rejected} of {counted(report.read, 'city', 'cities')} were rejected." if report.rejected else None,
+        allow_partial=allow_partial,
+    )
 
 
 @app.command("list")
@@ -106,8 +121,8 @@ def show(
     Example: energy-forecast city show Munich
     """
     with open_database().transaction(Role.INGEST) as connection:
-        city = stored_cities.cities_named(connection, [name])[0]
-        facts = stored_cities.city_facts(connection, [name])[0]
+        city = stored_cities.city_named(connection, name)
+        facts = stored_cities.city_facts(connection, [city.name])[0]
     if json:
         emit({"city": city, "stored": facts})
         return

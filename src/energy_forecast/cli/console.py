@@ -36,7 +36,12 @@ from energy_forecast.progress import Progress as Report
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 Cities = Annotated[
-    list[str] | None, typer.Option("--city", metavar="CITY", help="A city by name; may be repeated. Default: all.")
+    list[str] | None,
+    typer.Option(
+        "--city",
+        metavar="CITY",
+        help="A city by name, in any case; may be repeated, or several with commas. Default: all.",
+    ),
 ]
 Processes = Annotated[
     int | None, typer.Option(min=1, help="How many cities are worked on at a time. Default: one a processor.")

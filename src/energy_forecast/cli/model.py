@@ -13,7 +13,7 @@ from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.console import Cities, Json, emit, minute, moment, out, say, table
 from energy_forecast.database import Role, champions
 from energy_forecast.database import models as stored_models
-from energy_forecast.database.cities import cities_named
+from energy_forecast.database.cities import city_named
 from energy_forecast.errors import PromotionError, UnknownModelError
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def history(
     Example: energy-forecast model history Munich --at 2026-03-01T00:00Z
     """
     with open_database().transaction(Role.FORECASTER) as connection:
-        name = cities_named(connection, [city])[0].name
+        name = city_named(connection, city).name
         rows = champions.promotions(connection, [name], at)
     if json:
         emit({"city": name, "champions": rows})

@@ -14,7 +14,7 @@ from energy_forecast.cli.access import open_database
 from energy_forecast.cli.console import Json, emit, minute, moment, out, say, table
 from energy_forecast.cli.output_files import check_output, draw_answer
 from energy_forecast.database import questions
-from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.cities import StoredCity, city_named
 
 app = typer.Typer(
     no_args_is_help=True, help="The three common questions. A person sees the answers for the cities that are hers."
@@ -54,7 +54,7 @@ def recent(
     _alone(exact, until=until, plot=plot, by=by is By.DAY)
     check_output(plot, "--plot", [".html"])
     with open_database().reading() as connection:
-        place = cities_named(connection, [city])[0]
+        place = city_named(connection, city)
         if exact:
             rows = questions.guide_recent(connection, place.id, hours=hours)
         elif by is By.DAY:
@@ -112,7 +112,7 @@ def weather_correlation(
     width = Decimal(str(round(bin_width, 4)))
     facts: dict[str, Any] = {}
     with open_database().reading() as connection:
-        place = cities_named(connection, [city])[0]
+        place = city_named(connection, city)
         if exact:
             rows = questions.guide_weather_correlation(connection, place.id, days=days)
         else:

@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
+from energy_forecast.city_names import composed, name_key, named_in, possible_names
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import UnknownCityError
@@ -37,7 +38,10 @@ def all_cities(connection: Connection) -> list[StoredCity]:
 
 
 def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCity]:
-    """The cities of these names, or every city when none is named.
+    """The cities of these names, or every city when none is named. By name.
+
+    Names are compared without case and whatever the form of their accents. A text that is no name may hold several
+    names with commas.
 
     Raises:
         UnknownCityError: there is no city of one of the names, or none at all.
@@ -47,20 +51,42 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
         if not found:
             raise UnknownCityError("There are no cities yet.", hint="Run: energy-forecast city add, or city import")
         return found
-    with connection.cursor(row_factory=class_row(StoredCity)) as cursor:
-        found = cursor.execute(queries("cities")["some_cities"], {"names": list(names)}).fetchall()
-    missing = sorted(set(names) - {city.name for city in found})
+    known = {name_key(city.name): city for city in _cities_of(connection, possible_names(names))}
+    chosen, missing = named_in(names, {key: city.name for key, city in known.items()})
     if missing:
-        near = nearest_name(missing[0], [city.name for city in all_cities(connection)])
-        hint = f"Did you mean {near!r}?" if near else "See: energy-forecast city list"
-        raise UnknownCityError(f"There is no city {missing[0]!r}.", hint=hint)
-    return found
+        raise _unknown_city(connection, missing[0])
+    return sorted((known[name_key(name)] for name in chosen), key=lambda city: city.name)
+
+
+def city_named(connection: Connection, name: str) -> StoredCity:
+    """Return the city of a name, compared without case and whatever the form of its accents.
+
+    Raises:
+        UnknownCityError: there is no city of this name.
+    """
+    found = _cities_of(connection, [composed(name)])
+    if not found:
+        raise _unknown_city(connection, name)
+    return found[0]
+
+
+def _cities_of(connection: Connection, names: Sequence[str]) -> list[StoredCity]:
+    with connection.cursor(row_factory=class_row(StoredCity)) as cursor:
+        # PostgreSQL's text cannot hold a NUL
+        parameters = {"names": [name for name in names if "\0" not in name]}
+        return cursor.execute(queries("cities")["some_cities"], parameters).fetchall()
+
+
+def _unknown_city(connection: Connection, name: str) -> UnknownCityError:
+    near = nearest_name(name, [city.name for city in all_cities(connection)])
+    hint = f"Did you mean {near!r}?" if near else "See: energy-forecast city list"
+    return UnknownCityError(f"There is no city {name!r}.", hint=hint)
 
 
 def nearest_name(wanted: str, names: Sequence[str]) -> str | None:
     """The name that somebody may have meant, if one is like it."""
-    names_there = {name.casefold(): name for name in names}
-    near = get_close_matches(wanted.casefold(), names_there, n=1)
+    names_there = {name_key(name): name for name in names}
+    near = get_close_matches(name_key(wanted), names_there, n=1)
     return names_there[near[0]] if near else None
 
 

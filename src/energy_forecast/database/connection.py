@@ -204,6 +204,9 @@ def refusal(error: psycopg.Error) -> DatabaseError:
             )
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(f"The login may not do this: {text}.")
+        case psycopg.errors.RaiseException():
+            # Ours: the words of a migration or a function
+            return DatabaseError(f"The database refused: {text}.", hint=error.diag.message_hint)
         case psycopg.OperationalError():
             return ConnectionLostError(
                 f"The connection to the database was lost: {text}.",

@@ -119,8 +119,11 @@ class CityRow:
         """This city where it says something, the stored one where it does not."""
         return replace(
             self,
+            name=stored.name,
             country_code=self.country_code or stored.country_code,
-            subdivision=self.subdivision or stored.subdivision,
+            # A subdivision of another country says nothing of this one
+            subdivision=self.subdivision
+            or (stored.subdivision if self.country_code in (None, stored.country_code) else None),
         )
 
 
@@ -374,6 +377,10 @@ class Staging:
         """The names of the time zones that the server knows."""
         return {name for (name,) in self._rows("zones")}
 
+    def attached(self, name: str) -> dict[str, int]:
+        """Return how many values, models and scores belong to a city."""
+        return attached(self._connection, name)
+
     def stored_cities(self) -> dict[str, CityRow]:
         """Every stored city by its name."""
         return {row[0]: CityRow(*row) for row in self._rows("stored_cities")}
@@ -420,6 +427,20 @@ class Staging:
             with cursor.copy(self._queries[name]) as copy:
                 copy.write(data)
             return cursor.rowcount
+
+
+def stored_city(connection: Connection, name: str) -> CityRow:
+    """Return the stored city that is known by a name."""
+    row = connection.execute(queries("ingest")["stored_city"], {"name": name}).fetchone()
+    assert row is not None
+    return CityRow(*row)
+
+
+def attached(connection: Connection, name: str) -> dict[str, int]:
+    """Return how many values, models and scores belong to a city."""
+    row = connection.execute(queries("ingest")["attached"], {"name": name}).fetchone()
+    assert row is not None
+    return dict(zip(("values", "models", "scores"), row, strict=True))
 
 
 @contextmanager

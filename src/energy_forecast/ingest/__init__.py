@@ -1,6 +1,6 @@
 """Files and frames of facts, checked row by row and merged into the database, with a report that adds up."""
 
-from energy_forecast.ingest.cities import check_city, import_cities
+from energy_forecast.ingest.cities import add_city, check_city, import_cities
 from energy_forecast.ingest.kinds import KINDS, kind_named
 from energy_forecast.ingest.load import check_options, load_files, load_table
 from energy_forecast.ingest.report import CityReport, Rejected, Report
@@ -13,6 +13,7 @@ __all__ = [
     "Report",
     "Taken",
     "WatchedFolder",
+    "add_city",
     "check_city",
     "check_options",
     "import_cities",

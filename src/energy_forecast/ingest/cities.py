@@ -5,21 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from energy_forecast.database.connection import Database
-from energy_forecast.database.ingest import CityRow, Staging, Target, staging
-from energy_forecast.errors import IngestError
+from energy_forecast.city_names import composed, name_fault, name_key
+from energy_forecast.database import cities as stored_cities
+from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.ingest import CityRow, Staging, Target, staging, stored_city
+from energy_forecast.database.ingest import attached as counts
+from energy_forecast.errors import IngestError, PlaceError
 from energy_forecast.ingest.files import Piece, Source, names_of
 from energy_forecast.ingest.opening import open_source
 from energy_forecast.ingest.report import CityReport, Rejected
 from energy_forecast.ingest.tables import as_text
+from energy_forecast.places import country_code, place_codes
 from energy_forecast.zones import zone_names
 
 _REQUIRED = ("name", "latitude", "longitude", "timezone")
@@ -30,6 +35,10 @@ _DEGREES = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 # The zones of the form Area/City, which the table demands: 'EST5EDT' or 'GB' say too little about a place
 _ZONE = re.compile(r"UTC|Etc/(?:UTC|GMT[+-][0-9]{1,2})|[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+){1,2}")
 _SIX_PLACES = Decimal("0.000001")
+# A correction of coordinates stays in the city
+_SAME_PLACE_KM = 25
+_MOST_MOVED = 20
+_EARTH_RADIUS_KM = 6371.0
 
 
 class _RowError(Exception):
@@ -41,13 +50,15 @@ class _RowError(Exception):
         self.reason = reason
 
 
-def import_cities(database: Database, path: Path) -> CityReport:
-    """Adds the cities of a file, and corrects those that are there.
+def import_cities(database: Database, path: Path, *, update: bool = False) -> CityReport:
+    """Add the cities of a file, and correct those that are there.
 
-    An empty field says nothing: it leaves what is stored. Rows that cannot be taken are kept in ops.rejected_rows; the
-    rest is loaded.
+    An empty field leaves the stored value. Rows that cannot be used are kept in ops.rejected_rows; the rest is loaded.
+    A row that moves a stored city to another place is rejected unless `update` is set: it would take the city's values,
+    models and scores with it. Another place is another time zone or country, or more than 25 km away.
 
     Args:
+        update: move cities to another place.
         path: CSV, gzipped CSV or Parquet with columns name, latitude, longitude (degrees), timezone (IANA), and
             perhaps country_code (ISO 3166-1 alpha-2) and subdivision.
 
@@ -62,7 +73,7 @@ def import_cities(database: Database, path: Path) -> CityReport:
         rows, refused = _read(source, zones)
         rows = dict(_agreeing(rows, refused))
         with session.merging():
-            return _merge(session, source, rows, refused)
+            return _merge(session, source, rows, refused, update=update)
 
 
 def check_city(
@@ -97,7 +108,38 @@ def check_city(
     try:
         return asdict(_city({key: (cell or "").strip() or None for key, cell in cells.items()}, zone_names()))
     except _RowError as error:
-        raise IngestError(f"{error.column}: {error.reason}.") from error
+        raise IngestError(
+            f"{error.column}: {error.reason.rstrip('?')}{'?' if error.reason.endswith('?') else '.'}"
+        ) from error
+
+
+def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
+    """Add one city.
+
+    Args:
+        checked: as `check_city` returns it.
+
+    Returns:
+        The id of the new city; None if it is stored already, as it is.
+
+    Raises:
+        IngestError: the name belongs to a city of which something else is stored.
+        DatabaseError: the database refused.
+    """
+    with database.transaction(Role.INGEST) as connection:
+        added = stored_cities.add_city(connection, **checked)
+        if added is not None:
+            return added
+        stored = stored_city(connection, checked["name"])
+        new = CityRow(**checked).over(stored)
+        if new == stored:
+            return None
+        where = _move(stored, new) or "at about this place, with other coordinates or codes"
+        raise IngestError(
+            f"There is a city {stored.name!r} already: {where}, {attached(counts(connection, stored.name))}.",
+            hint="Give this city another name. To change the stored one: energy-forecast city import FILE, which needs "
+            "--update if the place is another one.",
+        )
 
 
 _Refused = dict[int, tuple[str | None, str, Mapping[str, str | None]]]
@@ -108,8 +150,8 @@ def _read(source: Source, zones: Collection[str]) -> tuple[_Rows, _Refused]:
     rows: _Rows = {}
     refused: _Refused = {}
     for piece in source.pieces():
-        for line, reason, text in piece.broken.iter_rows():
-            refused[line] = (None, reason, {"text": text})
+        for row in piece.broken.iter_rows(named=True):
+            refused[row["line"]] = (row["column"], row["reason"], {"text": row["text"]})
         for line, cells in _cells(piece):
             try:
                 rows[line] = (_city(cells, zones), cells)
@@ -128,25 +170,36 @@ def _city(cells: Mapping[str, str | None], zones: Collection[str]) -> CityRow:
     for column in _REQUIRED:
         if cells[column] is None:
             raise _RowError(column, "is empty")
-    name, zone = str(cells["name"]), str(cells["timezone"])
-    if len(name) > 100 or any(ord(sign) < 32 or ord(sign) == 127 for sign in name):
-        raise _RowError("name", "is longer than 100 characters, or holds signs that do not print")
+    name, zone = composed(str(cells["name"])), str(cells["timezone"])
+    if (fault := name_fault(name)) is not None:
+        raise _RowError("name", f"{name[:40]!r} {fault}")
     if not _ZONE.fullmatch(zone) or zone not in zones:
         raise _RowError("timezone", f"{zone[:40]!r} is not an IANA zone such as Europe/Berlin")
-    country, subdivision = cells.get("country_code"), cells.get("subdivision")
-    if country is not None and not re.fullmatch(r"[A-Za-z]{2}", country):
-        raise _RowError("country_code", f"{country[:40]!r} is not a code of two letters such as DE")
-    if subdivision is not None and not re.fullmatch(r"[A-Za-z0-9-]{1,10}", subdivision):
-        raise _RowError("subdivision", f"{subdivision[:40]!r} is not a code such as BE")
+    country, subdivision = _codes(cells.get("country_code"), cells.get("subdivision"))
     return CityRow(
         name=name,
         latitude=_degrees(cells, "latitude", 90),
         longitude=_degrees(cells, "longitude", 180),
         timezone=zone,
-        # Codes of countries are capitals by definition
-        country_code=None if country is None else country.upper(),
+        country_code=country,
         subdivision=subdivision,
     )
+
+
+def _codes(country: str | None, subdivision: str | None) -> tuple[str | None, str | None]:
+    try:
+        if country is not None:
+            country = country_code(country)
+    except PlaceError as error:
+        raise _RowError("country_code", _one_sentence(error)) from error
+    try:
+        return place_codes(country, subdivision)
+    except PlaceError as error:
+        raise _RowError("subdivision", _one_sentence(error)) from error
+
+
+def _one_sentence(error: PlaceError) -> str:
+    return f"{error.message}. {error.hint}".removesuffix(".")
 
 
 def _degrees(cells: Mapping[str, str | None], column: str, limit: int) -> Decimal:
@@ -167,24 +220,38 @@ def _agreeing(rows: _Rows, refused: _Refused) -> Iterator[tuple[int, tuple[CityR
     first: dict[str, int] = {}
     contradicted: dict[str, int] = {}
     for line, (city, _) in rows.items():
-        if city.name not in first:
-            first[city.name] = line
-        elif rows[first[city.name]][0] != city:
-            contradicted.setdefault(city.name, line)
+        key = name_key(city.name)
+        if key not in first:
+            first[key] = line
+        elif replace(rows[first[key]][0], name=city.name) != city:
+            contradicted.setdefault(key, line)
     for line, (city, cells) in rows.items():
-        if city.name in contradicted:
-            other = contradicted[city.name] if line == first[city.name] else first[city.name]
+        key = name_key(city.name)
+        if key in contradicted:
+            other = contradicted[key] if line == first[key] else first[key]
             refused[line] = ("name", f"line {other} says something else of {city.name!r}", cells)
         else:
             yield line, (city, cells)
 
 
-def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused) -> CityReport:
-    stored = session.stored_cities()
+def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, update: bool) -> CityReport:
+    stored = {name_key(name): city for name, city in session.stored_cities().items()}
+    taken = len(rows) + len(refused)
+    moved: list[str] = []
     inserted = updated = unchanged = 0
-    for city, _ in rows.values():
-        old = stored.get(city.name)
+    for line, (city, cells) in rows.items():
+        old = stored.get(name_key(city.name))
         new = city if old is None else city.over(old)
+        move = None if old is None else _move(old, new)
+        if old is not None and move is not None and not update:
+            reason = (
+                f"{old.name!r} is stored as another place: {move}, {attached(session.attached(old.name))}; "
+                "give this city another name, or move the stored one with --update"
+            )
+            refused[line] = ("name", reason, cells)
+            continue
+        if old is not None and move is not None:
+            moved.append(f"{old.name} was moved from another place, {move}, {attached(session.attached(old.name))}.")
         if old is None:
             session.insert_city(new)
             inserted += 1
@@ -193,11 +260,12 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused) -> 
             updated += 1
         else:
             unchanged += 1
-        stored[city.name] = new
+        stored[name_key(city.name)] = new
     session.copy_refused(_as_csv(refused))
     batch = uuid4()
     notes = [f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."] if source.ignored else []
-    read = len(rows) + len(refused)
+    notes += moved[:_MOST_MOVED]
+    read = taken
     session.record(
         batch=batch,
         files=[source.facts],
@@ -210,6 +278,30 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused) -> 
     )
     examples = [Rejected(source.name, line, column, reason) for line, (column, reason, _) in sorted(refused.items())]
     return CityReport(str(batch), read, inserted, updated, unchanged, len(refused), tuple(notes), tuple(examples[:10]))
+
+
+def _move(stored: CityRow, new: CityRow) -> str | None:
+    """Return how another place differs from the stored one, or None if it is the same place with corrections."""
+    km = distance_km(stored, new)
+    other_country = stored.country_code is not None and new.country_code != stored.country_code
+    if km <= _SAME_PLACE_KM and new.timezone == stored.timezone and not other_country:
+        return None
+    country = f", {stored.country_code}" if stored.country_code else ""
+    return f"{km:,.0f} km away ({stored.timezone}{country})"
+
+
+def distance_km(a: CityRow, b: CityRow) -> float:
+    """Return the distance of two cities, on a sphere."""
+    south, north = math.radians(a.latitude), math.radians(b.latitude)
+    east = math.radians(b.longitude - a.longitude)
+    half = math.sin((north - south) / 2) ** 2 + math.cos(south) * math.cos(north) * math.sin(east / 2) ** 2
+    return 2 * _EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(half)))
+
+
+def attached(counts: Mapping[str, int]) -> str:
+    """Return in words what a city has: values, models and scores."""
+    words = [f"{count:,} {noun if count != 1 else noun.removesuffix('s')}" for noun, count in counts.items()]
+    return f"with {', '.join(words[:-1])} and {words[-1]}"
 
 
 def _as_csv(refused: _Refused) -> bytes:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import polars as pl
 
+from energy_forecast.city_names import name_key
 from energy_forecast.database.cities import nearest_name
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.encode import hundredths
@@ -67,6 +68,7 @@ class Validator:
             {"city_name": [name for _, name, _ in self.cities], "zone": zones},
             schema={"city_name": pl.String, "zone": pl.String},
         ).with_row_index("city_no")
+        self._by_key = {name_key(name): name for _, name, _ in self.cities}
 
     def check(self, piece: Piece, held_back: RepeatedHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Checks a piece of a file.
@@ -79,7 +81,7 @@ class Validator:
             The rows to stage, in the columns of the kind's COPY after the file's number; and the refused rows: line,
             column, reason, and the row as JSON text.
         """
-        rows = piece.rows
+        rows = self._with_known_spelling(piece.rows)
         checked = rows.select("line", pl.col("city").str.strip_chars(" \t").fill_null("").alias("city_name")).join(
             self._known, on="city_name", how="left", maintain_order="left"
         )
@@ -107,6 +109,17 @@ class Validator:
                 rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)
         refused = self._refused(rows.filter(bad), checked.filter(bad), list(faults)) if bad.any() else _NOTHING_REFUSED
         return self._staged(checked.filter(~bad) if bad.any() else checked), pl.concat([refused, _broken(piece.broken)])
+
+    def _with_known_spelling(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows with the names of cities as they are stored, whatever case and form of accents they have."""
+        written = rows.select(pl.col("city").unique().drop_nulls()).join(
+            self._known, left_on="city", right_on="city_name", how="anti"
+        )["city"]
+        spelled = {name: self._by_key.get(name_key(name.strip(" \t"))) for name in written}
+        other = {name: stored for name, stored in spelled.items() if stored is not None}
+        if not other:
+            return rows
+        return rows.with_columns(pl.col("city").replace(list(other), list(other.values())))
 
     def _read(self, text: pl.Series, zones: pl.Series) -> pl.DataFrame:
         read = read_times(text, zones, self.disputed)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 from energy_forecast.database import partitions as stored
-from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.partitions import Move, Partition
 from energy_forecast.errors import EnergyForecastError
@@ -51,7 +51,7 @@ def dedicate(database: Database, name: str, *, allow_wait: bool = False) -> Move
         EnergyForecastError: readers would wait for too long, or are there for too long; nothing was changed.
     """
     with database.transaction(Role.OPERATOR) as connection:
-        [city] = cities_named(connection, [name])
+        city = city_named(connection, name)
         most = _ANY if allow_wait else SHORT_SCAN
         return _moved(stored.dedicate_partition(connection, city.id, partition_name(city), most_bytes=most), name)
 
@@ -67,7 +67,7 @@ def share(database: Database, name: str, *, allow_wait: bool = False) -> Move:
         EnergyForecastError: readers would wait for too long, or are there for too long; nothing was changed.
     """
     with database.transaction(Role.OPERATOR) as connection:
-        [city] = cities_named(connection, [name])
+        city = city_named(connection, name)
         most = _ANY if allow_wait else SHORT_INSERT
         return _moved(stored.share_partition(connection, city.id, most_rows=most), name)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import polars as pl
 
 from energy_forecast.database import scores as stored_scores
-from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
 from energy_forecast.pipelines.known import actual_load, pure_city
@@ -73,7 +73,7 @@ def explain_score(
         if not found:
             raise UnknownScoreError(hint="See: energy-forecast score --json")
         stored = found[0]
-        place = cities_named(connection, [stored["city"]])[0]
+        place = city_named(connection, stored["city"])
         pairs = _pairs(connection, place, stored)
     if pairs.is_empty():
         raise EnergyForecastError("None of the forecasts behind this score is stored any more.")

@@ -13,7 +13,7 @@ import polars as pl
 
 from energy_forecast import zones
 from energy_forecast.database import forecasts as stored_forecasts
-from energy_forecast.database.cities import StoredCity, cities_named
+from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.models import artifact_of
@@ -102,7 +102,7 @@ def explain_forecast(
         check_models([model])
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
-        (place,) = cities_named(connection, [city])
+        place = city_named(connection, city)
         run = stored_forecasts.last_run(connection, city=place.id, at=at or now, purposes=purposes, model=model)
         if run is None:
             raise NotEnoughDataError(

@@ -5,17 +5,17 @@ FROM cities
 ORDER BY name
 
 -- name: some_cities
--- The cities of these names.
+-- The cities of these names, compared without case and whatever the form of their accents.
 SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
 FROM cities
-WHERE name = ANY (%(names)s)
+WHERE lower(normalize(name, NFC)) IN (SELECT lower(normalize(wanted, NFC)) FROM unnest(%(names)s::text[]) AS wanted)
 ORDER BY name
 
 -- name: add_city
 -- Adds a city; no row when the name is taken.
 INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
 VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
-ON CONFLICT (name) DO NOTHING
+ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: set_metadata

@@ -611,7 +611,8 @@ VALUES (%(batch)s, %(kind)s, %(files)s, %(read)s, %(inserted)s, %(corrected)s, %
 INSERT INTO ops.rejected_rows (batch_id, file, line, column_name, reason, row_data, city_id)
 SELECT %(batch)s, f.name, r.line, r.column_name, r.reason, r.row_data, c.id
 FROM refused r JOIN staged_files f USING (file_no)
-LEFT JOIN cities c ON c.name = btrim(r.row_data ->> CASE WHEN %(kind)s = 'cities' THEN 'name' ELSE 'city' END)
+LEFT JOIN cities c ON lower(normalize(c.name, NFC)) = lower(normalize(btrim(
+    r.row_data ->> CASE WHEN %(kind)s = 'cities' THEN 'name' ELSE 'city' END), NFC))
 ORDER BY r.file_no, r.line
 
 -- name: zones
@@ -629,6 +630,18 @@ UPDATE cities
 SET latitude = %(latitude)s, longitude = %(longitude)s, timezone = %(timezone)s, country_code = %(country_code)s,
     subdivision = %(subdivision)s
 WHERE name = %(name)s
+
+-- name: attached
+-- How many values (of load and weather), models and scores belong to a city.
+SELECT (SELECT count(*) FROM energy_consumption WHERE city_id = c.id) + (SELECT count(*) FROM weather_data WHERE city_id = c.id),
+       (SELECT count(*) FROM model_artifacts WHERE city_id = c.id),
+       (SELECT count(*) FROM forecast_scores WHERE city_id = c.id)
+FROM cities c WHERE c.name = %(name)s
+
+-- name: stored_city
+-- What is stored of the city that is known by a name (degrees north and east, exactly as stored).
+SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities
+WHERE lower(normalize(name, NFC)) = lower(normalize(%(name)s, NFC))
 
 -- name: stored_cities
 -- What is stored of every city (degrees north and east, exactly as stored).

@@ -35,7 +35,7 @@ SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, 
        s.issued_from, s.issued_until, s.issued_every, s.horizon, s.actuals_as_of, s.created_at
 FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
 WHERE (%(id)s::uuid IS NULL OR s.id = %(id)s)
-  AND (%(city)s::text IS NULL OR c.name = %(city)s)
+  AND (%(city)s::text IS NULL OR lower(normalize(c.name, NFC)) = lower(normalize(%(city)s, NFC)))
   AND (%(model)s::text IS NULL OR m.name = %(model)s)
   AND (%(purpose)s::text IS NULL OR s.purpose = %(purpose)s)
   AND (%(lead_start)s::integer IS NULL OR s.lead_start_hours = %(lead_start)s)

@@ -35,6 +35,8 @@ GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
     weather_forecasts, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.retention_policies TO energy_forecast_ingest;
+-- How many there are of a city that a file would move
+GRANT SELECT (city_id) ON model_artifacts, forecast_scores TO energy_forecast_ingest;
 GRANT INSERT (id, name, latitude, longitude, timezone, country_code, subdivision, metadata),
     UPDATE (latitude, longitude, timezone, country_code, subdivision, metadata) ON cities TO energy_forecast_ingest;
 GRANT INSERT (id, city_id, timestamp, consumption_kwh, peak_demand_kw, metadata, available_at, interval_minutes),
