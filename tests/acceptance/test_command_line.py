@@ -276,6 +276,32 @@ def test_a_city_with_three_weeks_and_no_weather_is_forecast(command_line: Comman
     assert all(0 < hour["q05"] <= hour["predicted"] <= hour["q95"] < 300_000 for hour in issued["hours"])
 
 
+def test_a_backtest_states_when_it_takes_load_for_known(command_line: CommandLine, tmp_path: Path) -> None:
+    """A file without available_at makes every value known at the end of its interval, which no meter manages."""
+    command_line.run("city", "import", write_cities(tmp_path / "cities.csv"))
+    consumption, _ = frames(FIRST, FIRST + timedelta(days=21))
+    berlin = tmp_path / "berlin.csv"
+    consumption.filter(city="Berlin").write_csv(berlin)
+    command_line.run("ingest", "consumption", berlin)
+    late = pl.col("timestamp").str.to_datetime(time_zone="UTC").dt.offset_by("10h").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    consumption.filter(city="Pune").with_columns(late.alias("available_at")).write_csv(tmp_path / "pune.csv")
+    command_line.run("ingest", "consumption", tmp_path / "pune.csv")
+    backtest = ("backtest", "--model", "naive-24", "--from", "2025-03-18T00:00Z", "--to", "2025-03-21T00:00Z")
+
+    assumed = command_line.run(*backtest, "--city", "Berlin")
+    assert "Assumes that load is known at the end of its interval" in assumed.stdout + assumed.stderr
+    known = command_line.run(*backtest, "--city", "Pune")
+    assert "in the median 9.0 h after the end of its interval" in known.stdout + known.stderr
+    assert "assumed" not in known.stdout + known.stderr
+    # A week before the first issue, and until the last one
+    assert document(command_line, *backtest)["load_delay"] == {
+        "Berlin": {"values": 9 * 24, "at_interval_end": 9 * 24, "median_minutes": 0},
+        "Pune": {"values": 9 * 24, "at_interval_end": 0, "median_minutes": 540},
+    }
+    both = command_line.run(*backtest)
+    assert "216 of 432 values are assumed to be known at that end" in both.stdout + both.stderr
+
+
 def test_hourly_values_of_a_half_hour_zone_keep_their_hours(command_line: CommandLine, tmp_path: Path) -> None:
     """A meter in Pune that counts local hours starts them at half past, UTC; so do its forecasts."""
     command_line.run("city", "import", write_cities(tmp_path / "cities.csv"))

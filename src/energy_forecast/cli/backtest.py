@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +30,9 @@ from energy_forecast.cli.console import (
 )
 from energy_forecast.cli.output_files import check_output, draw_comparison, write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, say_left_out, score_cells
+
+if TYPE_CHECKING:
+    from energy_forecast.database.history import LoadDelay
 
 app = typer.Typer()
 
@@ -125,6 +128,7 @@ def backtest(
                 "forecasts": report.pairs.height,
                 "left_out_hours": report.left_out,
                 "usual_weather_hours": report.usual_weather,
+                "load_delay": report.load_delay,
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
                 ],
@@ -137,6 +141,7 @@ def backtest(
         f"Issued {minute(report.first)} to {minute(report.end)}, "
         f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
     )
+    say(f"  {_assumption(report.load_delay)}")
     for name, rows in by_city(report.scores).items():
         table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
     out.print(SCORE_WORDS)
@@ -148,6 +153,24 @@ def backtest(
         say(f"Not wholly backtested: {model_name} for {name}: {why}")
     if output is not None:
         out.print(f"Written: {output}", markup=False)
+
+
+def _assumption(delays: dict[str, LoadDelay]) -> str:
+    """Return a sentence on when the backtest takes load for known."""
+    values = sum(one.values for one in delays.values())
+    at_end = sum(one.at_interval_end for one in delays.values())
+    if at_end == values:
+        return (
+            "Assumes that load is known at the end of its interval: the data has no later available_at. Load that "
+            "arrives later makes live forecasts worse than this backtest."
+        )
+    medians = [one.median_minutes / 60 for one in delays.values() if one.median_minutes is not None]
+    low, high = (f"{hours:,.1f}" for hours in (min(medians), max(medians)))
+    delay = low if low == high else f"{low} to {high}"
+    text = f"Load is known by its available_at, in the median {delay} h after the end of its interval."
+    if at_end:
+        text += f" {at_end:,} of {values:,} values are assumed to be known at that end: no later available_at."
+    return text
 
 
 @contextmanager

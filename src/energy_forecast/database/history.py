@@ -31,6 +31,23 @@ WEATHER_SCHEMA: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True)
+class LoadDelay:
+    """How late values of load were available.
+
+    A file without available_at gives every value the end of its interval, which cannot be told from such a claim.
+
+    Args:
+        values: number of values.
+        at_interval_end: those of them with available_at at the end of their interval.
+        median_minutes: median of available_at after the end of the interval; None without values.
+    """
+
+    values: int
+    at_interval_end: int
+    median_minutes: float | None
+
+
+@dataclass(frozen=True)
 class _Hours:
     """Rows by the hour that they lie in: the START of each hour that has one (microseconds from 1970, ascending), and
     where the rows of each begin."""
@@ -103,6 +120,15 @@ def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
     row = connection.execute(queries("history")["phase"], {"city": city, "as_of": as_of}).fetchone()
     assert row is not None
     return int(row[0])
+
+
+def load_delay(connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime) -> LoadDelay:
+    """Return how late the load of the intervals that start in [first, end) was available, as known at `as_of`."""
+    parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
+    row = connection.execute(queries("history")["load_delay"], parameters).fetchone()
+    assert row is not None
+    values, at_interval_end, median = row
+    return LoadDelay(values, at_interval_end, None if median is None else float(median))
 
 
 def load_as_of(

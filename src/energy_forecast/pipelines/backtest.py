@@ -19,6 +19,7 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.forecasts import NewForecast, NewRun
+from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, ModelFaultError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, load
@@ -28,6 +29,8 @@ from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
 from energy_forecast.pipelines.train import check_models, check_moment, train
 from energy_forecast.progress import Progress, Steps, silent
+
+_DELAYS_SINCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class BacktestReport:
     failed: (city, model) and the reason.
     usual_weather: by city and column of the weather, at how many of the hours newly forecast with weather it was not
         known, so that what is usual stood in.
+    load_delay: by city, how late its load was available, from a week before the first issue to the last.
     """
 
     first: datetime
@@ -51,6 +55,7 @@ class BacktestReport:
     left_out: dict[str, int] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     usual_weather: dict[str, dict[str, int]] = field(default_factory=dict)
+    load_delay: dict[str, LoadDelay] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,10 @@ def backtest(
 
     with database.transaction(Role.FORECASTER) as connection:
         loads = {city.name: _actuals(connection, city, first, end + horizon, now) for city in chosen}
+        delays = {
+            city.name: load_delay(connection, city.id, as_of=now, first=times[0] - _DELAYS_SINCE, end=times[-1])
+            for city in chosen
+        }
     pairs = _pairs(made, loads)
     used: dict[tuple[str, str], str] = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
     overall, by_version = _scores(pairs, {city.name: pure_city(city) for city in chosen}, used, hours, now)
@@ -172,7 +181,8 @@ def backtest(
         weather = "none"
     faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
     kept = pairs.drop("reference", "left_out", "model_id", "city_id")
-    return BacktestReport(times[0], end, weather, kept, overall, dict(faulty.iter_rows()), failed, _usual_weather(made))
+    left_out = dict(faulty.iter_rows())
+    return BacktestReport(times[0], end, weather, kept, overall, left_out, failed, _usual_weather(made), delays)
 
 
 def _segments(times: list[datetime], refit: timedelta | None) -> list[list[datetime]]:

@@ -9,6 +9,12 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(int2send(interval_minutes), '')
 FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
+-- name: load_delay
+-- Consumption of the intervals that start in [first, end), as known at a moment: values, those with available_at at the end of their interval, and the median of available_at after that end, minutes.
+SELECT count(*), count(*) FILTER (WHERE delay = 0), percentile_cont(0.5) WITHIN GROUP (ORDER BY delay)
+FROM (SELECT extract(epoch FROM available_at - timestamp) / 60 - interval_minutes AS delay
+      FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)) delays
+
 -- name: weather
 -- Observed weather as known at a moment, NaN where unknown. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
