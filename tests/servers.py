@@ -16,7 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast.database import Database
-from energy_forecast.database.migrate import database_grants
+from energy_forecast.database.schema import database_grants
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -67,12 +68,12 @@ def test_wrong_names_are_refused_in_one_line(two_cities: CommandLine, anna: str,
         login = connection.info.user
     for arguments, said in (
         (("add", anna), "already"),
-        (("add", "Anna B"), "cannot be a person's name"),
+        (("add", "Anna B"), "cannot be a user name"),
         (("add", "energy_forecast_owner"), "reserved"),
-        (("add", login), "reserved" if login.startswith("energy_forecast") else "sees every city"),
+        (("add", login), "reserved"),
         (("grant", anna, "--city", "Nowhere"), "There is no city 'Nowhere'"),
-        (("grant", f"{anna}x", "--all"), "There is no person"),
-        (("remove", f"{anna}x"), "There is no person"),
+        (("grant", f"{anna}x", "--all"), "There is no user"),
+        (("remove", f"{anna}x"), "There is no user"),
     ):
         errors = two_cities.run("user", *arguments, status=1).stderr.strip().splitlines()
         assert len(errors) == 1
@@ -90,3 +91,40 @@ def test_a_password_is_stored_as_a_verifier_only(two_cities: CommandLine, databa
         row = connection.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", (anna,)).fetchone()
     assert row is not None
     assert row[0].startswith("SCRAM-SHA-256$")
+
+
+def test_daily_commands_log_in_as_a_role_that_is_no_superuser(open_folder: Path) -> None:
+    """On the embedded server. A state folder of an earlier version gets the login by the first command."""
+    command_line = CommandLine({"ENERGY_FORECAST_HOME": str(open_folder / "daily")})
+    place = ("--latitude", "48", "--longitude", "11", "--timezone", "Europe/Berlin")
+    command_line.run("db", "upgrade")
+    try:
+        url = command_line.run("db", "url").stdout.strip()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("DROP OWNED BY energy_forecast_login; DROP ROLE energy_forecast_login")
+            # As that version added a user
+            connection.execute("CREATE ROLE anna; GRANT energy_forecast_app TO anna; GRANT anna TO energy_forecast_api")
+        assert json.loads(command_line.run("db", "status", "--json").stdout)["schema"] is not None
+        command_line.run("city", "add", "Munich", *place)
+        command_line.run("user", "grant", "anna", "--all")
+        command_line.run("user", "add", "bert")
+        command_line.run("user", "grant", "bert", "--all")
+        with psycopg.connect(url) as connection:
+            granted_by = connection.execute("SELECT DISTINCT granted_by::text FROM user_city_access").fetchall()
+            assert granted_by == [("energy_forecast_login",)]
+            assert connection.execute(
+                "SELECT rolsuper, rolinherit, rolcreatedb, rolbypassrls FROM pg_roles"
+                " WHERE rolname = 'energy_forecast_login'"
+            ).fetchone() == (False, False, False, False)
+        users = json.loads(command_line.run("user", "list", "--json").stdout)
+        assert [one["name"] for one in users] == ["anna", "bert"]
+        command_line.run("user", "remove", "anna")
+        command_line.run("user", "remove", "bert")
+        assert json.loads(command_line.run("user", "list", "--json").stdout) == []
+        command_line.run("doctor", "access")
+        command_line.run("doctor", "audit")
+        command_line.run("maintain")
+        command_line.run("backup", "create")
+        command_line.run("recovery", "drill", "--logical")
+    finally:
+        command_line.run("db", "down")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from energy_forecast.cli.console import named, say
-from energy_forecast.database import Database, schema_is_current
+from energy_forecast.database import LOGIN, Database, schema_is_current
 from energy_forecast.database.backups import is_restored_copy
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import BackupError, SchemaError
@@ -25,7 +25,7 @@ def server_database() -> Database:
     status = server.status()
     if not status.running:
         say("Waiting for the embedded PostgreSQL" if status.starting else "Starting the embedded PostgreSQL")
-    return Database(server.start().url, embedded=True)
+    return Database(server.start().url, embedded=True, login=LOGIN)
 
 
 def open_database() -> Database:

@@ -11,6 +11,7 @@ from energy_forecast.cli.console import Cities, Json, counted, emit, minute, out
 from energy_forecast.database.statements import Order, worst_statements
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import AuditError, EnergyForecastError, ZoneError
+from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import hours_that_differ
 from energy_forecast.settings import settings
@@ -70,6 +71,26 @@ def audit(
         )
     if not json:
         out.print(f"The audit log is whole: {report.entries:,} entries, anchored at place {anchor.sequence:,}.")
+
+
+@app.command()
+def access(json: Json = False) -> None:
+    """Examine whether the login of daily commands or a user has more rights than they should. Nothing is written.
+
+    The exit status is 1 if there is a finding.
+
+    Example: energy-forecast doctor access
+    """
+    found = access_findings(open_database())
+    if json:
+        emit({"findings": found})
+    else:
+        for finding in found:
+            out.print(f"{finding.message}.", markup=False, soft_wrap=True)
+    if found:
+        raise EnergyForecastError(f"{counted(len(found), 'finding')}: rights are wider than they should be.")
+    if not json:
+        out.print("The login and the users have no more rights than they need.")
 
 
 @app.command()

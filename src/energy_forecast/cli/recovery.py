@@ -355,7 +355,7 @@ def activate(json: Json = False) -> None:
 
     Example: energy-forecast recovery activate
     """
-    found = activate_copy(server_database())
+    found = activate_copy(server_database().administrator)
     if not found:
         raise BackupError("This database is no copy that waits to be activated.")
     if json:

@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, counted, emit, out, table
+from energy_forecast.cli.console import Json, counted, emit, out, say, table
 from energy_forecast.operations import people
 
 app = typer.Typer(
-    no_args_is_help=True, help="People, each a PostgreSQL role that sees the cities granted to it and no other."
+    no_args_is_help=True, help="Users, each a PostgreSQL role that sees the cities granted to it and no other."
 )
 
-Name = Annotated[str, typer.Argument(help="The person's name, which is her PostgreSQL role.")]
+Name = Annotated[str, typer.Argument(help="The user's name, which is their PostgreSQL role.")]
 Cities = Annotated[list[str] | None, typer.Option("--city", metavar="CITY", help="A city by name; may be repeated.")]
 Everything = Annotated[bool, typer.Option("--all", help="Every city that there is now.")]
 
@@ -28,7 +28,9 @@ def add(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Add a person, who sees no city yet. A login of that name which is there already is made a person.
+    """Add a user, who sees no city yet.
+
+    An existing role becomes a user if it has no attribute except LOGIN, no membership, and owns nothing.
 
     Example: energy-forecast user add anna
     """
@@ -37,7 +39,7 @@ def add(
     if json:
         emit({"name": name, "new_role": is_new})
     else:
-        out.print(f"Added {name}. Let her see a city: energy-forecast user grant {name} --city CITY", markup=False)
+        out.print(f"Added {name}. Grant a city: energy-forecast user grant {name} --city CITY", markup=False)
 
 
 def _password() -> str:
@@ -51,7 +53,7 @@ def _password() -> str:
 
 @app.command()
 def remove(name: Name, json: Json = False) -> None:
-    """Take every city back from a person, who is none any more. Her PostgreSQL role stays, without rights here.
+    """Remove a user and take every city back from them. Their PostgreSQL role stays, without rights here.
 
     Example: energy-forecast user remove anna
     """
@@ -67,7 +69,7 @@ def remove(name: Name, json: Json = False) -> None:
 
 @app.command()
 def grant(name: Name, city: Cities = None, everything: Everything = False, json: Json = False) -> None:
-    """Let a person see cities.
+    """Let a user see cities.
 
     Example: energy-forecast user grant anna --city Munich --city Pune
     """
@@ -81,7 +83,7 @@ def grant(name: Name, city: Cities = None, everything: Everything = False, json:
 
 @app.command()
 def revoke(name: Name, city: Cities = None, everything: Everything = False, json: Json = False) -> None:
-    """Take cities back from a person.
+    """Take cities back from a user.
 
     Example: energy-forecast user revoke anna --city Munich
     """
@@ -100,7 +102,7 @@ def _check(cities: list[str] | None, everything: bool) -> None:
 
 @app.command("list")
 def list_(json: Json = False) -> None:
-    """List the people and the cities that they see.
+    """List the users and the cities that they see. A role that can do more than a user may is reported.
 
     Example: energy-forecast user list
     """
@@ -108,9 +110,12 @@ def list_(json: Json = False) -> None:
     if json:
         emit(found)
     elif not found:
-        out.print("There is nobody yet. Add a person: energy-forecast user add NAME")
+        out.print("There is no user yet. Add one: energy-forecast user add NAME")
     else:
         table(
             ["name", "logs in", "cities"],
             [(one.name, "yes" if one.can_log_in else "no", ", ".join(one.cities) or None) for one in found],
         )
+    for one in found:
+        if one.problem is not None and not json:
+            say(f"{one.name} can do more than a user may: {one.problem}.")

@@ -1,4 +1,4 @@
-"""People in the database: each one a PostgreSQL role, member of energy_forecast_app, with cities granted to her."""
+"""Users in the database: each one a PostgreSQL role, member of energy_forecast_app, with cities granted to it."""
 
 from __future__ import annotations
 
@@ -14,41 +14,73 @@ from energy_forecast.database.named_queries import queries
 
 
 @dataclass(frozen=True)
-class Person:
-    """A person: her role's name, whether she can log in to PostgreSQL herself, and the cities that she may see."""
+class RoleFacts:
+    """What decides whether a role can be a user.
+
+    Args:
+        is_user: whether it is a member of energy_forecast_app.
+        attributes: those that give rights, such as SUPERUSER.
+        groups: the other roles that it is a member of, directly or through another role.
+        owns: whether it owns a database or an object of any database.
+    """
 
     name: str
     can_log_in: bool
-    cities: list[str]
+    is_user: bool
+    attributes: list[str]
+    groups: list[str]
+    owns: bool
 
-
-@dataclass(frozen=True)
-class RoleFacts:
-    """What stands against a role as a person's.
-
-    Args:
-        is_platform: it is one of the platform's own roles.
-        is_unbound: a superuser, or BYPASSRLS; no policy binds it.
-        sees_all: a member of a role of the platform that sees every city.
-        is_person: a member of energy_forecast_app already.
-    """
-
-    is_platform: bool
-    is_unbound: bool
-    sees_all: bool
-    is_person: bool
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be a user; None if it can."""
+        if self.attributes:
+            return f"it has the attribute {', '.join(self.attributes)}"
+        if self.groups:
+            return f"it is a member of {', '.join(self.groups)}"
+        return "it owns databases or objects" if self.owns else None
 
 
 def role_facts(connection: Connection, name: str) -> RoleFacts | None:
-    """Of a role by name; None where there is none."""
+    """Return the facts of a role by name; None if there is no such role."""
+    return next(iter(_facts(connection, name)), None)
+
+
+def users(connection: Connection) -> list[RoleFacts]:
+    """Return the facts of every user, by name."""
+    return _facts(connection, None)
+
+
+def _facts(connection: Connection, name: str | None) -> list[RoleFacts]:
     with connection.cursor(row_factory=class_row(RoleFacts)) as cursor:
-        return cursor.execute(queries("access")["role_facts"], {"name": name}).fetchone()
+        return cursor.execute(queries("access")["role_facts"], {"name": name}).fetchall()
 
 
-def people(connection: Connection, name: str | None = None) -> list[Person]:
-    """Every person, or the one of a name."""
-    with connection.cursor(row_factory=class_row(Person)) as cursor:
-        return cursor.execute(queries("access")["people"], {"name": name}).fetchall()
+def is_keyword(connection: Connection, name: str) -> bool:
+    """Return whether SQL takes the name only in quotes."""
+    return connection.execute(queries("access")["is_keyword"], {"name": name}).fetchone() == (True,)
+
+
+def other_case(connection: Connection, name: str) -> str | None:
+    """Return a role whose name differs only in upper and lower case; None if there is none."""
+    row = connection.execute(queries("access")["other_case"], {"name": name}).fetchone()
+    return None if row is None else str(row[0])
+
+
+def open_functions(connection: Connection) -> list[str]:
+    """Return the functions that everybody may call although they block the platform or write without limit."""
+    return [name for (name,) in connection.execute(queries("access")["open_functions"])]
+
+
+def leakproof_operators(connection: Connection) -> int:
+    """Return how many operators PostgreSQL applies before a policy although they could show a value by EXPLAIN."""
+    row = connection.execute(queries("access")["leakproof_operators"]).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def cities_by_user(connection: Connection, name: str | None = None) -> dict[str, list[str]]:
+    """Return the names of the cities granted to one user or to all, by user."""
+    return dict(connection.execute(queries("access")["cities_by_user"], {"name": name}).fetchall())
 
 
 def create_person(connection: Connection, name: str, password: str | None) -> None:
@@ -61,24 +93,28 @@ def create_person(connection: Connection, name: str, password: str | None) -> No
 
 
 def make_member(connection: Connection, name: str) -> None:
-    """Makes a role a person's; and lets the API take the role, but not inherit from it."""
+    """Makes a role a user; and lets the API take the role, but not inherit from it."""
     connection.execute(sql.SQL("GRANT energy_forecast_app TO {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("GRANT {} TO energy_forecast_api").format(sql.Identifier(name)))
 
 
-def end_membership(connection: Connection, name: str) -> None:
-    """The role stays, and is a person's no more."""
+def end_membership(connection: Connection, name: str) -> bool:
+    """Take back what `make_member` granted; return whether the role is no user any more.
+
+    From PostgreSQL 16 on, REVOKE only warns if another role granted the membership.
+    """
     connection.execute(sql.SQL("REVOKE energy_forecast_app FROM {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("REVOKE {} FROM energy_forecast_api").format(sql.Identifier(name)))
+    return connection.execute(queries("access")["is_free"], {"name": name}).fetchone() == (True,)
 
 
 def grant_cities(connection: Connection, name: str, cities: Sequence[UUID]) -> int:
-    """Lets a person see cities; returns how many she could not see before."""
+    """Let a user see cities; return how many they could not see before."""
     return connection.execute(queries("access")["grant_cities"], {"name": name, "cities": list(cities)}).rowcount
 
 
 def revoke_cities(connection: Connection, name: str, cities: Sequence[UUID] | None) -> int:
-    """Takes cities back from a person, every one when None; returns how many."""
+    """Take cities back from a user, every one if None; return how many."""
     if cities is None:
         return connection.execute(queries("access")["revoke_everything"], {"name": name}).rowcount
     return connection.execute(queries("access")["revoke_cities"], {"name": name, "cities": list(cities)}).rowcount

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -53,6 +53,10 @@ def _environment(*, hide: bool, service: str | None = None) -> Iterator[None]:
             os.environ.update(before)
 
 
+# Of daily commands on the embedded server; routines/login.sql creates it
+LOGIN = "energy_forecast_login"
+
+
 class Role(StrEnum):
     """The roles that the platform's own code takes."""
 
@@ -71,10 +75,17 @@ class Database:
         url: a libpq URL or connection string.
         embedded: whether it is the server of a state folder. The environment then has no influence on the connection.
             Otherwise libpq takes from the environment what the URL does not say.
+        login: the role that connects instead of the URL's user, who is a superuser on the embedded server.
     """
 
     url: str
     embedded: bool = False
+    login: str | None = None
+
+    @property
+    def administrator(self) -> Database:
+        """The same database for the URL's own user: for `db upgrade`, backup and recovery, and nothing else."""
+        return replace(self, login=None)
 
     @property
     def name(self) -> str:
@@ -92,7 +103,7 @@ class Database:
             for option in defaults
             if option.val is not None and option.val != option.compiled
         }
-        return found | given
+        return found | given | ({} if self.login is None else {"user": self.login})
 
     def connect(self, *, autocommit: bool = False) -> Connection:
         """A connection as the login of the URL, in UTC.
@@ -139,7 +150,8 @@ class Database:
         """One transaction as a role: committed at the end, rolled back on an exception.
 
         Args:
-            role: None for the login of the URL itself, which may make roles where the platform's own may not.
+            role: None for the login itself, which creates roles. Its search path has no schema of the platform, so that
+                nothing of the owner's is found: an operator such as public.=(oid, regrole) would win over PostgreSQL's.
 
         Raises:
             DatabaseError: as `connect`; or the database refused a statement, in one line, without the row's data.
@@ -149,7 +161,9 @@ class Database:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
             with connection.transaction():
-                if role is not None:
+                if role is None:
+                    connection.execute("SET LOCAL search_path = pg_catalog")
+                else:
                     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
                 yield connection
         except psycopg.Error as error:
@@ -201,6 +215,11 @@ def refusal(error: psycopg.Error) -> DatabaseError:
             return DatabaseError(
                 f"The login may not do this: {text}.",
                 hint="Let a superuser prepare the database once; see docs/howto/own-server.md.",
+            )
+        case psycopg.errors.InsufficientPrivilege() if "role" in text:
+            return DatabaseError(
+                f"The login may not do this: {text}.",
+                hint="For the rights that a login needs to add users see docs/howto/own-server.md.",
             )
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(f"The login may not do this: {text}.")

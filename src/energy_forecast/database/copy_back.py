@@ -34,7 +34,7 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
     """
     parameters = {"table": table, "city": city}
     statement = queries("recovery")["copy_city_statements"]
-    out, into = source.connect(), target.connect()
+    out, into = source.administrator.connect(), target.administrator.connect()
     try:
         there = out.execute(statement, parameters).fetchone()
         here = into.execute(statement, parameters).fetchone()

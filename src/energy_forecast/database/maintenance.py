@@ -21,6 +21,7 @@ def step_lock(database: Database, step: str) -> Iterator[bool]:
     """Holds the lock of a step, if nobody else does; yields whether. It goes with the session, so a kill frees it."""
     connection = database.connect(autocommit=True)
     try:
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(Role.OPERATOR)))
         row = connection.execute(queries("maintenance")["try_lock"], {"step": step}).fetchone()
         yield row == (True,)
     finally:

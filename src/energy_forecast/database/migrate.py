@@ -27,6 +27,7 @@ from energy_forecast.database import protection
 from energy_forecast.database.connection import Connection, Database, Role, refusal
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import (
+    database_grants,
     folder,
     installed_version,
     migration_files,
@@ -62,11 +63,6 @@ class Upgrade:
     changed: bool = True
     repaired: list[str] = field(default_factory=list)
     remaining: list[str] = field(default_factory=list)
-
-
-def database_grants() -> str:
-    """The privileges of the database itself."""
-    return (folder() / "routines" / "database.sql").read_text("utf-8")
 
 
 def _finish_sql() -> str:
@@ -176,7 +172,7 @@ def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
     """
     known = [version for version, _ in migration_files()]
     wanted = target or known[-1]
-    connection = database.connect()
+    connection = database.administrator.connect()
     try:
         # Of the session, not the transaction: SQLAlchemy rolls back once while it looks at the server
         connection.execute(_LOCK)

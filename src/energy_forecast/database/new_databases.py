@@ -25,7 +25,7 @@ def beside(database: Database, name: str) -> Database:
 
 @contextlib.contextmanager
 def _autocommit(database: Database) -> Iterator[Connection]:
-    connection = database.connect(autocommit=True)
+    connection = database.administrator.connect(autocommit=True)
     try:
         yield connection
     except psycopg.Error as error:
@@ -38,9 +38,9 @@ def _autocommit(database: Database) -> Iterator[Connection]:
 def _administering(database: Database) -> Iterator[Connection]:
     """A session in a database that nobody restores: `postgres`, or the URL's own where that is closed."""
     try:
-        connection = beside(database, "postgres").connect(autocommit=True)
+        connection = beside(database, "postgres").administrator.connect(autocommit=True)
     except DatabaseError:
-        connection = database.connect(autocommit=True)
+        connection = database.administrator.connect(autocommit=True)
     try:
         yield connection
     except psycopg.Error as error:
@@ -158,7 +158,7 @@ def analyze(database: Database) -> None:
 
 @contextlib.contextmanager
 def as_login(database: Database) -> Iterator[Connection]:
-    """A session as the login itself, each statement a transaction; for what only a superuser or an owner may do.
+    """A session as the URL's own user, each statement a transaction; for what only a superuser or an owner may do.
 
     Raises:
         DatabaseError: the server cannot be reached, or refused a statement.

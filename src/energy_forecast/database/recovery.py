@@ -170,7 +170,7 @@ def _has_point(database: Database, name: str) -> bool:
 
 def _point_under_locks(database: Database, label: str, report: Progress) -> tuple[Tables, str, int] | None:
     """One attempt; None when a writer did not let go in time."""
-    connection = database.connect()
+    connection = database.administrator.connect()
     try:
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         tables = connection.execute(queries("recovery")["lockable_tables"]).fetchall()

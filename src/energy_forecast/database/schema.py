@@ -8,6 +8,7 @@ from importlib.resources.abc import Traversable
 
 from energy_forecast.database.connection import Connection, Database
 from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import UnreachableError
 
 
 def folder() -> Traversable:
@@ -36,6 +37,11 @@ def routines_sql() -> str:
     return "\n".join(parts)
 
 
+def database_grants() -> str:
+    """What belongs to the database and the server, and not to the schema: neither a dump nor a copy has it."""
+    return "\n".join((folder() / "routines" / name).read_text("utf-8") for name in ("database.sql", "login.sql"))
+
+
 def superuser_sql() -> str:
     """What the login makes, since only a superuser can make it, or make it whole. The event triggers come last."""
     return "\n".join(
@@ -57,9 +63,21 @@ def installed_version(connection: Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
+def with_login(database: Database) -> Database:
+    """Return the database, or the same one for its administrator if the server does not have the login yet."""
+    if database.login is None:
+        return database
+    connection = database.administrator.connect(autocommit=True)
+    try:
+        found = connection.execute(queries("schema")["has_role"], {"role": database.login}).fetchone()
+        return database if found == (True,) else database.administrator
+    finally:
+        connection.close()
+
+
 def schema_version(database: Database) -> str | None:
     """The version of the schema; None where there is none."""
-    connection = database.connect(autocommit=True)
+    connection = with_login(database).connect(autocommit=True)
     try:
         return installed_version(connection)
     finally:
@@ -67,8 +85,13 @@ def schema_version(database: Database) -> str | None:
 
 
 def schema_is_current(database: Database) -> bool:
-    """Whether the newest migration and the present routines stand in the database."""
-    connection = database.connect(autocommit=True)
+    """Whether the newest migration and the present routines stand in the database, and its login is there."""
+    try:
+        connection = database.connect(autocommit=True)
+    except UnreachableError:
+        if with_login(database) == database:
+            raise
+        return False
     try:
         if installed_version(connection) != head():
             return False

@@ -120,7 +120,8 @@ SELECT r.rolname::text,
 FROM known JOIN pg_roles r USING (oid)
     LEFT JOIN pg_auth_members m ON m.member = r.oid
     LEFT JOIN pg_roles g ON g.oid = m.roleid
-WHERE NOT r.rolsuper
+-- The login belongs to its server, whose upgrade creates it
+WHERE NOT r.rolsuper AND r.rolname <> 'energy_forecast_login'
 GROUP BY r.oid, r.rolname, r.rolcanlogin, r.rolinherit, r.rolbypassrls
 ORDER BY 1
 

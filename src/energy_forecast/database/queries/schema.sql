@@ -10,6 +10,10 @@ SELECT obj_description(to_regnamespace('ops'), 'pg_namespace') LIKE '%%' || %(di
 -- The version of the schema.
 SELECT version_num FROM public.alembic_version
 
+-- name: has_role
+-- Whether a role exists. Asked as a superuser, so that it finds no operator of the owner.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %(role)s::pg_catalog.name)
+
 -- name: may_take
 -- Whether the login may SET ROLE to a role.
 SELECT pg_has_role(session_user, %(role)s::text,

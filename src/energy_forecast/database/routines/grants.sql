@@ -7,6 +7,8 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA public, ops FROM PUBLIC, energy_forecast_ap
     energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor, energy_forecast_api;
 GRANT USAGE ON SCHEMA ops TO energy_forecast_app, energy_forecast_ingest, energy_forecast_forecaster,
     energy_forecast_operator, energy_forecast_auditor;
+-- Every login reads which schema it meets, before it takes a role
+GRANT SELECT ON alembic_version TO PUBLIC;
 -- CHECK constraints and indexes call these as whoever writes
 GRANT EXECUTE ON FUNCTION is_ascending(double precision[]), geo_point(numeric, numeric) TO PUBLIC;
 
@@ -123,7 +125,7 @@ GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.qua
     ops.maintenance_runs, ops.dropped_data, ops.attached_months, ops.repairs, audit_log, ops.audit_chain TO energy_forecast_auditor;
 
 -- The common questions, with the rights and by the policies of whoever asks
-GRANT SELECT ON alembic_version, hourly_consumption_rollup, ops.changed_consumption
+GRANT SELECT ON hourly_consumption_rollup, ops.changed_consumption
     TO energy_forecast_app, energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION
     city_hour_phase(uuid, timestamptz),

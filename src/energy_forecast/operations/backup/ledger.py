@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from datetime import datetime
 
-from energy_forecast.database import Database
+from energy_forecast.database import LOGIN, Database
 from energy_forecast.database.backups import record_check
+from energy_forecast.database.schema import with_login
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.backup.prune import Pruned
@@ -19,7 +20,9 @@ def reachable_database(settings: Settings) -> Database | None:
     if settings.database_url is not None:
         return Database(settings.database_url)
     status = EmbeddedServer(settings.home, settings.port).status()
-    return Database(status.url, embedded=True) if status.running else None
+    if not status.running:
+        return None
+    return with_login(Database(status.url, embedded=True, login=LOGIN))
 
 
 def record_verification(settings: Settings, name: str, reason: str | None, started_at: datetime) -> None:

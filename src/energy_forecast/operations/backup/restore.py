@@ -19,6 +19,7 @@ from energy_forecast.database.contents import (
     without_partitions,
 )
 from energy_forecast.database.new_databases import analyze, as_login, is_free, name_finished, unfinished
+from energy_forecast.database.schema import database_grants
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
@@ -80,6 +81,8 @@ def restore_backup(
         compare(made, backup)
         analyze(made)
         with as_login(made) as connection:
+            # After the comparison: what it changes are entries of the audit log
+            connection.execute(database_grants())
             mark_copy(connection, name, f"snapshot of {backup.started_at:%Y-%m-%dT%H:%M:%SZ}")
         if activate:
             activate_copy(made)
@@ -129,7 +132,7 @@ def _make_roles(database: Database, backup: Backup) -> None:
 
 
 def _fill(database: Database, path: Path, backup: Backup) -> None:
-    environment = client_environment(database)
+    environment = client_environment(database.administrator)
     major = int(database.server_facts()["version"].split(".")[0])
     if major >= backup.major:
         command: list[str | Path] = [client_programs.program("pg_restore", major), "--exit-on-error", "--no-password"]

@@ -59,9 +59,9 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
         dump = Path(folder) / "table.dump"
         command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]
         command += [*(f"--table={name}" for name in names), "--file", dump]
-        client_programs.run(command, client_environment(source), "pg_dump failed")
+        client_programs.run(command, client_environment(source.administrator), "pg_dump failed")
         restore: list[str | Path] = [client_programs.program("pg_restore", major), "--no-password"]
         # With it off, the functions that audit the schema's changes would be refused by their own policies
         restore += ["--single-transaction", "--exit-on-error", "--enable-row-security", f"--dbname={target.name}", dump]
-        client_programs.run(restore, client_environment(target), "pg_restore failed")
+        client_programs.run(restore, client_environment(target.administrator), "pg_restore failed")
     return CopiedBack(table, None, 0, None)

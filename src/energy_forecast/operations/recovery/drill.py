@@ -138,7 +138,7 @@ def _check(copy: Database) -> float:
     major = int(copy.server_facts()["version"].split(".")[0])
     command: list[str | Path] = [client_programs.program("pg_amcheck", major), "--install-missing", "--heapallindexed"]
     command += [f"--database={copy.name}", "--no-password"]
-    client_programs.run(command, client_environment(copy), "amcheck has found damage")
+    client_programs.run(command, client_environment(copy.administrator), "amcheck has found damage")
     return time.monotonic() - began
 
 

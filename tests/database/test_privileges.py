@@ -1,0 +1,223 @@
+"""Who may become a user, and what the owner of the schema gains by the commands that others run: nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from energy_forecast.database import Database, Role
+from energy_forecast.errors import AccessError, DatabaseError
+from energy_forecast.operations import people
+from energy_forecast.operations.access import access_findings
+from servers import Server
+
+PLATFORM = sql.SQL(", ").join(
+    sql.Identifier(role) for role in (Role.OWNER, Role.INGEST, Role.FORECASTER, Role.OPERATOR, Role.AUDITOR)
+)
+
+
+@pytest.fixture
+def names(server: Server) -> Iterator[list[str]]:
+    """Names of roles that no other test uses; the roles are gone at the end, the last first."""
+    suffix = uuid4().hex[:12]
+    found = [f"{name}_{suffix}" for name in ("daily", "anna", "other")]
+    yield found
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for name in reversed(found):
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def daily(database: Database, names: list[str]) -> Iterator[Database]:
+    """The database for a login as docs/howto/own-server.md creates it for daily work."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        login = sql.Identifier(names[0])
+        connection.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT CREATEROLE").format(login))
+        connection.execute(sql.SQL("GRANT {} TO {}").format(PLATFORM, login))
+        connection.execute(sql.SQL("GRANT energy_forecast_app TO {} WITH ADMIN OPTION").format(login))
+        connection.execute(
+            "INSERT INTO cities (name, latitude, longitude, timezone)"
+            " VALUES ('Munich', 48, 11, 'Europe/Berlin'), ('Pune', 18, 73, 'Asia/Kolkata')"
+        )
+    yield Database(database.url, login=names[0])
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        for name in reversed(names):
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchone() is not None:
+                connection.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(name)))
+
+
+def superusers(database: Database) -> set[str]:
+    with psycopg.connect(database.url) as connection:
+        return {name for (name,) in connection.execute("SELECT rolname FROM pg_roles WHERE rolsuper")}
+
+
+def run_every_user_command(database: Database, name: str) -> None:
+    people.add_person(database, name)
+    people.grant(database, name, ["Munich"])
+    people.revoke(database, name, ["Munich"])
+    people.all_people(database)
+    access_findings(database)
+    people.remove_person(database, name)
+
+
+def plant(database: Database, statements: tuple[str, ...], accomplice: str) -> None:
+    """What the owner of the schema leaves behind for the next command."""
+    with psycopg.connect(database.url) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(accomplice)))
+        connection.execute("SET ROLE energy_forecast_owner")
+        for statement in statements:
+            connection.execute(statement.replace("ACCOMPLICE", accomplice).encode())
+
+
+TAKE = "BEGIN RESET ROLE; ALTER ROLE ACCOMPLICE SUPERUSER; EXCEPTION WHEN insufficient_privilege THEN NULL; END;"
+TRIGGERS = (
+    f"CREATE FUNCTION public.take() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {TAKE} RETURN NULL; END $$",
+    "CREATE TRIGGER take AFTER INSERT OR DELETE ON user_city_access FOR EACH STATEMENT EXECUTE FUNCTION take()",
+    "CREATE CONSTRAINT TRIGGER take_late AFTER INSERT OR DELETE ON user_city_access DEFERRABLE INITIALLY DEFERRED"
+    " FOR EACH ROW EXECUTE FUNCTION take()",
+)
+OPERATORS = tuple(
+    statement
+    for left, right in (("oid", "regrole"), ("oid", "regclass"), ("oid", "regnamespace"), ("name", "varchar"))
+    for statement in (
+        f"CREATE FUNCTION public.take({left}, {right}) RETURNS boolean LANGUAGE plpgsql AS"
+        f" $$ BEGIN {TAKE} RETURN $1::text = $2::text; END $$",
+        f"CREATE OPERATOR public.= (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = public.take)",
+    )
+)
+
+
+@pytest.mark.parametrize("trap", [TRIGGERS, OPERATORS], ids=["triggers", "operators"])
+def test_the_owner_does_not_become_a_superuser_by_the_commands_of_others(
+    daily: Database, names: list[str], trap: tuple[str, ...]
+) -> None:
+    before = superusers(daily)
+    plant(daily, trap, names[2])
+    run_every_user_command(daily, names[1])
+    assert superusers(daily) == before
+
+
+def test_the_trap_is_live_for_a_login_that_is_a_superuser(
+    database: Database, daily: Database, names: list[str]
+) -> None:
+    """So the test above could fail; and `doctor` reports such a login."""
+    plant(database, TRIGGERS, names[2])
+    run_every_user_command(database, names[1])
+    assert names[2] in superusers(daily)
+    assert [finding.kind for finding in access_findings(database)] == ["login"]
+    assert access_findings(daily) == []
+
+
+def test_what_needs_rights_over_roles_finds_nothing_of_the_owner(daily: Database) -> None:
+    with daily.transaction(None) as connection:
+        assert connection.execute("SELECT current_setting('search_path'), is_superuser FROM pg_settings, "
+                                  "current_setting('is_superuser') is_superuser LIMIT 1").fetchone() == (
+            "pg_catalog",
+            "off",
+        )  # fmt: skip
+
+
+NAMES = (
+    *("postgres", "public", "none", "all", "default", "replication", "user", "current_user", "session_user"),
+    *("current_role", "samerole", "samegroup", "sameuser", "template1", "select", "authorization"),
+    *("_", "_anna", "pg_anna", "pg_monitor", "energy_forecast_owner", "energy_forecast_login", "energy_forecast"),
+    *("", "Anna", "an na", 'an"na', "an'na", "anna\n", "an\tna", "anna\u200b", "an\u202ena", "jose\u0301", "josé"),
+    *("a" * 64, "1anna", "-anna", "\u0430nna"),
+)
+
+
+def test_a_name_with_another_meaning_is_refused(daily: Database) -> None:
+    for name in NAMES:
+        with pytest.raises(AccessError):
+            people.add_person(daily, name)
+    # The others go by the list of users
+    for name in ("postgres", "current_user", "energy_forecast_login", "energy_forecast_owner", "Anna", 'an"na'):
+        for command in (people.grant, people.revoke):
+            with pytest.raises(AccessError, match="There is no user"):
+                command(daily, name, ["Munich"])
+        with pytest.raises(AccessError, match="There is no user"):
+            people.remove_person(daily, name)
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("ALTER ROLE {0} SUPERUSER", "SUPERUSER"),
+        ("ALTER ROLE {0} CREATEROLE", "CREATEROLE"),
+        ("ALTER ROLE {0} CREATEDB", "CREATEDB"),
+        ("ALTER ROLE {0} REPLICATION", "REPLICATION"),
+        ("ALTER ROLE {0} BYPASSRLS", "BYPASSRLS"),
+        ("GRANT pg_write_all_data TO {0}", "member of pg_write_all_data"),
+        ("GRANT {1} TO {0}", "member of other"),
+        ("GRANT energy_forecast_operator TO {1}; GRANT {1} TO {0}", "energy_forecast_operator"),
+        ("CREATE SCHEMA {0} AUTHORIZATION {0}", "owns"),
+    ],
+)
+def test_a_role_with_more_rights_is_refused_and_reported(
+    daily: Database, names: list[str], statement: str, problem: str
+) -> None:
+    """When it becomes a user, and at the next grant if it gets the rights later."""
+    _, name, other = names
+    roles = [sql.Identifier(name), sql.Identifier(other)]
+
+    def superuser(text: str) -> None:
+        with psycopg.connect(daily.url, autocommit=True) as connection:
+            for part in text.split("; "):
+                connection.execute(sql.SQL(part).format(*roles))
+
+    superuser("CREATE ROLE {1}")
+    people.add_person(daily, name)
+    people.grant(daily, name, ["Munich"])
+    superuser(statement)
+    with pytest.raises(AccessError, match=problem):
+        people.grant(daily, name, ["Pune"])
+    assert [(one.cities, problem in (one.problem or "")) for one in people.all_people(daily) if one.name == name] == [
+        (["Munich"], True)
+    ]
+    assert ("user", True) in [(found.kind, problem in found.message) for found in access_findings(daily)]
+    # What makes it less is always possible
+    assert people.revoke(daily, name, ["Munich"])[0] == 1
+    if problem == "SUPERUSER":
+        with pytest.raises(DatabaseError, match="permission denied"):
+            people.remove_person(daily, name)
+        return
+    people.remove_person(daily, name)
+    with pytest.raises(AccessError, match=problem):
+        people.add_person(daily, name)
+
+
+def test_a_role_that_differs_only_in_case_is_refused(daily: Database, names: list[str]) -> None:
+    with psycopg.connect(daily.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(names[1].capitalize())))
+    try:
+        with pytest.raises(AccessError, match="differs only in case"):
+            people.add_person(daily, names[1])
+    finally:
+        with psycopg.connect(daily.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(names[1].capitalize())))
+
+
+def test_a_new_role_does_not_inherit_the_cities_of_one_that_was_dropped(daily: Database, names: list[str]) -> None:
+    people.add_person(daily, names[1])
+    people.grant(daily, names[1], [])
+    with psycopg.connect(daily.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(names[1])))
+    assert people.add_person(daily, names[1])
+    assert [one.cities for one in people.all_people(daily) if one.name == names[1]] == [[]]
+
+
+def test_a_membership_that_another_role_granted_is_not_passed_over(daily: Database, names: list[str]) -> None:
+    """From 16 on REVOKE leaves it, and only warns."""
+    people.add_person(daily, names[1])
+    with psycopg.connect(daily.url, autocommit=True) as connection:
+        is_kept = connection.info.server_version >= 160000
+        connection.execute(sql.SQL("GRANT energy_forecast_app TO {}").format(sql.Identifier(names[1])))
+    if is_kept:
+        with pytest.raises(AccessError, match="stays a user"):
+            people.remove_person(daily, names[1])
+    else:
+        people.remove_person(daily, names[1])
