@@ -312,6 +312,9 @@ JOIN pg_roles o ON o.oid = also.roleid
 WHERE m.roleid = 'energy_forecast_app'::regrole AND r.rolname <> ALL (%(roles)s) AND NOT r.rolsuper
   AND (o.rolname ~ '^pg_' OR o.rolsuper OR o.rolbypassrls OR o.rolcreaterole OR o.rolname = ANY (%(roles)s)
        AND o.rolname <> 'energy_forecast_app')
+  -- A login that takes the platform's roles and adds users is no user
+  AND NOT (pg_has_role(r.oid, 'energy_forecast_owner', 'MEMBER') AND EXISTS (
+      SELECT FROM pg_auth_members own WHERE own.member = m.member AND own.roleid = m.roleid AND own.admin_option))
   -- Whoever upgrades without being a superuser is a member of all
   AND NOT (SELECT bool_and(pg_has_role(r.oid, k.rolname, 'MEMBER')) FROM pg_roles k
            WHERE k.rolname = ANY (%(roles)s) AND k.rolname NOT IN ('energy_forecast_recorder', 'energy_forecast_loader'))
