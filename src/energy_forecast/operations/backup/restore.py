@@ -73,6 +73,9 @@ def restore_backup(
         raise BackupError(f"There is a database {into!r} with something in it.", hint="Choose another --into.")
     with unfinished(database, backup.locale) as made:
         _make_roles(made, backup)
+        with as_login(made) as connection:
+            # Now, because later each change would be an entry of the restored audit log
+            connection.execute(database_grants())
         report("Restoring", 1, 3)
         _fill(made, folder.file(name), backup)
         with as_login(made) as connection:
@@ -81,8 +84,6 @@ def restore_backup(
         compare(made, backup)
         analyze(made)
         with as_login(made) as connection:
-            # After the comparison: what it changes are entries of the audit log
-            connection.execute(database_grants())
             mark_copy(connection, name, f"snapshot of {backup.started_at:%Y-%m-%dT%H:%M:%SZ}")
         if activate:
             activate_copy(made)
