@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +19,7 @@ from energy_forecast.cli.console import (
     counted,
     duration,
     emit,
+    local_time,
     longest_lead_time,
     minute,
     moment,
@@ -63,6 +64,14 @@ def backtest(
         typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this."),
     ] = None,
     every: Annotated[timedelta, typer.Option(parser=duration, metavar="SPAN", help="Time between issues.")] = "24h",  # type: ignore[assignment]
+    at_local: Annotated[
+        time | None,
+        typer.Option(
+            parser=local_time,
+            metavar="HH:MM",
+            help="Issue at this local time of each city's days, also where the clock changes; --every counts days.",
+        ),
+    ] = None,
     horizon: Annotated[
         timedelta, typer.Option(parser=longest_lead_time, metavar="SPAN", help="Longest lead time, up to 168h.")
     ] = "24h",  # type: ignore[assignment]
@@ -109,6 +118,7 @@ def backtest(
             first=first,
             end=end,
             every=every,
+            at_local=at_local,
             horizon=horizon,
             refit=refit_every,
             weather=weather.value,

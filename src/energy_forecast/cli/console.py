@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime, timedelta
+from datetime import time as clock_time
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -203,6 +204,14 @@ def moment(text: str) -> datetime:
     if not 1970 <= parsed.year < 9000:
         raise typer.BadParameter(f"{text!r} is not between the years 1970 and 9000.")
     return parsed.astimezone(UTC)
+
+
+def local_time(text: str) -> clock_time:
+    """A local time of day such as 00:00."""
+    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
+    if found is None:
+        raise typer.BadParameter(f"{text!r} is no local time such as 00:00 or 13:30.")
+    return clock_time(int(found[1]), int(found[2]))
 
 
 def duration(text: str) -> timedelta:

@@ -21,7 +21,7 @@ def add_scores(connection: Connection, scores: Sequence[dict[str, Any]]) -> int:
 
     Returns how many are new.
     """
-    issues = dict.fromkeys(("issued_from", "issued_until", "issued_every", "horizon"))
+    issues = dict.fromkeys(("issued_from", "issued_until", "issued_every", "issued_at_local", "horizon"))
     return sum(
         connection.execute(
             queries("scores")["add_score"], issues | score | {"by_hour": Jsonb(score["by_hour"])}
@@ -75,10 +75,17 @@ def find_scores(
         return cursor.execute(queries("scores")["find_scores"], parameters).fetchall()
 
 
-def scored_forecasts(connection: Connection, score: dict[str, Any]) -> pl.DataFrame:
-    """The forecasts behind a score: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+def scored_forecasts(
+    connection: Connection, score: dict[str, Any], issues: Sequence[datetime] | None = None
+) -> pl.DataFrame:
+    """The forecasts behind a score: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh).
+
+    Args:
+        issues: the moments of issue of a backtest that issued at a local time.
+    """
+    parameters = score | {"issues": None if issues is None else list(issues)}
     with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(queries("scores")["scored_forecasts"], score).fetchall()
+        rows = cursor.execute(queries("scores")["scored_forecasts"], parameters).fetchall()
     return pl.DataFrame(rows, schema=ISSUED, orient="row")
 
 

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import partial
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
 from energy_forecast.pipelines.train import check_models, check_moment, train
 from energy_forecast.progress import Progress, Steps, silent
+from energy_forecast.zones import daily_instants
 
 _DELAYS_SINCE = timedelta(days=7)
 
@@ -71,17 +73,32 @@ class _Made:
     usual_weather: dict[str, int] = field(default_factory=dict)
 
 
-def issue_times(first: datetime, end: datetime, every: timedelta) -> list[datetime]:
-    """`first`, `first + every`, ... before `end`.
+def issue_times(
+    first: datetime, end: datetime, every: timedelta, *, at_local: time | None = None, zone: str = "UTC"
+) -> list[datetime]:
+    """Return the issue times of a city before `end`: `first`, `first + every`, ..., or a local time of its days.
+
+    Args:
+        every: the time between two of them; with `at_local` a number of days.
+        at_local: issue when clocks in `zone` show this, as `daily_instants` defines it.
 
     Raises:
-        EnergyForecastError: there is none, or `every` is not positive.
+        EnergyForecastError: there is none, or `every` is too short or no number of days.
     """
+    if at_local is not None and every % timedelta(days=1):
+        raise EnergyForecastError("With --at-local, --every has to be a number of days.")
     if every < timedelta(hours=1):
         raise EnergyForecastError("--every has to be an hour or more.")
     if end <= first:
         raise EnergyForecastError("--to has to be later than --from.")
-    return [first + every * number for number in range(-(-(end - first) // every))]
+    if at_local is None:
+        return [first + every * number for number in range(-(-(end - first) // every))]
+    times = daily_instants(zone, first, end, at_local)[:: every // timedelta(days=1)]
+    if not times:
+        raise EnergyForecastError(
+            f"No day from --from to --to has the local time {at_local:%H:%M} in {zone}.", hint="Choose a later --to."
+        )
+    return times
 
 
 def backtest(
@@ -91,6 +108,7 @@ def backtest(
     first: datetime,
     end: datetime,
     every: timedelta = timedelta(hours=24),
+    at_local: time | None = None,
     horizon: timedelta = timedelta(hours=24),
     refit: timedelta | None = None,
     weather: Weather = "forecast",
@@ -105,6 +123,8 @@ def backtest(
 
     Args:
         models: names; each is fitted on what was available at `first`.
+        at_local: issue at this local time of each city's days; `every` is then a number of days. Models are still
+            fitted for all cities at one moment, that of the first issue.
         refit: fit again every so often, on what was available then; None: never.
         weather: what stands for the weather of the target hours. `actual` looks into the future, and is marked so.
         processes: how many cities are worked on at a time; see parallel.each. The forecasts do not depend on it.
@@ -118,11 +138,11 @@ def backtest(
     """
     names = check_models(models)
     hours = check_horizon(horizon)
-    times = issue_times(first, end, every)
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
-        check_moment(times[-1], now, "The last issue time")
         chosen = cities_named(connection, cities)
+    times = {city.name: issue_times(first, end, every, at_local=at_local, zone=city.timezone) for city in chosen}
+    check_moment(max(each_city[-1] for each_city in times.values()), now, "The last issue time")
 
     started_at = datetime.now(UTC)
     made: list[_Made] = []
@@ -132,7 +152,7 @@ def backtest(
             database,
             models=names,
             cities=[city.name for city in chosen],
-            until=segment[0],
+            until=min(issues[0] for issues in segment.values()),
             processes=processes,
             progress=progress,
         )
@@ -141,10 +161,16 @@ def backtest(
         for one in report.trained:
             versions[one.city][one.model] = one.model_id
         with database.transaction(Role.FORECASTER) as connection:
-            stored_forecasts.ensure_partitions(connection, first=segment[0], last=segment[-1])
-        issue = partial(_issue_all, database, segment, hours, weather, now, resume)
-        work = [(city, versions[city.name]) for city in chosen if versions[city.name]]
-        told = Steps(progress, "Backtesting", len(work) * len(segment))
+            moments = [moment for issues in segment.values() for moment in issues]
+            stored_forecasts.ensure_partitions(connection, first=min(moments), last=max(moments))
+        issue = partial(_issue_all, database, hours, weather, now, resume)
+        work = [
+            (city, versions[city.name], segment[city.name])
+            for city in chosen
+            if versions[city.name] and city.name in segment
+        ]
+        steps = list(accumulate(len(issues) for *_, issues in work))
+        told = Steps(progress, "Backtesting", steps[-1] if steps else 0)
         with closing(each(issue, work, processes=min(processes, len(work)), steps=told)) as results:
             for number, (before, new, why) in enumerate(results, start=1):
                 if new:
@@ -153,7 +179,7 @@ def backtest(
                         stored_forecasts.add_runs(connection, runs, interval=None)
                 made += before + new
                 failed |= why
-                told(number * len(segment), f"Backtested {work[number - 1][0].name}")
+                told(steps[number - 1], f"Backtested {work[number - 1][0].name}")
     if not made:
         raise NotEnoughDataError(
             next(iter(failed.values()), "Nothing was known of these cities at any issue time."),
@@ -163,16 +189,21 @@ def backtest(
     with database.transaction(Role.FORECASTER) as connection:
         loads = {city.name: _actuals(connection, city, first, end + horizon, now) for city in chosen}
         delays = {
-            city.name: load_delay(connection, city.id, as_of=now, first=times[0] - _DELAYS_SINCE, end=times[-1])
+            city.name: load_delay(
+                connection, city.id, as_of=now, first=times[city.name][0] - _DELAYS_SINCE, end=times[city.name][-1]
+            )
             for city in chosen
         }
     pairs = _pairs(made, loads)
     used: dict[tuple[str, str], str] = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
     overall, by_version = _scores(pairs, {city.name: pure_city(city) for city in chosen}, used, hours, now)
-    issues = {"issued_from": times[0], "issued_until": times[-1], "issued_every": every, "horizon": horizon}
+    issues = {"issued_every": every, "issued_at_local": at_local, "horizon": horizon}
+    spans = {
+        str(city.id): {"issued_from": times[city.name][0], "issued_until": times[city.name][-1]} for city in chosen
+    }
     with database.transaction(Role.FORECASTER) as connection:
         progress("Writing the scores", 0, 1)
-        stored_scores.add_scores(connection, [score | issues for score in by_version])
+        stored_scores.add_scores(connection, [score | issues | spans[score["city_id"]] for score in by_version])
         for metrics in _evaluations(by_version, hours, every):
             stored_scores.add_metrics(connection, metrics)
         progress("Writing the scores", 1, 1)
@@ -181,18 +212,21 @@ def backtest(
         weather = "none"
     faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
     kept = pairs.drop("reference", "left_out", "model_id", "city_id")
+    begin = min(issues[0] for issues in times.values())
     left_out = dict(faulty.iter_rows())
-    return BacktestReport(times[0], end, weather, kept, overall, left_out, failed, _usual_weather(made), delays)
+    return BacktestReport(begin, end, weather, kept, overall, left_out, failed, _usual_weather(made), delays)
 
 
-def _segments(times: list[datetime], refit: timedelta | None) -> list[list[datetime]]:
-    """The issue times between fits; each segment begins with the moment of its fit."""
+def _segments(times: dict[str, list[datetime]], refit: timedelta | None) -> list[dict[str, list[datetime]]]:
+    """Return the issue times of each city between two fits, which are at the first issue time of all cities."""
     if refit is None:
         return [times]
-    segments: dict[int, list[datetime]] = defaultdict(list)
-    for time in times:
-        segments[(time - times[0]) // refit].append(time)
-    return list(segments.values())
+    first = min(issues[0] for issues in times.values())
+    segments: dict[int, dict[str, list[datetime]]] = defaultdict(dict)
+    for city, issues in times.items():
+        for moment in issues:
+            segments[(moment - first) // refit].setdefault(city, []).append(moment)
+    return [segments[number] for number in sorted(segments)]
 
 
 def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -> FittedModel:
@@ -203,16 +237,15 @@ def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -
 
 def _issue_all(
     database: Database,
-    times: list[datetime],
     hours: int,
     weather: Weather,
     now: datetime,
     resume: bool,
-    work: tuple[StoredCity, dict[str, UUID]],
+    work: tuple[StoredCity, dict[str, UUID], list[datetime]],
     step: Step,
 ) -> tuple[list[_Made], list[_Made], dict[tuple[str, str], str]]:
     """A city's forecasts at all times by all versions (by model): those there already, the new ones, what failed."""
-    city, versions = work
+    city, versions, times = work
     new: list[_Made] = []
     with database.transaction(Role.FORECASTER) as connection:
         fitted = {name: (model_id, _load(connection, name, model_id, city)) for name, model_id in versions.items()}

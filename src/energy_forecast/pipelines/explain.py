@@ -13,6 +13,7 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
+from energy_forecast.pipelines.backtest import issue_times
 from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.pipelines.score import matured, score_pairs
 
@@ -87,7 +88,12 @@ def _bytes(value: Any) -> Any:
 
 
 def _pairs(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> pl.DataFrame:
-    issued = stored_scores.scored_forecasts(connection, stored)
+    issues = None
+    if stored["issued_at_local"] is not None:
+        end = stored["issued_until"] + timedelta(microseconds=1)
+        every = stored["issued_every"]
+        issues = issue_times(stored["issued_from"], end, every, at_local=stored["issued_at_local"], zone=city.timezone)
+    issued = stored_scores.scored_forecasts(connection, stored, issues)
     load = actual_load(
         connection,
         city,

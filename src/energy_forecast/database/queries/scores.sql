@@ -3,12 +3,12 @@
 INSERT INTO forecast_scores
     (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count,
      pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168,
-     by_hour, actuals_as_of, issued_from, issued_until, issued_every, horizon)
+     by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
 VALUES
     (%(model_id)s, %(city_id)s, %(purpose)s, %(weather)s, %(period_start)s, %(period_end)s, %(lead_start_hours)s,
      %(lead_end_hours)s, %(pair_count)s, %(pair_digest)s, %(mape)s, %(mae_kwh)s, %(rmse_kwh)s, %(r2_score)s,
      %(pinball_kwh)s, %(coverage_90)s, %(width_90_kwh)s, %(skill_naive_168)s, %(by_hour)s,
-     %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(horizon)s)
+     %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(issued_at_local)s, %(horizon)s)
 ON CONFLICT ON CONSTRAINT forecast_score_key DO NOTHING
 RETURNING id
 
@@ -32,7 +32,7 @@ ORDER BY c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours, s.crea
 SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
        s.period_end, s.lead_start_hours, s.lead_end_hours, s.pair_count, s.pair_digest, s.mape, s.mae_kwh, s.rmse_kwh,
        s.r2_score, s.pinball_kwh, s.coverage_90, s.width_90_kwh, s.skill_naive_168, s.by_hour,
-       s.issued_from, s.issued_until, s.issued_every, s.horizon, s.actuals_as_of, s.created_at
+       s.issued_from, s.issued_until, s.issued_every, s.issued_at_local, s.horizon, s.actuals_as_of, s.created_at
 FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
 WHERE (%(id)s::uuid IS NULL OR s.id = %(id)s)
   AND (%(city)s::text IS NULL OR lower(normalize(c.name, NFC)) = lower(normalize(%(city)s, NFC)))
@@ -57,8 +57,10 @@ WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(pu
   AND (%(issued_from)s::timestamptz IS NULL OR (
     r.horizon = %(horizon)s::interval
     AND v.issued_at BETWEEN %(issued_from)s::timestamptz AND %(issued_until)s::timestamptz
-    AND mod(extract(epoch FROM v.issued_at - %(issued_from)s::timestamptz),
-            extract(epoch FROM %(issued_every)s::interval)) = 0))
+    AND CASE WHEN %(issues)s::timestamptz[] IS NULL
+        THEN mod(extract(epoch FROM v.issued_at - %(issued_from)s::timestamptz),
+                 extract(epoch FROM %(issued_every)s::interval)) = 0
+        ELSE v.issued_at = ANY (%(issues)s::timestamptz[]) END))
 ORDER BY v.timestamp, v.issued_at, r.created_at DESC, r.id DESC
 
 -- name: issued_by

@@ -97,7 +97,8 @@ GRANT INSERT (id, model_id, timestamp, mape, rmse, mae, r2_score, detailed_metri
     ON model_metrics TO energy_forecast_forecaster;
 GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours,
     pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh,
-    skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, horizon) ON forecast_scores TO energy_forecast_forecaster;
+    skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
+    ON forecast_scores TO energy_forecast_forecaster;
 
 -- Looks after everything; it reads as a member of pg_read_all_data, partitions included
 GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), ensure_partitions_ahead(integer)
