@@ -17,6 +17,7 @@ from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.schema import migration_files
 from energy_forecast.errors import DatabaseError, IngestError, UnknownCityError
 from energy_forecast.ingest import CityReport, add_city, check_city, import_cities, load_files
+from energy_forecast.operations.places import place_findings
 
 HEADER = "name,latitude,longitude,timezone,country_code,subdivision\n"
 BERLIN = "Berlin,52.52,13.405,Europe/Berlin,DE,BE\n"
@@ -201,6 +202,26 @@ def test_rows_find_their_city_in_every_spelling(database: Database, tmp_path: Pa
     (tmp_path / "load.csv").write_text("city,timestamp,consumption_kwh\n" + "".join(lines))
     report = load_files(database, "consumption", [tmp_path / "load.csv"], timezone="city")
     assert (report.inserted, report.rejected) == (5, 0)
+
+
+def test_stored_codes_that_are_not_known_are_found(database: Database, tmp_path: Path) -> None:
+    """Stored before codes were checked; an import with known codes corrects them."""
+    load(database, tmp_path, HEADER + BERLIN)
+    with psycopg.connect(database.url) as connection:
+        for name, country, subdivision in (("Athens", "EL", None), ("Munich", "DE", "Bayern"), ("Nowhere", "XX", None)):
+            connection.execute(
+                "INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)"
+                " VALUES (%s, 1, 1, 'UTC', %s, %s)",
+                (name, country, subdivision),
+            )
+    assert [(finding.city, finding.problem) for finding in place_findings(database)] == [
+        ("Athens", "EL is stored for GR"),
+        ("Munich", "DE-Bayern is stored for DE-BY"),
+        ("Nowhere", "'XX' is no country for which holidays are known"),
+    ]
+    corrected = HEADER + "Athens,1,1,UTC,EL,\nMunich,1,1,UTC,DE,Bayern\nNowhere,1,1,UTC,DE,\n"
+    assert load(database, tmp_path, corrected).updated == 3
+    assert place_findings(database) == []
 
 
 @pytest.mark.parametrize(

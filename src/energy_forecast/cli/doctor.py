@@ -14,6 +14,7 @@ from energy_forecast.errors import AuditError, EnergyForecastError, ZoneError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import hours_that_differ
+from energy_forecast.operations.places import place_findings
 from energy_forecast.settings import settings
 from energy_forecast.zones import rules_version
 
@@ -146,6 +147,29 @@ def data(city: Cities = None, json: Json = False) -> None:
             say(f"  {warned}")
         if one.clock.drifts:
             say(f"  {one.city}: {one.clock}")
+
+
+@app.command()
+def cities(json: Json = False) -> None:
+    """List the cities whose country or subdivision is not known, so that they have no public holidays.
+
+    The exit status is 1 if there are any. To correct them, import them with known codes.
+
+    Example: energy-forecast doctor cities
+    """
+    found = place_findings(open_database())
+    if json:
+        emit({"findings": found})
+    else:
+        for finding in found:
+            say(f"  {finding}")
+    if found:
+        raise EnergyForecastError(
+            f"{counted(len(found), 'city has', 'cities have')} an unknown country or subdivision.",
+            hint="Correct them in a file and run: energy-forecast city import",
+        )
+    if not json:
+        out.print("The countries and subdivisions of all cities are known.")
 
 
 @app.command()

@@ -283,11 +283,19 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
 def _move(stored: CityRow, new: CityRow) -> str | None:
     """Return how another place differs from the stored one, or None if it is the same place with corrections."""
     km = distance_km(stored, new)
-    other_country = stored.country_code is not None and new.country_code != stored.country_code
+    other_country = new.country_code != stored.country_code and _is_known(stored.country_code)
     if km <= _SAME_PLACE_KM and new.timezone == stored.timezone and not other_country:
         return None
     country = f", {stored.country_code}" if stored.country_code else ""
     return f"{km:,.0f} km away ({stored.timezone}{country})"
+
+
+def _is_known(country: str | None) -> bool:
+    """Return whether a stored code is that of a country; an unknown one, or EL for Greece, is only corrected."""
+    try:
+        return country is not None and country_code(country) == country
+    except PlaceError:
+        return False
 
 
 def distance_km(a: CityRow, b: CityRow) -> float:
