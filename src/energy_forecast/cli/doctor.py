@@ -37,9 +37,14 @@ def audit(
             help="The database was restored from a backup on purpose: write that down, and go on from here.",
         ),
     ] = False,
+    skip_facts: Annotated[
+        bool,
+        typer.Option("--skip-facts", help="Do not read every fact to compare it with the log (15 s for 10 million)."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Verify the audit log: every link of its chain, its end against the last anchor, and the triggers that feed it.
+    """Verify the audit log: every link of its chain, and its end against the last anchor. Compare all that protection
+    depends on with a new database, and the stored facts with the log.
 
     The anchors stand in audit_anchors.jsonl of the state folder; a log that is whole gets a new one. Keep copies of
     that file where nobody who can write the database can reach them.
@@ -51,7 +56,7 @@ def audit(
     if restored:
         write_anchor(database, home, restored=True)
     with progress() as report_progress:
-        report = verify_audit(database, home, progress=report_progress)
+        report = verify_audit(database, home, compare_facts=not skip_facts, progress=report_progress)
     if not report.findings:
         anchor = write_anchor(database, home)
     if json:

@@ -75,6 +75,7 @@ def _finish_sql() -> str:
             f"SET LOCAL ROLE {Role.OWNER};",
             routines_sql(),
             "SELECT ensure_partitions_ahead();",
+            queries("audit")["take_baselines"] + ";",
             f"COMMENT ON SCHEMA ops IS 'The platform''s own ledgers. Routines: {routines_digest()}';",
             "RESET ROLE;",
             superuser_sql(),

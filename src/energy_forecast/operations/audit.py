@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from energy_forecast.database import Connection, Database, Role, protection
+from energy_forecast.database import Connection, Database, Role, facts, protection
 from energy_forecast.database import audit as stored
 from energy_forecast.database.audit import Head, Link
 from energy_forecast.errors import AuditError
@@ -24,6 +24,7 @@ from energy_forecast.progress import Progress, silent
 # The first faults tell where to look; a rewritten chain would have one an entry
 _MOST_FINDINGS = 20
 _STEP = 1000
+_UPGRADE = "Run: energy-forecast db upgrade."
 
 
 @dataclass(frozen=True)
@@ -156,13 +157,16 @@ def read_anchors(home: Path) -> Iterator[Anchor]:
             ) from error
 
 
-def verify_audit(database: Database, home: Path, *, progress: Progress = silent) -> AuditReport:
+def verify_audit(
+    database: Database, home: Path, *, compare_facts: bool = True, progress: Progress = silent
+) -> AuditReport:
     """Verifies the whole chain, the anchors, and that the triggers which feed it stand. Memory does not grow with it.
 
     Args:
         database: whose log.
         home: the state folder, where the anchors are.
-        progress: told how many links are done.
+        compare_facts: whether to read every fact and compare it with the log: about 15 seconds for 10 million rows.
+        progress: told how much is done.
 
     Raises:
         AuditError: the anchors' file cannot be read.
@@ -186,7 +190,34 @@ def verify_audit(database: Database, home: Path, *, progress: Progress = silent)
             report.notes.append(
                 "Changes of the schema are not audited: only a superuser can have that, by energy-forecast db upgrade"
             )
+    if compare_facts:
+        _compare_facts(database, report, progress)
+    else:
+        report.notes.append("The facts were not compared with the log (--skip-facts)")
     return report
+
+
+def _compare_facts(database: Database, report: AuditReport, progress: Progress) -> None:
+    with database.transaction(Role.AUDITOR, one_snapshot=True) as connection:
+        for table in facts.TABLES:
+            since = facts.baseline(connection, table)
+            if since is None:
+                report.add("facts", None, f"Table {table} has no baseline in ops.fact_baselines", _UPGRADE)
+            elif since[1]:
+                report.notes.append(
+                    f"Rows of {table} from before {since[0]:%Y-%m-%d %H:%MZ} are compared with their state then"
+                )
+        for found in facts.differences(connection, progress):
+            report.add(
+                "facts",
+                None,
+                f"Table {found.table} does not hold the rows that the log records for the 30 days from {found.block}: "
+                f"{found.stored:,} rows instead of {found.recorded:,}"
+                if found.stored != found.recorded
+                else f"Table {found.table} holds other values than the log records in its {found.stored:,} rows of the "
+                f"30 days from {found.block}",
+                "Compare these rows with a backup from before the change: they went around the triggers.",
+            )
 
 
 def _head(connection: Connection) -> Head:

@@ -24,3 +24,110 @@ LIMIT %(limit)s
 SELECT count(*) OVER (), a.id, a.number, a.table_name, a.action, a.timestamp
 FROM audit_log a WHERE NOT EXISTS (SELECT FROM ops.audit_chain c WHERE c.audit_id = a.id)
 ORDER BY a.number LIMIT 10
+
+-- name: take_baselines
+-- Sums up the rows of each table of facts once; the triggers of ops.fact_baselines write the entries.
+INSERT INTO ops.fact_baselines (table_name)
+SELECT wanted FROM unnest(ARRAY['energy_consumption', 'energy_consumption_revisions', 'weather_data',
+                                'weather_data_revisions', 'weather_forecasts', 'prediction_vintages']) AS wanted
+WHERE NOT EXISTS (SELECT FROM ops.fact_baselines b WHERE b.table_name = wanted)
+
+-- name: fact_ranges
+-- The spans in which the rows of a table are read: (first, end), nulls where there is no bound.
+SELECT substring(b.bound FROM $re$FROM \('([^']+)'\)$re$)::timestamptz, substring(b.bound FROM $re$TO \('([^']+)'\)$re$)::timestamptz
+FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b (bound)
+WHERE i.inhparent = format('public.%%I', %(table)s::text)::regclass AND b.bound IS NOT NULL
+ORDER BY 1, 2
+
+-- name: recorded_sums
+-- What the entries of the log say that a table holds, by blocks of 30 days: (block, rows and the four sums).
+SELECT s.key, sum(e.sign * (s.value ->> 0)::numeric), sum(e.sign * (s.value ->> 1)::numeric),
+       sum(e.sign * (s.value ->> 2)::numeric), sum(e.sign * (s.value ->> 3)::numeric), sum(e.sign * (s.value ->> 4)::numeric)
+FROM public.audit_log a, LATERAL (VALUES (1, a.new_data), (-1, a.old_data)) AS e (sign, data),
+     LATERAL jsonb_each(e.data -> 'sums') AS s
+WHERE a.table_name = %(table)s AND a.action IN ('INSERT', 'UPDATE', 'DELETE')
+GROUP BY s.key
+
+-- name: baseline
+-- Since when the entries have sums: (when, whether there were rows before).
+SELECT b.created_at, EXISTS (SELECT FROM public.audit_log a WHERE a.table_name = b.table_name AND a.new_data ? 'baseline')
+FROM ops.fact_baselines b WHERE b.table_name = %(table)s
+
+-- name: sums_of_energy_consumption
+-- What energy_consumption holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
+       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
+       sum(hashbyteaextended(h.hash, 4))
+FROM (SELECT c.timestamp, sha256(record_send(ROW(
+          c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,
+          c.created_at, c.available_at, c.interval_minutes))) AS hash
+      FROM public.energy_consumption c
+      WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
+      OFFSET 0) h
+GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
+
+-- name: sums_of_weather_data
+-- What weather_data holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
+       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
+       sum(hashbyteaextended(h.hash, 4))
+FROM (SELECT c.timestamp, sha256(record_send(ROW(
+          c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,
+          c.created_at, c.available_at, c.interval_minutes))) AS hash
+      FROM public.weather_data c
+      WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
+      OFFSET 0) h
+GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
+
+-- name: sums_of_energy_consumption_revisions
+-- What energy_consumption_revisions holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
+       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
+       sum(hashbyteaextended(h.hash, 4))
+FROM (SELECT c.timestamp, sha256(record_send(ROW(
+          c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,
+          c.created_at, c.available_at, c.interval_minutes, c.superseded_at))) AS hash
+      FROM public.energy_consumption_revisions c
+      WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
+      OFFSET 0) h
+GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
+
+-- name: sums_of_weather_data_revisions
+-- What weather_data_revisions holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
+       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
+       sum(hashbyteaextended(h.hash, 4))
+FROM (SELECT c.timestamp, sha256(record_send(ROW(
+          c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,
+          c.created_at, c.available_at, c.interval_minutes, c.superseded_at))) AS hash
+      FROM public.weather_data_revisions c
+      WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
+      OFFSET 0) h
+GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
+
+-- name: sums_of_weather_forecasts
+-- What weather_forecasts holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
+       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
+       sum(hashbyteaextended(h.hash, 4))
+FROM (SELECT c.issued_at, sha256(record_send(ROW(
+          c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,
+          c.created_at))) AS hash
+      FROM public.weather_forecasts c
+      WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
+      OFFSET 0) h
+GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')
+
+-- name: sums_of_prediction_vintages
+-- What prediction_vintages holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
+       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
+       sum(hashbyteaextended(h.hash, 4))
+FROM (SELECT c.issued_at, sha256(record_send(ROW(
+          c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles,
+          c.created_at))) AS hash
+      FROM public.prediction_vintages c
+      WHERE c.issued_at >= coalesce(%(first)s::timestamptz, '-infinity') AND c.issued_at < coalesce(%(end)s::timestamptz, 'infinity')
+      OFFSET 0) h
+GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')

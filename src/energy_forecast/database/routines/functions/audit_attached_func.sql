@@ -1,7 +1,6 @@
 /* AFTER the months that a load has filled beside their table were named in ops.attached_months: an entry a month, as
-   audit_batch_func() writes one a statement. All of them in one query, which workers share, and each block by itself: its
-   rows then come in order from the key, and are not sorted, which was a quarter of the cost.
-   Arguments: the table, and those of audit_batch_func(). */
+   audit_batch_func() writes one a statement. All of them in one query, which workers share.
+   Arguments: the table, and those of audit_sums_query() after the first. */
 CREATE OR REPLACE FUNCTION audit_attached_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -11,16 +10,9 @@ CREATE OR REPLACE FUNCTION audit_attached_func() RETURNS trigger
     AS $$
 DECLARE
     wanted text := (
-        SELECT string_agg(format('SELECT %L::text AS name, q.* FROM (%s) q', a.partition_name, public.audit_batch_query(
-                   blocks.queries)), ' UNION ALL ')
-        FROM attached a, to_timestamp(right(a.partition_name, 7), 'YYYY"m"MM') AS month, LATERAL (
-            SELECT string_agg(public.audit_block_query(
-                       format('%1$s c WHERE c.%2$I >= %3$L AND c.%2$I < %4$L', ops.loading_table(a.partition_name), TG_ARGV[1],
-                              start, start + TG_ARGV[2]::interval),
-                       format('%L::timestamptz', start), TG_ARGV[3], TG_ARGV[4]), ' UNION ALL ') AS queries
-            FROM generate_series(date_bin(TG_ARGV[2]::interval, month, '2000-01-01 00:00:00+00'),
-                                 month + interval '1 month' - interval '1 us', TG_ARGV[2]::interval) AS start) AS blocks
-        WHERE a.table_name = TG_ARGV[0]);
+        SELECT string_agg(format('SELECT %L::text AS name, q.* FROM (%s) q', a.partition_name, public.audit_sums_query(
+                   format('%s c', ops.loading_table(a.partition_name)), TG_ARGV[1], TG_ARGV[2])), ' UNION ALL ')
+        FROM attached a WHERE a.table_name = TG_ARGV[0]);
     months jsonb;
 BEGIN
     IF wanted IS NULL THEN

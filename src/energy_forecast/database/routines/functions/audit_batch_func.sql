@@ -1,27 +1,32 @@
-/* AFTER a statement that changed bulk facts: one entry with counts, range, cities, and a digest of the rows; rows with a
-   forged moment of recording are refused. Arguments: the column of time that makes blocks, the length of one, the columns of
-   the key after the city, the columns that are digested. */
+/* AFTER a statement that changed bulk facts: one entry with counts, range, cities, and the sums of its rows, of those that
+   it replaced or deleted too; rows with a forged moment of recording are refused. A revision has the moment at which its value
+   was recorded, which a trigger of its own checks. Arguments: those of audit_sums_query() after the first. */
 CREATE OR REPLACE FUNCTION audit_batch_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     SET work_mem = '64MB'
     AS $$
 DECLARE
-    found record;
+    is_honest boolean;
+    cities uuid[];
+    removed jsonb;
+    added jsonb;
 BEGIN
-    EXECUTE public.audit_batch_query(public.audit_block_query(
-        'changed c', format('date_bin(%L, c.%I, ''2000-01-01 00:00:00+00'')', TG_ARGV[1], TG_ARGV[0]), TG_ARGV[2], TG_ARGV[3]))
-        INTO found;
-    IF found.summary IS NULL THEN
+    IF TG_OP <> 'INSERT' THEN
+        EXECUTE public.audit_sums_query('replaced c', TG_ARGV[0], TG_ARGV[1]) INTO is_honest, cities, removed;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        EXECUTE public.audit_sums_query('changed c', TG_ARGV[0], TG_ARGV[1]) INTO is_honest, cities, added;
+        IF NOT is_honest AND TG_TABLE_NAME NOT LIKE '%\_revisions' THEN
+            RAISE EXCEPTION 'created_at of % is set by the database, and by nobody else', TG_TABLE_NAME
+                USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+    END IF;
+    IF cities IS NULL THEN
         RETURN NULL;  -- The statement touched no row
     END IF;
-    IF TG_OP <> 'DELETE' AND NOT found.honest THEN
-        RAISE EXCEPTION 'created_at of % is set by the database, and by nobody else', TG_TABLE_NAME
-            USING ERRCODE = 'integrity_constraint_violation';
-    END IF;
     INSERT INTO public.audit_log (table_name, action, old_data, new_data, user_name, city_ids)
-    VALUES (TG_TABLE_NAME, TG_OP, CASE TG_OP WHEN 'DELETE' THEN found.summary END,
-            CASE WHEN TG_OP <> 'DELETE' THEN found.summary END, public.acting_role(), found.cities);
+    VALUES (TG_TABLE_NAME, TG_OP, removed, added, public.acting_role(), cities);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION audit_batch_func() IS

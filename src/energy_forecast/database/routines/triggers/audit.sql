@@ -23,46 +23,60 @@ BEGIN
             ' EXECUTE FUNCTION public.audit_trigger_func(%s)', wanted.events, wanted.relation, wanted.arguments);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit_row', wanted.relation);
     END LOOP;
-    -- Bulk facts: an entry a statement. What revisions keep is digested, so a digest can be computed again later
+    -- Bulk facts: an entry a statement. Every column but `id`, so that the sums show any change
     FOR wanted IN
         SELECT facts.*, event FROM (VALUES
-            ('energy_consumption', 'timestamp', '30 days', 'c.timestamp',
-                'c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.available_at, c.interval_minutes'),
-            ('weather_data', 'timestamp', '30 days', 'c.timestamp',
-                'c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.available_at, c.interval_minutes'),
-            -- Written by the triggers that keep them, but retention deletes those of a month that goes
-            ('energy_consumption_revisions', 'timestamp', '30 days', 'c.timestamp, c.available_at, c.created_at',
-                'c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.available_at, c.interval_minutes'),
-            ('weather_data_revisions', 'timestamp', '30 days', 'c.timestamp, c.available_at, c.created_at',
-                'c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.available_at, c.interval_minutes'),
-            ('weather_forecasts', 'issued_at', '1 day', 'c.issued_at, c.timestamp',
-                'c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation'),
-            ('prediction_vintages', 'issued_at', '1 day', 'c.issued_at, c.timestamp, c.run_id',
-                'c.issued_at, c.timestamp, c.run_id, c.predicted_consumption, c.quantiles'),
-            ('predictions', 'timestamp', '30 days', 'c.timestamp, c.model_id',
-                'c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower,'
+            ('energy_consumption', 'timestamp',
+                'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,'
+                ' c.created_at, c.available_at, c.interval_minutes'),
+            ('weather_data', 'timestamp',
+                'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,'
+                ' c.created_at, c.available_at, c.interval_minutes'),
+            ('energy_consumption_revisions', 'timestamp',
+                'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,'
+                ' c.created_at, c.available_at, c.interval_minutes, c.superseded_at'),
+            ('weather_data_revisions', 'timestamp',
+                'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,'
+                ' c.created_at, c.available_at, c.interval_minutes, c.superseded_at'),
+            ('weather_forecasts', 'issued_at',
+                'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at'),
+            ('prediction_vintages', 'issued_at',
+                'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at'),
+            ('predictions', 'timestamp',
+                'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower,'
                 ' c.confidence_upper, c.confidence_level')
-        ) AS facts (relation, block_column, block_unit, key, digested),
-        unnest(ARRAY['insert', 'update', 'delete']) AS event
-        WHERE event = 'delete' OR relation NOT LIKE '%\_revisions'
+        ) AS facts (relation, block_column, hashed), unnest(ARRAY['insert', 'update', 'delete']) AS event
+        WHERE event <> 'update' OR relation NOT LIKE '%\_revisions'
     LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER %s ON public.%I REFERENCING %s TABLE AS changed'
+        EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER %s ON public.%I REFERENCING %s'
             ' FOR EACH STATEMENT EXECUTE FUNCTION public.%s',
             wanted.event, upper(wanted.event), wanted.relation,
-            CASE wanted.event WHEN 'delete' THEN 'OLD' ELSE 'NEW' END,
+            CASE wanted.event WHEN 'insert' THEN 'NEW TABLE AS changed' WHEN 'delete' THEN 'OLD TABLE AS replaced'
+                ELSE 'OLD TABLE AS replaced NEW TABLE AS changed' END,
             -- Values also come one by one: these have functions whose plans a session keeps
             CASE wanted.relation
                 WHEN 'energy_consumption' THEN 'audit_consumption_func()'
                 WHEN 'weather_data' THEN 'audit_weather_func()'
-                ELSE format('audit_batch_func(%L, %L, %L, %L)',
-                            wanted.block_column, wanted.block_unit, wanted.key, wanted.digested) END);
+                ELSE format('audit_batch_func(%L, %L)', wanted.block_column, wanted.hashed) END);
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', wanted.relation, wanted.event);
-        -- Months that a load fills beside the table are named there, and digested in the same way
-        CONTINUE WHEN wanted.event <> 'insert' OR wanted.relation NOT IN ('energy_consumption', 'weather_data');
+        -- The current forecast is replaced by the next, and moves between partitions: nothing to compare with
+        CONTINUE WHEN wanted.event <> 'insert' OR wanted.relation = 'predictions';
+        EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.fact_baselines FOR EACH ROW'
+            ' WHEN (NEW.table_name = %L) EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
+            wanted.relation, wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
+        EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
+        CONTINUE WHEN wanted.relation LIKE '%\_revisions';
+        EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.dropped_data FOR EACH ROW'
+            ' WHEN (NEW.table_name = %L AND NEW.partition_name IS NOT NULL)'
+            ' EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
+            wanted.relation, wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
+        EXECUTE format('ALTER TABLE ops.dropped_data ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
+        -- Months that a load fills beside the table are named there, and summed up in the same way
+        CONTINUE WHEN wanted.relation NOT IN ('energy_consumption', 'weather_data');
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.attached_months'
             ' REFERENCING NEW TABLE AS attached FOR EACH STATEMENT'
-            ' EXECUTE FUNCTION public.audit_attached_func(%L, %L, %L, %L, %L)',
-            wanted.relation, wanted.relation, wanted.block_column, wanted.block_unit, wanted.key, wanted.digested);
+            ' EXECUTE FUNCTION public.audit_attached_func(%L, %L, %L)',
+            wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
         EXECUTE format('ALTER TABLE ops.attached_months ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
     END LOOP;
     -- The log itself: rows come from triggers; the chain is closed at commit

@@ -24,6 +24,7 @@ BEGIN
             ('ops.recovery_checks', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.dropped_data', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.repairs', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.fact_baselines', 'UPDATE OR DELETE OR TRUNCATE'),
             -- A step that was begun is finished
             ('ops.maintenance_runs', 'DELETE OR TRUNCATE')
         ) AS guarded (relation, events) ON to_regclass(guarded.relation) = c.oid

@@ -1,0 +1,36 @@
+/* AFTER a row of ops.fact_baselines: an entry that adds up all rows of a table, those that have no sums in the log so far.
+   AFTER a row of ops.dropped_data that names a partition: an entry that takes its rows away, since a partition is dropped by
+   no statement on its table; the row is written while the partition still stands, and is locked.
+   Arguments: the table, and those of audit_sums_query() after the first. */
+CREATE OR REPLACE FUNCTION audit_stored_func() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+    SET timezone = 'UTC'
+    SET datestyle = 'ISO'
+    SET work_mem = '64MB'
+    AS $$
+DECLARE
+    source text := format('public.%I c', TG_ARGV[0]);
+    is_drop boolean := TG_TABLE_NAME = 'dropped_data';
+    facts record;
+BEGIN
+    IF is_drop THEN
+        source := CASE
+            WHEN (SELECT p.relispartition FROM pg_class p
+                  WHERE p.oid = to_regclass(format('public.%I', to_jsonb(NEW) ->> 'partition_name')))
+            THEN format('public.%I c WHERE c.%I >= %L AND c.%2$I < %4$L', TG_ARGV[0], TG_ARGV[1],
+                        to_jsonb(NEW) ->> 'range_start', to_jsonb(NEW) ->> 'range_end')
+            -- Somebody has detached it
+            ELSE format('public.%I c', to_jsonb(NEW) ->> 'partition_name') END;
+    END IF;
+    EXECUTE public.audit_sums_query(source, TG_ARGV[1], TG_ARGV[2]) INTO facts;
+    IF facts.summary IS NOT NULL THEN
+        INSERT INTO public.audit_log (table_name, action, old_data, new_data, user_name, city_ids)
+        VALUES (TG_ARGV[0], CASE WHEN is_drop THEN 'DELETE' ELSE 'INSERT' END,
+                CASE WHEN is_drop THEN facts.summary || jsonb_build_object('partition', to_jsonb(NEW) -> 'partition_name') END,
+                CASE WHEN NOT is_drop THEN facts.summary || '{"baseline": true}' END, public.acting_role(), facts.cities);
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION audit_stored_func() IS
+    'Writes all rows of a table, or those of a partition that is dropped, into audit_log';

@@ -1,0 +1,277 @@
+"""`doctor audit` shows every fact that was changed, added or removed without the triggers of its table."""
+
+# ruff: noqa: S608 - statements of these tests' own constants
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from energy_forecast.database import Database
+from energy_forecast.database.facts import TABLES
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.operations.audit import verify_audit
+from servers import CommandLine
+
+CITY = UUID("00000000-0000-0000-0000-000000000001")
+Connection = psycopg.Connection[Any]
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """A superuser's connection to a database in which every table of facts has rows, in autocommit."""
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, 'Pune', 18, 73, 'Asia/Kolkata')",
+            (CITY,),
+        )
+        for table in ("energy_consumption", "weather_data", "weather_forecasts"):
+            connection.execute("SELECT ensure_month_partitions(%s, '2024-01-01Z', '2024-03-01Z')", (table,))
+        hours = "generate_series('2024-01-10Z'::timestamptz, '2024-02-20Z', '1 hour') t"
+        for table, value in (("energy_consumption", "consumption_kwh"), ("weather_data", "temperature")):
+            connection.execute(
+                f"INSERT INTO {table} (city_id, timestamp, {value}, available_at)"
+                f" SELECT '{CITY}', t, extract(day FROM t), t + interval '1 hour' FROM {hours}"
+            )
+            connection.execute(
+                f"UPDATE {table} SET {value} = 50, available_at = '2024-03-01Z' WHERE timestamp < '2024-01-11Z'"
+            )
+        connection.execute(
+            "INSERT INTO weather_forecasts (city_id, issued_at, timestamp, temperature)"
+            f" SELECT '{CITY}', t - interval '5 hours', t, 7 FROM {hours}"
+        )
+        yield connection
+
+
+def differences(database: Database, home: Path) -> list[str]:
+    return [found.message for found in verify_audit(database, home).findings if found.kind == "facts"]
+
+
+def test_what_came_through_the_triggers_is_what_the_log_records(
+    connection: Connection, database: Database, tmp_path: Path
+) -> None:
+    """Values one by one, in bulk, several in a transaction, corrected twice, deleted; and months that are dropped."""
+    assert differences(database, tmp_path) == []
+    with connection.transaction():
+        for hour in range(3):
+            connection.execute(
+                "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)"
+                " VALUES (%s, '2024-03-02Z'::timestamptz + make_interval(hours => %s), 5, '2024-03-03Z')",
+                (CITY, hour),
+            )
+        for value in (6, 7):
+            connection.execute(
+                "UPDATE energy_consumption SET consumption_kwh = %s WHERE timestamp >= '2024-02-15Z'", (value,)
+            )
+    connection.execute("DELETE FROM weather_data WHERE timestamp < '2024-01-12Z'")
+    assert differences(database, tmp_path) == []
+    # Two years old: retention drops whole months, and the revisions of the first
+    connection.execute("CALL cleanup_old_data()")
+    assert connection.execute("SELECT count(*) FROM energy_consumption").fetchone() == (0,)
+    dropped = connection.execute(
+        "SELECT count(*) FROM audit_log"
+        " WHERE action = 'DELETE' AND old_data ->> 'partition' LIKE 'energy_consumption_y2024%'"
+    ).fetchone()
+    assert dropped == (3,)
+    assert differences(database, tmp_path) == []
+
+
+# By the owner of the schema: statements, the table in which the facts differ
+ATTACKS = {
+    "a value is changed": (
+        "UPDATE {table} SET consumption_kwh = 1 WHERE timestamp = '2024-01-20Z'",
+        "energy_consumption holds other values than the log records in its 360 rows of the 30 days from 2023-12-26",
+    ),
+    "the moment of recording is changed": (
+        "UPDATE {table} SET created_at = created_at - interval '1 day' WHERE timestamp = '2024-01-20Z'",
+        "energy_consumption holds other values",
+    ),
+    "a value is removed": (
+        "DELETE FROM {table} WHERE timestamp = '2024-01-20Z'",
+        "energy_consumption does not hold the rows that the log records for the 30 days from 2023-12-26:"
+        " 359 rows instead of 360",
+    ),
+    "a value is added": (
+        "INSERT INTO {table} (city_id, timestamp, consumption_kwh, available_at)"
+        f" VALUES ('{CITY}', '2024-03-05Z', 1, '2024-03-06Z')",
+        "1 rows instead of 0",
+    ),
+    "a correction is taken back": (
+        "UPDATE {table} c SET consumption_kwh = r.consumption_kwh, created_at = r.created_at FROM"
+        " energy_consumption_revisions r WHERE r.city_id = c.city_id AND r.timestamp = c.timestamp",
+        "energy_consumption holds other values",
+    ),
+    "two values are swapped": (
+        "UPDATE {table} c SET consumption_kwh = o.consumption_kwh FROM {table} o WHERE c.timestamp = CASE o.timestamp"
+        " WHEN '2024-01-20Z' THEN timestamptz '2024-01-21Z' WHEN '2024-01-21Z' THEN timestamptz '2024-01-20Z' END",
+        "energy_consumption holds other values",
+    ),
+}
+
+
+def without_triggers(connection: Connection, table: str, statement: str) -> None:
+    """Run a statement as the owner who disables the triggers and enables them again as they were."""
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE energy_forecast_owner")
+        names = connection.execute(
+            "SELECT tgname, tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal AND tgrelid IN ("
+            "SELECT relid FROM pg_partition_tree(%s::regclass) UNION SELECT %s::regclass)",
+            (table, table),
+        ).fetchall()
+        for name, on in names:
+            connection.execute(f"ALTER TABLE {on} DISABLE TRIGGER {name}")
+        connection.execute(statement.format(table=table))
+        for name, on in names:
+            connection.execute(f"ALTER TABLE {on} ENABLE ALWAYS TRIGGER {name}")
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_a_change_behind_the_triggers_is_found(
+    connection: Connection, database: Database, tmp_path: Path, kind: str
+) -> None:
+    statement, words = ATTACKS[kind]
+    without_triggers(connection, "energy_consumption", statement)
+    report = verify_audit(database, tmp_path)
+    # Every guard stands again: only the facts show it
+    [finding] = report.findings
+    assert words in finding.message
+    upgrade(database)
+    assert len(differences(database, tmp_path)) == 1, "an upgrade does not cover it up"
+
+
+@pytest.mark.parametrize("table", [name for name in TABLES if name != "prediction_vintages"])
+def test_every_table_of_facts_is_compared(
+    connection: Connection, database: Database, tmp_path: Path, table: str
+) -> None:
+    without_triggers(connection, table, "DELETE FROM {table}")
+    found = differences(database, tmp_path)
+    assert found
+    assert all(f"Table {table} " in each for each in found)
+
+
+def test_a_rewritten_table_is_found_and_has_an_entry(
+    connection: Connection, database: Database, tmp_path: Path
+) -> None:
+    """ALTER TABLE ... USING changes values, and fires no trigger of the table."""
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE energy_forecast_owner")
+        connection.execute(
+            f"ALTER TABLE weather_data {' ' * 400} ALTER humidity TYPE numeric(5,2) USING coalesce(humidity, 1)"
+        )
+    assert {each.split(" the")[0].split(" holds")[0] for each in differences(database, tmp_path)} == {
+        "Table weather_data"
+    }
+    rows = connection.execute(
+        "SELECT table_name FROM audit_log WHERE new_data ->> 'command' = 'ALTER TABLE: every row is written again'"
+    ).fetchall()
+    assert ("public.weather_data_y2024m02",) in rows
+
+
+def test_a_month_that_was_attached_by_hand_is_found(connection: Connection, database: Database, tmp_path: Path) -> None:
+    """Its rows may claim any moment of recording."""
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE energy_forecast_owner")
+        connection.execute("CREATE TABLE forged (LIKE energy_consumption INCLUDING ALL EXCLUDING INDEXES)")
+        connection.execute(
+            "INSERT INTO forged (city_id, timestamp, consumption_kwh, available_at, created_at)"
+            f" VALUES ('{CITY}', '2023-05-05Z', 1, '2023-05-06Z', '2023-05-06Z')"
+        )
+        connection.execute("ALTER TABLE forged RENAME TO energy_consumption_y2023m05")
+        connection.execute(
+            "SELECT attach_month_table('energy_consumption', 'energy_consumption_y2023m05', '2023-05-01Z')"
+        )
+    report = verify_audit(database, tmp_path)
+    [message] = [finding.message for finding in report.findings]
+    assert "Table energy_consumption does not hold the rows that the log records" in message
+    assert "1 rows instead of 0" in message
+
+
+def test_a_month_that_was_detached_changed_and_attached_again_is_found(
+    connection: Connection, database: Database, tmp_path: Path
+) -> None:
+    with connection.transaction():
+        connection.execute("SET LOCAL ROLE energy_forecast_owner")
+        connection.execute("ALTER TABLE energy_consumption DETACH PARTITION energy_consumption_y2024m02")
+        connection.execute("ALTER TABLE energy_consumption_y2024m02 NO FORCE ROW LEVEL SECURITY")
+        connection.execute("DROP TRIGGER through_parent ON energy_consumption_y2024m02")
+        connection.execute("UPDATE energy_consumption_y2024m02 SET consumption_kwh = 3")
+        connection.execute(
+            "SELECT attach_month_table('energy_consumption', 'energy_consumption_y2024m02', '2024-02-01Z')"
+        )
+    assert all("energy_consumption holds other values" in each for each in differences(database, tmp_path))
+    assert differences(database, tmp_path)
+    connection.execute("SET ROLE energy_forecast_owner")
+    connection.execute("DROP TABLE energy_consumption_y2024m02")
+    connection.execute("RESET ROLE")
+    assert any("rows instead of" in each for each in differences(database, tmp_path))
+
+
+def test_a_superuser_who_writes_as_a_replica_is_recorded(
+    connection: Connection, database: Database, tmp_path: Path
+) -> None:
+    with connection.transaction():
+        connection.execute("SET LOCAL session_replication_role = replica")
+        connection.execute("UPDATE energy_consumption SET consumption_kwh = 4 WHERE timestamp >= '2024-02-19Z'")
+    assert differences(database, tmp_path) == []
+    assert connection.execute(
+        "SELECT old_data ->> 'rows', new_data ->> 'rows' FROM audit_log WHERE table_name = 'energy_consumption'"
+        " AND action = 'UPDATE' ORDER BY number DESC LIMIT 1"
+    ).fetchone() == ("25", "25")
+
+
+def test_rows_from_before_the_baseline_are_compared_with_their_state_then(
+    connection: Connection, database: Database, tmp_path: Path
+) -> None:
+    """A database of an earlier version has entries without sums."""
+    connection.execute("ALTER EVENT TRIGGER energy_forecast_audit_ddl DISABLE")
+    for table in ("ops.fact_baselines", "ops.audit_chain", "audit_log"):
+        connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    connection.execute("DELETE FROM ops.fact_baselines")
+    connection.execute("UPDATE audit_log SET new_data = new_data - 'sums', old_data = old_data - 'sums'")
+    connection.execute("COMMENT ON SCHEMA ops IS 'Of an earlier version'")
+    upgrade(database)
+    assert differences(database, tmp_path) == []
+    assert any("compared with their state then" in note for note in verify_audit(database, tmp_path).notes)
+    without_triggers(connection, "energy_consumption", ATTACKS["a value is changed"][0])
+    assert len(differences(database, tmp_path)) == 1
+
+
+def test_the_command_compares_the_facts_unless_told_not_to(connection: Connection, command_line: CommandLine) -> None:
+    without_triggers(connection, "energy_consumption", ATTACKS["a value is removed"][0])
+    failed = command_line.run("doctor", "audit", status=1)
+    assert "359 rows instead of 360. Compare these rows with a backup" in failed.stderr
+    assert "were not compared with the log" in command_line.run("doctor", "audit", "--skip-facts").stderr
+
+
+@pytest.mark.parametrize("table", ["energy_consumption", "weather_data"])
+def test_single_values_and_months_have_the_same_sums(connection: Connection, table: str) -> None:
+    """The functions with written-out columns have to say what audit_sums_query() says."""
+    value = "consumption_kwh" if table == "energy_consumption" else "temperature"
+    columns = connection.execute(
+        "SELECT tgargs FROM pg_trigger WHERE tgrelid = 'ops.fact_baselines'::regclass AND tgname = %s",
+        (f"audit_{table}",),
+    ).fetchone()
+    assert columns is not None
+    _, block, hashed = bytes(columns[0]).decode().rstrip("\0").split("\0")
+    for first, hours in (("2024-03-01Z", 1), ("2024-03-02Z", 400)):
+        with connection.transaction():
+            connection.execute(
+                f"INSERT INTO {table} (city_id, timestamp, {value}, available_at)"
+                f" SELECT '{CITY}', t, 9, t + interval '1 hour'"
+                " FROM generate_series(%s::timestamptz, %s::timestamptz + make_interval(hours => %s - 1), '1 hour') t",
+                (first, first, hours),
+            )
+            [(new,)] = connection.execute(
+                "SELECT new_data FROM audit_log WHERE transaction_id = pg_current_xact_id()"
+            ).fetchall()
+            query = connection.execute(
+                "SELECT audit_sums_query(%s, %s, %s)", (f"{table} c WHERE c.timestamp >= '{first}'", block, hashed)
+            ).fetchone()
+            assert query is not None
+            assert connection.execute(query[0]).fetchone() == (True, [CITY], new)
+            raise psycopg.Rollback
