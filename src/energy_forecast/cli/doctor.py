@@ -10,7 +10,7 @@ from energy_forecast.cli.access import open_database
 from energy_forecast.cli.console import Cities, Json, counted, emit, minute, out, progress, say, table
 from energy_forecast.database.statements import Order, worst_statements
 from energy_forecast.database.zones import check_zones
-from energy_forecast.errors import AuditError, EnergyForecastError, ZoneError
+from energy_forecast.errors import AuditError, EnergyForecastError, PartialResultError, ZoneError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import hours_that_differ
@@ -18,14 +18,47 @@ from energy_forecast.operations.places import place_findings
 from energy_forecast.settings import settings
 from energy_forecast.zones import rules_version
 
-app = typer.Typer(no_args_is_help=True, help="Examine the platform.")
+app = typer.Typer(help="Examine the platform.")
 
 _WIDEST = 110
+# Findings of a check in the summary
+_MOST_SHOWN = 5
 
 
-@app.callback()
-def doctor() -> None:
-    """Examine the platform."""
+@app.callback(invoke_without_command=True)
+def doctor(context: typer.Context, json: Json = False) -> None:
+    """Run all checks and show their states with remedies. A check that fails does not stop the others.
+
+    Exit status 0 if there are no problems (warnings do not change it), 1 if there are, 3 if a check could not be run.
+
+    Example: energy-forecast doctor
+    """
+    if context.invoked_subcommand is not None:
+        return
+    # Here and not above: other commands need not wait for it
+    from energy_forecast.cli.checks import run_checks
+
+    database = open_database()
+    with progress() as report_progress:
+        results = run_checks(database, report_progress)
+    if json:
+        emit({"checks": results})
+    else:
+        rows = []
+        for result in results:
+            said = [f"{found.message} {found.remedy or ''}".strip() for found in result.findings]
+            shown = said[:_MOST_SHOWN] + ([f"{len(said) - _MOST_SHOWN:,} more."] if len(said) > _MOST_SHOWN else [])
+            rows += [
+                (result.name if not number else "", result.state if not number else "", text)
+                for number, text in enumerate([result.error] if result.error else shown or ["-"])
+            ]
+        table(["check", "state", "finding and remedy"], rows)
+    problems = [result.name for result in results if result.state == "problem"]
+    failed = [result.name for result in results if result.state == "failed"]
+    if problems:
+        raise EnergyForecastError(f"{counted(len(problems), 'check')} found problems: {', '.join(problems)}.")
+    if failed:
+        raise PartialResultError(f"{counted(len(failed), 'check')} could not be run: {', '.join(failed)}.")
 
 
 @app.command()

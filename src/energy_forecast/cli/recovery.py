@@ -209,20 +209,29 @@ def status(
 
     Example: energy-forecast recovery status
     """
-    from energy_forecast.operations.recovery.pgbackrest import Stanza
-
-    given = settings()
-    stanza = Stanza(given.pgbackrest_stanza, given.pgbackrest_config) if given.pgbackrest_stanza else None
-    server = embedded_server() if given.database_url is None else None
-    found = recovery_status(
-        BackupFolder(given.home / "backups", given.home), reachable_database(given), server, stanza, verify=verify
-    )
+    found = current_status(verify=verify)
     if json:
         emit(found)
     else:
         _show(found)
     if not found.good:
         raise typer.Exit(1)
+
+
+def current_status(*, verify: bool = False) -> Status:
+    """Return the state of backup and recovery for the settings in force. Starts nothing.
+
+    Args:
+        verify: whether to have pgBackRest read its whole repository.
+    """
+    from energy_forecast.operations.recovery.pgbackrest import Stanza
+
+    given = settings()
+    stanza = Stanza(given.pgbackrest_stanza, given.pgbackrest_config) if given.pgbackrest_stanza else None
+    server = embedded_server() if given.database_url is None else None
+    return recovery_status(
+        BackupFolder(given.home / "backups", given.home), reachable_database(given), server, stanza, verify=verify
+    )
 
 
 def _show(found: Status) -> None:

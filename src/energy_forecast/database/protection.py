@@ -109,11 +109,6 @@ def ddl_is_audited(connection: Connection) -> bool:
     return connection.execute(queries("protection")["ddl_was_audited"], {}).fetchone() == (True,)
 
 
-def is_superuser(connection: Connection) -> bool:
-    """Return whether the login is a superuser."""
-    return connection.execute(queries("protection")["is_superuser"], {}).fetchone() == (True,)
-
-
 def faults(connection: Connection) -> list[Fault]:
     """Return every difference between the database and what this program makes, in one order."""
     with _plain_names(connection):

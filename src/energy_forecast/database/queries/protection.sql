@@ -354,10 +354,6 @@ ORDER BY 1, 2
 SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtname LIKE 'energy_forecast_audit_%%')
     OR EXISTS (SELECT FROM public.audit_log WHERE action IN ('DDL', 'DROP'))
 
--- name: is_superuser
--- Whether the login is a superuser.
-SELECT rolsuper FROM pg_roles WHERE rolname = session_user
-
 -- name: repairs
 -- The statements that end faults, given as arrays, where applying the routines again does not: (statement).
 WITH fault AS (

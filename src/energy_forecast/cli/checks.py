@@ -1,0 +1,156 @@
+"""The checks of `doctor` without a command: plain functions that return findings, in a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from energy_forecast.cli.faults import describe_fault
+from energy_forecast.database import Database
+from energy_forecast.database.zones import check_zones
+from energy_forecast.errors import EnergyForecastError, UnknownCityError
+from energy_forecast.operations.access import access_findings
+from energy_forecast.operations.audit import verify_audit, write_anchor
+from energy_forecast.operations.maintenance import hours_that_differ
+from energy_forecast.operations.record_checks import check_forecast_records
+from energy_forecast.progress import Progress
+from energy_forecast.settings import settings
+
+
+@dataclass(frozen=True)
+class CheckFinding:
+    """A result of a check that needs attention.
+
+    Args:
+        message: a sentence.
+        remedy: a sentence; None if the message has it.
+        is_warning: whether it leaves the state of the check as a warning, not as a problem.
+    """
+
+    message: str
+    remedy: str | None = None
+    is_warning: bool = False
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The result of one check.
+
+    Args:
+        name: of the check.
+        state: good, warning, problem, or failed if it could not be made.
+        findings: problems first.
+        error: the reason why it failed.
+    """
+
+    name: str
+    state: str
+    findings: list[CheckFinding] = field(default_factory=list)
+    error: str | None = None
+
+
+Check = Callable[[Database, Progress], list[CheckFinding]]
+
+
+def run_checks(database: Database, progress: Progress) -> list[CheckResult]:
+    """Run every check and return its result. A check that fails does not stop the others."""
+    results: list[CheckResult] = []
+    for name, check in CHECKS.items():
+        progress(f"Checking {name}", len(results), len(CHECKS))
+        try:
+            findings = sorted(check(database, _named(name, progress)), key=lambda finding: finding.is_warning)
+        except EnergyForecastError as error:
+            results.append(CheckResult(name, "failed", error=str(error)))
+        except Exception as error:  # noqa: BLE001 - a fault of one check must not hide what the others find
+            results.append(CheckResult(name, "failed", error=describe_fault(error)))
+        else:
+            state = "good" if not findings else "warning" if findings[0].is_warning else "problem"
+            results.append(CheckResult(name, state, findings))
+    return results
+
+
+def _named(name: str, progress: Progress) -> Progress:
+    def report(what: str, done: int, total: int, rows: int | None = None) -> None:
+        progress(f"Checking {name}: {what}", done, total, rows)
+
+    return report
+
+
+def _check_audit(database: Database, progress: Progress) -> list[CheckFinding]:
+    """Check the audit log, the state of protection and the facts, and write an anchor if all is as it must be."""
+    report = verify_audit(database, settings().home, progress=progress)
+    if not report.findings:
+        write_anchor(database, settings().home)
+    findings = [CheckFinding(f"{found.message}.", found.remedy) for found in report.findings]
+    if report.omitted:
+        findings.append(CheckFinding(f"{report.omitted:,} more differences.", "Run: energy-forecast doctor audit"))
+    return findings
+
+
+def _check_access(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check that the login of daily commands and the users have no more rights than they need."""
+    return [CheckFinding(f"{found.message}.", is_warning=found.kind == "login") for found in access_findings(database)]
+
+
+def _check_zones(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check that the server and the program have the same rules of time zones."""
+    return [CheckFinding(f"{found}.", "Run: energy-forecast doctor zones") for found in check_zones(database)]
+
+
+def _check_records(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check that stored forecasts are such as the database accepts today."""
+    return [CheckFinding(f"{found}.", is_warning=True) for found in check_forecast_records(database)]
+
+
+def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check that the hours which users read are the sums of their values."""
+    found = hours_that_differ(database)
+    if not found:
+        return []
+    return [
+        CheckFinding(
+            f"{len(found):,} hours differ from the sums of their values.", "Run: energy-forecast maintain refresh"
+        )
+    ]
+
+
+def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
+    """Check the data of every city for gaps, faults and clocks that drift."""
+    # Here and not above: it brings the frame library, which `--help` need not wait for
+    from energy_forecast import pipelines
+
+    findings = []
+    try:
+        examined = pipelines.examine(database, progress=progress)
+    except UnknownCityError as error:
+        return [CheckFinding(error.message, error.hint, is_warning=True)]
+    for one in examined:
+        findings += [
+            CheckFinding(f"{found}.", "Run: energy-forecast doctor data", is_warning=True) for found in one.summed
+        ]
+        if one.clock.drifts:
+            findings.append(
+                CheckFinding(f"{one.city}: {one.clock}.", "Run: energy-forecast doctor data", is_warning=True)
+            )
+    return findings
+
+
+def _check_recovery(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check what could be recovered, and that archive and backups belong to this server."""
+    from energy_forecast.cli.recovery import current_status
+
+    status = current_status()
+    return [CheckFinding(risk) for risk in status.risks] + [
+        CheckFinding(warning, is_warning=True) for warning in status.warnings
+    ]
+
+
+CHECKS: dict[str, Check] = {
+    "access": _check_access,
+    "zones": _check_zones,
+    "audit": _check_audit,
+    "records": _check_records,
+    "hours": _check_hours,
+    "data": _check_data,
+    "recovery": _check_recovery,
+}
