@@ -18,7 +18,7 @@ from energy_forecast.operations.places import place_findings
 from energy_forecast.settings import settings
 from energy_forecast.zones import rules_version
 
-app = typer.Typer(help="Examine the platform.")
+app = typer.Typer()
 
 _WIDEST = 110
 # Findings of a check in the summary
