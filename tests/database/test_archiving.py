@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,12 +17,13 @@ from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.recovery import end_segment
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.recovery.archiving import enable, wait_archived
+from energy_forecast.operations.backup import BackupFolder, create_backup
+from energy_forecast.operations.recovery.archiving import clear_leftovers, enable, wait_archived
 from energy_forecast.operations.recovery.base import make_base
 from energy_forecast.operations.recovery.point import make_point
 from energy_forecast.operations.recovery.prune import prune_archive
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.postgres import Archive, EmbeddedServer
 from servers import CommandLine
 
 
@@ -164,6 +166,49 @@ def test_only_the_owner_can_read_an_archive(own: EmbeddedServer) -> None:
         assert folder.stat().st_mode & 0o077 == 0, folder
         for path in folder.iterdir():
             assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_part_of_a_segment_remains_only_while_it_is_written(tmp_path: Path) -> None:
+    """On a full disk such a part takes the room that the next attempt needs; the process that left it lives on."""
+    archive = Archive(tmp_path)
+    archive.wal.mkdir()
+    process = subprocess.Popen(["true"])
+    process.wait()
+    left, of_the_dead, written = (
+        archive.wal / f"archtemp.{name}.{pid}.1700000000"
+        for name, pid in (
+            ("000000010000000000000001", os.getpid()),
+            ("000000010000000000000002", process.pid),
+            ("000000010000000000000003.00000028.backup", os.getpid()),
+        )
+    )
+    for path in (left, of_the_dead, written):
+        path.write_bytes(b"x")
+    with written.open("ab"):
+        clear_leftovers(archive)
+        assert list(archive.wal.iterdir()) == [written]
+    clear_leftovers(archive)
+    assert not list(archive.wal.iterdir())
+
+
+def test_nothing_can_be_written_by_others_whatever_the_umask(place: Path) -> None:
+    before = os.umask(0)
+    try:
+        server = new_server(place / "open", place / "elsewhere" / "archive")
+        make_base(server)
+        make_point(server, "here")
+        create_backup(Database(server.url), BackupFolder(server.home / "backups"))
+        recover(server, "here", place / "new" / "restored")
+        server.stop()
+    finally:
+        os.umask(before)
+    found = [
+        path
+        for top in ("open", "elsewhere", "new")
+        for path in (place / top, *(place / top).rglob("*"))
+        if path.lstat().st_mode & 0o022 and not path.is_symlink() and not path.is_socket()
+    ]
+    assert not found
 
 
 def test_a_full_disk_of_the_archive_stops_no_one_and_costs_nothing_once_there_is_room(place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +22,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+import energy_forecast
 from backups import contents, cut, fill, flip, small_disk, values
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_backup, record_check
@@ -293,7 +296,7 @@ def test_a_backup_killed_in_the_middle_is_none(filled: Database, folder: BackupF
     before = files(folder)
     line = CommandLine.on(filled, tmp_path)
     with psycopg.connect(filled.url) as connection:
-        connection.execute("LOCK TABLE cities IN ACCESS EXCLUSIVE MODE")
+        connection.execute("LOCK TABLE weather_data IN ACCESS EXCLUSIVE MODE")
         process = line.start("backup", "create", "--folder", folder.path)
         while not any(name.endswith(".tmp") for name in files(folder)):
             assert process.poll() is None
@@ -304,6 +307,39 @@ def test_a_backup_killed_in_the_middle_is_none(filled: Database, folder: BackupF
     assert folder.names()[-1] == again["name"]
     assert files(folder) == before | {again["name"], f"{again['name']}.json"}
     verify_backup(folder, again["name"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+def test_a_program_ends_with_the_command_that_started_it(
+    filled: Database, folder: BackupFolder, tmp_path: Path, number: signal.Signals
+) -> None:
+    """A pg_dump that nobody waits for would go on reading, and hold locks and its snapshot."""
+    at_work = (
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'pg_dump'"
+        " AND wait_event_type = 'Lock'"
+    )
+    with psycopg.connect(filled.url) as connection:
+        connection.execute("LOCK TABLE weather_data IN ACCESS EXCLUSIVE MODE")
+        process = CommandLine.on(filled, tmp_path).start("backup", "create", "--folder", folder.path)
+        while not values(filled, at_work):
+            assert process.poll() is None
+        os.kill(process.pid, number)
+        process.communicate()
+        deadline = time.monotonic() + 20
+        while values(filled, at_work):
+            assert time.monotonic() < deadline
+
+
+def test_every_program_is_started_so_that_it_ends_with_us() -> None:
+    """The server is a daemon, and useradd works for a moment."""
+    left_alone = {"server.py", "account.py"}
+    seen = set()
+    for path in Path(energy_forecast.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess."):
+                seen.add(path.name)
+                assert path.name in left_alone or "preexec_fn" in {word.arg for word in node.keywords}, path
+    assert {"client_programs.py", "programs.py", "wal.py"} <= seen
 
 
 def test_a_restore_killed_in_the_middle_leaves_no_half_database(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,14 +18,17 @@ from backups import archive_of, data_file, flip, folder_of_servers, names, new_s
 from energy_forecast.database import Database
 from energy_forecast.database.recovery import end_segment
 from energy_forecast.errors import BackupError
+from energy_forecast.operations.files import scratch_folder
 from energy_forecast.operations.recovery.archiving import enable
 from energy_forecast.operations.recovery.base import make_base
-from energy_forecast.operations.recovery.drill import drill_recovery
+from energy_forecast.operations.recovery.drill import clear_killed_drill, drill_recovery
 from energy_forecast.operations.recovery.point import make_point
 from energy_forecast.operations.recovery.prune import prune_archive
 from energy_forecast.operations.recovery.restore import recover
 from energy_forecast.operations.recovery.store import base_names, lsn_number, read_base, segment_name
 from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.status import orphans
 from servers import CommandLine
 
 TWO = {"Berlin", "Pune"}
@@ -137,6 +141,35 @@ def test_two_drills_in_a_row_and_a_good_status(own: EmbeddedServer) -> None:
     status = json.loads(line.run("recovery", "status", "--json").stdout)
     assert status["good"] is True, status
     assert line.run("recovery", "status").stdout.startswith("good")
+
+
+def test_a_killed_drill_leaves_no_folder_and_no_server_for_long(own: EmbeddedServer) -> None:
+    line = CommandLine({"ENERGY_FORECAST_HOME": str(own.home)})
+    make_base(own, incremental=False)
+    drill = own.home / "drill.new"
+    process = line.start("recovery", "drill")
+    while not EmbeddedServer(drill).status().running:
+        assert process.poll() is None
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    with exclusive(own.home / "drilling.lock", 5.0):
+        assert not clear_killed_drill(own), "a running drill is left alone"
+    assert drill.exists()
+    line.run("db", "up")
+    assert not list(own.home.glob("drill.*")), "neither folder nor lock"
+    assert not orphans(drill / "postgres" / "data")
+
+
+def test_the_scratch_of_killed_programs_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / "ef-wal-left"
+    left.mkdir()
+    (left / "lock").touch()
+    with scratch_folder("wal") as first:
+        assert not left.exists()
+        with scratch_folder("wal") as second:
+            assert {first, second} == set(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_drill_is_on_record(own: EmbeddedServer) -> None:

@@ -17,13 +17,14 @@ from energy_forecast.database import Database
 from energy_forecast.database.contents import Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import write_sealed
+from energy_forecast.operations.recovery import target
 from energy_forecast.operations.recovery.archiving import wait_archived
 from energy_forecast.operations.recovery.base import make_base
 from energy_forecast.operations.recovery.point import make_point
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.operations.recovery.store import Base, lsn_number, read_point, segment_name
+from energy_forecast.operations.recovery.store import Base, lsn_number, lsn_text, read_point, segment_name
 from energy_forecast.operations.recovery.target import Search, Wanted, find, wanted
-from energy_forecast.operations.recovery.wal import Record
+from energy_forecast.operations.recovery.wal import Reading, Record
 from energy_forecast.postgres import Archive, EmbeddedServer
 
 
@@ -278,6 +279,26 @@ def test_a_time_that_was_there_twice_is_refused(history: History) -> None:
     for record in records:
         once.take(record)
     assert once.first_after == records[1].lsn
+
+    # A time that the clock had before it was set back, and has not reached again
+    gone = search(25)
+    for record in records:
+        gone.take(record)
+    with pytest.raises(BackupError, match="clock was set back") as caught:
+        gone.at_end(Reading([], 1, 0))
+    assert f"--to {lsn_text(records[3].lsn)}" in str(caught.value)
+
+
+def test_a_time_before_a_base_backup_by_a_clock_that_was_ahead_is_not_called_too_early(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted_time = Wanted("then", time=datetime(2020, 1, 1, tzinfo=UTC))
+    with pytest.raises(BackupError, match="no base backup before"):
+        find(history.archive, wanted_time, [history.archive.wal])
+    ahead = [replace(base, whole_at=base.whole_at + timedelta(days=1 - i)) for i, base in enumerate(history.bases)]
+    monkeypatch.setattr(target, "read_base", lambda _, name: next(base for base in ahead if base.name == name))
+    with pytest.raises(BackupError, match="clock was set back after a base backup"):
+        find(history.archive, wanted_time, [history.archive.wal])
 
 
 def test_a_copy_of_the_folder_archives_nowhere(history: History, place: Path) -> None:

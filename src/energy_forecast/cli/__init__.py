@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. What it does stands in the folders below it."""
 
+import os
 import sys
 
 from energy_forecast.cli import output_streams
@@ -10,6 +11,8 @@ def main() -> None:
 
     141: nobody reads standard output any more.
     """
+    # Nothing that a command makes can be changed by everybody
+    os.umask(os.umask(0o077) | 0o002)
     output = output_streams.open_streams()
     status: int = 0
     try:

@@ -12,6 +12,7 @@ from energy_forecast.cli.access import embedded_server, server_database
 from energy_forecast.cli.console import Json, emit, minute, out, say
 from energy_forecast.database import schema_version
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import settings
 
 _MOST_FAULTS = 20
@@ -25,6 +26,15 @@ def _refuse_with_url(command: str) -> None:
             f"`db {command}` is for the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
             hint="Unset it to use the embedded one.",
         )
+
+
+def _clear_drill(server: EmbeddedServer) -> None:
+    """Remove what a killed drill has left, with its server that still runs."""
+    if (server.home / "drill").exists() or (server.home / "drill.new").exists():
+        from energy_forecast.operations.recovery.drill import clear_killed_drill
+
+        if clear_killed_drill(server):
+            say("Removed what a killed drill had left.")
 
 
 @app.command()
@@ -41,6 +51,7 @@ def up(json: Json = False) -> None:
     if before.starting:
         say("PostgreSQL starts, or recovers from a crash; waiting until it takes connections")
     status = server.start()
+    _clear_drill(server)
     if json:
         emit(asdict(status) | {"started": not before.running and not before.starting})
     else:
@@ -55,7 +66,9 @@ def down(json: Json = False) -> None:
     Example: energy-forecast db down
     """
     _refuse_with_url("down")
-    stopped = embedded_server().stop()
+    server = embedded_server()
+    stopped = server.stop()
+    _clear_drill(server)
     if json:
         emit({"stopped": stopped})
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.postgres.private_files import make_folder, private
 from energy_forecast.settings import settings
 
 
@@ -13,8 +14,8 @@ def describe_fault(error: BaseException) -> str:
     text = f"This is a fault of the program: {type(error).__name__}: {error}"
     try:
         home = settings().home
-        home.mkdir(parents=True, exist_ok=True)
-        with (home / "faults.log").open("a", encoding="utf-8") as log:
+        make_folder(home)
+        with open(home / "faults.log", "a", encoding="utf-8", opener=private) as log:
             traceback.print_exception(error, file=log)
     except (OSError, EnergyForecastError):
         return text

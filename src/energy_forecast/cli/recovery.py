@@ -287,11 +287,15 @@ def prune(
 
     Example: energy-forecast recovery prune --older-than 7d --keep 2
     """
+    from energy_forecast.operations.recovery.drill import clear_killed_drill
     from energy_forecast.operations.recovery.prune import prune_archive
 
     span = duration(older_than)
+    server = _own_server("prune")
+    if not dry_run and clear_killed_drill(server):
+        say("Removed what a killed drill had left.")
     with progress() as report:
-        done = prune_archive(_own_server("prune"), older_than=span, keep=keep, dry_run=dry_run, report=report)
+        done = prune_archive(server, older_than=span, keep=keep, dry_run=dry_run, report=report)
     if json:
         emit({"dry_run": dry_run, **asdict(done)})
         return

@@ -19,6 +19,7 @@ from energy_forecast.database import Connection, Database, Role, facts, protecti
 from energy_forecast.database import audit as stored
 from energy_forecast.database.audit import Head, Link
 from energy_forecast.errors import AuditError
+from energy_forecast.postgres.private_files import make_folder
 from energy_forecast.progress import Progress, silent
 
 # The first faults tell where to look; a rewritten chain would have one an entry
@@ -118,7 +119,7 @@ def write_anchor(database: Database, home: Path, *, restored: bool = False) -> A
         return anchor
     line = json.dumps(anchor.__dict__ | {"recorded_at": anchor.recorded_at.isoformat()}) + "\n"
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         descriptor = os.open(anchors_file(home), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             # One write of one line: two programs at once do not mix theirs

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from energy_forecast.errors import BackupError, ServerError
-from energy_forecast.postgres.programs import Programs, failure
+from energy_forecast.postgres.programs import Programs, end_with_parent, failure
 
 # Where Debian's and the PostgreSQL project's packages put the programs of a major version
 _FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
+
+# In seconds
+_END_TIMEOUT = 10.0
 
 
 def program(name: str, major: int) -> Path:
@@ -39,7 +42,7 @@ def program(name: str, major: int) -> Path:
 def start(
     command: Sequence[str | Path], environment: Mapping[str, str], held: tuple[int, ...] = ()
 ) -> subprocess.Popen[bytes]:
-    """Starts a program whose files nobody else can read; nothing of its output is lost.
+    """Starts a program whose files nobody else can read; nothing of its output is lost. It ends when we do.
 
     Args:
         held: descriptors that it keeps open: a lock that lasts as long as it works, even after we were killed.
@@ -54,6 +57,7 @@ def start(
         umask=0o077,
         pass_fds=held,
         start_new_session=True,
+        preexec_fn=end_with_parent(),
     )
 
 
@@ -88,10 +92,14 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], what: str
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a program that is of no more use, such as after Ctrl-C."""
+    """Ends a program that is of no more use, such as after Ctrl-C; it gets time to cancel its statement."""
     if process.poll() is None:
-        process.kill()
-        process.wait()
+        process.terminate()
+        try:
+            process.wait(_END_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
     if process.stderr is not None:
         process.stderr.close()
 

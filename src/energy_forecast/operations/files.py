@@ -7,13 +7,19 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from energy_forecast.errors import BackupError
+from energy_forecast.errors import BackupError, ServerError
+from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.private_files import make_folder
 
-_BLOCK = 1 << 20
+# In seconds; a folder without a lock may be in the making
+_MAKING = 3600.0
 
 
 def sha256_of(path: Path) -> str:
@@ -87,14 +93,28 @@ def faults(what: str) -> Iterator[None]:
         raise BackupError(f"{what}: {error.strerror or error}{where}.", hint="Choose another folder.") from error
 
 
+@contextlib.contextmanager
+def scratch_folder(purpose: str) -> Iterator[Path]:
+    """A temporary folder. Those of this purpose that killed processes have left are removed first.
+
+    A living process holds a lock in its folder.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"ef-{purpose}-*"):
+        with contextlib.suppress(OSError, ServerError):
+            if (left / "lock").exists() or time.time() - left.stat().st_mtime > _MAKING:
+                with exclusive(left / "lock", 0.0):
+                    shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=f"ef-{purpose}-") as folder, exclusive(Path(folder) / "lock", 0.0):
+        yield Path(folder)
+
+
 def private_folder(path: Path) -> None:
     """Makes a folder that only its owner can enter, and what is missing above it.
 
     Raises:
         BackupError: it is another user's, or open to others and not ours to close.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=0o700, exist_ok=True)
+    make_folder(path, 0o700)
     found = path.stat()
     if found.st_uid != os.geteuid():
         raise BackupError(f"The folder {path} belongs to another user.", hint="Run this as that user.")

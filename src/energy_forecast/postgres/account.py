@@ -150,7 +150,7 @@ def make_home(home: Path, account: Account | None) -> None:
     resolved = home.resolve()
     missing = [folder for folder in (resolved, *resolved.parents) if not folder.exists()]
     for folder in reversed(missing):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o755, exist_ok=True)
         if os.geteuid() == 0:
             # Not left to the umask, which may close what the system user has to pass.
             folder.chmod(0o711)

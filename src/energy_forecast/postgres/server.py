@@ -22,6 +22,7 @@ from energy_forecast.postgres.account import Account, check_reach, find_account,
 from energy_forecast.postgres.identity import Identity, adopt_identity, original_of, take_identity
 from energy_forecast.postgres.layout import Layout
 from energy_forecast.postgres.lifeline import Lifeline, exclusive
+from energy_forecast.postgres.private_files import private
 from energy_forecast.postgres.programs import Programs, environment, failure, run_program
 from energy_forecast.postgres.status import PidFile, ServerStatus, is_postmaster, orphans, takes_connections
 
@@ -325,8 +326,7 @@ class EmbeddedServer:
         command += [programs.tool("postgres"), "-D", layout.data]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        with layout.start_log.open("w") as log:
-            layout.start_log.chmod(0o600)
+        with open(layout.start_log, "w", opener=private) as log:
             subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import private_folder, read_sealed, sync, write_sealed
 from energy_forecast.postgres.identity import Identity, own_ids, take_identity
 from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.private_files import make_folder
 
 # 2: objects name a partition's constraint by its parent's; the state folder is noted
 FORMAT = 2
@@ -116,7 +117,7 @@ class BackupFolder:
         Raises:
             ServerError: the state folder is a copy, so that the backups belong to its original.
         """
-        self.state_folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        make_folder(self.state_folder)
         return take_identity(self.state_folder)
 
     def is_own(self, backup: Backup) -> bool:

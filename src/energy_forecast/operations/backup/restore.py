@@ -24,6 +24,7 @@ from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
 from energy_forecast.operations.backup.verify import verify_backup
+from energy_forecast.postgres.programs import end_with_parent
 from energy_forecast.progress import Progress, silent
 
 # More would only fight over a laptop's disk
@@ -149,6 +150,7 @@ def _fill(database: Database, path: Path, backup: Backup) -> None:
         stderr=subprocess.PIPE,
         env=client_programs.plain_environment(),
         cwd="/",
+        preexec_fn=end_with_parent(),
     ) as source:
         load = subprocess.Popen(
             [psql, "-XqAt", "--no-password", "--set=ON_ERROR_STOP=1", "--single-transaction", "--output=/dev/null"],
@@ -157,6 +159,7 @@ def _fill(database: Database, path: Path, backup: Backup) -> None:
             stderr=subprocess.PIPE,
             env=environment,
             cwd="/",
+            preexec_fn=end_with_parent(),
         )
         try:
             _pipe(source, load)

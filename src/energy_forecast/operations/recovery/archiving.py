@@ -17,6 +17,8 @@ from energy_forecast.postgres import Archive, EmbeddedServer
 
 ARRIVAL_TIMEOUT = 90.0
 _PAUSE = 0.05
+# In seconds
+_JUST_CHANGED = 60.0
 
 
 @dataclass(frozen=True)
@@ -109,19 +111,29 @@ def check_archiving(database: Database, archive: Archive) -> None:
 def clear_leftovers(archive: Archive) -> None:
     """Removes the unfinished copies of segments that a killed or full archive was left with.
 
-    basic_archive copies to `archtemp.SEGMENT.PID.TIME` and renames; it never looks at an old one again. The newest
-    stays while it may be at work. Should one in the making go all the same, the server copies that segment once more.
+    basic_archive copies to `archtemp.SEGMENT.PID.TIME` and renames; it never looks at an old one again. One that a
+    process has open is being written. Should such a one go all the same, the server copies that segment again.
     """
-    at_work: list[tuple[int, Path]] = []
     for path in archive.wal.glob("archtemp.*"):
-        segment, process, _ = path.name.removeprefix("archtemp.").rsplit(".", 2)
+        process = path.name.rsplit(".", 2)[1]
         with contextlib.suppress(FileNotFoundError):
-            if Path(f"/proc/{process}").exists() and not (archive.wal / segment).exists():
-                at_work.append((path.stat().st_mtime_ns, path))
-            else:
+            if not _is_written(path, process):
                 path.unlink()
-    for _, path in sorted(at_work)[:-1]:
-        path.unlink(missing_ok=True)
+
+
+def _is_written(path: Path, process: str) -> bool:
+    """Return whether a process has a file open; if that cannot be seen, whether the file was just changed."""
+    try:
+        names = list(Path(f"/proc/{process}/fd").iterdir())
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return time.time() - path.stat().st_mtime < _JUST_CHANGED
+    for name in names:
+        with contextlib.suppress(OSError):
+            if name.samefile(path):
+                return True
+    return False
 
 
 def set_aside_partial(database: Database, archive: Archive) -> list[str]:

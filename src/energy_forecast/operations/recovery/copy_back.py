@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from energy_forecast.database.client_programs import client_environment
 from energy_forecast.database.copy_back import copy_city, tables_to_dump
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
+from energy_forecast.operations.files import scratch_folder
 from energy_forecast.postgres import EmbeddedServer
 
 
@@ -55,8 +55,8 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
     if not names:
         raise BackupError(f"The copy has no table {table!r}.")
     major = int(source.server_facts()["version"].split(".")[0])
-    with tempfile.TemporaryDirectory(prefix="ef-table-") as folder:
-        dump = Path(folder) / "table.dump"
+    with scratch_folder("table") as folder:
+        dump = folder / "table.dump"
         command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]
         command += [*(f"--table={name}" for name in names), "--file", dump]
         client_programs.run(command, client_environment(source.administrator), "pg_dump failed")

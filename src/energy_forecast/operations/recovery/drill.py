@@ -16,7 +16,7 @@ from energy_forecast.database.backups import record_check
 from energy_forecast.database.client_programs import client_environment
 from energy_forecast.database.new_databases import beside, scratch
 from energy_forecast.database.recovery import as_of_digest, short_batches, unarchived_age
-from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.errors import BackupError, EnergyForecastError, ServerError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import BackupFolder, located
 from energy_forecast.operations.backup.restore import restore_backup
@@ -91,6 +91,25 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
     # Its scratch folder is one for all
     with exclusive(server.home / "drilling.lock", LOCK_TIMEOUT, "a drill"):
         return _recorded(database, subject, run)
+
+
+def clear_killed_drill(server: EmbeddedServer) -> bool:
+    """Stop the server and remove the scratch folders that a killed drill has left; return whether there were any.
+
+    A running drill holds the lock, and nothing of it is touched.
+    """
+    home = server.home / "drill"
+    left = [path for path in (home, home.with_name("drill.new")) if path.exists()]
+    if not left:
+        return False
+    try:
+        with exclusive(server.home / "drilling.lock", 0.0, "a drill"), faults("The folder of a killed drill remains"):
+            for path in left:
+                remove_home(path)
+            home.with_name("drill.lock").unlink(missing_ok=True)
+    except ServerError:
+        return False
+    return True
 
 
 def drill_backup(database: Database, folder: BackupFolder, report: Progress = silent) -> Drill:

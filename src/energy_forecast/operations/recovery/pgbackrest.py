@@ -12,6 +12,7 @@ from typing import Any
 
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.client_programs import plain_environment
+from energy_forecast.postgres.programs import end_with_parent
 
 _PROGRAMS = ("/usr/bin/pgbackrest", "/usr/local/bin/pgbackrest")
 
@@ -83,6 +84,7 @@ def _ask(stanza: Stanza, command: str, *options: str) -> str:
         errors="replace",
         env=plain_environment(),
         cwd="/",
+        preexec_fn=end_with_parent(),
         check=False,
     )
     if done.returncode != 0:

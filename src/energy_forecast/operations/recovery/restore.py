@@ -26,6 +26,7 @@ from energy_forecast.operations.recovery.target import Target, Wanted, find, las
 from energy_forecast.postgres import Archive, EmbeddedServer
 from energy_forecast.postgres.account import find_account
 from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.private_files import make_folder, private
 from energy_forecast.progress import Progress, silent
 
 # Without any progress for this long, in seconds
@@ -145,7 +146,7 @@ def _check_free(into: Path) -> None:
 @contextlib.contextmanager
 def _place(into: Path) -> Iterator[Path]:
     """A state folder beside the final one; what an earlier, killed attempt left there goes first."""
-    into.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(into.parent)
     home = into.with_name(f"{into.name}.new")
     with exclusive(into.with_name(f"{into.name}.lock"), 5.0, "a restore"):
         try:
@@ -201,7 +202,7 @@ def _fill(archive: Archive, target: Target, home: Path) -> None:
     major = int(target.base.server_version.split(".")[0])
     copy = EmbeddedServer(home)
     data = copy.status().data
-    data.parent.mkdir(parents=True)
+    make_folder(data.parent)
     for folder in (home, data.parent):
         folder.chmod(0o711)
     if len(chain) > 1:
@@ -216,10 +217,15 @@ def _fill(archive: Archive, target: Target, home: Path) -> None:
     data.chmod(0o700)
     automatic = data / "postgresql.auto.conf"
     kept = [line for line in automatic.read_text("utf-8").splitlines() if not _NOT_TAKEN.match(line)]
-    (data / "settings.kept").write_text("\n".join(kept) + "\n", encoding="utf-8")
+    _write(data / "settings.kept", "\n".join(kept) + "\n")
     for name in ("standby.signal", "postmaster.pid"):
         (data / name).unlink(missing_ok=True)
     (data / "recovery.signal").touch(mode=0o600)
+
+
+def _write(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8", opener=private) as file:
+        file.write(text)
 
 
 def _copy_file(source: str, to: str) -> None:
@@ -243,7 +249,7 @@ def _write_settings(data: Path, target: Target, folders: list[Path], point: Poin
         settings["recovery_target_inclusive"] = "on" if target.inclusive else "off"
     kept = (data / "settings.kept").read_text("utf-8")
     added = "".join(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
-    (data / "postgresql.auto.conf").write_text(kept + added, encoding="utf-8")
+    _write(data / "postgresql.auto.conf", kept + added)
 
 
 def _shell(folder: Path) -> str:
@@ -329,5 +335,5 @@ def _settle(home: Path) -> None:
     """Takes back what was set for the recovery alone."""
     data = EmbeddedServer(home).status().data
     kept = (data / "settings.kept").read_text("utf-8")
-    (data / "postgresql.auto.conf").write_text(kept, encoding="utf-8")
+    _write(data / "postgresql.auto.conf", kept)
     (data / "settings.kept").unlink()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
+from energy_forecast.operations.files import scratch_folder
 from energy_forecast.operations.recovery.store import (
     Base,
     Point,
@@ -90,11 +91,22 @@ def find(archive: Archive, want: Wanted, folders: Sequence[Path], complete_until
         BackupError: there is no base backup before it, or the WAL up to it is not whole, or it is not in it.
     """
     for base in _bases(archive, want):
-        with tempfile.TemporaryDirectory(prefix="ef-wal-") as scratch:
-            found = Search(archive, base, want, complete_until).run(folders, Path(scratch))
+        with scratch_folder("wal") as scratch:
+            found = Search(archive, base, want, complete_until).run(folders, scratch)
         if found is not None:
             return found
+    if want.time is not None and _is_set_back([read_base(archive, name) for name in base_names(archive)]):
+        raise BackupError(
+            f"The clock was set back after a base backup, so it is not clear where {want.text} was.",
+            hint="Name a restore point, or a place in the WAL; energy-forecast recovery status lists the points.",
+        )
     raise BackupError(f"There is no base backup before {want.text!r}.", hint="See: energy-forecast recovery status")
+
+
+def _is_set_back(bases: list[Base]) -> bool:
+    """Whether a base backup has a time that is after a later one's, or after now."""
+    times = [*(base.whole_at for base in bases), datetime.now(UTC)]
+    return any(earlier > later + _DISORDER for earlier, later in pairwise(times))
 
 
 def _bases(archive: Archive, want: Wanted) -> list[Base]:
@@ -133,6 +145,9 @@ class Search:
         self.last: int | None = None
         self.last_commit: datetime | None = None
         self.first_after: int | None = None
+        # The latest time so far; and where a clock was set back, with the latest time before that
+        self.latest: datetime | None = None
+        self.set_back: tuple[int, datetime] | None = None
 
     def run(self, folders: Sequence[Path], scratch: Path) -> Target | None:
         """The target; None where it lies before this base backup."""
@@ -143,7 +158,7 @@ class Search:
                 return found
             if self.too_late:
                 return None
-        return self._at_end(reading)
+        return self.at_end(reading)
 
     @property
     def too_late(self) -> bool:
@@ -162,6 +177,9 @@ class Search:
         if want.lsn is not None and record.lsn >= want.lsn:
             return self._target(want.lsn, inclusive=False)
         if want.time is not None and record.time is not None:
+            if self.latest is not None and record.time < self.latest - _DISORDER and self.set_back is None:
+                self.set_back = record.lsn, self.latest
+            self.latest = max(record.time, self.latest or record.time)
             if self.first_after is None and record.time > want.time:
                 self.first_after = record.lsn
             elif self.first_after is not None and record.time < want.time - _DISORDER:
@@ -178,7 +196,7 @@ class Search:
     def _target(self, lsn: int, *, inclusive: bool, note: str | None = None) -> Target:
         return Target(self.want, self.base, lsn, inclusive, self.last_commit, note)
 
-    def _at_end(self, reading: Reading) -> Target:
+    def at_end(self, reading: Reading) -> Target:
         """All has been read, as far as it can be."""
         damage = reading.damage if reading.damage and not self._is_natural_end(reading.damage) else None
         if self.first_after is not None:
@@ -191,6 +209,13 @@ class Search:
                 hint=f"It is whole up to {lsn_text(self.last or self.begin)}{until}; name a target before that, and "
                 "make a base backup at once.",
             )
+        if self.set_back is not None and self.want.time is not None and self.want.time > self._complete:
+            place, latest = self.set_back
+            raise BackupError(
+                f"The server's clock was set back from {latest:%Y-%m-%dT%H:%M:%SZ} or later, so it is not clear where "
+                f"{self.want.text} was.",
+                hint=f"Name a restore point. Or --to {lsn_text(place)}: everything before that; --to latest: everything.",
+            )
         here = self.want.time is None or (self.complete_until is not None and self.want.time <= self.complete_until)
         if self.want.point is not None or self.want.lsn is not None or not here:
             raise BackupError(
@@ -200,6 +225,11 @@ class Search:
         if self.last is None or self.last < self.begin:
             raise BackupError(f"There is no WAL after the base backup {self.base.name}.")
         return self._target(self.last, inclusive=True)
+
+    @property
+    def _complete(self) -> datetime:
+        """The moment up to which the WAL is known to be complete, by the clock as it is now."""
+        return self.complete_until or self.last_commit or datetime.min.replace(tzinfo=UTC)
 
     def _is_natural_end(self, damage: str) -> bool:
         """Whether it is only where the newest WAL of a dead server ends: in a segment that was never archived."""
