@@ -214,7 +214,7 @@ class Search:
             raise BackupError(
                 f"The server's clock was set back from {latest:%Y-%m-%dT%H:%M:%SZ} or later, so it is not clear where "
                 f"{self.want.text} was.",
-                hint=f"Name a restore point. Or --to {lsn_text(place)}: everything before that; --to latest: everything.",
+                hint=f"Name a restore point, or --to {lsn_text(place)} for everything before that.",
             )
         here = self.want.time is None or (self.complete_until is not None and self.want.time <= self.complete_until)
         if self.want.point is not None or self.want.lsn is not None or not here:
