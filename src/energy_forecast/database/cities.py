@@ -51,7 +51,10 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
         if not found:
             raise UnknownCityError("There are no cities yet.", hint="Run: energy-forecast city add, or city import")
         return found
-    known = {name_key(city.name): city for city in _cities_of(connection, possible_names(names))}
+    possible = possible_names(names)
+    # On a server whose lower() knows ASCII only, two names may have one key: the one written exactly so is taken
+    alike = sorted(_cities_of(connection, possible), key=lambda city: city.name in possible)
+    known = {name_key(city.name): city for city in alike}
     chosen, missing = named_in(names, {key: city.name for key, city in known.items()})
     if missing:
         raise _unknown_city(connection, missing[0])
@@ -67,7 +70,7 @@ def city_named(connection: Connection, name: str) -> StoredCity:
     found = _cities_of(connection, [composed(name)])
     if not found:
         raise _unknown_city(connection, name)
-    return found[0]
+    return next((city for city in found if city.name == composed(name)), found[0])
 
 
 def _cities_of(connection: Connection, names: Sequence[str]) -> list[StoredCity]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -68,7 +69,8 @@ class Validator:
             {"city_name": [name for _, name, _ in self.cities], "zone": zones},
             schema={"city_name": pl.String, "zone": pl.String},
         ).with_row_index("city_no")
-        self._by_key = {name_key(name): name for _, name, _ in self.cities}
+        keys = Counter(name_key(name) for _, name, _ in self.cities)
+        self._by_key = {name_key(name): name for _, name, _ in self.cities if keys[name_key(name)] == 1}
 
     def check(self, piece: Piece, held_back: RepeatedHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Checks a piece of a file.
