@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ def replace_flags(
     last: datetime,
     levels_from: datetime,
     batch: UUID,
-    flags: Iterable[Mapping[str, Any]],
+    flags: Sequence[Mapping[str, Any]],
 ) -> None:
     """Writes the flags of a city's series that reach into [first, last] anew.
 
@@ -39,7 +39,8 @@ def replace_flags(
     """
     statements = queries("quality")
     span = {"first": first, "last": last, "levels_from": levels_from}
-    connection.execute(statements["forget_flags"], {"city": city, "series": series, **span})
+    new = {f"{name}s": [flag[name] for flag in flags] for name in ("kind", "first", "last")}
+    connection.execute(statements["forget_flags"], {"city": city, "series": series, **span, **new})
     with connection.cursor() as cursor:
         cursor.executemany(
             statements["add_flag"],

@@ -25,6 +25,8 @@ _BEFORE = timedelta(days=60)
 # What was corrected is the reference of this much after it, whose flags are written anew as well
 _AFTER = timedelta(days=30)
 _HOUR = timedelta(hours=1)
+# An hour is judged by this much after it too: the first four weeks by one another, another unit by three days
+_JUDGED_BY = timedelta(days=28)
 # City-hours. Reading back and judging takes 5 to 10 microseconds each: half a million is the time of a COPY of as many
 # rows and more, so a load of ten million would wait for its check longer than for itself
 LARGE = 500_000
@@ -139,8 +141,9 @@ def check_load(
         # A transaction for each city: two loads that touch the same cities wait for each other at one only
         with database.transaction(Role.INGEST) as connection:
             city = cities[name]
-            span = _Span(begin - _HOUR, last + _HOUR, begin - LEVEL_DELAY)
-            later = _Span(span.first, last + _AFTER, span.levels_from)
+            # The hour before: it may have begun at any minute
+            span = _Span(begin - 2 * _HOUR, last + _HOUR, begin - LEVEL_DELAY)
+            later = _Span(begin - _JUDGED_BY, last + _AFTER, span.levels_from)
             found = _findings(connection, city, series, first=begin, last=last, now=now)
             replace_flags(
                 connection,

@@ -8,10 +8,15 @@ SELECT max(timestamp) FROM weather_data WHERE city_id = %(city)s AND timestamp <
 
 -- name: forget_flags
 -- Takes away the flags of a city's series that reach into [first, last], and levels from `levels_from` on; a new check
--- replaces them.
-DELETE FROM ops.quality_flags
-WHERE city_id = %(city)s AND series = %(series)s AND first_timestamp <= %(last)s
-  AND last_timestamp >= CASE kind WHEN 'level' THEN %(levels_from)s::timestamptz ELSE %(first)s::timestamptz END
+-- replaces them. Also those of a kind that share an hour with one of its new flags, which are given as arrays: a run that
+-- goes on is one flag, wherever the load begins.
+DELETE FROM ops.quality_flags f
+WHERE city_id = %(city)s AND series = %(series)s
+  AND (first_timestamp <= %(last)s
+       AND last_timestamp >= CASE kind WHEN 'level' THEN %(levels_from)s::timestamptz ELSE %(first)s::timestamptz END
+       OR EXISTS (
+           SELECT FROM unnest(%(kinds)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS n (kind, first, last)
+           WHERE n.kind = f.kind AND f.first_timestamp <= n.last AND f.last_timestamp >= n.first))
 
 -- name: add_flag
 -- Keeps what a check found: hours, from the first to the last, and how many times the usual.
