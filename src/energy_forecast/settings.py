@@ -50,6 +50,13 @@ class Settings(BaseSettings):
         description="The stanza under which pgBackRest keeps the physical backups of a server of your own; "
         "`recovery status` asks it.",
     )
+    rejected_rows_kept: int = Field(
+        default=10_000,
+        ge=10,
+        le=10_000_000,
+        description="How many rejected rows and empty cells of a load are kept in `ops.rejected_rows`. "
+        "The others are counted by reason.",
+    )
     pgbackrest_config: Path | None = Field(
         default=None, description="The configuration file of pgBackRest, where it is not the usual one."
     )

@@ -23,6 +23,7 @@ from energy_forecast.database import Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError, IngestError
 from energy_forecast.ingest import Report, import_cities, load, load_files, load_table
+from energy_forecast.settings import Settings
 
 CITIES = """name,latitude,longitude,timezone
 Berlin,52.52,13.40,Europe/Berlin
@@ -56,11 +57,15 @@ class Place:
         assert report.read == report.inserted + report.corrected + report.unchanged + report.rejected
         ledger = self.rows(
             "SELECT read, inserted, corrected, unchanged, rejected, jsonb_array_length(files),"
-            " (SELECT count(*) FROM ops.rejected_rows WHERE batch_id = id) FROM ops.ingest_batches WHERE id = %s",
+            " (SELECT count(*) FROM ops.rejected_rows WHERE batch_id = id AND NOT cell_only),"
+            " (SELECT count(*) FROM ops.rejected_rows WHERE batch_id = id AND cell_only), cells_left_empty"
+            " FROM ops.ingest_batches WHERE id = %s",
             report.batch,
         )
         counts = (report.read, report.inserted, report.corrected, report.unchanged, report.rejected)
-        assert ledger == [(*counts, len(texts), report.rejected)]
+        cells = report.cells_left_empty
+        assert ledger == [(*counts, len(texts), report.rejected, cells, cells)]
+        assert sum(reason.count for reason in report.reasons if not reason.cell_only) == report.rejected
         return report
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -345,16 +350,90 @@ def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> Non
     assert any("'berlin' (1 rows; did you mean 'Berlin'?), 'Xyz' (1 rows)" in note for note in report.notes)
 
 
-def test_weather_outside_its_ranges_is_refused_by_column(place: Place) -> None:
+def test_a_temperature_outside_its_range_costs_the_row_and_an_optional_value_only_itself(place: Place) -> None:
     rows = ["60,100,150,500", "-90,0,0,0", "60.01,,,", "-91,,,", ",,,", "1,101,,", "1,,151,", "1,,,-0.1", "1,x,,"]
     text = "city,timestamp,temperature,humidity,wind_speed,precipitation\n" + "".join(
         f"Berlin,{JANUARY + timedelta(hours=n):%Y-%m-%dT%H:%M}Z,{row}\n" for n, row in enumerate(rows)
     )
     report = place.load(text, kind="weather")
-    assert report.inserted == 2
+    assert (report.inserted, report.rejected, report.cells_left_empty, report.kept) == (6, 3, 4, 7)
     assert [column for _, column, _ in place.rejected(report)] == [
         "temperature", "temperature", "temperature", "humidity", "wind_speed", "precipitation", "humidity",
     ]  # fmt: skip
+    stored = "SELECT temperature, humidity, wind_speed, precipitation FROM weather_data ORDER BY timestamp"
+    assert place.rows(stored) == [
+        (60, 100, 150, 500), (-90, 0, 0, 0), *[(1, None, None, None)] * 4,
+    ]  # fmt: skip
+    again = place.load(text, kind="weather")
+    assert (again.unchanged, again.rejected, again.cells_left_empty) == (6, 3, 4), "it changes nothing"
+
+
+def test_an_implausible_optional_value_leaves_what_is_stored(place: Place) -> None:
+    """And its row still corrects the other values."""
+    head = "city,timestamp,temperature,humidity,precipitation\nBerlin,2026-01-05T10:00Z,"
+    place.load(head + "3,90,0\n", kind="weather")
+    place.load(head + "4,101,-1\n", kind="weather")
+    stored = "SELECT temperature, humidity, precipitation FROM weather_data"
+    assert place.rows(stored) == [(4, 90, 0)]
+    assert place.load(head + "4,-5,T\n", kind="weather").unchanged == 1
+    assert place.rows(stored) == [(4, 90, 0)]
+
+
+@pytest.mark.parametrize("kind", ["consumption", "weather-forecasts"])
+def test_an_implausible_optional_value_costs_only_itself_in_every_kind(place: Place, kind: str) -> None:
+    heads = {
+        "consumption": "city,timestamp,consumption_kwh,peak_demand_kw\nBerlin,2026-01-05T{hour:02}:00Z,5,{value}\n",
+        "weather-forecasts": "city,issued_at,timestamp,temperature,wind_speed\n"
+        "Berlin,2026-01-05T00:00Z,2026-01-05T{hour:02}:00Z,5,{value}\n",
+    }
+    values = ["7", "-1", "NaN", "n/a", "1e30", "7,5", ""]
+    head, row = heads[kind].split("\n")[:2]
+    lines = [row.format(hour=hour, value=f'"{value}"') for hour, value in enumerate(values)]
+    text = "\n".join([head, *lines]) + "\n"
+    report = place.load(text, kind=kind)
+    assert (report.inserted, report.rejected, report.cells_left_empty) == (7, 0, 5)
+    stored = "SELECT peak_demand_kw FROM energy_consumption ORDER BY timestamp"
+    if kind == "weather-forecasts":
+        stored = "SELECT wind_speed FROM weather_forecasts ORDER BY timestamp"
+    assert place.rows(stored) == [(7,), *[(None,)] * 6]
+    assert place.load(text, kind=kind).unchanged == 7
+
+
+def test_a_cell_of_a_row_that_is_refused_later_is_not_lost(place: Place) -> None:
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    rows = "".join(f"Berlin,{now - timedelta(hours=hour):%Y-%m-%dT%H:%M}Z,5,-1\n" for hour in (0, 1, 2))
+    report = place.load("city,timestamp,consumption_kwh,peak_demand_kw\n" + rows)
+    assert (report.inserted, report.rejected, report.cells_left_empty, report.kept) == (2, 1, 3, 4)
+
+
+@pytest.mark.parametrize("most", [10, 15])
+def test_keeps_the_first_rejected_rows_and_counts_the_others(
+    place: Place, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows before cells, whether the client or the database refused them."""
+    monkeypatch.setattr(load, "settings", lambda: Settings(rejected_rows_kept=most))
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    early = [f"Berlin,{now - timedelta(minutes=minute):%Y-%m-%dT%H:%M}Z,5,1" for minute in range(0, 60, 15)]
+    strange = [f"Berlin,2026-01-05T{hour:02}:{minute:02}Z,5,-1" for hour in range(2) for minute in range(0, 60, 15)]
+    bad = [f"Berlin,2026-01-{day:02}T00:00,5,1" for day in range(1, 9)]
+    lines = "\n".join([*strange, *bad, *early])
+    text = f"city,timestamp,consumption_kwh,peak_demand_kw\n{lines}\n"
+    report = load_files(place.database, "consumption", [place.write(text)], interval_minutes=15)
+    assert (report.read, report.inserted + report.rejected, report.cells_left_empty) == (20, 20, 8)
+    assert report.kept == most
+    kept = dict(place.rows("SELECT cell_only, count(*) FROM ops.rejected_rows GROUP BY 1"))
+    assert kept[False] == min(report.rejected, most)
+    assert {(one.column, one.cell_only): one.count for one in report.reasons}["timestamp", False] >= 8
+
+
+def test_refuses_a_file_of_which_nothing_can_be_used_before_its_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compressed file of some kilobytes can hold rows for hours."""
+    monkeypatch.setattr(load, "_MOST_WITHOUT_USE", 1000)
+    with pytest.raises(IngestError, match=r"none of the first 1,500 rows can be used. The first: 1 fields"):
+        place.load("city,timestamp,consumption_kwh\n" + "x\n" * 1500)
+    assert place.rows("SELECT count(*) FROM ops.rejected_rows") == [(0,)]
 
 
 def test_an_interval_that_has_not_ended_is_refused(place: Place) -> None:

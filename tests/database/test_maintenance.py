@@ -503,3 +503,36 @@ def test_a_policy_is_changed_by_a_command_and_holds(connection: Connection, shel
     gone = json.loads(shell.run("retention", "ledger", "--json").stdout)
     assert {row["table_name"] for row in gone} >= {"weather_data", "predictions"}
     assert all(len(row["sha256"]) == 64 for row in gone)
+
+
+def test_old_rejected_rows_go_with_a_ledger_row_and_recent_ones_never(connection: Connection, old: Database) -> None:
+    """Quarantine is bounded in time too. Its contents do not move into the audit log, which is never emptied."""
+    connection.execute(
+        "INSERT INTO ops.ingest_batches (kind, files, read, inserted, corrected, unchanged, rejected)"
+        " VALUES ('weather', '[]', 3, 0, 0, 0, 3)"
+    )
+    # As if they had been written then; nobody can without switching the trigger off
+    connection.execute("ALTER TABLE ops.rejected_rows DISABLE TRIGGER honest_clock")
+    connection.execute(
+        "INSERT INTO ops.rejected_rows (batch_id, file, line, reason, row_data, created_at)"
+        " SELECT id, 'a.csv', n, 'bad', '{\"a\": \"secret\"}', now() - n * interval '100 days'"
+        " FROM ops.ingest_batches, generate_series(0, 2) n WHERE kind = 'weather'"
+    )
+    connection.execute("ALTER TABLE ops.rejected_rows ENABLE ALWAYS TRIGGER honest_clock")
+    connection.commit()
+    with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="at least 90 days"):
+        connection.execute("DELETE FROM ops.rejected_rows")
+    connection.rollback()
+    maintain(old, ["retention"])
+    assert connection.execute("SELECT line FROM ops.rejected_rows ORDER BY line").fetchall() == [(0,), (1,)]
+    assert connection.execute(
+        "SELECT row_count, partition_name FROM ops.dropped_data WHERE table_name = 'rejected_rows'"
+    ).fetchall() == [(1, None)]
+    entry = one(
+        connection, "SELECT old_data FROM audit_log WHERE table_name = 'ops.rejected_rows' AND action = 'DELETE'"
+    )
+    assert (entry["rows"], entry["loads"]) == (1, 1)
+    assert one(connection, "SELECT count(*) FROM audit_log WHERE old_data::text LIKE '%secret%'") == 0
+    retention.keep(old, "rejected_rows", "90d")
+    maintain(old, ["retention"])
+    assert connection.execute("SELECT line FROM ops.rejected_rows").fetchall() == [(0,)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from uuid import uuid4
@@ -50,10 +51,14 @@ def test_a_load_of_which_no_row_could_be_used_is_a_failure_and_keeps_them(
 
 
 def test_a_load_of_some_rows_or_of_a_file_without_rows_is_none(command_line: CommandLine, folder: Path) -> None:
-    command_line.run("ingest", "consumption", folder.parent / "some.csv")
+    """Some rows are not all rows: exit status 3, unless that is accepted."""
+    done = command_line.run("ingest", "consumption", folder.parent / "some.csv", status=3)
+    assert "Partial: 2 of 3 rows were rejected. With --allow-partial the exit status is 0." in done.stderr
+    command_line.run("ingest", "consumption", folder.parent / "some.csv", "--allow-partial")
     (folder / "empty.csv").write_text(HEADER)
     command_line.run("ingest", "consumption", folder / "empty.csv")
-    command_line.run("ingest", "consumption", folder.parent / "good.csv", folder / "none.csv")
+    command_line.run("ingest", "consumption", folder.parent / "good.csv", folder / "none.csv", status=3)
+    command_line.run("ingest", "consumption", folder / "none.csv", "--allow-partial", status=1)
 
 
 def test_an_import_of_which_no_city_could_be_used_is_a_failure(command_line: CommandLine, folder: Path) -> None:
@@ -62,11 +67,14 @@ def test_an_import_of_which_no_city_could_be_used_is_a_failure(command_line: Com
     done = command_line.run("city", "import", bad, "--json", status=1)
     assert json.loads(done.stdout)["rejected"] == 1
     assert "The only row was rejected" in done.stderr
+    bad.write_text(bad.read_text() + "Agra,27.2,78,Asia/Kolkata\n")
+    assert "1 of 2 cities" in command_line.run("city", "import", bad, "--json", status=3).stderr
+    command_line.run("city", "import", bad, "--allow-partial")
 
 
 def test_a_watched_file_of_which_no_row_could_be_used_goes_to_failed(command_line: CommandLine, folder: Path) -> None:
     (folder / "some.csv").write_text(SOME)
-    done = command_line.run("ingest", "consumption", "--watch", folder, "--once", "--settle", "0", "--json", status=1)
+    done = command_line.run("ingest", "consumption", "--watch", folder, "--once", "--settle", "0", "--json", status=3)
     document = json.loads(done.stdout)
     found = {
         one["file"]: (Path(one["moved_to"]).parent.name, one["read"], one["rejected"]) for one in document["files"]
@@ -74,12 +82,24 @@ def test_a_watched_file_of_which_no_row_could_be_used_goes_to_failed(command_lin
     assert found == {"none.csv": ("failed", 2, 2), "some.csv": ("done", 3, 2)}
     assert (document["loaded"], document["failed"]) == (1, 1)
     assert "All 2 rows were rejected" in (folder / "failed" / "none.csv.txt").read_text()
+    assert "1 of 2 files could not be used." in done.stderr
+    assert "2 rows of loaded files were rejected." in done.stderr
+    watch = ("ingest", "consumption", "--watch", folder, "--once", "--settle", "0")
+    (folder / "some.csv").write_text(SOME)
+    command_line.run(*watch, status=3)
+    (folder / "some.csv").write_text(SOME)
+    (folder / "none.csv").write_text(NONE)
+    command_line.run(*watch, "--allow-partial")
+    (folder / "none.csv").write_text(NONE)
+    command_line.run(*watch, "--allow-partial", status=1)
 
 
 def test_rejected_rows_are_listed_of_the_newest_load_or_of_one_that_is_named(
     command_line: CommandLine, folder: Path
 ) -> None:
-    old = json.loads(command_line.run("ingest", "consumption", folder.parent / "some.csv", "--json").stdout)["batch"]
+    old = json.loads(command_line.run("ingest", "consumption", folder.parent / "some.csv", "--json", status=3).stdout)[
+        "batch"
+    ]
     shown = command_line.run("ingest", "rejected")
     assert "2 of 3 rows rejected: consumption of" in shown.stdout
     assert "some.csv" in shown.stdout
@@ -102,7 +122,7 @@ def test_rejected_rows_are_listed_of_the_newest_load_or_of_one_that_is_named(
 
 
 def test_rejected_rows_are_written_to_a_file(command_line: CommandLine, folder: Path) -> None:
-    command_line.run("ingest", "consumption", folder.parent / "some.csv")
+    command_line.run("ingest", "consumption", folder.parent / "some.csv", status=3)
     output = folder.parent / "rejected.csv"
     command_line.run("ingest", "rejected", "--output", output)
     with output.open(newline="") as stream:
@@ -112,6 +132,64 @@ def test_rejected_rows_are_written_to_a_file(command_line: CommandLine, folder: 
         ("some.csv", "4", ""),
     ]
     assert json.loads(rows[1]["row"]) == {"text": "Berlin"}
+    assert {row["cell_only"] for row in rows} == {"false"}
+
+
+WEATHER = """city,timestamp,temperature,humidity,wind_speed,precipitation
+Berlin,2026-01-01T00:00Z,3.1,90,1,0
+Berlin,2026-01-01T01:00Z,3.0,92,1,-0.1
+Berlin,2026-01-01T02:00Z,2.8,101,calm,T
+Berlin,2026-01-01T03:00Z,2.7,95,1,0.2
+Berlin,2026-01-01T04:00Z,99,101,1,0
+"""
+
+
+def test_an_implausible_optional_cell_is_listed_and_its_row_is_used(command_line: CommandLine, folder: Path) -> None:
+    """KNMI writes -1 for a trace of rain and METAR 101 percent: neither may cost the temperature."""
+    path = folder.parent / "weather.csv"
+    path.write_text(WEATHER)
+    done = command_line.run("ingest", "weather", path, status=3)
+    assert "4 inserted, 0 corrected, 0 unchanged, 1 rejected; 4 cells left empty" in done.stdout
+    assert "Left empty: 1 cell, wind_speed: ... is not a number." in done.stderr
+    report = json.loads(command_line.run("ingest", "weather", path, "--json", "--allow-partial").stdout)
+    assert (report["unchanged"], report["rejected"], report["cells_left_empty"], report["kept"]) == (4, 1, 4, 5)
+    assert {(one["column"], one["count"], one["cell_only"]) for one in report["reasons"]} == {
+        ("precipitation", 1, True),
+        ("humidity", 1, True),
+        ("wind_speed", 1, True),
+        ("temperature", 1, False),
+    }
+    shown = json.loads(command_line.run("ingest", "rejected", "--json").stdout)
+    assert (shown["rejected"], shown["cells_left_empty"], shown["kept"]) == (1, 4, 5)
+    assert [(row["line"], row["column"], row["cell_only"]) for row in shown["rows"] if row["cell_only"]] == [
+        (3, "precipitation", True),
+        (4, "humidity", True),
+        (4, "wind_speed", True),
+        (4, "precipitation", True),
+    ]
+    assert shown["rows"][0]["row"]["precipitation"] == "-0.1"
+    path.write_text("\n".join(WEATHER.splitlines()[:5]) + "\n")
+    command_line.run("ingest", "weather", path)
+
+
+def test_keeps_a_limited_number_of_rejected_rows_and_counts_the_others(command_line: CommandLine, folder: Path) -> None:
+    """A compressed file of some kilobytes must not fill the disk of the database."""
+    limited = CommandLine(command_line.environment | {"ENERGY_FORECAST_REJECTED_ROWS_KEPT": "10"})
+    path = folder.parent / "many.csv.gz"
+    bad = "Berlin,2026-01-05T01:00,2\n" * 30_000 + "Berlin\n" * 20_000 + f"Berlin,{'x' * 400_000},1\n" * 3
+    path.write_bytes(gzip.compress((HEADER + "Berlin,2026-01-05T00:00Z,1\n" + bad).encode()))
+    assert path.stat().st_size < 10_000
+    report = json.loads(limited.run("ingest", "consumption", path, "--json", status=3).stdout)
+    assert (report["read"], report["inserted"], report["rejected"], report["kept"]) == (50_004, 1, 50_003, 10)
+    assert [(one["column"], one["reason"][:20], one["count"]) for one in report["reasons"]] == [
+        ("timestamp", "... has no offset; w", 30_000),
+        (None, "... fields where the", 20_000),
+        ("timestamp", "... is not an ISO 86", 3),
+    ]
+    shown = limited.run("ingest", "rejected")
+    assert "50,003 of 50,004 rows rejected" in shown.stdout
+    assert "10 of 50,003 are kept; by reason:" in shown.stderr
+    assert "30,000 rows: timestamp: ... has no offset" in shown.stderr
 
 
 def test_a_load_that_is_not_there_is_said(command_line: CommandLine) -> None:

@@ -108,14 +108,15 @@ def test_each_file_is_a_batch_in_the_order_of_writing_and_goes_where_its_outcome
     (folder / "below").mkdir()
     (folder / "link.csv").symlink_to(folder / "b.csv")
 
-    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=1)
+    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=3)
 
     document = json.loads(done.stdout)
     assert [one["file"] for one in document["files"]] == ["b.csv", "note.csv", "a.csv"]
     assert (document["loaded"], document["failed"], document["left"]) == (2, 1, [])
     assert [(one.get("inserted"), one.get("rejected")) for one in document["files"]] == [(48, 0), (None, None), (24, 1)]
     assert "there is no column city" in document["files"][1]["failure"]
-    assert "1 file could not be used" in done.stderr
+    assert "Partial: 1 of 3 files could not be used" in done.stderr
+    assert "1 row of loaded files were rejected." in done.stderr
     assert (folder / "link.csv").is_symlink()
     assert files(folder) == ignored | {"done/a.csv", "done/b.csv", "failed/note.csv", "failed/note.csv.txt"}
     assert "there is no column city" in (folder / "failed" / "note.csv.txt").read_text()
@@ -507,7 +508,7 @@ def test_loads_what_can_be_loaded_between_poison_files(
     for number in range(1, 5):
         os.utime(folder / f"{number}.parquet", (number, number))
     write(folder, "5.csv", *hours("Pune", 24))
-    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=1)
+    done = command_line.run("ingest", "consumption", "--watch", folder, *NOW, "--json", status=3)
     assert "panicked" not in done.stderr
     assert "Traceback" not in done.stderr
     assert rows(database, BATCHES) == [("1.parquet", 1, 0, 2), ("4.parquet", 0, 0, 2), ("5.csv", 24, 0, 0)]

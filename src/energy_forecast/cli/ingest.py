@@ -17,7 +17,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database
-from energy_forecast.cli.console import Json, counted, emit, minute, out, progress, say
+from energy_forecast.cli.console import (
+    AllowPartial,
+    Json,
+    counted,
+    emit,
+    minute,
+    out,
+    progress,
+    require_complete,
+    say,
+)
 from energy_forecast.cli.faults import describe_fault
 from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
@@ -26,7 +36,9 @@ if TYPE_CHECKING:
     from energy_forecast.ingest import Report
     from energy_forecast.pipelines import Checked
 
-app = typer.Typer(no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. What cannot be taken is kept aside.")
+app = typer.Typer(
+    no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. Rejected rows are kept in quarantine."
+)
 
 
 def _divides_the_hour(minutes: int | None) -> int | None:
@@ -89,6 +101,7 @@ Check = Annotated[
     ),
 ]
 _MOST_SAID = 20
+_MOST_REASONS = 10
 
 
 @app.command()
@@ -100,13 +113,14 @@ def consumption(
     watch: Watch = None,
     once: Once = False,
     settle: Settle = _SETTLE,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Load consumption: city, timestamp, consumption_kwh, peak_demand_kw?, available_at?
 
     Example: energy-forecast ingest consumption january.csv february.csv.gz
     """
-    _run("consumption", _Options(timezone, interval, check), files, watch, once, settle, json)
+    _run("consumption", _Options(timezone, interval, check), files, watch, once, settle, allow_partial, json)
 
 
 @app.command()
@@ -118,13 +132,14 @@ def weather(
     watch: Watch = None,
     once: Once = False,
     settle: Settle = _SETTLE,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Load observed weather: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
-    _run("weather", _Options(timezone, interval, check), files, watch, once, settle, json)
+    _run("weather", _Options(timezone, interval, check), files, watch, once, settle, allow_partial, json)
 
 
 @app.command("weather-forecasts")
@@ -134,13 +149,14 @@ def weather_forecasts(
     watch: Watch = None,
     once: Once = False,
     settle: Settle = _SETTLE,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Load weather forecasts: city, issued_at, timestamp, temperature, humidity?, wind_speed?, precipitation?
 
     Example: energy-forecast ingest weather-forecasts gfs.csv.gz
     """
-    _run("weather-forecasts", _Options(timezone, None, check=False), files, watch, once, settle, json)
+    _run("weather-forecasts", _Options(timezone, None, check=False), files, watch, once, settle, allow_partial, json)
 
 
 app.command("rejected")(rejected)
@@ -162,6 +178,7 @@ def _run(
     watch: Path | None,
     once: bool,
     settle: float,
+    allow_partial: bool,
     json: bool,
 ) -> None:
     if watch is None and not files:
@@ -173,7 +190,7 @@ def _run(
     if watch is not None:
         if json and not once:
             raise typer.BadParameter("A watch that does not end has no one document; add --once.", param_hint="--json")
-        _watch(kind, options, watch, settle, once, json)
+        _watch(kind, options, watch, settle, once, allow_partial, json)
         return
     with _arrived(files or []) as paths:
         report, checked = _load(kind, options, paths)
@@ -183,6 +200,7 @@ def _run(
         _print(report, checked)
     if report.failure is not None:
         raise IngestError(report.failure, hint=f"All of them: energy-forecast ingest rejected {report.batch}")
+    require_complete(_rejected(report), allow_partial=allow_partial)
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
@@ -209,15 +227,23 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
     return report, checked
 
 
+def _rejected(report: Report) -> str | None:
+    """Return how many rows were rejected, in a sentence; None if none was."""
+    if not report.rejected:
+        return None
+    return f"{report.rejected:,} of {counted(report.read, 'row')} {'was' if report.rejected == 1 else 'were'} rejected."
+
+
 def _document(report: Report, checked: Checked) -> dict[str, object]:
     return report.as_dict() | {"checked": checked.what, "quality": checked.warned}
 
 
 def _print(report: Report, checked: Checked, before: str = "") -> None:
     warned = checked.warned
+    cells = f"; {report.cells_left_empty:,} cells left empty" if report.cells_left_empty else ""
     out.print(
         f"{before}Read {report.read:,} rows: {report.inserted:,} inserted, {report.corrected:,} corrected, "
-        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected.  (batch {report.batch})",
+        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected{cells}.  (batch {report.batch})",
         markup=False,
         soft_wrap=True,
     )
@@ -231,11 +257,24 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
         say(f"  {len(warned) - _MOST_SAID} warnings more: energy-forecast doctor data, or ops.quality_flags.")
     for row in report.rejected_examples:
         say(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
+    for reason in report.reasons:
+        if reason.cell_only:
+            say(f"  Left empty: {counted(reason.count, 'cell')}, {reason}.")
     if report.rejected > len(report.rejected_examples):
-        say(f"  All {report.rejected:,} rejected rows: energy-forecast ingest rejected {report.batch}")
+        reasons = [reason for reason in report.reasons if not reason.cell_only]
+        for reason in reasons[:_MOST_REASONS]:
+            say(f"  Rejected: {counted(reason.count, 'row')}, {reason}.")
+        if len(reasons) > _MOST_REASONS:
+            say(f"  {len(reasons) - _MOST_REASONS} more reasons.")
+    if report.kept < report.rejected + report.cells_left_empty:
+        say(f"  Only {report.kept:,} of them are kept. ENERGY_FORECAST_REJECTED_ROWS_KEPT sets the limit.")
+    if report.kept > len(report.rejected_examples):
+        say(f"  List: energy-forecast ingest rejected {report.batch}")
 
 
-def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, json: bool) -> None:
+def _watch(
+    kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
+) -> None:
     from energy_forecast.ingest import WatchedFolder, check_options, kind_named, watch
 
     # A service is stopped by SIGTERM. Of the file under way nothing is stored then, unless all is
@@ -247,7 +286,7 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
     if not once:
         say(f"Watching {path}. Ctrl-C ends it.")
     documents: list[dict[str, object]] = []
-    loaded = failed = 0
+    loaded = failed = rejected = 0
     problem: EnergyForecastError | None = None
     taken = watch(
         folder,
@@ -262,6 +301,7 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
             for one in taken:
                 if one.failure is None:
                     loaded += 1
+                    rejected += 0 if one.result is None else one.result[0].rejected
                 if one.failure is not None and one.moved_to is not None:
                     failed += 1
                 if json:
@@ -292,10 +332,14 @@ def _watch(kind: str, options: _Options, path: Path, settle: float, once: bool, 
         for name in left:
             say(f"  {name} is still being written to, or came meanwhile; left for the next time.")
         out.print(f"{counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
-    if failed:
-        raise IngestError(
-            f"{counted(failed, 'file')} could not be used.", hint=f"Why stands beside each in {path / 'failed'}."
-        )
+    where = f"The reason is next to each in {path / 'failed'}."
+    if failed and not loaded:
+        raise IngestError(f"{counted(failed, 'file')} could not be used.", hint=where)
+    problems = [
+        *([f"{failed:,} of {counted(loaded + failed, 'file')} could not be used. {where}"] if failed else []),
+        *([f"{counted(rejected, 'row')} of loaded files were rejected."] if rejected else []),
+    ]
+    require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
 def _text(path: Path | str | None) -> str | None:

@@ -15,6 +15,7 @@ from energy_forecast.cli.output_files import check_output, write_frame
 
 _ON_SCREEN = 50
 _LONGEST_ROW = 200
+_MOST_REASONS = 20
 
 
 def rejected(
@@ -27,12 +28,14 @@ def rejected(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="FILE", help="Write file, line, column, reason and row here; ends in .csv or .parquet."
+            "--output",
+            metavar="FILE",
+            help="Write file, line, column, reason, row and cell_only here; ends in .csv or .parquet.",
         ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the rows that a load could not take, as they stood in its files, with line, column and reason.
+    """List the rows that a load rejected, and the cells that it left empty, with line, column and reason.
 
     Example: energy-forecast ingest rejected --output rejected.csv
     """
@@ -43,13 +46,21 @@ def rejected(
     load, rows = rejected_rows(open_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
     # As in the files: "column" is no word for a field of a table
     found = [
-        {"file": row.file, "line": row.line, "column": row.column_name, "reason": row.reason, "row": row.row_data}
+        {
+            "file": row.file,
+            "line": row.line,
+            "column": row.column_name,
+            "reason": row.reason,
+            "row": row.row_data,
+            "cell_only": row.cell_only,
+        }
         for row in rows
     ]
     if output is not None:
         import polars as pl
 
         schema = {"file": pl.String, "line": pl.Int64, "column": pl.String, "reason": pl.String, "row": pl.String}
+        schema["cell_only"] = pl.Boolean
         write_frame(pl.DataFrame([one | {"row": _text(one["row"])} for one in found], schema=schema), output)
     if json:
         emit(
@@ -60,26 +71,43 @@ def rejected(
                 "loaded_at": load.loaded_at,
                 "read": load.read,
                 "rejected": load.rejected,
+                "cells_left_empty": load.cells_left_empty,
+                "kept": load.kept,
+                "reasons": load.reasons,
                 "rows": found,
             }
         )
         return
     if on_screen and found:
         table(
-            ["file", "line", "column", "reason", "row"],
+            ["file", "line", "column", "rejected", "reason", "row"],
             [
-                (one["file"], one["line"], one["column"], one["reason"], _text(one["row"])[:_LONGEST_ROW])
+                (
+                    one["file"],
+                    one["line"],
+                    one["column"],
+                    "cell" if one["cell_only"] else "row",
+                    one["reason"],
+                    _text(one["row"])[:_LONGEST_ROW],
+                )
                 for one in found
             ],
         )
     which = f"{load.kind} of {minute(load.loaded_at)}, {', '.join(load.files[:5])}{', ...' if load.files[5:] else ''}"
+    cells = f", {load.cells_left_empty:,} cells left empty" if load.cells_left_empty else ""
     out.print(
-        f"{load.rejected:,} of {counted(load.read, 'row')} rejected: {which}.  (batch {load.id})",
+        f"{load.rejected:,} of {counted(load.read, 'row')} rejected{cells}: {which}.  (batch {load.id})",
         markup=False,
         soft_wrap=True,
     )
-    if on_screen and len(found) < load.rejected:
-        say(f"  {load.rejected - len(found):,} more: --limit, or all of them by --output FILE.csv")
+    entries = load.rejected + load.cells_left_empty
+    if load.kept < entries:
+        say(f"  {load.kept:,} of {entries:,} are kept; by reason:")
+        for reason in load.reasons[:_MOST_REASONS]:
+            where = f"{reason['column']}: " if reason["column"] else ""
+            say(f"  {reason['count']:,} {'cells' if reason['cell_only'] else 'rows'}: {where}{reason['reason']}")
+    if on_screen and len(found) < load.kept:
+        say(f"  {load.kept - len(found):,} more: --limit, or all of them by --output FILE.csv")
 
 
 def _text(cells: object) -> str:

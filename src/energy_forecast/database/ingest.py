@@ -91,7 +91,7 @@ class Merged:
         corrected_now: those of them that came without available_at, and so are known from now.
         older: rows older than what is stored or than another row of the load; kept as history.
         repeats: rows with a value that was superseded before.
-        refused: rows refused altogether.
+        refused: column, reason and number of the rows that the database refused.
         examples: the first refused rows: file, line, column, reason.
     """
 
@@ -100,7 +100,7 @@ class Merged:
     corrected_now: int
     older: int
     repeats: int
-    refused: int
+    refused: tuple[tuple[str | None, str, int], ...]
     examples: tuple[tuple[str, int, str | None, str], ...]
 
 
@@ -176,7 +176,9 @@ class Staging:
         self._staged += self._copy(f"{self._target.subject}_copy", data)
 
     def copy_refused(self, data: bytes) -> None:
-        """Stages refused rows: CSV of file number, line, column, reason, and the row as JSON."""
+        """Stage refused rows and empty cells: CSV of file number, line, column, reason, the row as JSON,
+        whether only a cell was left empty, and true.
+        """
         self._copy("refused_copy", data)
 
     def tell_spans(
@@ -355,15 +357,14 @@ class Staging:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
             if self._are_few:
                 self._row("set_joins", joins="on")
-        refused = self._row("count_refused")[0]
         return Merged(
             inserted=inserted,
             corrected=corrected,
             corrected_now=verdicts.get("correction", (0, 0))[1],
             older=verdicts.get("older", (0, 0))[0],
             repeats=verdicts.get("repeat", (0, 0))[0],
-            refused=refused,
-            examples=tuple(self._rows("refused_examples", limit=10)) if refused else (),
+            refused=tuple(self._rows("refused_reasons")),
+            examples=tuple(self._rows("refused_examples", limit=10)),
         )
 
     def _judge(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
@@ -393,18 +394,38 @@ class Staging:
         """Corrects a city; inside `merging`."""
         self._run("update_city", **asdict(city))
 
-    def record(self, *, batch: UUID, files: Sequence[Mapping[str, Any]], notes: Sequence[str], **counts: int) -> None:
-        """Writes the ledger's row (counts: read, inserted, corrected, unchanged, rejected) and the quarantine."""
+    def record(
+        self,
+        *,
+        batch: UUID,
+        files: Sequence[Mapping[str, Any]],
+        notes: Sequence[str],
+        reasons: Sequence[Mapping[str, Any]],
+        most_kept: int,
+        **counts: int,
+    ) -> int:
+        """Write the ledger's row and the quarantine.
+
+        Args:
+            reasons: column, reason, count and cell_only of what was rejected or left empty.
+            most_kept: how many rows and cells the quarantine keeps.
+            counts: read, inserted, corrected, unchanged, rejected, cells_left_empty.
+
+        Returns:
+            The number of rows and cells kept.
+        """
         self._run(
             "record_batch",
             batch=batch,
             kind=self._target.kind,
             files=Jsonb([dict(file) for file in files]),
             notes=Jsonb(list(notes)),
+            reasons=Jsonb([dict(reason) for reason in reasons]),
             **counts,
         )
-        if counts["rejected"]:
-            self._run("record_refused", batch=batch, kind=self._target.kind)
+        if not counts["rejected"] and not counts["cells_left_empty"]:
+            return 0
+        return self._run("record_refused", batch=batch, kind=self._target.kind, limit=most_kept)
 
     def _script(self, name: str) -> None:
         """Several statements; the driver sends them together only when they have no parameters."""

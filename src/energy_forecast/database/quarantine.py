@@ -1,4 +1,4 @@
-"""Rows that loads could not take, as they stood in their files."""
+"""Rows that loads could not use, and cells that they left empty, as they were read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from energy_forecast.errors import IngestError
 
 @dataclass(frozen=True)
 class LoadBatch:
-    """A load: `read` and `rejected` are counts of rows."""
+    """A load.
+
+    Args:
+        read: rows read.
+        rejected: rows that could not be used.
+        cells_left_empty: cells that were left empty; their rows were used.
+        kept: rejected rows and empty cells that are still in the quarantine.
+        reasons: column, reason, count and cell_only of each reason.
+    """
 
     id: UUID
     kind: str
@@ -24,18 +32,22 @@ class LoadBatch:
     loaded_at: datetime
     read: int
     rejected: int
+    cells_left_empty: int
+    reasons: list[dict[str, Any]]
+    kept: int
 
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that was refused.
+    """A row that was refused, or a cell that was left empty.
 
     Args:
         file: the file's name.
         line: the line of a CSV file, the header being line 1; the row of a Parquet file, the first being row 1.
         column_name: the column at fault; None where it is the row as a whole.
         reason: why, in words.
-        row_data: the row's cells by column, or its `text` where it could not be split.
+        row_data: the row's cells by column, or its `text` if it could not be split.
+        cell_only: whether only the cell was left empty; the row was used, or has an entry of its own.
     """
 
     file: str
@@ -43,6 +55,7 @@ class RejectedRow:
     column_name: str | None
     reason: str
     row_data: dict[str, Any]
+    cell_only: bool
 
 
 def rejected_rows(

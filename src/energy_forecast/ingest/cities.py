@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
@@ -22,9 +23,11 @@ from energy_forecast.database.ingest import attached as counts
 from energy_forecast.errors import IngestError, PlaceError
 from energy_forecast.ingest.files import Piece, Source, names_of
 from energy_forecast.ingest.opening import open_source
+from energy_forecast.ingest.quarantine import Quarantine, without_values
 from energy_forecast.ingest.report import CityReport, Rejected
 from energy_forecast.ingest.tables import as_text
 from energy_forecast.places import country_code, place_codes
+from energy_forecast.settings import settings
 from energy_forecast.zones import zone_names
 
 _REQUIRED = ("name", "latitude", "longitude", "timezone")
@@ -261,7 +264,9 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         else:
             unchanged += 1
         stored[name_key(city.name)] = new
-    session.copy_refused(_as_csv(refused))
+    quarantine = Quarantine(settings().rejected_rows_kept)
+    quarantine.add((column, without_values(reason), 1) for column, reason, _ in refused.values())
+    session.copy_refused(_as_csv(dict(itertools.islice(sorted(refused.items()), quarantine.most))))
     batch = uuid4()
     notes = [f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."] if source.ignored else []
     notes += moved[:_MOST_MOVED]
@@ -270,6 +275,9 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         batch=batch,
         files=[source.facts],
         notes=notes,
+        reasons=[asdict(reason) for reason in quarantine.reasons()],
+        most_kept=quarantine.most,
+        cells_left_empty=0,
         read=read,
         inserted=inserted,
         corrected=updated,
@@ -317,5 +325,6 @@ def _as_csv(refused: _Refused) -> bytes:
     writer = csv.writer(text)
     for line, (column, reason, cells) in refused.items():
         clean = {name: cell and cell.replace("\0", "\\0") for name, cell in cells.items()}
-        writer.writerow((0, line, column, reason.replace("\0", "\\0"), json.dumps(clean, ensure_ascii=False)))
+        row = json.dumps(clean, ensure_ascii=False)
+        writer.writerow((0, line, column, reason.replace("\0", "\\0"), row, False, True))
     return text.getvalue().encode()

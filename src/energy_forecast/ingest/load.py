@@ -6,7 +6,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -23,17 +23,22 @@ from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of
 from energy_forecast.ingest.kinds import Kind, kind_named
 from energy_forecast.ingest.known import says_something
 from energy_forecast.ingest.opening import open_source
+from energy_forecast.ingest.quarantine import Quarantine
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.report import Rejected, Report
 from energy_forecast.ingest.spans import Spans
 from energy_forecast.ingest.tables import FrameSource
 from energy_forecast.ingest.touched import Touched
 from energy_forecast.ingest.validate import Validator
+from energy_forecast.settings import settings
 from energy_forecast.zones import zone_names
 
 Progress = Callable[[str, int, int | None, int], None]
 
 _MOST_NAMED = 10
+# It is a file of something else, and reading on would take for ever
+_MOST_WITHOUT_USE = 1_000_000
+_MOST_REASONS = 50
 # Below it the tables beside cost more than they save
 LEAST_BESIDE = 100_000
 # In the tz database, and no zone of any place
@@ -184,6 +189,8 @@ class _Load:
         self._beside: Beside | None = None
         self._new_months: NewMonths | None = None
         self._read = 0
+        self._usable = 0
+        self._quarantine = Quarantine(settings().rejected_rows_kept)
         self._told_apart = 0
         self._kept: Kept | None = None
         self._outdated = 0
@@ -211,7 +218,7 @@ class _Load:
         now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
         session.add_cities([(city, name) for city, name, _ in self._cities])
-        validator = Validator(self._kind, self._cities, self._timezone, now, self._disputed(session))
+        validator = Validator(self._kind, self._cities, self._timezone, now, self._quarantine, self._disputed(session))
         for number, source in enumerate(self._sources):
             self._stage(session, validator, number, source)
         self._spans.finish()
@@ -278,6 +285,13 @@ class _Load:
         self._told_apart += held_back.resolved
 
     def _encoded(self, number: int, done: int, rows: pl.DataFrame, refused: pl.DataFrame) -> _Ready:
+        self._usable += rows.height
+        if not self._usable and self._read >= _MOST_WITHOUT_USE:
+            first = f" The first: {refused['reason'][0]}." if refused.height else ""
+            raise IngestError(
+                f"{self._sources[number].name}: none of the first {self._read:,} rows can be used.{first}",
+                hint="Nothing was loaded.",
+            )
         self._touched.add(rows)
         self._spans.add(rows)
         if self._kept is not None and rows.height:
@@ -289,7 +303,8 @@ class _Load:
             near = self._beside.near(rows, self._spans)
         text = io.BytesIO()
         if refused.height:
-            refused.select(pl.lit(number).alias("file"), pl.all()).write_csv(text, include_header=False)
+            entries = refused.select(pl.lit(number).alias("file"), pl.all(), pl.lit(value=True).alias("by_client"))
+            entries.write_csv(text, include_header=False)
         return _Ready(rows, near, text.getvalue(), months, done)
 
     def _merge(self, session: Staging, settled: Settled, validator: Validator) -> Report:
@@ -298,21 +313,33 @@ class _Load:
             self._new_months.attach()
             merged = replace(merged, inserted=merged.inserted + self._new_months.row_count)
         batch: UUID = uuid4()
+        quarantine = self._quarantine
+        quarantine.add(merged.refused)
         counts = {
             "read": self._read,
             "inserted": merged.inserted,
             "corrected": merged.corrected,
-            "unchanged": self._read - merged.inserted - merged.corrected - merged.refused,
-            "rejected": merged.refused,
+            "unchanged": self._read - merged.inserted - merged.corrected - quarantine.row_count,
+            "rejected": quarantine.row_count,
+            "cells_left_empty": quarantine.cell_count,
         }
         notes = tuple(self._notes(settled, merged, validator))
-        session.record(batch=batch, files=[source.facts for source in self._sources], notes=notes, **counts)
+        kept = session.record(
+            batch=batch,
+            files=[source.facts for source in self._sources],
+            notes=notes,
+            reasons=[asdict(reason) for reason in quarantine.reasons()],
+            most_kept=quarantine.most,
+            **counts,
+        )
         return Report(
             batch=str(batch),
             kind=self._kind.name,
             files=tuple(source.name for source in self._sources),
             **counts,
             notes=notes,
+            kept=kept,
+            reasons=quarantine.reasons()[:_MOST_REASONS],
             rejected_examples=tuple(Rejected(*example) for example in merged.examples),
             touched=self._touched.named([name for _, name, _ in self._cities]),
         )

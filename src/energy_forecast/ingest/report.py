@@ -29,6 +29,26 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """How often a load rejected rows, or left cells empty, for one reason.
+
+    Args:
+        column: the column at fault; None if it is the row as a whole.
+        reason: why, in words, with three dots in place of values.
+        count: number of rows, or of cells.
+        cell_only: whether only cells were left empty, and their rows used.
+    """
+
+    column: str | None
+    reason: str
+    count: int
+    cell_only: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.column}: {self.reason}" if self.column else self.reason
+
+
+@dataclass(frozen=True)
 class Report:
     """What a load did. `read = inserted + corrected + unchanged + rejected`, counts of rows.
 
@@ -40,9 +60,13 @@ class Report:
         inserted: rows whose city and time were not stored.
         corrected: rows that replaced a stored value; the old one is kept.
         unchanged: rows that said nothing new, or only something about the past.
-        rejected: rows that could not be taken; kept in ops.rejected_rows.
+        rejected: rows that could not be used. ops.rejected_rows keeps the first of them.
         notes: what a reader should know, in sentences.
         rejected_examples: the first rejected rows.
+        cells_left_empty: optional cells with an implausible value. Their rows were used without them; the cells are in
+            ops.rejected_rows too.
+        kept: entries in ops.rejected_rows, rows and cells.
+        reasons: the rejected rows and the empty cells by reason, the most frequent first.
         touched: city, first and last timestamp of the rows that could be taken, UTC.
     """
 
@@ -56,6 +80,9 @@ class Report:
     rejected: int
     notes: tuple[str, ...] = ()
     rejected_examples: tuple[Rejected, ...] = field(default=())
+    cells_left_empty: int = 0
+    kept: int = 0
+    reasons: tuple[Reason, ...] = ()
     touched: tuple[tuple[str, datetime, datetime], ...] = ()
 
     @property

@@ -1,4 +1,7 @@
-"""Rows as text become rows for the database, or refused rows with a reason. One bad cell costs one row."""
+"""Rows as text become rows for the database, or refused rows with a reason.
+
+A bad cell of a required column, or an unreadable available_at, costs its row; one of an optional value only itself.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from energy_forecast.errors import IngestError
 from energy_forecast.ingest.encode import hundredths
 from energy_forecast.ingest.files import Piece
 from energy_forecast.ingest.kinds import Kind, ValueColumn
+from energy_forecast.ingest.quarantine import Quarantine, without_values
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.tables import as_text
 from energy_forecast.ingest.times import DISPUTED, EMPTY, REASONS, Disputed, read_times
@@ -51,6 +55,7 @@ class Validator:
         cities: id, name and zone of every city; a row's city becomes its place in this list.
         timezone: how a moment without offset is read: None refuses it, "city" takes the city's zone, else an IANA zone.
         now: the database's clock.
+        quarantine: counts what is refused, and limits what is kept of it.
         disputed: spans of time in which the server and this program have different offsets, by zone.
     """
 
@@ -58,6 +63,7 @@ class Validator:
     cities: Sequence[tuple[UUID, str, str]]
     timezone: str | None
     now: datetime
+    quarantine: Quarantine
     disputed: Disputed = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
@@ -80,8 +86,8 @@ class Validator:
             held_back: takes the rows of repeated hours until the file's end; None refuses them.
 
         Returns:
-            The rows to stage, in the columns of the kind's COPY after the file's number; and the refused rows: line,
-            column, reason, and the row as JSON text.
+            The rows to stage, in the columns of the kind's COPY after the file's number; and what the quarantine keeps:
+            line, column, reason, the row as JSON text, and whether only a cell was left empty.
         """
         rows = self._with_known_spelling(piece.rows)
         checked = rows.select("line", pl.col("city").str.strip_chars(" \t").fill_null("").alias("city_name")).join(
@@ -95,22 +101,38 @@ class Validator:
         if "available_at" in times:
             # Optional: an empty one says nothing
             faults["available_at"] = pl.when(pl.col("available_at:read").ne_missing(EMPTY)).then(faults["available_at"])
+        cell_faults: dict[str, pl.Expr] = {}
         for column in self.kind.values:
             if column.name in rows.columns:
                 cells = rows[column.name]
                 is_text = cells.dtype == pl.String
                 checked = checked.with_columns((cells.str.strip_chars(" \t") if is_text else cells).alias(column.name))
-                faults[column.name] = _number_fault(column, is_text=is_text)
+                (faults if column.required else cell_faults)[column.name] = _number_fault(column, is_text=is_text)
             else:
                 checked = checked.with_columns(pl.lit(None, pl.String).alias(column.name))
-        checked = checked.with_columns(fault.cast(pl.Int16).alias(f"fault:{name}") for name, fault in faults.items())
+        every = faults | cell_faults
+        checked = checked.with_columns(fault.cast(pl.Int16).alias(f"fault:{name}") for name, fault in every.items())
         bad = checked.select(pl.any_horizontal(pl.col(f"fault:{name}").is_not_null() for name in faults)).to_series()
         if held_back is not None and self.timezone is not None:
             waiting = held_back.hold(rows, times["timestamp"], checked["zone"])
             if waiting.any():
                 rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)
-        refused = self._refused(rows.filter(bad), checked.filter(bad), list(faults)) if bad.any() else _NOTHING_REFUSED
-        return self._staged(checked.filter(~bad) if bad.any() else checked), pl.concat([refused, _broken(piece.broken)])
+        entries = [self._broken(piece.broken)]
+        if bad.any():
+            entries.append(self._refused(rows.filter(bad), checked.filter(bad), list(faults)))
+            rows, checked = rows.filter(~bad), checked.filter(~bad)
+        for name in cell_faults:
+            checked, listed = self._without_cells(rows, checked, name)
+            entries.append(listed)
+        return self._staged(checked), pl.concat(entries)
+
+    def _without_cells(self, rows: pl.DataFrame, checked: pl.DataFrame, name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Leave the implausible cells of an optional column empty; return the rows, and the quarantine's entries."""
+        strange = checked[f"fault:{name}"].is_not_null()
+        if not strange.any():
+            return checked, _NO_ENTRIES
+        listed = self._entries(rows.filter(strange), checked.filter(strange), [name], cell_only=True)
+        return checked.with_columns(pl.when(~strange).then(pl.col(name)).alias(name)), listed
 
     def _with_known_spelling(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows with the names of cities as they are stored, whatever case and form of accents they have."""
@@ -156,9 +178,34 @@ class Validator:
         return checked.select("line", "city_no", *order).with_columns(values)
 
     def _refused(self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str]) -> pl.DataFrame:
-        """The first fault of each row, in words."""
+        """Return the first fault of each row, in words."""
         self._count_unknown(checked)
-        rows = as_text(rows)
+        return self._entries(rows, checked, faults, cell_only=False)
+
+    def _entries(
+        self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str], *, cell_only: bool
+    ) -> pl.DataFrame:
+        """Count the first fault of each row, and return in words those that the quarantine keeps."""
+        found = pl.coalesce(
+            pl.when(pl.col(f"fault:{name}").is_not_null()).then(
+                pl.struct(pl.lit(name).alias("column"), pl.col(f"fault:{name}").alias("fault"))
+            )
+            for name in faults
+        )
+        plausible = {column.name: column.plausible for column in self.kind.values}
+        self.quarantine.add(
+            (
+                (column, _REASONS[fault].format_map(_Dots(plausible=plausible.get(column, ""), near="")), count)
+                for column, fault, count in checked.select(found.alias("found"))
+                .unnest("found")
+                .group_by("column", "fault")
+                .len()
+                .iter_rows()
+            ),
+            cell_only=cell_only,
+        )
+        checked = self.quarantine.keep(checked)
+        rows = as_text(rows.head(checked.height))
         words = [
             pl.when(pl.col(f"fault:{name}").is_not_null()).then(
                 pl.struct(
@@ -171,7 +218,6 @@ class Validator:
         ]
         meant = {name: f"did you mean {near!r}? Else " for name, near in self.near.items()}
         first = checked.select("line", "zone", "city_name", pl.coalesce(words).alias("first")).unnest("first")
-        plausible = {column.name: column.plausible for column in self.kind.values}
         reason = (
             pl.col("fault").replace_strict(_REASONS, return_dtype=pl.String)
             .str.replace("{zone}", pl.col("zone").fill_null(""), literal=True)
@@ -188,7 +234,22 @@ class Validator:
             .str.replace("{value}", "'" + pl.col("value") + "'", literal=True)
         )  # fmt: skip
         return first.select("line", "column", _storable(reason).alias("reason")).with_columns(
-            _as_json(rows.drop("line")).alias("row")
+            _as_json(rows.drop("line")).alias("row"), pl.lit(cell_only).alias("cell_only")
+        )
+
+    def _broken(self, broken: pl.DataFrame) -> pl.DataFrame:
+        """Count rows that have no cells, and return those that the quarantine keeps."""
+        if not broken.height:
+            return _NO_ENTRIES
+        counts = broken.group_by("column", "reason").len().iter_rows()
+        self.quarantine.add((column, without_values(reason), count) for column, reason, count in counts)
+        broken = self.quarantine.keep(broken)
+        return broken.select(
+            "line",
+            "column",
+            _storable(pl.col("reason")),
+            _as_json(broken.select("text")).alias("row"),
+            pl.lit(value=False).alias("cell_only"),
         )
 
     def _count_unknown(self, checked: pl.DataFrame) -> None:
@@ -202,7 +263,16 @@ class Validator:
                 self.unknown[name] = self.unknown.get(name, 0) + count
 
 
-_NOTHING_REFUSED = pl.DataFrame(schema={"line": pl.Int64, "column": pl.String, "reason": pl.String, "row": pl.String})
+_NO_ENTRIES = pl.DataFrame(
+    schema={"line": pl.Int64, "column": pl.String, "reason": pl.String, "row": pl.String, "cell_only": pl.Boolean}
+)
+
+
+class _Dots(dict[str, str]):
+    """Words for the places of a reason; three dots for a value."""
+
+    def __missing__(self, _place: str) -> str:
+        return "..."
 
 
 def _first(*rules: tuple[pl.Expr, int]) -> pl.Expr:
@@ -223,17 +293,6 @@ def _number_fault(column: ValueColumn, *, is_text: bool) -> pl.Expr:
     rules = [(~said, EMPTY)] if column.required else []
     rules += [(said & strange, _NO_NUMBER), (said & ~number.is_between(column.low, column.high), _OUT_OF_RANGE)]
     return _first(*rules)
-
-
-def _broken(broken: pl.DataFrame) -> pl.DataFrame:
-    if not broken.height:
-        return _NOTHING_REFUSED
-    return broken.select(
-        "line",
-        "column",
-        _storable(pl.col("reason")),
-        _as_json(broken.select("text")).alias("row"),
-    )
 
 
 def _storable(text: pl.Expr) -> pl.Expr:

@@ -60,7 +60,10 @@ CREATE TEMP TABLE refused (
     line        bigint NOT NULL,
     column_name text,
     reason      text NOT NULL,
-    row_data    jsonb NOT NULL
+    row_data    jsonb NOT NULL,
+    cell_only   boolean NOT NULL DEFAULT false,
+    -- By the client, which has counted these, and sends only as many as are kept
+    by_client   boolean NOT NULL DEFAULT false
 )
 
 -- name: server_clock
@@ -92,8 +95,8 @@ COPY staged (file_no, line, city_no, id, timestamp, issued_at, value_1, value_2,
 FROM STDIN (FORMAT binary)
 
 -- name: refused_copy
--- Rows refused while reading.
-COPY refused (file_no, line, column_name, reason, row_data) FROM STDIN (FORMAT csv)
+-- Rows refused while reading, and cells left empty.
+COPY refused (file_no, line, column_name, reason, row_data, cell_only, by_client) FROM STDIN (FORMAT csv)
 
 -- name: index_staged
 -- One order serves what the files' own order did not tell: gaps, spans and repeated keys.
@@ -592,28 +595,30 @@ SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_
 -- Rows that are still to be merged.
 SELECT count(*) FROM staged
 
--- name: count_refused
--- Rows refused.
-SELECT count(*) FROM refused
+-- name: refused_reasons
+-- How many rows the database refused for each column and reason, values and numbers in it replaced by three dots.
+SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*)
+FROM refused WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
 
 -- name: refused_examples
 -- The first refused rows, in the files' order.
-SELECT f.name, r.line, r.column_name, r.reason FROM refused r JOIN staged_files f USING (file_no)
+SELECT f.name, r.line, r.column_name, r.reason FROM refused r JOIN staged_files f USING (file_no) WHERE NOT r.cell_only
 ORDER BY r.file_no, r.line LIMIT %(limit)s
 
 -- name: record_batch
 -- Writes the load into the ledger.
-INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected, notes)
-VALUES (%(batch)s, %(kind)s, %(files)s, %(read)s, %(inserted)s, %(corrected)s, %(unchanged)s, %(rejected)s, %(notes)s)
+INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected, notes, cells_left_empty, reasons)
+VALUES (%(batch)s, %(kind)s, %(files)s, %(read)s, %(inserted)s, %(corrected)s, %(unchanged)s, %(rejected)s, %(notes)s,
+        %(cells_left_empty)s, %(reasons)s)
 
 -- name: record_refused
--- Keeps the refused rows.
-INSERT INTO ops.rejected_rows (batch_id, file, line, column_name, reason, row_data, city_id)
-SELECT %(batch)s, f.name, r.line, r.column_name, r.reason, r.row_data, c.id
+-- Keeps the refused rows and the empty cells, at most so many, rows before cells.
+INSERT INTO ops.rejected_rows (batch_id, file, line, column_name, reason, row_data, cell_only, city_id)
+SELECT %(batch)s, f.name, r.line, r.column_name, r.reason, r.row_data, r.cell_only, c.id
 FROM refused r JOIN staged_files f USING (file_no)
 LEFT JOIN cities c ON lower(normalize(c.name, NFC)) = lower(normalize(btrim(
     r.row_data ->> CASE WHEN %(kind)s = 'cities' THEN 'name' ELSE 'city' END), NFC))
-ORDER BY r.file_no, r.line
+ORDER BY r.cell_only, r.file_no, r.line LIMIT %(limit)s
 
 -- name: zones
 -- The names of the time zones that the server knows.

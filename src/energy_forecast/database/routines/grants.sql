@@ -54,9 +54,10 @@ GRANT INSERT (city_id, timestamp, temperature, humidity, wind_speed, precipitati
     ON weather_data_revisions TO energy_forecast_ingest;
 GRANT INSERT (city_id, timestamp, issued_at, temperature, humidity, wind_speed, precipitation)
     ON weather_forecasts TO energy_forecast_ingest;
-GRANT INSERT (id, kind, files, read, inserted, corrected, unchanged, rejected, notes)
+GRANT INSERT (id, kind, files, read, inserted, corrected, unchanged, rejected, notes, cells_left_empty, reasons)
     ON ops.ingest_batches TO energy_forecast_ingest;
-GRANT INSERT (batch_id, file, line, column_name, reason, row_data, city_id) ON ops.rejected_rows TO energy_forecast_ingest;
+GRANT INSERT (batch_id, file, line, column_name, reason, row_data, city_id, cell_only) ON ops.rejected_rows
+    TO energy_forecast_ingest;
 GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), iso_utc(timestamptz),
     ops.months_loaded_before(text), ops.begin_month(text, timestamptz), ops.attach_months(text, timestamptz[])
     TO energy_forecast_ingest;

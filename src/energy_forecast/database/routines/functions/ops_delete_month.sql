@@ -15,7 +15,8 @@ BEGIN
         outcome := 'not due';
         RETURN;
     END IF;
-    taken := ops.digest_rows(wanted, 'timestamp', first_time, last_time, true);
+    taken := ops.digest_rows(wanted, CASE wanted WHEN 'rejected_rows' THEN 'created_at' ELSE 'timestamp' END,
+                             first_time, last_time, true);
     row_count := taken.row_count;
     byte_count := taken.byte_count;
     outcome := CASE WHEN row_count = 0 THEN 'gone' ELSE 'deleted' END;

@@ -17,9 +17,11 @@ BEGIN
             score_count := 0;
             FOR range_start, range_end, row_count, byte_count IN EXECUTE format(
                 'SELECT m.month, least(m.month + interval ''1 month'', %1$L), m.row_count, m.byte_count FROM ('
-                'SELECT date_trunc(''month'', t.timestamp, ''UTC'') AS month, count(*) AS row_count,'
-                ' sum(pg_column_size(t.*)) AS byte_count FROM public.%2$I t WHERE t.timestamp < %1$L GROUP BY 1) m'
-                ' ORDER BY 1', now() - policy.keep, policy.table_name)
+                'SELECT date_trunc(''month'', t.%4$I, ''UTC'') AS month, count(*) AS row_count,'
+                ' sum(pg_column_size(t.*)) AS byte_count FROM %3$I.%2$I t WHERE t.%4$I < %1$L GROUP BY 1) m'
+                ' ORDER BY 1', now() - policy.keep, policy.table_name,
+                CASE policy.table_name WHEN 'rejected_rows' THEN 'ops' ELSE 'public' END,
+                CASE policy.table_name WHEN 'rejected_rows' THEN 'created_at' ELSE 'timestamp' END)
             LOOP
                 RETURN NEXT;
             END LOOP;

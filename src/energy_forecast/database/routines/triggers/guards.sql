@@ -1,5 +1,5 @@
 /* What holds for everybody, the owner's plain statements included. Retention drops whole months, which is DDL, and
-   deletes from predictions, model_metrics and the revisions of those months, which is audited. */
+   deletes from predictions, model_metrics, rejected rows and the revisions of those months, which is audited. */
 DO $$
 DECLARE
     wanted record;
@@ -17,7 +17,7 @@ BEGIN
             ('public.audit_log', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.audit_chain', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.ingest_batches', 'UPDATE OR DELETE OR TRUNCATE'),
-            ('ops.rejected_rows', 'UPDATE OR DELETE OR TRUNCATE'),
+            ('ops.rejected_rows', 'UPDATE OR TRUNCATE'),
             ('ops.attached_months', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.backups', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.restore_points', 'UPDATE OR DELETE OR TRUNCATE'),
