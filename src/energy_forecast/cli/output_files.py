@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.spreadsheets import guard_frame
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,7 +44,8 @@ def check_output(path: Path | None, option: str, suffixes: Sequence[str]) -> Non
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
     """Writes a table as CSV or Parquet, by its suffix; a reader finds the old file or the new one.
 
-    In CSV, quantiles have two decimals, as `predicted` has; Parquet holds them as they are.
+    In CSV, quantiles have two decimals, as `predicted` has, and a text that a spreadsheet would run as a formula gets
+    an apostrophe; Parquet holds both as they are.
 
     Raises:
         EnergyForecastError: the file cannot be written.
@@ -57,7 +59,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
 
             quantiles = [name for name in frame.columns if re.fullmatch(r"q\d\d", name)]
             rounded = frame.with_columns(pl.col(quantiles).round(2))
-            rounded.write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+            guard_frame(rounded).write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%SZ")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from energy_forecast.database import export as stored
 from energy_forecast.database.cities import cities_named
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.progress import Progress, silent
+from energy_forecast.spreadsheets import guard_text
 
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 12, 31, tzinfo=UTC)
@@ -71,7 +72,7 @@ def export(
             for number, city in enumerate(chosen):
                 progress(f"Exporting {kind}", number, len(chosen))
                 parameters = {
-                    "name": city.name,
+                    "name": guard_text(city.name) if path.suffix == ".csv" else city.name,
                     "city": city.id,
                     "as_of": as_of,
                     "first": first or _EARLIEST,
