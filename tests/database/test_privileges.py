@@ -182,7 +182,7 @@ def test_a_role_with_more_rights_is_refused_and_reported(
     # What makes it less is always possible
     assert people.revoke(daily, name, ["Munich"])[0] == 1
     if problem == "SUPERUSER":
-        with pytest.raises(DatabaseError, match="permission denied|must be superuser"):
+        with pytest.raises(DatabaseError, match=r"permission denied|must be superuser"):
             people.remove_person(daily, name)
         return
     people.remove_person(daily, name)
