@@ -246,6 +246,9 @@ SELECT format('%%s in %%s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid)
 FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
 WHERE r.rolname = ANY (%(roles)s) AND NOT (r.rolname = 'energy_forecast_operator'
                                            AND m.roleid = 'pg_read_all_stats'::regrole)
+  -- The API takes the role of every user; `anomaly` judges users
+  AND NOT (r.rolname = 'energy_forecast_api' AND EXISTS (
+      SELECT FROM pg_auth_members u WHERE u.member = m.roleid AND u.roleid = 'energy_forecast_app'::regrole))
 GROUP BY m.member, m.roleid, r.rolinherit
 
 -- name: anomaly

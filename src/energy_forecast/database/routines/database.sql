@@ -52,5 +52,10 @@ BEGIN
         LOOP
             EXECUTE format('ALTER FUNCTION %s NOT LEAKPROOF', open_to_all.signature);
         END LOOP;
+        -- Of the server, too: a backup that is restored on another one brings the role (bulk_insert.sql) without it
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_loader')
+           AND NOT has_parameter_privilege('energy_forecast_loader', 'session_replication_role', 'SET') THEN
+            GRANT SET ON PARAMETER session_replication_role TO energy_forecast_loader;
+        END IF;
     END IF;
 END $$;
