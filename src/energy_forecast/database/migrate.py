@@ -189,6 +189,9 @@ def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
         faults = protection.faults(connection) if judged else []
         connection.commit()
         if judged and not any(fault.repairable for fault in faults):
+            # The login, and operators of the server: `faults` does not judge them. Nothing is written if all is right
+            connection.execute(database_grants())
+            connection.commit()
             return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
         remaining: list[protection.Fault] = []
         repaired: list[protection.Fault] = []
