@@ -426,7 +426,7 @@ def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) ->
         (("forecast", "--at", "2999-01-01T00:00Z"), "lies in the future"),
         (("forecast", "--at", "2025-03-01T12:00Z", "--city", "Berlin"), "usable hours"),
         (("city", "show", "Atlantis"), "There is no city 'Atlantis'"),
-        (("city", "show", "berlin"), "Did you mean 'Berlin'?"),
+        (("city", "show", "berlim"), "Did you mean 'Berlin'?"),
         (("city", "add", "Berlin", "--latitude", "1", "--longitude", "1", "--timezone", "Europe/Berlin"), "already"),
         (("city", "add", "X", "--latitude", "95", "--longitude", "1", "--timezone", "Europe/Berlin"), "latitude"),
         (("city", "add", "X", "--latitude", "5", "--longitude", "1", "--timezone", "CET6"), "timezone"),

@@ -280,7 +280,7 @@ BAD_ROWS: list[tuple[str, str | None]] = [
     ("Berlin,2026-01-05T10:00Z,-0.01", "consumption_kwh"),
     ("Berlin,2026-01-05T10:00Z,9999999999.995", "consumption_kwh"),
     ("Berlin,2026-01-05T10:00Z,1e10", "consumption_kwh"),
-    ("berlin,2026-01-05T10:00Z,1", "city"),
+    ("Berlim,2026-01-05T10:00Z,1", "city"),
     (",2026-01-05T10:00Z,1", "city"),
     ("Ber\x00lin,2026-01-05T10:00Z,1", "city"),
     ("Berlin,2026-01-05T10:00Z", None),
@@ -342,12 +342,12 @@ def test_rows_of_unknown_cities_are_summed_up_once_a_city(place: Place) -> None:
 
 def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> None:
     """Names are not guessed: the row is refused, with the name that may be meant."""
-    report = place.load(hourly(JANUARY, 1, city="berlin") + hourly(JANUARY, 1, city="Xyz").split("\n", 1)[1])
+    report = place.load(hourly(JANUARY, 1, city="Berlim") + hourly(JANUARY, 1, city="Xyz").split("\n", 1)[1])
     assert [row.reason for row in report.rejected_examples] == [
-        "there is no city 'berlin'; did you mean 'Berlin'? Else add it with: energy-forecast city add, or city import",
+        "there is no city 'Berlim'; did you mean 'Berlin'? Else add it with: energy-forecast city add, or city import",
         "there is no city 'Xyz'; add it with: energy-forecast city add, or city import",
     ]
-    assert any("'berlin' (1 rows; did you mean 'Berlin'?), 'Xyz' (1 rows)" in note for note in report.notes)
+    assert any("'Berlim' (1 rows; did you mean 'Berlin'?), 'Xyz' (1 rows)" in note for note in report.notes)
 
 
 def test_a_temperature_outside_its_range_costs_the_row_and_an_optional_value_only_itself(place: Place) -> None:
