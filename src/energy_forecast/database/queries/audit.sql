@@ -57,11 +57,11 @@ FROM ops.fact_baselines b WHERE b.table_name = %(table)s
 -- name: sums_of_energy_consumption
 -- What energy_consumption holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
-       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
-       sum(hashbyteaextended(h.hash, 4))
-FROM (SELECT c.timestamp, sha256(record_send(ROW(
+       sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
+       sum(hashtextextended(h.hash, 4))
+FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,
-          c.created_at, c.available_at, c.interval_minutes))) AS hash
+          c.created_at, c.available_at, c.interval_minutes))), 'base64') AS hash
       FROM public.energy_consumption c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET 0) h
@@ -70,11 +70,11 @@ GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 -- name: sums_of_weather_data
 -- What weather_data holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
-       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
-       sum(hashbyteaextended(h.hash, 4))
-FROM (SELECT c.timestamp, sha256(record_send(ROW(
+       sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
+       sum(hashtextextended(h.hash, 4))
+FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,
-          c.created_at, c.available_at, c.interval_minutes))) AS hash
+          c.created_at, c.available_at, c.interval_minutes))), 'base64') AS hash
       FROM public.weather_data c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET 0) h
@@ -83,11 +83,11 @@ GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 -- name: sums_of_energy_consumption_revisions
 -- What energy_consumption_revisions holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
-       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
-       sum(hashbyteaextended(h.hash, 4))
-FROM (SELECT c.timestamp, sha256(record_send(ROW(
+       sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
+       sum(hashtextextended(h.hash, 4))
+FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,
-          c.created_at, c.available_at, c.interval_minutes, c.superseded_at))) AS hash
+          c.created_at, c.available_at, c.interval_minutes, c.superseded_at))), 'base64') AS hash
       FROM public.energy_consumption_revisions c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET 0) h
@@ -96,11 +96,11 @@ GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 -- name: sums_of_weather_data_revisions
 -- What weather_data_revisions holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
-       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
-       sum(hashbyteaextended(h.hash, 4))
-FROM (SELECT c.timestamp, sha256(record_send(ROW(
+       sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
+       sum(hashtextextended(h.hash, 4))
+FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,
-          c.created_at, c.available_at, c.interval_minutes, c.superseded_at))) AS hash
+          c.created_at, c.available_at, c.interval_minutes, c.superseded_at))), 'base64') AS hash
       FROM public.weather_data_revisions c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET 0) h
@@ -109,11 +109,11 @@ GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 -- name: sums_of_weather_forecasts
 -- What weather_forecasts holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
-       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
-       sum(hashbyteaextended(h.hash, 4))
-FROM (SELECT c.issued_at, sha256(record_send(ROW(
+       sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
+       sum(hashtextextended(h.hash, 4))
+FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
           c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation,
-          c.created_at))) AS hash
+          c.created_at))), 'base64') AS hash
       FROM public.weather_forecasts c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET 0) h
@@ -122,11 +122,11 @@ GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')
 -- name: sums_of_prediction_vintages
 -- What prediction_vintages holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
-       sum(hashbyteaextended(h.hash, 1)), sum(hashbyteaextended(h.hash, 2)), sum(hashbyteaextended(h.hash, 3)),
-       sum(hashbyteaextended(h.hash, 4))
-FROM (SELECT c.issued_at, sha256(record_send(ROW(
+       sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
+       sum(hashtextextended(h.hash, 4))
+FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
           c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles,
-          c.created_at))) AS hash
+          c.created_at))), 'base64') AS hash
       FROM public.prediction_vintages c
       WHERE c.issued_at >= coalesce(%(first)s::timestamptz, '-infinity') AND c.issued_at < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET 0) h

@@ -23,10 +23,10 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.%2$I, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
                        min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
-                       sum(hashbyteaextended(h.hash, 1)) AS sum_1, sum(hashbyteaextended(h.hash, 2)) AS sum_2,
-                       sum(hashbyteaextended(h.hash, 3)) AS sum_3, sum(hashbyteaextended(h.hash, 4)) AS sum_4
+                       sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
+                       sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
                 -- OFFSET: else the hash would be worked out four times
-                FROM (SELECT c.*, sha256(record_send(ROW(%3$s))) AS hash FROM %1$s OFFSET 0) h
+                FROM (SELECT c.*, encode(sha256(record_send(ROW(%3$s))), 'base64') AS hash FROM %1$s OFFSET 0) h
                 GROUP BY h.city_id, date_bin('30 days', h.%2$I, '2000-01-01 00:00:00+00')) d
             WINDOW w AS (PARTITION BY d.block)) b $query$, source, block_column, hashed)
 $$;

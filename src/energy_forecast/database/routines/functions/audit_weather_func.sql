@@ -28,10 +28,10 @@ BEGIN
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
                        min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
-                       sum(hashbyteaextended(h.hash, 1)) AS sum_1, sum(hashbyteaextended(h.hash, 2)) AS sum_2,
-                       sum(hashbyteaextended(h.hash, 3)) AS sum_3, sum(hashbyteaextended(h.hash, 4)) AS sum_4
-                FROM (SELECT c.*, sha256(record_send(ROW(
-                          c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes)))
+                       sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
+                       sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
+                FROM (SELECT c.*, encode(sha256(record_send(ROW(
+                          c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes))), 'base64')
                           AS hash FROM replaced c OFFSET 0) h
                 GROUP BY h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')) d
             WINDOW w AS (PARTITION BY d.block)) b;
@@ -52,10 +52,10 @@ BEGIN
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
                        min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
-                       sum(hashbyteaextended(h.hash, 1)) AS sum_1, sum(hashbyteaextended(h.hash, 2)) AS sum_2,
-                       sum(hashbyteaextended(h.hash, 3)) AS sum_3, sum(hashbyteaextended(h.hash, 4)) AS sum_4
-                FROM (SELECT c.*, sha256(record_send(ROW(
-                          c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes)))
+                       sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
+                       sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
+                FROM (SELECT c.*, encode(sha256(record_send(ROW(
+                          c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes))), 'base64')
                           AS hash FROM changed c OFFSET 0) h
                 GROUP BY h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')) d
             WINDOW w AS (PARTITION BY d.block)) b;
