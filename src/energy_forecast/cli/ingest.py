@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -88,7 +89,46 @@ Interval = Annotated[
         min=1,
         max=60,
         callback=_divides_the_hour,
-        help="Length of the intervals, a divisor of 60. Default: told from the timestamps.",
+        help="Length of the intervals, a divisor of 60, of rows without interval_minutes. Default: told from the "
+        "timestamps.",
+    ),
+]
+
+
+class LabelEnd(StrEnum):
+    """The end of an interval that its timestamp names."""
+
+    START = "start"
+    END = "end"
+
+
+Label = Annotated[
+    LabelEnd | None,
+    typer.Option(
+        "--label",
+        help="The end of the interval that a timestamp names. Default: start, but a file whose clock changes prove "
+        "that they are ends is refused.",
+        show_default=False,
+    ),
+]
+Units = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unit",
+        metavar="QUANTITY=UNIT",
+        help="Unit of the numbers; may be repeated. energy=kWh, Wh, MWh, GWh, or a mean power W, kW, MW, GW; power=kW, "
+        "W, MW, GW. Default: kWh and kW.",
+        show_default=False,
+    ),
+]
+TemperatureUnit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--unit",
+        metavar="QUANTITY=UNIT",
+        help="Unit of the numbers: temperature=C, F or K. Default: C, but a file whose values look like another is "
+        "refused.",
+        show_default=False,
     ),
 ]
 Check = Annotated[
@@ -109,6 +149,8 @@ def consumption(
     files: Files = None,
     timezone: Zone = None,
     interval: Interval = None,
+    label: Label = None,
+    unit: Units = None,
     check: Check = None,
     watch: Watch = None,
     once: Once = False,
@@ -116,11 +158,12 @@ def consumption(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Load consumption: city, timestamp, consumption_kwh, peak_demand_kw?, available_at?
+    """Load consumption: city, timestamp, consumption_kwh, peak_demand_kw?, available_at?, interval_minutes?
 
     Example: energy-forecast ingest consumption january.csv february.csv.gz
     """
-    _run("consumption", _Options(timezone, interval, check), files, watch, once, settle, allow_partial, json)
+    options = _Options(timezone, interval, label, unit or (), check)
+    _run("consumption", options, files, watch, once, settle, allow_partial, json)
 
 
 @app.command()
@@ -128,6 +171,8 @@ def weather(
     files: Files = None,
     timezone: Zone = None,
     interval: Interval = None,
+    label: Label = None,
+    unit: TemperatureUnit = None,
     check: Check = None,
     watch: Watch = None,
     once: Once = False,
@@ -135,17 +180,20 @@ def weather(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Load observed weather: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?
+    """Load observed weather: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?,
+    interval_minutes?
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
-    _run("weather", _Options(timezone, interval, check), files, watch, once, settle, allow_partial, json)
+    options = _Options(timezone, interval, label, unit or (), check)
+    _run("weather", options, files, watch, once, settle, allow_partial, json)
 
 
 @app.command("weather-forecasts")
 def weather_forecasts(
     files: Files = None,
     timezone: Zone = None,
+    unit: TemperatureUnit = None,
     watch: Watch = None,
     once: Once = False,
     settle: Settle = _SETTLE,
@@ -156,7 +204,8 @@ def weather_forecasts(
 
     Example: energy-forecast ingest weather-forecasts gfs.csv.gz
     """
-    _run("weather-forecasts", _Options(timezone, None, check=False), files, watch, once, settle, allow_partial, json)
+    options = _Options(timezone, None, None, unit or (), check=False)
+    _run("weather-forecasts", options, files, watch, once, settle, allow_partial, json)
 
 
 app.command("rejected")(rejected)
@@ -164,10 +213,13 @@ app.command("rejected")(rejected)
 
 @dataclass(frozen=True)
 class _Options:
-    """How files are read: zone of naive times, minutes of an interval, and what of them is judged."""
+    """How files are read: zone of naive times, minutes of an interval, end that a timestamp names, units; and what is
+    judged of them."""
 
     timezone: str | None
     interval: int | None
+    label: str | None
+    units: Sequence[str]
     check: bool | None
 
 
@@ -192,6 +244,7 @@ def _run(
             raise typer.BadParameter("A watch that does not end has no one document; add --once.", param_hint="--json")
         _watch(kind, options, watch, settle, once, allow_partial, json)
         return
+    _check_units(kind, options.units)
     with _arrived(files or []) as paths:
         report, checked = _load(kind, options, paths)
     if json:
@@ -201,6 +254,15 @@ def _run(
     if report.failure is not None:
         raise IngestError(report.failure, hint=f"All of them: energy-forecast ingest rejected {report.batch}")
     require_complete(_rejected(report), allow_partial=allow_partial)
+
+
+def _check_units(kind: str, units: Sequence[str]) -> None:
+    from energy_forecast.ingest import kind_named, reading_of
+
+    try:
+        reading_of(kind_named(kind), units=units)
+    except IngestError as error:
+        raise typer.BadParameter(str(error), param_hint="--unit") from error
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
@@ -216,6 +278,8 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
             paths,
             timezone=options.timezone,
             interval_minutes=options.interval,
+            label=options.label,
+            units=options.units,
             progress=lambda what, done, total, rows: report_progress(what, done, total or done, rows),
         )
         try:
@@ -275,13 +339,14 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
 def _watch(
     kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
-    from energy_forecast.ingest import WatchedFolder, check_options, kind_named, watch
+    from energy_forecast.ingest import WatchedFolder, kind_named, reading_of, watch
 
     # A service is stopped by SIGTERM. Of the file under way nothing is stored then, unless all is
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = WatchedFolder(path, settle)
     # What is wrong from the start is said at once, and not of each file
-    check_options(kind_named(kind), options.timezone, options.interval)
+    _check_units(kind, options.units)
+    reading_of(kind_named(kind), timezone=options.timezone, interval_minutes=options.interval)
     acting_database()
     if not once:
         say(f"Watching {path}. Ctrl-C ends it.")

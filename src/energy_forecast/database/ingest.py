@@ -67,6 +67,28 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Spacing:
+    """Rows of a city at a distance (minutes) that no interval has: the commonest if it is even, else the least."""
+
+    city: str
+    minutes: int
+    is_even: bool
+
+
+@dataclass(frozen=True)
+class StoredLevel:
+    """Stored values of a city near the first ones of a load.
+
+    Args:
+        row_count: how many.
+        mean: of log10(kWh a minute), or of degrees Celsius.
+    """
+
+    row_count: int
+    mean: float
+
+
+@dataclass(frozen=True)
 class Settled:
     """What became of the staged rows before anything stored was looked at. Counts of rows.
 
@@ -74,11 +96,32 @@ class Settled:
         repeated: rows that say what another row of the load says.
         older: rows that an other row of the load supersedes; they become history.
         assumed: names of the cities whose interval length nothing told.
+        wide: cities whose rows lie at a distance that no interval has.
     """
 
     repeated: int
     older: int
     assumed: tuple[str, ...]
+    wide: tuple[Spacing, ...] = ()
+
+
+@dataclass(frozen=True)
+class RevisedIntervals:
+    """Stored values of a city whose provisional interval was corrected.
+
+    Args:
+        city_no: the number of the city.
+        minutes: of their interval now.
+        row_count: how many.
+        first: the first timestamp, UTC.
+        last: the last one.
+    """
+
+    city_no: int
+    minutes: int
+    row_count: int
+    first: datetime
+    last: datetime
 
 
 @dataclass(frozen=True)
@@ -93,6 +136,7 @@ class Merged:
         repeats: rows with a value that was superseded before.
         refused: column, reason and number of the rows that the database refused.
         examples: the first refused rows: file, line, column, reason.
+        revised: stored values, not of this load, whose provisional interval was corrected.
     """
 
     inserted: int
@@ -102,6 +146,7 @@ class Merged:
     repeats: int
     refused: tuple[tuple[str | None, str, int], ...]
     examples: tuple[tuple[str, int, str | None, str], ...]
+    revised: tuple[RevisedIntervals, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -183,7 +228,7 @@ class Staging:
 
     def tell_spans(
         self,
-        cities: Sequence[tuple[int, datetime, datetime, timedelta | None]],
+        cities: Sequence[tuple[int, datetime, datetime, timedelta | None, bool, bool]],
         gaps: Sequence[tuple[int, timedelta, int, int]],
         months: Sequence[datetime],
     ) -> None:
@@ -192,13 +237,16 @@ class Staging:
         Without it, `settle` finds this out by sorting them.
 
         Args:
-            cities: number, first and last timestamp, and the least time from a timestamp to its available_at.
+            cities: number, first and last timestamp, the least time from a timestamp to its available_at, whether every
+                row states its interval, and whether one of those is available before its end.
             gaps: number of the city, a distance between neighbouring rows, how often it occurs, and how often, at
                 most, it occurs after one of the same length.
             months: the UTC months that the rows lie in.
         """
-        numbers, firsts, lasts, lags = (list(column) for column in zip(*cities, strict=True)) if cities else [[]] * 4
-        self._run("add_spans", numbers=numbers, firsts=firsts, lasts=lasts, lags=lags)
+        numbers, firsts, lasts, lags, stated, early = (
+            (list(column) for column in zip(*cities, strict=True)) if cities else [[]] * 6
+        )
+        self._run("add_spans", numbers=numbers, firsts=firsts, lasts=lasts, lags=lags, stated=stated, early=early)
         self._run(
             "add_gaps",
             numbers=[city for city, _, _, _ in gaps],
@@ -233,8 +281,17 @@ class Staging:
         return NewMonths(self._connection, self._target.table, self._target.values)
 
     def intervals(self) -> dict[int, int]:
-        """Minutes of the interval of each city, by its number, after `settle`."""
+        """Minutes of the interval of each city with rows that do not state theirs, by its number, after `settle`."""
         return dict(self._rows("found_intervals"))
+
+    def levels(self, cities: Sequence[tuple[int, datetime]]) -> dict[int, StoredLevel]:
+        """The level of the stored values near a moment, by the number of the city."""
+        if not cities:
+            return {}
+        self._make_views()
+        name = "consumption_levels" if self._target.adds_up else "weather_levels"
+        rows = self._rows(name, numbers=[city for city, _ in cities], firsts=[first for _, first in cities])
+        return {city: StoredLevel(count, mean) for city, count, mean in rows}
 
     def settle(self, *, now: datetime, interval_minutes: int | None) -> Settled:
         """Finds each city's interval length, and sorts out rows that are too early or contradict each other.
@@ -248,6 +305,7 @@ class Staging:
         """
         self._script("analyze_staged" if self._in_order else "index_staged")
         assumed: tuple[str, ...] = ()
+        wide: tuple[Spacing, ...] = ()
         refused = 0
         if self._target.corrects:
             self._make_views()
@@ -257,8 +315,10 @@ class Staging:
             if interval_minutes is not None:
                 self._run("give_interval", interval_minutes=interval_minutes)
             else:
-                self._run("find_intervals")
+                self._run("add_provisional_gaps", kind=self._target.kind)
+                self._run("find_intervals", kind=self._target.kind)
                 assumed = tuple(name for (name,) in self._rows("assumed_cities"))
+                wide = tuple(Spacing(*row) for row in self._rows("wide_cities", adds_up=self._target.adds_up))
             refused += self._refuse_closer()
             if self._row("any_early", now=now)[0]:
                 self._need_all()
@@ -268,7 +328,7 @@ class Staging:
             months, self._first, self._last = self._row("months")
             self._months = months or ()
         self._older = older > 0
-        return Settled(repeated, older, assumed)
+        return Settled(repeated, older, assumed, wide)
 
     def _refuse_closer(self) -> int:
         mixed, overlapping = self._row("any_closer")
@@ -283,7 +343,7 @@ class Staging:
         return refused
 
     def _make_views(self) -> None:
-        if not self._has_views:
+        if self._target.corrects and not self._has_views:
             self._script(f"{self._target.subject}_views")
             self._has_views = True
 
@@ -357,6 +417,7 @@ class Staging:
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=False)[0]
             if self._are_few:
                 self._row("set_joins", joins="on")
+        revised = self._revise_intervals() if self._target.corrects else ()
         return Merged(
             inserted=inserted,
             corrected=corrected,
@@ -365,7 +426,20 @@ class Staging:
             repeats=verdicts.get("repeat", (0, 0))[0],
             refused=tuple(self._rows("refused_reasons")),
             examples=tuple(self._rows("refused_examples", limit=10)),
+            revised=revised,
         )
+
+    def _revise_intervals(self) -> tuple[RevisedIntervals, ...]:
+        """Corrects stored intervals that were provisional, and keeps in mind which ones still are."""
+        kind = self._target.kind
+        revised: tuple[RevisedIntervals, ...] = ()
+        if not self._interval_given:
+            revised = tuple(RevisedIntervals(*row) for row in self._rows("provisional_values", kind=kind))
+        for one in revised:
+            self._run(f"{self._target.subject}_revise_intervals", city_no=one.city_no, first=one.first, last=one.last)
+        self._run("forget_provisional", kind=kind)
+        self._run("keep_provisional", kind=kind)
+        return revised
 
     def _judge(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
         self._run("judge_differing", interval_given=self._interval_given, **bounds)

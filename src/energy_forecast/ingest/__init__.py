@@ -2,7 +2,8 @@
 
 from energy_forecast.ingest.cities import add_city, check_city, import_cities
 from energy_forecast.ingest.kinds import KINDS, kind_named
-from energy_forecast.ingest.load import check_options, load_files, load_table
+from energy_forecast.ingest.load import load_files, load_table
+from energy_forecast.ingest.options import reading_of
 from energy_forecast.ingest.report import CityReport, Rejected, Report
 from energy_forecast.ingest.watched_folder import Taken, WatchedFolder, watch
 
@@ -15,10 +16,10 @@ __all__ = [
     "WatchedFolder",
     "add_city",
     "check_city",
-    "check_options",
     "import_cities",
     "kind_named",
     "load_files",
     "load_table",
+    "reading_of",
     "watch",
 ]

@@ -15,7 +15,7 @@ import polars as pl
 
 from energy_forecast.database.new_months import MonthsThere, NeedsJudging
 from energy_forecast.ingest.encode import Field, binary_copy, field_of, random_ids
-from energy_forecast.ingest.kinds import Kind
+from energy_forecast.ingest.kinds import INTERVAL, Kind
 from energy_forecast.ingest.spans import Spans
 
 _HOUR = 60
@@ -65,7 +65,7 @@ class Beside:
         new = rows.filter(is_new) if rest.height else rows
         if not new.height:
             return rest.drop("month"), []
-        self._guess(new["city_no"].unique().to_list(), spans)
+        self._guess(new.filter(pl.col(INTERVAL).is_null())["city_no"].unique().to_list(), spans)
         # In the order of the key as far as a piece goes: what reads a month by its key then finds neighbours together
         parts = new.sort("month", "city_no", "timestamp").partition_by("month", maintain_order=True)
         return rest.drop("month"), [(part["month"][0], self._encoded(part)) for part in parts]
@@ -107,7 +107,7 @@ class Beside:
 
     def _encoded(self, rows: pl.DataFrame) -> bytes:
         cities = rows["city_no"].to_numpy()
-        minutes = self._minutes[cities]
+        minutes = rows[INTERVAL].cast(pl.Int64).fill_null(pl.Series(self._minutes[cities])).to_numpy()
         ends = rows["timestamp"].to_physical().to_numpy() + minutes * 60_000_000
         claimed = rows["available_at"].to_physical()
         fields = [

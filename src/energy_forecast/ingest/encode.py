@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import polars as pl
+
+from energy_forecast.ingest.kinds import INTERVAL
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
@@ -20,12 +24,15 @@ _UNSURE = 1e-3
 _NULL = -1
 
 
-def hundredths(text: pl.Series, number: pl.Series) -> pl.Series:
+def hundredths(
+    text: pl.Series, number: pl.Series, exactly: Callable[[int, Fraction], Fraction] | None = None
+) -> pl.Series:
     """Numbers as whole hundredths, rounded half away from zero as NUMERIC(12,2) rounds the text.
 
     Args:
         text: the numbers as written, n rows; null or empty where there is none.
-        number: the same as doubles, null where there is none; magnitudes below 1e10.
+        number: the same as doubles, null where there is none; magnitudes below 1e10. In the stored unit.
+        exactly: converts a number as written to the stored unit, by its row; None where it is written in that unit.
 
     Returns:
         n whole numbers, null where there is none.
@@ -36,11 +43,23 @@ def hundredths(text: pl.Series, number: pl.Series) -> pl.Series:
     cents = np.where(np.signbit(number.to_numpy()), -whole, whole).astype(np.int64)
     places = np.flatnonzero(unsure)
     if len(places):
-        cents[places] = [
-            int((Decimal(written) * 100).to_integral_value(ROUND_HALF_UP)) if written else 0
-            for written in text.gather(places).cast(pl.String)
-        ]
+        written = text.gather(places).cast(pl.String)
+        if exactly is None:
+            cents[places] = [
+                int((Decimal(number) * 100).to_integral_value(ROUND_HALF_UP)) if number else 0 for number in written
+            ]
+        else:
+            cents[places] = [
+                _rounded(exactly(int(place), Fraction(Decimal(number))) * 100) if number else 0
+                for place, number in zip(places, written, strict=True)
+            ]
     return pl.Series(number.name, cents).to_frame().select(pl.when(number.is_not_null()).then(pl.first())).to_series()
+
+
+def _rounded(number: Fraction) -> int:
+    """Half away from zero."""
+    size = math.floor(abs(number) + Fraction(1, 2))
+    return size if number >= 0 else -size
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,8 @@ def staged_rows(file_no: int, rows: pl.DataFrame, values: Sequence[str]) -> byte
 
     Args:
         file_no: the file's number.
-        rows: n rows: `line`, `city_no`, two moments, and value columns in hundredths.
+        rows: n rows: `line`, `city_no`, two moments, minutes of the interval for kinds that have one, and value
+            columns in hundredths.
         values: names of the value columns.
     """
     fields = [
@@ -80,9 +100,15 @@ def staged_rows(file_no: int, rows: pl.DataFrame, values: Sequence[str]) -> byte
         field_of(rows["line"], "i8"),
         field_of(rows["city_no"], "i4"),
         Field("uuid", random_ids(rows.height)),
-        *(field_of(rows[name], "hundredths" if name in values else "moment") for name in rows.columns[2:]),
+        *(field_of(rows[name], _kind_of(name, values)) for name in rows.columns[2:]),
     ]
     return binary_copy(fields, rows.height)
+
+
+def _kind_of(name: str, values: Sequence[str]) -> str:
+    if name in values:
+        return "hundredths"
+    return "i2" if name == INTERVAL else "moment"
 
 
 def binary_copy(fields: Sequence[Field], height: int) -> bytes:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from energy_forecast.database.ingest import Target
 from energy_forecast.errors import IngestError
 
+# The column in which a row states the length of its interval, minutes
+INTERVAL = "interval_minutes"
+
 
 @dataclass(frozen=True)
 class ValueColumn:
@@ -47,6 +50,11 @@ class Kind:
         return self.target.kind
 
     @property
+    def has_intervals(self) -> bool:
+        """Whether each row is of an interval, and may state its length."""
+        return "available_at" in self.times
+
+    @property
     def required(self) -> tuple[str, ...]:
         """Columns that a file must have."""
         moments = (column for column in self.times if column != "available_at")
@@ -56,7 +64,8 @@ class Kind:
     def optional(self) -> tuple[str, ...]:
         """Columns that a file may have."""
         known = ("city", *self.times, *(value.name for value in self.values))
-        return tuple(column for column in known if column not in self.required)
+        own = (INTERVAL,) if self.has_intervals else ()
+        return (*(column for column in known if column not in self.required), *own)
 
 
 # DECIMAL(12,2) overflows from 9999999999.995 on; a bound below it leaves nothing to rounding

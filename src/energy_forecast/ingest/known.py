@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.database.known_values import ABSENT, KnownValues
+from energy_forecast.ingest.kinds import INTERVAL
 
 # A city's number above, minutes since 1970 below
 _SHIFT = 40
@@ -19,7 +20,8 @@ def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues,
     """Whether each row differs from what is stored, or nothing is. An empty field says nothing.
 
     Args:
-        rows: n checked rows: city_no, timestamp on a whole minute, and value columns in hundredths.
+        rows: n checked rows: city_no, timestamp on a whole minute, minutes of the interval (null if not stated), and
+            value columns in hundredths.
         names: the value columns.
         known: what is stored of these cities and times.
         minutes: of the interval, if the user said it; stored with another one, a row is no longer the same.
@@ -39,8 +41,8 @@ def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues,
     for name, values in zip(names, known.values, strict=True):
         said = rows[name].fill_null(ABSENT).to_numpy()
         same &= (said == ABSENT) | (said == values[place])
-    if minutes is not None:
-        same &= known.minutes[place] == minutes
+    length = rows[INTERVAL].cast(pl.Int64).fill_null(minutes or ABSENT).to_numpy()
+    same &= (length == ABSENT) | (length == known.minutes[place])
     return pl.Series(~same)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from energy_forecast.database.connection import Database
-from energy_forecast.database.ingest import Kept, Merged, Settled, Staging, staging
+from energy_forecast.database.ingest import Kept, Merged, Settled, Spacing, Staging, staging
 from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.beside import Beside
@@ -22,7 +22,9 @@ from energy_forecast.ingest.encode import staged_rows
 from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of
 from energy_forecast.ingest.kinds import Kind, kind_named
 from energy_forecast.ingest.known import says_something
+from energy_forecast.ingest.meaning import Meaning
 from energy_forecast.ingest.opening import open_source
+from energy_forecast.ingest.options import Reading, reading_of
 from energy_forecast.ingest.quarantine import Quarantine
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.report import Rejected, Report
@@ -31,7 +33,6 @@ from energy_forecast.ingest.tables import FrameSource
 from energy_forecast.ingest.touched import Touched
 from energy_forecast.ingest.validate import Validator
 from energy_forecast.settings import settings
-from energy_forecast.zones import zone_names
 
 Progress = Callable[[str, int, int | None, int], None]
 
@@ -41,8 +42,8 @@ _MOST_WITHOUT_USE = 1_000_000
 _MOST_REASONS = 50
 # Below it the tables beside cost more than they save
 LEAST_BESIDE = 100_000
-# In the tz database, and no zone of any place
-_NO_ZONES = {"Factory"}
+# Minutes of an interval whose length nothing shows
+_HOUR = 60
 
 
 def load_files(
@@ -52,6 +53,8 @@ def load_files(
     *,
     timezone: str | None = None,
     interval_minutes: int | None = None,
+    label: str | None = None,
+    units: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Loads files of one kind as one batch.
@@ -62,7 +65,11 @@ def load_files(
         paths: CSV, gzipped CSV or Parquet files; see DESIGN for their columns.
         timezone: how a moment without offset is read: None refuses its row, "city" takes the zone of the row's city,
             an IANA zone takes that one.
-        interval_minutes: length of every interval; None finds it out for each city.
+        interval_minutes: length of every interval whose row does not state it; None finds it out for each city.
+        label: which end of an interval a timestamp names: start, or end; None: start, but a load whose clock changes
+            prove it wrong is refused.
+        units: units of the numbers, each QUANTITY=UNIT: of temperature C, F or K; of energy kWh, Wh, MWh, GWh, or a
+            mean power W, kW, MW, GW; of power (the peak) kW, W, MW, GW.
         progress: called with what is being done, how much of it is done, how much there is (None: not known), and how
             many rows have been read.
 
@@ -80,7 +87,8 @@ def load_files(
         open_source(path, name, wanted.required, wanted.optional)
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
-    return _load(database, wanted, sources, timezone, interval_minutes, progress or _silent)
+    reading = reading_of(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
+    return _load(database, wanted, sources, reading, progress or _silent)
 
 
 def load_table(
@@ -91,6 +99,8 @@ def load_table(
     name: str,
     timezone: str | None = None,
     interval_minutes: int | None = None,
+    label: str | None = None,
+    units: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Loads a frame as if it were a file: the same columns, checks and report.
@@ -105,24 +115,17 @@ def load_table(
     """
     wanted = kind_named(kind)
     source = FrameSource(frame, name, wanted.required, wanted.optional)
-    return _load(database, wanted, [source], timezone, interval_minutes, progress or _silent)
+    reading = reading_of(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
+    return _load(database, wanted, [source], reading, progress or _silent)
 
 
 def _silent(_what: str, _done: int, _total: int | None, _rows: int) -> None:
     """Tells nobody."""
 
 
-def _load(
-    database: Database,
-    kind: Kind,
-    sources: Sequence[Source],
-    timezone: str | None,
-    interval_minutes: int | None,
-    progress: Progress,
-) -> Report:
-    check_options(kind, timezone, interval_minutes)
+def _load(database: Database, kind: Kind, sources: Sequence[Source], reading: Reading, progress: Progress) -> Report:
     try:
-        return _load_either_way(database, kind, sources, timezone, interval_minutes, progress)
+        return _load_either_way(database, kind, sources, reading, progress)
     except pl.exceptions.PanicException as error:
         # It is no Exception: without this, nothing above would notice
         names = ", ".join(source.name for source in sources[:_MOST_NAMED])
@@ -131,19 +134,27 @@ def _load(
 
 
 def _load_either_way(
-    database: Database,
-    kind: Kind,
-    sources: Sequence[Source],
-    timezone: str | None,
-    interval_minutes: int | None,
-    progress: Progress,
+    database: Database, kind: Kind, sources: Sequence[Source], reading: Reading, progress: Progress
 ) -> Report:
-    if kind.target.corrects and sum(source.row_estimate for source in sources) >= LEAST_BESIDE:
+    beside = kind.target.corrects and sum(source.row_estimate for source in sources) >= LEAST_BESIDE
+    lengths: Mapping[int, int] = {}
+    # Lengths do not depend on the timestamps' ends or on the values, so a second reading with them is the last
+    for _ in range(4):
         try:
-            return _Load(database, kind, sources, timezone, interval_minutes, progress, beside=True).run()
+            return _Load(database, kind, sources, reading, progress, lengths, beside=beside).run()
         except NeedsJudging:
-            pass
-    return _Load(database, kind, sources, timezone, interval_minutes, progress, beside=False).run()
+            beside = False
+        except _OtherLengthsError as error:
+            lengths = error.lengths
+    raise AssertionError("the lengths of intervals are found at the second reading")
+
+
+class _OtherLengthsError(Exception):
+    """The files were read with other lengths of intervals than their rows show; nothing has been stored."""
+
+    def __init__(self, lengths: Mapping[int, int]) -> None:
+        super().__init__()
+        self.lengths = lengths
 
 
 @dataclass(frozen=True)
@@ -173,17 +184,17 @@ class _Load:
         database: Database,
         kind: Kind,
         sources: Sequence[Source],
-        timezone: str | None,
-        interval_minutes: int | None,
+        reading: Reading,
         progress: Progress,
+        lengths: Mapping[int, int],
         *,
         beside: bool,
     ) -> None:
         self._database = database
         self._kind = kind
         self._sources = sources
-        self._timezone = timezone
-        self._interval_minutes = interval_minutes
+        self._reading = reading
+        self._lengths = lengths
         self._progress = progress
         self._goes_beside = beside
         self._beside: Beside | None = None
@@ -197,10 +208,14 @@ class _Load:
         self._touched = Touched()
         self._cities: list[tuple[UUID, str, str]] = []
         self._spans = Spans()
+        self._meaning = Meaning(kind, [], reading)
+        self._minutes: Mapping[int, int] = {}
 
     def run(self) -> Report:
         with staging(self._database, self._kind.target) as session:
-            self._cities = [(city.id, city.name, city.timezone) for city in session.cities()]
+            stored = session.cities()
+            self._cities = [(city.id, city.name, city.timezone) for city in stored]
+            self._meaning = Meaning(self._kind, stored, self._reading)
             if not self._goes_beside:
                 settled, validator = self._prepare(session)
                 with session.merging():
@@ -209,7 +224,7 @@ class _Load:
             with session.merging():
                 self._new_months = session.new_months()
                 ids = [city for city, _, _ in self._cities]
-                self._beside = Beside(self._kind, ids, self._new_months.there, self._interval_minutes)
+                self._beside = Beside(self._kind, ids, self._new_months.there, self._reading.interval_minutes)
                 settled, validator = self._prepare(session)
                 return self._merge(session, settled, validator)
 
@@ -218,9 +233,13 @@ class _Load:
         now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
         session.add_cities([(city, name) for city, name, _ in self._cities])
-        validator = Validator(self._kind, self._cities, self._timezone, now, self._quarantine, self._disputed(session))
+        disputed = self._disputed(session)
+        validator = Validator(
+            self._kind, self._cities, self._reading, now, self._quarantine, self._meaning, self._lengths, disputed
+        )
         for number, source in enumerate(self._sources):
             self._stage(session, validator, number, source)
+        self._meaning.refuse()
         self._spans.finish()
         if self._beside is not None and not self._spans.in_order:
             raise NeedsJudging
@@ -229,7 +248,8 @@ class _Load:
         if self._beside is not None:
             session.tell_rest(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
         self._progress("Checking", 0, None, self._read)
-        settled = session.settle(now=now, interval_minutes=self._interval_minutes)
+        settled = session.settle(now=now, interval_minutes=self._reading.interval_minutes)
+        self._check_intervals(session, settled)
         if self._beside is not None and not self._beside.guessed.items() <= session.intervals().items():
             raise NeedsJudging
         session.ensure_partitions(self._database)
@@ -238,14 +258,46 @@ class _Load:
 
     def _disputed(self, session: Staging) -> dict[str, list[tuple[datetime, datetime | None]]]:
         """Return when the server has other offsets than this program, in the zones by which local times are read."""
-        if self._timezone is None:
+        timezone = self._reading.timezone
+        if timezone is None:
             return {}
-        zones = {zone for _, _, zone in self._cities} if self._timezone == "city" else {self._timezone}
+        zones = {zone for _, _, zone in self._cities} if timezone == "city" else {timezone}
         spans = defaultdict(list)
         for difference in session.zone_differences(sorted(zones)):
             if difference.server is not None:
                 spans[difference.zone].append((difference.since, difference.until))
         return dict(spans)
+
+    def _check_intervals(self, session: Staging, settled: Settled) -> None:
+        """Refuse rows whose distance is no interval, and values far from the stored ones; start again if the files have
+        to be read with other lengths.
+
+        Raises:
+            IngestError: what the rows show is no load that can be stored.
+            _OtherLengthsError: the files were read with other lengths.
+        """
+        if not self._kind.has_intervals:
+            self._meaning.refuse_other_level(session.levels(self._meaning.spans()), {})
+            return
+        for spacing in settled.wide:
+            raise IngestError(
+                f"The rows of {spacing.city} are {_spacing(spacing)}, which is no interval of an hour or less.",
+                hint="Nothing was loaded. Load values of intervals that divide the hour. If each row is the value of "
+                "one hour only, add --interval 60.",
+            )
+        self._minutes = session.intervals()
+        if self._reading.needs_lengths:
+            if settled.assumed:
+                raise IngestError(
+                    f"The interval length of {settled.assumed[0]} does not show in the rows, but is needed.",
+                    hint="Nothing was loaded. Add it, for example --interval 15.",
+                )
+            read_with = {
+                city: self._lengths.get(city, self._reading.interval_minutes or _HOUR) for city in self._minutes
+            }
+            if read_with != self._minutes:
+                raise _OtherLengthsError(self._minutes)
+        self._meaning.refuse_other_level(session.levels(self._meaning.spans()), self._minutes)
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
         ready = self._ready(validator, number, source)
@@ -267,21 +319,29 @@ class _Load:
     ) -> None:
         values = [column.name for column in self._kind.values]
         if near:
-            rows = rows.filter(says_something(rows, values, session.known(near), self._interval_minutes))
+            rows = rows.filter(says_something(rows, values, session.known(near), self._reading.interval_minutes))
         if self._beside is not None:
             self._beside.stages(rows)
         if rows.height:
             session.copy_rows(staged_rows(number, rows, values))
 
     def _ready(self, validator: Validator, number: int, source: Source) -> Iterator[_Ready]:
-        held_back = RepeatedHours(("city", *(name for name in self._kind.times if name == "issued_at")))
+        name = self._sources[number].name
+        series = ("city", *(column for column in self._kind.times if column == "issued_at"))
+        held_back = RepeatedHours(series, ends=self._reading.label == "end")
         for piece in source.pieces():
             self._read += piece.rows.height + piece.broken.height
-            yield self._encoded(number, piece.done, *validator.check(piece, held_back))
+            yield self._encoded(number, piece.done, *validator.check(name, piece, held_back))
+        proof = held_back.proof_of_ends() if self._kind.has_intervals and self._reading.label is None else None
+        if proof is not None:
+            raise IngestError(
+                f"{name}: the timestamps look like the ENDS of intervals: {proof}.",
+                hint="Nothing was loaded. If they are ends, add --label end; if they are starts, --label start.",
+            )
         rows = held_back.release()
         if rows is not None:
             piece = Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), source.size)
-            yield self._encoded(number, piece.done, *validator.check(piece, None))
+            yield self._encoded(number, piece.done, *validator.check(name, piece, None))
         self._told_apart += held_back.resolved
 
     def _encoded(self, number: int, done: int, rows: pl.DataFrame, refused: pl.DataFrame) -> _Ready:
@@ -312,6 +372,8 @@ class _Load:
         if self._new_months is not None:
             self._new_months.attach()
             merged = replace(merged, inserted=merged.inserted + self._new_months.row_count)
+        for one in merged.revised:
+            self._touched.add_span(one.city_no, one.first, one.last)
         batch: UUID = uuid4()
         quarantine = self._quarantine
         quarantine.add(merged.refused)
@@ -367,6 +429,11 @@ class _Load:
                 f"The interval length of {', '.join(settled.assumed[:_MOST_NAMED])} does not show in the rows; "
                 "60 minutes are assumed. --interval says otherwise."
             )
+        for one in merged.revised:
+            yield (
+                f"Stored values of {self._cities[one.city_no][1]} whose interval was provisional: {one.row_count:,}. "
+                f"It is {one.minutes} minutes, as the rows of this load show."
+            )
         if self._outdated and self._kept is not None:
             table = self._kind.target.table
             yield (
@@ -374,6 +441,7 @@ class _Load:
                 f"kept for ({self._kept.span}), and go at the next: energy-forecast maintain. To keep them: "
                 f"energy-forecast retention keep {table} forever"
             )
+        yield from self._meaning.notes(self._minutes)
         if self._told_apart:
             yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."
         if settled.repeated:
@@ -392,18 +460,8 @@ class _Load:
             )
 
 
-def check_options(kind: Kind, timezone: str | None, interval_minutes: int | None) -> None:
-    """Raises where no file of this kind could be loaded like this.
-
-    Raises:
-        IngestError: there is no such zone, or no such interval.
-    """
-    if timezone not in (None, "city") and timezone not in zone_names() - _NO_ZONES:
-        raise IngestError(
-            f"There is no time zone {timezone!r}.", hint="Give an IANA zone such as Europe/Berlin, or city."
-        )
-    if interval_minutes is not None:
-        if "available_at" not in kind.times:
-            raise IngestError("Weather forecasts have no interval length.", hint="Leave it out.")
-        if not 1 <= interval_minutes <= 60 or 60 % interval_minutes:
-            raise IngestError(f"An interval of {interval_minutes} minutes does not divide the hour.")
+def _spacing(spacing: Spacing) -> str:
+    """The distance between rows in words."""
+    if spacing.is_even:
+        return f"{spacing.minutes:,} minutes apart"
+    return f"{spacing.minutes:,} minutes apart or more, at uneven distances"

@@ -9,17 +9,20 @@ neighbours on both sides. A file in another order, with one of the two missing o
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 
-from energy_forecast import zones
-from energy_forecast.ingest.times import NEARBY, TWICE, repeated_hours
+from energy_forecast import zones as zone_rules
+from energy_forecast.ingest.times import NEARBY, TWICE, repeated_hours, skipped_hours
 
 # Rows held back in memory while a file is read; two an hour-long change and city are normal
 _MOST_HELD = 200_000
 # Rows of other years are refused anyway
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
+_MINUTE = timedelta(minutes=1)
 
 
 class RepeatedHours:
@@ -27,12 +30,15 @@ class RepeatedHours:
 
     Args:
         series: the columns that, with the same values, make one series of times: the city, and issued_at if any.
+        ends: whether the times are ends of intervals.
     """
 
-    def __init__(self, series: tuple[str, ...]) -> None:
+    def __init__(self, series: tuple[str, ...], *, ends: bool = False) -> None:
         self._series = list(series)
+        self._ends = ends
         self._held: list[pl.DataFrame] = []
         self._near: list[pl.DataFrame] = []
+        self._near_skipped: list[pl.DataFrame] = []
         self._count = 0
         self.resolved = 0
 
@@ -45,25 +51,34 @@ class RepeatedHours:
             zones: the zone of each row's local time, or null.
 
         Returns:
-            True for each row that is held back: its time happens twice.
+            True for each row that is held back: its time happens twice, in one of the ways to write an end.
         """
-        twice = (read["fault"] == TWICE).fill_null(False)
+        twice = (read["fault"] == TWICE).fill_null(value=False)
         if self._count > _MOST_HELD or not zones.null_count() < len(zones):
-            return pl.repeat(False, rows.height, eager=True)
-        noted = rows.select("line", *self._series).with_columns(read["wall"], zones.alias("zone"), twice.alias("twice"))
-        for (zone,), part in noted.filter(pl.col("zone").is_not_null() & pl.col("wall").is_not_null()).group_by("zone"):
-            near = [
-                part.filter(pl.col("wall").is_between(start - NEARBY, end + NEARBY, closed="left")).with_columns(
-                    pl.lit(start).alias("hour")
-                )
-                for year in part["wall"].dt.year().unique().to_list()
-                if _FIRST_YEAR <= year <= _LAST_YEAR
-                for start, end in repeated_hours(str(zone), year)
-            ]
-            self._near += [frame for frame in near if frame.height]
-            self._count += sum(frame.height for frame in near)
-        self._held.append(rows.filter(twice))
-        return twice
+            return pl.repeat(value=False, n=rows.height, eager=True)
+        noted = rows.select("line", *self._series).with_columns(read["wall"], zones.alias("zone"))
+        waiting = [twice.arg_true()]
+        noted = noted.with_row_index("place").filter(pl.col("zone").is_not_null() & pl.col("wall").is_not_null())
+        for (zone,), part in noted.group_by("zone"):
+            years = [year for year in part["wall"].dt.year().unique() if _FIRST_YEAR <= year <= _LAST_YEAR]
+            for year in years:
+                for start, end in repeated_hours(str(zone), year):
+                    near = _near(part, start, end)
+                    self._add(self._near, near)
+                    if self._ends:
+                        waiting.append(near.filter(pl.col("wall").is_between(start, end))["place"])
+                for start, end in skipped_hours(str(zone), year):
+                    self._add(self._near_skipped, _near(part, start, end))
+        held = np.zeros(rows.height, bool)
+        held[np.concatenate([places.to_numpy() for places in waiting])] = True
+        mask = pl.Series(held)
+        self._held.append(rows.filter(mask))
+        return mask
+
+    def _add(self, frames: list[pl.DataFrame], near: pl.DataFrame) -> None:
+        if near.height:
+            frames.append(near)
+            self._count += near.height
 
     def release(self) -> pl.DataFrame | None:
         """The rows held back, in the file's order: with an offset where the order tells it, else as they were."""
@@ -71,8 +86,10 @@ class RepeatedHours:
             return None
         held = pl.concat(self._held).sort("line")
         offsets: dict[int, str] = {}
-        if self._near:
-            for _, series in pl.concat(self._near).sort("line").group_by("hour", "zone", *self._series):
+        for series in _series(self._near, self._series):
+            if self._ends:
+                offsets |= _told_apart(series, ends=True) or _told_apart(series, whole=True)
+            else:
                 offsets |= _told_apart(series)
         self.resolved = len(offsets)
         lines = pl.DataFrame(
@@ -84,11 +101,57 @@ class RepeatedHours:
             .drop("offset")
         )
 
+    def proof_of_ends(self) -> str | None:
+        """Return how the clock changes prove that the times are ends of intervals, in words; None if they do not.
 
-def _told_apart(series: pl.DataFrame) -> dict[int, str]:
-    """Offsets by line for one city's times around one repeated hour, or nothing when they are not unmistakable."""
-    walls: list[datetime] = series["wall"].to_list()
-    twice: list[bool] = series["twice"].to_list()
+        An end is written as the start plus the interval. So where the clock goes from 02:00 to 03:00, a file of ends
+        has 02:00 and lacks 03:00; and where 01:00 to 02:00 happens twice, it has 01:00 once and 02:00 twice. A file of
+        starts has it the other way round.
+        """
+        for series in _series(self._near_skipped, self._series):
+            start, end = series["start"][0], series["end"][0]
+            walls = set(series["wall"])
+            inside = {wall for wall in walls if start < wall <= end}
+            if start in walls and not inside and min(walls) < start and max(walls) > end:
+                return (
+                    f"on {start:%Y-%m-%d} {series['city'][0]} has {start:%H:%M} and lacks {end:%H:%M}, but the clock "
+                    f"of {series['zone'][0]} went from {start:%H:%M} to {end:%H:%M}"
+                )
+        for series in _series(self._near, self._series):
+            start, end = series["start"][0], series["end"][0]
+            times = series["wall"].to_list()
+            if times.count(start) == 1 and times.count(end) == 2 and _told_apart(series, ends=True):
+                return (
+                    f"on {start:%Y-%m-%d} {series['city'][0]} has {start:%H:%M} once and {end:%H:%M} twice, but the "
+                    f"clock of {series['zone'][0]} showed {start:%H:%M} twice and {end:%H:%M} once"
+                )
+        return None
+
+
+def _near(rows: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    near = rows.filter(pl.col("wall").is_between(start - NEARBY, end + NEARBY, closed="left"))
+    return near.with_columns(pl.lit(start).alias("start"), pl.lit(end).alias("end"))
+
+
+def _series(frames: list[pl.DataFrame], columns: list[str]) -> Iterator[pl.DataFrame]:
+    """The rows near one change of one series of times, in the file's order."""
+    if frames:
+        for _, series in pl.concat(frames).sort("line").group_by("start", "zone", *columns, maintain_order=True):
+            yield series
+
+
+def _told_apart(series: pl.DataFrame, *, ends: bool = False, whole: bool = False) -> dict[int, str]:
+    """Offsets by line for one city's times around one repeated hour, or nothing when they are not unmistakable.
+
+    Args:
+        series: the rows near it.
+        ends: whether a time has the offset of the minute before it.
+        whole: whether the first time after the repeated hour gets its offset too.
+    """
+    written: list[datetime] = series["wall"].to_list()
+    walls = [wall - _MINUTE for wall in written] if ends else written
+    begin, after = series["start"][0], series["end"][0]
+    twice = [begin <= wall < after for wall in walls]
     if True not in twice:
         return {}
     first = twice.index(True)
@@ -100,11 +163,16 @@ def _told_apart(series: pl.DataFrame) -> dict[int, str]:
         return {}
     if walls[first:half] != walls[half:last] or not (_ascends(before) and _ascends(again)):
         return {}
-    rules = zones.zone(series["zone"][0])
+    rules = zone_rules.zone(series["zone"][0])
     lines = series["line"].to_list()
     return {
         lines[place]: _offset_text(walls[place].replace(tzinfo=rules, fold=0 if place < half else 1))
         for place in range(first, last)
+    } | {
+        # Read as an end it would be of the repeated hour
+        lines[place]: _offset_text(walls[place].replace(tzinfo=rules))
+        for place in range(last, len(walls))
+        if whole and walls[place] == after
     }
 
 

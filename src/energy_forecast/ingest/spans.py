@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from energy_forecast.ingest.kinds import INTERVAL
+
 _MOMENT = pl.Datetime("us", "UTC")
 _GAPS: dict[str, Any] = {"city_no": pl.UInt32, "gap": pl.Duration("us"), "times": pl.Int64, "follows": pl.Int64}
 # 8 bytes each, and as much again while they are sorted
@@ -29,7 +31,14 @@ class Spans:
         self.in_order = True
         """Whether no city has two rows of one time, as far as is known."""
         self._cities = pl.DataFrame(
-            schema={"city_no": pl.UInt32, "first": _MOMENT, "last": _MOMENT, "lag": pl.Duration("us")}
+            schema={
+                "city_no": pl.UInt32,
+                "first": _MOMENT,
+                "last": _MOMENT,
+                "lag": pl.Duration("us"),
+                "stated": pl.Boolean,
+                "early": pl.Boolean,
+            }
         )
         self._gaps: list[pl.DataFrame] = []
         self._months: set[datetime] = set()
@@ -42,7 +51,8 @@ class Spans:
         return self.in_order or self._times is not None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Takes note of rows: city_no, timestamp on a whole minute, and available_at or issued_at."""
+        """Takes note of rows: city_no, timestamp on a whole minute, and issued_at, or available_at and the minutes of
+        the interval (null if not stated)."""
         if not self.may_tell or not rows.height:
             return
         if "available_at" not in rows.columns:
@@ -51,18 +61,27 @@ class Spans:
             return
         self._keep_times(rows)
         # Nearly all files come sorted within a piece, which makes this cheap
-        ordered = rows.select("city_no", "timestamp", "available_at").sort("city_no", "timestamp")
+        ordered = rows.select("city_no", "timestamp", "available_at", INTERVAL).sort("city_no", "timestamp")
+        lag = pl.col("available_at") - pl.col("timestamp")
         found = ordered.group_by("city_no").agg(
             pl.col("timestamp").first().alias("first"),
             pl.col("timestamp").last().alias("last"),
-            (pl.col("available_at") - pl.col("timestamp")).min().alias("lag"),
+            lag.min().alias("lag"),
+            pl.col(INTERVAL).is_not_null().all().alias("stated"),
+            (lag < pl.duration(minutes=pl.col(INTERVAL))).any().alias("early"),
         )
         if self.in_order:
             self._add_gaps(ordered, found)
         self._cities = (
             pl.concat([self._cities, found])
             .group_by("city_no")
-            .agg(pl.col("first").min(), pl.col("last").max(), pl.col("lag").min())
+            .agg(
+                pl.col("first").min(),
+                pl.col("last").max(),
+                pl.col("lag").min(),
+                pl.col("stated").all(),
+                pl.col("early").any(),
+            )
         )
         self._months.update(ordered["timestamp"].dt.truncate("1mo").unique().to_list())
 
@@ -128,7 +147,8 @@ class Spans:
 
     @property
     def cities(self) -> pl.DataFrame:
-        """city_no, first and last timestamp, and the least time from a timestamp to its available_at, if known."""
+        """city_no, first and last timestamp, the least time from a timestamp to its available_at, if known, whether
+        every row states its interval, and whether one of those is available before its end."""
         return self._cities
 
     @property

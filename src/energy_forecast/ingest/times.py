@@ -34,6 +34,7 @@ _LATEST = datetime.max.replace(tzinfo=UTC)
 
 # How far around an hour that happens twice its neighbours are looked for
 NEARBY = timedelta(hours=3)
+_MINUTE = timedelta(minutes=1)
 
 EMPTY, NO_TIME, NO_DATE, NO_OFFSET, BAD_OFFSET, SKIPPED, TWICE, TOO_OLD, LEAP, TOO_LATE, DISPUTED = range(1, 12)
 
@@ -56,17 +57,21 @@ REASONS = {
 Disputed = Mapping[str, Sequence[tuple[datetime, datetime | None]]]
 
 
-def read_times(text: pl.Series, zones: pl.Series, disputed: Disputed = MappingProxyType({})) -> pl.DataFrame:
+def read_times(
+    text: pl.Series, zones: pl.Series, disputed: Disputed = MappingProxyType({}), *, ends: bool = False
+) -> pl.DataFrame:
     """Reads moments.
 
     Args:
         text: the moments as written, n rows; or Datetime("us", "UTC").
         zones: n rows; the IANA zone in which a moment without offset is to be read, or null to refuse it.
         disputed: local times of these are a fault.
+        ends: whether a local moment names the end of an interval. Most files then write the start plus the interval, so
+            it has the offset of the interval: of the hour before the clock is changed, the end is 02:00, not 03:00.
 
     Returns:
-        n rows: `instant` (UTC, microseconds; null where there is a fault), `wall` (the time as written, without
-        offset), `fault` (a key of REASONS, or null).
+        n rows: `instant` (UTC, microseconds; null where there is a fault), `wall` (a local time as written; null for
+        one with an offset), `fault` (a key of REASONS, or null).
     """
     if text.dtype != pl.String:
         return _read_typed(text)
@@ -85,7 +90,7 @@ def read_times(text: pl.Series, zones: pl.Series, disputed: Disputed = MappingPr
         pl.lit(None, pl.Int8).alias("local_fault"),
     )
     if frame.select((local & pl.col("zone").is_not_null()).any()).item():
-        frame = _read_local(frame, local, disputed)
+        frame = _read_local(frame, local, disputed, ends=ends)
     fault = (
         pl.when(pl.col("text").is_null() | (pl.col("text") == "")).then(EMPTY)
         .when(pl.col("leap")).then(LEAP)
@@ -98,7 +103,7 @@ def read_times(text: pl.Series, zones: pl.Series, disputed: Disputed = MappingPr
         .when(pl.col("instant") > _LATEST).then(TOO_LATE)
         .cast(pl.Int8)
     )  # fmt: skip
-    wall = pl.when(pl.col("wall") <= _LATEST.replace(tzinfo=None)).then(pl.col("wall")).alias("wall")
+    wall = pl.when(local & (pl.col("wall") <= _LATEST.replace(tzinfo=None))).then(pl.col("wall")).alias("wall")
     return frame.select(_storable("instant"), wall, fault.alias("fault"))
 
 
@@ -149,9 +154,8 @@ def _read_typed(moments: pl.Series) -> pl.DataFrame:
         .cast(pl.Int8)
     )  # fmt: skip
     frame = moments.alias("instant").to_frame()
-    return frame.select(
-        _storable("instant"), _storable("instant").dt.replace_time_zone(None).alias("wall"), fault.alias("fault")
-    )
+    no_wall = pl.lit(None, pl.Datetime("us")).alias("wall")
+    return frame.select(_storable("instant"), no_wall, fault.alias("fault"))
 
 
 def _storable(name: str) -> pl.Expr:
@@ -171,12 +175,12 @@ def _minutes_east(offset: pl.Series) -> pl.Series:
     return offset.replace_strict(list(known), list(known.values()), default=None, return_dtype=pl.Int64)
 
 
-def _read_local(frame: pl.DataFrame, local: pl.Expr, disputed: Disputed) -> pl.DataFrame:
+def _read_local(frame: pl.DataFrame, local: pl.Expr, disputed: Disputed, *, ends: bool) -> pl.DataFrame:
     """Reads the moments without offset, zone by zone."""
     frame = frame.with_row_index("place")
     read = []
     for (zone,), rows in frame.filter(local & pl.col("zone").is_not_null()).group_by("zone"):
-        first, second = to_utc(rows["wall"], str(zone))
+        first, second = _end_to_utc(rows["wall"], str(zone)) if ends else to_utc(rows["wall"], str(zone))
         read.append(
             rows.select(
                 "place",
@@ -198,6 +202,18 @@ def _read_local(frame: pl.DataFrame, local: pl.Expr, disputed: Disputed) -> pl.D
     )
 
 
+def _end_to_utc(walls: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
+    """Return the first and the second moment of local times that are ends of intervals, as `to_utc` does.
+
+    The clock is not changed within an interval, so that its last minute tells the offset. An end that no interval of
+    that clock has is the time that the clock itself showed at the end.
+    """
+    first, second = to_utc(walls, zone)
+    inside_first, inside_second = (moments + _MINUTE for moments in to_utc(walls - _MINUTE, zone))
+    is_skipped = (inside_first > inside_second).fill_null(value=False)
+    return first.zip_with(is_skipped, inside_first), second.zip_with(is_skipped, inside_second)
+
+
 def _within(moments: pl.Series, spans: Sequence[tuple[datetime, datetime | None]]) -> pl.Series:
     inside = pl.repeat(False, len(moments), eager=True)
     for first, until in spans:
@@ -205,15 +221,26 @@ def _within(moments: pl.Series, spans: Sequence[tuple[datetime, datetime | None]
     return inside
 
 
-@functools.lru_cache(maxsize=4096)
 def repeated_hours(zone: str, year: int) -> tuple[tuple[datetime, datetime], ...]:
     """Return the spans of local time that happen twice in a year: half open, without zone."""
+    return _changed_hours(zone, year)[0]
+
+
+def skipped_hours(zone: str, year: int) -> tuple[tuple[datetime, datetime], ...]:
+    """Return the spans of local time that never happen in a year: half open, without zone."""
+    return _changed_hours(zone, year)[1]
+
+
+@functools.lru_cache(maxsize=4096)
+def _changed_hours(zone: str, year: int) -> tuple[tuple[tuple[datetime, datetime], ...], ...]:
     known = offsets(zone, max(year, NEAR_END_YEAR))
-    found = []
+    repeated, skipped = [], []
     for start, before, after in zip(known.starts[1:], known.seconds, known.seconds[1:], strict=False):
         # As a clock on the wall shows it
         moment = datetime.fromtimestamp(0, UTC).replace(tzinfo=None) + timedelta(seconds=start)
-        first, end = (moment + timedelta(seconds=offset) for offset in (after, before))
-        if first < end and first.year == year:
-            found.append((first, end))
-    return tuple(found)
+        last, first = (moment + timedelta(seconds=offset) for offset in (before, after))
+        if first < last and first.year == year:
+            repeated.append((first, last))
+        if last < first and last.year == year:
+            skipped.append((last, first))
+    return tuple(repeated), tuple(skipped)

@@ -20,8 +20,12 @@ class Touched:
             pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last")
         )
         for city, first, last in spans.iter_rows():
-            before = self._spans.get(city, (first, last))
-            self._spans[city] = (min(before[0], first), max(before[1], last))
+            self.add_span(city, first, last)
+
+    def add_span(self, city: int, first: datetime, last: datetime) -> None:
+        """Takes note of stored rows of a city that the load changed."""
+        before = self._spans.get(city, (first, last))
+        self._spans[city] = (min(before[0], first), max(before[1], last))
 
     def named(self, names: Sequence[str]) -> tuple[tuple[str, datetime, datetime], ...]:
         """City, first and last START of an interval, UTC; by the cities' numbers."""

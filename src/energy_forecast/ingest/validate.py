@@ -6,7 +6,7 @@ A bad cell of a required column, or an unreadable available_at, costs its row; o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,9 @@ from energy_forecast.database.cities import nearest_name
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.encode import hundredths
 from energy_forecast.ingest.files import Piece
-from energy_forecast.ingest.kinds import Kind, ValueColumn
+from energy_forecast.ingest.kinds import INTERVAL, Kind, ValueColumn
+from energy_forecast.ingest.meaning import Meaning
+from energy_forecast.ingest.options import Reading
 from energy_forecast.ingest.quarantine import Quarantine, without_values
 from energy_forecast.ingest.repeated_hours import RepeatedHours
 from energy_forecast.ingest.tables import as_text
@@ -34,7 +36,10 @@ _MOST_NAMES = 1000
 # To look for a name that is like another takes milliseconds among thousands of cities
 _MOST_COMPARED = 20
 
-_UNKNOWN, _UNEVEN, _FUTURE, _BEFORE_ISSUE, _NO_NUMBER, _OUT_OF_RANGE = range(101, 107)
+_UNKNOWN, _UNEVEN, _FUTURE, _BEFORE_ISSUE, _NO_NUMBER, _OUT_OF_RANGE, _NO_INTERVAL, _NET_LOAD = range(101, 109)
+# Minutes of an interval
+_HOUR = 60
+_LENGTHS = [float(minutes) for minutes in range(1, _HOUR + 1) if _HOUR % minutes == 0]
 
 _REASONS = REASONS | {
     _UNKNOWN: "there is no city {value}; {near}add it with: energy-forecast city add, or city import",
@@ -43,6 +48,8 @@ _REASONS = REASONS | {
     _BEFORE_ISSUE: "{value} is before issued_at",
     _NO_NUMBER: "{value} is not a number",
     _OUT_OF_RANGE: "{value} is not {plausible}",
+    _NET_LOAD: "{value} is negative; net load is not supported",
+    _NO_INTERVAL: "{value} is not a number of minutes that divides the hour",
 }
 
 
@@ -53,35 +60,47 @@ class Validator:
     Args:
         kind: what the rows are.
         cities: id, name and zone of every city; a row's city becomes its place in this list.
-        timezone: how a moment without offset is read: None refuses it, "city" takes the city's zone, else an IANA zone.
+        reading: how times and numbers are read.
         now: the database's clock.
         quarantine: counts what is refused, and limits what is kept of it.
+        meaning: takes note of the values, those out of range included.
+        lengths: by city's number, minutes of the intervals that do not state it, as far as known; else as the reading
+            says, else 60. They matter only for ends of intervals and for energy given as power.
         disputed: spans of time in which the server and this program have different offsets, by zone.
     """
 
     kind: Kind
     cities: Sequence[tuple[UUID, str, str]]
-    timezone: str | None
+    reading: Reading
     now: datetime
     quarantine: Quarantine
+    meaning: Meaning
+    lengths: Mapping[int, int] = field(default_factory=dict)
     disputed: Disputed = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
     """By unknown name, the city that may be meant."""
 
     def __post_init__(self) -> None:
-        zones = [zone if self.timezone == "city" else self.timezone for _, _, zone in self.cities]
+        timezone = self.reading.timezone
+        zones = [zone if timezone == "city" else timezone for _, _, zone in self.cities]
+        length = self.reading.interval_minutes or _HOUR
         self._known = pl.DataFrame(
-            {"city_name": [name for _, name, _ in self.cities], "zone": zones},
-            schema={"city_name": pl.String, "zone": pl.String},
+            {
+                "city_name": [name for _, name, _ in self.cities],
+                "zone": zones,
+                "minutes": [self.lengths.get(number, length) for number in range(len(self.cities))],
+            },
+            schema={"city_name": pl.String, "zone": pl.String, "minutes": pl.Int16},
         ).with_row_index("city_no")
         keys = Counter(name_key(name) for _, name, _ in self.cities)
         self._by_key = {name_key(name): name for _, name, _ in self.cities if keys[name_key(name)] == 1}
 
-    def check(self, piece: Piece, held_back: RepeatedHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def check(self, file: str, piece: Piece, held_back: RepeatedHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Checks a piece of a file.
 
         Args:
+            file: the file's name.
             piece: the rows as text.
             held_back: takes the rows of repeated hours until the file's end; None refuses them.
 
@@ -93,7 +112,12 @@ class Validator:
         checked = rows.select("line", pl.col("city").str.strip_chars(" \t").fill_null("").alias("city_name")).join(
             self._known, on="city_name", how="left", maintain_order="left"
         )
-        times = {name: self._read(rows[name], checked["zone"]) for name in self.kind.times if name in rows.columns}
+        ends = self.reading.label == "end"
+        times = {
+            name: self._read(rows[name], checked["zone"], ends=ends and name == "timestamp")
+            for name in self.kind.times
+            if name in rows.columns
+        }
         faults = {"city": _first((pl.col("city_name") == "", EMPTY), (pl.col("city_no").is_null(), _UNKNOWN))}
         for name, read in times.items():
             checked = checked.with_columns(read["instant"].alias(name), read["fault"].alias(f"{name}:read"))
@@ -101,22 +125,33 @@ class Validator:
         if "available_at" in times:
             # Optional: an empty one says nothing
             faults["available_at"] = pl.when(pl.col("available_at:read").ne_missing(EMPTY)).then(faults["available_at"])
+        checked = _with_own_interval(rows, checked, faults)
+        if ends:
+            checked = checked.with_columns(pl.col("timestamp") - pl.duration(minutes=pl.col("minutes")))
         cell_faults: dict[str, pl.Expr] = {}
         for column in self.kind.values:
             if column.name in rows.columns:
                 cells = rows[column.name]
                 is_text = cells.dtype == pl.String
-                checked = checked.with_columns((cells.str.strip_chars(" \t") if is_text else cells).alias(column.name))
+                cells = (cells.str.strip_chars(" \t") if is_text else cells).alias(column.name)
+                number = cells.cast(pl.Float64, strict=False)
+                unit = self.reading.units.get(column.name)
+                if unit is not None:
+                    number = unit.convert(number, checked["minutes"])
+                checked = checked.with_columns(cells, number.alias(f"number:{column.name}"))
                 (faults if column.required else cell_faults)[column.name] = _number_fault(column, is_text=is_text)
             else:
-                checked = checked.with_columns(pl.lit(None, pl.String).alias(column.name))
+                checked = checked.with_columns(
+                    pl.lit(None, pl.String).alias(column.name), pl.lit(None, pl.Float64).alias(f"number:{column.name}")
+                )
         every = faults | cell_faults
         checked = checked.with_columns(fault.cast(pl.Int16).alias(f"fault:{name}") for name, fault in every.items())
         bad = checked.select(pl.any_horizontal(pl.col(f"fault:{name}").is_not_null() for name in faults)).to_series()
-        if held_back is not None and self.timezone is not None:
+        if held_back is not None and self.reading.timezone is not None:
             waiting = held_back.hold(rows, times["timestamp"], checked["zone"])
             if waiting.any():
                 rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)
+        self._note_meaning(file, checked)
         entries = [self._broken(piece.broken)]
         if bad.any():
             entries.append(self._refused(rows.filter(bad), checked.filter(bad), list(faults)))
@@ -132,7 +167,8 @@ class Validator:
         if not strange.any():
             return checked, _NO_ENTRIES
         listed = self._entries(rows.filter(strange), checked.filter(strange), [name], cell_only=True)
-        return checked.with_columns(pl.when(~strange).then(pl.col(name)).alias(name)), listed
+        emptied = (pl.when(~strange).then(pl.col(column)).alias(column) for column in (name, f"number:{name}"))
+        return checked.with_columns(emptied), listed
 
     def _with_known_spelling(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the rows with the names of cities as they are stored, whatever case and form of accents they have."""
@@ -145,8 +181,8 @@ class Validator:
             return rows
         return rows.with_columns(pl.col("city").replace(list(other), list(other.values())))
 
-    def _read(self, text: pl.Series, zones: pl.Series) -> pl.DataFrame:
-        read = read_times(text, zones, self.disputed)
+    def _read(self, text: pl.Series, zones: pl.Series, *, ends: bool) -> pl.DataFrame:
+        read = read_times(text, zones, self.disputed, ends=ends)
         if self.disputed and (read["fault"] == DISPUTED).any():
             place = int((read["fault"] == DISPUTED).arg_true()[0])
             raise IngestError(
@@ -171,11 +207,24 @@ class Validator:
         if "available_at" in self.kind.times and "available_at" not in checked.columns:
             checked = checked.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("available_at"))
         order = ("timestamp", "issued_at") if "issued_at" in self.kind.times else ("timestamp", "available_at")
-        values = [
-            hundredths(checked[column.name], checked[column.name].cast(pl.Float64, strict=False))
-            for column in self.kind.values
-        ]
-        return checked.select("line", "city_no", *order).with_columns(values)
+        length = (pl.col("own").alias(INTERVAL),) if self.kind.has_intervals else ()
+        values = []
+        for column in self.kind.values:
+            unit = self.reading.units.get(column.name)
+            exactly = None if unit is None else unit.exactly(checked["minutes"])
+            number = checked[f"number:{column.name}"].alias(column.name)
+            values.append(hundredths(checked[column.name], number, exactly))
+        return checked.select("line", "city_no", *order, *length).with_columns(values)
+
+    def _note_meaning(self, file: str, checked: pl.DataFrame) -> None:
+        number = pl.col(f"number:{self.kind.values[0].name}")
+        usable = number.is_finite() & pl.col("city_no").is_not_null() & pl.col("fault:timestamp").is_null()
+        self.meaning.add(
+            file,
+            checked.filter(usable).select(
+                "line", "city_no", "timestamp", pl.col("own").alias(INTERVAL), number.alias("value")
+            ),
+        )
 
     def _refused(self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str]) -> pl.DataFrame:
         """Return the first fault of each row, in words."""
@@ -192,7 +241,7 @@ class Validator:
             )
             for name in faults
         )
-        plausible = {column.name: column.plausible for column in self.kind.values}
+        plausible = {column.name: self._plausible(column) for column in self.kind.values}
         self.quarantine.add(
             (
                 (column, _REASONS[fault].format_map(_Dots(plausible=plausible.get(column, ""), near="")), count)
@@ -252,6 +301,10 @@ class Validator:
             pl.lit(value=False).alias("cell_only"),
         )
 
+    def _plausible(self, column: ValueColumn) -> str:
+        unit = self.reading.units.get(column.name)
+        return column.plausible if unit is None else f"{column.plausible} if read as {unit.name}"
+
     def _count_unknown(self, checked: pl.DataFrame) -> None:
         names = checked.filter(pl.col("fault:city") == _UNKNOWN)["city_name"].value_counts()
         for name, count in names.iter_rows():
@@ -280,19 +333,29 @@ def _first(*rules: tuple[pl.Expr, int]) -> pl.Expr:
     return pl.coalesce(pl.when(rule).then(pl.lit(code, pl.Int16)) for rule, code in rules)
 
 
-def _number_fault(column: ValueColumn, *, is_text: bool) -> pl.Expr:
-    if not is_text:
-        number = pl.col(column.name)
-        rules = [(number.is_null(), EMPTY)] if column.required else []
-        rules += [(~number.is_finite(), _NO_NUMBER), (~number.is_between(column.low, column.high), _OUT_OF_RANGE)]
-        return _first(*rules)
-    text = pl.col(column.name)
+def _with_own_interval(rows: pl.DataFrame, checked: pl.DataFrame, faults: dict[str, pl.Expr]) -> pl.DataFrame:
+    """Add `own`, minutes of the interval as the row states it, and replace `minutes` by it."""
+    if INTERVAL not in rows.columns:
+        return checked.with_columns(pl.lit(None, pl.Int16).alias("own"))
+    text = rows[INTERVAL].cast(pl.String).str.strip_chars(" \t").fill_null("")
     number = text.cast(pl.Float64, strict=False)
+    own = pl.select(pl.when(number.is_in(_LENGTHS)).then(number).cast(pl.Int16).alias("own")).to_series()
+    faults[INTERVAL] = _first((pl.col("own").is_null() & (text != ""), _NO_INTERVAL))
+    return checked.with_columns(own).with_columns(pl.coalesce("own", "minutes").alias("minutes"))
+
+
+def _number_fault(column: ValueColumn, *, is_text: bool) -> pl.Expr:
+    number = pl.col(f"number:{column.name}")
+    net_load = [(number < 0, _NET_LOAD)] if column.name == "consumption_kwh" else []
+    out_of_range = [*net_load, (~number.is_between(column.low, column.high), _OUT_OF_RANGE)]
+    if not is_text:
+        rules = [(number.is_null(), EMPTY)] if column.required else []
+        return _first(*rules, (~number.is_finite(), _NO_NUMBER), *out_of_range)
+    text = pl.col(column.name)
     said = text.is_not_null() & (text != "")
     strange = ~text.str.contains(_NUMBER) | (text.str.len_bytes() > _LONGEST_NUMBER) | number.is_null()
     rules = [(~said, EMPTY)] if column.required else []
-    rules += [(said & strange, _NO_NUMBER), (said & ~number.is_between(column.low, column.high), _OUT_OF_RANGE)]
-    return _first(*rules)
+    return _first(*rules, (said & strange, _NO_NUMBER), *((said & wrong, fault) for wrong, fault in out_of_range))
 
 
 def _storable(text: pl.Expr) -> pl.Expr:

@@ -11,6 +11,8 @@ CREATE TEMP TABLE staged_cities (
     interval_minutes smallint,
     -- Neither the rows nor the database said how long an interval is
     assumed          boolean NOT NULL DEFAULT false,
+    -- The rows read and stored say too little of it to be sure
+    provisional      boolean NOT NULL DEFAULT false,
     -- Many rows lie further apart than the interval, by another length that an interval may have
     mixed            boolean NOT NULL DEFAULT false,
     -- Some rows lie closer together than the interval is long
@@ -28,6 +30,8 @@ CREATE TEMP TABLE staged (
     value_2      numeric(12,2),
     value_3      numeric(12,2),
     value_4      numeric(12,2),
+    -- As the row states it; null: the city's
+    interval_minutes smallint,
     -- Made by the client, in bulk; a row that the database puts together itself has none
     id           uuid
 );
@@ -36,7 +40,11 @@ CREATE TEMP TABLE spans (
     city_no integer PRIMARY KEY,
     first   timestamptz NOT NULL,
     last    timestamptz NOT NULL,
-    lag     interval
+    lag     interval,
+    -- Every row states its interval
+    stated  boolean NOT NULL,
+    -- A row that states its interval has an available_at before its end
+    early   boolean NOT NULL
 );
 -- How often neighbouring rows of a city lie how far apart, and how often, at most, after others just as far
 CREATE TEMP TABLE gaps (
@@ -82,11 +90,11 @@ SELECT * FROM unnest(%(numbers)s::integer[], %(ids)s::uuid[], %(names)s::text[])
 
 -- name: consumption_copy
 -- Rows read: kWh in the interval, and kW.
-COPY staged (file_no, line, city_no, id, timestamp, available_at, value_1, value_2) FROM STDIN (FORMAT binary)
+COPY staged (file_no, line, city_no, id, timestamp, available_at, interval_minutes, value_1, value_2) FROM STDIN (FORMAT binary)
 
 -- name: weather_copy
 -- Rows read: degrees Celsius, percent, m/s, mm.
-COPY staged (file_no, line, city_no, id, timestamp, available_at, value_1, value_2, value_3, value_4)
+COPY staged (file_no, line, city_no, id, timestamp, available_at, interval_minutes, value_1, value_2, value_3, value_4)
 FROM STDIN (FORMAT binary)
 
 -- name: weather_forecasts_copy
@@ -102,7 +110,10 @@ COPY refused (file_no, line, column_name, reason, row_data, cell_only, by_client
 -- One order serves what the files' own order did not tell: gaps, spans and repeated keys.
 CREATE INDEX staged_key ON staged (city_no, timestamp, issued_at);
 ANALYZE staged;
-INSERT INTO spans SELECT city_no, min(timestamp), max(timestamp), min(available_at - timestamp) FROM staged GROUP BY city_no;
+INSERT INTO spans
+SELECT city_no, min(timestamp), max(timestamp), min(available_at - timestamp), bool_and(interval_minutes IS NOT NULL),
+       coalesce(bool_or(available_at < timestamp + make_interval(mins => interval_minutes)), false)
+FROM staged GROUP BY city_no;
 ANALYZE spans
 
 -- name: analyze_staged
@@ -112,7 +123,8 @@ ANALYZE staged, spans
 -- name: add_spans
 -- The spans that the client found while it read.
 INSERT INTO spans
-SELECT * FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lags)s::interval[])
+SELECT * FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lags)s::interval[],
+                     %(stated)s::boolean[], %(early)s::boolean[])
 
 -- name: add_gaps
 -- The gaps that the client found while it read.
@@ -121,9 +133,36 @@ INSERT INTO gaps SELECT * FROM unnest(%(numbers)s::integer[], %(gaps)s::interval
 -- name: find_gaps
 -- The gaps between the rows staged.
 INSERT INTO gaps
-SELECT city_no, gap, count(*), count(*)
-FROM (SELECT city_no, timestamp - lag(timestamp) OVER (PARTITION BY city_no ORDER BY timestamp) AS gap FROM staged) AS g
-WHERE gap > interval '0' GROUP BY city_no, gap
+SELECT city_no, gap, count(*), count(*) FILTER (WHERE gap = before)
+FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestamp) AS before
+      FROM (SELECT city_no, timestamp, timestamp - lag(timestamp) OVER (PARTITION BY city_no ORDER BY timestamp) AS gap
+            FROM (SELECT DISTINCT city_no, timestamp FROM staged) AS t) AS g) AS b
+WHERE gap IS NOT NULL GROUP BY city_no, gap
+
+-- name: add_provisional_gaps
+-- The gaps between the stored values of cities whose interval length is provisional, and to the first and the last row read:
+-- together with the rows read they are judged as if all had been read at once.
+INSERT INTO gaps
+SELECT city_no, gap, count(*), count(*) FILTER (WHERE gap = before)
+FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestamp) AS before
+      FROM (SELECT city_no, timestamp, is_read AND lag(is_read) OVER city AS inside,
+                   timestamp - lag(timestamp) OVER city AS gap
+            FROM (SELECT k.city_no, v.timestamp, false AS is_read
+                  FROM ops.provisional_intervals r
+                  JOIN staged_cities k ON k.city_id = r.city_id
+                  JOIN spans p ON p.city_no = k.city_no AND NOT p.stated
+                  JOIN current_values v ON v.city_id = r.city_id AND v.timestamp BETWEEN r.first_timestamp AND r.last_timestamp
+                  WHERE r.kind = %(kind)s AND (v.timestamp < p.first OR v.timestamp > p.last)
+                  UNION
+                  SELECT p.city_no, bound, true
+                  FROM ops.provisional_intervals r
+                  JOIN staged_cities k ON k.city_id = r.city_id
+                  JOIN spans p ON p.city_no = k.city_no AND NOT p.stated
+                  CROSS JOIN unnest(ARRAY[p.first, p.last]) AS bound
+                  WHERE r.kind = %(kind)s) AS t
+            WINDOW city AS (PARTITION BY city_no ORDER BY timestamp)) AS g
+      WHERE NOT coalesce(inside, false)) AS b
+WHERE gap IS NOT NULL GROUP BY city_no, gap
 
 -- name: consumption_views
 -- Stored consumption in the shape of `staged`: the current values and the superseded ones.
@@ -152,31 +191,35 @@ FROM weather_data_revisions
 UPDATE staged_cities k
 SET interval_minutes = %(interval_minutes)s::integer,
     overlapping = EXISTS (
-        SELECT FROM gaps c WHERE c.city_no = k.city_no AND c.gap < make_interval(mins => %(interval_minutes)s::integer))
+        SELECT FROM gaps c JOIN spans p USING (city_no)
+        WHERE c.city_no = k.city_no AND c.gap < make_interval(mins => %(interval_minutes)s::integer) AND NOT p.stated)
 
 -- name: find_intervals
 -- Interval length of each city read (minutes): its most common gap, what it has had so far, or 60. Of rows at random, of
--- which no gap is every second one, the shortest gap if all others are multiples of it.
+-- which no gap is every second one, the shortest gap if all others are multiples of it. It is provisional until a day's worth
+-- of rows has shown it, or a hundred show that they are uneven.
 WITH minutes AS (
-    SELECT city_no, (extract(epoch FROM gap) / 60)::bigint AS minutes, times FROM gaps
+    SELECT city_no, (extract(epoch FROM gap) / 60)::bigint AS minutes, sum(times) AS times FROM gaps GROUP BY city_no, gap
 ), shortest AS (
     SELECT city_no, min(minutes) AS minutes, sum(times) AS times FROM minutes GROUP BY city_no
 ), even AS (
     SELECT m.city_no, bool_and(m.minutes %% s.minutes = 0) AS even FROM minutes m JOIN shortest s USING (city_no) GROUP BY m.city_no
 ), commonest AS (
-    SELECT DISTINCT ON (m.city_no) m.city_no, m.times, 2 * m.times >= s.times AS mostly,
+    SELECT DISTINCT ON (m.city_no) m.city_no, m.times, s.times AS total, 2 * m.times >= s.times AS mostly,
            CASE WHEN 2 * m.times < s.times AND e.even THEN s.minutes ELSE m.minutes END AS minutes
     FROM minutes m JOIN shortest s USING (city_no) JOIN even e USING (city_no)
     ORDER BY m.city_no, m.times DESC, m.minutes
 ), found AS (
-    SELECT k.city_no, stored.interval_minutes AS stored, g.times, g.mostly,
+    SELECT k.city_no, p.stated, stored.interval_minutes AS stored, g.times, g.mostly, g.total,
            CASE WHEN g.minutes <= 60 AND 60 %% g.minutes = 0 THEN g.minutes END AS minutes
     FROM staged_cities k
+    JOIN spans p USING (city_no)
     LEFT JOIN commonest g USING (city_no)
     LEFT JOIN LATERAL (
-        SELECT v.interval_minutes FROM current_values v WHERE v.city_id = k.city_id
+        SELECT v.interval_minutes FROM current_values v
+        WHERE v.city_id = k.city_id AND NOT EXISTS (
+            SELECT FROM ops.provisional_intervals r WHERE r.city_id = k.city_id AND r.kind = %(kind)s)
         ORDER BY v.timestamp DESC LIMIT 1) stored ON true
-    WHERE EXISTS (SELECT FROM spans s WHERE s.city_no = k.city_no)
 ), chosen AS (
     -- A few rows with holes between them say less than the city's history, unless they lie closer than it allows
     SELECT f.*, make_interval(mins => coalesce(minutes, stored)::integer) AS told,
@@ -186,10 +229,12 @@ WITH minutes AS (
 )
 UPDATE staged_cities k
 SET interval_minutes = f.length,
-    assumed = f.minutes IS NULL AND f.stored IS NULL,
-    overlapping = EXISTS (
+    assumed = f.minutes IS NULL AND f.stored IS NULL AND NOT f.stated,
+    provisional = f.stored IS NULL AND NOT f.stated
+        AND NOT coalesce(f.times >= 24 AND f.mostly AND f.minutes IS NOT NULL OR f.total >= 100, false),
+    overlapping = NOT f.stated AND EXISTS (
         SELECT FROM gaps c WHERE c.city_no = f.city_no AND c.gap < make_interval(mins => f.length::integer)),
-    mixed = EXISTS (
+    mixed = NOT f.stated AND EXISTS (
         SELECT FROM gaps c
         WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23 AND c.gap <> f.told
           -- Below ten minutes only what lies closer than the interval: further apart, it is every second value that is missing
@@ -199,6 +244,36 @@ SET interval_minutes = f.length,
                    AND c.gap IN (interval '1 minute', interval '2 minutes', interval '3 minutes', interval '4 minutes',
                                  interval '5 minutes', interval '6 minutes'))))
 FROM chosen f WHERE f.city_no = k.city_no
+
+-- name: wide_cities
+-- Cities whose rows lie at a distance that no interval has: the distance (minutes), and whether it is even. Where nothing is
+-- stored, if no two of three rows or more are an hour apart or less. Else rows may be corrections of single values, so only
+-- even distances count: of a week of rows, of a stretch of 24, or of 7 that are days apart. And distances that do not divide
+-- the hour, of values that are added up.
+WITH minutes AS (
+    SELECT c.city_no, (extract(epoch FROM c.gap) / 60)::bigint AS minutes, sum(c.times) AS times, sum(c.follows) AS follows
+    FROM gaps c JOIN spans p USING (city_no) WHERE NOT p.stated GROUP BY c.city_no, c.gap
+), cities AS (
+    SELECT city_no, sum(times) AS times, min(minutes) AS least, bool_and(minutes %% 1440 = 0) AS days FROM minutes GROUP BY city_no
+), commonest AS (
+    SELECT DISTINCT ON (city_no) city_no, minutes, times FROM minutes ORDER BY city_no, times DESC, minutes
+), stretches AS (
+    SELECT DISTINCT ON (city_no) city_no, minutes FROM minutes
+    WHERE minutes > 60 AND (follows >= 23 OR minutes %% 1440 = 0 AND follows >= 7)
+    ORDER BY city_no, times DESC
+), stored AS (
+    SELECT k.city_no, EXISTS (SELECT FROM current_values v WHERE v.city_id = k.city_id) AS is_stored
+    FROM staged_cities k JOIN cities USING (city_no)
+)
+SELECT k.name, CASE WHEN c.least > 60 AND NOT 4 * m.times >= 3 * c.times THEN c.least ELSE coalesce(t.minutes, m.minutes) END,
+       t.minutes IS NOT NULL OR 4 * m.times >= 3 * c.times
+FROM cities c JOIN commonest m USING (city_no) JOIN stored s USING (city_no) JOIN staged_cities k USING (city_no)
+LEFT JOIN stretches t USING (city_no)
+WHERE c.least > 60 AND NOT s.is_stored AND c.times >= 2
+   OR c.least > 60 AND c.times >= 6 AND (4 * m.times >= 3 * c.times OR c.days)
+   OR t.minutes IS NOT NULL
+   OR %(adds_up)s AND m.minutes < 60 AND 60 %% m.minutes <> 0 AND 4 * m.times >= 3 * c.times AND c.times >= 3
+ORDER BY k.name
 
 -- name: refuse_mixed
 -- Refuses stretches of a day's worth of rows, 24, whose distance says another interval than the city's: one would be wrong.
@@ -218,14 +293,15 @@ WITH gaps AS (
 ), gone AS (
     DELETE FROM staged s USING stretches t, staged_cities k
     WHERE s.city_no = t.city_no AND k.city_no = t.city_no AND s.timestamp BETWEEN t.first AND t.last
+      AND s.interval_minutes IS NULL
       AND t.gap <> make_interval(mins => k.interval_minutes) AND t.gap <= interval '1 hour'
       AND 60 %% (extract(epoch FROM t.gap) / 60)::integer = 0
-    RETURNING s.*, k.name, k.interval_minutes, t.gap
+    RETURNING s.*, k.name, k.interval_minutes AS minutes, t.gap
 )
 INSERT INTO refused
 SELECT file_no, line, 'timestamp',
        format('these rows are %%s minutes apart, but the interval of %%s was found to be %%s minutes; load them in a file'
-              ' of their own', (extract(epoch FROM gap) / 60)::integer, name, interval_minutes),
+              ' of their own', (extract(epoch FROM gap) / 60)::integer, name, minutes),
        jsonb_strip_nulls(
            jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
            || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
@@ -265,16 +341,16 @@ WITH times AS (
     FROM neighbours
 ), gone AS (
     DELETE FROM staged s USING judged j, staged_cities k
-    WHERE s.city_no = j.city_no AND s.timestamp = j.timestamp AND k.city_no = j.city_no
+    WHERE s.city_no = j.city_no AND s.timestamp = j.timestamp AND k.city_no = j.city_no AND s.interval_minutes IS NULL
       AND (j.overlaps_earlier OR j.overlaps_later)
       AND (NOT j.in_place OR %(adds_up)s AND (j.in_place IS NULL OR j.is_even))
-    RETURNING s.*, k.name, j.interval_minutes, j.in_place, j.is_even, j.gap,
+    RETURNING s.*, k.name, j.interval_minutes AS minutes, j.in_place, j.is_even, j.gap,
               CASE WHEN j.overlaps_earlier AND (j.in_place IS NOT true OR NOT j.is_even) THEN j.earlier ELSE j.later END AS other
 )
 INSERT INTO refused
 SELECT file_no, line, 'timestamp',
        format('overlaps the interval of %%s, which has %%s minutes; %%s', to_char(other AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI"Z"'),
-              interval_minutes,
+              minutes,
               CASE WHEN is_even THEN format('if these rows, %%s minutes apart, are of another interval, load them in a file of their own',
                                             (extract(epoch FROM gap) / 60)::integer)
                    WHEN in_place IS NULL THEN 'which of the two is wrong cannot be told'
@@ -288,7 +364,8 @@ FROM gone
 -- Whether there are rows that could not be known yet.
 SELECT EXISTS (
     SELECT FROM spans p JOIN staged_cities k USING (city_no)
-    WHERE p.last + make_interval(mins => k.interval_minutes) > %(now)s OR p.lag < make_interval(mins => k.interval_minutes))
+    WHERE p.early OR p.last + make_interval(mins => CASE WHEN p.stated THEN 60 ELSE k.interval_minutes END) > %(now)s
+       OR NOT p.stated AND p.lag < make_interval(mins => k.interval_minutes))
 
 -- name: assumed_cities
 -- The cities whose interval length nothing told.
@@ -296,19 +373,22 @@ SELECT name FROM staged_cities WHERE assumed ORDER BY name
 
 -- name: refuse_early
 -- Refuses what could not be known yet: intervals that have not ended, and values known before their interval's end.
-WITH gone AS (
-    DELETE FROM staged s USING staged_cities k
-    WHERE k.city_no = s.city_no
-      AND (s.timestamp + make_interval(mins => k.interval_minutes) > %(now)s
-           OR s.available_at < s.timestamp + make_interval(mins => k.interval_minutes))
-    RETURNING s.*, k.name, k.interval_minutes
+WITH lengths AS (
+    SELECT s.ctid AS place, k.name, coalesce(s.interval_minutes, k.interval_minutes)::integer AS minutes
+    FROM staged s JOIN staged_cities k USING (city_no)
+), gone AS (
+    DELETE FROM staged s USING lengths l
+    WHERE l.place = s.ctid
+      AND (s.timestamp + make_interval(mins => l.minutes) > %(now)s
+           OR s.available_at < s.timestamp + make_interval(mins => l.minutes))
+    RETURNING s.*, l.name, l.minutes
 )
 INSERT INTO refused
 SELECT file_no, line,
-       CASE WHEN timestamp + make_interval(mins => interval_minutes) > %(now)s THEN 'timestamp' ELSE 'available_at' END,
-       CASE WHEN timestamp + make_interval(mins => interval_minutes) > %(now)s
-            THEN format('the interval of %%s minutes has not ended yet', interval_minutes)
-            ELSE format('before the interval of %%s minutes has ended', interval_minutes) END,
+       CASE WHEN timestamp + make_interval(mins => minutes) > %(now)s THEN 'timestamp' ELSE 'available_at' END,
+       CASE WHEN timestamp + make_interval(mins => minutes) > %(now)s
+            THEN format('the interval of %%s minutes has not ended yet', minutes)
+            ELSE format('before the interval of %%s minutes has ended', minutes) END,
        jsonb_strip_nulls(
            jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
            || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
@@ -332,14 +412,17 @@ WITH versions AS (
     -- An empty field says nothing, so it differs from nothing
     SELECT city_no, timestamp, issued_at, available_at,
            min(value_1) AS low_1, max(value_1) AS high_1, min(value_2) AS low_2, max(value_2) AS high_2,
-           min(value_3) AS low_3, max(value_3) AS high_3, min(value_4) AS low_4, max(value_4) AS high_4
+           min(value_3) AS low_3, max(value_3) AS high_3, min(value_4) AS low_4, max(value_4) AS high_4,
+           min(interval_minutes) AS short, max(interval_minutes) AS long
     FROM repeated GROUP BY city_no, timestamp, issued_at, available_at
 )
 SELECT city_no, timestamp, issued_at,
        CASE WHEN min(low_1) = max(high_1) AND coalesce(min(low_2) = max(high_2), true)
-                 AND coalesce(min(low_3) = max(high_3), true) AND coalesce(min(low_4) = max(high_4), true) THEN 'same'
+                 AND coalesce(min(low_3) = max(high_3), true) AND coalesce(min(low_4) = max(high_4), true)
+                 AND coalesce(min(short) = max(long), true) THEN 'same'
             WHEN bool_and(available_at IS NOT NULL AND low_1 = high_1 AND coalesce(low_2 = high_2, true)
-                          AND coalesce(low_3 = high_3, true) AND coalesce(low_4 = high_4, true)) THEN 'history'
+                          AND coalesce(low_3 = high_3, true) AND coalesce(low_4 = high_4, true)
+                          AND coalesce(short = long, true)) THEN 'history'
             ELSE 'conflict' END AS verdict
 FROM versions GROUP BY city_no, timestamp, issued_at;
 ANALYZE repeated, repeated_verdicts
@@ -375,7 +458,8 @@ CREATE INDEX repeated_key ON repeated (city_no, timestamp, issued_at)
 -- Puts one row back for each key whose rows agree; known as early as the earliest of them claims.
 INSERT INTO staged
 SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1], (array_agg(r.line ORDER BY r.file_no, r.line))[1],
-       city_no, timestamp, issued_at, min(r.available_at), max(r.value_1), max(r.value_2), max(r.value_3), max(r.value_4)
+       city_no, timestamp, issued_at, min(r.available_at), max(r.value_1), max(r.value_2), max(r.value_3), max(r.value_4),
+       max(r.interval_minutes)
 FROM repeated r JOIN repeated_verdicts v USING (city_no, timestamp, issued_at)
 WHERE v.verdict = 'same'
 GROUP BY city_no, timestamp, issued_at
@@ -386,15 +470,17 @@ WITH versions AS (
     SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1] AS file_no,
            (array_agg(r.line ORDER BY r.file_no, r.line))[1] AS line,
            city_no, timestamp, issued_at, r.available_at,
-           max(r.value_1) AS value_1, max(r.value_2) AS value_2, max(r.value_3) AS value_3, max(r.value_4) AS value_4
+           max(r.value_1) AS value_1, max(r.value_2) AS value_2, max(r.value_3) AS value_3, max(r.value_4) AS value_4,
+           max(r.interval_minutes) AS interval_minutes
     FROM repeated r JOIN repeated_verdicts v USING (city_no, timestamp, issued_at)
     WHERE v.verdict = 'history'
     GROUP BY city_no, timestamp, issued_at, r.available_at
 ), compared AS (
     SELECT versions.*,
            row_number() OVER by_time = 1
-           OR (value_1, value_2, value_3, value_4) IS DISTINCT FROM
-              (lag(value_1) OVER by_time, lag(value_2) OVER by_time, lag(value_3) OVER by_time, lag(value_4) OVER by_time)
+           OR (value_1, value_2, value_3, value_4, interval_minutes) IS DISTINCT FROM
+              (lag(value_1) OVER by_time, lag(value_2) OVER by_time, lag(value_3) OVER by_time, lag(value_4) OVER by_time,
+               lag(interval_minutes) OVER by_time)
               AS is_new
     FROM versions
     WINDOW by_time AS (PARTITION BY city_no, timestamp, issued_at ORDER BY available_at)
@@ -403,11 +489,11 @@ WITH versions AS (
     FROM compared WHERE is_new
 ), newest AS (
     INSERT INTO staged
-    SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4
+    SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4, interval_minutes
     FROM ranked WHERE age = 1
 )
 INSERT INTO older_versions
-SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4
+SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4, interval_minutes
 FROM ranked WHERE age > 1
 
 -- name: months
@@ -458,8 +544,26 @@ SELECT ops.begin_month(%(table)s, %(month)s)
 SELECT ops.attach_months(%(table)s, %(months)s)
 
 -- name: found_intervals
--- The interval length (minutes) of each city that rows were read of.
-SELECT k.city_no, k.interval_minutes FROM staged_cities k WHERE EXISTS (SELECT FROM spans s WHERE s.city_no = k.city_no)
+-- The interval length (minutes) of each city of which rows were read that do not state theirs.
+SELECT k.city_no, k.interval_minutes FROM staged_cities k JOIN spans s USING (city_no) WHERE NOT s.stated
+
+-- name: consumption_levels
+-- By city: how many positive values are stored within 60 days of its first new one, and the mean of log10(kWh a minute).
+SELECT p.city_no, count(*), avg(log(v.value_1 / v.interval_minutes))::float8
+FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
+JOIN staged_cities k USING (city_no)
+JOIN current_values v ON v.city_id = k.city_id
+WHERE v.timestamp BETWEEN p.first - interval '60 days' AND p.first + interval '60 days' AND v.value_1 > 0
+GROUP BY p.city_no
+
+-- name: weather_levels
+-- By city: how many temperatures are stored within 30 days of its first new one, and their mean, degrees Celsius.
+SELECT p.city_no, count(*), avg(v.temperature)::float8
+FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
+JOIN staged_cities k USING (city_no)
+JOIN weather_data v ON v.city_id = k.city_id
+WHERE v.timestamp BETWEEN p.first - interval '30 days' AND p.first + interval '30 days'
+GROUP BY p.city_no
 
 -- name: lock_kind
 -- One merge at a time for each kind, until the end of the session.
@@ -469,8 +573,8 @@ SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
 -- The rows whose values are not stored: new, a correction, an older version, or a repeat of a superseded value.
 INSERT INTO differing
 -- Another value that claims the moment of the stored one cannot have been known then too: it is known from now
-SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), k.interval_minutes, s.value_1, s.value_2,
-       s.value_3, s.value_4, s.id,
+SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), coalesce(s.interval_minutes, k.interval_minutes),
+       s.value_1, s.value_2, s.value_3, s.value_4, s.id,
        CASE WHEN c.city_id IS NULL THEN 'new'
             WHEN s.available_at > c.available_at THEN 'correction'
             WHEN s.available_at < c.available_at THEN 'older'
@@ -480,7 +584,9 @@ SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), k.interva
                   AND (s.value_2 IS NULL OR s.value_2 = p.value_2) AND (s.value_3 IS NULL OR s.value_3 = p.value_3)
                   AND (s.value_4 IS NULL OR s.value_4 = p.value_4)
                   AND (s.available_at IS NULL OR s.available_at = p.available_at)
-                  AND (NOT %(interval_given)s OR p.interval_minutes = k.interval_minutes)) THEN 'repeat'
+                  AND coalesce(p.interval_minutes = coalesce(s.interval_minutes, CASE WHEN %(interval_given)s
+                                                                                    THEN k.interval_minutes END), true))
+                THEN 'repeat'
             ELSE 'correction' END
 FROM staged s
 JOIN staged_cities k USING (city_no)
@@ -491,7 +597,7 @@ WHERE c.city_id IS NULL OR s.value_1 <> c.value_1
        OR s.value_2 IS NOT NULL AND s.value_2 IS DISTINCT FROM c.value_2
        OR s.value_3 IS NOT NULL AND s.value_3 IS DISTINCT FROM c.value_3
        OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM c.value_4
-       OR %(interval_given)s AND k.interval_minutes <> c.interval_minutes
+       OR c.interval_minutes <> coalesce(s.interval_minutes, CASE WHEN %(interval_given)s THEN k.interval_minutes END)
 
 -- name: any_stored
 -- Whether anything is stored within the span of a city's rows; where nothing is, no row has to be looked for.
@@ -503,7 +609,7 @@ SELECT EXISTS (
 -- name: add_older_versions
 -- Joins the versions before the newest of this load to those older than what is stored.
 INSERT INTO differing
-SELECT k.city_id, o.timestamp, o.available_at, k.interval_minutes, o.value_1, o.value_2, o.value_3, o.value_4, o.id, 'older'
+SELECT k.city_id, o.timestamp, o.available_at, coalesce(o.interval_minutes, k.interval_minutes), o.value_1, o.value_2, o.value_3, o.value_4, o.id, 'older'
 FROM older_versions o JOIN staged_cities k USING (city_no)
 
 -- name: count_differing
@@ -555,6 +661,48 @@ WHERE d.verdict = 'correction' AND c.city_id = d.city_id AND c.timestamp = d.tim
 -- name: insert_staged
 -- Inserts the rows staged: all, where nothing is stored within their spans, or those found to be new.
 SELECT ops.insert_staged(%(kind)s, %(only_new)s)
+
+-- name: provisional_values
+-- Stored values whose provisional interval is not the length that the rows show (minutes): by city its number, how many, the
+-- first and the last.
+SELECT k.city_no, k.interval_minutes, count(*), min(v.timestamp), max(v.timestamp)
+FROM ops.provisional_intervals r
+JOIN staged_cities k ON k.city_id = r.city_id
+JOIN spans p ON p.city_no = k.city_no AND NOT p.stated
+JOIN current_values v ON v.city_id = r.city_id AND v.timestamp BETWEEN r.first_timestamp AND r.last_timestamp
+WHERE r.kind = %(kind)s AND v.interval_minutes <> k.interval_minutes
+GROUP BY k.city_no, k.interval_minutes ORDER BY k.city_no
+
+-- name: consumption_revise_intervals
+-- Gives those values of a city the length that the rows show (minutes). It is known from now.
+UPDATE energy_consumption c
+SET interval_minutes = k.interval_minutes, available_at = greatest(now(), c.available_at)
+FROM staged_cities k JOIN ops.provisional_intervals r USING (city_id)
+WHERE k.city_no = %(city_no)s AND r.kind = 'consumption' AND c.city_id = k.city_id
+  AND c.timestamp BETWEEN %(first)s AND %(last)s AND c.timestamp BETWEEN r.first_timestamp AND r.last_timestamp
+  AND c.interval_minutes <> k.interval_minutes
+
+-- name: weather_revise_intervals
+-- Gives those values of a city the length that the rows show (minutes). It is known from now.
+UPDATE weather_data c
+SET interval_minutes = k.interval_minutes, available_at = greatest(now(), c.available_at)
+FROM staged_cities k JOIN ops.provisional_intervals r USING (city_id)
+WHERE k.city_no = %(city_no)s AND r.kind = 'weather' AND c.city_id = k.city_id
+  AND c.timestamp BETWEEN %(first)s AND %(last)s AND c.timestamp BETWEEN r.first_timestamp AND r.last_timestamp
+  AND c.interval_minutes <> k.interval_minutes
+
+-- name: forget_provisional
+-- Forgets the cities whose interval length is not provisional any more.
+DELETE FROM ops.provisional_intervals r USING staged_cities k, spans p
+WHERE r.city_id = k.city_id AND r.kind = %(kind)s AND p.city_no = k.city_no AND NOT p.stated AND NOT k.provisional
+
+-- name: keep_provisional
+-- Remembers the cities whose interval length is provisional, and the span of its values.
+INSERT INTO ops.provisional_intervals AS r (city_id, kind, first_timestamp, last_timestamp)
+SELECT k.city_id, %(kind)s, p.first, p.last FROM staged_cities k JOIN spans p USING (city_no) WHERE k.provisional
+ON CONFLICT (city_id, kind) DO UPDATE
+SET first_timestamp = least(r.first_timestamp, excluded.first_timestamp),
+    last_timestamp = greatest(r.last_timestamp, excluded.last_timestamp)
 
 -- name: refuse_changed_forecasts
 -- Refuses forecasts that say something else than the stored ones of the same issue.

@@ -89,7 +89,9 @@ BEGIN
         ELSE $all$
             INSERT INTO %s (id, city_id, timestamp, %s, available_at, interval_minutes)
             SELECT coalesce(s.id, gen_random_uuid()), k.city_id, s.timestamp, %s,
-                   coalesce(s.available_at, s.timestamp + make_interval(mins => k.interval_minutes)), k.interval_minutes
+                   coalesce(s.available_at,
+                            s.timestamp + make_interval(mins => coalesce(s.interval_minutes, k.interval_minutes))),
+                   coalesce(s.interval_minutes, k.interval_minutes)
             FROM pg_temp.staged s JOIN pg_temp.staged_cities k USING (city_no)
             WHERE $1 IS NULL OR k.city_id = ANY ($1)
             ORDER BY k.city_id, s.timestamp $all$ END, target, value_columns, value_places) USING wanted;

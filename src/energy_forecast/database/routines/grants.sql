@@ -61,6 +61,8 @@ GRANT INSERT (batch_id, file, line, column_name, reason, row_data, city_id, cell
 GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), iso_utc(timestamptz),
     ops.months_loaded_before(text), ops.begin_month(text, timestamptz), ops.attach_months(text, timestamptz[])
     TO energy_forecast_ingest;
+GRANT SELECT, INSERT (city_id, kind, first_timestamp, last_timestamp), UPDATE (first_timestamp, last_timestamp), DELETE
+    ON ops.provisional_intervals TO energy_forecast_ingest;
 -- What it loaded it judges, and writes down what it found
 GRANT INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), DELETE
     ON ops.quality_flags TO energy_forecast_ingest;

@@ -1,0 +1,341 @@
+"""Numbers that can be read but mean something else: another unit, a meter's register, net load.
+
+A row cannot show it, the rows of a city together can. Each finding refuses the files of the load once, with advice,
+in place of some of their rows: the other rows would be stored with a wrong value, or would not add up to a right sum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from energy_forecast.database.cities import StoredCity
+from energy_forecast.database.ingest import StoredLevel
+from energy_forecast.errors import IngestError
+from energy_forecast.ingest.climate import hottest_day
+from energy_forecast.ingest.kinds import INTERVAL, Kind
+from energy_forecast.ingest.options import Reading
+
+# A meter fault is rare and small, and is refused by row; a city that feeds power in does so for hours
+_MOST_NEGATIVE = 0.001
+_MOST_FED_IN = 0.1
+# Of the loads of nine US cities and Tetouan, none rises for more than 18 hours without a fall; of all changes within
+# two days at least 28 % are falls. A register falls only where it is set back, to less than half, once a day at most
+_MOST_FALLS = 0.01
+_MOST_RESETS = 0.1
+# A register that is set back each day is so at one time of the day, but for the hour of a clock change (minutes)
+_RESET_BAND = 60
+_MOST_ROLLOVERS = 2
+# By span and rises: of a register that is far above what it gains in an interval; that starts near 0; that is set back
+_FAR_ABOVE, _GAIN = (timedelta(hours=23), 20), 0.005
+_NEAR_ZERO = (timedelta(hours=71), 60)
+_SET_BACK = (timedelta(days=6), 130)
+# Orders of magnitude between a file and the city's stored values that are units, and not a city that has grown
+_UNIT_STEPS = (3, 6)
+_UNIT_TOLERANCE = 0.6
+_LEAST_ROWS = 24
+# Degrees Celsius above the hottest day; single hours are hotter than their day
+_DAY_MARGIN, _HOUR_MARGIN = 2.0, 12.0
+_DAY = timedelta(hours=20)
+# Between the mean of a file and the one stored of the same weeks
+_LARGE_STEP = 20.0
+# A sensor that fails reports 85 degrees now and then, a file in Fahrenheit has many values above 60 in summer
+_MANY_HOT = 0.2
+_MANY_KELVIN = 0.5
+# DECIMAL(12,2), as forecasts of an hour are stored
+_MOST_AN_HOUR = 9_999_999_999.99
+# What rounding to two decimals may take of a value without a note
+_MOST_ROUNDED = 0.1
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Negative:
+    """The first negative value of a city: where it is, and as written."""
+
+    file: str
+    line: int
+    value: float
+
+
+class Meaning:
+    """Facts about the values of a load, gathered piece by piece, and the findings that they allow."""
+
+    def __init__(self, kind: Kind, cities: Sequence[StoredCity], reading: Reading) -> None:
+        self._kind = kind
+        self._cities = cities
+        self._reading = reading
+        self._column = kind.values[0].name
+        self._facts: list[pl.DataFrame] = []
+        self._negative: dict[int, Negative] = {}
+
+    def add(self, file: str, rows: pl.DataFrame) -> None:
+        """Takes note of rows.
+
+        Args:
+            file: the file's name.
+            rows: line, city_no, timestamp, interval_minutes (null if not stated), and value: the first value column in
+                the stored unit, which may be out of its range.
+        """
+        if not rows.height:
+            return
+        facts = _load_facts(rows) if self._column == "consumption_kwh" else _weather_facts(rows)
+        self._facts.append(facts)
+        if len(self._facts) > 20:
+            self._facts = [self._summed()]
+        if self._column == "consumption_kwh" and facts["negative"].sum():
+            for city, line, value in (
+                rows.filter(pl.col("value") < 0)
+                .group_by("city_no")
+                .agg(pl.col("line").first(), pl.col("value").first())
+                .iter_rows()
+            ):
+                self._negative.setdefault(city, Negative(file, line, value))
+
+    def refuse(self) -> None:
+        """Refuse a load whose values, by themselves, mean something else.
+
+        Raises:
+            IngestError: the finding, the city, and the remedy.
+        """
+        for facts in self._by_city():
+            if self._column == "consumption_kwh":
+                self._refuse_negative(facts)
+                self._refuse_register(facts)
+            else:
+                self._refuse_temperature(facts)
+
+    def refuse_other_level(self, stored: Mapping[int, StoredLevel], minutes: Mapping[int, int]) -> None:
+        """Refuse a load whose values are in another unit than the stored ones of the city.
+
+        Args:
+            stored: by city, the level of its stored values near the first ones of the load.
+            minutes: by city, the length of the intervals that do not state it.
+
+        Raises:
+            IngestError: the cities' values differ by a factor between units.
+        """
+        if self._column in self._reading.units:
+            return
+        for facts in self._by_city():
+            level = stored.get(facts["city_no"])
+            if level is None or level.row_count < _LEAST_ROWS:
+                continue
+            if self._column == "consumption_kwh":
+                self._refuse_factor(facts, level, minutes.get(facts["city_no"], 60))
+            else:
+                self._refuse_step(facts, level)
+
+    def spans(self) -> list[tuple[int, datetime]]:
+        """City and first timestamp of the values whose stored neighbours are worth comparing."""
+        if self._column in self._reading.units:
+            return []
+        return [(facts["city_no"], facts["first"]) for facts in self._by_city()]
+
+    def notes(self, minutes: Mapping[int, int]) -> Iterator[str]:
+        """Yield the findings that refuse nothing, in sentences.
+
+        Args:
+            minutes: by city, the length of the intervals that do not state it.
+        """
+        if self._column != "consumption_kwh":
+            return
+        rounded, large = [], []
+        for facts in self._by_city():
+            name = self._cities[facts["city_no"]].name
+            if facts["rounded"]:
+                rounded.append(f"{name} ({facts['rounded']:,}, of which {facts['zeroed']:,} are stored as 0.00)")
+            hourly = max(facts["highest_a_minute"] * 60, facts["highest"] * 60 / minutes.get(facts["city_no"], 60))
+            if hourly > _MOST_AN_HOUR:
+                large.append(f"{name} ({hourly:,.0f} kWh)")
+        if rounded:
+            yield (
+                f"Values below 0.05 kWh that two decimals change by more than a tenth: {_named(rounded)}. "
+                "If the numbers are in a larger unit, load the file again with --unit energy=MWh, for example."
+            )
+        if large:
+            yield (
+                f"Values that come to more than {_MOST_AN_HOUR:,.2f} kWh an hour, which no forecast can store: "
+                f"{_named(large)}. If the numbers are in a smaller unit, load the file again with --unit energy=Wh, "
+                "for example."
+            )
+
+    def _refuse_negative(self, facts: Mapping[str, Any]) -> None:
+        is_often = facts["negative"] > max(_MOST_NEGATIVE * facts["n"], 1)
+        is_large = facts["n"] > 1 and facts["fed_in"] > _MOST_FED_IN * facts["used"]
+        if not (is_often or is_large):
+            return
+        first = self._negative[facts["city_no"]]
+        name = self._cities[facts["city_no"]].name
+        raise IngestError(
+            f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are negative, the first in line "
+            f"{first.line:,} ({first.value:g} kWh). Net load is not supported.",
+            hint="Nothing was loaded. Load gross consumption: net load plus the generation behind the meters.",
+        )
+
+    def _refuse_register(self, facts: Mapping[str, Any]) -> None:
+        rises, falls, resets = facts["rises"], facts["falls"], facts["resets"]
+        if "consumption_kwh" in self._reading.units:
+            return
+        if rises and facts["gain"] / rises <= _GAIN * max(facts["peak"], 0.01):
+            span, least = _FAR_ABOVE
+        else:
+            span, least = _SET_BACK if resets else _NEAR_ZERO
+        is_long = facts["last"] - facts["first"] >= span and rises >= least
+        bands = (("reset_first", "reset_last"), ("reset_first_noon", "reset_last_noon"))
+        band = min(facts[last] - facts[first] for first, last in bands) if resets else 0
+        is_regular = resets <= _MOST_ROLLOVERS or (resets <= _MOST_RESETS * rises and band <= _RESET_BAND)
+        if is_long and falls <= _MOST_FALLS * rises and is_regular:
+            name = self._cities[facts["city_no"]].name
+            first, last = (f"{facts[side]:%Y-%m-%d %H:%M}" for side in ("first", "last"))
+            raise IngestError(
+                f"The values of {name} look like readings of a meter's register: from {first} to {last} UTC they rise "
+                f"{rises:,} times, fall {falls:,} times, and are set back {resets:,} times.",
+                hint="Nothing was loaded. Load the differences between the readings. If each value is the consumption "
+                "of its interval, add --unit energy=kWh.",
+            )
+
+    def _refuse_temperature(self, facts: Mapping[str, Any]) -> None:
+        if "temperature" in self._reading.units:
+            return
+        city = self._cities[facts["city_no"]]
+        if facts["kelvin"] > _MANY_KELVIN * facts["n"]:
+            raise self._other_unit(facts, "K", f"{facts['kelvin']:,} of {facts['n']:,} are between 180 and 335")
+        if facts["hot"] > max(_MANY_HOT * facts["n"], 2):
+            raise self._other_unit(facts, "F", f"{facts['hot']:,} of {facts['n']:,} are between 60 and 135")
+        for month in facts["months"]:
+            if month["known"]:
+                bound = hottest_day(city.latitude, month["middle"])
+                tight = month["known"] >= _LEAST_ROWS // 2 and month["last"] - month["first"] >= _DAY
+                if month["mean"] > bound + (_DAY_MARGIN if tight else _HOUR_MARGIN):
+                    where = f"{abs(city.latitude):.1f} degrees {'north' if city.latitude >= 0 else 'south'}"
+                    first, last = (f"{month[side]:%Y-%m-%d}" for side in ("first", "last"))
+                    raise self._other_unit(
+                        facts,
+                        "F",
+                        f"their mean from {first} to {last} is {month['mean']:.1f}, but at {where} no day of that "
+                        f"season is warmer than {bound:.0f} degrees Celsius",
+                    )
+
+    def _refuse_step(self, facts: Mapping[str, Any], level: StoredLevel) -> None:
+        """Refuse temperatures that are near the stored ones of the same weeks if read in Fahrenheit, and only then."""
+        near = [month for month in facts["months"] if month["known"]][:1]
+        if not near or facts["n"] < _LEAST_ROWS // 2:
+            return
+        mean, stored = near[0]["mean"], level.mean
+        if mean - stored > _LARGE_STEP and abs(mean - (1.8 * stored + 32)) < abs(mean - stored) / 2:
+            raise self._other_unit(
+                facts, "F", f"their mean is {mean:.1f}, and {stored:.1f} is stored of the same weeks"
+            )
+
+    def _other_unit(self, facts: Mapping[str, Any], unit: str, reason: str) -> IngestError:
+        name = self._cities[facts["city_no"]].name
+        words = {"F": "degrees Fahrenheit", "K": "kelvins"}[unit]
+        return IngestError(
+            f"The temperatures of {name} look like {words}: {reason}.",
+            hint=f"Nothing was loaded. Are they? Then add --unit temperature={unit}; if not, --unit temperature=C.",
+        )
+
+    def _refuse_factor(self, facts: Mapping[str, Any], level: StoredLevel, minutes: int) -> None:
+        if facts["positive"] < _LEAST_ROWS:
+            return
+        mean = (facts["log_sum"] - facts["unstated"] * math.log10(minutes)) / facts["positive"]
+        steps = mean - level.mean
+        for size in _UNIT_STEPS:
+            if abs(abs(steps) - size) <= _UNIT_TOLERANCE:
+                name = self._cities[facts["city_no"]].name
+                way = "times" if steps > 0 else "times less than"
+                unit = {3: "Wh", -3: "MWh", -6: "GWh"}.get(int(math.copysign(size, steps)), "Wh")
+                raise IngestError(
+                    f"The values of {name} are about {10 ** abs(steps):,.0f} {way} the stored ones. Another unit?",
+                    hint=f"Nothing was loaded. If so, name it, for example --unit energy={unit}; if they are right, "
+                    "--unit energy=kWh.",
+                )
+
+    def _summed(self) -> pl.DataFrame:
+        facts = pl.concat(self._facts)
+        keys = [name for name in ("city_no", "month") if name in facts.columns]
+        lowest = ("first", "reset_first", "reset_first_noon")
+        most = ("last", "peak", "highest", "highest_a_minute", "reset_last", "reset_last_noon")
+        how = dict.fromkeys(lowest, pl.Expr.min) | dict.fromkeys(most, pl.Expr.max)
+        return facts.group_by(keys).agg(
+            how.get(name, pl.Expr.sum)(pl.col(name)) for name in facts.columns if name not in keys
+        )
+
+    def _by_city(self) -> Iterator[dict[str, Any]]:
+        if not self._facts:
+            return
+        self._facts = [self._summed()]
+        if self._column == "consumption_kwh":
+            yield from self._facts[0].sort("city_no").iter_rows(named=True)
+            return
+        months = self._facts[0].with_columns(
+            (pl.col("sum") / pl.col("known")).alias("mean"),
+            (pl.col("first") + (pl.col("last") - pl.col("first")) / 2).alias("middle"),
+        )
+        for (city,), part in months.sort("city_no", "month").group_by("city_no", maintain_order=True):
+            totals = part.select(pl.col("n", "hot", "kelvin").sum(), pl.col("first").min(), pl.col("last").max())
+            yield {"city_no": city, **totals.row(0, named=True), "months": part.rows(named=True)}
+
+
+def _load_facts(rows: pl.DataFrame) -> pl.DataFrame:
+    value, minutes = pl.col("value"), pl.col(INTERVAL)
+    step = pl.when(pl.col("city_no") == pl.col("city_no").shift(1)).then(value.diff())
+    positive = value > 0
+    rounded = positive & (value < 0.05) & (((value * 100 + 0.5).floor() / 100 - value).abs() > _MOST_ROUNDED * value)
+    is_reset = (pl.col("step") < 0) & (value < -pl.col("step"))
+    time = pl.col("timestamp").dt
+    of_day = pl.when(is_reset).then(time.hour().cast(pl.Int32) * 60 + time.minute())
+    ordered = rows.select("city_no", "timestamp", "value", INTERVAL).sort("city_no", "timestamp")
+    return (
+        ordered.with_columns(step.alias("step"))
+        .group_by("city_no")
+        .agg(
+            pl.len().alias("n"),
+            (value < 0).sum().alias("negative"),
+            (-pl.when(value < 0).then(value)).sum().alias("fed_in"),
+            pl.when(positive).then(value).sum().alias("used"),
+            rounded.sum().alias("rounded"),
+            (positive & (value < 0.005)).sum().alias("zeroed"),
+            pl.when(minutes.is_null()).then(value).max().fill_null(0.0).alias("highest"),
+            (value / minutes).max().fill_null(0.0).alias("highest_a_minute"),
+            value.max().fill_null(0.0).alias("peak"),
+            (pl.col("step") > 0).sum().alias("rises"),
+            pl.when(pl.col("step") > 0).then(pl.col("step")).sum().alias("gain"),
+            ((pl.col("step") < 0) & (value >= -pl.col("step"))).sum().alias("falls"),
+            is_reset.sum().alias("resets"),
+            of_day.min().alias("reset_first"),
+            of_day.max().alias("reset_last"),
+            ((of_day + 720) % 1440).min().alias("reset_first_noon"),
+            ((of_day + 720) % 1440).max().alias("reset_last_noon"),
+            pl.col("timestamp").min().alias("first"),
+            pl.col("timestamp").max().alias("last"),
+            positive.sum().alias("positive"),
+            pl.when(positive).then(value.log10() - minutes.fill_null(1).log10()).sum().alias("log_sum"),
+            (positive & minutes.is_null()).sum().alias("unstated"),
+        )
+    )
+
+
+def _weather_facts(rows: pl.DataFrame) -> pl.DataFrame:
+    value = pl.col("value")
+    known = value.is_between(-90, 60)
+    return rows.group_by("city_no", pl.col("timestamp").dt.truncate("1mo").alias("month")).agg(
+        pl.len().alias("n"),
+        known.sum().alias("known"),
+        pl.when(known).then(value).sum().alias("sum"),
+        (value.is_between(60, 135, closed="right")).sum().alias("hot"),
+        value.is_between(180, 335).sum().alias("kelvin"),
+        pl.col("timestamp").min().alias("first"),
+        pl.col("timestamp").max().alias("last"),
+    )
+
+
+def _named(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more
