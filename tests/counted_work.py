@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
+from energy_forecast.errors import ConnectionLostError
 from energy_forecast.pipelines.parallel import Step
 
 STEPS = 3
@@ -23,5 +25,60 @@ def die_at_four(item: int, step: Step) -> int:
     return item
 
 
-def too_late(_item: int, _step: Step) -> int:
-    raise TimeoutError("the work's own")
+class NotPicklableError(Exception):
+    """Cannot be made again in another process: its constructor wants two arguments."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+class WithoutTextError(Exception):
+    """Its text is a fault too."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+class Panic(BaseException):
+    """As of a library in Rust: no Exception."""
+
+
+# By kind, what the reason has to say
+FAULTS = {
+    "value": "ValueError: bad value",
+    "timeout": "TimeoutError",
+    "exit": "SystemExit: 0",
+    "pickle": "NotPicklableError: 1 and 2",
+    "text": "WithoutTextError",
+    "panic": "Panic: \u2014",
+    "control": "ValueError: a b",
+    "result": "pickle",
+}
+
+
+def fail_at_four(kind: str, item: int, _step: Step) -> object:
+    if item != 4:
+        return item
+    match kind:
+        case "value":
+            raise ValueError("bad value")
+        case "timeout":
+            raise TimeoutError
+        case "exit":
+            sys.exit(0)
+        case "pickle":
+            raise NotPicklableError(1, 2)
+        case "text":
+            raise WithoutTextError
+        case "panic":
+            raise Panic("\u2014")
+        case "control":
+            raise ValueError("a\0\n\udc80b")
+        case _:
+            return lambda: None
+
+
+def lose_connection(item: int, _step: Step) -> int:
+    if item == 4:
+        raise ConnectionLostError("The server is gone.")
+    return item

@@ -86,7 +86,7 @@ class UnknownModelError(EnergyForecastError):
 
 
 class ModelFaultError(EnergyForecastError):
-    """A model that another package brings does not do what a model does."""
+    """A model failed, or did not make a valid forecast."""
 
 
 class UnknownScoreError(EnergyForecastError):
@@ -99,6 +99,10 @@ class PromotionError(EnergyForecastError):
 
 class NotEnoughDataError(EnergyForecastError):
     """There is too little data to do this."""
+
+
+class OutOfRangeError(EnergyForecastError):
+    """A value is larger than the database can store."""
 
 
 class ArtifactError(EnergyForecastError):

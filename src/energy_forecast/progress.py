@@ -25,5 +25,6 @@ class Steps:
 
     def __call__(self, done: int, words: str = "") -> None:
         """So many are done; `words` say what the last one was, where that is known."""
-        self._done = max(self._done, done)
+        # Work that is done again is counted once
+        self._done = min(self._total, max(self._done, done))
         self._progress(words or self._what, self._done, self._total)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from functools import partial
+from pathlib import Path
+
 import pytest
 
-from counted_work import STEPS, die_at_four, square, too_late
-from energy_forecast.errors import EnergyForecastError
+from counted_work import FAULTS, STEPS, die_at_four, fail_at_four, lose_connection, square
+from energy_forecast.errors import ConnectionLostError
+from energy_forecast.fault_log import log_faults_to
+from energy_forecast.pipelines.isolation import Failed
 from energy_forecast.pipelines.parallel import each
 from energy_forecast.progress import Steps
 
@@ -21,21 +27,63 @@ def test_results_come_in_order_and_every_step_is_counted(processes: int) -> None
         counts.append(done)
         words.append(last)
 
-    assert list(each(square, ITEMS, processes=processes, steps=steps)) == [item * item for item in ITEMS]
+    assert list(each(square, ITEMS, name=str, processes=processes, steps=steps)) == [item * item for item in ITEMS]
     assert counts[-1] == len(ITEMS) * STEPS
     assert counts == sorted(counts)
     if processes == 1:
         assert words == [f"{item}, {number}" for item in ITEMS for number in range(STEPS)]
 
 
-def test_a_killed_process_is_told_and_ends_the_work() -> None:
-    with pytest.raises(EnergyForecastError, match="killed"):
-        list(each(die_at_four, ITEMS, processes=2, steps=lambda _done, _words: None))
+def quiet(_done: int, _words: str) -> None:
+    """Report nothing."""
 
 
-def test_a_timeout_of_the_work_is_no_reason_to_wait() -> None:
-    with pytest.raises(TimeoutError, match="own"):
-        list(each(too_late, ITEMS, processes=2, steps=lambda _done, _words: None))
+def test_a_killed_process_costs_only_the_item_that_kills_it() -> None:
+    """A process dies when memory runs out, or by a fault in a library; nobody knows which item it had."""
+    results = list(each(die_at_four, ITEMS, name=str, processes=2, steps=quiet))
+    assert [one for one in results if not isinstance(one, Failed)] == [0, 1, 2, 3, 5, 6]
+    (failed,) = (one for one in results if isinstance(one, Failed))
+    assert results.index(failed) == 4
+    assert "killed" in failed.reason
+
+
+@pytest.mark.parametrize(
+    ("processes", "kind"),
+    [(processes, kind) for processes in (1, 2) for kind in FAULTS if (processes, kind) != (1, "result")],
+)
+def test_whatever_an_item_raises_costs_only_that_item(processes: int, kind: str) -> None:
+    """Also what no process can send to another, and what would end the program."""
+    results = list(each(partial(fail_at_four, kind), ITEMS, name=str, processes=processes, steps=quiet))
+    assert [one for one in results if not isinstance(one, Failed)] == [0, 1, 2, 3, 5, 6]
+    failed = results[4]
+    assert isinstance(failed, Failed)
+    assert failed.reason.isprintable()
+    assert FAULTS[kind] in failed.reason
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_lost_connection_ends_all(processes: int) -> None:
+    with pytest.raises(ConnectionLostError, match="gone"):
+        list(each(lose_connection, ITEMS, name=str, processes=processes, steps=quiet))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_traceback_of_a_fault_is_in_the_log(processes: int, tmp_path: Path) -> None:
+    """The user gets one line with the place of it; also of a fault in another process."""
+    path = tmp_path / "new" / "faults.log"
+    log_faults_to(path)
+    try:
+        results = list(
+            each(partial(fail_at_four, "value"), ITEMS, name="item {}".format, processes=processes, steps=quiet)
+        )
+    finally:
+        logging.getLogger("energy_forecast").handlers.pop().close()
+    assert isinstance(results[4], Failed)
+    assert results[4].reason.endswith(f"Details: {path}")
+    text = path.read_text()
+    assert "item 4" in text
+    assert "Traceback" in text
+    assert text.count("ValueError: bad value") == 1
 
 
 def test_steps_never_go_back() -> None:

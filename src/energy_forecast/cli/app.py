@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Annotated
 
@@ -30,6 +31,7 @@ from energy_forecast.cli import (
 )
 from energy_forecast.cli.faults import describe_fault
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
+from energy_forecast.fault_log import log_faults_to
 from energy_forecast.settings import settings
 
 app = typer.Typer(
@@ -82,6 +84,9 @@ def run() -> None:
     # What is not UTF-8 arrives as lone surrogates, which no later part can print or store
     if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
         _fail("An argument is not valid UTF-8, or the locale is not. Set LC_ALL=C.UTF-8.")
+    with suppress(EnergyForecastError):
+        # Without settings the command itself reports what is wrong with them
+        log_faults_to(settings().home / "faults.log")
     try:
         app()
     except PartialResultError as error:
@@ -92,7 +97,9 @@ def run() -> None:
         if stopped.code == 130:
             raise KeyboardInterrupt from None
         raise
-    except Exception as error:  # noqa: BLE001 - the last stop: no traceback reaches a user
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the last stop: no traceback reaches a user, nor that of a panic
         _fail(describe_fault(error))
 
 

@@ -13,6 +13,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.console import (
+    AllowPartial,
     Cities,
     Json,
     Processes,
@@ -26,6 +27,7 @@ from energy_forecast.cli.console import (
     named,
     out,
     progress,
+    require_parts,
     say,
     table,
 )
@@ -34,6 +36,8 @@ from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city,
 
 if TYPE_CHECKING:
     from energy_forecast.database.history import LoadDelay
+    from energy_forecast.forecasting.paired_test import PairedTest
+    from energy_forecast.pipelines import BacktestReport, ComparisonReport
 
 app = typer.Typer()
 
@@ -91,6 +95,7 @@ def backtest(
         bool, typer.Option("--resume", help="Go on with the same backtest that was interrupted; what it left is taken.")
     ] = False,
     processes: Processes = None,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Forecast past moments from what was known then, and score the forecasts.
@@ -125,9 +130,10 @@ def backtest(
             cities=city or (),
             processes=processes or pipelines.usable_processors(),
             resume=resume,
+            allow_none=True,
             progress=report_progress,
         )
-    if output is not None:
+    if output is not None and report.scores:
         write_frame(report.pairs, output)
     if json:
         emit(
@@ -146,23 +152,38 @@ def backtest(
                 "output": output,
             }
         )
-        return
-    out.print(
-        f"Issued {minute(report.first)} to {minute(report.end)}, "
-        f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
+    else:
+        _print_backtest(report, horizon)
+        if output is not None and report.scores:
+            out.print(f"Written: {output}", markup=False)
+    done = {(row["city"], row["model"]) for row in report.scores} - set(report.failed)
+    hint = "Choose another --from and --to." if not report.scores else None
+    require_parts(
+        len(done) or len(report.scores),
+        list(report.failed.values()),
+        "wholly backtested",
+        parts="models",
+        allow_partial=allow_partial,
+        hint=hint,
     )
-    say(f"  {_assumption(report.load_delay)}")
-    for name, rows in by_city(report.scores).items():
-        table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
-    out.print(SCORE_WORDS)
+
+
+def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
+    if report.scores:
+        out.print(
+            f"Issued {minute(report.first)} to {minute(report.end)}, "
+            f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
+        )
+        say(f"  {_assumption(report.load_delay)}")
+        for name, rows in by_city(report.scores).items():
+            table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
+        out.print(SCORE_WORDS)
     say_left_out(report.left_out)
     for name, hours in report.usual_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
         say(f"  {name}: weather was not known at these hours, and what is usual stood in: {lacking}.")
     for (name, model_name), why in report.failed.items():
         say(f"Not wholly backtested: {model_name} for {name}: {why}")
-    if output is not None:
-        out.print(f"Written: {output}", markup=False)
 
 
 def _assumption(delays: dict[str, LoadDelay]) -> str:
@@ -207,6 +228,7 @@ def compare(
         datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw both errors over time into FILE.html.")] = None,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Compare two models on the backtests that both have, by a paired test.
@@ -224,8 +246,9 @@ def compare(
         weather=None if weather is None else weather.value,
         first=first,
         end=end,
+        allow_none=True,
     )
-    if plot is not None:
+    if plot is not None and report.comparisons:
         draw_comparison(report.comparisons, plot)
     if json:
         emit(
@@ -246,42 +269,63 @@ def compare(
                 "failed": [{"city": c, "reason": why} for c, why in report.failed.items()],
             }
         )
-        return
-    table(
-        [
-            *("city", "weather", "issued", "issues", f"MAE {model_a}", f"MAE {model_b}"),
-            *("difference %", "95 % interval", "p", "better"),
-        ],
-        [
-            (
-                one.city,
-                one.weather,
-                f"{one.issued[0]:%Y-%m-%d} to {one.issued[1]:%Y-%m-%d}",
-                one.mae.issues,
-                f"{one.mae.mean_a / 1000:,.2f}",
-                f"{one.mae.mean_b / 1000:,.2f}",
-                *(
-                    (
-                        f"{100 * one.mae.difference / one.mae.mean_b:+.1f}",
-                        f"{100 * one.mae.lower / one.mae.mean_b:+.1f} to {100 * one.mae.upper / one.mae.mean_b:+.1f}",
-                    )
-                    if one.mae.mean_b
-                    else (None, None)
-                ),
-                f"{min(one.mae.p_value, one.mae.upper_tail):.4f}",
-                one.better or "open",
-            )
-            for one in report.comparisons
-        ],
+    else:
+        _print_comparison(report, model_a, model_b, wanted=bool(city))
+        if plot is not None and report.comparisons:
+            out.print(f"Written: {plot}", markup=False)
+    from energy_forecast.pipelines.compare import backtest_both
+
+    # Without --city, a city that was not backtested was not asked for
+    reasons = [why for name, why in report.failed.items() if city or name not in report.lacking]
+    require_parts(
+        len(report.comparisons),
+        reasons if report.comparisons else list(report.failed.values()),
+        "compared",
+        allow_partial=allow_partial,
+        hint=backtest_both(model_a, model_b),
     )
-    out.print(
-        "MAE: MWh in an hour; of each issue the mean over its hours, and of these the mean. p: how often chance\n"
-        "alone would give so large a difference (block bootstrap). open: perhaps chance, or the pinball loss differs."
-    )
-    if city:
-        for name, why in report.failed.items():
+
+
+def _print_comparison(report: ComparisonReport, model_a: str, model_b: str, *, wanted: bool) -> None:
+    if report.comparisons:
+        table(
+            [
+                *("city", "weather", "issued", "issues", f"MAE {model_a}", f"MAE {model_b}"),
+                *("difference %", "95 % interval", "p", "better"),
+            ],
+            [
+                (
+                    one.city,
+                    one.weather,
+                    f"{one.issued[0]:%Y-%m-%d} to {one.issued[1]:%Y-%m-%d}",
+                    one.mae.issues,
+                    f"{one.mae.mean_a / 1000:,.2f}",
+                    f"{one.mae.mean_b / 1000:,.2f}",
+                    *(
+                        (
+                            _percent(one.mae.difference, one.mae),
+                            f"{_percent(one.mae.lower, one.mae)} to {_percent(one.mae.upper, one.mae)}",
+                        )
+                        if one.mae.mean_b
+                        else (None, None)
+                    ),
+                    f"{min(one.mae.p_value, one.mae.upper_tail):.4f}",
+                    one.better or "open",
+                )
+                for one in report.comparisons
+            ],
+        )
+        out.print(
+            "MAE: MWh in an hour; of each issue the mean over its hours, and of these the mean. p: how often chance\n"
+            "alone would give so large a difference (block bootstrap). open: perhaps chance, or the pinball loss "
+            "differs."
+        )
+    for name, why in report.failed.items():
+        if wanted or name not in report.lacking:
             say(f"Not compared: {name}: {why}")
-    elif report.failed:
-        say(f"Not compared, for want of backtests in common: {named(list(report.failed))}. Why: --city CITY")
-    if plot is not None:
-        out.print(f"Written: {plot}", markup=False)
+    if report.lacking and not wanted:
+        say(f"Not compared, for want of backtests in common: {named(sorted(report.lacking))}. Why: --city CITY")
+
+
+def _percent(kwh: float, mae: PairedTest) -> str:
+    return f"{100 * kwh / mae.mean_b:+.1f}"

@@ -32,7 +32,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from energy_forecast.errors import PartialResultError
+from energy_forecast.errors import EnergyForecastError, PartialResultError
 from energy_forecast.progress import Progress as Report
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
@@ -127,6 +127,29 @@ def require_complete(problem: str | None, *, allow_partial: bool) -> None:
     """
     if problem is not None and not allow_partial:
         raise PartialResultError(problem, hint="With --allow-partial the exit status is 0.")
+
+
+def require_parts(
+    done: int, reasons: Sequence[str], did: str, *, parts: str = "cities", allow_partial: bool, hint: str | None = None
+) -> None:
+    """Raise if parts of the work failed. Call it after the result is printed.
+
+    Args:
+        done: how many parts were done.
+        reasons: why the others were not, one each.
+        did: the work, such as "forecast".
+        hint: what to do if nothing was done.
+
+    Raises:
+        EnergyForecastError: nothing was done. The exit status is 1.
+        PartialResultError: some parts were not done, and it is not accepted. The exit status is 3.
+    """
+    total = done + len(reasons)
+    if reasons and not done:
+        first = reasons[0] if total == 1 else f"None of {total:,} {parts} was {did}. {reasons[0]}"
+        raise EnergyForecastError(first, hint=hint)
+    problem = f"{len(reasons):,} of {total:,} {parts} were not {did}." if reasons else None
+    require_complete(problem, allow_partial=allow_partial)
 
 
 def named(names: Sequence[str], most: int = 5) -> str:

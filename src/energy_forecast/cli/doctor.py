@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Cities, Json, counted, emit, minute, out, progress, say, table
+from energy_forecast.cli.console import (
+    AllowPartial,
+    Cities,
+    Json,
+    counted,
+    emit,
+    minute,
+    out,
+    progress,
+    require_parts,
+    say,
+    table,
+)
 from energy_forecast.database.statements import Order, worst_statements
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import AuditError, EnergyForecastError, PartialResultError, ZoneError
@@ -17,6 +29,9 @@ from energy_forecast.operations.maintenance import hours_that_differ
 from energy_forecast.operations.places import place_findings
 from energy_forecast.settings import settings
 from energy_forecast.zones import rules_version
+
+if TYPE_CHECKING:
+    from energy_forecast.pipelines import Examined
 
 app = typer.Typer()
 
@@ -133,7 +148,7 @@ def access(json: Json = False) -> None:
 
 
 @app.command()
-def data(city: Cities = None, json: Json = False) -> None:
+def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
     """Examine what is known of cities: gaps, faults that training and scores leave out, new levels, and whether the
     clock of the weather has moved against the load's over the years. Nothing is written.
 
@@ -161,10 +176,20 @@ def data(city: Cities = None, json: Json = False) -> None:
                             "load_by_year": one.clock.load,
                         },
                     }
-                    for one in examined
-                ]
+                    for one in examined.cities
+                ],
+                "failed": [{"city": name, "reason": why} for name, why in examined.failed.items()],
             }
         )
+    else:
+        _print_data(examined)
+    require_parts(len(examined.cities), list(examined.failed.values()), "examined", allow_partial=allow_partial)
+
+
+def _print_data(examined: Examined) -> None:
+    for name, why in examined.failed.items():
+        say(f"Not examined: {name}: {why}")
+    if not examined.cities:
         return
     table(
         ["city", "hours of load", "of weather", "gaps", "left out", "weather's clock"],
@@ -177,10 +202,10 @@ def data(city: Cities = None, json: Json = False) -> None:
                 f"{sum(f.hours for f in one.findings if f.left_out):,}",
                 f"{one.clock.drift:+.1f} h" if one.clock.weather else None,
             )
-            for one in examined
+            for one in examined.cities
         ],
     )
-    for one in examined:
+    for one in examined.cities:
         for warned in one.summed:
             say(f"  {warned}")
         if one.clock.drifts:

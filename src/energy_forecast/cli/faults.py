@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
+import sys
 
-from energy_forecast.errors import EnergyForecastError
-from energy_forecast.postgres.private_files import make_folder, private
-from energy_forecast.settings import settings
+from energy_forecast.fault_log import describe, logged
 
 
 def describe_fault(error: BaseException) -> str:
     """Return the error in one line with the place of its traceback, which is added to `faults.log`."""
-    text = f"This is a fault of the program: {type(error).__name__}: {error}"
-    try:
-        home = settings().home
-        make_folder(home)
-        with open(home / "faults.log", "a", encoding="utf-8", opener=private) as log:
-            traceback.print_exception(error, file=log)
-    except (OSError, EnergyForecastError):
-        return text
-    return f"{text}. Details are in {home / 'faults.log'}."
+    command = " ".join(["energy-forecast", *sys.argv[1:3]])
+    return f"This is a fault of the program: {describe(error)}{logged(command, error)}"

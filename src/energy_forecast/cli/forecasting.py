@@ -5,7 +5,8 @@ The pipelines are imported where they are called: they bring the libraries that 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ import typer
 from energy_forecast import zones
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import (
+    AllowPartial,
     Cities,
     Json,
     Processes,
@@ -24,6 +26,7 @@ from energy_forecast.cli.console import (
     moment,
     out,
     progress,
+    require_parts,
     say,
     table,
 )
@@ -31,6 +34,7 @@ from energy_forecast.cli.explanation import explain
 from energy_forecast.cli.output_files import check_output, draw_forecasts, write_forecasts
 
 if TYPE_CHECKING:
+    from energy_forecast.pipelines import ForecastReport, TrainingReport
     from energy_forecast.pipelines.forecast import CityForecast
 
 app = typer.Typer()
@@ -51,6 +55,7 @@ def train(
         bool, typer.Option("--due", help="Only the cities that `model due` names, each by the model that serves it.")
     ] = False,
     processes: Processes = None,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Fit models to each city and keep them as a new version.
@@ -72,13 +77,14 @@ def train(
                 progress=report_progress,
             )
             reasons = {one.city: one.reasons for one in done.standings if one.reasons}
-            if not done.reports:
+            unknown = {(one.city, one.model): one.fault for one in done.standings if one.fault is not None}
+            if not done.reports and not unknown:
                 emit({"until": None, "trained": [], "failed": [], "due": {}}) if json else out.print("Nothing is due.")
                 return
             report = pipelines.TrainingReport(
-                done.reports[0].until,
+                done.reports[0].until if done.reports else datetime.now(UTC),
                 [one for part in done.reports for one in part.trained],
-                {key: why for part in done.reports for key, why in part.failed.items()},
+                unknown | {key: why for part in done.reports for key, why in part.failed.items()},
             )
         else:
             reasons = {}
@@ -88,6 +94,7 @@ def train(
                 cities=city or (),
                 until=until,
                 processes=processes or pipelines.usable_processors(),
+                allow_none=True,
                 progress=report_progress,
             )
     if json:
@@ -99,25 +106,33 @@ def train(
                 **({"due": reasons} if due else {}),
             }
         )
-        return
-    for name, whys in reasons.items():
-        say(f"{name}: {'; '.join(whys)}")
-    table(
-        ["city", "model", "version", "held-out MAPE %", "naive-168 %", "hours", "left out", ""],
-        [
-            (
-                t.city,
-                t.model,
-                t.version,
-                _held_out(t.facts, "mape"),
-                _held_out(t.facts, "naive_168_mape"),
-                t.facts.get("load_hours"),
-                t.left_out,
-                "as before: the data is the same" if t.reused else "new",
-            )
-            for t in report.trained
-        ],
+    else:
+        _print_training(report, reasons)
+    require_parts(
+        len(report.trained), list(report.failed.values()), "trained", parts="models", allow_partial=allow_partial
     )
+
+
+def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> None:
+    for name, whys in due.items():
+        say(f"{name}: {'; '.join(whys)}")
+    if report.trained:
+        table(
+            ["city", "model", "version", "held-out MAPE %", "naive-168 %", "hours", "left out", ""],
+            [
+                (
+                    t.city,
+                    t.model,
+                    t.version,
+                    _held_out(t.facts, "mape"),
+                    _held_out(t.facts, "naive_168_mape"),
+                    t.facts.get("load_hours"),
+                    t.left_out,
+                    "as before: the data is the same" if t.reused else "new",
+                )
+                for t in report.trained
+            ],
+        )
     drifting = {t.city: t.clock for t in report.trained if t.clock.drifts}
     for name, clock in drifting.items():
         say(f"  {name}: {clock}")
@@ -153,6 +168,7 @@ def forecast(
         Path | None, typer.Option(help="Draw history, forecast and temperature into FILE.html, for a browser.")
     ] = None,
     processes: Processes = None,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Issue a forecast with intervals for each city, and keep it.
@@ -174,11 +190,12 @@ def forecast(
             at=at,
             horizon=horizon,
             processes=processes or pipelines.usable_processors(),
+            allow_none=True,
             progress=report_progress,
         )
-    if output is not None:
+    if output is not None and report.forecasts:
         write_forecasts(report.forecasts, output)
-    if plot is not None:
+    if plot is not None and report.forecasts:
         shown = pipelines.scores_to_show(database, [one.city for one in report.forecasts])
         draw_forecasts(report.forecasts, shown, plot)
     if json:
@@ -202,14 +219,32 @@ def forecast(
                 "failed": [{"city": c, "reason": why} for c, why in report.failed.items()],
             }
         )
-        return
+    else:
+        _print_forecasts(report)
+        for path in (output, plot):
+            if path is not None and report.forecasts:
+                out.print(f"Written: {path}", markup=False)
+    from energy_forecast.pipelines.forecast import LOAD_MORE
+
+    require_parts(
+        len(report.forecasts),
+        list(report.failed.values()),
+        "forecast",
+        allow_partial=allow_partial,
+        hint=LOAD_MORE,
+    )
+
+
+def _print_forecasts(report: ForecastReport) -> None:
     from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
 
-    out.print(f"Issued at {minute(report.issued_at)}, {counted(report.horizon // timedelta(hours=1), 'hour')} ahead")
-    table(
-        ["city", "model", "stands on", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
-        [_forecast_row(one) for one in report.forecasts],
-    )
+    if report.forecasts:
+        hours = counted(report.horizon // timedelta(hours=1), "hour")
+        out.print(f"Issued at {minute(report.issued_at)}, {hours} ahead")
+        table(
+            ["city", "model", "stands on", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
+            [_forecast_row(one) for one in report.forecasts],
+        )
     for one in report.forecasts:
         for note in one.notes:
             say(f"  {one.city}: {note}")
@@ -220,9 +255,6 @@ def forecast(
                 say(f"    since: {reason}")
     for name, why in report.failed.items():
         say(f"Not forecast: {name}: {why}")
-    for path in (output, plot):
-        if path is not None:
-            out.print(f"Written: {path}", markup=False)
 
 
 def _stands_on(one: CityForecast) -> str:

@@ -299,7 +299,8 @@ def _rejected(report: Report) -> str | None:
 
 
 def _document(report: Report, checked: Checked) -> dict[str, object]:
-    return report.as_dict() | {"checked": checked.what, "quality": checked.warned}
+    not_checked = [{"city": name, "reason": why} for name, why in checked.failed.items()]
+    return report.as_dict() | {"checked": checked.what, "quality": checked.warned, "not_checked": not_checked}
 
 
 def _print(report: Report, checked: Checked, before: str = "") -> None:
@@ -315,6 +316,8 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
         say(f"  Note: {note}")
     if checked.what not in ("all", "nothing"):
         say(f"  Note: of this large load the {checked.what} of each city were judged; all: energy-forecast doctor data")
+    for name, why in list(checked.failed.items())[:_MOST_SAID]:
+        say(f"  Loaded, but not checked: {name}: {why}")
     for one in warned[:_MOST_SAID]:
         say(f"  Warning: {one}")
     if len(warned) > _MOST_SAID:

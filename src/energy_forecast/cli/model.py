@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Cities, Json, emit, minute, moment, out, say, table
+from energy_forecast.cli.console import AllowPartial, Cities, Json, emit, minute, moment, out, require_parts, say, table
 from energy_forecast.database import Role, champions
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import city_named
@@ -106,6 +106,7 @@ def promote(
     city: Cities = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Whatever the evidence says; wants --reason.")] = False,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Make a version the champion of cities, which `forecast` then uses; only where backtests say that it is better.
@@ -117,7 +118,7 @@ def promote(
     from energy_forecast import pipelines
 
     done = pipelines.promote(acting_database(), name, version=version, cities=city or (), reason=reason, force=force)
-    _say_promotions(done, json, hint=_what_would_promote(name, done))
+    _say_promotions(done, json, hint=_what_would_promote(name, done), allow_partial=allow_partial)
 
 
 def _what_would_promote(name: str, done: Sequence[Promotion]) -> str:
@@ -138,6 +139,7 @@ def _what_would_promote(name: str, done: Sequence[Promotion]) -> str:
 def rollback(
     city: Cities = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Make the champion before the present one the champion again.
@@ -147,10 +149,10 @@ def rollback(
     from energy_forecast import pipelines
 
     done = pipelines.roll_back(acting_database(), cities=city or (), reason=reason)
-    _say_promotions(done, json, hint="See: energy-forecast model history CITY")
+    _say_promotions(done, json, hint="See: energy-forecast model history CITY", allow_partial=allow_partial)
 
 
-def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str) -> None:
+def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str, allow_partial: bool) -> None:
     if json:
         emit({"cities": done})
     else:
@@ -160,7 +162,7 @@ def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str) -> None
                 (
                     one.city,
                     one.outcome,
-                    one.before if one.outcome == "refused" else f"{one.model} {one.version}",
+                    one.before if one.outcome in ("refused", "failed") else f"{one.model} {one.version}",
                     one.before,
                 )
                 for one in done
@@ -168,8 +170,10 @@ def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str) -> None
         )
         for one in done:
             say(f"  {one.city}: {one.reason}")
-    if done and all(one.outcome == "refused" for one in done):
+    failed = [one.reason for one in done if one.outcome == "failed"]
+    if not failed and done and all(one.outcome == "refused" for one in done):
         raise PromotionError("No champion was changed.", hint=hint)
+    require_parts(len(done) - len(failed), failed, "decided", allow_partial=allow_partial)
 
 
 @app.command()
@@ -203,7 +207,7 @@ def history(
 
 
 @app.command()
-def due(city: Cities = None, json: Json = False) -> None:
+def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
     """Say which cities are to be learnt anew by the policy, and why. `train --due` does it.
 
     Example: energy-forecast model due
@@ -213,22 +217,24 @@ def due(city: Cities = None, json: Json = False) -> None:
     found = retrain.standings(open_database(), cities=city or ())
     if json:
         emit([asdict(one) | {"due": bool(one.reasons)} for one in found])
-        return
-    table(
-        ["city", "model", "learned from data up to", "MAPE %", "held-out", "inside 90 %", "due"],
-        [
-            (
-                one.city,
-                one.model if one.version is None else f"{one.model} {one.version}",
-                None if one.trained_until is None else minute(one.trained_until),
-                None if one.mape is None else f"{one.mape:.2f}",
-                None if one.held_out_mape is None else f"{one.held_out_mape:.2f}",
-                None if one.coverage is None else f"{one.coverage:.0%}",
-                "; ".join(one.reasons) or "no",
-            )
-            for one in found
-        ],
-    )
+    else:
+        table(
+            ["city", "model", "learned from data up to", "MAPE %", "held-out", "inside 90 %", "due"],
+            [
+                (
+                    one.city,
+                    one.model if one.version is None else f"{one.model} {one.version}",
+                    None if one.trained_until is None else minute(one.trained_until),
+                    None if one.mape is None else f"{one.mape:.2f}",
+                    None if one.held_out_mape is None else f"{one.held_out_mape:.2f}",
+                    None if one.coverage is None else f"{one.coverage:.0%}",
+                    "; ".join(one.reasons) or ("no" if one.fault is None else one.fault),
+                )
+                for one in found
+            ],
+        )
+    faults = [one.fault for one in found if one.fault is not None]
+    require_parts(len(found) - len(faults), faults, "judged", allow_partial=allow_partial)
 
 
 @app.command()

@@ -5,17 +5,33 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.backtest import WeatherChoice
-from energy_forecast.cli.console import Cities, Json, emit, minute, moment, named, out, progress, say, table
+from energy_forecast.cli.console import (
+    AllowPartial,
+    Cities,
+    Json,
+    emit,
+    minute,
+    moment,
+    named,
+    out,
+    progress,
+    require_parts,
+    say,
+    table,
+)
 from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, say_left_out, score_cells
 from energy_forecast.errors import EnergyForecastError, PartialResultError
+
+if TYPE_CHECKING:
+    from energy_forecast.pipelines import ScoreReport
 
 app = typer.Typer()
 
@@ -28,7 +44,7 @@ End = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def score(context: typer.Context, json: Json = False) -> None:
+def score(context: typer.Context, allow_partial: AllowPartial = False, json: Json = False) -> None:
     """Score every forecast whose hour has an actual by now. Safe to repeat.
 
     Example: energy-forecast score
@@ -50,12 +66,24 @@ def score(context: typer.Context, json: Json = False) -> None:
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour", "city_id", "model_id")}
                     for row in report.scores
                 ],
+                "failed": [{"city": c, "model": m, "reason": why} for (c, m), why in report.failed.items()],
             }
         )
-        return
+    else:
+        _print_scores(report)
+    scored = {(row["city"], row["model"]) for row in report.scores} - set(report.failed)
+    require_parts(
+        len(scored), list(report.failed.values()), "scored", parts="models of cities", allow_partial=allow_partial
+    )
+
+
+def _print_scores(report: ScoreReport) -> None:
     say_left_out(report.left_out)
+    for (name, model), why in report.failed.items():
+        say(f"Not scored: {model} for {name}: {why}")
     if not report.scores:
-        out.print("No forecast has matured yet: there is no actual for any hour that was forecast.")
+        if not report.failed:
+            out.print("No forecast has matured yet: there is no actual for any hour that was forecast.")
         return
     for name, rows in by_city(report.scores).items():
         for purpose, words in (("forecast", "issued in time"), ("replay", "made later, as if then")):

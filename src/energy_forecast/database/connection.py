@@ -146,12 +146,15 @@ class Database:
             connection.close()
 
     @contextmanager
-    def transaction(self, role: Role | None, *, one_snapshot: bool = False) -> Iterator[Connection]:
+    def transaction(
+        self, role: Role | None, *, one_snapshot: bool = False, trial: bool = False
+    ) -> Iterator[Connection]:
         """One transaction as a role: committed at the end, rolled back on an exception.
 
         Args:
             role: None for the login itself, which creates roles. Its search path has no schema of the platform, so that
                 nothing of the owner's is found: an operator such as public.=(oid, regrole) would win over PostgreSQL's.
+            trial: roll back at the end too, to learn whether the database accepts what was written.
 
         Raises:
             DatabaseError: as `connect`; or the database refused a statement, in one line, without the row's data.
@@ -160,7 +163,7 @@ class Database:
         if one_snapshot:
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         try:
-            with connection.transaction():
+            with connection.transaction(force_rollback=trial):
                 if role is None:
                     connection.execute("SET LOCAL search_path = pg_catalog")
                 else:
@@ -193,10 +196,31 @@ class Database:
             connection.close()
 
 
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """A part of a transaction that fails alone: rolled back on an exception, and what came before it stays.
+
+    Raises:
+        ConnectionLostError: the connection was lost.
+        DatabaseError: the database refused a statement, in one line, without the row's data.
+    """
+    try:
+        with connection.transaction():
+            yield
+    except psycopg.Error as error:
+        raise refusal(error) from error
+
+
 def one_line(error: psycopg.Error) -> str:
     """The server's own words without DETAIL, which may hold data that the reader must not see."""
     message = error.diag.message_primary or str(error).strip().splitlines()[0]
     return message.rstrip(".")
+
+
+def _is_lost(error: psycopg.Error) -> bool:
+    """Whether the session ended, and not only a statement, which may be canceled, too large or out of locks."""
+    state = error.sqlstate
+    return state is None or state.startswith(("08", "57P"))
 
 
 def refusal(error: psycopg.Error) -> DatabaseError:
@@ -226,7 +250,7 @@ def refusal(error: psycopg.Error) -> DatabaseError:
         case psycopg.errors.RaiseException():
             # Ours: the words of a migration or a function
             return DatabaseError(f"The database refused: {text}.", hint=error.diag.message_hint)
-        case psycopg.OperationalError():
+        case psycopg.OperationalError() if _is_lost(error):
             return ConnectionLostError(
                 f"The connection to the database was lost: {text}.",
                 hint="Nothing of the unfinished step was kept; run it again.",

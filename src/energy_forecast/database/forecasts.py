@@ -15,9 +15,12 @@ from psycopg.types.json import Jsonb
 from energy_forecast.database import binary_copy
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
+from energy_forecast.errors import OutOfRangeError
 
 # The version of the binary form of jsonb
 _JSONB = b"\x01"
+# predicted_consumption and the bounds of the interval are DECIMAL(12,2)
+LARGEST_KWH = 9_999_999_999.99
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 # Forecasts as they are read back for scoring; energies in kWh in the hour
 ISSUED: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -61,6 +64,20 @@ class NewRun:
     notes: dict[str, Any] = field(default_factory=dict)
     rungs: dict[str, Any] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid4)
+
+
+def check_range(frame: pl.DataFrame) -> None:
+    """Check that the tables can store a forecast, whose columns but the first are kWh in the hour.
+
+    Raises:
+        OutOfRangeError: a value is too large.
+    """
+    largest = float(frame[:, 1:].to_numpy().max(initial=0.0))
+    if largest > LARGEST_KWH:
+        raise OutOfRangeError(
+            f"{largest:,.0f} kWh in an hour is more than the database can store ({LARGEST_KWH:,.2f}). "
+            "Is the unit of the load right?"
+        )
 
 
 def as_stored(frame: pl.DataFrame) -> pl.DataFrame:

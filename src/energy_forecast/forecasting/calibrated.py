@@ -29,6 +29,8 @@ from energy_forecast.forecasting.intervals import RECENT_HOURS, Calibration, lea
 from energy_forecast.forecasting.models.naive import NAIVE_168, Naive
 from energy_forecast.forecasting.models.protocol import Method, PointModel, TablePoint
 
+# Name of the fact that says why a model does not use the weather that there is
+WITHOUT_WEATHER = "without_weather"
 # 28 days of errors looked back at, whose lags reach 5 weeks further, found faulty or not by the 4 weeks before.
 HISTORY_DAYS = 28 + 36 + 28
 
@@ -213,12 +215,15 @@ class CalibratedModel:
 
     def _remark(self, kind: str) -> str | None:
         held_out = self.parameters[kind].get("held_out", {})
-        if held_out.get("mape", 0.0) <= held_out.get("naive_168_mape", math.inf):
-            return None
-        return (
-            f"On held-out time {self.name} was worse than naive-168: "
-            f"MAPE {held_out['mape']:.2f} against {held_out['naive_168_mape']:.2f} %."
-        )
+        remarks = []
+        if held_out.get("mape", 0.0) > held_out.get("naive_168_mape", math.inf):
+            remarks.append(
+                f"On held-out time {self.name} was worse than naive-168: "
+                f"MAPE {held_out['mape']:.2f} against {held_out['naive_168_mape']:.2f} %."
+            )
+        if kind == "plain" and WITHOUT_WEATHER in self.parameters:
+            remarks.append(self.parameters[WITHOUT_WEATHER])
+        return " ".join(remarks) or None
 
     def save(self) -> bytes:
         """See FittedModel.save."""

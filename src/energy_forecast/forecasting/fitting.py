@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -14,7 +15,7 @@ import polars as pl
 from energy_forecast.errors import ArtifactError, NotEnoughDataError
 from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.artifact import Arrays, unpack
-from energy_forecast.forecasting.calibrated import CalibratedModel, Head, mixed, standard_errors
+from energy_forecast.forecasting.calibrated import WITHOUT_WEATHER, CalibratedModel, Head, mixed, standard_errors
 from energy_forecast.forecasting.clock import weather_clock
 from energy_forecast.forecasting.contract import LONGEST_HORIZON_HOURS, City, Floats, Ints
 from energy_forecast.forecasting.features.calendar import has_holidays
@@ -30,6 +31,7 @@ _YEAR = 24 * 365
 # Not 24: every time of day must have been an origin, since a forecast may be issued at any.
 _HOURS_BETWEEN_ORIGINS = 25
 _LONG_LEADS_EVERY = 3
+Learned = TypeVar("Learned")
 _NO_WEATHER = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "temperature": pl.Float64})
 
 
@@ -58,21 +60,19 @@ class Calibrated:
 
         def learn_head(weather_head: bool) -> tuple[Head, dict[str, Any]]:
             learn = method.lessons(past, weather=weather_head, seed=seed)
-            held_out = _held_out(method, learn, past)
+            held_out = _held_out(method, learn, past, weather=weather_head)
             say(f"{name}: tried on held-out time{' with weather' if weather_head else ''}")
             naive_share = _naive_share(held_out) if method.adapts else 0.0
             return _calibrated_head(learn(past.history.known_until), held_out, naive_share, method.adapts)
 
-        heads = {}
-        parameters = dict(facts)
+        say(f"{name}: learning from {facts['load_hours']} hours")
         # The heads know nothing of each other, and their time is spent outside the interpreter's lock.
-        with ThreadPoolExecutor(2) as pool:
-            kinds = head_kinds(past, method.needed_hours) if method.uses_weather else [False]
-            say(f"{name}: learning from {facts['load_hours']} hours")
-            for weather_head, (head, found) in zip(kinds, pool.map(learn_head, kinds), strict=True):
-                kind = "weather" if weather_head else "plain"
-                heads[kind] = head
-                parameters[kind] = {**head.point.settings, **found}
+        kinds, facts = head_kinds(past, method.needed_hours, facts) if method.uses_weather else ([False], facts)
+        found, facts = learn_heads(learn_head, kinds, facts)
+        heads, parameters = {}, dict(facts)
+        for kind, (head, own) in found.items():
+            heads[kind] = head
+            parameters[kind] = {**head.point.settings, **own}
         return CalibratedModel(name, city, heads, past.history.known_until, parameters)
 
     def load(self, data: bytes) -> CalibratedModel:
@@ -106,11 +106,46 @@ def prepare(
     }
 
 
-def head_kinds(past: Past, needed_hours: int) -> list[bool]:
-    """With weather where there is enough to learn from, and always without: the weather ahead may be missing."""
-    temperature = past.history.weather["temperature"]
-    both = int((np.isfinite(temperature) & np.isfinite(past.history.load)).sum())
-    return [True, False] if both >= needed_hours else [False]
+def head_kinds(past: Past, needed_hours: int, facts: dict[str, Any]) -> tuple[list[bool], dict[str, Any]]:
+    """With weather where there is enough to learn from, and always without: the weather ahead may be missing.
+
+    Returns:
+        For each head whether it has weather; and the facts, with a note if there is too little weather.
+    """
+    both = len(past.both_known(weather=True))
+    if both >= needed_hours:
+        return [True, False], facts
+    if not past.history.has_weather:
+        return [False], facts
+    note = f"Weather is not used: load and temperature are both known for {both} hours, and {needed_hours} are needed."
+    return [False], facts | {WITHOUT_WEATHER: note}
+
+
+def learn_heads(
+    learn: Callable[[bool], Learned], kinds: Sequence[bool], facts: dict[str, Any]
+) -> tuple[dict[str, Learned], dict[str, Any]]:
+    """Learn the heads beside each other; the one with weather is left out if it has too little to learn from.
+
+    Returns:
+        The heads that were learned, by name; and the facts, with a note if one was left out.
+    """
+
+    def learn_if_possible(weather: bool) -> Learned | NotEnoughDataError:
+        try:
+            return learn(weather)
+        except NotEnoughDataError as error:
+            if not weather:
+                raise
+            return error
+
+    heads: dict[str, Learned] = {}
+    with ThreadPoolExecutor(2) as pool:
+        for weather, found in zip(kinds, pool.map(learn_if_possible, kinds), strict=True):
+            if isinstance(found, NotEnoughDataError):
+                facts = facts | {WITHOUT_WEATHER: "Weather is not used: too few of its hours can be learned from."}
+            else:
+                heads["weather" if weather else "plain"] = found
+    return heads, facts
 
 
 def read_artifact(name: str, data: bytes) -> tuple[dict[str, Any], Arrays]:
@@ -132,33 +167,58 @@ class _HeldOut:
     predicted: Floats
 
 
-def _held_out(method: Method, learn: Learn, past: Past) -> _HeldOut:
-    """Forecasts of time that the forecasting model had not learnt from, each part by one that knew only the past."""
+def _held_out(method: Method, learn: Learn, past: Past, *, weather: bool) -> _HeldOut:
+    """Forecasts of time that the forecasting model had not learnt from, each part by one that knew only the past.
+
+    Raises:
+        NotEnoughDataError: not one hour could be forecast.
+    """
     parts, predictions = [], []
-    cuts = _cuts(method, past)
+    cuts = _cuts(method, past, weather=weather)
     for begin, end in pairwise(cuts):
         rows = held_out_rows(past, begin, end)
         point = learn(begin)
         parts.append(rows)
-        predictions.append(point.predict(rows))
+        predictions.append(point.predict(rows) if len(rows) else np.empty(0))
     origins = np.concatenate([rows.origins for rows in parts])
     targets = np.concatenate([rows.targets for rows in parts])
-    return _HeldOut(Rows(past, origins, targets), np.concatenate(predictions))
+    predicted = np.concatenate(predictions)
+    if not np.isfinite(predicted).any():
+        raise NotEnoughDataError(
+            f"The load of {past.city.name} leaves {method.name} no hour to measure its errors on.",
+            hint="Load more history, or choose a simpler model.",
+        )
+    return _HeldOut(Rows(past, origins, targets), predicted)
 
 
-def _cuts(method: Method, past: Past) -> list[int]:
+def _cuts(method: Method, past: Past, *, weather: bool) -> list[int]:
     """The borders of the held-out parts: what lies before a border teaches, what lies after it tests."""
-    first, end = past.history.first, past.history.known_until
-    length = end - first
+    # By hours that can teach and test, not by the calendar: neither a stray value of a year before nor weather that
+    # begins or ends inside the load must leave a part without a lesson.
+    known = past.both_known(weather)
+    first, end = int(known[0]), int(known[-1]) + 1
     if not method.learns:
         # Held-out time from the second week on, the first that any lag is known in: starting half-way through three
         # weeks left 11 days of errors to learn the spread from, and cost naive-168 3 % of pinball loss.
-        return [max(first + _WEEK, end - 2 * _YEAR), end]
-    # By known hours, not by the calendar: a stray value of a year before must not leave a part without a lesson.
-    known = past.history.start + np.flatnonzero(np.isfinite(past.history.load))
-    if length >= 3 * _YEAR and len(known) >= length // 2:
-        return [end - 3 * _YEAR // 2, end]
-    return [int(known[int(len(known) * share)]) for share in (0.55, 0.775)] + [end]
+        begin = max(first + _WEEK, end - 2 * _YEAR)
+        return [begin if begin < end else end - 24, end]
+    return cuts_of(known, 3 * _YEAR, 3 * _YEAR // 2, past.history.known_until)
+
+
+def cuts_of(known: Ints, long: int, held_out: int, until: int) -> list[int]:
+    """Borders of held-out parts.
+
+    Args:
+        known: the hours that can teach and test, ascending.
+        long, held_out: of a record of at least `long` hours, most of them known, the last `held_out` are held out.
+        until: the end of the last part.
+    """
+    length = int(known[-1]) + 1 - int(known[0])
+    border = int(known[-1]) + 1 - held_out
+    before = int(np.searchsorted(known, border))
+    if length >= long and len(known) >= length // 2 and before and min(before, len(known) - before) >= len(known) // 5:
+        return [border, until]
+    return [int(known[int(len(known) * share)]) for share in (0.55, 0.775)] + [until]
 
 
 def held_out_rows(past: Past, begin: int, end: int) -> Rows:

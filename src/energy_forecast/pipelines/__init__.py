@@ -8,7 +8,7 @@ from energy_forecast.pipelines.explain_forecast import ISSUED_PURPOSES, Forecast
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
-from energy_forecast.pipelines.quality import Checked, CityQuality, Warned, check_load, examine
+from energy_forecast.pipelines.quality import Checked, CityQuality, Examined, Warned, check_load, examine
 from energy_forecast.pipelines.score import ScoreReport, score, scores_to_show
 from energy_forecast.pipelines.train import TrainingReport, train
 
@@ -22,6 +22,7 @@ __all__ = [
     "Comparison",
     "ComparisonReport",
     "Errors",
+    "Examined",
     "ForecastExplanation",
     "ForecastReport",
     "Promotion",

@@ -18,14 +18,15 @@ from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.database.models import artifact_of
-from energy_forecast.errors import EnergyForecastError, ModelFaultError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, load
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
+from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, Forecast, load
 from energy_forecast.pipelines.forecast import check_horizon
-from energy_forecast.pipelines.known import Weather, actual_load, known_at, pure_city
+from energy_forecast.pipelines.isolation import Failed, attempt
+from energy_forecast.pipelines.known import Known, Weather, actual_load, known_at, pure_city
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
 from energy_forecast.pipelines.train import check_models, check_moment, train
@@ -34,10 +35,27 @@ from energy_forecast.zones import daily_instants
 
 _DELAYS_SINCE = timedelta(days=7)
 
+NO_ACTUAL = "Not one actual is known for the hours that were forecast."
+_NO_PAIRS = pl.DataFrame(
+    schema={
+        "model": pl.String,
+        "city": pl.String,
+        "issued_at": pl.Datetime("us", "UTC"),
+        "timestamp": pl.Datetime("us", "UTC"),
+        "actual": pl.Float64,
+        "predicted": pl.Float64,
+        **dict.fromkeys(QUANTILE_COLUMNS, pl.Float64),
+        "model_id": pl.String,
+        "city_id": pl.String,
+        "reference": pl.Float64,
+        "left_out": pl.Boolean,
+    }
+)
+
 
 @dataclass(frozen=True)
 class BacktestReport:
-    """What a backtest found.
+    """Result of a backtest.
 
     pairs: model, city, issued_at, timestamp, actual, predicted, q05 .. q95, kWh in the hour; `actual` is null where
         it is not known or faulty.
@@ -115,11 +133,13 @@ def backtest(
     cities: Sequence[str] = (),
     processes: int = 1,
     resume: bool = False,
+    allow_none: bool = False,
     progress: Progress = silent,
 ) -> BacktestReport:
-    """Forecasts as if issued at `first`, `first + every`, ... before `end`; keeps runs, vintages and scores.
+    """Forecast as if at `first`, `first + every`, ... before `end`; keep runs, vintages and scores.
 
-    What is finished is kept city by city, and between two fits; the scores come last.
+    What is finished is kept city by city, and between two fits; the scores come last. A fault in one city costs only
+    that city: see isolation.attempt.
 
     Args:
         models: names; each is fitted on what was available at `first`.
@@ -130,10 +150,11 @@ def backtest(
         processes: how many cities are worked on at a time; see parallel.each. The forecasts do not depend on it.
         resume: take what an earlier backtest has left of the same model versions, issue times, horizon and weather
             instead of forecasting it again: after an interruption only the rest is done.
+        allow_none: return the report also if there was nothing to forecast, or no actual to score against.
 
     Raises:
         UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: there was nothing to forecast, or no actual to score against.
+        NotEnoughDataError: there was nothing to forecast, or no actual to score against, and `allow_none` is not set.
         DatabaseError: the database refused.
     """
     names = check_models(models)
@@ -154,6 +175,7 @@ def backtest(
             cities=[city.name for city in chosen],
             until=min(issues[0] for issues in segment.values()),
             processes=processes,
+            allow_none=True,
             progress=progress,
         )
         failed |= report.failed
@@ -171,50 +193,66 @@ def backtest(
         ]
         steps = list(accumulate(len(issues) for *_, issues in work))
         told = Steps(progress, "Backtesting", steps[-1] if steps else 0)
-        with closing(each(issue, work, processes=min(processes, len(work)), steps=told)) as results:
-            for number, (before, new, why) in enumerate(results, start=1):
-                if new:
-                    with database.transaction(Role.FORECASTER) as connection:
-                        runs = _runs(new, horizon, started_at)
-                        stored_forecasts.add_runs(connection, runs, interval=None)
-                made += before + new
-                failed |= why
-                told(steps[number - 1], f"Backtested {work[number - 1][0].name}")
-    if not made:
+        processes_now = min(processes, len(work))
+        with closing(each(issue, work, name=_work_name, processes=processes_now, steps=told)) as results:
+            for number, (part, found) in enumerate(zip(work, results, strict=True)):
+                city = part[0]
+                kept = found
+                if not isinstance(found, Failed) and found[1]:
+                    runs = _runs(found[1], horizon, started_at)
+                    written = attempt(f"Write the backtest of {city.name}", partial(_write, database, runs))
+                    kept = written if isinstance(written, Failed) else found
+                if isinstance(kept, Failed):
+                    failed |= {(city.name, name): kept.reason for name in versions[city.name]}
+                else:
+                    before, new, why = kept
+                    made += before + new
+                    failed |= why
+                done = not isinstance(kept, Failed) and bool(kept[0] or kept[1])
+                told(steps[number], f"{'Backtested' if done else 'Not backtested:'} {city.name}")
+
+    scored: list[_Scored] = []
+    used: dict[tuple[str, str], str] = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
+    issues = {"issued_every": every, "issued_at_local": at_local, "horizon": horizon}
+    score = partial(_score_city, database, (first, end + horizon), hours, now, used)
+    progress("Scoring", 0, len(chosen))
+    for number, city in enumerate(chosen, start=1):
+        own = [one for one in made if one.city.id == city.id]
+        if own:
+            span = {"issued_from": times[city.name][0], "issued_until": times[city.name][-1]}
+            result = attempt(f"Score the backtest of {city.name}", partial(score, city, own, issues | span))
+            if isinstance(result, Failed):
+                failed |= {(city.name, name): result.reason for name in {one.model for one in own}}
+            else:
+                scored.append(result)
+                if not result.overall:
+                    failed |= {(city.name, name): NO_ACTUAL for name in {one.model for one in own}}
+        progress("Scoring", number, len(chosen))
+    if not any(one.overall for one in scored) and not allow_none:
         raise NotEnoughDataError(
             next(iter(failed.values()), "Nothing was known of these cities at any issue time."),
-            hint="Choose a later --from.",
+            hint="Choose an earlier --from." if made else "Choose a later --from.",
         )
-
+    by_version = [row for one in scored for row in one.by_version]
     with database.transaction(Role.FORECASTER) as connection:
-        loads = {city.name: _actuals(connection, city, first, end + horizon, now) for city in chosen}
         delays = {
             city.name: load_delay(
                 connection, city.id, as_of=now, first=times[city.name][0] - _DELAYS_SINCE, end=times[city.name][-1]
             )
             for city in chosen
         }
-    pairs = _pairs(made, loads)
-    used: dict[tuple[str, str], str] = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
-    overall, by_version = _scores(pairs, {city.name: pure_city(city) for city in chosen}, used, hours, now)
-    issues = {"issued_every": every, "issued_at_local": at_local, "horizon": horizon}
-    spans = {
-        str(city.id): {"issued_from": times[city.name][0], "issued_until": times[city.name][-1]} for city in chosen
-    }
-    with database.transaction(Role.FORECASTER) as connection:
-        progress("Writing the scores", 0, 1)
-        stored_scores.add_scores(connection, [score | issues | spans[score["city_id"]] for score in by_version])
         for metrics in _evaluations(by_version, hours, every):
             stored_scores.add_metrics(connection, metrics)
-        progress("Writing the scores", 1, 1)
     if weather == "forecast" and "forecast" not in used.values():
         # Asked for, but no weather service had said anything: what was used is none
         weather = "none"
+    pairs = pl.concat([_NO_PAIRS, *(one.pairs for one in scored)]).sort("model", "city", "issued_at", "timestamp")
+    overall = sorted((row for one in scored for row in one.overall), key=lambda row: (row["model"], row["city"]))
     faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
-    kept = pairs.drop("reference", "left_out", "model_id", "city_id")
-    begin = min(issues[0] for issues in times.values())
+    shown = pairs.drop("reference", "left_out", "model_id", "city_id")
+    begin = min(issued[0] for issued in times.values())
     left_out = dict(faulty.iter_rows())
-    return BacktestReport(begin, end, weather, kept, overall, left_out, failed, _usual_weather(made), delays)
+    return BacktestReport(begin, end, weather, shown, overall, left_out, failed, _usual_weather(made), delays)
 
 
 def _segments(times: dict[str, list[datetime]], refit: timedelta | None) -> list[dict[str, list[datetime]]]:
@@ -229,8 +267,18 @@ def _segments(times: dict[str, list[datetime]], refit: timedelta | None) -> list
     return [segments[number] for number in sorted(segments)]
 
 
+def _work_name(work: tuple[StoredCity, dict[str, UUID], list[datetime]]) -> str:
+    return f"Backtest {work[0].name}"
+
+
+def _write(database: Database, runs: list[NewRun]) -> None:
+    with database.transaction(Role.FORECASTER) as connection:
+        stored_forecasts.add_runs(connection, runs, interval=None)
+
+
 def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -> FittedModel:
-    stored = artifact_of(connection, model=model_id, city=city.id)
+    with savepoint(connection):
+        stored = artifact_of(connection, model=model_id, city=city.id)
     assert stored is not None
     return load(name, stored.artifact)
 
@@ -247,11 +295,18 @@ def _issue_all(
     """A city's forecasts at all times by all versions (by model): those there already, the new ones, what failed."""
     city, versions, times = work
     new: list[_Made] = []
+    failed: dict[tuple[str, str], str] = {}
+    fitted: dict[str, FittedModel] = {}
     with database.transaction(Role.FORECASTER) as connection:
-        fitted = {name: (model_id, _load(connection, name, model_id, city)) for name, model_id in versions.items()}
+        for name, model_id in versions.items():
+            read = attempt(f"Read {name} of {city.name}", partial(_load, connection, name, model_id, city))
+            if isinstance(read, Failed):
+                failed[city.name, name] = read.reason
+            else:
+                fitted[name] = read
         before = _made_before(connection, city, versions, times, hours, weather) if resume else []
         done = {(one.model, one.issued_at) for one in before}
-        days = max(model.history_days for _, model in fitted.values())
+        days = max((model.history_days for model in fitted.values()), default=0)
         skipped: dict[str, list[str]] = defaultdict(list)
         with_weather: set[str] = set()
         for at in times:
@@ -269,30 +324,32 @@ def _issue_all(
                 actual_as_of=now,
             )
             for name in wanted:
-                model_id, model = fitted[name]
-                try:
-                    issued = model.forecast(
-                        *(known.load, known.weather, known.weather_ahead),
-                        issued_at=at + known.shift.by,
-                        horizon_hours=hours,
-                    )
-                except (NotEnoughDataError, ModelFaultError) as error:
-                    # A hole in the history longer than the model looks back, or a fault of somebody's model
-                    skipped[name].append(str(error))
+                issued = attempt(f"Backtest {name} for {city.name}", partial(_forecast, fitted[name], known, hours))
+                if isinstance(issued, Failed):
+                    # A hole in the history longer than the model looks back, or a fault
+                    skipped[name].append(issued.message)
                     continue
                 if issued.weather_hours:
                     with_weather.add(name)
                 frame = stored_forecasts.as_stored(known.shift.back(issued.frame))
-                new.append(_Made(name, model_id, city, at, frame, weather, issued.usual_weather))
+                new.append(_Made(name, versions[name], city, at, frame, weather, issued.usual_weather))
     if weather == "forecast":
         # Asked for, but no weather service had said anything, or nothing for this model: what was used is none
         heard = {one.weather for one in before} | {"forecast" if with_weather else "none"}
         new = [replace(one, weather="forecast" if "forecast" in heard else "none") for one in new]
-    failed = {
+    failed |= {
         (city.name, name): f"No forecast at {len(reasons)} of {len(times)} issue times. {reasons[0]}"
         for name, reasons in skipped.items()
     }
     return before, new, failed
+
+
+def _forecast(model: FittedModel, known: Known, hours: int) -> Forecast:
+    made = model.forecast(
+        *(known.load, known.weather, known.weather_ahead), issued_at=known.at + known.shift.by, horizon_hours=hours
+    )
+    stored_forecasts.check_range(made.frame)
+    return made
 
 
 def _made_before(
@@ -328,54 +385,69 @@ def _usual_weather(made: list[_Made]) -> dict[str, dict[str, int]]:
     return dict(most)
 
 
-def _actuals(connection: Connection, city: StoredCity, first: datetime, end: datetime, now: datetime) -> pl.DataFrame:
-    """Hourly consumption as known now, from a week before `first` (for the reference) to `end`."""
-    return actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
+@dataclass(frozen=True)
+class _Scored:
+    """A city's forecasts with their actuals, and their scores: by model, and by version and bucket of lead times."""
+
+    pairs: pl.DataFrame
+    overall: list[dict[str, Any]]
+    by_version: list[dict[str, Any]]
 
 
-def _pairs(made: list[_Made], loads: dict[str, pl.DataFrame]) -> pl.DataFrame:
-    """Forecasts beside actuals (null where unknown) and beside naive-168 as a reference."""
-    frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
-    zones = {one.city.name: one.city.timezone for one in made}
-    for one in made:
-        frames[one.city.name].append(
-            one.frame.select(
-                pl.lit(one.model).alias("model"),
-                pl.lit(one.city.name).alias("city"),
-                pl.lit(one.issued_at).cast(pl.Datetime("us", "UTC")).alias("issued_at"),
-                "timestamp",
-                "predicted",
-                *QUANTILE_COLUMNS,
-                pl.lit(str(one.model_id)).alias("model_id"),
-                pl.lit(str(one.city.id)).alias("city_id"),
-            )
+def _score_city(
+    database: Database,
+    span: tuple[datetime, datetime],
+    hours: int,
+    now: datetime,
+    weathers: dict[tuple[str, str], str],
+    city: StoredCity,
+    made: list[_Made],
+    issues: dict[str, Any],
+) -> _Scored:
+    """Score a city's forecasts, and keep the scores.
+
+    Args:
+        span: of the issue times and the hours forecast.
+        weathers: what was used for the target hours, by version and city.
+    """
+    first, end = span
+    with database.transaction(Role.FORECASTER) as connection:
+        # From a week before the first, for the reference
+        load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
+        pairs = _pairs(made, load, city)
+        overall, by_version = _scores(pairs, pure_city(city), weathers, hours, now)
+        stored_scores.add_scores(connection, [score | issues for score in by_version])
+    return _Scored(pairs, overall, by_version)
+
+
+def _pairs(made: list[_Made], load: pl.DataFrame, city: StoredCity) -> pl.DataFrame:
+    """A city's forecasts beside actuals (null where unknown) and beside naive-168 as a reference."""
+    forecasts = pl.concat(
+        one.frame.select(
+            pl.lit(one.model).alias("model"),
+            pl.lit(one.city.name).alias("city"),
+            pl.lit(one.issued_at).cast(pl.Datetime("us", "UTC")).alias("issued_at"),
+            "timestamp",
+            "predicted",
+            *QUANTILE_COLUMNS,
+            pl.lit(str(one.model_id)).alias("model_id"),
+            pl.lit(str(one.city.id)).alias("city_id"),
         )
-    pairs = pl.concat(beside_actuals(pl.concat(parts), loads[city], zones[city]) for city, parts in frames.items())
-    first = ["model", "city", "issued_at", "timestamp", "actual", "predicted"]
-    return pairs.select(*first, pl.exclude(first)).sort("model", "city", "issued_at", "timestamp")
+        for one in made
+    )
+    pairs = beside_actuals(forecasts, load, city.timezone)
+    return pairs.select(_NO_PAIRS.columns).sort("model", "city", "issued_at", "timestamp")
 
 
 def _scores(
-    pairs: pl.DataFrame,
-    cities: dict[str, City],
-    weathers: dict[tuple[str, str], str],
-    hours: int,
-    now: datetime,
+    pairs: pl.DataFrame, city: City, weathers: dict[tuple[str, str], str], hours: int, now: datetime
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Scores over the whole backtest by city and model, and those to keep by version and bucket of lead times.
-
-    Args:
-        weathers: what was used for the target hours, by version and city.
-    """
+    """Scores over the whole backtest by model, and those to keep by version and bucket of lead times."""
     known = pairs.filter(pl.col("actual").is_not_null())
-    if known.is_empty():
-        raise NotEnoughDataError(
-            "Not one actual is known for the hours that were forecast.", hint="Choose an earlier --from."
-        )
     facts = {"purpose": "backtest", "actuals_as_of": now}
     overall = [
-        {"city": city, "model": model, **score_pairs(part, cities[str(city)])}
-        for (city, model), part in known.group_by("city", "model", maintain_order=True)
+        {"city": city.name, "model": model, **score_pairs(part, city)}
+        for (model,), part in known.group_by("model", maintain_order=True)
     ]
     kept = []
     for (model_id, city_id), part in known.group_by("model_id", "city_id", maintain_order=True):
@@ -388,7 +460,7 @@ def _scores(
                     {"model_id": model_id, "city_id": city_id, "lead_start_hours": low, "lead_end_hours": high}
                     | facts
                     | {"weather": weathers[model_id, city_id]}
-                    | score_pairs(bucket, cities[bucket["city"][0]])
+                    | score_pairs(bucket, city)
                 )
     return overall, kept
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -13,10 +14,11 @@ from energy_forecast.database import champions
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_LEVELS, scores
 from energy_forecast.forecasting.paired_test import PairedTest, paired_test
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import actual_load
 from energy_forecast.pipelines.train import check_models
 
@@ -56,10 +58,11 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """What was compared. `failed` maps a city to the reason."""
+    """Result of a comparison. `failed` maps a city to the reason; `lacking` are those with too few backtests."""
 
     comparisons: list[Comparison]
     failed: dict[str, str] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
 
 
 def compare(
@@ -71,17 +74,19 @@ def compare(
     weather: str | None = None,
     first: datetime | None = None,
     end: datetime | None = None,
+    allow_none: bool = False,
 ) -> ComparisonReport:
-    """Compares two models on their stored backtests, city by city.
+    """Compare two models on their stored backtests, city by city.
 
     Args:
         weather: of the target hours in the backtests. None: that with which both were backtested last.
         first, end: bounds of the issue times.
+        allow_none: return the report also if not one city could be compared.
 
     Raises:
         EnergyForecastError: they are one model.
         UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: no city has a backtest of both.
+        NotEnoughDataError: not one city could be compared, and `allow_none` is not set.
         DatabaseError: the database refused.
     """
     check_models([model_a, model_b])
@@ -89,18 +94,30 @@ def compare(
         raise EnergyForecastError(f"{model_a} cannot be compared with itself.", hint="Name two models.")
     found: list[Comparison] = []
     failed: dict[str, str] = {}
+    lacking: set[str] = set()
     with database.transaction(Role.FORECASTER) as connection:
         for city in cities_named(connection, cities):
-            try:
-                found.append(compare_city(connection, city, model_a, model_b, weather=weather, first=first, end=end))
-            except NotEnoughDataError as error:
-                failed[city.name] = error.message
-    if not found:
+            compared = attempt(
+                f"Compare {model_a} and {model_b} for {city.name}",
+                partial(compare_city, connection, city, model_a, model_b, weather=weather, first=first, end=end),
+            )
+            if isinstance(compared, Failed):
+                failed[city.name] = compared.message
+                if compared.lacks_data:
+                    lacking.add(city.name)
+            else:
+                found.append(compared)
+    if not found and not allow_none:
         raise NotEnoughDataError(
             next(iter(failed.values())),
-            hint=f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME",
+            hint=backtest_both(model_a, model_b),
         )
-    return ComparisonReport(found, failed)
+    return ComparisonReport(found, failed, lacking)
+
+
+def backtest_both(model_a: str, model_b: str) -> str:
+    """Return what to do for a comparison of two models."""
+    return f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME"
 
 
 def compare_city(
@@ -119,13 +136,14 @@ def compare_city(
         NotEnoughDataError: fewer than FEWEST_ISSUES issues have forecasts of both and actuals.
     """
     models = [model_a, model_b]
-    shared = champions.backtest_weathers(connection, city=city.id, models=models)
-    if weather is None:
-        weather = shared[0] if shared else "forecast"
-    pairs = stored_scores.issued_by(
-        connection, city=city.id, models=models, purpose="backtest", weather=weather, first=first, end=end
-    )
-    losses = _losses(with_actuals(connection, city, pairs), model_a, model_b)
+    with savepoint(connection):
+        shared = champions.backtest_weathers(connection, city=city.id, models=models)
+        if weather is None:
+            weather = shared[0] if shared else "forecast"
+        pairs = stored_scores.issued_by(
+            connection, city=city.id, models=models, purpose="backtest", weather=weather, first=first, end=end
+        )
+        losses = _losses(with_actuals(connection, city, pairs), model_a, model_b)
     if losses.height < FEWEST_ISSUES:
         raise NotEnoughDataError(
             f"{model_a} and {model_b} have {losses.height} backtest issues in common for {city.name} with weather "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -17,29 +17,25 @@ from energy_forecast.database import champions
 from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.models import StoredArtifact, newest_artifact
-from energy_forecast.errors import (
-    ArtifactError,
-    EnergyForecastError,
-    ModelFaultError,
-    NotEnoughDataError,
-    UnknownModelError,
-)
+from energy_forecast.errors import DatabaseError, EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_LEVELS, load
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import Known, known_at
 from energy_forecast.pipelines.ladder import (
     DEFAULT_MODEL,
     FALLBACK_MODEL,
     LAST_MODEL,
     SERVING,
+    Candidate,
     Rung,
     candidates,
     level_of,
 )
 from energy_forecast.pipelines.parallel import Step, each
-from energy_forecast.pipelines.train import check_models, check_moment, train_what_can_be
+from energy_forecast.pipelines.train import check_models, check_moment, train
 from energy_forecast.progress import Progress, Steps, silent
 
 INTERVAL = (0.05, 0.95)
@@ -50,6 +46,7 @@ IN_TIME = timedelta(hours=2)
 # How much history goes with a forecast, for who looks at it
 _SHOWN = timedelta(days=28)
 _CITIES_AT_ONCE = 20
+LOAD_MORE = "Load more of it: energy-forecast ingest consumption FILE; or forecast an earlier moment: --at TIME."
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ class CityForecast:
 
 @dataclass(frozen=True)
 class ForecastReport:
-    """What was issued. `failed` maps a city to the reason."""
+    """The forecasts that were issued. `failed` maps a city to the reason."""
 
     issued_at: datetime
     horizon: timedelta
@@ -106,9 +103,12 @@ def forecast(
     at: datetime | None = None,
     horizon: timedelta = timedelta(hours=48),
     processes: int = 1,
+    allow_none: bool = False,
     progress: Progress = silent,
 ) -> ForecastReport:
-    """Issues a forecast for each city and keeps run, vintage and current prediction, all of them or none.
+    """Issue a forecast for each city and keep run, vintage and current prediction.
+
+    A fault in one city costs only that city: see isolation.attempt.
 
     Only what was available at `at` is seen, and only versions that had learned from nothing later. Where there is
     none, one is trained first. Where something is missing, the forecast is issued from the best rung of the ladder
@@ -120,10 +120,11 @@ def forecast(
         at: the moment of issue; now when None.
         horizon: the longest lead time, whole hours up to 168.
         processes: how many cities are forecast at a time; see parallel.each. What is said does not depend on it.
+        allow_none: return the report also if not one city could be forecast.
 
     Raises:
         UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: not one city could be forecast.
+        NotEnoughDataError: not one city could be forecast, and `allow_none` is not set.
         DatabaseError: the database refused.
     """
     started_at = datetime.now(UTC)
@@ -150,72 +151,90 @@ def forecast(
         climb.train([name for name in to_train if name != DEFAULT_MODEL], damaged)
         climb.issue(lacking, to_ask)
     progress("Forecasting", len(chosen), len(chosen))
+    made = {name: one.issued for name, one in climb.said.items() if one.issued is not None}
     failed = {name: one.failure for name, one in climb.said.items() if one.issued is None}
-    if len(failed) == len(chosen):
-        raise NotEnoughDataError(
-            next(iter(failed.values())),
-            hint="Load more of it: energy-forecast ingest consumption FILE; or forecast an earlier moment: --at TIME.",
-        )
     run_ids: dict[UUID, UUID] = defaultdict(uuid4)
-    runs: dict[UUID, list[tuple[CityForecast, NewForecast]]] = defaultdict(list)
-    for found in climb.said.values():
-        if found.issued is not None:
-            model_id, one, new = found.issued
-            runs[model_id].append((replace(one, run_id=run_ids[model_id]), new))
-    issued = sorted((one for parts in runs.values() for one, _ in parts), key=lambda one: one.city)
-
     finished_at = datetime.now(UTC)
-    with database.transaction(Role.FORECASTER) as connection:
-        # Now, and not when it began: a training may lie between, and the database asks when it was recorded
-        in_time = database_now(connection) - at <= IN_TIME
-        stored_forecasts.ensure_partitions(connection, first=at, last=at)
-    new_runs = [
-        NewRun(
-            id=run_ids[model_id],
-            model_id=model_id,
-            purpose="forecast" if in_time else "replay",
-            issued_at=at,
-            horizon=horizon,
-            weather="forecast" if any(one.weather_hours for one, _ in parts) else "none",
-            quantile_levels=QUANTILE_LEVELS,
-            started_at=started_at,
-            finished_at=finished_at,
-            forecasts=[new for _, new in parts],
-            status="partial" if failed else "succeeded",
-            notes={one.city: one.notes for one, _ in parts if one.notes}
-            | {city: [why] for city, why in failed.items()},
-            rungs={one.city: one.rung.as_dict() for one, _ in parts},
-        )
-        for model_id, parts in runs.items()
-    ]
-    with database.transaction(Role.FORECASTER) as connection:
-        stored_forecasts.add_runs(connection, new_runs, interval=INTERVAL)
-    return ForecastReport(at, horizon, issued, failed)
+
+    def runs_of(names: Collection[str], in_time: bool) -> list[NewRun]:
+        parts: dict[UUID, list[tuple[CityForecast, NewForecast]]] = defaultdict(list)
+        for name in names:
+            model_id, one, new = made[name]
+            parts[model_id].append((one, new))
+        return [
+            NewRun(
+                id=run_ids[model_id],
+                model_id=model_id,
+                purpose="forecast" if in_time else "replay",
+                issued_at=at,
+                horizon=horizon,
+                weather="forecast" if any(one.weather_hours for one, _ in own) else "none",
+                quantile_levels=QUANTILE_LEVELS,
+                started_at=started_at,
+                finished_at=finished_at,
+                forecasts=[new for _, new in own],
+                status="partial" if failed else "succeeded",
+                notes={one.city: one.notes for one, _ in own if one.notes}
+                | {city: [why] for city, why in failed.items()},
+                rungs={one.city: one.rung.as_dict() for one, _ in own},
+            )
+            for model_id, own in parts.items()
+        ]
+
+    def write(names: Collection[str], *, trial: bool = False) -> None:
+        with database.transaction(Role.FORECASTER, trial=trial) as connection:
+            # Now, and not when it began: a training may lie between, and the database asks when it was recorded
+            in_time = database_now(connection) - at <= IN_TIME
+            stored_forecasts.add_runs(connection, runs_of(names, in_time), interval=INTERVAL)
+
+    if made:
+        with database.transaction(Role.FORECASTER) as connection:
+            stored_forecasts.ensure_partitions(connection, first=at, last=at)
+        written = attempt("Write the forecasts", partial(write, list(made)))
+        if isinstance(written, Failed):
+            # All together or none, but for the cities whose forecast the database refuses
+            for name in made:
+                tried = attempt(f"Write the forecast of {name}", partial(write, [name], trial=True))
+                if isinstance(tried, Failed):
+                    failed[name] = tried.reason
+            kept = [name for name in made if name not in failed]
+            if len(kept) == len(made):
+                raise DatabaseError(written.message, hint=written.hint)
+            if kept:
+                write(kept)
+    if len(failed) == len(chosen) and not allow_none:
+        raise NotEnoughDataError(next(iter(failed.values()), "There is no city to forecast."), hint=LOAD_MORE)
+    issued = [replace(one, run_id=run_ids[model_id]) for name, (model_id, one, _) in made.items() if name not in failed]
+    return ForecastReport(at, horizon, sorted(issued, key=lambda one: one.city), failed)
 
 
 @dataclass
 class _Said:
-    """What came of one city: its forecast with the version that made it, and why it is none, or none from higher up.
+    """What came of one city: its forecast with the version that made it, and why there is none, or none from higher up.
 
-    short: those of the reasons that are too little load for a model.
+    reasons: by reason, which of several alike it is: models give the same reason with other numbers.
     """
 
     issued: tuple[UUID, CityForecast, NewForecast] | None = None
-    reasons: list[str] = field(default_factory=list)
-    short: list[str] = field(default_factory=list)
+    reasons: dict[str, str | None] = field(default_factory=dict)
     damaged: bool = False
     lacks_load: bool = False
 
-    def because(self, reason: str, *, short: bool = False) -> None:
-        if reason not in self.reasons:
-            self.reasons.append(reason)
-            if short:
-                self.short.append(reason)
+    def because(self, reason: str, *, alike: str | None = None) -> None:
+        self.reasons.setdefault(reason, alike)
+
+    def fell(self, failed: Failed) -> None:
+        """Note that a version could not forecast."""
+        self.lacks_load |= failed.lacks_data
+        self.damaged |= not failed.lacks_data
+        alike = "lacks data" if failed.lacks_data else "out of range" if failed.out_of_range else None
+        self.because(failed.message, alike=alike)
 
     @property
     def failure(self) -> str:
-        """Why there is no forecast: of models that want more load, the one that wants least speaks for all."""
-        return " ".join([reason for reason in self.reasons if reason not in self.short] + self.short[-1:])
+        """Why there is no forecast: of reasons alike the last, which is that of the model that needs least."""
+        last = {alike: reason for reason, alike in self.reasons.items()}
+        return " ".join(reason for reason, alike in self.reasons.items() if alike is None or last[alike] == reason)
 
 
 class _Climb:
@@ -236,28 +255,48 @@ class _Climb:
         """
         if not cities:
             return
+        lone = self._issue(cities, names, _CITIES_AT_ONCE)
+        # A batch fails as a whole if its process was killed
+        if lone:
+            self._issue(lone, names, 1)
+
+    def _issue(self, cities: Sequence[StoredCity], names: Sequence[str], at_once: int) -> list[StoredCity]:
+        """As `issue`, in batches. Returns the cities of batches that failed."""
         work = [(city, self.said.get(city.name, _Said())) for city in cities]
-        batches = [work[begin : begin + _CITIES_AT_ONCE] for begin in range(0, len(work), _CITIES_AT_ONCE)]
+        batches = [work[begin : begin + at_once] for begin in range(0, len(work), at_once)]
         issue = partial(_issue_batch, self._database, self._model, self._at, self._hours, names)
         told = Steps(self._progress, "Forecasting", len(cities))
-        with closing(each(issue, batches, processes=min(self._processes, len(batches)), steps=told)) as results:
-            for said in results:
-                self.said |= said
+        processes = min(self._processes, len(batches))
+        failed: list[StoredCity] = []
+        with closing(each(issue, batches, name=_batch_name, processes=processes, steps=told)) as results:
+            for batch, said in zip(batches, results, strict=True):
+                if isinstance(said, Failed):
+                    failed += [city for city, _ in batch]
+                    if at_once == 1:
+                        self.said.setdefault(batch[0][0].name, _Said()).fell(said)
+                else:
+                    self.said |= said
+        return failed
 
     def train(self, names: Sequence[str], cities: Sequence[StoredCity]) -> None:
         """Trains models for cities that no version can forecast; what could not be trained is a reason."""
         if not names or not cities:
             return
-        report = train_what_can_be(
+        report = train(
             self._database,
             models=names,
             cities=[city.name for city in cities],
             until=self._at,
             processes=self._processes,
+            allow_none=True,
             progress=self._progress,
         )
-        for (city, _), reason in report.failed.items():
-            self.said[city].because(reason, short=True)
+        for (city, model), reason in report.failed.items():
+            self.said[city].because(reason, alike="lacks data" if (city, model) in report.lacking else None)
+
+
+def _batch_name(work: Sequence[tuple[StoredCity, _Said]]) -> str:
+    return f"Forecast {', '.join(city.name for city, _ in work)}"
 
 
 def _issue_batch(
@@ -271,22 +310,41 @@ def _issue_batch(
 ) -> dict[str, _Said]:
     with database.transaction(Role.FORECASTER) as connection:
         for city, said in work:
-            for read in candidates(connection, city, names, at, champion=model is None):
-                try:
-                    artifact = read()
-                    if artifact is None:
-                        continue
-                    said.issued = _best(connection, city, artifact, model, at, hours, list(said.reasons))
-                except (ArtifactError, ModelFaultError, UnknownModelError) as error:
-                    said.damaged = True
-                    said.because(error.message)
-                except NotEnoughDataError as error:
-                    said.lacks_load = True
-                    said.because(error.message, short=True)
-                else:
-                    break
+            climbed = attempt(
+                f"Forecast {city.name}", partial(_issue_city, connection, model, at, hours, names, city, said)
+            )
+            if isinstance(climbed, Failed):
+                said.fell(climbed)
             step("Forecasting")
     return {city.name: said for city, said in work}
+
+
+def _issue_city(
+    connection: Connection,
+    model: str | None,
+    at: datetime,
+    hours: int,
+    names: Sequence[str],
+    city: StoredCity,
+    said: _Said,
+) -> None:
+    """Forecast a city by the first version that can; why the others could not is added to `said`."""
+
+    def issue(read: Candidate) -> tuple[UUID, CityForecast, NewForecast] | None:
+        with savepoint(connection):
+            artifact = read()
+            if artifact is None:
+                return None
+            return _best(connection, city, artifact, model, at, hours, list(said.reasons))
+
+    with savepoint(connection):
+        for read in candidates(connection, city, names, at, champion=model is None):
+            found = attempt(f"Forecast {city.name}", partial(issue, read))
+            if isinstance(found, Failed):
+                said.fell(found)
+            elif found is not None:
+                said.issued = found
+                return
 
 
 def _best(
@@ -303,11 +361,21 @@ def _best(
     if not fell and not chosen and artifact.name != DEFAULT_MODEL:
         fell.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
     one, new = _issue(connection, city, artifact, at, hours, fell)
-    better = None if model is not None or fell else _better(connection, city, artifact, one)
-    if better is not None:
-        artifact, note = better
-        one, new = _issue(connection, city, artifact, at, hours, [])
-        one.notes.append(note)
+
+    def instead() -> tuple[UUID, CityForecast, NewForecast] | None:
+        with savepoint(connection):
+            better = _better(connection, city, artifact, one)
+            if better is None:
+                return None
+            other, note = better
+            forecast, kept = _issue(connection, city, other, at, hours, [])
+        forecast.notes.append(note)
+        return other.id, forecast, kept
+
+    if model is None and not fell:
+        found = attempt(f"Forecast {city.name} by {FALLBACK_MODEL}", instead)
+        if found is not None and not isinstance(found, Failed):
+            return found
     return artifact.id, one, new
 
 
@@ -329,12 +397,7 @@ def _better(
     if _champion(connection, city, issued.issued_at):
         # It has proved itself on a backtest
         return None
-    try:
-        fallback = newest_artifact(connection, name=FALLBACK_MODEL, city=city.id, at=issued.issued_at)
-        if fallback is not None:
-            load(fallback.name, fallback.artifact)
-    except ArtifactError:
-        return None
+    fallback = newest_artifact(connection, name=FALLBACK_MODEL, city=city.id, at=issued.issued_at)
     if fallback is None:
         return None
     share = 100 * (own / other - 1)
@@ -351,6 +414,7 @@ def _issue(
     made = fitted.forecast(
         known.load, known.weather, known.weather_ahead, issued_at=at + known.shift.by, horizon_hours=hours
     )
+    stored_forecasts.check_range(made.frame)
     frame = stored_forecasts.as_stored(known.shift.back(made.frame))
     level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell=bool(fell))
     # Old load goes with it all the same, so that the gap can be seen

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing import connection as pipes
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeAlias, TypeVar
 
-from energy_forecast.errors import EnergyForecastError
+from energy_forecast.fault_log import fault_file, log_faults_to
+from energy_forecast.pipelines.isolation import Failed, attempt
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,6 +29,8 @@ _LOOK_EVERY = 0.5
 # Called by work when a step of it is done, with a few words on what it was
 Step = Callable[[str], None]
 Work = Callable[[Item, Step], Result]
+# Items handed out, the oldest first, each with its future if it was accepted
+UnderWay: TypeAlias = list[tuple[Item, "Future[Any] | None"]]
 
 
 def usable_processors() -> int:
@@ -35,21 +39,27 @@ def usable_processors() -> int:
 
 
 def each(
-    work: Work[Item, Result], items: Iterable[Item], *, processes: int, steps: Callable[[int, str], None]
-) -> Generator[Result]:
-    """The result of `work` on each item, in their order.
+    work: Work[Item, Result],
+    items: Iterable[Item],
+    *,
+    name: Callable[[Item], str],
+    processes: int,
+    steps: Callable[[int, str], None],
+) -> Generator[Result | Failed]:
+    """The result of `work` on each item, or why it failed, in their order; see isolation.attempt.
 
     With one process all is done here. With more, `work` and what it takes and gives have to be picklable, and the
     program that calls has to keep its own start under `if __name__ == "__main__"`. The processes are new ones: a fork
     would inherit the threads' locks of polars and BLAS. They end with the iterator, and with this process, however
     it ends.
 
+    If a process is killed, as when memory runs out, the items that were under way are done again one by one, each in a
+    process of its own. An item that kills this one too has failed.
+
     Args:
+        name: the work on an item in words, for the log.
         steps: told now and then how many steps of all items are done, and what the last one was, where one process
             does them all.
-
-    Raises:
-        EnergyForecastError: a process was killed, as when memory runs out.
     """
     if processes <= 1:
         count = 0
@@ -60,42 +70,77 @@ def each(
             steps(count, words)
 
         for item in items:
-            yield work(item, step)
+            yield attempt(name(item), partial(work, item, step))
         return
-    before = set(active_children())
-    context = get_context("spawn")
-    # A number each, which only its process writes: a lock would stay taken by one that is killed
-    places, counts = context.Value("i", 0), context.RawArray("L", processes)
+    pools = _Pools(work, name, steps)
+    rest = iter(items)
+    while under_way := (yield from pools.run(rest, processes)):
+        for item, future in under_way:
+            if future is not None and future.done() and not isinstance(future.exception(), BrokenProcessPool):
+                yield attempt(name(item), future.result)
+            elif (yield from pools.run(iter([item]), 1)):
+                yield Failed("The process that worked on it was killed, perhaps because memory ran out.")
 
-    def result(future: Future[Result]) -> Result:
-        while not wait([future], _LOOK_EVERY).done:
-            steps(sum(counts), "")
-        found = future.result()
-        steps(sum(counts), "")
-        return found
 
-    with _one_thread_each():
-        pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(places, counts))
-        waiting: deque[Future[Result]] = deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(_counted, work, item))
-                if len(waiting) >= processes * _AHEAD:
-                    yield result(waiting.popleft())
-            while waiting:
-                yield result(waiting.popleft())
-        except BrokenProcessPool as error:
-            raise EnergyForecastError(
-                "A process at work was killed, perhaps for want of memory.",
-                hint="Use fewer --processes. What was finished is kept.",
-            ) from error
-        except BaseException:
-            # Ctrl-C, or nobody wants the rest: what is under way would be waited for
-            for process in set(active_children()) - before:
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+class _Pools(Generic[Item, Result]):
+    """Pools of processes, one after the other."""
+
+    def __init__(
+        self, work: Work[Item, Result], name: Callable[[Item], str], steps: Callable[[int, str], None]
+    ) -> None:
+        self._work, self._name, self._steps = work, name, steps
+        self._context = get_context("spawn")
+        # Steps of the pools before
+        self._before = 0
+
+    def run(self, items: Iterator[Item], processes: int) -> Generator[Result | Failed, None, UnderWay[Item]]:
+        """Yield the results of items in their order.
+
+        Returns:
+            The items that were under way when a process was killed, each with its future if it has one.
+        """
+        others = set(active_children())
+        # A number each, which only its process writes: a lock would stay taken by one that is killed
+        places, counts = self._context.Value("i", 0), self._context.RawArray("L", processes)
+        waiting: UnderWay[Item] = []
+
+        def result() -> Result | Failed:
+            item, future = waiting[0]
+            if future is None:
+                raise BrokenProcessPool
+            while not wait([future], _LOOK_EVERY).done:
+                self._steps(self._before + sum(counts), "")
+            if isinstance(error := future.exception(), BrokenProcessPool):
+                raise error
+            self._steps(self._before + sum(counts), "")
+            # Also what cannot be pickled is a fault of the item
+            found = attempt(self._name(item), future.result)
+            del waiting[0]
+            return found
+
+        with _one_thread_each():
+            pool = ProcessPoolExecutor(
+                processes, self._context, initializer=_begin, initargs=(places, counts, fault_file())
+            )
+            try:
+                for item in items:
+                    waiting.append((item, None))
+                    waiting[-1] = (item, pool.submit(_counted, self._work, item, self._name(item)))
+                    if len(waiting) >= processes * _AHEAD:
+                        yield result()
+                while waiting:
+                    yield result()
+            except BrokenProcessPool:
+                return waiting
+            except BaseException:
+                # Ctrl-C, or nobody wants the rest: what is under way would be waited for
+                for process in set(active_children()) - others:
+                    process.terminate()
+                raise
+            finally:
+                self._before += sum(counts)
+                pool.shutdown(cancel_futures=True)
+        return []
 
 
 @contextmanager
@@ -117,21 +162,23 @@ def _one_thread_each() -> Iterator[None]:
 _steps: tuple[Any, int]
 
 
-def _begin(places: Any, counts: Any) -> None:
+def _begin(places: Any, counts: Any, faults: Path | None) -> None:
     global _steps
     _end_with_parent()
+    if faults is not None:
+        log_faults_to(faults)
     with places.get_lock():
         _steps = (counts, places.value)
         places.value += 1
 
 
-def _counted(work: Work[Item, Result], item: Item) -> Result:
+def _counted(work: Work[Item, Result], item: Item, name: str) -> Result | Failed:
     counts, place = _steps
 
     def step(words: str) -> None:  # noqa: ARG001
         counts[place] += 1
 
-    return work(item, step)
+    return attempt(name, partial(work, item, step))
 
 
 def _end_with_parent() -> None:

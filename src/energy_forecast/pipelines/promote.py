@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from energy_forecast.database import champions
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.errors import NotEnoughDataError, PromotionError
 from energy_forecast.pipelines.compare import Comparison, compare_city
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.train import check_models
 
 NAIVE = ("naive-24", "naive-168")
@@ -23,9 +25,9 @@ class Promotion:
     """What became of a city.
 
     Args:
-        outcome: promoted, forced, unchanged (it is the champion already) or refused.
+        outcome: promoted, forced, rolled back, unchanged (it is the champion already), refused or failed.
         before: the champion before, as "name version".
-        reason: why it was refused, or what it was promoted on.
+        reason: why it was refused or failed, or what it was promoted on.
         evidence: a row a rival: its name, issues, mean errors (kWh in an hour) and p-value, or why there is none.
     """
 
@@ -51,7 +53,8 @@ def promote(
 
     Its model has to have a smaller mean absolute error than the naive models and than the present champion's model, on
     backtests that both have, with a p-value below 5 % each, and no larger pinball loss. A newer version of the
-    champion's own model has to beat the naive models. Cities are decided one by one; all is written, or nothing.
+    champion's own model has to beat the naive models. Cities are decided one by one, in one transaction; a fault in one
+    city costs only that city: see isolation.attempt.
 
     Args:
         version: None for the newest that was trained for the city.
@@ -69,10 +72,22 @@ def promote(
     with database.transaction(Role.FORECASTER) as connection:
         champions.lock_promotions(connection)
         done = [
-            _promote_city(connection, city, model, version, reason, force) for city in cities_named(connection, cities)
+            _isolated(connection, city, model, partial(_promote_city, connection, city, model, version, reason, force))
+            for city in cities_named(connection, cities)
         ]
         _settle(connection, done)
     return done
+
+
+def _isolated(connection: Connection, city: StoredCity, model: str, decide: Callable[[], Promotion]) -> Promotion:
+    """The outcome for a city; after a fault nothing is written for it."""
+
+    def decided() -> Promotion:
+        with savepoint(connection):
+            return decide()
+
+    found = attempt(f"Choose the champion of {city.name}", decided)
+    return Promotion(city.name, model, "", None, "failed", found.reason) if isinstance(found, Failed) else found
 
 
 def _promote_city(
@@ -155,29 +170,27 @@ def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | N
     """
     with database.transaction(Role.FORECASTER) as connection:
         champions.lock_promotions(connection)
-        done = []
-        for city in cities_named(connection, cities):
-            now = database_now(connection)
-            present = champions.champion_at(connection, city.id, now)
-            before = champions.champion_before(connection, city.id)
-            named = None if present is None else f"{present.name} {present.version}"
-            if before is None:
-                lacking = "It has no champion." if named is None else f"There was no champion before {named}."
-                done.append(Promotion(city.name, "", "", named, "refused", lacking))
-                continue
-            why = (reason or "").strip() or f"Back from {named}."
-            champions.add_promotion(
-                connection,
-                city=city.id,
-                model=before.model_id,
-                reason=why,
-                evidence=[],
-                forced=True,
-                returns_to=before.id,
-            )
-            done.append(Promotion(city.name, before.name, before.version, named, "rolled back", why))
+        done = [
+            _isolated(connection, city, "", partial(_roll_back_city, connection, city, reason))
+            for city in cities_named(connection, cities)
+        ]
         _settle(connection, done)
     return done
+
+
+def _roll_back_city(connection: Connection, city: StoredCity, reason: str | None) -> Promotion:
+    now = database_now(connection)
+    present = champions.champion_at(connection, city.id, now)
+    before = champions.champion_before(connection, city.id)
+    named = None if present is None else f"{present.name} {present.version}"
+    if before is None:
+        lacking = "It has no champion." if named is None else f"There was no champion before {named}."
+        return Promotion(city.name, "", "", named, "refused", lacking)
+    why = (reason or "").strip() or f"Back from {named}."
+    champions.add_promotion(
+        connection, city=city.id, model=before.model_id, reason=why, evidence=[], forced=True, returns_to=before.id
+    )
+    return Promotion(city.name, before.name, before.version, named, "rolled back", why)
 
 
 def _settle(connection: Connection, done: Sequence[Promotion]) -> None:

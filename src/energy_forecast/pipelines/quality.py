@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import polars as pl
@@ -17,6 +18,7 @@ from energy_forecast.database.quality import last_before, replace_flags
 from energy_forecast.forecasting.clock import WeatherClock, weather_clock
 from energy_forecast.forecasting.quality import LEVEL_DELAY, Finding, find_in_load, find_in_weather
 from energy_forecast.ingest import Report
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import BEGINNING
 from energy_forecast.progress import Progress, silent
 
@@ -106,10 +108,14 @@ _WORDS = {
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found, city by city; `what` says of which part: all, last 90 days, or nothing."""
+    """What a check found, city by city; `what` says of which part: all, last 90 days, or nothing.
+
+    failed: by city, why it could not be checked.
+    """
 
     what: str
     warned: list[Warned]
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def check_load(
@@ -135,27 +141,39 @@ def check_load(
     with database.transaction(Role.INGEST) as connection:
         cities = {city.name: city for city in all_cities(connection)}
         now = database_now(connection)
+    failed: dict[str, str] = {}
     for number, (name, first, last) in enumerate(report.touched):
         progress(f"Judging {name}", number, len(report.touched))
         begin = max(first, last - _LATEST) if latest else first
-        # A transaction for each city: two loads that touch the same cities wait for each other at one only
-        with database.transaction(Role.INGEST) as connection:
-            city = cities[name]
-            # The hour before: it may have begun at any minute
-            span = _Span(begin - 2 * _HOUR, last + _HOUR, begin - LEVEL_DELAY)
-            later = _Span(begin - _JUDGED_BY, last + _AFTER, span.levels_from)
-            found = _findings(connection, city, series, first=begin, last=last, now=now)
-            replace_flags(
-                connection,
-                city.id,
-                series,
-                **vars(later),
-                batch=UUID(report.batch),
-                flags=[vars(one) for one in found if later.holds(one)],
-            )
-        warned += _summed(name, [one for one in found if span.holds(one)])
+        judge = partial(_check_city, database, cities[name], series, begin, last, now, UUID(report.batch))
+        found = attempt(f"Judge {name}", judge)
+        if isinstance(found, Failed):
+            failed[name] = found.reason
+        else:
+            warned += found
     progress("Judging", len(report.touched), len(report.touched))
-    return Checked(f"last {_LATEST.days} days" if latest else "all", warned)
+    return Checked(f"last {_LATEST.days} days" if latest else "all", warned, failed)
+
+
+def _check_city(
+    database: Database, city: StoredCity, series: str, begin: datetime, last: datetime, now: datetime, batch: UUID
+) -> list[Warned]:
+    """Judge a span of a city, and keep the flags."""
+    # A transaction for each city: two loads that touch the same cities wait for each other at one only
+    with database.transaction(Role.INGEST) as connection:
+        # The hour before: it may have begun at any minute
+        span = _Span(begin - 2 * _HOUR, last + _HOUR, begin - LEVEL_DELAY)
+        later = _Span(begin - _JUDGED_BY, last + _AFTER, span.levels_from)
+        found = _findings(connection, city, series, first=begin, last=last, now=now)
+        replace_flags(
+            connection,
+            city.id,
+            series,
+            **vars(later),
+            batch=batch,
+            flags=[vars(one) for one in found if later.holds(one)],
+        )
+    return _summed(city.name, [one for one in found if span.holds(one)])
 
 
 def _findings(
@@ -220,28 +238,47 @@ class CityQuality:
     clock: WeatherClock
 
 
-def examine(database: Database, *, cities: Sequence[str] = (), progress: Progress = silent) -> list[CityQuality]:
-    """Judges all that is known now of cities (all when none is named), and writes nothing.
+@dataclass(frozen=True)
+class Examined:
+    """Result of an examination. failed: by city, why it could not be examined."""
+
+    cities: list[CityQuality]
+    failed: dict[str, str]
+
+
+def examine(database: Database, *, cities: Sequence[str] = (), progress: Progress = silent) -> Examined:
+    """Judge all that is known now of cities (all when none is named), and write nothing.
+
+    A fault in one city costs only that city: see isolation.attempt.
 
     Raises:
         UnknownCityError: a name is not known.
         DatabaseError: the database refused.
     """
-    examined = []
+    examined: list[CityQuality] = []
+    failed: dict[str, str] = {}
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         chosen = cities_named(connection, cities)
     for number, city in enumerate(chosen):
         progress(f"Examining {city.name}", number, len(chosen))
-        with database.transaction(Role.FORECASTER) as connection:
-            phase = history.phase_as_of(connection, city.id, now)
-            load, overlaps = history.load_and_overlaps_as_of(
-                connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase
-            )
-            weather = history.weather_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
-        found = find_in_load(load, overlaps) + find_in_weather(weather)
-        warm = weather.filter(pl.col("temperature").is_not_null()).height
-        clock = weather_clock(load, weather)
-        examined.append(CityQuality(city.name, load.height, warm, found, _summed(city.name, found), clock))
+        one = attempt(f"Examine {city.name}", partial(_examine_city, database, city, now))
+        if isinstance(one, Failed):
+            failed[city.name] = one.reason
+        else:
+            examined.append(one)
     progress("Examining", len(chosen), len(chosen))
-    return examined
+    return Examined(examined, failed)
+
+
+def _examine_city(database: Database, city: StoredCity, now: datetime) -> CityQuality:
+    with database.transaction(Role.FORECASTER) as connection:
+        phase = history.phase_as_of(connection, city.id, now)
+        load, overlaps = history.load_and_overlaps_as_of(
+            connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase
+        )
+        weather = history.weather_as_of(connection, city.id, as_of=now, first=BEGINNING, end=now, phase=phase)
+    found = find_in_load(load, overlaps) + find_in_weather(weather)
+    warm = weather.filter(pl.col("temperature").is_not_null()).height
+    clock = weather_clock(load, weather)
+    return CityQuality(city.name, load.height, warm, found, _summed(city.name, found), clock)

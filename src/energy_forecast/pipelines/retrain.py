@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -14,10 +15,11 @@ from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.forecasting import QUANTILE_COLUMNS
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.pipelines.ladder import DEFAULT_MODEL
 from energy_forecast.pipelines.score import beside_actuals, score_pairs
@@ -42,7 +44,7 @@ class Standing:
 
     reasons: why it is to be learnt anew; empty where it is not. mape, held_out_mape: percent, of the forecasts issued
     in the policy's window, a day ahead, and on held-out time. coverage: the share of those hours inside the 90 %
-    interval. hours: how many hours those are. None where nothing is known.
+    interval. hours: how many hours those are. None where nothing is known. fault: why this could not be found out.
     """
 
     city: str
@@ -55,11 +57,12 @@ class Standing:
     held_out_mape: float | None = None
     coverage: float | None = None
     hours: int = 0
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """What `train_due` did: how each city stood before, and what was trained."""
+    """Result of `train_due`: how each city stood before, and the trainings."""
 
     standings: list[Standing]
     reports: list[TrainingReport] = field(default_factory=list)
@@ -103,7 +106,13 @@ def standings(database: Database, *, cities: Sequence[str] = ()) -> list[Standin
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         policy = {row["reason"]: row for row in stored_models.retraining_policies(connection)}
-        return [_standing(connection, city, policy, now) for city in cities_named(connection, cities)]
+        found = []
+        for city in cities_named(connection, cities):
+            one = attempt(f"Judge the model of {city.name}", partial(_standing, connection, city, policy, now))
+            if isinstance(one, Failed):
+                one = Standing(city.name, "", None, None, None, [], fault=one.reason)
+            found.append(one)
+        return found
 
 
 def train_due(
@@ -113,7 +122,6 @@ def train_due(
 
     Raises:
         UnknownCityError: a name is not known.
-        NotEnoughDataError: not one city that is due could be trained by its model.
         DatabaseError: the database refused.
     """
     found = standings(database, cities=cities)
@@ -122,13 +130,18 @@ def train_due(
         if one.reasons:
             due.setdefault(one.model, []).append(one.city)
     reports = [
-        train(database, models=[model], cities=names, processes=processes, progress=progress)
+        train(database, models=[model], cities=names, processes=processes, allow_none=True, progress=progress)
         for model, names in due.items()
     ]
     return Retraining(found, reports)
 
 
 def _standing(connection: Connection, city: StoredCity, policy: dict[str, dict[str, Any]], now: datetime) -> Standing:
+    with savepoint(connection):
+        return _judged(connection, city, policy, now)
+
+
+def _judged(connection: Connection, city: StoredCity, policy: dict[str, dict[str, Any]], now: datetime) -> Standing:
     champion = champions.champion_at(connection, city.id, now)
     model = DEFAULT_MODEL if champion is None else champion.name
     newest = newest_artifact(connection, name=model, city=city.id, at=now)

@@ -6,9 +6,11 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -17,10 +19,11 @@ from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City, scores
 from energy_forecast.forecasting.score_parts import scores_by_hour
 from energy_forecast.local_times import to_local, to_utc_first
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.progress import Progress, silent
 
@@ -30,15 +33,17 @@ LEAD_BUCKETS = [(0, 6), (6, 24), (24, 48), (48, 168)]
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """What was scored: rows as in forecast_scores with city and model; `new` of them had not been there.
+    """Result of scoring: rows as in forecast_scores with city and model; `new` of them had not been there.
 
     left_out: by city, how many of the hours that were forecast have a faulty actual, and count in no score.
+    failed: (city, model) and the reason.
     """
 
     as_of: datetime
     scores: list[dict[str, Any]]
     new: int
     left_out: dict[str, int]
+    failed: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def lead_buckets(hours: int) -> list[tuple[int, int]]:
@@ -110,14 +115,17 @@ def evaluation(model_id: object, parts: list[dict[str, Any]], settings: dict[str
         values = [part[name] for part in parts if part[name] is not None]
         return float(np.mean(values)) if values else None
 
-    # DECIMAL(8,4): what does not fit has no meaning as a score either
-    r2, mape = mean("r2_score"), mean("mape")
+    def within(value: float | None, limit: float) -> float | None:
+        return value if value is not None and abs(value) <= limit else None
+
+    # DECIMAL(8,4) and DECIMAL(12,2): what does not fit has no meaning as a score either
+    of_shares, of_energies = 9_999.9999, stored_forecasts.LARGEST_KWH
     return {
         "model_id": model_id,
-        "mape": mape if mape is not None and mape < 10_000 else None,
-        "rmse": mean("rmse_kwh"),
-        "mae": mean("mae_kwh"),
-        "r2_score": r2 if r2 is not None and r2 > -10_000 else None,
+        "mape": within(mean("mape"), of_shares),
+        "rmse": within(mean("rmse_kwh"), of_energies),
+        "mae": within(mean("mae_kwh"), of_energies),
+        "r2_score": within(mean("r2_score"), of_shares),
         "detailed_metrics": settings
         | {
             "purpose": parts[0]["purpose"],
@@ -146,47 +154,74 @@ def _digest(pairs: pl.DataFrame) -> bytes:
 
 
 def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
-    """Scores every forecast whose hour has an actual by now; pairs that were scored before are left alone.
+    """Score every forecast whose hour has an actual by now; pairs that were scored before are left alone.
 
     One row a city, model version, weather, local month and bucket of lead times goes to forecast_scores, with the same
     scores by weekday type and local hour in it, and one a model version, purpose and weather with anything new to
-    model_metrics.
+    model_metrics. A fault in one city costs only that city: see isolation.attempt.
 
     Raises:
         DatabaseError: the database refused.
     """
     found: list[dict[str, Any]] = []
+    failed: dict[tuple[str, str], str] = {}
     faulty: dict[str, set[datetime]] = defaultdict(set)
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         cities = {city.id: city for city in all_cities(connection)}
         candidates = stored_forecasts.models_to_score(connection)
         for number, candidate in enumerate(candidates):
-            progress(f"Scoring {candidate['model']} for {candidate['city']}", number, len(candidates))
-            city = cities[candidate["city_id"]]
-            issued = stored_forecasts.to_score(connection, city=city.id, model=candidate["model_id"], by=now)
-            if issued.is_empty():
-                continue
-            first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
-            load = actual_load(
-                connection, city, as_of=now, first=first - timedelta(days=8), end=last + timedelta(hours=1)
+            words = f"Scoring {candidate['model']} for {candidate['city']}"
+            progress(words, number, len(candidates))
+            scored = attempt(
+                words, partial(_score_version, connection, cities[candidate["city_id"]], candidate["model_id"], now)
             )
-            pairs = matured(issued, load, city.timezone)
-            faulty[city.name] |= set(issued.join(load.filter("left_out"), on="timestamp", how="semi")["timestamp"])
-            found += [
-                {key: candidate[key] for key in ("city", "city_id", "model", "version", "model_id")} | row
-                for row in _by_month_and_lead(pairs, city, now)
-            ]
+            if isinstance(scored, Failed):
+                failed[candidate["city"], candidate["model"]] = scored.reason
+                continue
+            rows, left_out = scored
+            faulty[candidate["city"]] |= left_out
+            named = {key: candidate[key] for key in ("city", "city_id", "model", "version", "model_id")}
+            found += [named | row for row in rows]
         progress("Scoring", len(candidates), len(candidates))
+    new: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
     with database.transaction(Role.FORECASTER) as connection:
-        new = [row for row in found if stored_scores.add_scores(connection, [row])]
+        for row in found:
+            added = attempt(f"Keep a score of {row['model']} for {row['city']}", partial(_keep, connection, row))
+            if isinstance(added, Failed):
+                failed[row["city"], row["model"]] = added.reason
+                continue
+            kept.append(row)
+            new += [row] * added
         # What was there in time is never averaged with what was made later, nor with what had other weather
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         for row in new:
             alike[row["model_id"], row["purpose"], row["weather"]].append(row)
         for (model_id, _, _), rows in alike.items():
             stored_scores.add_metrics(connection, evaluation(model_id, rows, {}))
-    return ScoreReport(now, found, len(new), {name: len(hours) for name, hours in sorted(faulty.items()) if hours})
+    left_out_hours = {name: len(hours) for name, hours in sorted(faulty.items()) if hours}
+    return ScoreReport(now, kept, len(new), left_out_hours, failed)
+
+
+def _score_version(
+    connection: Connection, city: StoredCity, model_id: UUID, now: datetime
+) -> tuple[list[dict[str, Any]], set[datetime]]:
+    """The scores of a city's forecasts by one version, and the hours of them that have a faulty actual."""
+    with savepoint(connection):
+        issued = stored_forecasts.to_score(connection, city=city.id, model=model_id, by=now)
+        if issued.is_empty():
+            return [], set()
+        first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+        load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=last + timedelta(hours=1))
+    pairs = matured(issued, load, city.timezone)
+    left_out = set(issued.join(load.filter("left_out"), on="timestamp", how="semi")["timestamp"])
+    return _by_month_and_lead(pairs, city, now), left_out
+
+
+def _keep(connection: Connection, row: dict[str, Any]) -> int:
+    with savepoint(connection):
+        return stored_scores.add_scores(connection, [row])
 
 
 def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, Any]]:

@@ -18,17 +18,12 @@ from uuid import UUID
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
-from energy_forecast.errors import (
-    ArtifactError,
-    EnergyForecastError,
-    ModelFaultError,
-    NotEnoughDataError,
-    UnknownModelError,
-)
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
 from energy_forecast.forecasting import fit, load, model_by_name, model_names
 from energy_forecast.forecasting.clock import WeatherClock
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import Known, known_at, pure_city
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.progress import Progress, Steps, silent
@@ -63,11 +58,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a training left. `failed` maps (city, model) to the reason."""
+    """Result of a training. `failed` maps (city, model) to the reason; `lacking` are those that need more data."""
 
     until: datetime
     trained: list[Trained]
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
+    lacking: set[tuple[str, str]] = field(default_factory=set)
 
 
 def check_models(names: Sequence[str]) -> list[str]:
@@ -102,45 +98,31 @@ def train(
     cities: Sequence[str] = (),
     until: datetime | None = None,
     processes: int = 1,
+    allow_none: bool = False,
     progress: Progress = silent,
 ) -> TrainingReport:
-    """Fits models to each city and keeps them, one version a model. Each city is kept as soon as it is finished.
+    """Fit models to each city and keep them, one version a model. Each city is kept as soon as it is finished.
 
     A model that was already trained from the very same data by the same code, and by that moment, is reused: after an
-    interruption the same call goes on where it stopped.
+    interruption the same call goes on where it stopped. A fault in one city costs only that city, and a fault of one
+    model only that model: see isolation.attempt.
 
     Args:
         models: names; all when empty.
         cities: names; all when empty.
         until: knowledge cutoff: nothing that became available later is seen. Now when None.
         processes: how many cities are learnt at a time; see parallel.each. What is learnt does not depend on it.
+        allow_none: return the report also if not one city could be trained.
 
     Raises:
         UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: not one city could be trained.
+        NotEnoughDataError: not one city could be trained, and `allow_none` is not set.
         DatabaseError: the database refused.
     """
-    report = train_what_can_be(
-        database, models=models, cities=cities, until=until, processes=processes, progress=progress
-    )
-    if not report.trained:
-        raise NotEnoughDataError(next(iter(report.failed.values())))
-    return report
-
-
-def train_what_can_be(
-    database: Database,
-    *,
-    models: Sequence[str] = (),
-    cities: Sequence[str] = (),
-    until: datetime | None = None,
-    processes: int = 1,
-    progress: Progress = silent,
-) -> TrainingReport:
-    """As `train`, but that not one city could be trained is a report as well, with the reason of each."""
     names = check_models(models)
     trained: list[Trained] = []
     failed: dict[tuple[str, str], str] = {}
+    lacking: set[tuple[str, str]] = set()
     versions: dict[str, Version] = {}
     with database.transaction(Role.FORECASTER) as connection:
         until = check_moment(until, database_now(connection), "--until")
@@ -149,44 +131,57 @@ def train_what_can_be(
     processes = 1 if set(names) <= set(NAIVE) else min(processes, len(chosen))
     learn = partial(_learn, database, names, until)
     told = Steps(progress, f"Training {', '.join(names)}", len(chosen) * len(names))
-    with closing(each(learn, chosen, processes=processes, steps=told)) as results:
+    name_of = partial(_named, names)
+    with closing(each(learn, chosen, name=name_of, processes=processes, steps=told)) as results:
         for city, learnt in zip(chosen, results, strict=True):
-            _keep(database, until, learnt, versions)
-            for name, one in learnt.items():
-                if isinstance(one, StoredArtifact):
+            kept = learnt
+            if not isinstance(learnt, Failed):
+                kept = attempt(f"Keep the models of {city.name}", partial(_keep, database, until, learnt, versions))
+            for name in names:
+                one = kept if isinstance(kept, Failed) else kept[name]
+                if isinstance(one, Failed):
+                    failed[city.name, name] = one.reason
+                    if one.lacks_data:
+                        lacking.add((city.name, name))
+                elif isinstance(one, StoredArtifact):
                     trained.append(Trained(city.name, name, one.version, one.id, True, one.training_facts))
-                elif isinstance(one, NewArtifact):
+                else:
                     version = versions[name]
                     trained.append(Trained(city.name, name, version.version, version.id, False, one.training_facts))
-                else:
-                    failed[city.name, name] = one
     if versions:
         with database.transaction(Role.FORECASTER) as connection:
             for name in versions:
                 stored_models.settle_active(connection, name)
-    return TrainingReport(until, trained, failed)
+    if not trained and not allow_none:
+        raise NotEnoughDataError(next(iter(failed.values()), "There is no city to train a model for."))
+    return TrainingReport(until, trained, failed, lacking)
 
 
-def _learn(
-    database: Database, names: Sequence[str], until: datetime, city: StoredCity, step: Step
-) -> dict[str, StoredArtifact | NewArtifact | str]:
+def _named(names: Sequence[str], city: StoredCity) -> str:
+    return f"Train {', '.join(names)} for {city.name}"
+
+
+Learnt = dict[str, StoredArtifact | NewArtifact | Failed]
+
+
+def _learn(database: Database, names: Sequence[str], until: datetime, city: StoredCity, step: Step) -> Learnt:
     """By model: the version that there was already, what was learnt, or why nothing could be."""
     # No transaction stays open while a model is fitted: an open one holds up vacuum
     with database.transaction(Role.FORECASTER) as connection:
         known = known_at(connection, city, at=until)
         digests = {name: training_digest(name, city, known) for name in names}
         alike = {name: _alike(connection, name, city, digest, until) for name, digest in digests.items()}
-    learnt: dict[str, StoredArtifact | NewArtifact | str] = {}
+
+    def learn(name: str) -> NewArtifact:
+        fitted = fit(name, pure_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
+        return NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
+
+    learnt: Learnt = {}
     for name in names:
-        if (same := alike[name]) is not None:
-            learnt[name] = same
-        else:
-            try:
-                fitted = fit(name, pure_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
-                learnt[name] = NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
-            except (NotEnoughDataError, ModelFaultError) as error:
-                learnt[name] = str(error)
-        step(f"Trained {name} for {city.name}")
+        same = alike[name]
+        one = attempt(f"Train {name} for {city.name}", partial(learn, name)) if same is None else same
+        learnt[name] = one
+        step(f"{'Not trained:' if isinstance(one, Failed) else 'Trained'} {name} for {city.name}")
     return learnt
 
 
@@ -194,42 +189,56 @@ def _alike(
     connection: Connection, name: str, city: StoredCity, digest: bytes, until: datetime
 ) -> StoredArtifact | None:
     """The version that was trained from just the same, where it can still be read."""
-    try:
-        found = stored_models.trained_alike(connection, name=name, city=city.id, training_digest=digest, at=until)
+
+    def read() -> StoredArtifact | None:
+        with savepoint(connection):
+            found = stored_models.trained_alike(connection, name=name, city=city.id, training_digest=digest, at=until)
         if found is not None:
             load(name, found.artifact)
-    except (ArtifactError, ModelFaultError):
-        return None
-    return found
+        return found
+
+    found = attempt(f"Read {name} of {city.name}", read)
+    return None if isinstance(found, Failed) else found
 
 
-def _keep(
-    database: Database,
-    until: datetime,
-    learnt: dict[str, StoredArtifact | NewArtifact | str],
-    versions: dict[str, Version],
-) -> None:
-    """Adds what was learnt of a city to this training's versions, which begin with their first city."""
-    fresh = {name: one for name, one in learnt.items() if isinstance(one, NewArtifact)}
-    if not fresh:
-        return
-    with database.transaction(Role.FORECASTER) as connection:
-        for name, artifact in fresh.items():
+def _keep(database: Database, until: datetime, learnt: Learnt, versions: dict[str, Version]) -> Learnt:
+    """Add what was learnt of a city to this training's versions, which begin with their first city.
+
+    Returns:
+        What was learnt, or why it could not be kept.
+    """
+    kept = dict(learnt)
+    if not any(isinstance(one, NewArtifact) for one in learnt.values()):
+        return kept
+    begun: dict[str, Version] = {}
+
+    def add(connection: Connection, name: str, artifact: NewArtifact) -> None:
+        with savepoint(connection):
             if name in versions:
                 stored_models.add_artifacts(connection, versions[name].id, [artifact])
-            else:
-                versions[name] = stored_models.add_version(
-                    connection,
-                    name=name,
-                    kind=model_by_name(name).kind,
-                    parameters={
-                        "seed": SEED,
-                        "package_version": package_version("energy-forecast"),
-                        "code_sha256": code_digest(),
-                    },
-                    trained_until=until,
-                    artifacts=[artifact],
-                )
+                return
+            begun[name] = stored_models.add_version(
+                connection,
+                name=name,
+                kind=model_by_name(name).kind,
+                parameters={
+                    "seed": SEED,
+                    "package_version": package_version("energy-forecast"),
+                    "code_sha256": code_digest(),
+                },
+                trained_until=until,
+                artifacts=[artifact],
+            )
+
+    with database.transaction(Role.FORECASTER) as connection:
+        for name, one in learnt.items():
+            if isinstance(one, NewArtifact):
+                added = attempt(f"Keep {name}", partial(add, connection, name, one))
+                if isinstance(added, Failed):
+                    kept[name] = added
+    # Not before the transaction is committed
+    versions |= begun
+    return kept
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from energy_forecast.forecasting.ensemble.members import NAMES, Members, member_
 from energy_forecast.forecasting.ensemble.online import follow
 from energy_forecast.forecasting.ensemble.widths import Usual, apart_factor, running_scale, usual_of, usual_sizes
 from energy_forecast.forecasting.features.rows import Past, Rows
+from energy_forecast.forecasting.fitting import cuts_of
 from energy_forecast.forecasting.intervals import learn_quantiles
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 
@@ -44,7 +45,7 @@ class _Phase:
 def fit_head(past: Past, *, weather: bool, seed: int) -> tuple[EnsembleHead, dict[str, Any]]:
     """The ensemble with weather or without, and how it did on held-out time, as plain JSON."""
     learn = member_lessons(past, weather=weather, seed=seed)
-    cuts = _cuts(past)
+    cuts = _cuts(past, weather=weather)
     tried = [learn(cut, None) for cut in cuts]
     phases = [_held_out(past, cuts, tried, phase) for phase in PHASES]
     only, facts = _served(phases)
@@ -52,14 +53,9 @@ def fit_head(past: Past, *, weather: bool, seed: int) -> tuple[EnsembleHead, dic
     return head, {**facts, "calibration_errors": head.errors, "held_out_from": cuts[0] - past.history.first}
 
 
-def _cuts(past: Past) -> list[int]:
+def _cuts(past: Past, *, weather: bool) -> list[int]:
     """The hours up to which members learn before they are tried on what follows, to the next of them."""
-    first, end = past.history.first, past.history.known_until
-    known = past.history.start + np.flatnonzero(np.isfinite(past.history.load))
-    if end - first >= 5 * _YEAR // 2 and len(known) >= (end - first) // 2:
-        return [end - _YEAR]
-    # By known hours, not by the calendar: a stray value of a year before must not leave a part without a lesson
-    return [int(known[int(len(known) * share)]) for share in (0.55, 0.775)]
+    return cuts_of(past.both_known(weather), 5 * _YEAR // 2, _YEAR, past.history.known_until)[:-1]
 
 
 def _held_out(past: Past, cuts: list[int], tried: list[Members], phase: int) -> _Phase:

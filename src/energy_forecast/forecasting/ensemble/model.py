@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.artifact import Arrays, pack
+from energy_forecast.forecasting.calibrated import WITHOUT_WEATHER
 from energy_forecast.forecasting.contract import City, Flags, Floats, Forecast, Ints
 from energy_forecast.forecasting.drivers import Parts, drivers_of
 from energy_forecast.forecasting.ensemble.fitting import fit_head
@@ -20,7 +20,7 @@ from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS
 from energy_forecast.forecasting.features.normal import feature_set
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table
-from energy_forecast.forecasting.fitting import head_kinds, prepare, read_artifact
+from energy_forecast.forecasting.fitting import head_kinds, learn_heads, prepare, read_artifact
 from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
 from energy_forecast.forecasting.models.protocol import Say
 
@@ -127,6 +127,8 @@ class FittedEnsemble:
         days = round(self.parameters[kind]["held_out"]["hours"] / 24 / len(PHASES))
         if days < _FEW_DAYS:
             remarks.append(f"Intervals rest on the errors of {days} days, and may be much too wide or too narrow.")
+        if kind == "plain" and WITHOUT_WEATHER in self.parameters:
+            remarks.append(self.parameters[WITHOUT_WEATHER])
         return " ".join(remarks) or None
 
     def save(self) -> bytes:
@@ -167,16 +169,19 @@ class Ensemble:
         """See Model.fit."""
         say = progress or (lambda _words: None)
         past, parameters = prepare(self.name, self.needed_hours, city, load, weather, at=at, seed=seed)
-        kinds = head_kinds(past, self.needed_hours)
         say(f"{self.name}: learning from {parameters['load_hours']} hours")
+        kinds, parameters = head_kinds(past, self.needed_hours, parameters)
+
+        def learn(weather: bool) -> tuple[EnsembleHead, dict[str, Any]]:
+            found = fit_head(past, weather=weather, seed=seed)
+            say(f"{self.name}: learnt{' with weather' if weather else ''}")
+            return found
+
+        found, parameters = learn_heads(learn, kinds, parameters)
         heads = {}
-        with ThreadPoolExecutor(2) as pool:
-            found = pool.map(lambda with_weather: fit_head(past, weather=with_weather, seed=seed), kinds)
-            for with_weather, (head, facts) in zip(kinds, found, strict=True):
-                kind = "weather" if with_weather else "plain"
-                heads[kind] = head
-                parameters[kind] = {**head.members.settings, **facts}
-                say(f"{self.name}: learnt{' with weather' if with_weather else ''}")
+        for kind, (head, facts) in found.items():
+            heads[kind] = head
+            parameters[kind] = {**head.members.settings, **facts}
         return FittedEnsemble(self.name, city, heads, past.history.known_until, parameters)
 
     def load(self, data: bytes) -> FittedEnsemble:

@@ -18,6 +18,8 @@ from energy_forecast.forecasting.history import History
 # Loads are summed as whole multiples of this many kWh: integer sums are exact, so a running mean does not depend on
 # where the history begins, and a live forecast has the bits of a backtest.
 _GRAIN = 1 / 1024
+# kWh. A load that is zero for weeks is a share of this: its shares are zero too, and not 0 / 0
+_LEAST_LEVEL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,13 @@ class Past:
     def prepare(self) -> None:
         """Make what is made once now, before several threads ask for it."""
         _ = self.calendar, self.load_sums
+
+    def both_known(self, weather: bool) -> Ints:
+        """The hours (hour numbers) whose load is known, and with `weather` their temperature too, ascending."""
+        known = np.isfinite(self.history.load)
+        if weather:
+            known &= np.isfinite(self.history.weather["temperature"])
+        return self.history.start + np.flatnonzero(known)
 
     def mean_load(self, until: Ints, hours: int, at_least: float = 0.5) -> Floats:
         """Mean load (kWh) of the `hours` before each hour number `until`; NaN where less than that share is known."""
@@ -75,13 +84,16 @@ class Rows:
 
     @cached_property
     def level(self) -> Floats:
-        """Mean load (kWh) of the week before the origin; of four weeks, or of what there is, when that is not known."""
+        """Mean load (kWh) of the week before the origin; of four weeks, or of what there is, when that is not known.
+
+        Never zero, since loads are divided by it.
+        """
         level = self.past.mean_load(self.origins, 168)
         for hours, at_least in ((672, 0.2), (1344, 0.01)):
             missing = ~np.isfinite(level)
             if missing.any():
                 level[missing] = self.past.mean_load(self.origins[missing], hours, at_least)
-        return level
+        return np.maximum(level, _LEAST_LEVEL)
 
     @cached_property
     def actual(self) -> Floats:

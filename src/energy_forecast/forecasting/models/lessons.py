@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table
@@ -14,6 +15,8 @@ from energy_forecast.forecasting.features.table import Table, feature_table
 # has four bands.
 LEAD_BANDS = (2, 7, 15, 23, 47)
 BANDS = len(LEAD_BANDS) + 1
+# A day of targets in each band
+FEWEST = 24 * BANDS
 _YEAR_HOURS = 8766
 _SEASON_NEEDS_HOURS = 400 * 24
 _LONGEST_LEAD = 191
@@ -47,8 +50,13 @@ class Lessons:
         return len(self.share)
 
     def until(self, hour: int) -> Lessons:
-        """Those whose target lies before hour number `hour`, weighed as from there."""
+        """Those whose target lies before hour number `hour`, weighed as from there.
+
+        Raises:
+            NotEnoughDataError: they are fewer than FEWEST.
+        """
         n = int(np.searchsorted(self.rows.targets, hour))
+        _check_enough(n, self.rows.past)
         targets = self.rows.targets[:n]
         first = self.rows.past.history.first
         return Lessons(
@@ -58,6 +66,14 @@ class Lessons:
             weights(targets, hour),
             blocks(targets, first),
             hour - first >= _SEASON_NEEDS_HOURS,
+        )
+
+
+def _check_enough(n: int, past: Past) -> None:
+    if n < FEWEST:
+        raise NotEnoughDataError(
+            f"The load of {past.city.name} has too few hours that a model can learn from.",
+            hint="Load more history, or choose a simpler model.",
         )
 
 
@@ -73,7 +89,11 @@ def blocks(targets: Ints, first: int) -> Ints:
 
 
 def make_lessons(past: Past, draw: np.random.Generator, *, weather: bool) -> Lessons:
-    """Every known hour as a target once in each band of lead times, with a lead drawn at random inside it."""
+    """Every known hour as a target once in each band of lead times, with a lead drawn at random inside it.
+
+    Raises:
+        NotEnoughDataError: they are fewer than FEWEST.
+    """
     history = past.history
     targets = np.arange(history.first + 24, history.known_until, dtype=np.int64)
     known = np.isfinite(history.load[targets - history.start])
@@ -92,6 +112,7 @@ def make_lessons(past: Past, draw: np.random.Generator, *, weather: bool) -> Les
     with np.errstate(invalid="ignore"):
         share = rows.actual / rows.level
     rows = rows.take(np.isfinite(share) & (share > 0.1) & (share < 6.0))
+    _check_enough(len(rows), past)
     whole = Lessons(
         rows, feature_table(rows, weather=weather), rows.actual / rows.level, np.empty(0), np.empty(0, np.int64), False
     )

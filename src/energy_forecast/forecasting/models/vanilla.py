@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.forecasting.artifact import Arrays
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.rows import Past, Rows
@@ -91,6 +92,8 @@ class Vanilla:
         def learn(until: int) -> VanillaPoint:
             mine = rows.take(rows.targets < until)
             n = len(mine)
+            if not n:
+                raise NotEnoughDataError(f"The load of {past.city.name} has no hour that a model can learn from.")
             trend_from = float(start) if until - start >= _TREND_NEEDS_HOURS else None
             trend = None if trend_from is None else _years(mine.targets, trend_from)
             seen = temperature[:n] if temperature is not None else None

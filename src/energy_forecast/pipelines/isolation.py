@@ -1,0 +1,65 @@
+"""Isolation: a fault in one city costs only that city.
+
+Every loop over cities runs its parts through `attempt`. An exception becomes a reason in the report, its traceback
+goes to the log of faults, and the other cities go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from energy_forecast.errors import (
+    ConnectionLostError,
+    EnergyForecastError,
+    ModelFaultError,
+    NotEnoughDataError,
+    OutOfRangeError,
+)
+from energy_forecast.fault_log import describe, logged, one_line
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A part of the work that could not be done: why, and what to do, each in one line.
+
+    lacks_data: whether more data would help. out_of_range: whether a value is larger than the database can store.
+    """
+
+    message: str
+    hint: str | None = None
+    lacks_data: bool = False
+    out_of_range: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Message and hint."""
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+def attempt(what: str, work: Callable[[], Result]) -> Result | Failed:
+    """Return the result of `work`, or why it failed.
+
+    Args:
+        what: the work in words, such as "Train linear for Berlin"; for the log.
+
+    Raises:
+        KeyboardInterrupt: the user stopped the command.
+        ConnectionLostError: the database is gone, for all cities.
+    """
+    try:
+        return work()
+    except (KeyboardInterrupt, GeneratorExit, ConnectionLostError):
+        raise
+    except EnergyForecastError as error:
+        message = one_line(error.message)
+        if isinstance(error, ModelFaultError) and error.__cause__ is not None:
+            message += logged(what, error.__cause__)
+        hint = None if error.hint is None else one_line(error.hint)
+        lacks_data, out_of_range = isinstance(error, NotEnoughDataError), isinstance(error, OutOfRangeError)
+        return Failed(message, hint, lacks_data, out_of_range)
+    except BaseException as error:  # noqa: BLE001 - also a SystemExit of a third-party model, and a panic of polars
+        return Failed(f"Fault of the program: {describe(error)}{logged(what, error)}")
