@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, emit, minute, moment, out, progress, say, table
+from energy_forecast.cli.console import Json, counted, emit, minute, moment, out, progress, say, table
 from energy_forecast.cli.output_files import check_output, draw_explanation
 from energy_forecast.cli.score_cells import Purpose
 
@@ -85,6 +85,7 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         **found.run,
         "rung": found.rung,
         "weather_left_out": found.weather_left_out,
+        "late_hours": found.late_hours,
         "notes": found.notes,
         "differing_hours": found.differing_hours,
         "day": one.day,
@@ -171,10 +172,13 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     )
     for note in found.other_notes:
         say(f"  {note}")
+    if found.late_hours:
+        say(f"  {counted(found.late_hours, 'hour')} of load came or changed after the issue, and are left out here.")
     if found.differing_hours:
         say(
-            f"Made once more, {found.differing_hours} of {found.forecast.height} hours differ from what was issued: "
-            "data of before the issue was recorded after it, or something was changed from outside."
+            f"Computed again from the data recorded by then, {found.differing_hours} of {found.forecast.height} hours "
+            "differ from the forecast that was issued: the program has changed since, or the data or the model were "
+            "changed from outside."
         )
 
 

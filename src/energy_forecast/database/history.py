@@ -72,9 +72,11 @@ class _Hours:
 
 
 def _columns(
-    connection: Connection, query: str, parameters: dict[str, Any], types: Sequence[str]
+    connection: Connection, query: str, parameters: dict[str, Any], types: Sequence[str], recorded_by: datetime | None
 ) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
     """The one row of a query: moments, and values, each column as the bytes of it, in a fifth of the time of rows."""
+    if recorded_by is not None:
+        query, parameters = f"{query}_recorded", parameters | {"recorded_by": recorded_by}
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(queries("history")[query], parameters).fetchone()
     assert row is not None
@@ -98,9 +100,11 @@ def _frame(schema: dict[str, pl.DataType], times: np.ndarray[Any, Any], *values:
     return pl.DataFrame(columns)
 
 
-def _weather(connection: Connection, query: str, parameters: dict[str, Any], phase: int) -> pl.DataFrame:
+def _weather(
+    connection: Connection, query: str, parameters: dict[str, Any], phase: int, recorded_by: datetime | None
+) -> pl.DataFrame:
     """Means of each hour, and the sum of the rain, of what is known in it."""
-    times, values = _columns(connection, query, parameters, (">f8",) * 4)
+    times, values = _columns(connection, query, parameters, (">f8",) * 4, recorded_by)
     hours = _Hours.of(times, phase)
     by_hour = []
     for name, part in zip(WEATHER_SCHEMA, (times, *values), strict=True):
@@ -132,23 +136,40 @@ def load_delay(connection: Connection, city: UUID, *, as_of: datetime, first: da
 
 
 def load_as_of(
-    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
+    connection: Connection,
+    city: UUID,
+    *,
+    as_of: datetime,
+    first: datetime,
+    end: datetime,
+    phase: int,
+    recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
     """Hourly consumption known at `as_of`: timestamp (UTC), consumption_kwh. A missing hour has no row.
 
     Args:
         first, end: of the intervals that start in [first, end).
         phase: the minute past the UTC hour at which hours begin.
+        recorded_by: leave out what this database recorded later, whatever its source claims of when it was known.
     """
-    return load_and_overlaps_as_of(connection, city, as_of=as_of, first=first, end=end, phase=phase)[0]
+    return load_and_overlaps_as_of(
+        connection, city, as_of=as_of, first=first, end=end, phase=phase, recorded_by=recorded_by
+    )[0]
 
 
 def load_and_overlaps_as_of(
-    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
+    connection: Connection,
+    city: UUID,
+    *,
+    as_of: datetime,
+    first: datetime,
+    end: datetime,
+    phase: int,
+    recorded_by: datetime | None = None,
 ) -> tuple[pl.DataFrame, pl.Series]:
     """What `load_as_of` gives, and the START (UTC) of the hours that it leaves out because their intervals overlap."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
-    times, (kwh, minutes) = _columns(connection, "load", parameters, (">f8", ">i2"))
+    times, (kwh, minutes) = _columns(connection, "load", parameters, (">f8", ">i2"), recorded_by)
     hours = _Hours.of(times, phase)
     known = hours.sum(minutes.astype(np.int64))
     # A part of an hour is not an hour, and hours that overlap count twice
@@ -158,17 +179,31 @@ def load_and_overlaps_as_of(
 
 
 def weather_as_of(
-    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
+    connection: Connection,
+    city: UUID,
+    *,
+    as_of: datetime,
+    first: datetime,
+    end: datetime,
+    phase: int,
+    recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
     """Hourly observed weather known at `as_of`: timestamp, temperature (C), humidity (%), wind_speed (m/s),
     precipitation (mm)."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
-    return _weather(connection, "weather", parameters, phase)
+    return _weather(connection, "weather", parameters, phase, recorded_by)
 
 
 def weather_forecast_as_of(
-    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime, phase: int
+    connection: Connection,
+    city: UUID,
+    *,
+    as_of: datetime,
+    first: datetime,
+    end: datetime,
+    phase: int,
+    recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
     """The latest weather forecast issued by `as_of`, hourly; columns as `weather_as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
-    return _weather(connection, "weather_forecast", parameters, phase)
+    return _weather(connection, "weather_forecast", parameters, phase, recorded_by)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,9 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, FittedModel, load
+from energy_forecast.forecasting import QUANTILE_COLUMNS, load
 from energy_forecast.forecasting.explanation import Asked, Explanation, explain
-from energy_forecast.pipelines.known import actual_load, known_at, pure_city
+from energy_forecast.pipelines.known import Known, actual_load, known_at, pure_city
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.progress import Progress, silent
 
@@ -33,10 +34,11 @@ class ForecastExplanation:
 
     run: id, model, version, purpose, issued_at, horizon, weather.
     rung: where it stands on the ladder of fallbacks, as Rung.as_dict; None where the run keeps none (a backtest).
-    weather_left_out: whether weather of before the issue that was recorded after it was left out, as it did not serve.
+    weather_left_out: whether weather for these hours was recorded after the issue, and is left out: it did not serve.
+    late_hours: how many hours of load of before the issue were recorded or corrected after it, and left out.
     forecast: timestamp, predicted, q05 .. q95, actual (null where not known yet): all hours, as they were stored.
-    differing_hours: in how many the forecast, made once more from what was known then, is off by over 0.01 kWh. More
-        than none when data of before the issue was recorded after it, or something was changed from outside.
+    differing_hours: in how many the forecast, computed again from the data recorded by then, is off by over 0.01 kWh.
+        More than none if the program has changed, or data or model were changed from outside.
     history: timestamp, consumption_kwh, of the ten days before the issue.
     """
 
@@ -44,6 +46,7 @@ class ForecastExplanation:
     run: dict[str, Any]
     rung: dict[str, Any] | None
     weather_left_out: bool
+    late_hours: int
     notes: list[str]
     forecast: pl.DataFrame
     differing_hours: int
@@ -114,7 +117,8 @@ def explain_forecast(
         assert artifact is not None
         issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
         first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
-        known = known_at(
+        read = partial(
+            known_at,
             connection,
             place,
             at=run["issued_at"],
@@ -122,6 +126,8 @@ def explain_forecast(
             weather=run["weather"],
             actual_as_of=run["created_at"],
         )
+        # A late value claims that it was known at the end of its hour; the forecast was made without it
+        known, since = read(recorded_by=run["created_at"]), read()
         actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
     progress("Asking the model", 1, 2)
     fitted = load(artifact.name, artifact.artifact)
@@ -133,10 +139,10 @@ def explain_forecast(
         run["issued_at"] + shift.by,
         run["horizon"] // timedelta(hours=1),
     )
-    rung = run["rungs"].get(city)
-    served = _as_served(fitted, asked, rung)
+    rung = run["rungs"].get(place.name)
+    weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
     try:
-        found = explain(fitted, pure_city(place), served, day)
+        found = explain(fitted, pure_city(place), asked, day)
     except ValueError as error:
         raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another --day.") from error
     progress("Asking the model", 2, 2)
@@ -154,8 +160,9 @@ def explain_forecast(
         place,
         {name: run[name] for name in ("id", "model", "version", "purpose", "issued_at", "horizon", "weather")},
         rung,
-        served is not asked,
-        run["notes"].get(city, []) if isinstance(run["notes"], dict) else [],
+        weather_left_out,
+        _changed_rows(known.load, since.load),
+        run["notes"].get(place.name, []) if isinstance(run["notes"], dict) else [],
         stored,
         differing,
         shift.back(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),
@@ -163,23 +170,12 @@ def explain_forecast(
     )
 
 
-def _as_served(fitted: FittedModel, asked: Asked, rung: dict[str, Any] | None) -> Asked:
-    """What was asked, without weather that is known of more hours now than the forecast used.
+def _hours_with_weather(known: Known) -> int:
+    """How many hours from the issue on have a temperature."""
+    ahead = known.weather_ahead.filter(pl.col("timestamp") >= known.at + known.shift.by)
+    return ahead["temperature"].count()
 
-    A service's forecast runs from its issue on, so what was missing are the last hours.
-    """
-    used = None if rung is None else rung.get("weather_hours")
-    if used is None:
-        return asked
-    recent = pl.col("timestamp") >= asked.issued_at - timedelta(days=fitted.history_days + 1)
-    now = fitted.forecast(
-        asked.load.filter(recent),
-        asked.weather.filter(recent),
-        asked.weather_ahead,
-        issued_at=asked.issued_at,
-        horizon_hours=asked.horizon_hours,
-    )
-    if now.weather_hours <= used:
-        return asked
-    end = now.frame["timestamp"][used]
-    return replace(asked, weather_ahead=asked.weather_ahead.filter(pl.col("timestamp") < end))
+
+def _changed_rows(before: pl.DataFrame, after: pl.DataFrame) -> int:
+    """How many rows of one frame are not in the other, or have another value there; by timestamp."""
+    return before.vstack(after).unique(keep="none")["timestamp"].n_unique()

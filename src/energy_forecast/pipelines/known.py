@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -73,27 +73,30 @@ def known_at(
     horizon_hours: int = 0,
     weather: Weather = "forecast",
     actual_as_of: datetime | None = None,
+    recorded_by: datetime | None = None,
 ) -> Known:
-    """Reads what was known at `at` of the time from `first` on.
+    """Read what was known at `at` of the time from `first` on.
 
     Args:
         horizon_hours: for how many hours from `at` on weather is wanted.
         weather: which weather stands for those hours. `actual` borrows from the future, as of `actual_as_of`.
+        recorded_by: leave out what was recorded later, whatever its source claims of when it was known.
     """
     phase = history.phase_as_of(connection, city.id, at)
     shift = HourShift(phase)
     end = at + timedelta(hours=horizon_hours + 1)
-    load = history.load_as_of(connection, city.id, as_of=at, first=first, end=at, phase=phase)
-    past_weather = history.weather_as_of(connection, city.id, as_of=at, first=first, end=at, phase=phase)
+    read: dict[str, Any] = {"phase": phase, "recorded_by": recorded_by}
+    load = history.load_as_of(connection, city.id, as_of=at, first=first, end=at, **read)
+    past_weather = history.weather_as_of(connection, city.id, as_of=at, first=first, end=at, **read)
     ahead = past_weather.clear()
     # From a little before: the hour in which `at` lies may still be under way
     ahead_first = at - timedelta(hours=1)
     if horizon_hours and weather == "forecast":
-        ahead = history.weather_forecast_as_of(connection, city.id, as_of=at, first=ahead_first, end=end, phase=phase)
+        ahead = history.weather_forecast_as_of(connection, city.id, as_of=at, first=ahead_first, end=end, **read)
     elif horizon_hours and weather == "actual":
         if actual_as_of is None:
             raise ValueError("actual weather needs actual_as_of")
-        ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, phase=phase)
+        ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, **read)
     return Known(at, shift, shift.onto(load), shift.onto(past_weather), shift.onto(ahead))
 
 

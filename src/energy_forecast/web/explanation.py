@@ -53,7 +53,7 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
         *found.other_notes,
     ]
     if found.differing_hours:
-        notes.append(f"Made once more, {found.differing_hours} hours differ from what was issued.")
+        notes.append(f"Computed again, {found.differing_hours} hours differ from the forecast that was issued.")
     write_figures(path, sections, title=f"Why this forecast of {found.city.name}?", notes=notes)
 
 

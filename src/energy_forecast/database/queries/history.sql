@@ -32,3 +32,28 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
        string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
 FROM weather_forecast_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
+
+-- name: load_recorded
+-- As load, of what this database had recorded by a second moment.
+SELECT string_agg(timestamptz_send(timestamp), ''),
+       string_agg(float8send(consumption_kwh::float8), ''),
+       string_agg(int2send(interval_minutes), '')
+FROM consumption_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
+
+-- name: weather_recorded
+-- As weather, of what this database had recorded by a second moment.
+SELECT string_agg(timestamptz_send(timestamp), ''),
+       string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
+FROM weather_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
+
+-- name: weather_forecast_recorded
+-- As weather_forecast, of what this database had recorded by a second moment.
+SELECT string_agg(timestamptz_send(timestamp), ''),
+       string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
+FROM weather_forecast_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
