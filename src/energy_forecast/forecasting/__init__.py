@@ -11,7 +11,7 @@ from datetime import datetime
 
 import polars as pl
 
-from energy_forecast.errors import ArtifactError
+from energy_forecast.errors import ArtifactError, EnergyForecastError
 from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.contract import (
     LONGEST_HORIZON_HOURS,
@@ -62,9 +62,15 @@ def fit(
 
 
 def load(name: str, data: bytes) -> FittedModel:
-    """The fitted model whose `save` gave `data`. Raises ArtifactError when it is damaged or of another model."""
+    """Return the fitted model whose `save` gave `data`.
+
+    Raises:
+        ArtifactError: it is damaged, or of another model.
+    """
     try:
         return model_by_name(name).load(data)
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except EnergyForecastError:
+        raise
+    except Exception as error:
         # Whole, but not as this version's models are: something is missing, or has another shape
         raise ArtifactError(hint="It was trained by another version; train the model again.") from error

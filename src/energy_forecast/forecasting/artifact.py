@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from energy_forecast.errors import ArtifactError
 
 MAGIC = b"EFMODEL2"
 Arrays = dict[str, NDArray[Any]]
+Fact = TypeVar("Fact")
+_AGAIN = "Train the model again."
 _DTYPES = {"<f8", "<f4", "<i8", "<i2", "|b1"}
 
 
@@ -60,8 +62,41 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
         if position != len(data):
             raise ValueError("length")
         return dict(head["header"]), arrays
-    except (struct.error, ValueError, KeyError, TypeError) as error:
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ArtifactError(hint="The bytes are damaged; train the model again.") from error
+
+
+def stored_array(arrays: Arrays, name: str, kind: str, *shape: int | None, finite: bool = True) -> NDArray[Any]:
+    """Return one array after a check of its content.
+
+    Args:
+        kind: the type of its values, such as "<f8".
+        shape: None for a dimension of any length.
+        finite: whether every value has to be a finite number.
+
+    Raises:
+        ArtifactError: it is missing, or has another type, shape or content.
+    """
+    found = arrays.get(name)
+    if found is None:
+        raise ArtifactError(f"The stored model has no array {name!r}.", hint=_AGAIN)
+    if found.dtype.str != kind or found.ndim != len(shape):
+        raise ArtifactError(f"The stored array {name!r} is {found.dtype.str} {list(found.shape)}.", hint=_AGAIN)
+    if any(wanted is not None and own != wanted for own, wanted in zip(found.shape, shape, strict=True)):
+        raise ArtifactError(f"The stored array {name!r} has the shape {list(found.shape)}.", hint=_AGAIN)
+    if finite and not np.isfinite(found).all():
+        raise ArtifactError(f"The stored array {name!r} holds a value that is no number.", hint=_AGAIN)
+    return found
+
+
+def fact(header: Any, name: str, kind: type[Fact]) -> Fact:
+    """Return one value of a header after a check of its type. Raises ArtifactError."""
+    found = header.get(name) if isinstance(header, dict) else None
+    if kind is float and type(found) is int:
+        found = float(found)
+    if type(found) is not kind:
+        raise ArtifactError(f"The stored model has no usable value {name!r}.", hint=_AGAIN)
+    return found
 
 
 def _padded(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,8 +12,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.forecasting.artifact import Arrays, pack
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import Arrays, fact, pack, stored_array
 from energy_forecast.forecasting.contract import (
+    QUANTILE_LEVELS,
     City,
     Flags,
     Floats,
@@ -25,7 +28,7 @@ from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import feature_table
 from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
 from energy_forecast.forecasting.history import timestamps
-from energy_forecast.forecasting.intervals import RECENT_HOURS, Calibration, lead_bucket, recent_state
+from energy_forecast.forecasting.intervals import BUCKETS, RECENT_HOURS, Calibration, lead_bucket, recent_state
 from energy_forecast.forecasting.models.naive import NAIVE_168, Naive
 from energy_forecast.forecasting.models.protocol import Method, PointModel, TablePoint
 
@@ -253,16 +256,44 @@ class CalibratedModel:
 
     @staticmethod
     def restore(header: dict[str, Any], arrays: Arrays, method: Method) -> CalibratedModel:
-        """The model whose `state` this was."""
+        """The model whose `state` this was. Raises ArtifactError."""
         heads = {}
-        for kind, stored in header["heads"].items():
+        parameters = fact(header, "parameters", dict)
+        for kind, stored in fact(header, "heads", dict).items():
             prefix = f"{kind}/point/"
             own = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-            calibration = Calibration(arrays[f"{kind}/profile"], arrays[f"{kind}/quantiles"], stored["n"])
-            point = method.restore(stored["point"], own)
-            recent = arrays[f"{kind}/recent"]
-            until, share, adapts = stored["recent_until"], stored["naive_share"], stored["adapts"]
-            heads[kind] = Head(point, calibration, until, recent, share, adapts)
-        return CalibratedModel(
-            header["name"], City(**header["city"]), heads, header["fitted_until"], header["parameters"]
+            calibration = Calibration(
+                stored_array(arrays, f"{kind}/profile", "<f8", BUCKETS, 24),
+                stored_array(arrays, f"{kind}/quantiles", "<f8", BUCKETS, len(QUANTILE_LEVELS)),
+                fact(stored, "n", int),
+            )
+            point = method.restore(fact(stored, "point", dict), own)
+            if isinstance(point, TablePoint) and point.weather != (kind == "weather"):
+                raise ArtifactError(f"The stored head {kind!r} is another one.")
+            heads[kind] = Head(
+                point,
+                calibration,
+                fact(stored, "recent_until", int),
+                # Unknown hours are NaN
+                stored_array(arrays, f"{kind}/recent", "<f8", RECENT_HOURS, finite=False),
+                fact(stored, "naive_share", float),
+                fact(stored, "adapts", bool),
+            )
+        check_heads(heads)
+        model = CalibratedModel(
+            fact(header, "name", str),
+            City.restore(header.get("city")),
+            heads,
+            fact(header, "fitted_until", int),
+            parameters,
         )
+        for kind in heads:
+            fact(parameters, kind, dict)
+            model._remark(kind)
+        return model
+
+
+def check_heads(heads: Collection[str]) -> None:
+    """Raise ArtifactError if the heads are not "plain", or "plain" and "weather"."""
+    if "plain" not in heads or not set(heads) <= {"plain", "weather"}:
+        raise ArtifactError("The stored model has other heads than this version's models.")

@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
+from zoneinfo import available_timezones
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import fact
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,6 +42,17 @@ class City:
     timezone: str
     country_code: str | None = None
     subdivision: str | None = None
+
+    @classmethod
+    def restore(cls, stored: Any) -> City:
+        """The city of an artifact. Raises ArtifactError."""
+        names = [fact(stored, name, str) for name in ("name", "timezone")]
+        if names[1] not in available_timezones():
+            raise ArtifactError(f"The stored model has no usable time zone: {names[1]!r}.")
+        rest = [stored.get(name) for name in ("country_code", "subdivision")]
+        if not all(one is None or isinstance(one, str) for one in rest):
+            raise ArtifactError("The stored model has no usable country.")
+        return cls(names[0], fact(stored, "latitude", float), fact(stored, "longitude", float), names[1], *rest)
 
 
 @dataclass(frozen=True)

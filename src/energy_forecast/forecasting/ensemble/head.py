@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_forecast.forecasting.artifact import Arrays
-from energy_forecast.forecasting.contract import Floats, Ints
-from energy_forecast.forecasting.ensemble.echo import echo_inputs, last_errors
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import Arrays, fact, stored_array
+from energy_forecast.forecasting.contract import QUANTILE_LEVELS, Floats, Ints
+from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors
 from energy_forecast.forecasting.ensemble.members import NAMES, Members
 from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
 from energy_forecast.forecasting.ensemble.widths import SOON_HOURS, Usual, recent_reach, running_scale, soon_scale
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table
-from energy_forecast.forecasting.intervals import lead_bucket, stretch
+from energy_forecast.forecasting.intervals import BUCKETS, lead_bucket, stretch
 
 WINDOW_HOURS = 24 * WINDOW_DAYS
 # Held-out forecasts are made at three times of day, since a forecast may be issued at any: hours after midnight.
 PHASES = (0, 8, 16)
+_LATER: Ints = np.array([24])
 _DAY: Ints = np.arange(24, dtype=np.int64)
 
 
@@ -146,14 +148,22 @@ class EnsembleHead:
     def restore(state: dict[str, Any], arrays: Arrays) -> EnsembleHead:
         """The head whose `state` this was."""
         own = {name.removeprefix("members/"): array for name, array in arrays.items() if name.startswith("members/")}
+        usual = {
+            name: stored_array(arrays, name, "<f8", 24 + BUCKETS - int(lead_bucket(_LATER)[0]), 24)
+            for name in ("error_before_echo", "error", "apart")
+        }
+        only = state.get("only")
+        if only is not None and not 0 <= fact(state, "only", int) < len(NAMES):
+            raise ArtifactError(f"The stored ensemble has no member {only}.")
         return EnsembleHead(
-            Members.restore(state["members"], own),
-            Usual(arrays["error_before_echo"], arrays["apart"]),
-            arrays["echo"],
-            Usual(arrays["error"], arrays["apart"]),
-            arrays["quantiles"],
-            state["errors"],
-            arrays["tail"],
-            state["tail_until"],
-            state["only"],
+            Members.restore(fact(state, "members", dict), own),
+            Usual(usual["error_before_echo"], usual["apart"]),
+            stored_array(arrays, "echo", "<f8", COEFFICIENTS),
+            Usual(usual["error"], usual["apart"]),
+            stored_array(arrays, "quantiles", "<f8", BUCKETS, len(QUANTILE_LEVELS)),
+            fact(state, "errors", int),
+            # Hours without a prediction are NaN
+            stored_array(arrays, "tail", "<f4", len(PHASES), len(NAMES), WINDOW_HOURS, finite=False),
+            fact(state, "tail_until", int),
+            only,
         )

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import Arrays, fact
 from energy_forecast.forecasting.contract import Floats, Ints
-from energy_forecast.forecasting.features.normal import NORMAL_NAMES, renewed
+from energy_forecast.forecasting.features.normal import NORMAL_NAMES, renewed, table_names, try_once
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table
 from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.gradient_boosting import (
     BoostedPoint,
-    GradientBoosting,
     chosen_for_trees,
     importance,
     learn_boosted,
+    restore_boosted,
 )
 from energy_forecast.forecasting.models.lessons import Lessons, make_lessons
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
@@ -134,17 +135,25 @@ class Members:
     def restore(state: dict[str, Any], arrays: Arrays) -> Members:
         """The members whose `state` this was."""
 
-        def part(prefix: str) -> Arrays:
+        def own(prefix: str) -> Arrays:
             return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(prefix + "/")}
 
-        boosted = GradientBoosting().restore(state["boosted"], part("boosted"))
-        return Members(
-            Normal.from_arrays(part("normal"), weather=boosted.weather) if boosted.linear.season else None,
+        boosted = restore_boosted(fact(state, "boosted", dict), own("boosted"))
+        weather, season = boosted.weather, boosted.linear.season
+        deviations = fact(state, "deviations", list)
+        if fact(state, "networks", int) != DIRECT + CORRECTING + 1 or len(deviations) != 2:
+            raise ArtifactError("The stored ensemble has other members than this version's.")
+        members = Members(
+            Normal.from_arrays(own("normal"), weather=weather) if season else None,
             boosted,
-            tuple(Network.from_arrays(part(f"network_{i}")) for i in range(state["networks"])),
-            Scaling.from_arrays(part("scaling")),
-            (state["deviations"][0], state["deviations"][1]),
+            tuple(Network.from_arrays(own(f"network_{i}")) for i in range(DIRECT + CORRECTING + 1)),
+            Scaling.from_arrays(own("scaling")),
+            (float(deviations[0]), float(deviations[1])),
         )
+        try_once(members.of_table, table_names(weather=weather) + (NORMAL_NAMES if season else ()))
+        if members.normal is not None:
+            try_once(members.normal.of, table_names(weather=weather))
+        return members
 
 
 def _seen(i: int, features: tuple[str, ...], season: bool) -> Ints:

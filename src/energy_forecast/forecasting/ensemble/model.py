@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.forecasting.artifact import Arrays, pack
-from energy_forecast.forecasting.calibrated import WITHOUT_WEATHER
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import Arrays, fact, pack
+from energy_forecast.forecasting.calibrated import WITHOUT_WEATHER, check_heads
 from energy_forecast.forecasting.contract import City, Flags, Floats, Forecast, Ints
 from energy_forecast.forecasting.drivers import Parts, drivers_of
 from energy_forecast.forecasting.ensemble.fitting import fit_head
@@ -188,9 +189,19 @@ class Ensemble:
         """See Model.load."""
         header, arrays = read_artifact(self.name, data)
         heads = {}
-        for kind, stored in header["heads"].items():
+        for kind, stored in fact(header, "heads", dict).items():
             own = {name[len(kind) + 1 :]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
             heads[kind] = EnsembleHead.restore(stored, own)
-        return FittedEnsemble(
-            header["name"], City(**header["city"]), heads, header["fitted_until"], header["parameters"]
+            if heads[kind].members.boosted.weather != (kind == "weather"):
+                raise ArtifactError(f"The stored head {kind!r} is another one.")
+        check_heads(heads)
+        fitted = FittedEnsemble(
+            fact(header, "name", str),
+            City.restore(header.get("city")),
+            heads,
+            fact(header, "fitted_until", int),
+            fact(header, "parameters", dict),
         )
+        for kind in heads:
+            fitted._remark(kind)
+        return fitted

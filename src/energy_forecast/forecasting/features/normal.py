@@ -8,12 +8,14 @@ never at or after the origin, and put beside the table.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
 import numpy as np
 import polars as pl
 
+from energy_forecast.errors import ArtifactError
 from energy_forecast.forecasting.contract import City, Floats
 from energy_forecast.forecasting.features.rows import Past, Rows, running_sums, window_mean
 from energy_forecast.forecasting.features.table import (
@@ -53,13 +55,28 @@ REACH_HOURS = 24 * 36
 
 
 @lru_cache
-def feature_set() -> str:
-    """A digest of the names of all features in their order: a model that was made for others cannot be read."""
+def table_names(*, weather: bool) -> tuple[str, ...]:
+    """The names of the features of `feature_table` in their order."""
     none = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC")})
     history = build_history(none, none, none, issued_at=datetime(2000, 1, 1, tzinfo=UTC), days=None)
     hour = np.array([history.known_until])
-    table = feature_table(Rows(Past(City("", 0.0, 0.0, "UTC"), history), hour, hour), weather=True)
-    return hashlib.sha256("\n".join(table.names + NORMAL_NAMES).encode()).hexdigest()[:16]
+    return feature_table(Rows(Past(City("", 0.0, 0.0, "UTC"), history), hour, hour), weather=weather).names
+
+
+@lru_cache
+def feature_set() -> str:
+    """A digest of the names of all features in their order: a model that was made for others cannot be read."""
+    return hashlib.sha256("\n".join(table_names(weather=True) + NORMAL_NAMES).encode()).hexdigest()[:16]
+
+
+def try_once(predict: Callable[[Table], Floats], names: tuple[str, ...]) -> None:
+    """Ask a stored model for one row of features, which shows whether its arrays belong together.
+
+    Raises:
+        ArtifactError: the prediction is not a finite number.
+    """
+    if not np.isfinite(predict(Table(names, np.ones((1, len(names)))))).all():
+        raise ArtifactError("The stored model does not predict.", hint="Train the model again.")
 
 
 def with_normal(table: Table, rows: Rows, normal: Floats) -> Table:

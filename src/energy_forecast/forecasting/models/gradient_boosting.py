@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import Arrays, fact
 from energy_forecast.forecasting.contract import Flags, Floats
-from energy_forecast.forecasting.features.normal import NORMAL, RATIOS
+from energy_forecast.forecasting.features.normal import NORMAL, NORMAL_NAMES, RATIOS, table_names, try_once
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table
 from energy_forecast.forecasting.models.lessons import BANDS, Lessons, make_lessons
@@ -117,10 +118,19 @@ class GradientBoosting:
         return learn
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> BoostedPoint:
-        linear = LinearStage.from_arrays(arrays, weather=state["weather"], season=state["season"])
-        return BoostedPoint(
-            linear, Trees.from_arrays(arrays), tuple(state["importance"]), state["weather"], state["rows"]
-        )
+        point = restore_boosted(state, arrays)
+        try_once(point.share, table_names(weather=point.weather))
+        return point
+
+
+def restore_boosted(state: dict[str, Any], arrays: Arrays) -> BoostedPoint:
+    """The point model whose state this was. Raises ArtifactError."""
+    weather = fact(state, "weather", bool)
+    linear = LinearStage.from_arrays(arrays, weather=weather, season=fact(state, "season", bool))
+    importance = fact(state, "importance", list)
+    if not set(importance) <= set(table_names(weather=weather) + NORMAL_NAMES):
+        raise ArtifactError("The stored model has other features than this version's models.")
+    return BoostedPoint(linear, Trees.from_arrays(arrays), tuple(importance), weather, fact(state, "rows", int))
 
 
 def chosen_for_trees(lessons: Lessons, draw: np.random.Generator) -> Flags:

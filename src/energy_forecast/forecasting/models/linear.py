@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.artifact import Arrays, fact, stored_array
 from energy_forecast.forecasting.contract import Flags, Floats, Ints
-from energy_forecast.forecasting.features.normal import NORMAL
+from energy_forecast.forecasting.features.normal import NORMAL, table_names, try_once
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.features.table import Table, feature_table, side_by_side
 from energy_forecast.forecasting.models.lessons import BANDS, Lessons, lead_band, make_lessons
@@ -133,7 +133,9 @@ class LinearStage:
 
     @staticmethod
     def from_arrays(arrays: Arrays, *, weather: bool, season: bool) -> LinearStage:
-        return LinearStage(arrays["coefficients"], Scaling.from_arrays(arrays), weather, season)
+        scaling = Scaling.from_arrays(arrays)
+        coefficients = stored_array(arrays, "coefficients", "<f8", BANDS, 24, 1 + len(scaling.mean))
+        return LinearStage(coefficients, scaling, weather, season)
 
 
 def bounded(share: Floats, table: Table) -> Floats:
@@ -225,5 +227,8 @@ class Linear:
         return learn
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> LinearPoint:
-        stage = LinearStage.from_arrays(arrays, weather=state["weather"], season=state["season"])
-        return LinearPoint(stage, state["rows"])
+        weather = fact(state, "weather", bool)
+        stage = LinearStage.from_arrays(arrays, weather=weather, season=fact(state, "season", bool))
+        point = LinearPoint(stage, fact(state, "rows", int))
+        try_once(point.share, table_names(weather=weather))
+        return point

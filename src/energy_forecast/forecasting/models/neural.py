@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.artifact import Arrays, stored_array
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.table import Table, side_by_side
 
@@ -83,8 +83,9 @@ class Network:
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> Network:
-        n = len(arrays) // 2
-        return Network(tuple(arrays[f"weight_{i}"] for i in range(n)), tuple(arrays[f"bias_{i}"] for i in range(n)))
+        layers = range(1 + len(HIDDEN))
+        weights = tuple(stored_array(arrays, f"weight_{i}", "<f4", None, (*HIDDEN, 1)[i]) for i in layers)
+        return Network(weights, tuple(stored_array(arrays, f"bias_{i}", "<f4", (*HIDDEN, 1)[i]) for i in layers))
 
 
 def train_network(

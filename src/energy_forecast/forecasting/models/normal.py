@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.artifact import Arrays, stored_array
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.normal import REACH_HOURS, with_normal
 from energy_forecast.forecasting.features.rows import Past, Rows
@@ -63,7 +63,8 @@ class Normal:
 
     @staticmethod
     def from_arrays(arrays: Arrays, *, weather: bool) -> Normal:
-        return Normal(arrays["coefficients"], Scaling.from_arrays(arrays), weather)
+        scaling = Scaling.from_arrays(arrays)
+        return Normal(stored_array(arrays, "coefficients", "<f8", 24, 1 + len(scaling.mean)), scaling, weather)
 
 
 def learn_normal(lessons: Lessons, until: int, *, weather: bool) -> tuple[Normal, Table]:

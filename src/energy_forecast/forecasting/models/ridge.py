@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.artifact import Arrays, stored_array
 from energy_forecast.forecasting.contract import Floats, Ints
 
 _PART_ROWS = 1024
@@ -77,8 +77,9 @@ class Scaling:
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> Scaling:
-        deviation = np.where(arrays["deviation"] == 0, np.inf, arrays["deviation"])
-        return Scaling(arrays["mean"], deviation, arrays["low"], arrays["high"])
+        mean = stored_array(arrays, "mean", "<f8", None)
+        deviation, low, high = (stored_array(arrays, name, "<f8", len(mean)) for name in ("deviation", "low", "high"))
+        return Scaling(mean, np.where(deviation == 0, np.inf, deviation), low, high)
 
     def __call__(self, design: Floats) -> Floats:
         scaled = np.empty(design.shape)

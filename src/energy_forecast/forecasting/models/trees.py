@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.artifact import Arrays, stored_array
 
 if TYPE_CHECKING:
     import xgboost
@@ -98,8 +99,15 @@ class Trees:
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> Trees:
+        feature = stored_array(arrays, "tree_feature", "<i2", None, None)
+        count, inner = feature.shape
+        if inner != 2 ** inner.bit_length() - 1 or feature.min(initial=0) < 0:
+            raise ArtifactError("The stored trees are not whole.")
         return Trees(
-            arrays["tree_feature"], arrays["tree_threshold"], arrays["tree_unknown_left"], arrays["tree_leaves"]
+            feature,
+            stored_array(arrays, "tree_threshold", "<f4", count, inner),
+            stored_array(arrays, "tree_unknown_left", "|b1", count, inner),
+            stored_array(arrays, "tree_leaves", "<f4", count, inner + 1),
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.errors import NotEnoughDataError
-from energy_forecast.forecasting.artifact import Arrays
+from energy_forecast.forecasting.artifact import Arrays, fact, stored_array
 from energy_forecast.forecasting.contract import Floats, Ints
 from energy_forecast.forecasting.features.rows import Past, Rows
 from energy_forecast.forecasting.models.protocol import Learn
@@ -113,7 +113,20 @@ class Vanilla:
         return learn
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> VanillaPoint:
-        return VanillaPoint(arrays["coefficients"], arrays["means"], **state)
+        weather, trend_from = fact(state, "weather", bool), state.get("trend_from")
+        if trend_from is not None:
+            trend_from = fact(state, "trend_from", float)
+        columns = 12 + 168 + (trend_from is not None) + (3 * (1 + 12 + 24) if weather else 0)
+        return VanillaPoint(
+            stored_array(arrays, "coefficients", "<f8", columns),
+            stored_array(arrays, "means", "<f8", columns),
+            fact(state, "intercept", float),
+            weather,
+            trend_from,
+            fact(state, "coldest", float),
+            fact(state, "warmest", float),
+            fact(state, "rows", int),
+        )
 
 
 def _design(rows: Rows, temperature: Floats | None, trend: Floats | None) -> Floats:
