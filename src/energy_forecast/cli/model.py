@@ -87,7 +87,7 @@ def show(
                         "with weather" if head == "weather" else "without weather",
                         f"{facts['load_hours']:,}",
                         f"{held_out['mape']:.2f}",
-                        f"{held_out.get('naive_168_mape', float('nan')):.2f}",
+                        f"{held_out['naive_168_mape']:.2f}" if "naive_168_mape" in held_out else None,
                         f"{facts['artifact_bytes'] / 1024:,.0f} kB",
                     )
                 )

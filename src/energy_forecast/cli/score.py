@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -342,9 +343,13 @@ def errors(
                 for hour in range(24)
                 if any(at[1] == hour for at in cells)
             ],
-            title=f"{name}, {model}: MAPE % by weekday and local hour; of all hours {found.mape[str(name)]:.2f}",
+            title=f"{name}, {model}: MAPE % by weekday and local hour; of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:
         say(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
     if plot is not None:
         out.print(f"Written: {plot}", markup=False)
+
+
+def _share(mape: float) -> str:
+    return f"{mape:.2f}" if math.isfinite(mape) else "not defined, since every actual is zero"

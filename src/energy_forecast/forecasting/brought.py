@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.errors import EnergyForecastError, ModelFaultError
+from energy_forecast.errors import ArtifactError, ModelFaultError, NotEnoughDataError
+from energy_forecast.fault_log import describe
 from energy_forecast.forecasting.contract import QUANTILE_COLUMNS, City, Explaining, FittedModel, Forecast, Repeating
 from energy_forecast.forecasting.history import timestamps
 from energy_forecast.forecasting.models.protocol import Model, Say
@@ -23,14 +24,14 @@ _COLUMNS = ("predicted", *QUANTILE_COLUMNS)
 
 @contextmanager
 def _blamed(source: str, doing: str) -> Iterator[None]:
-    """What goes wrong inside is a fault of `source`, unless it says in our words what is the matter."""
+    """Turn any exception inside into a fault of `source`, also SystemExit, but for those that the contract names."""
     try:
         yield
-    except EnergyForecastError:
+    except (KeyboardInterrupt, GeneratorExit, NotEnoughDataError, ArtifactError):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise ModelFaultError(
-            f"{source} failed in {doing}: {type(error).__name__}: {error}", hint="Mend or uninstall that package."
+            f"{source} failed in {doing}: {describe(error)}", hint="Fix or uninstall that package."
         ) from error
 
 
@@ -62,8 +63,10 @@ class BroughtModel:
         """See Model.fit. Raises ModelFaultError too."""
         with _blamed(self.source, "fit"):
             fitted = self.model.fit(city, load, weather, at=at, seed=seed, progress=progress)
-            json.dumps(fitted.parameters, allow_nan=False)
-            return BroughtFit(fitted, self.source, fitted.name, fitted.parameters, fitted.history_days)
+            text = json.dumps(fitted.parameters, allow_nan=False)
+            if "\\u0000" in text:
+                raise ValueError("parameters hold a NUL character")
+            return BroughtFit(fitted, self.source, fitted.name, json.loads(text), fitted.history_days)
 
     def load(self, data: bytes) -> BroughtFit:
         """See Model.load. Raises ModelFaultError too."""

@@ -69,9 +69,11 @@ def find_in_load(load: pl.DataFrame, overlaps: pl.Series | None = None) -> list[
         missing[places[(places >= 0) & (places < len(missing))]] = False
     found += _as_findings("consumption", "gap", begin, missing, phase)
     usual = float(np.median(values[np.isfinite(values) & ~faults.where])) if not faults.where.all() else np.nan
+    # A load that is usually zero has no usual size
+    ratio = np.divide(values, usual, out=np.full_like(values, np.nan), where=usual > 0)
     for number, name in enumerate(KINDS):
         if number:
-            found += _as_findings("consumption", _WORDS[name], begin, faults.kinds == number, phase, values / usual)
+            found += _as_findings("consumption", _WORDS[name], begin, faults.kinds == number, phase, ratio)
     clean = np.where(faults.where, np.nan, values)
     for at, factor in level_steps(clean):
         moment = _moment(begin + at, phase)

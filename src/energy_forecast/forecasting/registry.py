@@ -7,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from energy_forecast.errors import UnknownModelError
+from energy_forecast.fault_log import describe
 from energy_forecast.forecasting.brought import BroughtModel
 from energy_forecast.forecasting.ensemble.model import Ensemble
 from energy_forecast.forecasting.fitting import Calibrated
@@ -46,12 +47,15 @@ def _loaded(entry: EntryPoint) -> Model:
     try:
         found: Any = entry.load()
         model = found() if isinstance(found, type) else found
-    except Exception as error:
+        fits = isinstance(model, Model) and model.name == entry.name
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         raise UnknownModelError(
-            f"The model {entry.name!r} cannot be loaded from {entry.value}: {error}",
-            hint="Mend or uninstall the package that brings it.",
+            f"The model {entry.name!r} cannot be loaded from {entry.value}: {describe(error)}",
+            hint="Fix or uninstall the package that brings it.",
         ) from error
-    if not isinstance(model, Model) or model.name != entry.name:
+    if not fits:
         raise UnknownModelError(
             f"{entry.value} is not a model of the name {entry.name!r}.",
             hint="It needs name, kind, fit and load: see docs/howto/own-model.md.",

@@ -1,4 +1,4 @@
-"""Loads and weather of every odd shape: a valid forecast or NotEnoughDataError, and never another fault or a warning."""
+"""Loads and weather of every odd shape: a valid forecast or NotEnoughDataError, never another fault or a warning."""
 
 from __future__ import annotations
 
