@@ -7,6 +7,9 @@ stands in its fields, and `hint` says what to do. The command line maps the tree
 from __future__ import annotations
 
 import inspect
+import traceback
+
+_LONGEST = 400
 
 
 class EnergyForecastError(Exception):
@@ -111,3 +114,16 @@ class ArtifactError(EnergyForecastError):
 
 class SampleError(EnergyForecastError):
     """The sample data is not at hand."""
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in one line of printable characters: its type and its message."""
+    # Not str(error), which may fail itself
+    text = one_line("".join(traceback.format_exception_only(error)))
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line, without characters that a terminal or PostgreSQL refuses, and not endless."""
+    printable = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return printable if len(printable) <= _LONGEST else f"{printable[: _LONGEST - 1]}…"

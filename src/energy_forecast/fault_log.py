@@ -7,12 +7,14 @@ library may add any handler to the logger "energy_forecast" instead.
 from __future__ import annotations
 
 import logging
-import traceback
+import os
 from pathlib import Path
+from typing import TextIO
+
+from energy_forecast.errors import describe
 
 _log = logging.getLogger("energy_forecast")
 _log.addHandler(logging.NullHandler())
-_LONGEST = 400
 # A backtest would write a traceback an issue time
 _logged: set[tuple[str, str]] = set()
 _MOST = 1000
@@ -22,14 +24,20 @@ class _FaultFile(logging.FileHandler):
     """A file that is made when the first fault is written. If it cannot be written, the fault is not logged."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8", errors="backslashreplace", delay=True)
+        super().__init__(path, delay=True)
         self.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self.written = False
+
+    def _open(self) -> TextIO:  # type: ignore[override]
+        path = Path(self.baseFilename)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # Its owner's alone, whatever the umask is, and no link is followed
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
     def emit(self, record: logging.LogRecord) -> None:
         self.written = True
         try:
-            Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
             super().emit(record)
         except OSError:
             self.handleError(record)
@@ -67,16 +75,3 @@ def logged(what: str, error: BaseException) -> str:
         _log.error("%s", what, exc_info=error)
     written = any(isinstance(one, _FaultFile) and one.written for one in _log.handlers)
     return f" Details: {fault_file()}" if written else ""
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception in one line of printable characters: its type and its message."""
-    # Not str(error), which may fail itself
-    text = one_line("".join(traceback.format_exception_only(error)))
-    return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
-def one_line(text: str) -> str:
-    """Return a text in one line, without characters that a terminal or PostgreSQL refuses, and not endless."""
-    printable = " ".join("".join(one if one.isprintable() else " " for one in text).split())
-    return printable if len(printable) <= _LONGEST else f"{printable[: _LONGEST - 1]}…"

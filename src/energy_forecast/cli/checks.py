@@ -124,7 +124,11 @@ def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
         examined = pipelines.examine(database, progress=progress)
     except UnknownCityError as error:
         return [CheckFinding(error.message, error.hint, is_warning=True)]
-    for one in examined:
+    findings += [
+        CheckFinding(f"{name} could not be examined: {why}", "Run: energy-forecast doctor data")
+        for name, why in examined.failed.items()
+    ]
+    for one in examined.cities:
         findings += [
             CheckFinding(f"{found}.", "Run: energy-forecast doctor data", is_warning=True) for found in one.summed
         ]

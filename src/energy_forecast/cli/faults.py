@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from energy_forecast.fault_log import describe, logged
+from energy_forecast.errors import describe
+from energy_forecast.fault_log import logged
 
 
 def describe_fault(error: BaseException) -> str:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.errors import ArtifactError, ModelFaultError, NotEnoughDataError
-from energy_forecast.fault_log import describe
+from energy_forecast.errors import ArtifactError, ModelFaultError, NotEnoughDataError, describe
 from energy_forecast.forecasting.contract import QUANTILE_COLUMNS, City, Explaining, FittedModel, Forecast, Repeating
 from energy_forecast.forecasting.history import timestamps
 from energy_forecast.forecasting.models.protocol import Model, Say

@@ -6,8 +6,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from energy_forecast.errors import UnknownModelError
-from energy_forecast.fault_log import describe
+from energy_forecast.errors import UnknownModelError, describe
 from energy_forecast.forecasting.brought import BroughtModel
 from energy_forecast.forecasting.ensemble.model import Ensemble
 from energy_forecast.forecasting.fitting import Calibrated

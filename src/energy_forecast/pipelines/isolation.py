@@ -16,8 +16,10 @@ from energy_forecast.errors import (
     ModelFaultError,
     NotEnoughDataError,
     OutOfRangeError,
+    describe,
+    one_line,
 )
-from energy_forecast.fault_log import describe, logged, one_line
+from energy_forecast.fault_log import logged
 
 Result = TypeVar("Result")
 

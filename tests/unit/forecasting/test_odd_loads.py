@@ -105,7 +105,7 @@ def test_weather_of_any_shape_costs_no_forecast(model: str, shape: str) -> None:
     made = forecast_odd(model, RECORD.before(AT)[0], weather)
     assert made is not None
     actual = RECORD.load.filter(pl.col("timestamp") >= AT)["consumption_kwh"].head(60)
-    assert float((made["predicted"] / actual - 1).abs().mean()) < 0.15  # type: ignore[arg-type]
+    assert float((made["predicted"] / actual - 1).abs().mean()) < 0.3  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", QUICK)
