@@ -162,10 +162,11 @@ def record_repairs(connection: Connection, repaired: Sequence[Fault]) -> None:
 @contextmanager
 def _plain_names(connection: Connection) -> Iterator[None]:
     """Print names with their schema: with the catalog alone in the search path nobody can hide one."""
-    before = connection.execute("SELECT current_setting('search_path')").fetchone()
-    connection.execute("SET LOCAL search_path = pg_catalog")
+    statements = queries("protection")
+    [before] = connection.execute(statements["search_path"]).fetchone() or ["pg_catalog"]
+    connection.execute(statements["set_search_path"], {"path": "pg_catalog"})
     yield
-    connection.execute("SELECT set_config('search_path', %s, true)", before)
+    connection.execute(statements["set_search_path"], {"path": before})
 
 
 def _snapshot(connection: Connection) -> Snapshot:

@@ -445,3 +445,11 @@ SELECT s.statement FROM (
 -- name: record_repairs
 -- Writes the faults that an upgrade has ended into the ledger.
 INSERT INTO ops.repairs (fault) SELECT unnest(%(faults)s::text[])
+
+-- name: search_path
+-- The search path of this session: (search_path).
+SELECT current_setting('search_path')
+
+-- name: set_search_path
+-- Changes the search path until the transaction ends: (search_path).
+SELECT set_config('search_path', %(path)s, true)
