@@ -34,7 +34,7 @@ def composed(name: str) -> str:
 def name_fault(name: str) -> str | None:
     """Return why a composed name is not accepted, or None if it is."""
     if len(name) > LONGEST_NAME:
-        return f"has {len(name)} characters; {LONGEST_NAME} are the most"
+        return f"has {len(name)} characters; at most {LONGEST_NAME} are allowed"
     for place, sign in enumerate(name, start=1):
         if sign != " " and (unicodedata.category(sign) in _INVISIBLE or ord(sign) in _IGNORABLE):
             called = unicodedata.name(sign, "a control character").lower()

@@ -122,8 +122,8 @@ def test_rows_that_contradict_each_other_are_all_refused(database: Database, tmp
     report = load(database, tmp_path, text)
     assert (report.inserted, report.unchanged, report.rejected) == (2, 1, 2)
     assert [row.reason for row in report.rejected_examples] == [
-        "line 6 says something else of 'A'",
-        "line 4 says something else of 'A'",
+        "line 6 has other values for 'A'",
+        "line 4 has other values for 'A'",
     ]
 
 
@@ -184,7 +184,7 @@ def test_a_city_added_by_hand_does_not_take_a_name(database: Database) -> None:
     for same in ("düsseldorf", unicodedata.normalize("NFD", "Düsseldorf")):
         assert add_city(database, check_city(**place | {"name": same})) is None  # type: ignore[arg-type]
         with pytest.raises(
-            IngestError, match=r"There is a city 'Düsseldorf' already: .*km away \(Europe/Berlin, DE\), with 0 values"
+            IngestError, match=r"City 'Düsseldorf' is already stored .*km away \(Europe/Berlin, DE\), with 0 values"
         ):
             add_city(database, check_city(**place | {"name": same, "latitude": 10.0}))  # type: ignore[arg-type]
     with database.transaction(Role.FORECASTER) as connection:

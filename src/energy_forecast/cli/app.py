@@ -112,5 +112,5 @@ def _full_disk(error: EnergyForecastError) -> str:
 
 
 def _fail(message: str, *, label: str = "Error", status: int = 1) -> None:
-    print(f"{label}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{label}: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
     raise SystemExit(status)

@@ -49,7 +49,7 @@ def add(
     if json:
         emit({"id": added, "added": added is not None, **checked})
     elif added is None:
-        out.print(f"{checked['name']} is stored already, as it is.", markup=False)
+        out.print(f"{checked['name']} is already stored with these values.", markup=False)
     else:
         out.print(f"Added {checked['name']}{f' ({place})' if place else ''}.", markup=False)
 

@@ -17,7 +17,7 @@ from energy_forecast.database import questions
 from energy_forecast.database.cities import StoredCity, city_named
 
 app = typer.Typer(
-    no_args_is_help=True, help="The three common questions. A person sees the answers for the cities that are hers."
+    no_args_is_help=True, help="The three common questions. Users get answers for the cities that were granted to them."
 )
 
 City = Annotated[str, typer.Option("--city", metavar="CITY", help="A city by name.")]

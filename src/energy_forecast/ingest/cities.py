@@ -102,8 +102,8 @@ def check_city(
     """
     cells = {
         "name": name,
-        "latitude": f"{latitude:.9f}",
-        "longitude": f"{longitude:.9f}",
+        "latitude": _plain(latitude),
+        "longitude": _plain(longitude),
         "timezone": timezone,
         "country_code": country_code,
         "subdivision": subdivision,
@@ -123,10 +123,10 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
         checked: as `check_city` returns it.
 
     Returns:
-        The id of the new city; None if it is stored already, as it is.
+        The id of the new city; None if it is already stored with these values.
 
     Raises:
-        IngestError: the name belongs to a city of which something else is stored.
+        IngestError: the name belongs to a stored city with other values.
         DatabaseError: the database refused.
     """
     with database.transaction(Role.INGEST) as connection:
@@ -137,12 +137,16 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
         new = CityRow(**checked).over(stored)
         if new == stored:
             return None
-        where = _move(stored, new) or "at about this place, with other coordinates or codes"
+        where = _move(stored, new) or f"with {_differences(stored, new)}"
         raise IngestError(
-            f"There is a city {stored.name!r} already: {where}, {attached(counts(connection, stored.name))}.",
-            hint="Give this city another name. To change the stored one: energy-forecast city import FILE, which needs "
-            "--update if the place is another one.",
+            f"City {stored.name!r} is already stored {where}, {attached(counts(connection, stored.name))}.",
+            hint="Give this city another name. To change the stored one: energy-forecast city import FILE "
+            "(with --update if it is another place).",
         )
+
+
+def _plain(degrees: float) -> str:
+    return f"{degrees:.9f}".rstrip("0").rstrip(".")
 
 
 _Refused = dict[int, tuple[str | None, str, Mapping[str, str | None]]]
@@ -232,7 +236,7 @@ def _agreeing(rows: _Rows, refused: _Refused) -> Iterator[tuple[int, tuple[CityR
         key = name_key(city.name)
         if key in contradicted:
             other = contradicted[key] if line == first[key] else first[key]
-            refused[line] = ("name", f"line {other} says something else of {city.name!r}", cells)
+            refused[line] = ("name", f"line {other} has other values for {city.name!r}", cells)
         else:
             yield line, (city, cells)
 
@@ -296,6 +300,13 @@ def _move(stored: CityRow, new: CityRow) -> str | None:
         return None
     country = f", {stored.country_code}" if stored.country_code else ""
     return f"{km:,.0f} km away ({stored.timezone}{country})"
+
+
+def _differences(stored: CityRow, new: CityRow) -> str:
+    """Return the stored values that a new row would change, in words."""
+    old = asdict(stored)
+    changed = [column for column, value in asdict(new).items() if value != old[column]]
+    return ", ".join(f"no {column}" if old[column] is None else f"{column} {old[column]}" for column in changed)
 
 
 def _is_known(country: str | None) -> bool:
