@@ -271,7 +271,7 @@ def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Databa
     assert ingest(odd) == [told]
     flags = "SELECT kind, hours, left_out FROM ops.quality_flags"
     assert rows(database, flags) == [("overlap", 1, True)]
-    (berlin,) = pipelines.examine(database, cities=["Berlin"])
+    (berlin,) = pipelines.examine(database, cities=["Berlin"]).cities
     assert [str(one) for one in berlin.summed] == [told]
     assert berlin.load_hours == 10 * 24 - 1
 
