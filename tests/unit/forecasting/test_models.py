@@ -262,7 +262,7 @@ def test_an_ensemble_of_before_the_echo_is_refused_and_says_what_to_do(fitted: F
     assert len(older) < len(arrays)
     with pytest.raises(ArtifactError) as refused:
         load("ensemble", pack(header, older))
-    assert "train the model again" in str(refused.value.hint)
+    assert "Train the model again" in str(refused.value.hint)
 
 
 def test_an_ensemble_whose_usual_errors_are_by_bucket_is_refused_and_says_what_to_do(fitted: Fitted) -> None:
@@ -271,7 +271,7 @@ def test_an_ensemble_whose_usual_errors_are_by_bucket_is_refused_and_says_what_t
         head["n"] = head.pop("errors")
     with pytest.raises(ArtifactError) as refused:
         load("ensemble", pack(header, arrays))
-    assert "train the model again" in str(refused.value.hint)
+    assert "Train the model again" in str(refused.value.hint)
 
 
 def test_an_artifact_is_its_content_and_nothing_else() -> None:
