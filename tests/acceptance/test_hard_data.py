@@ -397,6 +397,36 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         assert (tried.rung, tried.rung_words, tried.differing_hours) == (None, [], 0)
 
 
+def test_load_that_arrives_after_the_issue_is_no_difference_of_a_forecast(
+    database: Database, command_line: CommandLine, tmp_path: Path
+) -> None:
+    """The late values claim that they were known before the issue; the forecast was made without them."""
+    import_cities(database, write_cities(tmp_path / "cities.csv"))
+    load = frames(FIRST, day(16), ("Berlin",))[0]
+    # One hour arrives later, and another one is corrected; naive-168 would repeat both
+    missing, corrected = (pl.col("timestamp") == day(9, hour).strftime(HOURS) for hour in (3, 5))
+    load_table(database, "consumption", load.filter(~missing), name="meter")
+    issued(database, "Berlin", day(16), "naive-168")
+    late = load.filter(missing | corrected).with_columns(
+        pl.col("consumption_kwh") * 2, pl.lit(day(9, 7).strftime(HOURS)).alias("available_at")
+    )
+    load_table(database, "consumption", late, name="late")
+
+    explained = json.loads(command_line.run("forecast", "explain", "Berlin", "--json").stdout)
+    assert (explained["differing_hours"], explained["late_hours"]) == (0, 2)
+    told = " ".join(command_line.run("forecast", "explain", "Berlin").stderr.split())
+    assert "2 hours of load came or changed after the issue" in told
+    assert "differ from the forecast" not in told
+    # The next forecast has them, so that they do make a difference
+    issued(database, "Berlin", day(16), "naive-168")
+    first, second = rows(
+        database,
+        "SELECT array_agg(predicted_consumption ORDER BY timestamp) FROM prediction_vintages GROUP BY run_id"
+        " ORDER BY min(created_at)",
+    )
+    assert first != second
+
+
 def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
     server: Server, template: str, tmp_path: Path
 ) -> None:
