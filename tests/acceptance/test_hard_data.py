@@ -276,6 +276,24 @@ def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Databa
     assert berlin.load_hours == 10 * 24 - 1
 
 
+def test_a_city_that_cannot_be_checked_is_loaded_and_reported(
+    database: Database, command_line: CommandLine, tmp_path: Path
+) -> None:
+    """Its flags are refused; the other city is checked, and the exit status is that of work done in part."""
+    import_cities(database, write_cities(tmp_path / "cities.csv"))
+    load = frames(FIRST, day(3))[0].filter(pl.col("timestamp").str.slice(11, 2) != "05")
+    load.write_csv(tmp_path / "load.csv")
+    ((berlin,),) = rows(database, "SELECT id FROM cities WHERE name = 'Berlin'")
+    with psycopg.connect(database.url) as connection:
+        connection.execute(f"ALTER TABLE ops.quality_flags ADD CHECK (city_id <> '{berlin}')")
+    run = command_line.run("ingest", "consumption", tmp_path / "load.csv", "--json", status=3)
+    found = json.loads(run.stdout)
+    assert (found["inserted"], found["rejected"]) == (load.height, 0)
+    assert [one["city"] for one in found["not_checked"]] == ["Berlin"]
+    assert {one["city"] for one in found["quality"]} == {"Pune"}
+    assert "1 city was loaded, but not checked." in run.stderr
+
+
 LADDER_AT = FIRST + timedelta(days=30)
 
 

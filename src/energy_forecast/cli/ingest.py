@@ -253,7 +253,8 @@ def _run(
         _print(report, checked)
     if report.failure is not None:
         raise IngestError(report.failure, hint=f"All of them: energy-forecast ingest rejected {report.batch}")
-    require_complete(_rejected(report), allow_partial=allow_partial)
+    problems = [one for one in (_rejected(report), _not_checked(len(checked.failed))) if one is not None]
+    require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
 def _check_units(kind: str, units: Sequence[str]) -> None:
@@ -286,8 +287,7 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
             checked = pipelines.check_load(database, report, whole=options.check, progress=report_progress)
         except DatabaseError as error:
             # What was loaded is loaded, and the report of it is owed
-            say(f"Loaded, but not judged: {error}")
-            checked = pipelines.Checked("nothing", [])
+            checked = pipelines.Checked("nothing", [], {name: str(error) for name, _, _ in report.touched})
     return report, checked
 
 
@@ -296,6 +296,11 @@ def _rejected(report: Report) -> str | None:
     if not report.rejected:
         return None
     return f"{report.rejected:,} of {counted(report.read, 'row')} {'was' if report.rejected == 1 else 'were'} rejected."
+
+
+def _not_checked(cities: int) -> str | None:
+    """Return how many cities could not be checked, in a sentence; None if there is none."""
+    return f"{counted(cities, 'city was', 'cities were')} loaded, but not checked." if cities else None
 
 
 def _document(report: Report, checked: Checked) -> dict[str, object]:
@@ -354,7 +359,7 @@ def _watch(
     if not once:
         say(f"Watching {path}. Ctrl-C ends it.")
     documents: list[dict[str, object]] = []
-    loaded = failed = rejected = 0
+    loaded = failed = rejected = not_checked = 0
     problem: EnergyForecastError | None = None
     taken = watch(
         folder,
@@ -370,6 +375,7 @@ def _watch(
                 if one.failure is None:
                     loaded += 1
                     rejected += 0 if one.result is None else one.result[0].rejected
+                    not_checked += 0 if one.result is None else len(one.result[1].failed)
                 if one.failure is not None and one.moved_to is not None:
                     failed += 1
                 if json:
@@ -406,6 +412,7 @@ def _watch(
     problems = [
         *([f"{failed:,} of {counted(loaded + failed, 'file')} could not be used. {where}"] if failed else []),
         *([f"{counted(rejected, 'row')} of loaded files were rejected."] if rejected else []),
+        *([f"The checks of {counted(not_checked, 'city', 'cities')} failed."] if not_checked else []),
     ]
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
