@@ -149,7 +149,7 @@ def staged(database: Database, city: object) -> Iterator[Connection]:
         connection.execute(queries("ingest")["create_staging"])
         connection.execute("INSERT INTO staged_cities VALUES (0, %s, 'x', 60)", (city,))
         connection.execute("INSERT INTO staged VALUES (0, 1, 0, '2024-03-01Z', DEFAULT, NULL, 5)")
-        connection.execute("INSERT INTO spans VALUES (0, '2024-03-01Z', '2024-03-01Z')")
+        connection.execute("INSERT INTO spans VALUES (0, '2024-03-01Z', '2024-03-01Z', NULL, false, false)")
         yield connection
         connection.rollback()
 

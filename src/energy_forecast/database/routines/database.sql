@@ -59,3 +59,38 @@ BEGIN
         END IF;
     END IF;
 END $$;
+/* What statements cost, where the server collects it. The operator reads it and no person: by default everybody sees how
+   often each statement of every other role was run, and how many rows it gave. Each change only where it is not so yet:
+   it is an entry of the audit log. A login that may not make the extension goes on without. */
+DO $$
+DECLARE
+    place text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')
+       OR NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') THEN
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements') THEN
+        CREATE EXTENSION pg_stat_statements SCHEMA ext;
+    END IF;
+    SELECT extnamespace::regnamespace::text INTO place FROM pg_extension WHERE extname = 'pg_stat_statements';
+    IF EXISTS (SELECT FROM pg_class c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+               WHERE c.oid = to_regclass(format('%s.pg_stat_statements', place)) AND a.grantee = 0)
+       OR NOT has_table_privilege('energy_forecast_operator', format('%s.pg_stat_statements', place), 'SELECT') THEN
+        EXECUTE format('REVOKE ALL ON %1$s.pg_stat_statements, %1$s.pg_stat_statements_info FROM PUBLIC', place);
+        EXECUTE format('REVOKE ALL ON FUNCTION %1$s.pg_stat_statements(boolean), %1$s.pg_stat_statements_info() FROM PUBLIC',
+                       place);
+        EXECUTE format('GRANT SELECT ON %1$s.pg_stat_statements, %1$s.pg_stat_statements_info TO energy_forecast_operator',
+                       place);
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %1$s.pg_stat_statements(boolean), %1$s.pg_stat_statements_info()'
+                       ' TO energy_forecast_operator', place);
+    END IF;
+    IF NOT pg_has_role('energy_forecast_operator', 'pg_read_all_stats', 'MEMBER') THEN
+        GRANT pg_read_all_stats TO energy_forecast_operator;
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege THEN
+        NULL;  -- `doctor queries` says what a superuser has to do
+    WHEN unique_violation THEN
+        NULL;  -- Another database of this server was upgraded at the same time, and made the operator a member first
+END $$;
