@@ -363,8 +363,10 @@ def test_a_cut_tail_is_found_by_the_anchor_and_by_nothing_else(
     last = some_history(connection)
     write_anchor(database, tmp_path / "home")
     quietly(connection, *cut(last - 2))
-    assert verify_audit(database, tmp_path / "elsewhere").findings == [], "a chain alone cannot tell"
-    [found] = verify_audit(database, tmp_path / "home").findings
+    assert verify_audit(database, tmp_path / "elsewhere", compare_facts=False).findings == [], (
+        "a chain alone cannot tell"
+    )
+    [found] = verify_audit(database, tmp_path / "home", compare_facts=False).findings
     assert (found.kind, found.sequence) == ("cut", last - 1)
     assert f"reached {last}" in found.message
 
@@ -399,12 +401,14 @@ def test_a_restored_database_is_accepted_once_somebody_says_so(
     last = some_history(connection)
     write_anchor(database, tmp_path)
     quietly(connection, *cut(last - 5))
-    assert [finding.kind for finding in verify_audit(database, tmp_path).findings] == ["cut"]
+    assert [finding.kind for finding in verify_audit(database, tmp_path, compare_facts=False).findings] == ["cut"]
     write_anchor(database, tmp_path, restored=True)
-    assert verify_audit(database, tmp_path).findings == []
+    assert verify_audit(database, tmp_path, compare_facts=False).findings == []
     some_history(connection)
     write_anchor(database, tmp_path)
-    assert verify_audit(database, tmp_path).findings == [], "the places of the lost entries are taken by others"
+    assert verify_audit(database, tmp_path, compare_facts=False).findings == [], (
+        "the places of the lost entries are taken by others"
+    )
     assert [anchor.event for anchor in read_anchors(tmp_path)] == ["anchor", "restored", "anchor"]
 
 
@@ -481,13 +485,14 @@ def test_the_command_tells_and_fails(connection: Connection, command_line: Comma
     assert f"{last:,} entries" in first.stdout
     second = json.loads(command_line.run("doctor", "audit", "--json").stdout)
     assert (second["whole"], second["anchored"], second["notes"]) == (True, last, [])
+    # The chain alone: the city has a value of which the log has no entry any more
     quietly(connection, *cut(last - 1))
-    failed = command_line.run("doctor", "audit", status=1)
+    failed = command_line.run("doctor", "audit", "--skip-facts", status=1)
     assert f"ends at place {last - 1}" in failed.stderr
     assert "--restored" in failed.stderr
-    broken = command_line.run("doctor", "audit", "--json", status=1)
+    broken = command_line.run("doctor", "audit", "--skip-facts", "--json", status=1)
     assert json.loads(broken.stdout)["findings"][0]["sequence"] == last
-    assert "is whole" in command_line.run("doctor", "audit", "--restored").stdout
+    assert "is whole" in command_line.run("doctor", "audit", "--restored", "--skip-facts").stdout
 
 
 def test_a_login_without_any_role_writes_no_entry(connection: Connection) -> None:

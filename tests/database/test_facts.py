@@ -13,12 +13,14 @@ import psycopg
 import pytest
 
 from energy_forecast.database import Database
-from energy_forecast.database.facts import TABLES
+from energy_forecast.database.facts import CONTROLLED, TABLES
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.operations.audit import verify_audit
 from servers import CommandLine
 
 CITY = UUID("00000000-0000-0000-0000-000000000001")
+MODEL = "00000000-0000-0000-0000-000000000009"
+LIVE, BACKTEST = "00000000-0000-0000-0000-0000000000a1", "00000000-0000-0000-0000-0000000000a2"
 Connection = psycopg.Connection[Any]
 
 
@@ -275,3 +277,136 @@ def test_single_values_and_months_have_the_same_sums(connection: Connection, tab
             assert query is not None
             assert connection.execute(query[0]).fetchone() == (True, [CITY], new)
             raise psycopg.Rollback
+
+
+# By the owner of the schema: a table with an entry for each row, a statement, the finding
+CHANGED_ROWS = {
+    "a city": (
+        "cities",
+        "UPDATE {table} SET latitude = 19",
+        f"A row of cities was changed without an entry in the log: {CITY}",
+    ),
+    "the end of training": (
+        "models",
+        "UPDATE {table} SET trained_until = '2020-01-01Z'",
+        f"A row of models was changed without an entry in the log: {MODEL}",
+    ),
+    "a grant": (
+        "user_city_access",
+        f"INSERT INTO {{table}} (user_id, city_id, created_at) VALUES ('eve', '{CITY}', '2020-01-01Z')",
+        f"A row of user_city_access was added without an entry in the log: eve, {CITY}",
+    ),
+    "a grant that is hidden": (
+        "user_city_access",
+        "DELETE FROM {table} WHERE user_id = 'anna'",
+        f"A row of user_city_access is gone without an entry in the log: anna, {CITY}",
+    ),
+    "the digest of an artifact": (
+        "model_artifacts",
+        "UPDATE {table} SET artifact = '\\x01', sha256 = sha256('\\x01')",
+        f"A row of model_artifacts was changed without an entry in the log: {MODEL}, {CITY}",
+    ),
+    "a champion": (
+        "model_promotions",
+        "UPDATE {table} SET reason = 'judged'",
+        "A row of model_promotions was changed without an entry in the log",
+    ),
+    "a backtest becomes a live run": (
+        "forecast_runs",
+        "UPDATE {table} SET purpose = 'forecast' WHERE purpose = 'backtest'",
+        f"A row of forecast_runs was added without an entry in the log: {BACKTEST}",
+    ),
+    "a live run is hidden": (
+        "forecast_runs",
+        "UPDATE {table} SET purpose = 'replay' WHERE purpose = 'forecast'",
+        f"A row of forecast_runs is gone without an entry in the log: {LIVE}",
+    ),
+    "a policy": (
+        "ops.retention_policies",
+        "UPDATE {table} SET keep = NULL WHERE table_name = 'predictions'",
+        "A row of ops.retention_policies was changed without an entry in the log: predictions",
+    ),
+    "a repair": (
+        "ops.repairs",
+        "INSERT INTO {table} (fault) VALUES ('none')",
+        "A row of ops.repairs was added without an entry in the log",
+    ),
+}
+
+
+@pytest.fixture
+def controlled(connection: Connection) -> Connection:
+    """The same with rows in the tables that have an entry for each row, written with other settings of the session."""
+    with connection.transaction():
+        connection.execute("SET LOCAL TimeZone = 'Asia/Kathmandu'; SET LOCAL bytea_output = escape")
+        connection.execute("SET LOCAL IntervalStyle = iso_8601; SET LOCAL extra_float_digits = -5")
+        connection.execute(
+            "INSERT INTO models (id, name, type, version, trained_at, trained_until)"
+            " VALUES (%s, 'vanilla', 'VANILLA', '1', now(), '2024-01-01Z')",
+            (MODEL,),
+        )
+        connection.execute(
+            "INSERT INTO model_artifacts (model_id, city_id, artifact, sha256, training_digest, training_facts)"
+            " VALUES (%s, %s, '\\x00', sha256('\\x00'), sha256(''), '{}')",
+            (MODEL, CITY),
+        )
+        connection.execute("INSERT INTO user_city_access (user_id, city_id) VALUES ('anna', %s)", (CITY,))
+        for run, purpose in ((LIVE, "forecast"), (BACKTEST, "backtest")):
+            connection.execute(
+                "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels,"
+                " status, started_at, finished_at) VALUES (%s, %s, %s, now(), '1 day', 'none',"
+                " '{0.1, 0.123456789012345, 0.5}', 'succeeded', now(), now())",
+                (run, MODEL, purpose),
+            )
+        connection.execute(
+            "UPDATE ops.retention_policies SET keep = '400 days 12 hours' WHERE table_name = 'predictions'"
+        )
+        connection.execute("UPDATE ops.retraining_policies SET threshold = 31.1 WHERE reason = 'age'")
+    for reason in ("first", "second"):
+        connection.execute(
+            "INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced)"
+            " VALUES (%s, %s, %s, '{}', true)",
+            (CITY, MODEL, reason),
+        )
+    return connection
+
+
+def test_rows_that_came_through_the_triggers_are_those_of_the_log(
+    controlled: Connection, database: Database, tmp_path: Path
+) -> None:
+    assert differences(database, tmp_path) == []
+    controlled.execute("DELETE FROM user_city_access")
+    controlled.execute("INSERT INTO user_city_access (user_id, city_id) VALUES ('anna', %s)", (CITY,))
+    controlled.execute("DELETE FROM user_city_access")
+    assert differences(database, tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", CHANGED_ROWS)
+def test_a_row_that_is_changed_behind_the_triggers_is_found(
+    controlled: Connection, database: Database, tmp_path: Path, kind: str
+) -> None:
+    table, statement, words = CHANGED_ROWS[kind]
+    without_triggers(controlled, table, statement)
+    report = verify_audit(database, tmp_path)
+    assert report.findings
+    assert all(words in finding.message for finding in report.findings), "every guard stands again"
+    upgrade(database)
+    assert any(words in message for message in differences(database, tmp_path)), "an upgrade does not cover it up"
+
+
+def test_rows_from_before_the_baseline_have_one_entry_each(
+    controlled: Connection, database: Database, tmp_path: Path
+) -> None:
+    """A database of an earlier version has rows without an entry, and entries without columns that were added since."""
+    controlled.execute("ALTER EVENT TRIGGER energy_forecast_audit_ddl DISABLE")
+    for table in ("ops.fact_baselines", "ops.audit_chain", "audit_log"):
+        controlled.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+    controlled.execute("DELETE FROM ops.fact_baselines WHERE table_name = ANY (%s)", (list(CONTROLLED),))
+    controlled.execute("DELETE FROM ops.audit_chain WHERE sequence > 0")
+    controlled.execute("DELETE FROM audit_log WHERE table_name = ANY (%s)", (list(CONTROLLED),))
+    controlled.execute("COMMENT ON SCHEMA ops IS 'Of an earlier version'")
+    assert len(differences(database, tmp_path)) > len(CONTROLLED)
+    upgrade(database)
+    assert differences(database, tmp_path) == []
+    without_triggers(controlled, "cities", CHANGED_ROWS["a city"][1])
+    assert differences(database, tmp_path) == [CHANGED_ROWS["a city"][2]]

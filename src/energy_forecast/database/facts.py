@@ -19,6 +19,18 @@ TABLES = (
     "weather_forecasts",
     "prediction_vintages",
 )
+# Tables with an entry of the log for each row: the query changed_rows compares them
+CONTROLLED = (
+    "cities",
+    "models",
+    "model_artifacts",
+    "user_city_access",
+    "model_promotions",
+    "forecast_runs",
+    "ops.retention_policies",
+    "ops.retraining_policies",
+    "ops.repairs",
+)
 # Rows, and four 64-bit parts of the rows' SHA-256, each added up
 Sums = tuple[Decimal, ...]
 _NOTHING: Sums = (Decimal(0),) * 5
@@ -71,6 +83,11 @@ def differences(connection: Connection, report: Progress) -> Iterator[Difference
             if here != there:
                 yield Difference(table, block, int(here[0]), int(there[0]))
     report("Comparing the facts with the audit log", total, total)
+
+
+def changed_rows(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return the rows of controlled tables that are not those of the log: table, key, and the difference in words."""
+    return [(str(t), str(k), str(d)) for t, k, d in connection.execute(queries("audit")["changed_rows"]).fetchall()]
 
 
 def _spans(connection: Connection, table: str) -> list[tuple[datetime | None, datetime | None]]:

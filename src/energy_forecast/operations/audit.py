@@ -208,6 +208,16 @@ def _compare_facts(database: Database, report: AuditReport, progress: Progress) 
                 report.notes.append(
                     f"Rows of {table} from before {since[0]:%Y-%m-%d %H:%MZ} are compared with their state then"
                 )
+        for table in facts.CONTROLLED:
+            if facts.baseline(connection, table) is None:
+                report.add("facts", None, f"Table {table} has no baseline in ops.fact_baselines", _UPGRADE)
+        for table, key, difference in facts.changed_rows(connection):
+            report.add(
+                "facts",
+                None,
+                f"A row of {table} {difference} without an entry in the log: {key}",
+                "Compare it with a backup from before the change: it went around the triggers.",
+            )
         for found in facts.differences(connection, progress):
             report.add(
                 "facts",

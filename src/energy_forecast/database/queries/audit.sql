@@ -26,10 +26,12 @@ FROM audit_log a WHERE NOT EXISTS (SELECT FROM ops.audit_chain c WHERE c.audit_i
 ORDER BY a.number LIMIT 10
 
 -- name: take_baselines
--- Sums up the rows of each table of facts once; the triggers of ops.fact_baselines write the entries.
+-- Records the rows of each compared table once; the triggers of ops.fact_baselines write the entries.
 INSERT INTO ops.fact_baselines (table_name)
 SELECT wanted FROM unnest(ARRAY['energy_consumption', 'energy_consumption_revisions', 'weather_data',
-                                'weather_data_revisions', 'weather_forecasts', 'prediction_vintages']) AS wanted
+                                'weather_data_revisions', 'weather_forecasts', 'prediction_vintages', 'cities', 'models',
+                                'model_artifacts', 'user_city_access', 'model_promotions', 'forecast_runs',
+                                'ops.retention_policies', 'ops.retraining_policies', 'ops.repairs']) AS wanted
 WHERE NOT EXISTS (SELECT FROM ops.fact_baselines b WHERE b.table_name = wanted)
 
 -- name: fact_ranges
@@ -48,6 +50,49 @@ FROM public.audit_log a, LATERAL (VALUES (1, a.new_data), (-1, a.old_data)) AS e
      LATERAL jsonb_each(e.data -> 'sums') AS s
 WHERE a.table_name = %(table)s AND a.action IN ('INSERT', 'UPDATE', 'DELETE')
 GROUP BY s.key
+
+-- name: changed_rows
+-- Rows of controlled tables that are not those of their last entries: (table, key, difference). Only columns that an entry has are compared.
+WITH controlled (name, key) AS (VALUES
+    ('cities', ARRAY['id']), ('models', ARRAY['id']), ('model_artifacts', ARRAY['model_id', 'city_id']),
+    ('user_city_access', ARRAY['user_id', 'city_id']), ('model_promotions', ARRAY['id']), ('forecast_runs', ARRAY['id']),
+    ('ops.retention_policies', ARRAY['table_name']), ('ops.retraining_policies', ARRAY['reason']), ('ops.repairs', ARRAY['id'])
+), recorded AS (
+    SELECT DISTINCT ON (a.table_name, e.key) a.table_name AS name, e.key, a.action, a.new_data AS facts
+    FROM public.audit_log a JOIN controlled t ON t.name = a.table_name CROSS JOIN LATERAL (
+        SELECT array_agg(coalesce(a.new_data, a.old_data) ->> k.name ORDER BY k.place) AS key
+        FROM unnest(t.key) WITH ORDINALITY AS k (name, place)) e
+    WHERE a.action IN ('INSERT', 'UPDATE', 'DELETE')
+    ORDER BY a.table_name, e.key, a.number DESC
+), rows_now (name, facts) AS (
+    SELECT 'cities', to_jsonb(c) FROM public.cities c
+    UNION ALL SELECT 'models', to_jsonb(c) FROM public.models c
+    UNION ALL SELECT 'model_artifacts', to_jsonb(c)
+        FROM (SELECT model_id, city_id, sha256, training_digest, training_facts, created_at FROM public.model_artifacts) c
+    UNION ALL SELECT 'user_city_access', to_jsonb(c) FROM public.user_city_access c
+    UNION ALL SELECT 'model_promotions', to_jsonb(c) FROM public.model_promotions c
+    UNION ALL SELECT 'forecast_runs', to_jsonb(c)
+        FROM (SELECT id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at,
+                     created_at FROM public.forecast_runs WHERE purpose = 'forecast') c
+    UNION ALL SELECT 'ops.retention_policies', to_jsonb(c) FROM ops.retention_policies c
+    UNION ALL SELECT 'ops.retraining_policies', to_jsonb(c) FROM ops.retraining_policies c
+    UNION ALL SELECT 'ops.repairs', to_jsonb(c) FROM ops.repairs c
+), stored AS (
+    SELECT r.name, r.facts, (SELECT array_agg(r.facts ->> k.name ORDER BY k.place)
+                             FROM unnest(t.key) WITH ORDINALITY AS k (name, place)) AS key
+    FROM rows_now r JOIN controlled t USING (name)
+), compared AS (
+    SELECT name, key, CASE
+        WHEN s.facts IS NULL AND r.action <> 'DELETE' THEN 'is gone'
+        WHEN s.facts IS NOT NULL AND (r.action IS NULL OR r.action = 'DELETE') THEN 'was added'
+        WHEN EXISTS (SELECT FROM jsonb_each(r.facts) e
+                     WHERE s.facts ? e.key AND s.facts -> e.key IS DISTINCT FROM e.value) THEN 'was changed'
+        END AS difference
+    FROM recorded r FULL JOIN stored s USING (name, key)
+)
+SELECT name, array_to_string(key, ', '), difference FROM compared
+WHERE difference IS NOT NULL
+ORDER BY name, key
 
 -- name: baseline
 -- Since when the entries have sums: (when, whether there were rows before).

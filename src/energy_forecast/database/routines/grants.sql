@@ -130,9 +130,13 @@ GRANT INSERT (user_id, city_id), DELETE ON user_city_access TO energy_forecast_o
 -- Reads the ledgers
 GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.view_refreshes, ops.retention_policies,
     ops.maintenance_runs, ops.dropped_data, ops.attached_months, ops.repairs, ops.fact_baselines, audit_log, ops.audit_chain TO energy_forecast_auditor;
--- And the facts, to compare them with the log
+-- And the facts and controlled rows, to compare them with the log
 GRANT SELECT ON energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions, weather_forecasts,
-    prediction_vintages TO energy_forecast_auditor;
+    prediction_vintages, cities, models, model_promotions TO energy_forecast_auditor;
+GRANT SELECT (model_id, city_id, sha256, training_digest, training_facts, created_at) ON model_artifacts
+    TO energy_forecast_auditor;
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at, created_at)
+    ON forecast_runs TO energy_forecast_auditor;
 
 -- The common questions, with the rights and by the policies of whoever asks
 GRANT SELECT ON hourly_consumption_rollup, ops.changed_consumption

@@ -6,6 +6,9 @@ CREATE OR REPLACE FUNCTION audit_trigger_func() RETURNS trigger
     SET search_path = pg_catalog, public, pg_temp
     SET timezone = 'UTC'
     SET datestyle = 'ISO'
+    SET intervalstyle = 'postgres'
+    SET bytea_output = 'hex'
+    SET extra_float_digits = 1
     AS $$
 DECLARE
     old_row jsonb;

@@ -3,25 +3,38 @@ DO $$
 DECLARE
     wanted record;
 BEGIN
-    -- Controlled tables: an entry a row
+    -- Controlled tables: an entry a row, so that the last entry of a row has to be the row that is stored
     FOR wanted IN
         SELECT * FROM (VALUES
-            ('public.cities', 'INSERT OR UPDATE OR DELETE', ''),
-            ('public.models', 'INSERT OR UPDATE OR DELETE', ''),
-            ('public.model_artifacts', 'INSERT OR UPDATE OR DELETE', '''artifact'''),
-            ('public.user_city_access', 'INSERT OR UPDATE OR DELETE', ''),
-            ('public.model_promotions', 'INSERT OR UPDATE OR DELETE', ''),
-            ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', ''),
-            ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', ''),
-            ('ops.repairs', 'INSERT', ''),
+            ('public.cities', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            ('public.models', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            ('public.model_artifacts', 'INSERT OR UPDATE OR DELETE', '', '''artifact''',
+                'c.model_id, c.city_id, c.sha256, c.training_digest, c.training_facts, c.created_at'),
+            ('public.user_city_access', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            ('public.model_promotions', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            -- Append-only. Only live runs are evidence; the notes are long
+            ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''forecast'')', '''notes'', ''rungs''',
+                'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.quantile_levels, c.status, c.created_at'),
+            ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            ('ops.repairs', 'INSERT', '', '', 'c.*'),
             -- Append-only, but for retention, which must not go unseen
-            ('public.model_metrics', 'DELETE', '')
-        ) AS controlled (relation, events, arguments)
+            ('public.model_metrics', 'DELETE', '', '', NULL)
+        ) AS controlled (relation, events, condition, arguments, columns)
         WHERE to_regclass(controlled.relation) IS NOT NULL
     LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER %s ON %s FOR EACH ROW'
-            ' EXECUTE FUNCTION public.audit_trigger_func(%s)', wanted.events, wanted.relation, wanted.arguments);
+        EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER %s ON %s FOR EACH ROW %s'
+            ' EXECUTE FUNCTION public.audit_trigger_func(%s)',
+            wanted.events, wanted.relation, wanted.condition, wanted.arguments);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit_row', wanted.relation);
+        CONTINUE WHEN wanted.columns IS NULL;
+        EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT ON ops.fact_baselines FOR EACH ROW'
+            ' WHEN (NEW.table_name = %L) EXECUTE FUNCTION public.audit_stored_rows_func(%L, %L, %L)',
+            'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'), replace(wanted.relation, 'public.', ''),
+            wanted.relation, wanted.columns,
+            CASE wanted.relation WHEN 'public.forecast_runs' THEN 'c.purpose = ''forecast''' ELSE 'true' END);
+        EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER %I',
+            'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'));
     END LOOP;
     -- Bulk facts: an entry a statement. Every column but `id`, so that the sums show any change
     FOR wanted IN
