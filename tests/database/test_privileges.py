@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -9,8 +10,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from energy_forecast.database import Database, Role
-from energy_forecast.errors import AccessError, DatabaseError
+from energy_forecast.database import LOGIN, Database, Role, schema_is_current
+from energy_forecast.database.migrate import upgrade
+from energy_forecast.errors import AccessError, DatabaseError, EnergyForecastError
 from energy_forecast.operations import people
 from energy_forecast.operations.access import access_findings
 from servers import Server
@@ -221,3 +223,87 @@ def test_a_membership_that_another_role_granted_is_not_passed_over(daily: Databa
             people.remove_person(daily, names[1])
     else:
         people.remove_person(daily, names[1])
+
+
+# What runs in a session, and becomes a superuser if that session can
+PAYLOAD = (
+    "BEGIN RESET ROLE; ALTER ROLE {login} SUPERUSER; RETURN {result}; EXCEPTION WHEN OTHERS THEN RETURN {result}; END"
+)
+PLANTED = {
+    "a trigger on the version": (
+        "CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS $$ {trigger} $$",
+        "CREATE TRIGGER planted AFTER INSERT OR UPDATE OR DELETE ON alembic_version"
+        " FOR EACH STATEMENT EXECUTE FUNCTION planted()",
+        "DELETE FROM alembic_version",
+        "INSERT INTO alembic_version VALUES ('0049')",
+    ),
+    "a trigger on the baselines": (
+        "CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS $$ {trigger} $$",
+        "CREATE TRIGGER planted AFTER INSERT ON ops.fact_baselines FOR EACH STATEMENT EXECUTE FUNCTION planted()",
+    ),
+    "a deferred trigger on the log": (
+        "CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS $$ {trigger} $$",
+        "CREATE CONSTRAINT TRIGGER planted AFTER INSERT ON audit_log DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION planted()",
+    ),
+    "an operator": (
+        "CREATE FUNCTION public.planted(oid, regrole) RETURNS boolean LANGUAGE plpgsql AS $$ {boolean} $$",
+        "CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = regrole, FUNCTION = planted)",
+    ),
+    "a view in place of the version": (
+        "CREATE FUNCTION public.planted() RETURNS boolean LANGUAGE plpgsql AS $$ {boolean} $$",
+        "ALTER TABLE alembic_version RENAME TO real_version",
+        "CREATE VIEW alembic_version AS SELECT version_num FROM real_version WHERE planted() IS NOT NULL",
+        "GRANT SELECT ON alembic_version TO PUBLIC",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_an_upgrade_that_the_owner_causes_runs_nothing_as_a_superuser(
+    database: Database, server: Server, kind: str
+) -> None:
+    embedded = Database(database.url, login=LOGIN)
+    upgrade(embedded)
+    before = superusers(database)
+    payload = {
+        result: PAYLOAD.format(login=LOGIN, result=value)
+        for result, value in (("trigger", "NULL"), ("boolean", "true"))
+    }
+    # Not in a session that could become a superuser: what is planted runs in this one, too
+    with psycopg.connect(database.url, user=LOGIN, autocommit=True) as connection:
+        connection.execute("SET ROLE energy_forecast_owner")
+        for statement in PLANTED[kind]:
+            connection.execute(
+                statement.replace("{trigger}", payload["trigger"]).replace("{boolean}", payload["boolean"])
+            )
+        connection.execute("COMMENT ON SCHEMA ops IS 'Upgrade, please'")
+    try:
+        with contextlib.suppress(EnergyForecastError):
+            upgrade(embedded)
+        assert superusers(database) == before
+    finally:
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("ALTER ROLE {} NOSUPERUSER").format(sql.Identifier(LOGIN)))
+
+
+def test_an_upgrade_beside_the_login_applies_everything(database: Database) -> None:
+    """In two sessions: what the owner changed is as in a new database, and a second upgrade finds nothing to do."""
+    embedded = Database(database.url, login=LOGIN)
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("COMMENT ON SCHEMA ops IS 'Of an earlier version'")
+        connection.execute("DROP FUNCTION ops.insert_staged(text, boolean)")
+        connection.execute("SET ROLE energy_forecast_owner")
+        connection.execute("ALTER TABLE cities NO FORCE ROW LEVEL SECURITY")
+        connection.execute("DROP FUNCTION vintage_counts(text, timestamptz, timestamptz, timestamptz, timestamptz)")
+    assert not schema_is_current(embedded)
+    done = upgrade(embedded)
+    assert done.changed
+    assert done.remaining == []
+    assert schema_is_current(embedded)
+    assert not upgrade(embedded).changed
+    with psycopg.connect(database.url, autocommit=True) as connection:
+        connection.execute("GRANT SELECT ON cities TO PUBLIC")
+    done = upgrade(embedded)
+    assert [("cities" in each and "PUBLIC" in each) or each for each in done.repaired] == [True]
+    assert not upgrade(embedded).changed

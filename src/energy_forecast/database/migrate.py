@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, LiteralString, cast
 
@@ -21,6 +21,7 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import Revision, RevisionMap
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import NullPool, create_engine
 
 from energy_forecast.database import protection
@@ -29,11 +30,13 @@ from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import (
     database_grants,
     folder,
+    head,
     installed_version,
     migration_files,
     routines_digest,
     routines_sql,
     superuser_sql,
+    with_login,
 )
 from energy_forecast.errors import SchemaError
 
@@ -65,6 +68,23 @@ class Upgrade:
     remaining: list[str] = field(default_factory=list)
 
 
+def _owners_sql() -> str:
+    """Return what follows the migrations and touches objects of the owner."""
+    return "\n".join(
+        [
+            f"SET LOCAL ROLE {Role.OWNER};",
+            routines_sql(),
+            "SELECT ensure_partitions_ahead();",
+            queries("audit")["take_baselines"] + ";",
+        ]
+    )
+
+
+def _mark_sql() -> str:
+    """Return the mark by which `schema_is_current` knows that everything was applied: the last step."""
+    return f"COMMENT ON SCHEMA ops IS 'The platform''s own ledgers. Routines: {routines_digest()}';"
+
+
 def _finish_sql() -> str:
     """What follows the migrations, in the same transaction."""
     return "\n".join(
@@ -72,11 +92,8 @@ def _finish_sql() -> str:
             f"ALTER TABLE alembic_version OWNER TO {Role.OWNER};",
             _CHAIN_AT_ONCE,
             database_grants(),
-            f"SET LOCAL ROLE {Role.OWNER};",
-            routines_sql(),
-            "SELECT ensure_partitions_ahead();",
-            queries("audit")["take_baselines"] + ";",
-            f"COMMENT ON SCHEMA ops IS 'The platform''s own ledgers. Routines: {routines_digest()}';",
+            _owners_sql(),
+            _mark_sql(),
             "RESET ROLE;",
             superuser_sql(),
         ]
@@ -167,60 +184,146 @@ def _take_tables(connection: Connection) -> None:
 def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
     """Brings the schema to `target` (the newest version when None), in one transaction: all of it or nothing.
 
+    On the embedded server it takes a second transaction, of a superuser who touches no object of the owner.
+
     Raises:
         SchemaError: the database is of a newer version than this package, or its tables are in use all the time.
         DatabaseError: the server refused.
     """
-    known = [version for version, _ in migration_files()]
-    wanted = target or known[-1]
     connection = database.administrator.connect()
     try:
+        # Nothing of the owner's is found unless it is named with its schema
+        connection.execute("SET search_path = pg_catalog")
         # Of the session, not the transaction: SQLAlchemy rolls back once while it looks at the server
         connection.execute(_LOCK)
         connection.commit()
-        before = installed_version(connection)
-        if before is not None and before not in known:
-            raise SchemaError(
-                f"The database has schema version {before}; this program knows up to {known[-1]}.",
-                hint="Update energy-forecast.",
-            )
-        # Where the routines are others, so are the guards: only those of this version can be judged
-        judged = target is None and before == known[-1] and _has_routines(connection)
-        faults = protection.faults(connection) if judged else []
+        has_objects = connection.execute(queries("schema")["has_objects"], {"role": Role.OWNER}).fetchone() == (True,)
         connection.commit()
-        if judged and not any(fault.repairable for fault in faults):
-            # The login, and operators of the server: `faults` does not judge them. Nothing is written if all is right
-            connection.execute(database_grants())
-            connection.commit()
-            return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
-        remaining: list[protection.Fault] = []
-        repaired: list[protection.Fault] = []
-        engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
-        with engine.begin() as transaction, _environment(wanted) as environment:
-            if before is not None:
-                _take_tables(connection)
-            environment.configure(connection=transaction)
-            with environment.begin_transaction():
-                environment.run_migrations()
-            if wanted == known[-1]:
-                protection.repair(connection, faults)
-                connection.execute(_finish_sql())
-                remaining = protection.faults(connection)
-                left = {(fault.kind, fault.name, fault.message) for fault in remaining}
-                repaired = [fault for fault in faults if (fault.kind, fault.name, fault.message) not in left]
-                protection.record_repairs(connection, repaired)
+        if database.login is not None and has_objects and with_login(database) == database:
+            return _upgrade_beside_login(connection, database, target)
+        connection.execute("SET search_path = public")
+        return _upgrade(connection, target)
     except psycopg.Error as error:
         raise refusal(error) from error
     except sqlalchemy.exc.DBAPIError as error:
         raise refusal(cast(psycopg.Error, error.orig)) from error
     finally:
         connection.close()
+
+
+def _state(connection: Connection, target: str | None) -> tuple[str | None, str, bool]:
+    """Return the version, the wanted version, and whether the guards can be judged.
+
+    Raises:
+        SchemaError: the database is of a newer version than this package.
+    """
+    known = [version for version, _ in migration_files()]
+    before = installed_version(connection)
+    if before is not None and before not in known:
+        raise SchemaError(
+            f"The database has schema version {before}; this program knows up to {known[-1]}.",
+            hint="Update energy-forecast.",
+        )
+    # Where the routines are others, so are the guards: only those of this version can be judged
+    judged = target is None and before == known[-1] and _has_routines(connection)
+    connection.commit()
+    return before, target or known[-1], judged
+
+
+def _is_right(connection: Connection, faults: Sequence[protection.Fault]) -> bool:
+    """Return whether an upgrade would change nothing; what `faults` does not judge is then set right."""
+    if any(fault.repairable for fault in faults):
+        return False
+    # The login, and operators of the server. Nothing is written if all is right
+    connection.execute(database_grants())
+    connection.commit()
+    return True
+
+
+def _migrate(connection: Connection, wanted: str, before: str | None, finish: Callable[[], object]) -> None:
+    """Run the migrations and `finish` in one transaction. The connection is closed at the end."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
+    with engine.begin() as transaction, _environment(wanted) as environment:
+        if before is not None:
+            _take_tables(connection)
+        environment.configure(connection=transaction)
+        with environment.begin_transaction():
+            environment.run_migrations()
+        if wanted == head():
+            finish()
+
+
+def _outcome(
+    connection: Connection, faults: Sequence[protection.Fault]
+) -> tuple[list[protection.Fault], list[protection.Fault]]:
+    """Return the faults that are left, and those of the given ones that are not."""
+    remaining = protection.faults(connection)
+    left = {(fault.kind, fault.name, fault.message) for fault in remaining}
+    return remaining, [fault for fault in faults if (fault.kind, fault.name, fault.message) not in left]
+
+
+def _report(
+    before: str | None, wanted: str, remaining: Sequence[protection.Fault], repaired: Sequence[protection.Fault]
+) -> Upgrade:
     return Upgrade(
         before,
         wanted,
         repaired=[f"{fault.message}." for fault in repaired],
         remaining=list(protection.words(remaining)),
     )
+
+
+def _upgrade(connection: Connection, target: str | None) -> Upgrade:
+    """Upgrade in one session and one transaction."""
+    before, wanted, judged = _state(connection, target)
+    faults = protection.faults(connection) if judged else []
+    connection.commit()
+    if judged and _is_right(connection, faults):
+        return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
+    remaining: list[protection.Fault] = []
+    repaired: list[protection.Fault] = []
+
+    def finish() -> None:
+        nonlocal remaining, repaired
+        protection.repair(connection, faults)
+        connection.execute(_finish_sql())
+        remaining, repaired = _outcome(connection, faults)
+        protection.record_repairs(connection, repaired)
+
+    _migrate(connection, wanted, before, finish)
+    return _report(before, wanted, remaining, repaired)
+
+
+def _upgrade_beside_login(connection: Connection, database: Database, target: str | None) -> Upgrade:
+    """Upgrade a server that has the login of daily commands: the superuser's session touches no object of the owner.
+
+    The owner can cause an upgrade, by changing the mark of the schema, and what they hung on their tables, functions
+    and operators would run in it. So the session of the login, who is no superuser, upgrades these objects as the
+    owner. The mark is set last: an upgrade that ends between the transactions is repeated.
+    """
+    owner = replace(database, url=make_conninfo(database.url, options=f"-c role={Role.OWNER}"))
+    session = owner.connect()
+    try:
+        before, wanted, judged = _state(session, target)
+        faults = protection.faults(connection) if judged else []
+        connection.commit()
+        if judged and _is_right(connection, faults):
+            return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
+        protection.repair(connection, faults)
+        connection.commit()
+        _migrate(session, wanted, before, lambda: session.execute(f"{_CHAIN_AT_ONCE}\n{_owners_sql()}"))
+    finally:
+        session.close()
+    if wanted != head():
+        return Upgrade(before, wanted)
+    connection.execute(f"{database_grants()}\n{superuser_sql()}")
+    connection.commit()
+    remaining, repaired = _outcome(connection, faults)
+    connection.commit()
+    with owner.transaction(Role.OWNER) as session:
+        protection.record_repairs(session, repaired)
+        session.execute(f"{_CHAIN_AT_ONCE}\n{_mark_sql()}")
+    return _report(before, wanted, remaining, repaired)
 
 
 def upgrade_sql() -> str:

@@ -14,6 +14,12 @@ SELECT version_num FROM public.alembic_version
 -- Whether a role exists. Asked as a superuser, so that it finds no operator of the owner.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %(role)s::pg_catalog.name)
 
+-- name: has_objects
+-- Whether a role owns anything in this database, read with pg_catalog alone in the search path.
+SELECT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
+               WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND r.rolname = %(role)s::name
+                 AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
+
 -- name: may_take
 -- Whether the login may SET ROLE to a role.
 SELECT pg_has_role(session_user, %(role)s::text,
