@@ -162,12 +162,23 @@ def backtest(
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         chosen = cities_named(connection, cities)
-    times = {city.name: issue_times(first, end, every, at_local=at_local, zone=city.timezone) for city in chosen}
+    times: dict[str, list[datetime]] = {}
+    failed: dict[tuple[str, str], str] = {}
+    for city in chosen:
+        what = f"Find the issue times of {city.name}"
+        found_times = attempt(what, partial(issue_times, first, end, every, at_local=at_local, zone=city.timezone))
+        if not isinstance(found_times, Failed):
+            times[city.name] = found_times
+            continue
+        failed |= {(city.name, name): found_times.reason for name in names}
+        if len(chosen) == len({name for name, _ in failed}):
+            # Wrong options fail for every city
+            raise EnergyForecastError(found_times.message, hint=found_times.hint)
+    chosen = [city for city in chosen if city.name in times]
     check_moment(max(each_city[-1] for each_city in times.values()), now, "The last issue time")
 
     started_at = datetime.now(UTC)
     made: list[_Made] = []
-    failed: dict[tuple[str, str], str] = {}
     for segment in _segments(times, refit):
         report = train(
             database,
