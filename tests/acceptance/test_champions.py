@@ -228,6 +228,23 @@ def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(
     assert "There is no such score" in command_line.run("score", "explain", "--city", "Nowhere", status=1).stderr
 
 
+def test_a_city_that_cannot_be_examined_costs_no_other(command_line: CommandLine, database: Database) -> None:
+    """Errors and certificate count by the city's clock; here PostgreSQL knows the zone, and the program does not."""
+    asked = ("--model", "vanilla", "--purpose", "backtest", "--json")
+    before = json.loads(command_line.run("score", "errors", *asked).stdout)
+    with psycopg.connect(database.url) as connection:
+        connection.execute("ALTER TABLE cities DROP CONSTRAINT city_timezone_iana")
+        connection.execute("UPDATE cities SET timezone = 'IST-5:30' WHERE name = 'Pune'")
+    run = command_line.run("score", "errors", *asked, status=3)
+    errors = json.loads(run.stdout)
+    assert "1 of 2 cities were not examined" in run.stderr
+    assert errors["rows"] == [row for row in before["rows"] if row["city"] == "Berlin"]
+    for found in (errors, document(command_line, "score", "certificate", *asked[:-1], status=3)):
+        assert {row["city"] for row in found["rows"]} == {"Berlin"}
+        assert [one["city"] for one in found["failed"]] == ["Pune"]
+        assert "IST-5:30" in found["failed"][0]["reason"]
+
+
 def test_certificate_and_errors_count_as_one_would_by_hand(
     command_line: CommandLine, backtested_template: tuple[str, str], tmp_path: Path
 ) -> None:

@@ -32,7 +32,7 @@ from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose,
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 if TYPE_CHECKING:
-    from energy_forecast.pipelines import ScoreReport
+    from energy_forecast.pipelines import Errors, ScoreReport
 
 app = typer.Typer()
 
@@ -212,7 +212,10 @@ def certificate(
     ] = None,
     allow_partial: Annotated[
         bool,
-        typer.Option("--allow-partial", help="Exit with 0 instead of 3 if there is not enough data for a verdict."),
+        typer.Option(
+            "--allow-partial",
+            help="Exit with 0 instead of 3 if there is not enough data for a verdict, or a city could not be examined.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -249,6 +252,7 @@ def certificate(
                 "rows": [row | {"passed": row["verdict"] == PASSED} for row in found.rows.to_dicts()],
                 "reliability": found.reliability.to_dicts(),
                 "lacking": found.lacking,
+                "failed": [{"city": name, "reason": why} for name, why in found.failed.items()],
             }
         )
     else:
@@ -275,6 +279,8 @@ def certificate(
         )
         if found.lacking:
             say(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+        for city_name, why in found.failed.items():
+            say(f"Not certified: {city_name}: {why}")
         if plot is not None:
             out.print(f"Written: {plot}", markup=False)
     counts = Counter(found.rows["verdict"])
@@ -288,6 +294,8 @@ def certificate(
             f"Not enough data for a verdict on {counts[NOT_ENOUGH_DATA]} of {found.rows.height} intervals.",
             hint="Use a longer backtest, or wait for more forecasts. With --allow-partial the exit status is 0.",
         )
+    certified = found.rows["city"].n_unique()
+    require_parts(certified, list(found.failed.values()), "certified", allow_partial=allow_partial)
 
 
 @app.command()
@@ -301,6 +309,7 @@ def errors(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the errors as a heat map into FILE.html.")
     ] = None,
+    allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
     """Show when a model errs: its error by weekday and local hour; public holidays stand apart.
@@ -309,7 +318,6 @@ def errors(
     """
     check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
-    from energy_forecast.forecasting.score_parts import WEEKDAYS
 
     found = pipelines.errors(
         open_database(),
@@ -330,9 +338,19 @@ def errors(
                 "mape": found.mape,
                 "rows": found.rows.to_dicts(),
                 "lacking": found.lacking,
+                "failed": [{"city": name, "reason": why} for name, why in found.failed.items()],
             }
         )
-        return
+    else:
+        _print_errors(found)
+        if plot is not None:
+            out.print(f"Written: {plot}", markup=False)
+    require_parts(len(found.mape), list(found.failed.values()), "examined", allow_partial=allow_partial)
+
+
+def _print_errors(found: Errors) -> None:
+    from energy_forecast.forecasting.score_parts import WEEKDAYS
+
     for (name,), rows in found.rows.group_by("city", maintain_order=True):
         cells = {(row["weekday"], row["local_hour"]): row["mape"] for row in rows.iter_rows(named=True)}
         days = [day for day in WEEKDAYS if any(at[0] == day for at in cells)]
@@ -343,12 +361,13 @@ def errors(
                 for hour in range(24)
                 if any(at[1] == hour for at in cells)
             ],
-            title=f"{name}, {model}: MAPE % by weekday and local hour; of all hours {_share(found.mape[str(name)])}",
+            title=f"{name}, {found.model}: MAPE % by weekday and local hour; "
+            f"of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:
         say(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
-    if plot is not None:
-        out.print(f"Written: {plot}", markup=False)
+    for city, why in found.failed.items():
+        say(f"Not examined: {city}: {why}")
 
 
 def _share(mape: float) -> str:

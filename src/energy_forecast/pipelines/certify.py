@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
 import polars as pl
 
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
-from energy_forecast.database.connection import Database, Role
-from energy_forecast.errors import NotEnoughDataError
+from energy_forecast.database.connection import Database, Role, savepoint
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, scores
 from energy_forecast.forecasting.certificate import (
     FAILED,
@@ -22,8 +24,11 @@ from energy_forecast.forecasting.certificate import (
 )
 from energy_forecast.forecasting.score_parts import errors_by_weekday
 from energy_forecast.pipelines.compare import with_actuals
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.known import pure_city
 from energy_forecast.pipelines.train import check_models
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class Certificate:
     rows: as `coverage_certificate` returns them.
     reliability: city, level, observed (share), hours: how often actuals lie at or below each quantile.
     lacking: cities without a forecast that has an actual.
+    failed: by city, why its intervals could not be examined.
     """
 
     model: str
@@ -40,6 +46,7 @@ class Certificate:
     rows: pl.DataFrame
     reliability: pl.DataFrame
     lacking: list[str]
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -63,7 +70,9 @@ def certify(
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> Certificate:
-    """Counts how often actuals lay inside the intervals of the forecasts that a model issued.
+    """Count how often actuals lay inside the intervals of the forecasts that a model issued.
+
+    A fault in one city costs only that city: see isolation.attempt.
 
     Args:
         purpose: forecast (issued in time), replay or backtest; never mixed.
@@ -74,14 +83,16 @@ def certify(
     Raises:
         UnknownModelError, UnknownCityError: a name is not known.
         NotEnoughDataError: no forecast has an actual.
+        EnergyForecastError: not one city could be examined.
         DatabaseError: the database refused.
     """
-    pairs, lacking = _matured(database, model, purpose, weather, cities, first, end)
-    counted, observed = [], []
-    for city, part in pairs:
-        counted.append(coverage_certificate(part, timezone=city.timezone, southern=city.latitude < 0))
-        observed.append(reliability(part))
-    return Certificate(model, purpose, pl.concat(counted), pl.concat(observed), lacking)
+
+    def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return coverage_certificate(pairs, timezone=city.timezone, southern=city.latitude < 0), reliability(pairs)
+
+    found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
+    counted, observed = (pl.concat(frames) for frames in zip(*found.values(), strict=True))
+    return Certificate(model, purpose, counted, observed, lacking, failed)
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class Errors:
     """When a model errs. rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday`.
 
     mape: percent over all hours, by city.
+    lacking, failed: as of Certificate.
     """
 
     model: str
@@ -96,6 +108,7 @@ class Errors:
     rows: pl.DataFrame
     mape: dict[str, float]
     lacking: list[str]
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def errors(
@@ -108,20 +121,21 @@ def errors(
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> Errors:
-    """Scores the forecasts that a model issued, by weekday and local hour.
+    """Score the forecasts that a model issued, by weekday and local hour.
 
     Args, Raises: as `certify`.
     """
-    pairs, lacking = _matured(database, model, purpose, weather, cities, first, end)
-    rows = [
-        errors_by_weekday(part, pure_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
-        for city, part in pairs
-    ]
-    mape = {city.name: scores.mape(part["actual"].to_numpy(), part["predicted"].to_numpy()) for city, part in pairs}
-    return Errors(model, purpose, pl.concat(rows), mape, lacking)
+
+    def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, float]:
+        rows = errors_by_weekday(pairs, pure_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
+        return rows, scores.mape(pairs["actual"].to_numpy(), pairs["predicted"].to_numpy())
+
+    found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
+    mape = {name: share for name, (_, share) in found.items()}
+    return Errors(model, purpose, pl.concat(rows for rows, _ in found.values()), mape, lacking, failed)
 
 
-def _matured(
+def _each_city(
     database: Database,
     model: str,
     purpose: str,
@@ -129,25 +143,43 @@ def _matured(
     cities: Sequence[str],
     first: datetime | None,
     end: datetime | None,
-) -> tuple[list[tuple[StoredCity, pl.DataFrame]], list[str]]:
-    """By city its forecasts with an actual (issued_at, timestamp, actual, predicted, q05 .. q95); cities without."""
+    examine: Callable[[StoredCity, pl.DataFrame], Result],
+) -> tuple[dict[str, Result], list[str], dict[str, str]]:
+    """Examine the forecasts of each city that have an actual (issued_at, timestamp, actual, predicted, q05 .. q95).
+
+    Returns:
+        The results by city, the cities without such a forecast, and why others could not be examined, by city.
+    """
     check_models([model])
-    found: list[tuple[StoredCity, pl.DataFrame]] = []
+    found: dict[str, Result] = {}
     lacking: list[str] = []
-    with database.transaction(Role.FORECASTER) as connection:
-        for city in cities_named(connection, cities):
+    failed: dict[str, str] = {}
+
+    def work(city: StoredCity) -> Result | None:
+        with savepoint(connection):
             issued = stored_scores.issued_by(
                 connection, city=city.id, models=[model], purpose=purpose, weather=weather, first=first, end=end
             )
             pairs = with_actuals(connection, city, issued)
-            if pairs.is_empty():
+        if pairs.is_empty():
+            return None
+        quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()
+        return examine(city, pairs.with_columns(pl.lit(city.name).alias("city"), quantiles))
+
+    with database.transaction(Role.FORECASTER) as connection:
+        for city in cities_named(connection, cities):
+            result = attempt(f"Examine the forecasts of {city.name} by {model}", partial(work, city))
+            if isinstance(result, Failed):
+                failed[city.name] = result.reason
+            elif result is None:
                 lacking.append(city.name)
-                continue
-            quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()
-            found.append((city, pairs.with_columns(pl.lit(city.name).alias("city"), quantiles)))
+            else:
+                found[city.name] = result
+    if not found and failed:
+        raise EnergyForecastError(next(iter(failed.values())))
     if not found:
         raise NotEnoughDataError(
             f"No {purpose} of {model} has an actual yet.",
             hint="Wait until forecasts have matured, or look at a backtest: --purpose backtest",
         )
-    return found, lacking
+    return found, lacking, failed
