@@ -48,7 +48,7 @@ def _file(database: Database, folder: Path) -> Path:
     path = folder / "load.csv"
     path.write_text(
         "city,timestamp,consumption_kwh\n"
-        + "".join(f"Berlin,{start + timedelta(hours=n):%Y-%m-%dT%H:%M}Z,{n}\n" for n in range(ROWS))
+        + "".join(f"Berlin,{start + timedelta(hours=n):%Y-%m-%dT%H:%M}Z,{n * 7 % 100}\n" for n in range(ROWS))
     )
     return path
 
