@@ -98,6 +98,8 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         " 'load.csv', 2, 'is empty', jsonb_build_object('city', %(name)s::text), %(city)s)",
         "INSERT INTO ops.quality_flags (city_id, series, kind, first_timestamp, last_timestamp, hours, left_out,"
         " batch_id) VALUES (%(city)s, 'consumption', 'zero', now(), now(), 1, true, %(batch)s)",
+        "INSERT INTO ops.provisional_intervals (city_id, kind, first_timestamp, last_timestamp)"
+        " VALUES (%(city)s, 'consumption', now(), now())",
     ):
         if statement.startswith("UPDATE"):
             # What was changed before anybody saw it is no revision

@@ -307,8 +307,8 @@ def test_asks_for_the_unit_of_temperatures_that_cannot_be(
         (13.5, 4, 29, 45),  # Niamey
         (34.1, 1, 14, 31),  # Los Angeles, Santa Ana
         (41.9, 3, 12, 27),  # Chicago, March 2012
-        (50.2, 6, 25, 49),  # Lytton
-        (0.0, 12, 23, 34),
+        (50.2, 7, 25, 49),  # Lytton
+        (0.0, 1, 23, 34),
     ],
 )
 def test_accepts_extreme_weather(place: Place, latitude: float, month: int, low: float, high: float) -> None:
