@@ -149,7 +149,7 @@ def test_a_name_that_was_there_before_overwrites_nothing(command_line: CommandLi
         write(folder, "load.csv", *hours("Berlin", 3))
         write(folder, "bad.csv.gz", "no gzip")
         (folder / "bad.csv.gz").write_bytes(b"\x1f\x8bno gzip")
-        command_line.run("ingest", "consumption", "--watch", folder, *NOW, status=1)
+        command_line.run("ingest", "consumption", "--watch", folder, *NOW, status=3)
     assert files(folder) == {
         *("done/load.csv", "done/load-2.csv", "done/load-3.csv"),
         *(f"failed/bad{number}.csv.gz{text}" for number in ("", "-2", "-3") for text in ("", ".txt")),
