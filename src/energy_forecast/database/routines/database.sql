@@ -66,7 +66,9 @@ DO $$
 DECLARE
     place text;
 BEGIN
-    IF NOT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')
+    -- A restore comes here before the dump, which has the schema and the extension
+    IF to_regnamespace('ext') IS NULL
+       OR NOT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')
        OR NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') THEN
         RETURN;
     END IF;
