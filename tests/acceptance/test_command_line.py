@@ -238,8 +238,8 @@ def test_what_came_later_changes_no_forecast(
 
     def plant(where: CommandLine) -> None:
         assert document(where, "ingest", "consumption", planted)["corrected"] == 64
-        assert document(where, "ingest", "weather", weather)["corrected"] == 60
-        assert document(where, "ingest", "weather-forecasts", forecasts)["inserted"] == 60
+        assert document(where, "ingest", "weather", weather, "--unit", "temperature=C")["corrected"] == 60
+        assert document(where, "ingest", "weather-forecasts", forecasts, "--unit", "temperature=C")["inserted"] == 60
 
     plant(loaded)
     assert document(loaded, *arguments)["forecasts"][0]["hours"] == honest
