@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
-from zoneinfo import available_timezones
 
 import numpy as np
 import polars as pl
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
 from energy_forecast.forecasting.artifact import fact
+from energy_forecast.zones import zone_names
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -47,7 +47,7 @@ class City:
     def restore(cls, stored: Any) -> City:
         """The city of an artifact. Raises ArtifactError."""
         names = [fact(stored, name, str) for name in ("name", "timezone")]
-        if names[1] not in available_timezones():
+        if names[1] not in zone_names():
             raise ArtifactError(f"The stored model has no usable time zone: {names[1]!r}.")
         rest = [stored.get(name) for name in ("country_code", "subdivision")]
         if not all(one is None or isinstance(one, str) for one in rest):
