@@ -28,7 +28,9 @@ from hypothesis import strategies as st
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.files import Source
 from energy_forecast.ingest.kinds import KINDS
+from energy_forecast.ingest.meaning import Meaning as Facts
 from energy_forecast.ingest.opening import open_source
+from energy_forecast.ingest.options import Reading
 from energy_forecast.ingest.quarantine import Quarantine
 from energy_forecast.ingest.tables import FrameSource
 from energy_forecast.ingest.validate import Validator
@@ -60,13 +62,14 @@ def read(source: Source, zone: str | None) -> tuple[Counter[Meaning], Quarantine
     """What is accepted of a source; what is refused; and how many rows it had."""
     quarantine = Quarantine(1_000)
     cities = [(UUID(int=number), name, zone) for number, (name, zone) in enumerate(CITIES.items())]
-    validator = Validator(KIND, cities, zone, NOW, quarantine)
+    reading = Reading(timezone=zone)
+    validator = Validator(KIND, cities, reading, NOW, quarantine, Facts(KIND, [], reading))
     names = list(CITIES)
     accepted: Counter[Meaning] = Counter()
     count = 0
     for piece in source.pieces():
         count += piece.rows.height + piece.broken.height
-        rows, entries = validator.check(piece, None)
+        rows, entries = validator.check("file", piece, None)
         assert entries.height <= quarantine.most
         for row in rows.iter_rows(named=True):
             accepted[names[row["city_no"]], row["timestamp"].astimezone(UTC), row["consumption_kwh"]] += 1
