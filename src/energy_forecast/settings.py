@@ -55,7 +55,7 @@ class Settings(BaseSettings):
         ge=10,
         le=10_000_000,
         description="How many rejected rows and empty cells of a load are kept in `ops.rejected_rows`. "
-        "The others are counted by reason.",
+        "The others are counted by reason. Default: 10,000.",
     )
     pgbackrest_config: Path | None = Field(
         default=None, description="The configuration file of pgBackRest, where it is not the usual one."

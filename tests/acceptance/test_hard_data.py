@@ -350,7 +350,7 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
 
         command_line = CommandLine.on(database, tmp_path / "home")
         arguments = ("forecast", "--city", "Berlin", "--at", LADDER_AT.strftime(HOURS))
-        assert "rung 3 of the ladder, naive-168" in command_line.run(*arguments).stderr
+        assert "served by naive-168 (level 3)" in command_line.run(*arguments).stderr
         (one,) = json.loads(command_line.run(*arguments, "--json").stdout)["forecasts"]
         assert (one["model"], one["rung"]["level"], one["rung"]["rung"]) == ("naive-168", 3, "naive-168")
         kept = rows(database, "SELECT rungs FROM forecast_runs ORDER BY created_at")
@@ -391,7 +391,7 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         command_line, page = CommandLine.on(database, tmp_path / "home"), tmp_path / "why.html"
         arguments = ("forecast", "explain", "Berlin", "--at", (FIRST + timedelta(days=15)).strftime(HOURS))
         told = command_line.run(*arguments, "--plot", page)
-        assert "rung 3 of the ladder, naive-168" in told.stdout + told.stderr
+        assert "served by naive-168 (level 3)" in told.stdout + told.stderr
         assert "naive-168 repeats loads" in told.stdout
         assert "repeats" in page.read_text()
         naive = json.loads(command_line.run(*arguments, "--json").stdout)

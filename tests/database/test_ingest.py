@@ -351,7 +351,7 @@ def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> Non
         "there is no city 'Berlim'; did you mean 'Berlin'? Else add it with: energy-forecast city add, or city import",
         "there is no city 'Xyz'; add it with: energy-forecast city add, or city import",
     ]
-    assert any("'Berlim' (1 rows; did you mean 'Berlin'?), 'Xyz' (1 rows)" in note for note in report.notes)
+    assert any("'Berlim' (1 row; did you mean 'Berlin'?), 'Xyz' (1 row)" in note for note in report.notes)
 
 
 def test_a_temperature_outside_its_range_costs_the_row_and_an_optional_value_only_itself(place: Place) -> None:

@@ -89,7 +89,7 @@ def backtest(
     ] = WeatherChoice.FORECAST,
     city: Cities = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write every forecast beside its actual to FILE.csv or FILE.parquet.")
+        Path | None, typer.Option(help="Write every forecast with its actual to FILE.csv or FILE.parquet.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the same backtest that was interrupted; what it left is taken.")
@@ -105,7 +105,7 @@ def backtest(
     if context.invoked_subcommand is not None:
         return
     if model is None or first is None or end is None:
-        raise typer.BadParameter("--model, --from and --to are wanted.")
+        raise typer.BadParameter("--model, --from and --to are needed.")
     check_output(output, "--output", (".csv", ".parquet"))
     refit_every = None if refit == "never" else duration(refit)
     names = [] if model == "all" else [name.strip() for name in model.split(",") if name.strip()]
@@ -113,6 +113,10 @@ def backtest(
         raise typer.BadParameter("--model names no model.")
     if refit_every is not None and refit_every < every:
         raise typer.BadParameter("--refit has to be as long as --every, or longer.")
+    if at_local is not None and every % timedelta(days=1):
+        raise typer.BadParameter("With --at-local it has to be a number of days, such as 1d.", param_hint="--every")
+    if end <= first:
+        raise typer.BadParameter("It has to be later than --from.", param_hint="--to")
     from energy_forecast import pipelines
 
     database = acting_database()

@@ -53,7 +53,7 @@ def _short(backup: Backup, folder: BackupFolder) -> dict[str, object]:
 
 @app.command()
 def create(folder: Folder = None, json: Json = False) -> None:
-    """Dump the database, read the dump whole, and record what stood in it.
+    """Dump the database, read the dump whole, and record its contents.
 
     By the pg_dump of the server's own version. A failed attempt leaves nothing but its row in the ledger.
 
@@ -105,7 +105,7 @@ def verify(
 ) -> None:
     """Compare backups with their records (size, SHA-256) and read them whole. Default: the latest.
 
-    Exit status 1 when one is damaged. Whether a backup can be restored, `recovery drill` tells.
+    Exit status 1 when one is damaged. To test that a backup can be restored, run `recovery drill`.
 
     Example: energy-forecast backup verify --all
     """
@@ -137,8 +137,10 @@ def verify(
 @app.command()
 def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove what is older.")] = "7d",
-    keep: Annotated[int, typer.Option(min=1, help="The newest good ones that stay whatever their age.")] = 3,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Number of newest good backups to keep regardless of their age.")
+    ] = 3,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the removals without removing anything.")] = False,
     folder: Folder = None,
     json: Json = False,
 ) -> None:

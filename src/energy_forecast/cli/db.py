@@ -77,7 +77,7 @@ def down(json: Json = False) -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Say whether the server runs, where its state is, and which schema it has. Starts nothing.
+    """Show whether the server runs, where its state is, and which schema it has. Starts nothing.
 
     Example: energy-forecast db status --json
     """

@@ -274,7 +274,7 @@ def zones_remedy(*, embedded: bool) -> str:
 def hours(json: Json = False) -> None:
     """Compare the hours of the last 30 days that people read with the values that they are sums of. Nothing is written.
 
-    The exit status is 1 where they differ; `maintain refresh` then works those hours out anew.
+    The exit status is 1 if they differ; `maintain refresh` then computes those hours again.
 
     Example: energy-forecast doctor hours
     """
@@ -311,7 +311,7 @@ def queries(
 ) -> None:
     """Show the statements of this database that cost the most since the server began to count; values are left out.
 
-    `--json` has every statement whole, and who ran it. To count anew, as a superuser in psql: SELECT
+    `--json` has every statement whole, and who ran it. To reset the counts, as a superuser in psql: SELECT
     ext.pg_stat_statements_reset().
 
     Example: energy-forecast doctor queries --by mean --limit 5

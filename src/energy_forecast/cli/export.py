@@ -20,7 +20,7 @@ app = typer.Typer(
 Output = Annotated[Path, typer.Option("--output", metavar="FILE", help="Ends in .csv or .parquet.")]
 AsOf = Annotated[
     datetime | None,
-    typer.Option("--as-of", metavar="TIME", parser=moment, help="What could be known then. Default: what stands now."),
+    typer.Option("--as-of", metavar="TIME", parser=moment, help="The values known at TIME. Default: the current ones."),
 ]
 LiveAt = Annotated[
     datetime | None,

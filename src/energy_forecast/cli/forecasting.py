@@ -242,23 +242,26 @@ def _print_forecasts(report: ForecastReport) -> None:
         hours = counted(report.horizon // timedelta(hours=1), "hour")
         out.print(f"Issued at {minute(report.issued_at)}, {hours} ahead")
         table(
-            ["city", "model", "stands on", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
+            ["city", "model", "inputs", "hours", "total MWh", "peak MWh", "90 % interval", "peak at (local)"],
             [_forecast_row(one) for one in report.forecasts],
         )
     for one in report.forecasts:
         for note in one.notes:
             say(f"  {one.city}: {note}")
         if one.rung.level > WITHOUT_WEATHER:
-            say(f"  {one.city}: what serves it could not: rung {one.rung.level} of the ladder, {one.rung.name}.")
+            say(
+                f"  {one.city}: Fallback: served by {one.rung.name} (level {one.rung.level}), "
+                "because the preferred model was unavailable."
+            )
         for reason in one.rung.reasons:
             if reason not in one.notes:
-                say(f"    since: {reason}")
+                say(f"    Reason: {reason}")
     for name, why in report.failed.items():
         say(f"Not forecast: {name}: {why}")
 
 
-def _stands_on(one: CityForecast) -> str:
-    """What a forecast could be made from, in an operator's words."""
+def _inputs(one: CityForecast) -> str:
+    """Return in words which inputs a forecast had."""
     from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
 
     if one.rung.level > WITHOUT_WEATHER:
@@ -274,7 +277,7 @@ def _forecast_row(one: CityForecast) -> tuple[object, ...]:
     return (
         one.city,
         f"{one.model} {one.version}",
-        _stands_on(one),
+        _inputs(one),
         one.frame.height,
         f"{one.frame['predicted'].sum() / 1000:,.1f}",
         f"{peak['predicted'] / 1000:,.2f}",

@@ -58,7 +58,8 @@ Watch = Annotated[
         "--watch",
         metavar="FOLDER",
         help="Instead of FILES: load what arrives in this folder, each file a batch, and move it to FOLDER/done, or "
-        "to FOLDER/failed beside a .txt that says why. Names that begin with a dot or end in .tmp or .part are left.",
+        "to FOLDER/failed with a .txt that has the reason. Names that begin with a dot or end in .tmp or .part are "
+        "left.",
     ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="With --watch: load what is there, and end.")]

@@ -26,7 +26,7 @@ class Step(StrEnum):
 
 def maintain(
     step: Annotated[Step | None, typer.Argument(help="One step only. Default: all, in this order.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the steps without changing anything.")] = False,
     json: Json = False,
 ) -> None:
     """Look after the database: make partitions ahead, take away what the retention policies no longer keep, refresh the

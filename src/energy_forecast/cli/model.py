@@ -105,7 +105,9 @@ def promote(
     version: Annotated[str | None, typer.Option(help="One version. Default: the newest of each city.")] = None,
     city: Cities = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Whatever the evidence says; wants --reason.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote without sufficient evidence; requires --reason.")
+    ] = False,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
@@ -208,7 +210,7 @@ def history(
 
 @app.command()
 def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
-    """Say which cities are to be learnt anew by the policy, and why. `train --due` does it.
+    """List the cities to train again by the policy, with the reasons. `train --due` trains them.
 
     Example: energy-forecast model due
     """
@@ -246,7 +248,7 @@ def policy(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show or change when a city is to be learnt anew.
+    """Show or change the thresholds for training a city again.
 
     Example: energy-forecast model policy age 30
     """
@@ -255,7 +257,7 @@ def policy(
     database = open_database()
     if reason is not None:
         if threshold is None:
-            raise typer.BadParameter("A threshold is wanted, or never.")
+            raise typer.BadParameter("A threshold or never is needed.")
         try:
             number = None if threshold == "never" else float(threshold)
         except ValueError as error:

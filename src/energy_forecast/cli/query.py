@@ -103,7 +103,7 @@ def weather_correlation(
     exact: Exact = False,
     json: Json = False,
 ) -> None:
-    """Show a city's consumption beside the temperature: the mean of its whole hours in each bin of temperatures.
+    """Show a city's consumption by temperature: the mean of its whole hours in each bin of temperatures.
 
     Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
     """

@@ -203,7 +203,7 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="Have pgBackRest read its whole repository.")] = False,
     json: Json = False,
 ) -> None:
-    """Say in one screen what could be recovered, how well that is known, and what is at risk. Starts nothing.
+    """Show on one screen which moments can be recovered, the evidence for it, and the risks. Starts nothing.
 
     Exit status 1 when anything is at risk. A warning does not change it, such as backups on the disk of the data.
 
@@ -277,8 +277,10 @@ def _lost(seconds: float | None) -> str:
 @app.command()
 def prune(
     older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove what is older.")] = "7d",
-    keep: Annotated[int, typer.Option(min=1, help="Chains of verified base backups that stay whatever their age.")] = 2,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    keep: Annotated[
+        int, typer.Option(min=1, help="Number of chains of verified base backups to keep regardless of their age.")
+    ] = 2,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the removals without removing anything.")] = False,
     json: Json = False,
 ) -> None:
     """Remove old base backups, the WAL that only they need, and the restore points in it.

@@ -122,7 +122,7 @@ def explain(
     output: Annotated[Path | None, typer.Option(help="Write every pair to FILE.csv or FILE.parquet.")] = None,
     json: Json = False,
 ) -> None:
-    """Show the pairs behind a score, and compute it from them once more.
+    """Show the pairs behind a score, and compute it from them again.
 
     Example: energy-forecast score explain --city Munich --model gradient-boosting --output pairs.csv
     """

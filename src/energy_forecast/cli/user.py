@@ -16,7 +16,12 @@ app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="The user's name, which is their PostgreSQL role.")]
-Cities = Annotated[list[str] | None, typer.Option("--city", metavar="CITY", help="A city by name; may be repeated.")]
+Cities = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--city", metavar="CITY", help="A city by name, in any case; may be repeated, or several with commas."
+    ),
+]
 Everything = Annotated[bool, typer.Option("--all", help="Every city that there is now.")]
 
 
@@ -78,7 +83,9 @@ def grant(name: Name, city: Cities = None, everything: Everything = False, json:
     if json:
         emit({"name": name, "granted": granted, "cities": person.cities})
     else:
-        out.print(f"{name} sees {counted(granted, 'city', 'cities')} more, {len(person.cities)} in all.", markup=False)
+        out.print(
+            f"{name} sees {counted(granted, 'city', 'cities')} more, {len(person.cities)} in total.", markup=False
+        )
 
 
 @app.command()
@@ -92,7 +99,9 @@ def revoke(name: Name, city: Cities = None, everything: Everything = False, json
     if json:
         emit({"name": name, "revoked": revoked, "cities": person.cities})
     else:
-        out.print(f"{name} sees {counted(revoked, 'city', 'cities')} less, {len(person.cities)} in all.", markup=False)
+        out.print(
+            f"{name} sees {counted(revoked, 'city', 'cities')} less, {len(person.cities)} in total.", markup=False
+        )
 
 
 def _check(cities: list[str] | None, everything: bool) -> None:

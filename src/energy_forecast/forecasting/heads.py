@@ -167,5 +167,6 @@ def _notes(past: Past, begin: int, use_weather: Flags, heads: Collection[str], u
         )
     if past.history.faults.count:
         kinds = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in past.history.faults.by_kind.items() if n)
-        notes.append(f"{past.history.faults.count} faulty hours of recent load were left out ({kinds}).")
+        count = past.history.faults.count
+        notes.append(f"{count} faulty hour{'' if count == 1 else 's'} of recent load left out ({kinds}).")
     return notes

@@ -418,7 +418,8 @@ class _Load:
             # The most rows first, and not in whatever order they were met
             unknown = sorted(validator.unknown.items(), key=lambda one: (-one[1], one[0].casefold(), one[0]))
             named = [
-                f"{name!r} ({rows} rows{f'; did you mean {near!r}?' if (near := validator.near.get(name)) else ''})"
+                f"{name!r} ({rows} row{'' if rows == 1 else 's'}"
+                f"{f'; did you mean {near!r}?' if (near := validator.near.get(name)) else ''})"
                 for name, rows in unknown[:_MOST_NAMED]
             ]
             rest = len(unknown) - _MOST_NAMED

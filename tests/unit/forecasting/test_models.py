@@ -187,7 +187,7 @@ def test_a_planted_spike_is_counted_and_hardly_moves_the_forecast(name: str, fit
         pl.when(pl.col("timestamp") == when).then(1_000_000.0).otherwise("consumption_kwh").alias("consumption_kwh")
     )
     dirty = issue(fitted(name), berlin, load=spike.filter(pl.col("timestamp") < ISSUED))
-    assert any("1 faulty hours" in note for note in dirty.notes)
+    assert any("1 faulty hour of" in note for note in dirty.notes)
     change = (dirty.frame["predicted"] / clean.frame["predicted"] - 1).abs()
     assert change.median() < 0.02
     assert change.max() < 0.3
