@@ -129,6 +129,6 @@ def _notes(report: DemoReport, as_recorded: bool) -> list[str]:
                 f"{city.weeks} whole weeks so that it seems to end now; weekdays stay, holidays and season do not."
             )
         if city.used_up:
-            recorded += " This replay has come to its end; to start it anew, use another ENERGY_FORECAST_HOME."
+            recorded += " This replay has come to its end; to start it again, use another ENERGY_FORECAST_HOME."
         notes.append(recorded)
     return notes

@@ -48,7 +48,7 @@ class Programs:
         if folder is None or not (folder / "postgres").exists():
             raise ServerError(
                 f"The PostgreSQL of the package {_DISTRIBUTION} is not installed.",
-                hint="Install it anew, or set ENERGY_FORECAST_DATABASE_URL to a server of your own.",
+                hint="Install it again, or set ENERGY_FORECAST_DATABASE_URL to a server of your own.",
             )
         return cls(folder, importlib.metadata.version(_DISTRIBUTION))
 

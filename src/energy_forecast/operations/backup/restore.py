@@ -92,7 +92,7 @@ def restore_backup(
     report("Restored", 3, 3)
     notes = []
     if logins := [role.name for role in backup.roles if role.attributes.startswith("LOGIN")]:
-        notes.append(f"Backups carry no passwords. Set them anew for: {', '.join(logins)}")
+        notes.append(f"Backups contain no passwords. Set new ones for: {', '.join(logins)}")
     return Restored(into, name, backup.rows, len(backup.tables), activate, notes)
 
 

@@ -239,7 +239,7 @@ def _look_at_ledger(status: Status, database: Database) -> None:
             if last is not None and not last["passed"]:
                 status.risks.append(f"The last {kind} has failed: {last['reason']}")
             elif kind == "drill" and last is None:
-                status.risks.append("No backup was ever restored. Run: energy-forecast recovery drill")
+                status.risks.append("No recovery drill has run yet. Run: energy-forecast recovery drill")
             elif kind == "drill" and last is not None:
                 age = timedelta(seconds=last["age"])
                 _look_at_age(status, "The last drill", age, OLDEST_DRILL, "energy-forecast recovery drill")

@@ -38,7 +38,8 @@ def same_disk_warnings(folder: BackupFolder, server: EmbeddedServer | None) -> l
     if server is None:
         return []
     data = server.status().data
-    places = [("backups are", folder.path, "Copy them to another disk, or make them there: backup create --folder FOLDER")]
+    hint = "Copy them to another disk, or make them there: backup create --folder FOLDER"
+    places = [("backups are", folder.path, hint)]
     if (archive := server.archive) is not None:
         hint = "Have an archive on another disk: recovery enable --restart --archive FOLDER"
         places.append(("base backups and the WAL are", archive.folder, hint))
