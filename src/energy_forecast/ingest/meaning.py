@@ -132,10 +132,15 @@ class Meaning:
                 self._refuse_step(facts, level)
 
     def spans(self) -> list[tuple[int, datetime]]:
-        """City and first timestamp of the values whose stored neighbours are worth comparing."""
+        """Return city and first timestamp of the values that are enough to be compared with their stored neighbours."""
         if self._column in self._reading.units:
             return []
-        return [(facts["city_no"], facts["first"]) for facts in self._by_city()]
+        return [(facts["city_no"], facts["first"]) for facts in self._by_city() if self._are_enough(facts)]
+
+    def _are_enough(self, facts: Mapping[str, Any]) -> bool:
+        if self._column == "consumption_kwh":
+            return bool(facts["positive"] >= _LEAST_ROWS)
+        return bool(facts["n"] >= _LEAST_ROWS // 2)
 
     def notes(self, minutes: Mapping[int, int]) -> Iterator[str]:
         """Yield the findings that refuse nothing, in sentences.
@@ -225,7 +230,7 @@ class Meaning:
     def _refuse_step(self, facts: Mapping[str, Any], level: StoredLevel) -> None:
         """Refuse temperatures that are near the stored ones of the same weeks if read in Fahrenheit, and only then."""
         near = [month for month in facts["months"] if month["known"]][:1]
-        if not near or facts["n"] < _LEAST_ROWS // 2:
+        if not near:
             return
         mean, stored = near[0]["mean"], level.mean
         if mean - stored > _LARGE_STEP and abs(mean - (1.8 * stored + 32)) < abs(mean - stored) / 2:
@@ -242,8 +247,6 @@ class Meaning:
         )
 
     def _refuse_factor(self, facts: Mapping[str, Any], level: StoredLevel, minutes: int) -> None:
-        if facts["positive"] < _LEAST_ROWS:
-            return
         mean = (facts["log_sum"] - facts["unstated"] * math.log10(minutes)) / facts["positive"]
         steps = mean - level.mean
         for size in _UNIT_STEPS:
