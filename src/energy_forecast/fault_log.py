@@ -1,7 +1,7 @@
 """The log of faults: tracebacks go to a file, and the user gets a reason and the path of the file.
 
-Code anywhere writes a fault with `logged`. The command line sets the file; a program that uses the package as a
-library may add any handler to the logger "energy_forecast" instead.
+Code anywhere writes a fault with `program_fault` or `logged`. The command line sets the file; a program that uses the
+package as a library may add any handler to the logger "energy_forecast" instead.
 """
 
 from __future__ import annotations
@@ -75,3 +75,12 @@ def logged(what: str, error: BaseException) -> str:
         _log.error("%s", what, exc_info=error)
     written = any(isinstance(one, _FaultFile) and one.written for one in _log.handlers)
     return f" Details: {fault_file()}" if written else ""
+
+
+def program_fault(what: str, error: BaseException) -> str:
+    """Write an exception that nothing expected to the log; return it as one line for the user.
+
+    Args:
+        what: the work that failed, for the reader of the log.
+    """
+    return f"Fault of the program: {describe(error)}{logged(what, error)}"

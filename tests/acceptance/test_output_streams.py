@@ -49,7 +49,7 @@ def shell(line: CommandLine, command: str, **environment: str) -> subprocess.Com
         errors="strict",
     )
     assert "Traceback" not in done.stdout + done.stderr
-    assert "fault of the program" not in done.stdout + done.stderr
+    assert "Fault of the program" not in done.stdout + done.stderr
     return done
 
 
@@ -123,7 +123,7 @@ def test_prints_names_that_the_encoding_lacks(
         check=False,
     )
     assert done.returncode == 1
-    assert b"fault of the program" not in done.stderr
+    assert b"Fault of the program" not in done.stderr
     assert names(database) == {"Zürich 名"}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from energy_forecast.cli import checks
+from energy_forecast.cli import checks, doctor
 from energy_forecast.database import Database
 from energy_forecast.errors import DatabaseError
 from energy_forecast.progress import Progress, silent
@@ -30,6 +30,7 @@ def test_all_checks_are_run_and_summed_up(database: Database, command_line: Comm
     states = {check["name"]: check["state"] for check in document["checks"]}
     assert states == {
         "access": "warning",
+        "cities": "good",
         "zones": "good",
         "audit": "problem",
         "records": "good",
@@ -39,6 +40,12 @@ def test_all_checks_are_run_and_summed_up(database: Database, command_line: Comm
     }
     [hours] = [check for check in document["checks"] if check["name"] == "hours"]
     assert "db upgrade" in hours["error"]
+
+
+def test_every_check_with_a_command_of_its_own_is_run() -> None:
+    """`queries` shows what statements cost, and checks nothing."""
+    commands = {command.name or command.callback.__name__ for command in doctor.app.registered_commands}  # type: ignore[union-attr]
+    assert commands - {"queries"} <= set(checks.CHECKS)
 
 
 @pytest.mark.parametrize("fault", [DatabaseError("The database refused."), ZeroDivisionError("division by zero")])

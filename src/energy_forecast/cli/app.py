@@ -29,9 +29,8 @@ from energy_forecast.cli import (
     score,
     user,
 )
-from energy_forecast.cli.faults import describe_fault
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
-from energy_forecast.fault_log import log_faults_to
+from energy_forecast.fault_log import log_faults_to, program_fault
 from energy_forecast.settings import settings
 
 app = typer.Typer(
@@ -100,7 +99,7 @@ def run() -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the last stop: no traceback reaches a user, nor that of a panic
-        _fail(describe_fault(error))
+        _fail(program_fault(" ".join(["energy-forecast", *sys.argv[1:3]]), error))
 
 
 def _full_disk(error: EnergyForecastError) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from energy_forecast.cli.faults import describe_fault
+from energy_forecast import pipelines
 from energy_forecast.database import Database
 from energy_forecast.database.zones import check_zones
-from energy_forecast.errors import EnergyForecastError, UnknownCityError
+from energy_forecast.errors import ConnectionLostError, UnknownCityError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import hours_that_differ
+from energy_forecast.operations.places import place_findings
 from energy_forecast.operations.record_checks import check_forecast_records
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.progress import Progress
 from energy_forecast.settings import settings
 
@@ -58,12 +61,14 @@ def run_checks(database: Database, progress: Progress) -> list[CheckResult]:
     for name, check in CHECKS.items():
         progress(f"Checking {name}", len(results), len(CHECKS))
         try:
-            findings = sorted(check(database, _named(name, progress)), key=lambda finding: finding.is_warning)
-        except EnergyForecastError as error:
-            results.append(CheckResult(name, "failed", error=str(error)))
-        except Exception as error:  # noqa: BLE001 - a fault of one check must not hide what the others find
-            results.append(CheckResult(name, "failed", error=describe_fault(error)))
+            found = attempt(f"Check {name}", partial(check, database, _named(name, progress)))
+        except ConnectionLostError as error:
+            # The server may be back for the next check, and recovery needs none
+            found = Failed(error.message, error.hint)
+        if isinstance(found, Failed):
+            results.append(CheckResult(name, "failed", error=found.reason))
         else:
+            findings = sorted(found, key=lambda finding: finding.is_warning)
             state = "good" if not findings else "warning" if findings[0].is_warning else "problem"
             results.append(CheckResult(name, state, findings))
     return results
@@ -92,6 +97,14 @@ def _check_access(database: Database, progress: Progress) -> list[CheckFinding]:
     return [CheckFinding(f"{found.message}.", is_warning=found.kind == "login") for found in access_findings(database)]
 
 
+def _check_cities(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check that the countries and subdivisions of all cities are known, since others have no holidays."""
+    return [
+        CheckFinding(f"{found.city}: {found.problem}.", found.remedy, is_warning=True)
+        for found in place_findings(database)
+    ]
+
+
 def _check_zones(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
     """Check that the server and the program have the same rules of time zones."""
     return [CheckFinding(f"{found}.", "Run: energy-forecast doctor zones") for found in check_zones(database)]
@@ -116,9 +129,6 @@ def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]: 
 
 def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
     """Check the data of every city for gaps, faults and clocks that drift."""
-    # Here and not above: it brings the frame library, which `--help` need not wait for
-    from energy_forecast import pipelines
-
     findings = []
     try:
         examined = pipelines.examine(database, progress=progress)
@@ -151,6 +161,7 @@ def _check_recovery(database: Database, progress: Progress) -> list[CheckFinding
 
 CHECKS: dict[str, Check] = {
     "access": _check_access,
+    "cities": _check_cities,
     "zones": _check_zones,
     "audit": _check_audit,
     "records": _check_records,

@@ -29,7 +29,6 @@ from energy_forecast.cli.console import (
     require_complete,
     say,
 )
-from energy_forecast.cli.faults import describe_fault
 from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
 
@@ -366,7 +365,6 @@ def _watch(
         folder,
         lambda file: _load(kind, options, [file]),
         failure_of=lambda result: result[0].failure,
-        describe=describe_fault,
         once=once,
         say=say,
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from energy_forecast.errors import ConnectionLostError, DataRefusedError, EnergyForecastError, IngestError
+from energy_forecast.fault_log import program_fault
 from energy_forecast.ingest.files import names_of
 
 Result = TypeVar("Result")
@@ -210,16 +211,11 @@ def _no_failure(_result: object) -> None:
     """What was loaded counts as used."""
 
 
-def _described(error: Exception) -> str:
-    return f"Unexpected fault: {type(error).__name__}: {error}"
-
-
 def watch(
     folder: WatchedFolder,
     load: Callable[[Path], Result],
     *,
     failure_of: Callable[[Result], str | None] = _no_failure,
-    describe: Callable[[Exception], str] = _described,
     once: bool = False,
     say: Callable[[str], None],
 ) -> Generator[Taken[Result]]:
@@ -231,8 +227,6 @@ def watch(
     Args:
         load: loads one file, all of it or nothing.
         failure_of: why nothing of a load could be used; None where something could.
-        describe: puts an unexpected exception into words. Whatever a load raises, its file goes to `failed` and the
-            next one is loaded; only an error of the database that no file explains ends the watch.
         once: take what is there at the beginning, waiting no longer than it needs to settle, and end. A database that
             is away is an error then.
         say: told in words when the database is away and when it is back.
@@ -241,7 +235,7 @@ def watch(
         IngestError: the folder cannot be used, or another watcher is at work on it.
         DatabaseError: the database refused, or, with `once`, is away.
     """
-    task = _Task(load, failure_of, describe, say)
+    task = _Task(load, failure_of, say)
     with folder.alone():
         for claimed in folder.claimed():
             if (deaths := folder.deaths(claimed)) >= _MOST_DEATHS:
@@ -268,7 +262,6 @@ class _Task(Generic[Result]):
 
     load: Callable[[Path], Result]
     failure_of: Callable[[Result], str | None]
-    describe: Callable[[Exception], str]
     say: Callable[[str], None]
 
 
@@ -302,7 +295,7 @@ def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bo
             # A database that is full or of another version is no fault of the file
             raise
         except Exception as error:  # noqa: BLE001 - one poison file must not stop the others
-            failure = task.describe(error)
+            failure = program_fault(f"Load {claimed.name}", error)
         moved_to: Path | None
         if (after := _state(claimed)) != before:
             # Whoever brought it writes on, or has taken it away

@@ -16,10 +16,9 @@ from energy_forecast.errors import (
     ModelFaultError,
     NotEnoughDataError,
     OutOfRangeError,
-    describe,
     one_line,
 )
-from energy_forecast.fault_log import logged
+from energy_forecast.fault_log import logged, program_fault
 
 Result = TypeVar("Result")
 
@@ -64,4 +63,4 @@ def attempt(what: str, work: Callable[[], Result]) -> Result | Failed:
         lacks_data, out_of_range = isinstance(error, NotEnoughDataError), isinstance(error, OutOfRangeError)
         return Failed(message, hint, lacks_data, out_of_range)
     except BaseException as error:  # noqa: BLE001 - also a SystemExit of a third-party model, and a panic of polars
-        return Failed(f"Fault of the program: {describe(error)}{logged(what, error)}")
+        return Failed(program_fault(what, error))
