@@ -160,15 +160,15 @@ def backtest(
         _print_backtest(report, horizon)
         if output is not None and report.scores:
             out.print(f"Written: {output}", markup=False)
-    done = {(row["city"], row["model"]) for row in report.scores} - set(report.failed)
-    hint = "Choose another --from and --to." if not report.scores else None
+    scored = {(row["city"], row["model"]) for row in report.scores}
     require_parts(
-        len(done) or len(report.scores),
+        len(scored - set(report.failed)),
         list(report.failed.values()),
         "wholly backtested",
+        in_part=len(scored & set(report.failed)),
         parts="models",
         allow_partial=allow_partial,
-        hint=hint,
+        hint="Choose another --from and --to.",
     )
 
 

@@ -130,7 +130,14 @@ def require_complete(problem: str | None, *, allow_partial: bool) -> None:
 
 
 def require_parts(
-    done: int, reasons: Sequence[str], did: str, *, parts: str = "cities", allow_partial: bool, hint: str | None = None
+    done: int,
+    reasons: Sequence[str],
+    did: str,
+    *,
+    in_part: int = 0,
+    parts: str = "cities",
+    allow_partial: bool,
+    hint: str | None = None,
 ) -> None:
     """Raise if parts of the work failed. Call it after the result is printed.
 
@@ -138,6 +145,7 @@ def require_parts(
         done: how many parts were done.
         reasons: why the others were not, one each.
         did: the work, such as "forecast".
+        in_part: how many of the others were done in part, so that something was done.
         hint: what to do if nothing was done.
 
     Raises:
@@ -145,7 +153,7 @@ def require_parts(
         PartialResultError: some parts were not done, and it is not accepted. The exit status is 3.
     """
     total = done + len(reasons)
-    if reasons and not done:
+    if reasons and not done and not in_part:
         first = reasons[0] if total == 1 else f"None of {total:,} {parts} was {did}. {reasons[0]}"
         raise EnergyForecastError(first, hint=hint)
     problem = f"{len(reasons):,} of {total:,} {parts} were not {did}." if reasons else None

@@ -64,7 +64,8 @@ class BacktestReport:
     failed: (city, model) and the reason.
     usual_weather: by city and column of the weather, at how many of the hours newly forecast with weather it was not
         known, so that what is usual stood in.
-    load_delay: by city, how late its load was available, from a week before the first issue to the last.
+    load_delay: by city that was scored, how late its load was available, from a week before the first issue to the
+        last.
     """
 
     first: datetime
@@ -246,12 +247,6 @@ def backtest(
         )
     by_version = [row for one in scored for row in one.by_version]
     with database.transaction(Role.FORECASTER) as connection:
-        delays = {
-            city.name: load_delay(
-                connection, city.id, as_of=now, first=times[city.name][0] - _DELAYS_SINCE, end=times[city.name][-1]
-            )
-            for city in chosen
-        }
         for metrics in _evaluations(by_version, hours, every):
             stored_scores.add_metrics(connection, metrics)
     if weather == "forecast" and "forecast" not in used.values():
@@ -263,6 +258,7 @@ def backtest(
     shown = pairs.drop("reference", "left_out", "model_id", "city_id")
     begin = min(issued[0] for issued in times.values())
     left_out = dict(faulty.iter_rows())
+    delays = {one.city: one.load_delay for one in scored}
     return BacktestReport(begin, end, weather, shown, overall, left_out, failed, _usual_weather(made), delays)
 
 
@@ -398,8 +394,13 @@ def _usual_weather(made: list[_Made]) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A city's forecasts with their actuals, and their scores: by model, and by version and bucket of lead times."""
+    """A city's forecasts with their actuals, and their scores: by model, and by version and bucket of lead times.
 
+    load_delay: how late its load was available, from a week before the first issue to the last.
+    """
+
+    city: str
+    load_delay: LoadDelay
     pairs: pl.DataFrame
     overall: list[dict[str, Any]]
     by_version: list[dict[str, Any]]
@@ -422,13 +423,15 @@ def _score_city(
         weathers: what was used for the target hours, by version and city.
     """
     first, end = span
+    delays_since = issues["issued_from"] - _DELAYS_SINCE
     with database.transaction(Role.FORECASTER) as connection:
         # From a week before the first, for the reference
         load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
         pairs = _pairs(made, load, city)
+        delay = load_delay(connection, city.id, as_of=now, first=delays_since, end=issues["issued_until"])
         overall, by_version = _scores(pairs, pure_city(city), weathers, hours, now)
         stored_scores.add_scores(connection, [score | issues for score in by_version])
-    return _Scored(pairs, overall, by_version)
+    return _Scored(city.name, delay, pairs, overall, by_version)
 
 
 def _pairs(made: list[_Made], load: pl.DataFrame, city: StoredCity) -> pl.DataFrame:
