@@ -72,9 +72,14 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
         )
     else:
         _print_scores(report)
-    scored = {(row["city"], row["model"]) for row in report.scores} - set(report.failed)
+    scored = {(row["city"], row["model"]) for row in report.scores}
     require_parts(
-        len(scored), list(report.failed.values()), "scored", parts="models of cities", allow_partial=allow_partial
+        len(scored - set(report.failed)),
+        list(report.failed.values()),
+        "scored",
+        in_part=len(scored & set(report.failed)),
+        parts="models of cities",
+        allow_partial=allow_partial,
     )
 
 

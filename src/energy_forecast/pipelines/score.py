@@ -163,7 +163,7 @@ def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
     Raises:
         DatabaseError: the database refused.
     """
-    found: list[dict[str, Any]] = []
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     failed: dict[tuple[str, str], str] = {}
     faulty: dict[str, set[datetime]] = defaultdict(set)
     with database.transaction(Role.FORECASTER) as connection:
@@ -182,18 +182,18 @@ def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
             rows, left_out = scored
             faulty[candidate["city"]] |= left_out
             named = {key: candidate[key] for key in ("city", "city_id", "model", "version", "model_id")}
-            found += [named | row for row in rows]
+            found[candidate["city"], candidate["model"]] += [named | row for row in rows]
         progress("Scoring", len(candidates), len(candidates))
     new: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     with database.transaction(Role.FORECASTER) as connection:
-        for row in found:
-            added = attempt(f"Keep a score of {row['model']} for {row['city']}", partial(_keep, connection, row))
+        for (name, model), rows in found.items():
+            added = attempt(f"Keep the scores of {model} for {name}", partial(_keep, connection, rows))
             if isinstance(added, Failed):
-                failed[row["city"], row["model"]] = added.reason
+                failed[name, model] = added.reason
                 continue
-            kept.append(row)
-            new += [row] * added
+            kept += rows
+            new += added
         # What was there in time is never averaged with what was made later, nor with what had other weather
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         for row in new:
@@ -219,9 +219,10 @@ def _score_version(
     return _by_month_and_lead(pairs, city, now), left_out
 
 
-def _keep(connection: Connection, row: dict[str, Any]) -> int:
+def _keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the scores of a city's forecasts by one model, and return the new ones."""
     with savepoint(connection):
-        return stored_scores.add_scores(connection, [row])
+        return [row for row in rows if stored_scores.add_scores(connection, [row])]
 
 
 def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, Any]]:
