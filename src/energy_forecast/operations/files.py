@@ -101,6 +101,9 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
     """
     for left in Path(tempfile.gettempdir()).glob(f"ef-{purpose}-*"):
         with contextlib.suppress(OSError, ServerError):
+            # Everybody may put a folder or a link of this name there
+            if left.is_symlink() or left.stat().st_uid != os.geteuid():
+                continue
             if (left / "lock").exists() or time.time() - left.stat().st_mtime > _MAKING:
                 with exclusive(left / "lock", 0.0):
                     shutil.rmtree(left)
