@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from energy_forecast.database.cities import StoredCity
+from energy_forecast.database.forecasts import LARGEST_KWH
 from energy_forecast.database.ingest import StoredLevel
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.climate import hottest_day
@@ -47,8 +48,6 @@ _LARGE_STEP = 20.0
 # A sensor that fails reports 85 degrees now and then, a file in Fahrenheit has many values above 60 in summer
 _MANY_HOT = 0.2
 _MANY_KELVIN = 0.5
-# DECIMAL(12,2), as forecasts of an hour are stored
-_MOST_AN_HOUR = 9_999_999_999.99
 # What rounding to two decimals may take of a value without a note
 _MOST_ROUNDED = 0.1
 _MOST_NAMED = 5
@@ -156,7 +155,7 @@ class Meaning:
             if facts["rounded"]:
                 rounded.append(f"{name} ({facts['rounded']:,}, of which {facts['zeroed']:,} are stored as 0.00)")
             hourly = max(facts["highest_a_minute"] * 60, facts["highest"] * 60 / minutes.get(facts["city_no"], 60))
-            if hourly > _MOST_AN_HOUR:
+            if hourly > LARGEST_KWH:
                 large.append(f"{name} ({hourly:,.0f} kWh)")
         if rounded:
             yield (
@@ -165,7 +164,7 @@ class Meaning:
             )
         if large:
             yield (
-                f"Values that come to more than {_MOST_AN_HOUR:,.2f} kWh an hour, which no forecast can store: "
+                f"Values that come to more than {LARGEST_KWH:,.2f} kWh an hour, which no forecast can store: "
                 f"{_named(large)}. If the numbers are in a smaller unit, load the file again with --unit energy=Wh, "
                 "for example."
             )
