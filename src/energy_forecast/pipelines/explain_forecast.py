@@ -60,11 +60,11 @@ class ForecastExplanation:
 
     @property
     def rung_words(self) -> list[str]:
-        """On which rung of the ladder the forecast stands, and why; nothing of one on the top."""
+        """Return the fallback level and its reasons; nothing if the preferred model served."""
         if self.rung is None or not self.rung["level"]:
             return []
         level, name = self.rung["level"], self.rung["rung"]
-        lines = [f"It was served from rung {level} of the ladder, {name}; that is what is explained here."]
+        lines = [f"Fallback: served by {name} (level {level}), which is explained here."]
         lines += [f"  {reason}" for reason in self.rung["reasons"]]
         if self.weather_left_out:
             lines.append("  Weather of these hours was recorded after the issue. It did not serve, and is left out.")
