@@ -31,7 +31,7 @@ class _FaultFile(logging.FileHandler):
     def _open(self) -> TextIO:  # type: ignore[override]
         path = Path(self.baseFilename)
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Its owner's alone, whatever the umask is, and no link is followed
+        # Readable by its owner alone with any umask; no link is followed
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 

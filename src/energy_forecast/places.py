@@ -14,7 +14,7 @@ from functools import cache
 
 from energy_forecast.errors import PlaceError
 
-# In use beside ISO 3166-1: the European Union's code of Greece
+# In use in addition to ISO 3166-1: the European Union's code of Greece
 _OTHER_CODES = {"EL": "GR"}
 # What the column of the table can hold
 _STORABLE = re.compile(r"[A-Za-z0-9-]{1,10}")
@@ -125,5 +125,5 @@ def _subdivisions(country: str) -> dict[str, str]:
             _, code, name = line.split("\t")
             code = codes.setdefault(_plain(code), code)
             names.setdefault(_plain(name), set()).add(code)
-    # A code goes before a name; a name of two subdivisions is none
+    # A code goes before a name; a name of two subdivisions is left out
     return {name: next(iter(found)) for name, found in names.items() if len(found) == 1} | codes

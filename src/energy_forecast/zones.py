@@ -67,7 +67,7 @@ def zone_file(name: str) -> bytes:
 
 @cache
 def zone(name: str) -> ZoneInfo:
-    """Return a zone with these rules, whatever the operating system has.
+    """Return a zone with these rules, and not those of the operating system.
 
     Raises:
         ZoneError: there is no such zone.

@@ -40,7 +40,7 @@ def all_cities(connection: Connection) -> list[StoredCity]:
 def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCity]:
     """The cities of these names, or every city when none is named. By name.
 
-    Names are compared without case and whatever the form of their accents. A text that is no name may hold several
+    Names are compared without case and without regard to the form of accents. A text that is no name may hold several
     names with commas.
 
     Raises:
@@ -62,7 +62,7 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
 
 
 def city_named(connection: Connection, name: str) -> StoredCity:
-    """Return the city of a name, compared without case and whatever the form of its accents.
+    """Return the city of a name, compared without case and without regard to the form of accents.
 
     Raises:
         UnknownCityError: there is no city of this name.

@@ -150,7 +150,7 @@ def load_as_of(
     Args:
         first, end: of the intervals that start in [first, end).
         phase: the minute past the UTC hour at which hours begin.
-        recorded_by: leave out what this database recorded later, whatever its source claims of when it was known.
+        recorded_by: leave out what this database recorded later, even if its source claims an earlier moment.
     """
     return load_and_overlaps_as_of(
         connection, city, as_of=as_of, first=first, end=end, phase=phase, recorded_by=recorded_by

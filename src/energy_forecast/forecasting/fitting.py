@@ -124,7 +124,7 @@ def head_kinds(past: Past, needed_hours: int, facts: dict[str, Any]) -> tuple[li
 def learn_heads(
     learn: Callable[[bool], Learned], kinds: Sequence[bool], facts: dict[str, Any]
 ) -> tuple[dict[str, Learned], dict[str, Any]]:
-    """Learn the heads beside each other; the one with weather is left out if it has too little to learn from.
+    """Learn the heads at the same time; the one with weather is left out if it has too little to learn from.
 
     Returns:
         The heads that were learned, by name; and the facts, with a note if one was left out.

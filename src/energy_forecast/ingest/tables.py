@@ -181,7 +181,7 @@ def _texts(column: pl.Series) -> pl.Series:
 def _moments(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return moments as Datetime("us", "UTC"), or as text if they have no zone; and which are outside of the calendar.
 
-    A column with a zone holds instants, whatever the zone is called.
+    A column with a zone holds instants, with any name of the zone.
     """
     kind = column.dtype
     assert isinstance(kind, pl.Datetime)

@@ -171,7 +171,7 @@ class Validator:
         return checked.with_columns(emptied), listed
 
     def _with_known_spelling(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the names of cities as they are stored, whatever case and form of accents they have."""
+        """Return the rows with the names of cities as they are stored, without regard to case and accents."""
         written = rows.select(pl.col("city").unique().drop_nulls()).join(
             self._known, left_on="city", right_on="city_name", how="anti"
         )["city"]

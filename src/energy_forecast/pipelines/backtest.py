@@ -435,7 +435,7 @@ def _score_city(
 
 
 def _pairs(made: list[_Made], load: pl.DataFrame, city: StoredCity) -> pl.DataFrame:
-    """A city's forecasts beside actuals (null where unknown) and beside naive-168 as a reference."""
+    """A city's forecasts with actuals (null where unknown) and with naive-168 as a reference."""
     forecasts = pl.concat(
         one.frame.select(
             pl.lit(one.model).alias("model"),

@@ -80,7 +80,7 @@ def known_at(
     Args:
         horizon_hours: for how many hours from `at` on weather is wanted.
         weather: which weather stands for those hours. `actual` borrows from the future, as of `actual_as_of`.
-        recorded_by: leave out what was recorded later, whatever its source claims of when it was known.
+        recorded_by: leave out what was recorded later, even if its source claims an earlier moment.
     """
     phase = history.phase_as_of(connection, city.id, at)
     shift = HourShift(phase)

@@ -202,10 +202,10 @@ def _alike(
 
 
 def _keep(database: Database, until: datetime, learnt: Learnt, versions: dict[str, Version]) -> Learnt:
-    """Add what was learnt of a city to this training's versions, which begin with their first city.
+    """Add the new models of a city to this training's versions, which begin with their first city.
 
     Returns:
-        What was learnt, or why it could not be kept.
+        The models, or why they could not be kept.
     """
     kept = dict(learnt)
     if not any(isinstance(one, NewArtifact) for one in learnt.values()):

@@ -156,7 +156,7 @@ def _note_owner(archive: Archive, home: Path, id_: str) -> None:
 
 
 def renew_owner(layout: Layout) -> None:
-    """Note the server's identity in its archive once more, whose note may be of an earlier version or another place."""
+    """Note the server's identity in its archive again, whose note may be of an earlier version or another place."""
     archive = archive_of(layout)
     if archive is not None and archive.owned_by(layout.home):
         _note_owner(archive, layout.home, take_identity(layout.home).id)

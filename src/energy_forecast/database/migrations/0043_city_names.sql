@@ -29,6 +29,6 @@ ALTER TABLE cities
         name !~ '[\u0001-\u001F\u007F-\u00A0\u00AD\u034F\u061C\u115F\u1160\u1680\u17B4\u17B5\u180B-\u180F\u2000-\u200F\u2028-\u202F\u205F-\u206F\u3000\u3164\uFE00-\uFE0F\uFEFF\uFFA0\uFFF0-\uFFFB\U000E0000-\U000E0FFF]'
         AND name NOT LIKE '%  %'),
     ADD CONSTRAINT city_name_no_formula CHECK (name !~ '^[-=+@]');
-COMMENT ON COLUMN cities.name IS 'By which users and files know the city; compared without case, whatever the form of its accents';
+COMMENT ON COLUMN cities.name IS 'By which users and files know the city; compared without case and without regard to the form of accents';
 -- Serves: a city by its name as users and files write it; keeps one name for one city
 CREATE UNIQUE INDEX city_name_key ON cities (lower(normalize(name, NFC)));

@@ -35,7 +35,7 @@ SELECT EXISTS (SELECT FROM pg_get_keywords() WHERE word = %(name)s AND catcode <
 SELECT rolname::text FROM pg_roles WHERE lower(rolname::text) = %(name)s AND rolname <> %(name)s::name LIMIT 1
 
 -- name: is_free
--- Whether a role is no member of energy_forecast_app, and the API is none of it.
+-- Whether a role is no member of energy_forecast_app, and the API no member of it.
 SELECT NOT EXISTS (
     SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
     WHERE (g.rolname, r.rolname) IN (('energy_forecast_app', %(name)s::name), (%(name)s::name, 'energy_forecast_api')))

@@ -5,7 +5,7 @@ FROM cities
 ORDER BY name
 
 -- name: some_cities
--- The cities of these names, compared without case and whatever the form of their accents.
+-- The cities of these names, compared without case and without regard to the form of accents.
 SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
 FROM cities
 WHERE lower(normalize(name, NFC)) IN (SELECT lower(normalize(wanted, NFC)) FROM unnest(%(names)s::text[]) AS wanted)
