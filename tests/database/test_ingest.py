@@ -339,7 +339,7 @@ def test_rows_of_unknown_cities_are_summed_up_once_a_city(place: Place) -> None:
     report = place.load("city,timestamp,consumption_kwh\n" + rows)
     (note,) = (note for note in report.notes if "Atlantis" in note)
     assert "'Atlantis' (2 rows)" in note
-    assert "'Ys' (1 rows)" in note
+    assert "'Ys' (1 row)" in note
     assert "energy-forecast city add" in note
     assert "energy-forecast city add" in report.rejected_examples[0].reason
 
