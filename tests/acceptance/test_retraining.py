@@ -80,5 +80,7 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
         connection.rollback()
     # Whoever changes the policy is in the log
     with psycopg.connect(database.url) as connection:
-        found = connection.execute("SELECT count(*) FROM audit_log WHERE table_name LIKE '%retraining_policies'")
+        found = connection.execute(
+            "SELECT count(*) FROM audit_log WHERE table_name LIKE '%retraining_policies' AND action = 'UPDATE'"
+        )
         assert found.fetchone() == (2,)

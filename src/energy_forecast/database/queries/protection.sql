@@ -378,7 +378,7 @@ SELECT s.statement FROM (
     WHERE kind = 'relation' AND verdict = 'different' AND pg_get_userbyid(c.relowner) <> state ->> 'owner'
     UNION ALL
     SELECT place, format('ALTER ROUTINE %%s OWNER TO %%I', p.oid::regprocedure, state ->> 'owner')
-    FROM fault JOIN pg_proc p ON p.oid = to_regprocedure(name)
+    FROM fault JOIN pg_proc p ON p.oid = CASE WHEN name ~ '\)$' THEN to_regprocedure(name) END
     WHERE kind = 'function' AND verdict = 'different' AND pg_get_userbyid(p.proowner) <> state ->> 'owner'
     UNION ALL
     SELECT place, format('ALTER SCHEMA %%s OWNER TO energy_forecast_owner', name) FROM fault
@@ -397,7 +397,7 @@ SELECT s.statement FROM (
     SELECT place, format('REVOKE ALL ON %%s FROM %%s CASCADE',
                          CASE WHEN thing ~ '^(schema|parameter) ' THEN thing
                               WHEN thing = 'database' THEN format('DATABASE %%I', current_database())
-                              WHEN to_regprocedure(thing) IS NOT NULL AND thing ~ '\)$' THEN 'ROUTINE ' || thing
+                              WHEN CASE WHEN thing ~ '\)$' THEN to_regprocedure(thing) END IS NOT NULL THEN 'ROUTINE ' || thing
                               WHEN (SELECT relkind FROM pg_class WHERE oid = to_regclass(thing)) = 'S' THEN 'SEQUENCE ' || thing
                               ELSE 'TABLE ' || thing END, grantee)
     FROM granted WHERE NOT (thing = 'database' AND grantee = 'PUBLIC')
