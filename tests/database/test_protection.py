@@ -256,7 +256,7 @@ BY_SUPERUSERS = {
         True,
     ),
     "a large object": ("SELECT lo_create(4711)", "Large object 4711 is not of this program", False),
-    "a cast": ("CREATE CAST (regrole AS json) WITH INOUT AS IMPLICIT", "Cast (pg_catalog.regrole AS json)", False),
+    "a cast": ("CREATE CAST (regrole AS json) WITH INOUT AS IMPLICIT", "Cast (pg_catalog.regrole AS ", False),
     "a publication": ("CREATE PUBLICATION everything FOR ALL TABLES", "Publication everything is not of", False),
     "a foreign server": (
         "CREATE FOREIGN DATA WRAPPER other; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other",
