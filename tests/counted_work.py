@@ -48,6 +48,7 @@ FAULTS = {
     "value": "ValueError: bad value",
     "timeout": "TimeoutError",
     "exit": "SystemExit: 0",
+    "generator": "GeneratorExit",
     "pickle": "NotPicklableError: 1 and 2",
     "text": "WithoutTextError",
     "panic": "Panic: \u2014",
@@ -66,6 +67,8 @@ def fail_at_four(kind: str, item: int, _step: Step) -> object:
             raise TimeoutError
         case "exit":
             sys.exit(0)
+        case "generator":
+            raise GeneratorExit
         case "pickle":
             raise NotPicklableError(1, 2)
         case "text":

@@ -22,8 +22,12 @@ _MOST_PARTS = 4
 
 
 def name_key(name: str) -> str:
-    """Return what two names have in common if they are one name. The index `city_name_key` compares by the same."""
-    return unicodedata.normalize("NFC", name).lower()
+    """Return what two names have in common if they are one name. The index `city_name_key` compares by the same.
+
+    Letters are lowered one by one, each to one letter, as PostgreSQL does: Python writes the last sigma of a word in
+    another form, and the capital dotted I as two characters.
+    """
+    return "".join(letter.lower()[0] for letter in unicodedata.normalize("NFC", name))
 
 
 def composed(name: str) -> str:

@@ -127,6 +127,21 @@ def test_rows_that_contradict_each_other_are_all_refused(database: Database, tmp
     ]
 
 
+def test_names_are_alike_as_the_database_reads_them(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python lowers the last sigma of a word and the dotted I to something else."""
+    names = ("ΒΟΛΟΣ", "ΒΟΛΟΣ".lower()[:-1] + "\u03c3", "İzmir", "izmir")
+    alike = "".join(f"{name},39,25,Europe/Athens,,\n" for name in names)
+    report = load(database, tmp_path, HEADER + BERLIN + alike)
+    assert (report.inserted, report.unchanged, report.rejected) == (3, 2, 0)
+    # As of a server whose lower() knows letters that Python does not
+    monkeypatch.setattr("energy_forecast.ingest.cities.name_key", lambda name: name)
+    report = load(database, tmp_path, HEADER + BERLIN.replace("Berlin,", "BERLIN,") + "Volos,39,23,Europe/Athens,,\n")
+    assert (report.inserted, report.rejected) == (1, 1)
+    assert "'BERLIN' as the name of another city" in report.rejected_examples[0].reason
+
+
 def test_numbers_of_a_parquet_file_are_taken(database: Database, tmp_path: Path) -> None:
     path = tmp_path / "cities.parquet"
     frame = pl.DataFrame({"name": ["Berlin"], "latitude": [52.52], "longitude": [13], "timezone": ["Europe/Berlin"]})

@@ -96,6 +96,19 @@ def every(minutes: int, count: int, city: str, value: Callable[[int], object] = 
     return [(city, stamp(START + timedelta(minutes=minutes * n)), value(n)) for n in range(count)]
 
 
+def test_notes_that_24_00_is_the_end_of_a_day(place: Place) -> None:
+    """A file that has no clock change proves nothing, but whoever writes 24:00 seldom means a start."""
+    city = place.city()
+    rows = [
+        (city, f"2026-01-05{sign}{hour:02}:00", usual(hour)) for hour, sign in zip(range(1, 25), "T " * 12, strict=True)
+    ]
+    report = place.load(rows, timezone="city")
+    assert any("24:00, the end of a day: 1." in note and "--label end" in note for note in report.notes)
+    for label in ("start", "end"):
+        assert not any("24:00" in note for note in place.load(rows, timezone="city", label=label).notes)
+    assert not any("24:00" in note for note in place.load(every(60, 24, place.city())).notes)
+
+
 # Distances that no interval has
 
 

@@ -65,6 +65,11 @@ def test_a_name_is_the_same_in_every_spelling(name: str) -> None:
             assert name_key(composed(other)) == name_key(composed(name))
 
 
+def test_every_letter_is_lowered_to_one_letter() -> None:
+    assert name_key("ΒΟΛΟΣ") == name_key("βολοσ") == "βολοσ"
+    assert name_key("İzmir") == name_key("IZMIR") == "izmir"
+
+
 KNOWN = {name_key(name): name for name in ("Munich", "Berlin", "Washington, D.C.", "Düsseldorf", "Washington")}
 
 

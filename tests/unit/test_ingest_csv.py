@@ -165,6 +165,12 @@ def test_a_quoted_field_that_never_ends_does_not_swallow_a_long_file(tmp_path: P
     assert [line for line, _, _ in broken] == [2]
 
 
+def test_empty_lines_count_and_are_no_rows(tmp_path: Path) -> None:
+    rows, broken = split(tmp_path, b"a,b\n1,2\n" + b"\r\n" * 4_500_000 + b"3,4\n")
+    assert rows == [(2, "1", "2"), (4_500_003, "3", "4")]
+    assert broken == []
+
+
 def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
     path = tmp_path / "named-badly.csv"
     path.write_bytes(gzip.compress(b"a,b\n1,2\n"))

@@ -312,7 +312,7 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
     warned = checked.warned
     cells = f"; {report.cells_left_empty:,} cells left empty" if report.cells_left_empty else ""
     out.print(
-        f"{before}Read {report.read:,} rows: {report.inserted:,} inserted, {report.corrected:,} corrected, "
+        f"{before}Read {counted(report.read, 'row')}: {report.inserted:,} inserted, {report.corrected:,} corrected, "
         f"{report.unchanged:,} unchanged, {report.rejected:,} rejected{cells}.  (batch {report.batch})",
         markup=False,
         soft_wrap=True,

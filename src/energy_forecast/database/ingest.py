@@ -460,9 +460,9 @@ class Staging:
         """Every stored city by its name."""
         return {row[0]: CityRow(*row) for row in self._rows("stored_cities")}
 
-    def insert_city(self, city: CityRow) -> None:
-        """Adds a city; inside `merging`."""
-        self._run("insert_city", **asdict(city))
+    def insert_city(self, city: CityRow) -> bool:
+        """Add a city, inside `merging`; return False if the database has the name already."""
+        return self._run("insert_city", **asdict(city)) == 1
 
     def update_city(self, city: CityRow) -> None:
         """Corrects a city; inside `merging`."""

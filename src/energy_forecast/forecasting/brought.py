@@ -26,7 +26,7 @@ def _blamed(source: str, doing: str) -> Iterator[None]:
     """Turn any exception inside into a fault of `source`, also SystemExit, but for those that the contract names."""
     try:
         yield
-    except (KeyboardInterrupt, GeneratorExit, NotEnoughDataError, ArtifactError):
+    except (KeyboardInterrupt, NotEnoughDataError, ArtifactError):
         raise
     except BaseException as error:
         raise ModelFaultError(

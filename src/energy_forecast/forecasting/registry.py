@@ -47,7 +47,7 @@ def _loaded(entry: EntryPoint) -> Model:
         found: Any = entry.load()
         model = found() if isinstance(found, type) else found
         fits = isinstance(model, Model) and model.name == entry.name
-    except (KeyboardInterrupt, GeneratorExit):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
         raise UnknownModelError(

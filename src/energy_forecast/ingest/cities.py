@@ -259,8 +259,12 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
             continue
         if old is not None and move is not None:
             moved.append(f"{old.name} was moved from another place, {move}, {attached(session.attached(old.name))}.")
+        if old is None and not session.insert_city(new):
+            # Its lower() may know other letters than Python's
+            reason = f"the database reads {new.name!r} as the name of another city; give this city another name"
+            refused[line] = ("name", reason, cells)
+            continue
         if old is None:
-            session.insert_city(new)
             inserted += 1
         elif new != old:
             session.update_city(new)

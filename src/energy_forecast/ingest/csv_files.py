@@ -111,7 +111,9 @@ class CsvSource:
                     raise IngestError(
                         f"{self.name}: there is a line of more than a megabyte.", hint="Is this a CSV file?"
                     )
-                lines = self._lines(data[:cut], line)
+                text = data[:cut]
+                # Millions of empty lines are dropped at once, but for those that a quoted field may hold
+                lines = self._lines(text if header or b'"' in text else text.rstrip(b"\r\n"), line)
                 skipped = min(header, lines.height)
                 lines, header = lines.slice(skipped), header - skipped
                 piece, unfinished = self._split(lines, raw.tell(), final=not block)

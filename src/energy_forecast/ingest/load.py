@@ -435,6 +435,11 @@ class _Load:
                 f"Stored values of {self._cities[one.city_no][1]} whose interval was provisional: {one.row_count:,}. "
                 f"It is {one.minutes} minutes, as the rows of this load show."
             )
+        if validator.midnights and self._kind.has_intervals and self._reading.label is None:
+            yield (
+                f"Timestamps written as 24:00, the end of a day: {validator.midnights:,}. They are read as the start "
+                "of the next day. If the timestamps are ends of intervals, load the file with --label end."
+            )
         if self._outdated and self._kept is not None:
             table = self._kind.target.table
             yield (

@@ -30,6 +30,8 @@ from energy_forecast.zones import rules_version
 # What NUMERIC reads without surprise: no hexadecimal, underscores, NaN or infinity, and no endless digits
 _NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 _LONGEST_NUMBER = 60
+# The end of a day, which no interval begins with; the start of the next day is written as 00:00
+_MIDNIGHT = r"^\s*[0-9-]{8,10}[Tt ]24"
 _LONGEST_CITED = 40
 # A file whose city column holds something else would fill the memory with names
 _MOST_NAMES = 1000
@@ -80,6 +82,8 @@ class Validator:
     unknown: dict[str, int] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
     """By unknown name, the city that may be meant."""
+    midnights: int = 0
+    """How many timestamps are written as 24:00."""
 
     def __post_init__(self) -> None:
         timezone = self.reading.timezone
@@ -122,6 +126,8 @@ class Validator:
         for name, read in times.items():
             checked = checked.with_columns(read["instant"].alias(name), read["fault"].alias(f"{name}:read"))
             faults[name] = self._time_fault(name)
+        if rows["timestamp"].dtype == pl.String:
+            self.midnights += int(rows["timestamp"].str.contains(_MIDNIGHT).sum())
         if "available_at" in times:
             # Optional: an empty one says nothing
             faults["available_at"] = pl.when(pl.col("available_at:read").ne_missing(EMPTY)).then(faults["available_at"])

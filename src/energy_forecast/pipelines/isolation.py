@@ -53,7 +53,7 @@ def attempt(what: str, work: Callable[[], Result]) -> Result | Failed:
     """
     try:
         return work()
-    except (KeyboardInterrupt, GeneratorExit, ConnectionLostError):
+    except (KeyboardInterrupt, ConnectionLostError):
         raise
     except EnergyForecastError as error:
         message = one_line(error.message)

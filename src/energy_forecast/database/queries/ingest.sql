@@ -773,9 +773,10 @@ ORDER BY r.cell_only, r.file_no, r.line LIMIT %(limit)s
 SELECT name FROM pg_timezone_names
 
 -- name: insert_city
--- Adds a city (degrees north and east).
+-- Adds a city (degrees north and east); no row when the name is taken.
 INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
 VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
+ON CONFLICT DO NOTHING
 
 -- name: update_city
 -- Corrects a city (degrees north and east).
