@@ -33,13 +33,15 @@ BEGIN
         EXECUTE 'GRANT energy_forecast_app TO energy_forecast_login WITH ADMIN '
             || CASE WHEN has_options THEN 'TRUE, INHERIT FALSE, SET FALSE' ELSE 'OPTION' END;
     END IF;
-    /* Users who were added by somebody else. From 16 on only the role that granted a membership can take it back, so it
-       is granted again in the name of this one. */
+    /* Users whom `user add` made in the name of somebody else. From 16 on only the role that granted a membership can
+       take it back, so it is granted again in the name of this one. The API may take the role of each of them; a login that a
+       DBA made is none of them, and stays as it is. */
     FOR person IN
         SELECT r.oid, r.rolname FROM pg_roles r
         WHERE has_options AND r.rolname !~ '^energy_forecast_' AND NOT r.rolsuper AND EXISTS (
             SELECT FROM pg_auth_members m WHERE m.roleid = 'energy_forecast_app'::regrole AND m.member = r.oid
               AND m.grantor <> 'energy_forecast_login'::regrole)
+          AND EXISTS (SELECT FROM pg_auth_members WHERE roleid = r.oid AND member = 'energy_forecast_api'::regrole)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = person.oid
                        AND member = 'energy_forecast_login'::regrole AND admin_option) THEN
