@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest import tables
+from energy_forecast.ingest import decoder, tables
 from energy_forecast.ingest.opening import open_source
 from energy_forecast.ingest.parquet_pages import row_groups
 from energy_forecast.ingest.tables import FrameSource
@@ -170,15 +170,35 @@ def test_a_damaged_file_is_refused_or_read(whole: bytes, tmp_path: Path, changes
         read(tmp_path / "a.parquet")
 
 
-def test_a_panic_outside_of_an_exception_becomes_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_panic_outside_of_an_exception_becomes_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever panics next: neither the exception nor the backtrace gets out."""
-    frame().write_parquet(tmp_path / "a.parquet")
 
     def panics(_frame: pl.DataFrame, _start: int) -> None:
         pl.Series([2**63 - 1]).cast(pl.Datetime("us")).cast(pl.String)
 
     monkeypatch.setattr(tables, "_piece", panics)
-    assert "out-of-range" in refusal_of(tmp_path / "a.parquet")
+    with pytest.raises(IngestError, match="out-of-range"):
+        list(FrameSource(frame(), "a", REQUIRED, ()).pieces())
+
+
+def test_a_file_that_aborts_the_decoder_is_refused_and_the_next_one_is_read(whole: bytes, tmp_path: Path) -> None:
+    """A count of definition levels that is damaged: polars then asks for 2 million terabytes, and Rust aborts."""
+    damaged = bytearray(whole)
+    damaged[661] = 255
+    (tmp_path / "a.parquet").write_bytes(damaged)
+    assert "its decoder was ended by signal 6" in refusal_of(tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(whole)
+    assert read(tmp_path / "b.parquet")[0].height == 200
+
+
+def test_a_killed_decoder_is_started_again(whole: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(whole)
+    read(tmp_path / "a.parquet")
+    running = decoder._PROCESS._running
+    assert running is not None
+    running.kill()
+    assert "ended by signal 9" in refusal_of(tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet")[0].height == 200
 
 
 def test_counts_the_pages_and_not_what_the_footer_says_of_them(tmp_path: Path) -> None:
@@ -194,6 +214,7 @@ READ = """
 import sys
 from pathlib import Path
 from energy_forecast.errors import IngestError
+from energy_forecast.ingest import decoder
 from energy_forecast.ingest.opening import open_source
 rows = 0
 try:
@@ -203,7 +224,11 @@ except IngestError as error:
     print(error)
 # Not ru_maxrss, which a child process has from its parent
 peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(rows, int(peak) >> 10)
+# Of the decoder
+running = decoder._PROCESS._running
+status = Path(f"/proc/{running.pid}/status").read_text() if running else ""
+peak = max([int(peak), *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
+print(rows, peak >> 10)
 """
 
 

@@ -65,24 +65,24 @@ class FrameSource:
             yield piece
 
 
-class ParquetSource:
-    """A Parquet file. Memory is bounded by its largest row group, which is refused if it is too large."""
+class ParquetFile:
+    """A Parquet file, decoded in this process: see decoder.py, which asks for it."""
 
-    def __init__(self, path: Path, facts: Mapping[str, Any], required: Sequence[str], optional: Sequence[str]) -> None:
-        self.name = str(facts["name"])
-        self.facts = facts
-        with decoding(self.name, _A_PARQUET):
-            self._scan = pl.scan_parquet(path, glob=False)
-            schema = self._scan.collect_schema()
+    def __init__(self, path: Path, name: str, required: Sequence[str], optional: Sequence[str]) -> None:
+        self.name = name
+        with decoding(name, _A_PARQUET):
+            scan = pl.scan_parquet(path, glob=False)
+            schema = scan.collect_schema()
             names = schema.names()
-        found = find_columns(self.name, names, required, optional)
-        _check_types(self.name, {column: schema[names[place]] for column, place in found.places.items()})
-        with decoding(self.name, _A_PARQUET):
+        found = find_columns(name, names, required, optional)
+        _check_types(name, {column: schema[names[place]] for column, place in found.places.items()})
+        with decoding(name, _A_PARQUET):
             self._slices = self._plan(path, [names[place] for place in found.places.values()])
-        self.size = self.row_estimate = sum(rows for _, rows in self._slices)
+        self.size = sum(rows for _, rows in self._slices)
+        self.count = len(self._slices)
         self.columns = tuple(found.places)
         self.ignored = found.ignored
-        self._scan = self._scan.select(pl.col(names[place]).alias(column) for column, place in found.places.items())
+        self._scan = scan.select(pl.col(names[place]).alias(column) for column, place in found.places.items())
 
     def _plan(self, path: Path, columns: Sequence[str]) -> list[tuple[int, int]]:
         """Return what to read at once, as first row and number of rows.
@@ -113,15 +113,14 @@ class ParquetSource:
             raise ValueError("its footer does not describe its pages") from error
         return [*slices, (start, rows)] if rows else slices
 
-    def pieces(self) -> Iterator[Piece]:
-        """The rows in pieces; the first row is line 1."""
-        for start, rows in self._slices:
-            with decoding(self.name, _A_PARQUET):
-                frame = self._scan.slice(start, rows).collect()
-                if frame.height != rows:
-                    raise ValueError(f"it has fewer rows than the {self.size:,} that it announces")
-                piece = _piece(frame, start)
-            yield piece
+    def piece(self, number: int) -> Piece:
+        """Piece `number` of `count`; the first row of the file is line 1."""
+        start, rows = self._slices[number]
+        with decoding(self.name, _A_PARQUET):
+            frame = self._scan.slice(start, rows).collect()
+            if frame.height != rows:
+                raise ValueError(f"it has fewer rows than the {self.size:,} that it announces")
+            return _piece(frame, start)
 
 
 def _check_types(file: str, types: Mapping[str, pl.DataType]) -> None:

@@ -1,0 +1,148 @@
+"""Parquet files are decoded in a process of their own, because a damaged one can abort the process that decodes it.
+
+polars allocates by counts that stand inside of compressed pages. A damaged count makes it ask for more memory than
+there is, and Rust then ends the process: no exception reaches Python. One process serves all files in turn.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from energy_forecast.errors import IngestError
+from energy_forecast.ingest.files import Piece
+from energy_forecast.ingest.tables import ParquetFile
+
+
+class ParquetSource:
+    """A Parquet file. Memory is bounded by its largest row group, which is refused if it is too large."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any], required: Sequence[str], optional: Sequence[str]) -> None:
+        self.name = str(facts["name"])
+        self.facts = facts
+        # The other process may have another working directory
+        self._arguments = (path.absolute(), self.name, tuple(required), tuple(optional))
+        self.columns: tuple[str, ...]
+        self.ignored: tuple[str, ...]
+        self.columns, self.ignored, self.size, self._count = _PROCESS.ask(self._arguments, None)
+        self.row_estimate = self.size
+
+    def pieces(self) -> Iterator[Piece]:
+        """The rows in pieces; the first row is line 1."""
+        for number in range(self._count):
+            yield _PROCESS.ask(self._arguments, number)
+
+
+class _Process:
+    """The process that decodes: started for the first file, and again after a file has aborted it.
+
+    It ends when its standard input is closed, which the end of this process does, however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def ask(self, arguments: tuple[Path, str, Sequence[str], Sequence[str]], piece: int | None) -> Any:
+        """Return what `_answer` returns in the other process.
+
+        Raises:
+            IngestError: the file is refused, or aborted the process.
+        """
+        with self._lock:
+            running = self._running or self._start()
+            assert running.stdin is not None
+            assert running.stdout is not None
+            try:
+                pickle.dump((arguments, piece), running.stdin)
+                running.stdin.flush()
+                answer = pickle.load(running.stdout)  # of this program's own process
+            except (EOFError, OSError, pickle.UnpicklingError):
+                status = self.stop()
+                raise IngestError(
+                    f"{arguments[1]}: this is not a whole Parquet file (its decoder {_ending(status)}).",
+                    hint="Write the file again.",
+                ) from None
+            except BaseException:
+                # Ctrl-C: half an answer may be in the pipe
+                self.stop()
+                raise
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # -P: a file of the working directory must not stand in for a module
+        command = [sys.executable, "-P", "-m", "energy_forecast.ingest.decoder"]
+        # A Rust library writes a backtrace to standard error before it panics or aborts
+        self._running = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        return self._running
+
+    def stop(self) -> int:
+        """Ends the process, and returns its exit status; the next file starts another."""
+        running, self._running = self._running, None
+        if running is None:
+            return 0
+        for pipe in (running.stdin, running.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+        try:
+            # It has usually ended by itself; otherwise it is in the middle of an answer
+            return running.wait(1)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            return running.wait()
+
+
+_PROCESS = _Process()
+atexit.register(_PROCESS.stop)
+
+
+def _ending(status: int) -> str:
+    return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def _answer(request: tuple[Any, int | None], opened: dict[Any, ParquetFile]) -> Any:
+    """A file's columns, ignored columns, number of rows and of pieces; or one of its pieces."""
+    arguments, number = request
+    try:
+        if number is None or arguments not in opened:
+            opened.clear()
+            opened[arguments] = ParquetFile(*arguments)
+        file = opened[arguments]
+        return (file.columns, file.ignored, file.size, file.count) if number is None else file.piece(number)
+    except IngestError as error:
+        # What caused it need not be picklable
+        return error.with_traceback(None)
+    except Exception:  # noqa: BLE001 - the parent raises it
+        return RuntimeError(traceback.format_exc())
+
+
+def _serve() -> None:
+    # Ctrl-C reaches all processes of a terminal; the parent says what is to be done
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever prints must not print into the answers
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    opened: dict[Any, ParquetFile] = {}
+    with suppress(EOFError, BrokenPipeError):
+        while True:
+            pickle.dump(_answer(pickle.load(sys.stdin.buffer), opened), answers)  # of the parent
+            answers.flush()
+
+
+if __name__ == "__main__":
+    _serve()
