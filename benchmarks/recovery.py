@@ -27,7 +27,7 @@ from energy_forecast.database.migrate import upgrade
 from energy_forecast.ingest import load_files
 from energy_forecast.operations.backup import BackupFolder, create_backup
 from energy_forecast.operations.recovery.archiving import enable, wait_archived
-from energy_forecast.operations.recovery.base import make_base
+from energy_forecast.operations.recovery.base_backup import make_base
 from energy_forecast.operations.recovery.drill import drill_backup, drill_recovery
 from energy_forecast.postgres import EmbeddedServer
 

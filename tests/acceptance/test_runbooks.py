@@ -19,8 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from backups import contents, folder_of_servers, new_server, values
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
-from energy_forecast.operations.recovery.base import make_base
-from energy_forecast.operations.recovery.point import make_point
+from energy_forecast.operations.recovery.base_backup import make_base
+from energy_forecast.operations.recovery.restore_point import make_point
 from energy_forecast.postgres import EmbeddedServer
 from servers import Server
 

@@ -19,10 +19,10 @@ from energy_forecast.database.recovery import end_segment
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import BackupFolder, create_backup
 from energy_forecast.operations.recovery.archiving import clear_leftovers, enable, wait_archived
-from energy_forecast.operations.recovery.base import make_base
-from energy_forecast.operations.recovery.point import make_point
+from energy_forecast.operations.recovery.base_backup import make_base
 from energy_forecast.operations.recovery.prune import prune_archive
 from energy_forecast.operations.recovery.restore import recover
+from energy_forecast.operations.recovery.restore_point import make_point
 from energy_forecast.postgres import Archive, EmbeddedServer
 from servers import CommandLine
 

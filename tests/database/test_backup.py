@@ -332,14 +332,14 @@ def test_a_program_ends_with_the_command_that_started_it(
 
 def test_every_program_is_started_so_that_it_ends_with_us() -> None:
     """The server is a daemon, and useradd works for a moment."""
-    left_alone = {"server.py", "account.py"}
+    left_alone = {"server.py", "system_user.py"}
     seen = set()
     for path in Path(energy_forecast.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess."):
                 seen.add(path.name)
                 assert path.name in left_alone or "preexec_fn" in {word.arg for word in node.keywords}, path
-    assert {"client_programs.py", "programs.py", "wal.py"} <= seen
+    assert {"client_programs.py", "binaries.py", "wal.py"} <= seen
 
 
 def test_a_restore_killed_in_the_middle_leaves_no_half_database(

@@ -20,7 +20,7 @@ from energy_forecast.database.contents import object_differences, object_facts
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import BackupError
 from energy_forecast.ingest import load, load_files
-from energy_forecast.operations import partitions, people
+from energy_forecast.operations import partitions, users
 from energy_forecast.operations.backup import Backup, BackupFolder, create_backup, restore_backup
 from energy_forecast.operations.backup.restore import compare
 from energy_forecast.operations.maintenance import maintain
@@ -122,12 +122,12 @@ def refresh(database: Database) -> None:
 
 def add_people(database: Database) -> None:
     name = f"person_{uuid4().hex[:12]}"
-    people.add_person(database, name)
-    people.grant(database, name, ["Berlin", LONG])
+    users.add_person(database, name)
+    users.grant(database, name, ["Berlin", LONG])
     gone = f"person_{uuid4().hex[:12]}"
-    people.add_person(database, gone)
-    people.grant(database, gone, [])
-    people.remove_person(database, gone)
+    users.add_person(database, gone)
+    users.grant(database, gone, [])
+    users.remove_person(database, gone)
 
 
 # Groups of operations, after each of which a backup is made and restored

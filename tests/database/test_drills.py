@@ -19,15 +19,15 @@ from energy_forecast.database import Database
 from energy_forecast.database.recovery import end_segment
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import scratch_folder
+from energy_forecast.operations.recovery.archive import base_names, lsn_number, read_base, segment_name
 from energy_forecast.operations.recovery.archiving import enable
-from energy_forecast.operations.recovery.base import make_base
+from energy_forecast.operations.recovery.base_backup import make_base
 from energy_forecast.operations.recovery.drill import clear_killed_drill, drill_recovery
-from energy_forecast.operations.recovery.point import make_point
 from energy_forecast.operations.recovery.prune import prune_archive
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.operations.recovery.store import base_names, lsn_number, read_base, segment_name
+from energy_forecast.operations.recovery.restore_point import make_point
 from energy_forecast.postgres import EmbeddedServer
-from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.status import orphans
 from servers import CommandLine
 

@@ -25,9 +25,9 @@ from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.statements import worst_statements
 from energy_forecast.errors import DatabaseError, ServerError
 from energy_forecast.postgres import EmbeddedServer, ServerStatus
-from energy_forecast.postgres.account import Account, check_reach, find_account
-from energy_forecast.postgres.layout import LONGEST_SOCKET_PATH
+from energy_forecast.postgres.paths import LONGEST_SOCKET_PATH
 from energy_forecast.postgres.status import takes_connections
+from energy_forecast.postgres.system_user import Account, check_reach, find_account
 
 START = "import sys; from pathlib import Path; from energy_forecast.postgres import EmbeddedServer; "
 START += "print(EmbeddedServer(Path(sys.argv[1])).start().pid)"
@@ -642,7 +642,7 @@ def test_as_root_the_server_runs_as_a_user_without_login(made_home: Path) -> Non
 def test_starts_at_once_make_the_user_once() -> None:
     """Where two made it, the later one gave it another number, and the earlier one's folders were nobody's."""
     name = "ef-made-by-a-test"
-    code = "import sys; from energy_forecast.postgres import account; account.SYSTEM_USER = sys.argv[1]; "
+    code = "import sys; from energy_forecast.postgres import system_user; system_user.SYSTEM_USER = sys.argv[1]; "
     code += "print(flush=True); sys.stdin.readline(); print(account.make_account())"
     for _ in range(3):
         starts = [

@@ -13,8 +13,8 @@ import pytest
 from backups import archive_of, folder_of_servers, new_server, small_disk, values
 from energy_forecast.database import Database
 from energy_forecast.errors import BackupError, ServerError
-from energy_forecast.operations.recovery.base import make_base
-from energy_forecast.operations.recovery.store import own_archive
+from energy_forecast.operations.recovery.archive import own_archive
+from energy_forecast.operations.recovery.base_backup import make_base
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.postgres.identity import adopt_identity, original_of, own_ids, take_identity
 from servers import CommandLine

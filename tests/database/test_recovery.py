@@ -18,11 +18,11 @@ from energy_forecast.database.contents import Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import write_sealed
 from energy_forecast.operations.recovery import target
+from energy_forecast.operations.recovery.archive import Base, lsn_number, lsn_text, read_point, segment_name
 from energy_forecast.operations.recovery.archiving import wait_archived
-from energy_forecast.operations.recovery.base import make_base
-from energy_forecast.operations.recovery.point import make_point
+from energy_forecast.operations.recovery.base_backup import make_base
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.operations.recovery.store import Base, lsn_number, lsn_text, read_point, segment_name
+from energy_forecast.operations.recovery.restore_point import make_point
 from energy_forecast.operations.recovery.target import Search, Wanted, find, wanted
 from energy_forecast.operations.recovery.wal import Reading, Record
 from energy_forecast.postgres import Archive, EmbeddedServer

@@ -236,7 +236,7 @@ def forecast(
 
 
 def _print_forecasts(report: ForecastReport) -> None:
-    from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
+    from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 
     if report.forecasts:
         hours = counted(report.horizon // timedelta(hours=1), "hour")
@@ -262,7 +262,7 @@ def _print_forecasts(report: ForecastReport) -> None:
 
 def _inputs(one: CityForecast) -> str:
     """Return in words which inputs a forecast had."""
-    from energy_forecast.pipelines.ladder import WITHOUT_WEATHER
+    from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 
     if one.rung.level > WITHOUT_WEATHER:
         return one.rung.name

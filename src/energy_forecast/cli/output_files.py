@@ -93,7 +93,7 @@ def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """
     import polars as pl
 
-    from energy_forecast.pipelines.words import PURPOSE_WORDS
+    from energy_forecast.pipelines.labels import PURPOSE_WORDS
 
     def row(score: dict[str, Any]) -> dict[str, Any]:
         city, model = score["city"], score["model"]

@@ -76,7 +76,7 @@ def base(
 
     Example: energy-forecast recovery base
     """
-    from energy_forecast.operations.recovery.base import make_base
+    from energy_forecast.operations.recovery.base_backup import make_base
 
     if full and incremental:
         raise typer.BadParameter("--full and --incremental exclude each other.")
@@ -99,7 +99,7 @@ def point(
 
     Example: energy-forecast recovery point before-the-import
     """
-    from energy_forecast.operations.recovery.point import make_point
+    from energy_forecast.operations.recovery.restore_point import make_point
 
     server = _own_server("point")
     acting_database()

@@ -9,7 +9,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.console import Json, counted, emit, out, say, table
-from energy_forecast.operations import people
+from energy_forecast.operations import users
 
 app = typer.Typer(
     no_args_is_help=True, help="Users, each a PostgreSQL role that sees the cities granted to it and no other."
@@ -40,7 +40,7 @@ def add(
     Example: energy-forecast user add anna
     """
     database = acting_database()
-    is_new = people.add_person(database, name, password=_password() if set_password else None)
+    is_new = users.add_person(database, name, password=_password() if set_password else None)
     if json:
         emit({"name": name, "new_role": is_new})
     else:
@@ -62,7 +62,7 @@ def remove(name: Name, json: Json = False) -> None:
 
     Example: energy-forecast user remove anna
     """
-    person = people.remove_person(acting_database(), name)
+    person = users.remove_person(acting_database(), name)
     if json:
         emit({"name": name, "cities": person.cities})
     else:
@@ -79,7 +79,7 @@ def grant(name: Name, city: Cities = None, everything: Everything = False, json:
     Example: energy-forecast user grant anna --city Munich --city Pune
     """
     _check(city, everything)
-    granted, person = people.grant(acting_database(), name, city or [])
+    granted, person = users.grant(acting_database(), name, city or [])
     if json:
         emit({"name": name, "granted": granted, "cities": person.cities})
     else:
@@ -95,7 +95,7 @@ def revoke(name: Name, city: Cities = None, everything: Everything = False, json
     Example: energy-forecast user revoke anna --city Munich
     """
     _check(city, everything)
-    revoked, person = people.revoke(acting_database(), name, city or [])
+    revoked, person = users.revoke(acting_database(), name, city or [])
     if json:
         emit({"name": name, "revoked": revoked, "cities": person.cities})
     else:
@@ -115,7 +115,7 @@ def list_(json: Json = False) -> None:
 
     Example: energy-forecast user list
     """
-    found = people.all_people(open_database())
+    found = users.all_people(open_database())
     if json:
         emit(found)
     elif not found:

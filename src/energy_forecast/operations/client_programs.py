@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from energy_forecast.errors import BackupError, ServerError
-from energy_forecast.postgres.programs import Programs, end_with_parent, failure
+from energy_forecast.postgres.binaries import Programs, end_with_parent, failure
 
 # Where Debian's and the PostgreSQL project's packages put the programs of a major version
 _FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")

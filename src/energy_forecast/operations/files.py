@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from energy_forecast.errors import BackupError, ServerError
-from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder
 
 # In seconds; a folder without a lock may be in the making

@@ -1,10 +1,10 @@
 """Train, forecast, backtest, score: read the database as of a moment, call the pure part, write the database."""
 
 from energy_forecast.pipelines.backtest import BacktestReport, backtest
-from energy_forecast.pipelines.certify import Certificate, Errors, certify, errors
 from energy_forecast.pipelines.compare import Comparison, ComparisonReport, compare
-from energy_forecast.pipelines.explain import RECOMPUTED, ScoreExplanation, explain_score
+from energy_forecast.pipelines.coverage import Certificate, Errors, certify, errors
 from energy_forecast.pipelines.explain_forecast import ISSUED_PURPOSES, ForecastExplanation, explain_forecast
+from energy_forecast.pipelines.explain_score import RECOMPUTED, ScoreExplanation, explain_score
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back

@@ -24,9 +24,9 @@ from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, Forecast, load
+from energy_forecast.pipelines.as_of import Known, Weather, actual_load, known_at, pure_city
 from energy_forecast.pipelines.forecast import check_horizon
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import Known, Weather, actual_load, known_at, pure_city
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
 from energy_forecast.pipelines.train import check_models, check_moment, train

@@ -18,8 +18,8 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_LEVELS, scores
 from energy_forecast.forecasting.paired_test import PairedTest, paired_test
+from energy_forecast.pipelines.as_of import actual_load
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import actual_load
 from energy_forecast.pipelines.train import check_models
 
 FEWEST_ISSUES = 20

@@ -20,10 +20,10 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.forecasting import QUANTILE_COLUMNS
 from energy_forecast.ingest import load_table
+from energy_forecast.pipelines.as_of import Weather
 from energy_forecast.pipelines.backtest import backtest
+from energy_forecast.pipelines.fallback import DEFAULT_MODEL, FALLBACK_MODEL
 from energy_forecast.pipelines.forecast import forecast
-from energy_forecast.pipelines.known import Weather
-from energy_forecast.pipelines.ladder import DEFAULT_MODEL, FALLBACK_MODEL
 from energy_forecast.pipelines.score import score
 from energy_forecast.pipelines.train import train
 from energy_forecast.progress import Progress

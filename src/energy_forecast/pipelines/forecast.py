@@ -22,9 +22,8 @@ from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import DatabaseError, EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_LEVELS, load
-from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import Known, known_at
-from energy_forecast.pipelines.ladder import (
+from energy_forecast.pipelines.as_of import Known, known_at
+from energy_forecast.pipelines.fallback import (
     DEFAULT_MODEL,
     FALLBACK_MODEL,
     LAST_MODEL,
@@ -34,6 +33,7 @@ from energy_forecast.pipelines.ladder import (
     candidates,
     level_of,
 )
+from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.train import check_models, check_moment, train
 from energy_forecast.progress import Progress, Steps, silent
@@ -112,7 +112,7 @@ def forecast(
 
     Only what was available at `at` is seen, and only versions that had learned from nothing later. Where there is
     none, one is trained first. Where something is missing, the forecast is issued from the best rung of the ladder
-    that is left, and says so; see pipelines/ladder.py.
+    that is left, and says so; see pipelines/fallback.py.
 
     Args:
         model: a name. None: the city's champion at `at`; where it has none, the ensemble, or naive-168 where

@@ -18,8 +18,8 @@ from energy_forecast.database.quality import last_before, replace_flags
 from energy_forecast.forecasting.clock import WeatherClock, weather_clock
 from energy_forecast.forecasting.quality import LEVEL_DELAY, Finding, find_in_load, find_in_weather
 from energy_forecast.ingest import Report
+from energy_forecast.pipelines.as_of import BEGINNING
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import BEGINNING
 from energy_forecast.progress import Progress, silent
 
 # What is judged is judged by this much before it: 28 days of reference, and 28 more to know a new level by

@@ -19,9 +19,9 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.forecasting import QUANTILE_COLUMNS
+from energy_forecast.pipelines.as_of import actual_load, pure_city
+from energy_forecast.pipelines.fallback import DEFAULT_MODEL
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import actual_load, pure_city
-from energy_forecast.pipelines.ladder import DEFAULT_MODEL
 from energy_forecast.pipelines.score import beside_actuals, score_pairs
 from energy_forecast.pipelines.train import TrainingReport, train
 from energy_forecast.progress import Progress, silent

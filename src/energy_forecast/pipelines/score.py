@@ -23,8 +23,8 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City, scores
 from energy_forecast.forecasting.score_parts import scores_by_hour
 from energy_forecast.local_times import to_local, to_utc_first
+from energy_forecast.pipelines.as_of import actual_load, pure_city
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.progress import Progress, silent
 
 # Hours; the last one ends with the longest horizon

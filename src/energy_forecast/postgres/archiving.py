@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_forecast.errors import ServerError
-from energy_forecast.postgres.account import Account, check_reach, find_account
 from energy_forecast.postgres.identity import copy_error, original_of, own_ids, take_identity
-from energy_forecast.postgres.layout import Layout
+from energy_forecast.postgres.paths import Layout
 from energy_forecast.postgres.private_files import make_folder, private
+from energy_forecast.postgres.system_user import Account, check_reach, find_account
 
 # A segment is archived when it is full, or after this many seconds with something in it: what a lost disk may cost
 ARCHIVE_TIMEOUT = 300

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from energy_forecast.errors import ServerError
-from energy_forecast.postgres.account import Account
-from energy_forecast.postgres.layout import Layout
-from energy_forecast.postgres.programs import Programs, run_program
+from energy_forecast.postgres.binaries import Programs, run_program
+from energy_forecast.postgres.paths import Layout
+from energy_forecast.postgres.system_user import Account
 
 ROLE = "energy_forecast_admin"
 DATABASE = "energy_forecast"

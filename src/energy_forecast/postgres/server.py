@@ -17,14 +17,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 from energy_forecast.errors import ServerError
-from energy_forecast.postgres import archiving, cluster, launch
-from energy_forecast.postgres.account import Account, check_reach, find_account, make_account, make_home
+from energy_forecast.postgres import archiving, cluster, daemonize
+from energy_forecast.postgres.binaries import Programs, environment, failure, run_program
 from energy_forecast.postgres.identity import Identity, adopt_identity, original_of, take_identity
-from energy_forecast.postgres.layout import Layout
-from energy_forecast.postgres.lifeline import Lifeline, exclusive
+from energy_forecast.postgres.liveness_lock import Lifeline, exclusive
+from energy_forecast.postgres.paths import Layout
 from energy_forecast.postgres.private_files import private
-from energy_forecast.postgres.programs import Programs, environment, failure, run_program
 from energy_forecast.postgres.status import PidFile, ServerStatus, is_postmaster, orphans, takes_connections
+from energy_forecast.postgres.system_user import Account, check_reach, find_account, make_account, make_home
 
 SOCKET_PORT = 5432
 # In seconds. Making a cluster and starting it take about one; recovery after a crash reads up to 2 GB of WAL.
@@ -318,7 +318,7 @@ class EmbeddedServer:
             sys.executable,
             "-I",
             "-S",
-            launch.__file__,
+            daemonize.__file__,
             layout.lifeline,
             version,
             *who,

@@ -15,7 +15,7 @@ from energy_forecast.forecasting import scores
 from energy_forecast.forecasting.drivers import FEATURE_WORDS, RECENT_LOAD, USUAL
 from energy_forecast.forecasting.explanation import DAY_KINDS, driver_totals
 from energy_forecast.pipelines import ForecastExplanation
-from energy_forecast.pipelines.words import ISSUED_WORDS, WEATHER_WORDS
+from energy_forecast.pipelines.labels import ISSUED_WORDS, WEATHER_WORDS
 from energy_forecast.web.drawing import LEVELS
 from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
 from energy_forecast.web.units import EnergyUnit, energy_unit

@@ -10,7 +10,7 @@ import polars as pl
 
 from energy_forecast.forecasting.score_parts import WEEKDAYS
 from energy_forecast.pipelines import Certificate, Errors
-from energy_forecast.pipelines.words import PURPOSE_WORDS
+from energy_forecast.pipelines.labels import PURPOSE_WORDS
 from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures
 
 UNKNOWN = "\N{EN DASH}"

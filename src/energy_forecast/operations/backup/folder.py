@@ -14,7 +14,7 @@ from energy_forecast.database.contents import Objects, StoredRole, Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import private_folder, read_sealed, sync, write_sealed
 from energy_forecast.postgres.identity import Identity, own_ids, take_identity
-from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder
 
 # 2: objects name a partition's constraint by its parent's; the state folder is noted

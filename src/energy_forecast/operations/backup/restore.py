@@ -24,7 +24,7 @@ from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
 from energy_forecast.operations.backup.verify import verify_backup
-from energy_forecast.postgres.programs import end_with_parent
+from energy_forecast.postgres.binaries import end_with_parent
 from energy_forecast.progress import Progress, silent
 
 # More would only fight over a laptop's disk

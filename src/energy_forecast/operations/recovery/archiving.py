@@ -12,7 +12,7 @@ from uuid import uuid4
 from energy_forecast.database import Database
 from energy_forecast.database.recovery import archiver, end_segment, waiting_segments
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.recovery.store import SEGMENT_BYTES
+from energy_forecast.operations.recovery.archive import SEGMENT_BYTES
 from energy_forecast.postgres import Archive, EmbeddedServer
 
 ARRIVAL_TIMEOUT = 90.0

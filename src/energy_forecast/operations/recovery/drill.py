@@ -21,12 +21,12 @@ from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import BackupFolder, located
 from energy_forecast.operations.backup.restore import restore_backup
 from energy_forecast.operations.files import faults
-from energy_forecast.operations.recovery.base import LOCK_TIMEOUT
-from energy_forecast.operations.recovery.point import make_point
+from energy_forecast.operations.recovery.archive import archive_of, base_names
+from energy_forecast.operations.recovery.base_backup import LOCK_TIMEOUT
 from energy_forecast.operations.recovery.restore import recover, remove_home
-from energy_forecast.operations.recovery.store import archive_of, base_names
+from energy_forecast.operations.recovery.restore_point import make_point
 from energy_forecast.postgres import EmbeddedServer
-from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.progress import Progress, silent
 
 

