@@ -51,9 +51,9 @@ BY_KEY: LiteralString = "SELECT * FROM cities WHERE id = %(city)s"
 QUESTIONS: dict[str, tuple[LiteralString, LiteralString]] = {
     name: (statement, reference or statement)
     for name, statement, reference in (
-        ("recent", cast(LiteralString, queries("questions")["recent"]), None),
+        ("recent", cast(LiteralString, queries("reports")["recent"]), None),
         ("profile", "SELECT * FROM hour_of_day_profile WHERE city_id = %(city)s ORDER BY local_time", None),
-        ("weather", cast(LiteralString, queries("questions")["weather_correlation"]), None),
+        ("weather", cast(LiteralString, queries("reports")["weather_correlation"]), None),
         (
             "latest forecast",
             "SELECT timestamp, model_id, predicted_consumption, confidence_lower, confidence_upper, issued_at"

@@ -23,7 +23,7 @@ from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import Settings
 
 REFERENCE = Path(__file__).parent / "reference"
-GUARDS = Path(__file__).parent.parent / "src" / "energy_forecast" / "database" / "guards.txt"
+GUARDS = Path(__file__).parent.parent / "src" / "energy_forecast" / "database" / "expected_catalog.tsv"
 HEADER = "<!-- Written by docs/generate.py; change the source, then run `make docs`. -->\n\n"
 
 

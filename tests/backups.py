@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from energy_forecast.database import Database
-from energy_forecast.database.contents import Tables, reading, table_facts
+from energy_forecast.database.digests import Tables, reading, table_facts
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.operations.recovery.archiving import enable
 from energy_forecast.postgres import Archive, EmbeddedServer

@@ -26,7 +26,7 @@ import energy_forecast
 from backups import contents, cut, fill, flip, small_disk, values
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_backup, record_check
-from energy_forecast.database.contents import object_differences, object_facts, table_differences, table_facts
+from energy_forecast.database.digests import object_differences, object_facts, table_differences, table_facts
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.backup import BackupFolder, create_backup, prune_backups, restore_backup, verify_backup

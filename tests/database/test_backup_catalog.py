@@ -16,7 +16,7 @@ from psycopg import sql
 
 from backups import values
 from energy_forecast.database import Database
-from energy_forecast.database.contents import object_differences, object_facts
+from energy_forecast.database.digests import object_differences, object_facts
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import BackupError
 from energy_forecast.ingest import load, load_files

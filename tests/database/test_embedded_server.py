@@ -22,7 +22,7 @@ import pytest
 
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
-from energy_forecast.database.statements import worst_statements
+from energy_forecast.database.query_stats import worst_statements
 from energy_forecast.errors import DatabaseError, ServerError
 from energy_forecast.postgres import EmbeddedServer, ServerStatus
 from energy_forecast.postgres.paths import LONGEST_SOCKET_PATH

@@ -146,7 +146,7 @@ def staged(database: Database, city: object) -> Iterator[Connection]:
         connection.execute("SELECT ensure_month_partitions('energy_consumption', '2024-03-01Z', '2024-03-01Z')")
         connection.commit()
         connection.execute("SET ROLE energy_forecast_ingest")
-        connection.execute(queries("ingest")["create_staging"])
+        connection.execute(queries("staging")["create_staging"])
         connection.execute("INSERT INTO staged_cities VALUES (0, %s, 'x', 60)", (city,))
         connection.execute("INSERT INTO staged VALUES (0, 1, 0, '2024-03-01Z', DEFAULT, NULL, 5)")
         connection.execute("INSERT INTO spans VALUES (0, '2024-03-01Z', '2024-03-01Z', NULL, false, false)")

@@ -14,7 +14,7 @@ import pytest
 
 from backups import add, archive_of, contents, cut, data_file, flip, folder_of_servers, names, new_server, values
 from energy_forecast.database import Database
-from energy_forecast.database.contents import Tables
+from energy_forecast.database.digests import Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import write_sealed
 from energy_forecast.operations.recovery import target

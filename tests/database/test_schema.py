@@ -234,11 +234,11 @@ ROLES = {
     "cities": Role.INGEST,
     "clock": Role.FORECASTER,
     "history": Role.FORECASTER,
-    "honesty": Role.FORECASTER,
+    "record_checks": Role.FORECASTER,
     "models": Role.FORECASTER,
     "forecasts": Role.FORECASTER,
     "scores": Role.FORECASTER,
-    "questions": Role.OPERATOR,
+    "reports": Role.OPERATOR,
     "backup": Role.OPERATOR,
     "recovery": Role.OPERATOR,
     "catalog": Role.OWNER,
@@ -248,14 +248,14 @@ ROLES = {
     "protection": Role.OWNER,
     "quality": Role.INGEST,
     "quarantine": Role.INGEST,
-    "statements": Role.OPERATOR,
+    "query_stats": Role.OPERATOR,
     "zones": Role.OPERATOR,
 }
-# Those of `ingest` work on temporary tables that only a load makes; test_ingest prepares them there
+# Those of `staging` work on temporary tables that only a load makes; test_ingest prepares them there
 SUBJECTS = sorted(
     name
     for f in (resources.files("energy_forecast.database") / "queries").iterdir()
-    if (name := f.name.removesuffix(".sql")) != "ingest"
+    if (name := f.name.removesuffix(".sql")) != "staging"
 )
 
 

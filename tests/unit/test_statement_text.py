@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy_forecast.database.statements import without_values
+from energy_forecast.database.query_stats import without_values
 
 
 @pytest.mark.parametrize(

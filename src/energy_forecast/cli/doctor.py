@@ -20,7 +20,7 @@ from energy_forecast.cli.console import (
     say,
     table,
 )
-from energy_forecast.database.statements import Order, worst_statements
+from energy_forecast.database.query_stats import Order, worst_statements
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import AuditError, EnergyForecastError, PartialResultError, ZoneError
 from energy_forecast.operations.access import access_findings

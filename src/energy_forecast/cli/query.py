@@ -13,7 +13,7 @@ import typer
 from energy_forecast.cli.access import open_database
 from energy_forecast.cli.console import Json, emit, minute, moment, out, say, table
 from energy_forecast.cli.output_files import check_output, draw_answer
-from energy_forecast.database import questions
+from energy_forecast.database import reports
 from energy_forecast.database.cities import StoredCity, city_named
 
 app = typer.Typer(
@@ -56,12 +56,12 @@ def recent(
     with open_database().reading() as connection:
         place = city_named(connection, city)
         if exact:
-            rows = questions.guide_recent(connection, place.id, hours=hours)
+            rows = reports.guide_recent(connection, place.id, hours=hours)
         elif by is By.DAY:
-            rows = questions.recent_days(connection, place.id, hours=hours, until=until)
+            rows = reports.recent_days(connection, place.id, hours=hours, until=until)
         else:
-            rows = questions.recent_consumption(connection, place.id, hours=hours, until=until)
-        last = questions.last_known(connection, place.id, until=until)
+            rows = reports.recent_consumption(connection, place.id, hours=hours, until=until)
+        last = reports.last_known(connection, place.id, until=until)
     if json:
         emit({"city": place.name, "timezone": place.timezone, "until": until, "rows": rows})
     elif exact:
@@ -114,11 +114,11 @@ def weather_correlation(
     with open_database().reading() as connection:
         place = city_named(connection, city)
         if exact:
-            rows = questions.guide_weather_correlation(connection, place.id, days=days)
+            rows = reports.guide_weather_correlation(connection, place.id, days=days)
         else:
-            rows = questions.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
-            facts = questions.weather_facts(connection, place.id, days=days, until=until)
-        last = questions.last_known(connection, place.id, until=until)
+            rows = reports.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
+            facts = reports.weather_facts(connection, place.id, days=days, until=until)
+        last = reports.last_known(connection, place.id, until=until)
     if json:
         emit({"city": place.name, "until": until, "days": days, **facts, "rows": rows})
     elif exact:
@@ -165,9 +165,9 @@ def model_performance(
     _alone(exact, until=until)
     with open_database().reading() as connection:
         if exact:
-            rows = questions.guide_model_performance(connection, days=days)
+            rows = reports.guide_model_performance(connection, days=days)
         else:
-            rows = questions.model_performance(connection, days=days, until=until)
+            rows = reports.model_performance(connection, days=days, until=until)
     if json:
         emit({"until": until, "days": days, "rows": rows})
     elif not rows:

@@ -9,7 +9,7 @@ from typing import Any, LiteralString, cast
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection, Database, Role
-from energy_forecast.database.contents import Tables
+from energy_forecast.database.digests import Tables
 from energy_forecast.database.named_queries import queries
 
 

@@ -1,8 +1,8 @@
-"""Everything in the catalog that protection depends on, compared with a database that this program has just made.
+"""Compare the catalog objects that protection depends on with those that this program creates.
 
-`guards.txt` is a snapshot of such a database, one line an object, written by `make docs`. It is the same on PostgreSQL
-15 to 18. The queries in `queries/protection.sql` find the same lines in a database, one query a kind; partitions, users
-and logins differ from database to database, and are judged by the rules of the query `anomaly`.
+`expected_catalog.tsv` is a snapshot of a new database, one line per object, written by `make docs`. It is the same on
+PostgreSQL 15 to 18. Each query of `queries/protection.sql` returns the same lines for one kind of object. Partitions,
+users and logins differ between databases; the query `anomaly` checks them by rules.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Fault:
     """A difference between a database and what this program makes.
 
     Args:
-        kind: of the object, as in guards.txt.
+        kind: of the object, as in expected_catalog.tsv.
         name: of the object.
         message: a sentence without its full stop: the object and the difference.
         remedy: a sentence that says how to end it.
@@ -90,7 +90,7 @@ class Fault:
 
 
 def snapshot_lines(connection: Connection) -> list[str]:
-    """Return the state of a database as the lines of guards.txt."""
+    """Return the state of a database as the lines of expected_catalog.tsv."""
     with _plain_names(connection):
         found = _snapshot(connection)
     return sorted(
@@ -100,8 +100,8 @@ def snapshot_lines(connection: Connection) -> list[str]:
 
 
 def expected_lines() -> list[str]:
-    """Return the lines of guards.txt."""
-    return (folder() / "guards.txt").read_text("utf-8").splitlines()
+    """Return the lines of expected_catalog.tsv."""
+    return (folder() / "expected_catalog.tsv").read_text("utf-8").splitlines()
 
 
 def ddl_is_audited(connection: Connection) -> bool:

@@ -13,9 +13,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection, Database, Role, refusal
-from energy_forecast.database.contents import Tables, reading, table_facts
+from energy_forecast.database.create import as_login
+from energy_forecast.database.digests import Tables, reading, table_facts
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.new_databases import as_login
 from energy_forecast.errors import BackupError, DatabaseError
 from energy_forecast.progress import Progress, silent
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from energy_forecast.database.new_months import MonthsThere, NeedsJudging
+from energy_forecast.database.partition_load import MonthsThere, NeedsJudging
 from energy_forecast.ingest.encode import Field, binary_copy, field_of, random_ids
 from energy_forecast.ingest.kinds import INTERVAL, Kind
 from energy_forecast.ingest.spans import Spans

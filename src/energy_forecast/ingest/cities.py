@@ -18,8 +18,8 @@ from uuid import UUID, uuid4
 from energy_forecast.city_names import composed, name_fault, name_key
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.database.connection import Database, Role
-from energy_forecast.database.ingest import CityRow, Staging, Target, staging, stored_city
-from energy_forecast.database.ingest import attached as counts
+from energy_forecast.database.staging import CityRow, Staging, Target, staging, stored_city
+from energy_forecast.database.staging import attached as counts
 from energy_forecast.errors import IngestError, PlaceError
 from energy_forecast.ingest.files import Piece, Source, names_of
 from energy_forecast.ingest.opening import open_source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from energy_forecast.database.ingest import Target
+from energy_forecast.database.staging import Target
 from energy_forecast.errors import IngestError
 
 # The column in which a row states the length of its interval, minutes

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.database.known_values import ABSENT, KnownValues
+from energy_forecast.database.stored_values import ABSENT, KnownValues
 from energy_forecast.ingest.kinds import INTERVAL
 
 # A city's number above, minutes since 1970 below

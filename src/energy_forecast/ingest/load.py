@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from energy_forecast.database.connection import Database
-from energy_forecast.database.ingest import Kept, Merged, Settled, Spacing, Staging, staging
-from energy_forecast.database.new_months import NeedsJudging, NewMonths
+from energy_forecast.database.partition_load import NeedsJudging, NewMonths
+from energy_forecast.database.staging import Kept, Merged, Settled, Spacing, Staging, staging
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.beside import Beside
 from energy_forecast.ingest.encode import staged_rows

@@ -15,7 +15,7 @@ def check_forecast_records(database: Database) -> list[str]:
     Raises:
         DatabaseError: the database refused the connection or a query.
     """
-    statements = queries("honesty")
+    statements = queries("record_checks")
     findings = []
     with database.transaction(Role.FORECASTER) as connection:
 

@@ -86,7 +86,7 @@ def write_answer_page(path: Path, kind: AnswerKind, rows: Sequence[Row], *, city
     """Writes the page, all at once.
 
     Args:
-        rows: as `database.questions` gives them; none at all says so on the page.
+        rows: as `database.reports` gives them; none at all says so on the page.
         city, timezone: shown as they are, whatever characters they have.
     """
     how = _KINDS[kind]

@@ -11,7 +11,7 @@ from pathlib import Path
 from energy_forecast.database import Database, Role, schema_version
 from energy_forecast.database.backups import record_backup
 from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.contents import (
+from energy_forecast.database.digests import (
     export_snapshot,
     locale_facts,
     object_facts,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from energy_forecast.database.contents import Objects, StoredRole, Tables
+from energy_forecast.database.digests import Objects, StoredRole, Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import private_folder, read_sealed, sync, write_sealed
 from energy_forecast.postgres.identity import Identity, own_ids, take_identity

@@ -10,7 +10,8 @@ from pathlib import Path
 from energy_forecast.database import Database
 from energy_forecast.database.backups import activate_copy, mark_copy, run_statements
 from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.contents import (
+from energy_forecast.database.create import analyze, as_login, is_free, name_finished, unfinished
+from energy_forecast.database.digests import (
     object_differences,
     object_facts,
     reading,
@@ -18,7 +19,6 @@ from energy_forecast.database.contents import (
     table_facts,
     without_partitions,
 )
-from energy_forecast.database.new_databases import analyze, as_login, is_free, name_finished, unfinished
 from energy_forecast.database.schema import database_grants
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from energy_forecast.database.contents import Tables
+from energy_forecast.database.digests import Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import read_sealed
 from energy_forecast.postgres import Archive, EmbeddedServer

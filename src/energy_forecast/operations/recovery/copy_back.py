@@ -9,7 +9,7 @@ from pathlib import Path
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_check
 from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.copy_back import copy_city, tables_to_dump
+from energy_forecast.database.partial_restore import copy_city, tables_to_dump
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import scratch_folder

@@ -14,7 +14,7 @@ from uuid import uuid4
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_check
 from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.new_databases import beside, scratch
+from energy_forecast.database.create import beside, scratch
 from energy_forecast.database.recovery import as_of_digest, short_batches, unarchived_age
 from energy_forecast.errors import BackupError, EnergyForecastError, ServerError
 from energy_forecast.operations import client_programs

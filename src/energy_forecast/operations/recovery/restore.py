@@ -13,8 +13,8 @@ from pathlib import Path
 
 from energy_forecast.database import Database
 from energy_forecast.database.backups import mark_copy
-from energy_forecast.database.contents import Tables, reading, table_differences, table_facts
-from energy_forecast.database.new_databases import as_login
+from energy_forecast.database.create import as_login
+from energy_forecast.database.digests import Tables, reading, table_differences, table_facts
 from energy_forecast.database.recovery import replay, resume, short_batches
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs

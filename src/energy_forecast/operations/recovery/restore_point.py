@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from energy_forecast.database import Database
-from energy_forecast.database.contents import Tables
+from energy_forecast.database.digests import Tables
 from energy_forecast.database.recovery import create_point, position
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, write_sealed

@@ -1,5 +1,5 @@
 /* What each statement of this database has cost since the server began to count. The extension may be in any schema, or
-   missing: then this fails, and `statistics` in queries/statements.sql says so before. A statement that several roles ran, or
+   missing: then this fails, and `statistics` in queries/query_stats.sql says so before. A statement that several roles ran, or
    that ran inside a function as well, is one row. */
 CREATE OR REPLACE FUNCTION ops.statement_costs()
     RETURNS TABLE (query text, role_names text[], calls bigint, total_ms double precision, mean_ms double precision,

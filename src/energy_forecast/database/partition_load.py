@@ -43,7 +43,7 @@ class MonthsThere:
 
 def months_there(connection: Connection, table: str) -> MonthsThere:
     """Which months of a table exist now."""
-    row = connection.execute(queries("ingest")["months_there"], {"table": table}).fetchone()
+    row = connection.execute(queries("staging")["months_there"], {"table": table}).fetchone()
     if row is None:
         raise AssertionError("months_there returns a row")
     return MonthsThere(frozenset(month.astimezone(UTC) for month in row[0]), row[1].astimezone(UTC))
@@ -78,7 +78,7 @@ class NewMonths:
                 raise NeedsJudging
             with _falling_back():
                 row = self._connection.execute(
-                    queries("ingest")["begin_month"], {"table": self._table, "month": month}
+                    queries("staging")["begin_month"], {"table": self._table, "month": month}
                 ).fetchone()
             if row is None:
                 raise AssertionError("begin_month returns a row")
@@ -101,7 +101,7 @@ class NewMonths:
             return
         with _falling_back():
             self._connection.execute(
-                queries("ingest")["attach_months"], {"table": self._table, "months": sorted(self._names)}
+                queries("staging")["attach_months"], {"table": self._table, "months": sorted(self._names)}
             )
 
 

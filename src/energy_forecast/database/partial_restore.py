@@ -7,8 +7,8 @@ from typing import LiteralString, cast
 import psycopg
 
 from energy_forecast.database.connection import Database, refusal
+from energy_forecast.database.create import as_login
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.new_databases import as_login
 from energy_forecast.errors import DatabaseError
 
 

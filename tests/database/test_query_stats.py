@@ -16,7 +16,7 @@ from psycopg import errors, sql
 
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
-from energy_forecast.database.statements import Cost, Order, worst_statements
+from energy_forecast.database.query_stats import Cost, Order, worst_statements
 from energy_forecast.errors import DatabaseError
 from servers import CommandLine, Server
 

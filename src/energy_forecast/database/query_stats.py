@@ -85,7 +85,7 @@ def worst_statements(database: Database, *, by: Order = Order.TOTAL, limit: int 
     Raises:
         DatabaseError: the server does not count, this database cannot show it, or the login may not read it.
     """
-    statements = queries("statements")
+    statements = queries("query_stats")
     with database.reading() as connection:
         counts, shows, complete = connection.execute(statements["statistics"]).fetchone() or (False, False, False)
         if not counts:

@@ -51,7 +51,7 @@ def known_values(
     numbers, firsts, lasts = (list(column) for column in zip(*spans, strict=True))
     with connection.cursor(binary=True) as cursor:
         cursor.execute(
-            queries("ingest")["known_values"],
+            queries("staging")["known_values"],
             {
                 "numbers": numbers, "firsts": firsts, "lasts": lasts,
                 "first": min(firsts), "last": max(lasts), "absent": ABSENT,

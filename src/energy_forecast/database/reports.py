@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> Rows:
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("questions")[query], parameters).fetchall()
+        return cursor.execute(queries("reports")[query], parameters).fetchall()
 
 
 def recent_consumption(connection: Connection, city: UUID, *, hours: int = 24, until: datetime | None = None) -> Rows:
@@ -45,7 +45,7 @@ def recent_days(connection: Connection, city: UUID, *, hours: int = 168, until: 
     """
     until = until or database_now(connection)
     days = connection.execute(
-        queries("questions")["local_days"], {"city": city, "hours": hours, "until": until}
+        queries("reports")["local_days"], {"city": city, "hours": hours, "until": until}
     ).fetchone()
     if days is None:
         return []
@@ -55,7 +55,7 @@ def recent_days(connection: Connection, city: UUID, *, hours: int = 168, until: 
 def last_known(connection: Connection, city: UUID, *, until: datetime | None = None) -> datetime | None:
     """When the last known interval of a city's consumption up to a moment starts."""
     until = until or database_now(connection)
-    row = connection.execute(queries("questions")["last_known"], {"city": city, "until": until}).fetchone()
+    row = connection.execute(queries("reports")["last_known"], {"city": city, "until": until}).fetchone()
     return None if row is None else row[0]
 
 

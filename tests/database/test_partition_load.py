@@ -23,7 +23,7 @@ import pytest
 from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
-from energy_forecast.database import Connection, Database, Role, ingest, new_months
+from energy_forecast.database import Connection, Database, Role, partition_load, staging
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError
@@ -238,7 +238,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
             )
             frame = pl.concat([frame.head(2 * HOURS), finer, rows(datetime(2019, 6, 1, tzinfo=UTC), 100).tail(100)])
         case "many months":
-            monkeypatch.setattr(new_months, "_MOST_MONTHS", 2)
+            monkeypatch.setattr(partition_load, "_MOST_MONTHS", 2)
         case "newest first":
             frame = frame.sort("timestamp", descending=True)
         case "random":
@@ -519,7 +519,7 @@ def test_a_load_whose_own_transaction_may_be_in_the_way_gives_it_up(
     cities: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Recent months are made by a second session. Who keeps it waiting may wait for the first, which no server sees."""
-    monkeypatch.setattr(ingest, "_PATIENCE", "50ms")
+    monkeypatch.setattr(staging, "_PATIENCE", "50ms")
     with psycopg.connect(cities.url, autocommit=True) as connection:
         now = connection.execute("SELECT date_trunc('hour', now())").fetchone()
     assert now is not None

@@ -16,9 +16,9 @@ from psycopg.types.json import Jsonb
 
 from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.connection import Connection, Database, Role, refusal
-from energy_forecast.database.known_values import KnownValues, known_values
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.new_months import NeedsJudging, NewMonths, months_there
+from energy_forecast.database.partition_load import NeedsJudging, NewMonths, months_there
+from energy_forecast.database.stored_values import KnownValues, known_values
 from energy_forecast.database.zones import ZoneDifference, zone_differences
 from energy_forecast.errors import DatabaseError
 
@@ -178,7 +178,7 @@ class Staging:
     def __init__(self, connection: Connection, target: Target) -> None:
         self._connection = connection
         self._target = target
-        self._queries = queries("ingest")
+        self._queries = queries("staging")
         self._in_order = False
         self._interval_given = False
         self._older = False
@@ -526,14 +526,14 @@ class Staging:
 
 def stored_city(connection: Connection, name: str) -> CityRow:
     """Return the stored city that is known by a name."""
-    row = connection.execute(queries("ingest")["stored_city"], {"name": name}).fetchone()
+    row = connection.execute(queries("staging")["stored_city"], {"name": name}).fetchone()
     assert row is not None
     return CityRow(*row)
 
 
 def attached(connection: Connection, name: str) -> dict[str, int]:
     """Return how many values, models and scores belong to a city."""
-    row = connection.execute(queries("ingest")["attached"], {"name": name}).fetchone()
+    row = connection.execute(queries("staging")["attached"], {"name": name}).fetchone()
     assert row is not None
     return dict(zip(("values", "models", "scores"), row, strict=True))
 
@@ -548,7 +548,7 @@ def staging(database: Database, target: Target) -> Iterator[Staging]:
     connection = database.connect(autocommit=True)
     try:
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(Role.INGEST)))
-        connection.execute(queries("ingest")["create_staging"])
+        connection.execute(queries("staging")["create_staging"])
         yield Staging(connection, target)
     except psycopg.Error as error:
         raise refusal(error) from error

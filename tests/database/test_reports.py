@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import errors
 
-from energy_forecast.database import Database, Role, questions
+from energy_forecast.database import Database, Role, reports
 from energy_forecast.errors import DatabaseError
 from servers import Server
 
@@ -70,7 +70,7 @@ def warm(connection: Connection, city: UUID, first: datetime, degrees: list[floa
 def test_the_hours_of_a_half_hour_zone_begin_where_its_meter_begins_them(connection: Connection) -> None:
     """Summed by the UTC hour, local hours from 10:00 would all stand at half past."""
     load(connection, PUNE, at("2025-06-01T10:00+05:30"), [float(n) for n in range(48)])
-    rows = questions.recent_consumption(connection, PUNE, hours=3, until=at("2025-06-03T10:00+05:30"))
+    rows = reports.recent_consumption(connection, PUNE, hours=3, until=at("2025-06-03T10:00+05:30"))
     assert [(r["hour"], r["local_hour"], r["total_consumption"], r["minutes_known"]) for r in rows] == [
         (at("2025-06-03T07:00+05:30"), "2025-06-03 07:00 +05:30", 45, 60),
         (at("2025-06-03T08:00+05:30"), "2025-06-03 08:00 +05:30", 46, 60),
@@ -80,7 +80,7 @@ def test_the_hours_of_a_half_hour_zone_begin_where_its_meter_begins_them(connect
 
 def test_ten_minutes_are_summed_and_an_hour_under_way_says_so(connection: Connection) -> None:
     load(connection, BERLIN, at("2025-06-01T00:00Z"), [10.0] * 8 + [None] * 2 + [10.0] * 4, minutes=10)
-    rows = questions.recent_consumption(connection, BERLIN, hours=4, until=at("2025-06-01T02:20Z"))
+    rows = reports.recent_consumption(connection, BERLIN, hours=4, until=at("2025-06-01T02:20Z"))
     assert [(r["hour"].hour, r["total_consumption"], r["peak_demand"], r["minutes_known"]) for r in rows] == [
         (23, None, None, 0),
         (0, 60, 10, 60),
@@ -91,7 +91,7 @@ def test_ten_minutes_are_summed_and_an_hour_under_way_says_so(connection: Connec
 
 def test_what_came_after_the_end_of_the_span_is_not_in_it(connection: Connection) -> None:
     load(connection, BERLIN, at("2025-06-01T00:00Z"), [10.0] * 12, minutes=10)
-    rows = questions.recent_consumption(connection, BERLIN, hours=1, until=at("2025-06-01T01:20Z"))
+    rows = reports.recent_consumption(connection, BERLIN, hours=1, until=at("2025-06-01T01:20Z"))
     assert [(r["total_consumption"], r["minutes_known"]) for r in rows] == [(20, 20)]
 
 
@@ -99,13 +99,13 @@ def test_intervals_that_overlap_are_seen(connection: Connection) -> None:
     """A meter that was changed in mid-hour, loaded from both files: the sum is not the hour's."""
     load(connection, BERLIN, at("2025-06-01T00:00Z"), [60.0])
     load(connection, BERLIN, at("2025-06-01T00:30Z"), [30.0], minutes=30)
-    rows = questions.recent_consumption(connection, BERLIN, hours=1, until=at("2025-06-01T01:00Z"))
+    rows = reports.recent_consumption(connection, BERLIN, hours=1, until=at("2025-06-01T01:00Z"))
     assert [r["minutes_known"] for r in rows] == [90]
 
 
 def test_an_hour_that_the_clock_had_twice_is_told_apart(connection: Connection) -> None:
     load(connection, BERLIN, at("2025-10-25T22:00Z"), [float(n) for n in range(6)])
-    rows = questions.recent_consumption(connection, BERLIN, hours=4, until=at("2025-10-26T03:00Z"))
+    rows = reports.recent_consumption(connection, BERLIN, hours=4, until=at("2025-10-26T03:00Z"))
     assert [(r["local_hour"], r["total_consumption"]) for r in rows] == [
         ("2025-10-26 01:00 +02:00", 1),
         ("2025-10-26 02:00 +02:00", 2),
@@ -116,7 +116,7 @@ def test_an_hour_that_the_clock_had_twice_is_told_apart(connection: Connection) 
 
 def test_the_days_in_which_the_last_hours_lie_are_whole_days(connection: Connection) -> None:
     load(connection, BERLIN, at("2025-10-24T22:00Z"), [1.0] * 60)
-    rows = questions.recent_days(connection, BERLIN, hours=30, until=at("2025-10-26T23:00Z"))
+    rows = reports.recent_days(connection, BERLIN, hours=30, until=at("2025-10-26T23:00Z"))
     assert [(str(r["local_date"]), r["hours"], r["total_consumption"], r["whole"]) for r in rows] == [
         ("2025-10-25", 24, 24, True),
         ("2025-10-26", 25, 25, True),
@@ -127,7 +127,7 @@ def test_an_hour_is_joined_to_an_hour(connection: Connection) -> None:
     """The guide's join pairs each ten minutes of load with each ten minutes of weather: 36 rows an hour."""
     load(connection, BERLIN, at("2025-06-01T00:00Z"), [10.0] * 12, minutes=10)
     warm(connection, BERLIN, at("2025-06-01T00:00Z"), [20.1, 20.2, 20.3, 20.4, 20.5, 20.6] * 2, minutes=10)
-    rows = questions.weather_correlation(connection, BERLIN, days=1, until=at("2025-06-01T02:00Z"))
+    rows = reports.weather_correlation(connection, BERLIN, days=1, until=at("2025-06-01T02:00Z"))
     assert rows == [
         {"temperature": 20, "temperature_end": 21, "avg_consumption": Decimal(60), "sample_count": 2},
     ]
@@ -144,7 +144,7 @@ def test_weather_is_joined_by_the_hours_of_the_city(connection: Connection) -> N
     """Load at half past, weather on the hour: what starts in an hour of the city belongs to it."""
     load(connection, PUNE, at("2025-06-01T00:30Z"), [100.0, 200.0, 300.0])
     warm(connection, PUNE, at("2025-06-01T01:00Z"), [21.5, 22.5, 23.5])
-    rows = questions.weather_correlation(connection, PUNE, days=1, until=at("2025-06-01T03:30Z"))
+    rows = reports.weather_correlation(connection, PUNE, days=1, until=at("2025-06-01T03:30Z"))
     assert [(r["temperature"], r["avg_consumption"]) for r in rows] == [(21, 100), (22, 200), (23, 300)]
 
 
@@ -152,9 +152,9 @@ def test_hours_without_weather_and_parts_of_hours_are_left_out_and_counted(conne
     load(connection, BERLIN, at("2025-06-01T00:00Z"), [30.0] * 7, minutes=30)
     warm(connection, BERLIN, at("2025-06-01T00:00Z"), [-0.5, 0.5])
     until = at("2025-06-01T04:00Z")
-    rows = questions.weather_correlation(connection, BERLIN, days=1, until=until)
+    rows = reports.weather_correlation(connection, BERLIN, days=1, until=until)
     assert [(r["temperature"], r["temperature_end"], r["sample_count"]) for r in rows] == [(-1, 0, 1), (0, 1, 1)]
-    facts = questions.weather_facts(connection, BERLIN, days=1, until=until)
+    facts = reports.weather_facts(connection, BERLIN, days=1, until=until)
     assert (facts["hours"], facts["part_hours"], facts["hours_without_weather"]) == (2, 1, 1)
     assert facts["coefficient"] is None, "the same load at every temperature correlates with nothing"
 
@@ -165,7 +165,7 @@ def test_hours_without_weather_and_parts_of_hours_are_left_out_and_counted(conne
 def test_temperatures_stand_in_bins(connection: Connection, width: str, edges: list[str]) -> None:
     load(connection, BERLIN, at("2025-06-01T00:00Z"), [1.0, 2.0, 3.0])
     warm(connection, BERLIN, at("2025-06-01T00:00Z"), [20.01, 20.24, 20.25])
-    rows = questions.weather_correlation(
+    rows = reports.weather_correlation(
         connection, BERLIN, days=1, bin_width=Decimal(width), until=at("2025-06-01T03:00Z")
     )
     assert [r["temperature"] for r in rows] == [Decimal(edge) for edge in edges]
@@ -181,10 +181,10 @@ def test_the_zone_of_the_session_changes_no_answer(connection: Connection, zone:
 
     def answers() -> list[object]:
         return [
-            questions.recent_consumption(connection, PUNE, hours=48, until=until),
-            questions.recent_days(connection, PUNE, hours=48, until=until),
-            questions.weather_correlation(connection, PUNE, days=200, until=until),
-            questions.weather_facts(connection, PUNE, days=200, until=until),
+            reports.recent_consumption(connection, PUNE, hours=48, until=until),
+            reports.recent_days(connection, PUNE, hours=48, until=until),
+            reports.weather_correlation(connection, PUNE, days=200, until=until),
+            reports.weather_facts(connection, PUNE, days=200, until=until),
         ]
 
     in_utc = answers()
@@ -211,9 +211,9 @@ def test_a_question_that_makes_no_sense_is_refused(connection: Connection, state
 
 def test_a_city_that_is_not_there_has_no_answer(connection: Connection) -> None:
     nowhere = UUID(int=7)
-    assert questions.recent_consumption(connection, nowhere) == []
-    assert questions.recent_days(connection, nowhere) == []
-    assert questions.weather_correlation(connection, nowhere) == []
+    assert reports.recent_consumption(connection, nowhere) == []
+    assert reports.recent_days(connection, nowhere) == []
+    assert reports.weather_correlation(connection, nowhere) == []
 
 
 def score(connection: Connection, **values: Any) -> None:
@@ -254,7 +254,7 @@ def test_scores_count_by_their_pairs_and_unlike_ones_are_not_mixed(connection: C
     score(connection, city_id=PUNE, pair_count=30, mape=8.0, rmse_kwh=5.0, coverage_90=0.5)
     score(connection, purpose="replay", mape=1.0)
     score(connection, period_start="2025-01-01T00:00Z", period_end="2025-02-01T00:00Z", mape=99.0, ago="8 days")
-    rows = questions.model_performance(connection)
+    rows = reports.model_performance(connection)
     assert [(r["purpose"], r["prediction_count"], r["city_count"]) for r in rows] == [
         ("replay", 10, 1),
         ("forecast", 40, 2),
@@ -273,7 +273,7 @@ def test_what_was_scored_again_counts_once(connection: Connection) -> None:
     score(connection, lead_start_hours=6, lead_end_hours=24, mape=6.0)
     score(connection, purpose="backtest", lead_end_hours=24)
     score(connection, purpose="backtest", lead_end_hours=6, mape=60.0)
-    rows = {r["purpose"]: r for r in questions.model_performance(connection)}
+    rows = {r["purpose"]: r for r in reports.model_performance(connection)}
     assert (rows["forecast"]["prediction_count"], rows["forecast"]["avg_mape"]) == (20, pytest.approx(5.0))
     assert (rows["backtest"]["prediction_count"], rows["backtest"]["avg_mape"]) == (10, pytest.approx(4.0))
 
@@ -287,9 +287,9 @@ def test_the_guides_own_statements_are_run_as_they_stand(connection: Connection)
     now = connection.execute("SELECT date_trunc('hour', now(), 'UTC')").fetchone()[0]  # type: ignore[index]
     load(connection, BERLIN, now - 3 * HOUR, [5.0] * 12, minutes=10)
     warm(connection, BERLIN, now - 3 * HOUR, [11.25, 11.75])
-    recent = questions.guide_recent(connection, BERLIN, hours=24)
+    recent = reports.guide_recent(connection, BERLIN, hours=24)
     assert [(r["total_consumption"], r["peak_demand"]) for r in recent] == [(30, 5), (30, 5)]
-    weather = questions.guide_weather_correlation(connection, BERLIN, days=30)
+    weather = reports.guide_weather_correlation(connection, BERLIN, days=30)
     assert [(r["temperature"], r["avg_consumption"], r["sample_count"]) for r in weather] == [
         (Decimal("11.25"), 5, 6),
         (Decimal("11.75"), 5, 6),
@@ -300,7 +300,7 @@ def test_the_guides_own_statements_are_run_as_they_stand(connection: Connection)
         " '1 hour', 5, 50), (%s, now() - interval '8 days', 90, 90)",
         (MODEL, MODEL, MODEL),
     )
-    (row,) = questions.guide_model_performance(connection, days=7)
+    (row,) = reports.guide_model_performance(connection, days=7)
     assert (row["name"], row["avg_mape"], row["avg_rmse"], row["prediction_count"]) == ("naive-24", 4, 40, 2)
 
 
@@ -329,8 +329,8 @@ def test_a_question_looks_at_the_months_of_its_span_alone(connection: Connection
     connection.execute("ANALYZE weather_data")
     connection.execute("SELECT set_config('plan_cache_mode', %s, true)", (mode,))
     before = scans()
-    assert len(questions.recent_consumption(connection, BERLIN, until=at("2025-06-05T00:00Z"))) == 24
-    assert len(questions.weather_correlation(connection, BERLIN, days=10, until=at("2025-06-05T00:00Z"))) == 11
+    assert len(reports.recent_consumption(connection, BERLIN, until=at("2025-06-05T00:00Z"))) == 24
+    assert len(reports.weather_correlation(connection, BERLIN, days=10, until=at("2025-06-05T00:00Z"))) == 11
     used = {name: found for name, found in scans().items() if found != before.get(name)}
     assert set(used) == {f"{table}_y2025m0{m}" for table in ("energy_consumption", "weather_data") for m in (5, 6)}
     for table in ("energy_consumption_y2025m05", "energy_consumption_y2025m06"):
