@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, Forecast
-from energy_forecast.forecasting.contract import Floats
+from energy_forecast.forecasting.types import Floats
 from energy_forecast.local_times import to_local
 
 PACKAGES = ("mlforecast", "lightgbm", "statsforecast", "skforecast", "scikit-learn", "prophet")

@@ -28,7 +28,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast import forecasting as fc
-from energy_forecast.forecasting import scores
+from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.local_times import to_local
 from energy_forecast.sources.sample import load_sample
 from energy_forecast.zones import instant_at
@@ -107,12 +107,12 @@ def scores_of(pairs: pl.DataFrame) -> dict[str, float | int]:
     quantiles = pairs.select(fc.QUANTILE_COLUMNS).to_numpy()
     return {
         "hours": pairs.height,
-        "MAPE": scores.mape(actual, pairs["predicted"].to_numpy()),
-        "pinball %": 100 * scores.pinball(actual, quantiles) / float(np.mean(actual)),
-        "cover 90": scores.coverage(actual, quantiles[:, 0], quantiles[:, -1]),
-        "cover 80": scores.coverage(actual, quantiles[:, 1], quantiles[:, -2]),
-        "cover 50": scores.coverage(actual, quantiles[:, 4], quantiles[:, -5]),
-        "width %": scores.mean_width(actual, quantiles[:, 0], quantiles[:, -1]),
+        "MAPE": metrics.mape(actual, pairs["predicted"].to_numpy()),
+        "pinball %": 100 * metrics.pinball(actual, quantiles) / float(np.mean(actual)),
+        "cover 90": metrics.coverage(actual, quantiles[:, 0], quantiles[:, -1]),
+        "cover 80": metrics.coverage(actual, quantiles[:, 1], quantiles[:, -2]),
+        "cover 50": metrics.coverage(actual, quantiles[:, 4], quantiles[:, -5]),
+        "width %": metrics.mean_width(actual, quantiles[:, 0], quantiles[:, -1]),
     }
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.forecasting import QUANTILE_LEVELS, City, fit
-from energy_forecast.forecasting.certificate import coverage_certificate, reliability
-from energy_forecast.forecasting.explanation import Asked, explain
-from energy_forecast.forecasting.score_parts import WEEKDAYS, errors_by_weekday
+from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS, errors_by_weekday
+from energy_forecast.forecasting.evaluation.coverage import coverage_certificate, reliability
+from energy_forecast.forecasting.explain.report import Asked, explain
 from energy_forecast.pipelines import Certificate, Errors, ForecastExplanation
 from energy_forecast.web.explanation import write_explanation_page
 from energy_forecast.web.score_pictures import write_certificate_page, write_errors_page

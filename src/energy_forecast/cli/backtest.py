@@ -36,7 +36,7 @@ from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city,
 
 if TYPE_CHECKING:
     from energy_forecast.database.history import LoadDelay
-    from energy_forecast.forecasting.paired_test import PairedTest
+    from energy_forecast.forecasting.evaluation.significance import PairedTest
     from energy_forecast.pipelines import BacktestReport, ComparisonReport
 
 app = typer.Typer()

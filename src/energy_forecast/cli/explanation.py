@@ -101,8 +101,8 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
 
 
 def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
-    from energy_forecast.forecasting.drivers import FEATURE_WORDS
-    from energy_forecast.forecasting.explanation import driver_totals
+    from energy_forecast.forecasting.explain.contributions import FEATURE_WORDS
+    from energy_forecast.forecasting.explain.report import driver_totals
     from energy_forecast.pipelines.labels import ISSUED_WORDS, WEATHER_WORDS
 
     one, zone = found.explanation, found.zone

@@ -234,7 +234,7 @@ def certificate(
     """
     check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
-    from energy_forecast.forecasting.certificate import FAILED, FEWEST_DAYS, NOT_ENOUGH_DATA, PASSED
+    from energy_forecast.forecasting.evaluation.coverage import FAILED, FEWEST_DAYS, NOT_ENOUGH_DATA, PASSED
 
     found = pipelines.certify(
         open_database(),
@@ -354,7 +354,7 @@ def errors(
 
 
 def _print_errors(found: Errors) -> None:
-    from energy_forecast.forecasting.score_parts import WEEKDAYS
+    from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
 
     for (name,), rows in found.rows.group_by("city", maintain_order=True):
         cells = {(row["weekday"], row["local_hour"]): row["mape"] for row in rows.iter_rows(named=True)}

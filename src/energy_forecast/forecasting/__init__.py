@@ -12,8 +12,10 @@ from datetime import datetime
 import polars as pl
 
 from energy_forecast.errors import ArtifactError, EnergyForecastError
-from energy_forecast.forecasting import scores
-from energy_forecast.forecasting.contract import (
+from energy_forecast.forecasting.data.resample import hourly
+from energy_forecast.forecasting.models.protocol import Model
+from energy_forecast.forecasting.registry import model_by_name, model_names
+from energy_forecast.forecasting.types import (
     LONGEST_HORIZON_HOURS,
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
@@ -21,9 +23,6 @@ from energy_forecast.forecasting.contract import (
     FittedModel,
     Forecast,
 )
-from energy_forecast.forecasting.hours import hourly
-from energy_forecast.forecasting.models.protocol import Model
-from energy_forecast.forecasting.registry import model_by_name, model_names
 
 __all__ = [
     "LONGEST_HORIZON_HOURS",
@@ -38,7 +37,6 @@ __all__ = [
     "load",
     "model_by_name",
     "model_names",
-    "scores",
 ]
 
 

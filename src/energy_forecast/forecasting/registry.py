@@ -7,14 +7,14 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from energy_forecast.errors import UnknownModelError, describe
-from energy_forecast.forecasting.brought import BroughtModel
+from energy_forecast.forecasting.conformal.training import Calibrated
 from energy_forecast.forecasting.ensemble.model import Ensemble
-from energy_forecast.forecasting.fitting import Calibrated
 from energy_forecast.forecasting.models.gradient_boosting import GradientBoosting
 from energy_forecast.forecasting.models.linear import Linear
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 from energy_forecast.forecasting.models.protocol import Model
-from energy_forecast.forecasting.models.vanilla import Vanilla
+from energy_forecast.forecasting.models.tao_vanilla import Vanilla
+from energy_forecast.forecasting.plugins import BroughtModel
 
 ENTRY_POINTS = "energy_forecast.models"
 _METHODS = (NAIVE_24, NAIVE_168, Vanilla(), Linear(), GradientBoosting())

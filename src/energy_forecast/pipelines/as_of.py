@@ -12,7 +12,7 @@ from energy_forecast.database import history
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection
 from energy_forecast.forecasting import City
-from energy_forecast.forecasting.quality import faulty_rows
+from energy_forecast.forecasting.data.quality_report import faulty_rows
 
 Weather = Literal["actual", "forecast", "none"]
 

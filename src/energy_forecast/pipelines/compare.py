@@ -16,8 +16,9 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_LEVELS, scores
-from energy_forecast.forecasting.paired_test import PairedTest, paired_test
+from energy_forecast.forecasting import QUANTILE_LEVELS
+from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.evaluation.significance import PairedTest, paired_test
 from energy_forecast.pipelines.as_of import actual_load
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.train import check_models
@@ -178,7 +179,7 @@ def _losses(pairs: pl.DataFrame, model_a: str, model_b: str) -> pl.DataFrame:
     error = pl.col("actual") - pl.col("predicted")
     # Of no pair at all there is an array of no column
     quantiles = np.array(pairs["quantiles"].to_list()).reshape(pairs.height, len(QUANTILE_LEVELS))
-    pinball = scores.pinball_losses(pairs["actual"].to_numpy(), quantiles).mean(axis=1)
+    pinball = metrics.pinball_losses(pairs["actual"].to_numpy(), quantiles).mean(axis=1)
     by_hour = pairs.select(
         "model", "issued_at", "timestamp", error.abs().alias("mae"), pl.Series("pinball", pinball, pl.Float64)
     )

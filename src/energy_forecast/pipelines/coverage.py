@@ -14,15 +14,16 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.connection import Database, Role, savepoint
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, scores
-from energy_forecast.forecasting.certificate import (
+from energy_forecast.forecasting import QUANTILE_COLUMNS
+from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.evaluation.breakdown import errors_by_weekday
+from energy_forecast.forecasting.evaluation.coverage import (
     FAILED,
     NOT_ENOUGH_DATA,
     PASSED,
     coverage_certificate,
     reliability,
 )
-from energy_forecast.forecasting.score_parts import errors_by_weekday
 from energy_forecast.pipelines.as_of import pure_city
 from energy_forecast.pipelines.compare import with_actuals
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -128,7 +129,7 @@ def errors(
 
     def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, float]:
         rows = errors_by_weekday(pairs, pure_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
-        return rows, scores.mape(pairs["actual"].to_numpy(), pairs["predicted"].to_numpy())
+        return rows, metrics.mape(pairs["actual"].to_numpy(), pairs["predicted"].to_numpy())
 
     found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     mape = {name: share for name, (_, share) in found.items()}

@@ -20,7 +20,7 @@ from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, load
-from energy_forecast.forecasting.explanation import Asked, Explanation, explain
+from energy_forecast.forecasting.explain.report import Asked, Explanation, explain
 from energy_forecast.pipelines.as_of import Known, actual_load, known_at, pure_city
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.progress import Progress, silent

@@ -15,8 +15,8 @@ from energy_forecast.database.cities import StoredCity, all_cities, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.quality import last_before, replace_flags
-from energy_forecast.forecasting.clock import WeatherClock, weather_clock
-from energy_forecast.forecasting.quality import LEVEL_DELAY, Finding, find_in_load, find_in_weather
+from energy_forecast.forecasting.data.quality_report import LEVEL_DELAY, Finding, find_in_load, find_in_weather
+from energy_forecast.forecasting.data.weather_clock import WeatherClock, weather_clock
 from energy_forecast.ingest import Report
 from energy_forecast.pipelines.as_of import BEGINNING
 from energy_forecast.pipelines.isolation import Failed, attempt

@@ -20,8 +20,9 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
-from energy_forecast.forecasting import QUANTILE_COLUMNS, City, scores
-from energy_forecast.forecasting.score_parts import scores_by_hour
+from energy_forecast.forecasting import QUANTILE_COLUMNS, City
+from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.evaluation.breakdown import scores_by_hour
 from energy_forecast.local_times import to_local, to_utc_first
 from energy_forecast.pipelines.as_of import actual_load, pure_city
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -86,9 +87,9 @@ def score_pairs(pairs: pl.DataFrame, city: City) -> dict[str, Any]:
     both = pairs.filter(pl.col("reference").is_not_null())
     skill = math.nan
     if not both.is_empty():
-        skill = scores.skill_score(
-            scores.mae(both["actual"].to_numpy(), both["predicted"].to_numpy()),
-            scores.mae(both["actual"].to_numpy(), both["reference"].to_numpy()),
+        skill = metrics.skill_score(
+            metrics.mae(both["actual"].to_numpy(), both["predicted"].to_numpy()),
+            metrics.mae(both["actual"].to_numpy(), both["reference"].to_numpy()),
         )
     first, last = pairs.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
     return {
@@ -96,12 +97,12 @@ def score_pairs(pairs: pl.DataFrame, city: City) -> dict[str, Any]:
         "period_end": last + timedelta(hours=1),
         "pair_count": pairs.height,
         "pair_digest": _digest(pairs),
-        "mape": _known(scores.mape(actual, predicted)),
-        "mae_kwh": scores.mae(actual, predicted),
-        "rmse_kwh": scores.rmse(actual, predicted),
-        "r2_score": _known(scores.r2(actual, predicted)),
-        "pinball_kwh": scores.pinball(actual, quantiles),
-        "coverage_90": scores.coverage(actual, lower, upper),
+        "mape": _known(metrics.mape(actual, predicted)),
+        "mae_kwh": metrics.mae(actual, predicted),
+        "rmse_kwh": metrics.rmse(actual, predicted),
+        "r2_score": _known(metrics.r2(actual, predicted)),
+        "pinball_kwh": metrics.pinball(actual, quantiles),
+        "coverage_90": metrics.coverage(actual, lower, upper),
         "width_90_kwh": float(np.mean(upper - lower)),
         "skill_naive_168": _known(skill),
         "by_hour": scores_by_hour(pairs, city),

@@ -22,7 +22,7 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
 from energy_forecast.forecasting import fit, load, model_by_name, model_names
-from energy_forecast.forecasting.clock import WeatherClock
+from energy_forecast.forecasting.data.weather_clock import WeatherClock
 from energy_forecast.pipelines.as_of import Known, known_at, pure_city
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.forecasting import scores
-from energy_forecast.forecasting.drivers import FEATURE_WORDS, RECENT_LOAD, USUAL
-from energy_forecast.forecasting.explanation import DAY_KINDS, driver_totals
+from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.explain.contributions import FEATURE_WORDS, RECENT_LOAD, USUAL
+from energy_forecast.forecasting.explain.report import DAY_KINDS, driver_totals
 from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_WORDS, WEATHER_WORDS
 from energy_forecast.web.drawing import LEVELS
@@ -112,7 +112,7 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     lead = "No actual is known yet for these hours."
     if not known.is_empty():
         inside = known.filter(pl.col("actual").is_between("q05", "q95")).height
-        mape = scores.mape(known["actual"].to_numpy(), known["predicted"].to_numpy())
+        mape = metrics.mape(known["actual"].to_numpy(), known["predicted"].to_numpy())
         lead = (
             f"{known.height} of {frame.height} hours have come: MAPE {mape:.2f} %; {inside} of them lie in the 90 % "
             f"interval ({100 * inside / known.height:.0f} %)."

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from energy_forecast.forecasting.score_parts import WEEKDAYS
+from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
 from energy_forecast.pipelines import Certificate, Errors
 from energy_forecast.pipelines.labels import PURPOSE_WORDS
 from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures

@@ -11,14 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import City, FittedModel, fit, scores
-from energy_forecast.forecasting.ensemble import head as head_module
-from energy_forecast.forecasting.ensemble.echo import COEFFICIENTS, echo_inputs, last_errors, learn_echo
-from energy_forecast.forecasting.ensemble.head import WINDOW_HOURS
-from energy_forecast.forecasting.ensemble.members import NAMES
-from energy_forecast.forecasting.ensemble.model import FittedEnsemble
-from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS, follow
-from energy_forecast.forecasting.ensemble.widths import (
+from energy_forecast.forecasting import City, FittedModel, fit
+from energy_forecast.forecasting.conformal.quantiles import error_profile, lead_bucket
+from energy_forecast.forecasting.data.history import build_history, hour_number
+from energy_forecast.forecasting.ensemble import combiner
+from energy_forecast.forecasting.ensemble.base_models import NAMES
+from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS
+from energy_forecast.forecasting.ensemble.error_scale import (
     apart_factor,
     recent_reach,
     running_scale,
@@ -26,11 +25,13 @@ from energy_forecast.forecasting.ensemble.widths import (
     usual_of,
     usual_sizes,
 )
-from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.history import build_history, hour_number
-from energy_forecast.forecasting.intervals import error_profile, lead_bucket
+from energy_forecast.forecasting.ensemble.model import FittedEnsemble
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, follow
+from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, echo_inputs, last_errors, learn_echo
+from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.features.samples import Past, Rows
 from energy_forecast.forecasting.models.decomposition import decompose
-from energy_forecast.forecasting.models.neural import Network, train_network
+from energy_forecast.forecasting.models.mlp import Network, train_network
 
 from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
 
@@ -173,10 +174,10 @@ def test_the_scale_of_the_first_hours_widens_them_alone(
         ).frame
         return (made["q95"] - made["q05"]).to_numpy()
 
-    monkeypatch.setattr(head_module, "recent_reach", lambda _standard, _quantiles: np.ones(19))
-    monkeypatch.setattr(head_module, "soon_scale", lambda _standard: 1.0)
+    monkeypatch.setattr(combiner, "recent_reach", lambda _standard, _quantiles: np.ones(19))
+    monkeypatch.setattr(combiner, "soon_scale", lambda _standard: 1.0)
     once = widths()
-    monkeypatch.setattr(head_module, "soon_scale", lambda _standard: 2.0)
+    monkeypatch.setattr(combiner, "soon_scale", lambda _standard: 2.0)
     assert widths() / once == pytest.approx(np.where(np.arange(48) < 6, 2.0, 1.0))
 
 
@@ -278,7 +279,7 @@ def test_a_short_history_is_forecast_no_worse_than_by_the_better_naive_model(wee
             assert_well_formed(made.frame, issued, 24)
             frames.append(made.frame)
         result = pl.concat(frames).join(record.load, on="timestamp")
-        mape[name] = scores.mape(result["consumption_kwh"], result["predicted"])
+        mape[name] = metrics.mape(result["consumption_kwh"], result["predicted"])
     assert mape["ensemble"] <= 1.02 * min(mape["naive-24"], mape["naive-168"])
     # The last model of the loop is the ensemble: that its intervals stand on little is said
     assert any("Intervals rest on the errors of" in note for note in made.notes) == (weeks < 12)

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 
 from energy_forecast.forecasting import City
-from energy_forecast.forecasting.calibrated import HISTORY_DAYS
+from energy_forecast.forecasting.conformal.model import HISTORY_DAYS
+from energy_forecast.forecasting.data.history import build_history, hour_number, timestamps
 from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY, build_calendar, sun_elevation
-from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import feature_table
-from energy_forecast.forecasting.history import build_history, hour_number, timestamps
+from energy_forecast.forecasting.features.matrix import feature_table
+from energy_forecast.forecasting.features.samples import Past, Rows
 
 from .conftest import BERLIN, PUNE, START, Record, make_record
 

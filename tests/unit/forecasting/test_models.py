@@ -13,8 +13,9 @@ import polars as pl
 import pytest
 
 from energy_forecast.errors import ArtifactError, NotEnoughDataError, UnknownModelError
-from energy_forecast.forecasting import City, FittedModel, fit, load, model_names, scores
-from energy_forecast.forecasting.artifact import pack, unpack
+from energy_forecast.forecasting import City, FittedModel, fit, load, model_names
+from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.serialization import pack, unpack
 
 from .conftest import BERLIN, FITTED_AT, MODELS, PUNE, START, Record, assert_well_formed, make_record
 
@@ -102,8 +103,8 @@ def test_what_learns_beats_the_baselines_and_its_interval_covers(model: str, fit
             for day in range(1, 38)
         ]
         result = pl.concat(frames).join(berlin.load, on="timestamp")
-        mape[name] = scores.mape(result["consumption_kwh"], result["predicted"])
-        inside.append(scores.coverage(result["consumption_kwh"], result["q05"], result["q95"]))
+        mape[name] = metrics.mape(result["consumption_kwh"], result["predicted"])
+        inside.append(metrics.coverage(result["consumption_kwh"], result["q05"], result["q95"]))
     assert mape[model] < 0.85 * min(mape["naive-24"], mape["naive-168"])
     assert inside[-1] == pytest.approx(0.9, abs=0.05)
 
@@ -146,7 +147,7 @@ def test_three_weeks_of_a_new_city_are_enough(name: str) -> None:
     forecast = issue(model, record, at, 48)
     assert_well_formed(forecast.frame, at, 48)
     result = forecast.frame.join(record.load, on="timestamp")
-    assert scores.mape(result["consumption_kwh"], result["predicted"]) < 12
+    assert metrics.mape(result["consumption_kwh"], result["predicted"]) < 12
 
 
 @pytest.mark.parametrize("name", MODELS)

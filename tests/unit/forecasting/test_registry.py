@@ -21,7 +21,7 @@ from .conftest import PUNE, START, assert_well_formed, make_record
 Install = Callable[[str, str], None]
 
 FLAT = '''
-from energy_forecast.forecasting.fitting import Calibrated
+from energy_forecast.forecasting.conformal.training import Calibrated
 from energy_forecast.forecasting.models.naive import Naive
 
 class Fortnight(Calibrated):

@@ -10,20 +10,20 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.artifact import Arrays, fact, pack
-from energy_forecast.forecasting.calibrated import WITHOUT_WEATHER, check_heads
-from energy_forecast.forecasting.contract import City, Flags, Floats, Forecast, Ints
-from energy_forecast.forecasting.drivers import Parts, drivers_of
-from energy_forecast.forecasting.ensemble.fitting import fit_head
-from energy_forecast.forecasting.ensemble.head import PHASES, EnsembleHead
-from energy_forecast.forecasting.ensemble.members import NAMES, READ_TABLE
-from energy_forecast.forecasting.ensemble.online import WINDOW_DAYS
-from energy_forecast.forecasting.features.normal import feature_set
-from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import Table
-from energy_forecast.forecasting.fitting import head_kinds, learn_heads, prepare, read_artifact
-from energy_forecast.forecasting.heads import Said, forecast_with_heads, lay_out
+from energy_forecast.forecasting.conformal.model import WITHOUT_WEATHER, check_heads
+from energy_forecast.forecasting.conformal.training import head_kinds, learn_heads, prepare, read_artifact
+from energy_forecast.forecasting.ensemble.base_models import NAMES, READ_TABLE
+from energy_forecast.forecasting.ensemble.combiner import PHASES, EnsembleHead
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS
+from energy_forecast.forecasting.ensemble.training import fit_head
+from energy_forecast.forecasting.explain.contributions import Parts, drivers_of
+from energy_forecast.forecasting.features.expected_load import feature_set
+from energy_forecast.forecasting.features.matrix import Table
+from energy_forecast.forecasting.features.samples import Past, Rows
 from energy_forecast.forecasting.models.protocol import Say
+from energy_forecast.forecasting.models.weather_fallback import Said, forecast_with_heads, lay_out
+from energy_forecast.forecasting.serialization import Arrays, fact, pack
+from energy_forecast.forecasting.types import City, Flags, Floats, Forecast, Ints
 
 # Members are asked about the days of the window, look nine weeks further back, and 4 weeks more say what is faulty.
 HISTORY_DAYS = WINDOW_DAYS + 64 + 28

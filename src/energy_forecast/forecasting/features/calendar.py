@@ -10,8 +10,8 @@ from functools import lru_cache
 import holidays
 import numpy as np
 
-from energy_forecast.forecasting.contract import City, Flags, Floats, Ints
-from energy_forecast.forecasting.history import timestamps
+from energy_forecast.forecasting.data.history import timestamps
+from energy_forecast.forecasting.types import City, Flags, Floats, Ints
 from energy_forecast.local_times import to_local
 
 WORKDAY, HALF_REST, REST = 0, 1, 2

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from energy_forecast.forecasting.contract import Floats, Ints
-from energy_forecast.forecasting.features.rows import Rows, running_sums, window_mean
+from energy_forecast.forecasting.features.samples import Rows, running_sums, window_mean
+from energy_forecast.forecasting.types import Floats, Ints
 
 SMOOTHED_HOURS = (6, 24, 72, 240)
 LAGGED_HOURS = (1, 2, 3)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from energy_forecast.forecasting.contract import Floats, Ints
-from energy_forecast.forecasting.features.rows import Past, Rows
+from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.types import Floats, Ints
 
 WEEKS = 6
 DAYS = 7

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.artifact import Arrays, fact
-from energy_forecast.forecasting.contract import Flags, Floats
-from energy_forecast.forecasting.features.normal import NORMAL, NORMAL_NAMES, RATIOS, table_names, try_once
-from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import Table, feature_table
-from energy_forecast.forecasting.models.lessons import BANDS, Lessons, make_lessons
+from energy_forecast.forecasting.features.expected_load import NORMAL, NORMAL_NAMES, RATIOS, table_names, try_once
+from energy_forecast.forecasting.features.matrix import Table, feature_table
+from energy_forecast.forecasting.features.samples import Past, Rows
 from energy_forecast.forecasting.models.linear import RIDGE_PENALTY, LinearStage, bounded, fit_linear
 from energy_forecast.forecasting.models.protocol import Learn
-from energy_forecast.forecasting.models.trees import Trees
+from energy_forecast.forecasting.models.training_set import BANDS, Lessons, make_lessons
+from energy_forecast.forecasting.models.tree_arrays import Trees
+from energy_forecast.forecasting.serialization import Arrays, fact
+from energy_forecast.forecasting.types import Flags, Floats
 
 # One thread: on a machine that is busy, two wait for each other and take up to ten times as long.
 _THREADS = 1

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays, fact, stored_array
-from energy_forecast.forecasting.contract import Flags, Floats, Ints
-from energy_forecast.forecasting.features.normal import NORMAL, table_names, try_once
-from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import Table, feature_table, side_by_side
-from energy_forecast.forecasting.models.lessons import BANDS, Lessons, lead_band, make_lessons
+from energy_forecast.forecasting.features.expected_load import NORMAL, table_names, try_once
+from energy_forecast.forecasting.features.matrix import Table, feature_table, side_by_side
+from energy_forecast.forecasting.features.samples import Past, Rows
 from energy_forecast.forecasting.models.protocol import Learn
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
+from energy_forecast.forecasting.models.training_set import BANDS, Lessons, lead_band, make_lessons
+from energy_forecast.forecasting.serialization import Arrays, fact, stored_array
+from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 RIDGE_PENALTY = 20.0
 _KNOTS = (-5, 0, 5, 10, 14, 18, 22, 26, 30)

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays
-from energy_forecast.forecasting.contract import Floats, Ints
-from energy_forecast.forecasting.features.rows import Past, Rows
+from energy_forecast.forecasting.features.samples import Past, Rows
 from energy_forecast.forecasting.models.protocol import Learn
+from energy_forecast.forecasting.serialization import Arrays
+from energy_forecast.forecasting.types import Floats, Ints
 
 
 class Naive:

@@ -15,10 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-from energy_forecast.forecasting.artifact import Arrays
-from energy_forecast.forecasting.contract import City, FittedModel, Floats
-from energy_forecast.forecasting.features.rows import Past, Rows
-from energy_forecast.forecasting.features.table import Table
+from energy_forecast.forecasting.features.matrix import Table
+from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.serialization import Arrays
+from energy_forecast.forecasting.types import City, FittedModel, Floats
 
 Say = Callable[[str], None]
 

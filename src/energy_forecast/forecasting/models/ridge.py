@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.artifact import Arrays, stored_array
-from energy_forecast.forecasting.contract import Floats, Ints
+from energy_forecast.forecasting.serialization import Arrays, stored_array
+from energy_forecast.forecasting.types import Floats, Ints
 
 _PART_ROWS = 1024
 

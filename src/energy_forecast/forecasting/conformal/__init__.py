@@ -1,0 +1,1 @@
+"""Conformal prediction: intervals from errors on held-out data."""

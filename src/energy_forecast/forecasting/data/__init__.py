@@ -1,0 +1,1 @@
+"""Input data: history on an hourly grid, resampling, faults, missing weather."""

@@ -1,0 +1,128 @@
+"""Frames as arrays on one hourly grid, on which every later step counts in whole hours.
+
+An hour is a number: the hours since 1970-01-01T00:00Z. An unknown value is NaN, whether its row was missing or its
+value was found faulty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+import polars as pl
+
+from energy_forecast.forecasting.data.faults import Faults, find_faults, plausible_weather
+from energy_forecast.forecasting.data.weather_imputation import fill_with_usual
+from energy_forecast.forecasting.types import Flags, Floats, Ints
+
+WEATHER_COLUMNS = ("temperature", "humidity", "wind_speed", "precipitation")
+# The grid reaches this far beyond the data on both sides, so that a lag can be looked up without asking whether it
+# is inside: the longest is 28 days behind an origin that is itself a target's 14 days old.
+PADDING_HOURS = 24 * 84
+_HOUR = 3_600_000_000
+
+
+def hour_number(moment: datetime) -> int:
+    """The last full hour at or before `moment`, which must carry an offset."""
+    return int(moment.astimezone(UTC).timestamp() // 3600)
+
+
+def timestamps(hours: Ints) -> pl.Series:
+    """Hour numbers as a series of UTC timestamps."""
+    return pl.Series("timestamp", hours * _HOUR, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+
+
+@dataclass(frozen=True)
+class History:
+    """Load and weather of one city as known at one moment.
+
+    `load[i]` (kWh) and `weather[column][i]` are for the hour `start + i`. `known_until` is the hour after the last
+    known load: what a forecast stands on. `faults` says what was left out of `load`. `usual[column]` flags the hours at
+    which what is usual stands in for weather that is not known beside the temperature; columns without any are absent.
+    """
+
+    start: int
+    load: Floats
+    weather: dict[str, Floats]
+    first: int
+    known_until: int
+    faults: Faults
+    usual: dict[str, Flags] = field(default_factory=dict)
+
+    @property
+    def has_weather(self) -> bool:
+        return bool(np.isfinite(self.weather["temperature"]).any())
+
+
+def build_history(
+    load: pl.DataFrame, weather: pl.DataFrame, weather_ahead: pl.DataFrame, *, issued_at: datetime, days: int | None
+) -> History:
+    """Put frames on the grid, leaving out what could not be known.
+
+    Args:
+        load, weather: what was known at `issued_at`. Rows of hours that had not ended by then are dropped here once
+            more: a leak upstream must not become a leak in a forecast.
+        weather_ahead: weather said to come, for hours from `issued_at` on; earlier rows are dropped.
+        days: how many days before `issued_at` to keep, or None for all.
+    """
+    cut = hour_number(issued_at)
+    floor = -(1 << 60) if days is None else cut - 24 * days
+    load_hours, (values,) = _columns(load, ("consumption_kwh",), floor, cut)
+    past_hours, past = _columns(weather, WEATHER_COLUMNS, floor, cut)
+    ahead_hours, ahead = _columns(weather_ahead, WEATHER_COLUMNS, cut, 1 << 60)
+
+    known = np.isfinite(values)
+    first = int(load_hours[known].min()) if known.any() else cut
+    known_until = int(load_hours[known].max()) + 1 if known.any() else cut
+    begin = min(first, cut if days is None else floor) - PADDING_HOURS
+    grid = np.full(cut + PADDING_HOURS - begin, np.nan)
+
+    kwh = grid.copy()
+    kwh[load_hours - begin] = values
+    columns = {}
+    for name, before, after in zip(WEATHER_COLUMNS, past, ahead, strict=True):
+        column = grid.copy()
+        inside = (past_hours >= begin) & (past_hours < cut)
+        column[past_hours[inside] - begin] = before[inside]
+        inside = ahead_hours < begin + len(grid)
+        column[ahead_hours[inside] - begin] = after[inside]
+        columns[name] = _bridge(plausible_weather(name, column))
+
+    usual = fill_with_usual(columns, begin, cut)
+
+    faults = find_faults(kwh)
+    kwh[faults.where] = np.nan
+    if faults.where.any() and np.isfinite(kwh).any():
+        good = np.flatnonzero(np.isfinite(kwh))
+        first, known_until = begin + int(good[0]), begin + int(good[-1]) + 1
+    return History(begin, kwh, columns, first, known_until, faults, usual)
+
+
+def _columns(frame: pl.DataFrame, names: tuple[str, ...], begin: int, end: int) -> tuple[Ints, list[Floats]]:
+    """The rows of the hours [begin, end), as hour numbers and one array a column; a column that is absent is NaN."""
+    if frame.is_empty():
+        return np.empty(0, np.int64), [np.empty(0) for _ in names]
+    # By to_numpy, which makes a null NaN: polars' own expressions cost a millisecond each, however short the frame
+    hours = frame["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64) // _HOUR
+    inside = (hours >= begin) & (hours < end)
+    arrays = []
+    for name in names:
+        array = frame[name].to_numpy().astype(float) if name in frame.columns else np.full(len(hours), np.nan)
+        arrays.append(array[inside])
+    return hours[inside], arrays
+
+
+def _bridge(values: Floats, longest: int = 3) -> Floats:
+    """Fill gaps of at most `longest` hours on a straight line. For weather only: it is smooth, and never a target."""
+    good = np.flatnonzero(np.isfinite(values))
+    if len(good) < 2:
+        return values
+    gap = np.diff(good)
+    filled = values.copy()
+    for left, width in zip(
+        good[:-1][(gap > 1) & (gap <= longest + 1)], gap[(gap > 1) & (gap <= longest + 1)], strict=True
+    ):
+        share = np.arange(1, width) / width
+        filled[left + 1 : left + width] = values[left] * (1 - share) + values[left + width] * share
+    return filled

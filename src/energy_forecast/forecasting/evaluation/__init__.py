@@ -1,0 +1,1 @@
+"""Metrics, coverage tests and significance tests of forecasts."""

@@ -1,0 +1,91 @@
+"""Scores of forecasts against what came. Pairs with an unknown (non-finite) value on either side are left out.
+
+Every function returns NaN when no pair is left to score. Energies are in one unit, and so are the scores but for
+mape, mean_width (percent) and r2, coverage, skill_score (shares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from energy_forecast.forecasting.types import QUANTILE_LEVELS, Floats
+
+
+def _pairs(actual: ArrayLike, predicted: ArrayLike) -> tuple[Floats, Floats]:
+    a, p = np.asarray(actual, float), np.asarray(predicted, float)
+    if a.shape != p.shape:
+        raise ValueError(f"shapes differ: {a.shape} and {p.shape}")
+    good = np.isfinite(a) & np.isfinite(p)
+    return a[good], p[good]
+
+
+def mape(actual: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean absolute percentage error, percent. Pairs with an actual value of zero have none and are left out."""
+    a, p = _pairs(actual, predicted)
+    a, p = a[a != 0], p[a != 0]
+    return float(100 * np.mean(np.abs((a - p) / a))) if len(a) else float("nan")
+
+
+def mae(actual: ArrayLike, predicted: ArrayLike) -> float:
+    """Mean absolute error."""
+    a, p = _pairs(actual, predicted)
+    return float(np.mean(np.abs(a - p))) if len(a) else float("nan")
+
+
+def rmse(actual: ArrayLike, predicted: ArrayLike) -> float:
+    """Root of the mean squared error."""
+    a, p = _pairs(actual, predicted)
+    return float(np.sqrt(np.mean((a - p) ** 2))) if len(a) else float("nan")
+
+
+def r2(actual: ArrayLike, predicted: ArrayLike) -> float:
+    """Coefficient of determination; NaN for fewer than two pairs or an actual that never changes."""
+    a, p = _pairs(actual, predicted)
+    total = float(np.sum((a - a.mean()) ** 2)) if len(a) > 1 else 0.0
+    return float(1 - np.sum((a - p) ** 2) / total) if total > 0 else float("nan")
+
+
+def pinball(actual: ArrayLike, quantiles: ArrayLike, levels: Sequence[float] = QUANTILE_LEVELS) -> float:
+    """Pinball loss, the mean over pairs and levels (Koenker and Bassett 1978).
+
+    Args:
+        actual: [n].
+        quantiles: [n, len(levels)], in the order of `levels`. A row that is not wholly finite is left out.
+    """
+    a, q = np.asarray(actual, float), np.asarray(quantiles, float)
+    if q.shape != (*a.shape, len(levels)):
+        raise ValueError(f"quantiles have shape {q.shape}, not {(*a.shape, len(levels))}")
+    good = np.isfinite(a) & np.isfinite(q).all(axis=-1)
+    if not good.any():
+        return float("nan")
+    return float(np.mean(pinball_losses(a[good], q[good], levels)))
+
+
+def pinball_losses(actual: Floats, quantiles: Floats, levels: Sequence[float] = QUANTILE_LEVELS) -> Floats:
+    """Pinball loss of each pair and level, [n, len(levels)]; of finite values."""
+    error = actual[:, None] - quantiles
+    level = np.asarray(levels)
+    return np.asarray(np.maximum(level * error, (level - 1) * error), float)
+
+
+def coverage(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
+    """Share of actual values inside [lower, upper], both ends included."""
+    a, low, high = (np.asarray(x, float) for x in (actual, lower, upper))
+    good = np.isfinite(a) & np.isfinite(low) & np.isfinite(high)
+    return float(np.mean((a[good] >= low[good]) & (a[good] <= high[good]))) if good.any() else float("nan")
+
+
+def mean_width(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
+    """Mean of upper - lower as percent of the mean of the actual values."""
+    a, low, high = (np.asarray(x, float) for x in (actual, lower, upper))
+    good = np.isfinite(a) & np.isfinite(low) & np.isfinite(high)
+    level = float(np.mean(a[good])) if good.any() else 0.0
+    return float(100 * np.mean(high[good] - low[good]) / level) if level else float("nan")
+
+
+def skill_score(score: float, reference: float) -> float:
+    """1 - score / reference: 1 is perfect, 0 as good as the reference, below 0 worse."""
+    return 1 - score / reference if np.isfinite(reference) and reference > 0 else float("nan")

@@ -1,0 +1,158 @@
+"""A small neural network, learnt with numpy: two hidden layers on the table of features.
+
+Single ones are no better than the ridge; a few of them, and beside it, are. See docs/decisions/models.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_forecast.forecasting.features.matrix import Table, side_by_side
+from energy_forecast.forecasting.serialization import Arrays, stored_array
+from energy_forecast.forecasting.types import Floats, Ints
+
+Singles = NDArray[np.float32]
+HIDDEN = (64, 32)
+EPOCHS = 8
+# Of a network that goes on from what another has learnt, at a third of the rate
+FURTHER_EPOCHS = 3
+BATCH = 512
+# Half of it where there are enough rows for it: with a few thousand the networks would follow their noise
+SMALL_BATCH, SMALL_BATCH_ROWS = 256, 25_000
+_RATE, _FURTHER_RATE = 3e-3, 1e-3
+_WARM_UP_STEPS = 100
+_LEAK = np.float32(0.01)
+# Errors beyond this many deviations of the target steer like absolute ones: the loss is Huber's.
+_HUBER = np.float32(0.3)
+_BETA_1, _BETA_2 = 0.9, 0.999
+_CODES = ("local_hour", "weekday", "day_kind", "lead_hours", "day_lag_kind", "week_lag_kind", "day_lag_weekday")
+_YEAR = ("year_sine", "year_cosine")
+WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
+
+
+def network_inputs(table: Table, *, season: bool) -> Floats:
+    """The table with its codes spread out, [n, p], NaN where unknown. Without a whole year seen, none of the year."""
+    left_out = _CODES if season else _CODES + _YEAR
+    columns = [table.values[:, i] for i, name in enumerate(table.names) if name not in left_out]
+    turn = 2 * np.pi * table["local_hour"] / 24
+    columns += [wave(k * turn) for k in (1, 2, 3, 4) for wave in (np.sin, np.cos)]
+    columns += [table["weekday"] == day for day in range(7)]
+    columns += [table[name] == k for name in ("day_kind", "day_lag_kind", "week_lag_kind") for k in (0, 1, 2)]
+    columns += [table["day_lag_weekday"] == day for day in (0, 5, 6)]
+    lead = table["lead_hours"]
+    columns += [lead / 24, *(np.exp(-lead / hours) for hours in (3, 12, 48))]
+    return side_by_side([np.asarray(column, float) for column in columns])
+
+
+@lru_cache(maxsize=64)
+def columns_without(names_begin: tuple[str, ...], features: tuple[str, ...], *, season: bool) -> Ints:
+    """Which columns of network_inputs come of no feature whose name begins so, [q]."""
+    left_out = _CODES if season else _CODES + _YEAR
+    names = [name for name in features if name not in left_out]
+    further = network_inputs(Table(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
+    seen = [i for i, name in enumerate(names) if not name.startswith(names_begin)]
+    return np.array([*seen, *range(len(names), len(names) + further)], np.int64)
+
+
+@dataclass(frozen=True)
+class Network:
+    """weights, biases: of each layer, the last with one output."""
+
+    weights: tuple[Singles, ...]
+    biases: tuple[Singles, ...]
+
+    def predict(self, inputs: Singles) -> Floats:
+        """The output for each row of `inputs` [n, p]."""
+        value = inputs
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            value = value @ weight + bias
+            value = np.maximum(value, _LEAK * value)
+        return np.asarray((value @ self.weights[-1] + self.biases[-1])[:, 0], float)
+
+    def arrays(self) -> Arrays:
+        layers: dict[str, NDArray[Any]] = {}
+        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            layers[f"weight_{i}"], layers[f"bias_{i}"] = weight, bias
+        return layers
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> Network:
+        layers = range(1 + len(HIDDEN))
+        weights = tuple(stored_array(arrays, f"weight_{i}", "<f4", None, (*HIDDEN, 1)[i]) for i in layers)
+        return Network(weights, tuple(stored_array(arrays, f"bias_{i}", "<f4", (*HIDDEN, 1)[i]) for i in layers))
+
+
+def train_network(
+    inputs: Singles, target: Singles, weight: Singles, *, decay: float, seed: int, start: Network | None = None
+) -> Network:
+    """Learn by Adam with decoupled decay (Loshchilov and Hutter 2019), the rate warmed up and then a cosine.
+
+    Args:
+        inputs: [n, p] on a common scale. target: [n] with deviation about 1. weight: [n].
+        decay: how much of each weight is lost in a step of rate 1.
+        start: a network of the same inputs to go on from.
+    """
+    draw = np.random.default_rng(seed)
+    if start is None:
+        sizes = (inputs.shape[1], *HIDDEN, 1)
+        weights = [(draw.normal(0, 1, (a, b)) * np.sqrt(1.5 / a)).astype(np.float32) for a, b in pairwise(sizes)]
+        weights[-1] *= np.float32(0.1)
+        biases = [np.zeros(size, np.float32) for size in sizes[1:]]
+        epochs, peak = EPOCHS, _RATE
+    else:
+        weights, biases = [w.copy() for w in start.weights], [b.copy() for b in start.biases]
+        epochs, peak = FURTHER_EPOCHS, _FURTHER_RATE
+    layers = len(weights)
+    first = [np.zeros_like(p) for p in weights + biases]
+    second = [np.zeros_like(p) for p in weights + biases]
+    n = len(inputs)
+    batch = min(SMALL_BATCH if n >= SMALL_BATCH_ROWS else BATCH, n)
+    # As much in an epoch, however many steps it has
+    decay *= batch / BATCH
+    steps, step = epochs * (n // batch), 0
+    for _ in range(epochs):
+        order = draw.permutation(n)
+        for begin in range(0, n - batch + 1, batch):
+            chosen = order[begin : begin + batch]
+            slopes = _slopes(weights, biases, inputs[chosen], target[chosen], weight[chosen])
+            step += 1
+            rate = peak * min(1.0, step / _WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / steps))
+            one, two = np.float32(1 - _BETA_1**step), np.float32(1 - _BETA_2**step)
+            for i, (values, mean, square, slope) in enumerate(
+                zip(weights + biases, first, second, slopes, strict=True)
+            ):
+                mean *= np.float32(_BETA_1)
+                mean += np.float32(1 - _BETA_1) * slope
+                square *= np.float32(_BETA_2)
+                square += np.float32(1 - _BETA_2) * slope * slope
+                move = (mean / one) / (np.sqrt(square / two) + np.float32(1e-7))
+                if i < layers:
+                    move += np.float32(decay) * values
+                values -= np.float32(rate) * move
+    return Network(tuple(weights), tuple(biases))
+
+
+def _slopes(
+    weights: list[Singles], biases: list[Singles], inputs: Singles, target: Singles, weight: Singles
+) -> list[Singles]:
+    """How the loss of a batch changes with each weight and each bias."""
+    values = [inputs]
+    for w, b in zip(weights[:-1], biases[:-1], strict=True):
+        value = values[-1] @ w + b
+        values.append(np.maximum(value, _LEAK * value))
+    error = (values[-1] @ weights[-1] + biases[-1])[:, 0] - target
+    back = (np.clip(error / _HUBER, -1, 1) * weight / np.float32(len(target)))[:, None]
+    of_weights: list[Singles] = []
+    of_biases: list[Singles] = []
+    for layer in range(len(weights) - 1, -1, -1):
+        of_weights.append(values[layer].T @ back)
+        of_biases.append(back.sum(axis=0))
+        if layer:
+            back = (back @ weights[layer].T) * np.where(values[layer] > 0, np.float32(1), _LEAK)
+    return of_weights[::-1] + of_biases[::-1]

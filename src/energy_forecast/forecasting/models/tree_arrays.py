@@ -1,0 +1,116 @@
+"""Boosted trees as plain arrays: read in a tenth of the time that XGBoost needs, and asked without importing it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.serialization import Arrays, stored_array
+
+if TYPE_CHECKING:
+    import xgboost
+
+Singles = NDArray[np.float32]
+# Rows asked at once: what 150 trees need of them stays in the cache.
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Trees:
+    """T complete binary trees of depth D; node k has the children 2 k + 1 and 2 k + 2.
+
+    feature, threshold, unknown_left: [T, 2^D - 1], a row goes left where its feature lies below the threshold, or is
+    unknown and `unknown_left`. leaves: [T, 2^D]. A tree that ends earlier has its value in all leaves below.
+    grown: the trees as XGBoost grew them. It gives the same bits faster for the many rows of held-out time.
+    """
+
+    feature: NDArray[np.int16]
+    threshold: Singles
+    unknown_left: NDArray[np.bool_]
+    leaves: Singles
+    grown: xgboost.Booster | None = None
+
+    @staticmethod
+    def of(booster: xgboost.Booster) -> Trees:
+        """The trees that XGBoost has grown."""
+        model = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]
+        trees: list[dict[str, Any]] = model["trees"]
+        depth = max(_depth(tree, 0) for tree in trees)
+        inner = 2**depth - 1
+        feature = np.zeros((len(trees), inner), np.int16)
+        threshold = np.zeros((len(trees), inner), np.float32)
+        unknown_left = np.zeros((len(trees), inner), bool)
+        leaves = np.zeros((len(trees), inner + 1), np.float32)
+        for i, tree in enumerate(trees):
+            open_nodes = [(0, 0)]
+            while open_nodes:
+                own, at = open_nodes.pop()
+                left, right = tree["left_children"][own], tree["right_children"][own]
+                is_leaf = left == -1
+                if at >= inner:
+                    leaves[i, at - inner] = tree["split_conditions"][own]
+                    continue
+                if not is_leaf:
+                    feature[i, at] = tree["split_indices"][own]
+                    threshold[i, at] = tree["split_conditions"][own]
+                    unknown_left[i, at] = bool(tree["default_left"][own])
+                open_nodes += [(own if is_leaf else left, 2 * at + 1), (own if is_leaf else right, 2 * at + 2)]
+        return Trees(feature, threshold, unknown_left, leaves, booster)
+
+    def predict(self, inputs: Singles) -> Singles:
+        """The sum of the trees for each row of `inputs` [n, p]."""
+        if self.grown is not None:
+            return np.asarray(self.grown.inplace_predict(inputs), np.float32)
+        return np.concatenate([self._sum(inputs[begin : begin + _ROWS]) for begin in range(0, len(inputs), _ROWS)])
+
+    def _sum(self, inputs: Singles) -> Singles:
+        count, inner = self.feature.shape
+        rows, columns = inputs.shape
+        values, unknown = inputs.ravel(), np.isnan(inputs).any()
+        row = np.arange(rows, dtype=np.int64) * columns
+        tree = np.arange(count, dtype=np.int64)[:, None] * inner
+        node = np.zeros((count, rows), np.int64)
+        for _ in range(inner.bit_length()):
+            at = tree + node
+            value = values[row + self.feature.ravel()[at]]
+            right = ~(value < self.threshold.ravel()[at])
+            if unknown:
+                right &= ~(np.isnan(value) & self.unknown_left.ravel()[at])
+            node = 2 * node + 1 + right
+        said = self.leaves.ravel()[tree + np.arange(count)[:, None] + node - inner]
+        # One tree after the other, as XGBoost adds them: any other order gives other bits
+        total = np.zeros(rows, np.float32)
+        for one in said:
+            total += one
+        return total
+
+    def arrays(self) -> Arrays:
+        return {
+            "tree_feature": self.feature,
+            "tree_threshold": self.threshold,
+            "tree_unknown_left": self.unknown_left,
+            "tree_leaves": self.leaves,
+        }
+
+    @staticmethod
+    def from_arrays(arrays: Arrays) -> Trees:
+        feature = stored_array(arrays, "tree_feature", "<i2", None, None)
+        count, inner = feature.shape
+        if inner != 2 ** inner.bit_length() - 1 or feature.min(initial=0) < 0:
+            raise ArtifactError("The stored trees are not whole.")
+        return Trees(
+            feature,
+            stored_array(arrays, "tree_threshold", "<f4", count, inner),
+            stored_array(arrays, "tree_unknown_left", "|b1", count, inner),
+            stored_array(arrays, "tree_leaves", "<f4", count, inner + 1),
+        )
+
+
+def _depth(tree: dict[str, Any], node: int) -> int:
+    left, right = tree["left_children"][node], tree["right_children"][node]
+    return 0 if left == -1 else 1 + max(_depth(tree, left), _depth(tree, right))

@@ -1,0 +1,86 @@
+"""An artifact that is whole as a container, with another content: it is refused, and never predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting import fit, load
+from energy_forecast.forecasting.serialization import pack, unpack
+
+from .conftest import BERLIN, MODELS, START, make_record
+
+AT = START + timedelta(days=24)
+
+
+@pytest.fixture(scope="module")
+def artifact() -> Callable[[str], bytes]:
+    """Artifacts of small models, fitted once."""
+    record, made = make_record(BERLIN, 24), dict[str, bytes]()
+
+    def get(name: str) -> bytes:
+        if name not in made:
+            made[name] = fit(name, BERLIN, record.load, record.weather, at=AT).save()
+        return made[name]
+
+    return get
+
+
+def changed_array(array: np.ndarray[Any, Any], how: str) -> np.ndarray[Any, Any]:
+    """The array with another shape, type or content."""
+    match how:
+        case "longer":
+            return np.concatenate([array, array])
+        case "shorter":
+            return array[:-1]
+        case "flat":
+            return array.reshape(-1, 1, 1, 1)
+        case "type":
+            return np.nan_to_num(array).astype("<i8" if array.dtype.str == "<f8" else "<f8")
+        case _:
+            if array.dtype.kind != "f":
+                return array[:-1]
+            filled = array.copy()
+            filled[...] = np.nan
+            return filled
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+@pytest.mark.parametrize("name", MODELS)
+def test_refuses_another_content(artifact: Callable[[str], bytes], name: str, data: st.DataObject) -> None:
+    """Whatever is missing or has another shape or type: ArtifactError when it is read, not KeyError in a forecast."""
+    header, arrays = unpack(artifact(name))
+    arrays = dict(arrays)
+    if data.draw(st.booleans(), label="an array"):
+        # NaN is a value there: hours without a prediction
+        place = data.draw(st.sampled_from(sorted(arrays)), label="array")
+        ways = ["missing", "longer", "shorter", "flat", "type"]
+        if not place.endswith(("recent", "tail")):
+            ways.append("content")
+        how = data.draw(st.sampled_from(ways), label="how")
+        if how == "missing":
+            del arrays[place]
+        else:
+            arrays[place] = changed_array(arrays[place], how)
+    else:
+        place = data.draw(st.sampled_from(sorted(set(header) - {"parameters"})), label="key")
+        if data.draw(st.booleans(), label="missing"):
+            del header[place]
+        else:
+            header[place] = data.draw(st.sampled_from([None, [], "x", {}]), label="value")
+    with pytest.raises(ArtifactError):
+        load(name, pack(header, arrays))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_reads_what_was_saved(artifact: Callable[[str], bytes], name: str) -> None:
+    """The check refuses no artifact of this version."""
+    assert load(name, artifact(name)).save() == artifact(name)

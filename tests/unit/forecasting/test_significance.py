@@ -1,0 +1,52 @@
+"""Better, or only luckier?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from energy_forecast.forecasting.evaluation.significance import paired_test
+
+
+def test_a_clear_difference_is_found_and_has_a_direction() -> None:
+    rng = np.random.default_rng(1)
+    bad = rng.gamma(4, 25, 60)
+    good = 0.7 * bad + rng.normal(0, 3, 60)
+    found = paired_test(good, bad)
+    assert found.difference == pytest.approx(good.mean() - bad.mean())
+    assert found.p_value < 0.001
+    assert found.upper_tail > 0.99
+    assert found.lower < found.difference < found.upper < 0
+    assert paired_test(bad, good).upper_tail < 0.001
+
+
+def test_chance_is_called_a_difference_about_as_often_as_it_says() -> None:
+    """Of losses that neither forecaster wins, correlated from issue to issue, about a twentieth may look like one."""
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(300):
+        noise = rng.normal(0, 1, 90)
+        for place in range(1, 90):
+            noise[place] += 0.3 * noise[place - 1]
+        hits += paired_test(100 + noise, np.full(90, 100.0)).p_value < 0.05
+    assert 0.02 < hits / 300 < 0.12
+
+
+def test_equal_losses_say_nothing() -> None:
+    found = paired_test(np.arange(30.0), np.arange(30.0))
+    assert (found.difference, found.lower, found.upper) == (0, 0, 0)
+    assert found.p_value == found.upper_tail == 1
+
+
+def test_the_same_losses_give_the_same_verdict() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.gamma(4, 25, 40), rng.gamma(4, 25, 40)
+    assert paired_test(a, b) == paired_test(a, b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [([1.0], [2.0]), ([1.0, 2.0], [1.0]), ([1.0, np.nan], [1.0, 2.0]), ([[1.0, 2.0]], [[1.0, 2.0]])]
+)
+def test_what_cannot_be_compared_is_refused(a: list[float], b: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"losses|finite"):
+        paired_test(a, b)
