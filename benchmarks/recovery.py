@@ -27,7 +27,7 @@ from energy_forecast.database.migrate import upgrade
 from energy_forecast.ingest import load_files
 from energy_forecast.operations.backup import BackupFolder, create_backup
 from energy_forecast.operations.recovery.archiving import enable, wait_archived
-from energy_forecast.operations.recovery.base_backup import make_base
+from energy_forecast.operations.recovery.base_backup import make_base_backup
 from energy_forecast.operations.recovery.drill import drill_backup, drill_recovery
 from energy_forecast.postgres import EmbeddedServer
 
@@ -154,9 +154,11 @@ def main() -> None:
         database = Database(server.url)
         timed(f"filling {given.rows:,} rows", lambda: fill(database, loaded + 1, loaded + given.rows // HOURS))
         megabytes = lambda size: f"{size / 1e6:,.0f} MB"  # noqa: E731
-        timed("full base backup", lambda: make_base(server, incremental=False), lambda base: megabytes(base.size))
+        timed(
+            "full base backup", lambda: make_base_backup(server, incremental=False), lambda base: megabytes(base.size)
+        )
         fill(database, loaded + given.rows // HOURS + 1, loaded + given.rows // HOURS + 10)
-        timed("incremental, after 100,000 rows", lambda: make_base(server), lambda base: megabytes(base.size))
+        timed("incremental, after 100,000 rows", lambda: make_base_backup(server), lambda base: megabytes(base.size))
         timed(
             "drill: base backups and WAL",
             lambda: drill_recovery(server),

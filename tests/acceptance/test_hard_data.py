@@ -231,7 +231,7 @@ def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_correct
 
     def ingest(frame: pl.DataFrame) -> set[str]:
         report = load_table(database, "consumption", frame, name="meter")
-        return {one.kind for one in pipelines.check_load(database, report).warned}
+        return {one.kind for one in pipelines.check_quality(database, report).warned}
 
     def part(first: int, end: int) -> pl.Expr:
         stamp = pl.col("timestamp")
@@ -263,7 +263,7 @@ def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Databa
     def ingest(frame: pl.DataFrame) -> list[str]:
         report = load_table(database, "consumption", frame, name="meter")
         assert report.rejected == 0
-        return [str(one) for one in pipelines.check_load(database, report).warned]
+        return [str(one) for one in pipelines.check_quality(database, report).warned]
 
     assert ingest(load) == []
     odd = load.head(1).with_columns(pl.lit("2025-03-04T05:17:00Z").alias("timestamp"))
@@ -271,7 +271,7 @@ def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Databa
     assert ingest(odd) == [told]
     flags = "SELECT kind, hours, left_out FROM ops.quality_flags"
     assert rows(database, flags) == [("overlap", 1, True)]
-    (berlin,) = pipelines.examine(database, cities=["Berlin"]).cities
+    (berlin,) = pipelines.examine_quality(database, cities=["Berlin"]).cities
     assert [str(one) for one in berlin.summed] == [told]
     assert berlin.load_hours == 10 * 24 - 1
 
@@ -319,19 +319,19 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
 
         # Too short a history: a week is naive-24's, two weeks are naive-168's, and three days are nobody's
         short = issued(database, "Pune", FIRST + timedelta(days=8))
-        assert (short.model, short.rung.level, short.rung.name) == ("naive-24", 4, "naive-24")
-        assert any("ensemble needs" in reason for reason in short.rung.reasons)
+        assert (short.model, short.fallback.level, short.fallback.name) == ("naive-24", 4, "naive-24")
+        assert any("ensemble needs" in reason for reason in short.fallback.reasons)
         longer = issued(database, "Pune", FIRST + timedelta(days=15))
-        assert (longer.model, longer.rung.level) == ("naive-168", 3)
+        assert (longer.model, longer.fallback.level) == ("naive-168", 3)
         with pytest.raises(NotEnoughDataError, match="72 usable hours of load"):
             issued(database, "Pune", FIRST + timedelta(days=3))
 
         # With weather ahead, and without: another rung, and a wider interval
         full = issued(database, "Berlin", LADDER_AT, "linear")
-        assert (full.rung.level, full.rung.reasons, full.weather_hours) == (0, [], 24)
+        assert (full.fallback.level, full.fallback.reasons, full.weather_hours) == (0, [], 24)
         blind = issued(database, "Berlin", LADDER_AT + timedelta(days=3), "linear")
-        assert (blind.rung.name, blind.rung.level, blind.rung.stale_hours) == ("without weather", 1, 72)
-        assert any("No weather is known" in reason for reason in blind.rung.reasons)
+        assert (blind.fallback.name, blind.fallback.level, blind.fallback.stale_hours) == ("without weather", 1, 72)
+        assert any("No weather is known" in reason for reason in blind.fallback.reasons)
         assert width(blind) > width(full)
         assert len(full.history) == 28 * 24
         # The last load is three days old: what is shown begins 28 days before it, not 28 days before the issue
@@ -340,10 +340,10 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         # An artifact that cannot be read: an older version, then naive-168; what was asked for by name is refused
         for until in (24, 25):
             pipelines.train(database, models=["ensemble"], cities=["Berlin"], until=day(until))
-        assert issued(database, "Berlin", LADDER_AT).rung.level == 0
+        assert issued(database, "Berlin", LADDER_AT).fallback.level == 0
         spoil(database, "ensemble", 2)
         older = issued(database, "Berlin", LADDER_AT)
-        assert (older.model, older.version, older.rung.name) == ("ensemble", "1", "another version")
+        assert (older.model, older.version, older.fallback.name) == ("ensemble", "1", "another version")
         spoil(database, "ensemble", 1)
         with pytest.raises(NotEnoughDataError, match="cannot be read back"):
             issued(database, "Berlin", LADDER_AT, "ensemble")
@@ -374,15 +374,15 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         issued(database, "Berlin", FIRST + timedelta(days=15))
         # One run of both cities, of which one knows the weather to come
         report = pipelines.forecast(database, model="linear", at=LADDER_AT, horizon=timedelta(hours=24))
-        assert {one.city: one.rung.level for one in report.forecasts} == {"Berlin": 1, "Pune": 0}
+        assert {one.city: one.fallback.level for one in report.forecasts} == {"Berlin": 1, "Pune": 0}
         load_table(database, "weather-forecasts", ahead.filter(city="Berlin"), name="late")
 
         top = pipelines.explain_forecast(database, "Pune")
-        assert (top.differing_hours, top.weather_left_out, top.rung_words) == (0, False, [])
+        assert (top.differing_hours, top.weather_left_out, top.fallback_lines) == (0, False, [])
         assert top.explanation.weather_effect is not None
         blind = pipelines.explain_forecast(database, "Berlin")
-        assert blind.rung is not None
-        assert (blind.rung["rung"], blind.weather_left_out, blind.differing_hours) == ("without weather", True, 0)
+        assert blind.fallback is not None
+        assert (blind.fallback["rung"], blind.weather_left_out, blind.differing_hours) == ("without weather", True, 0)
         assert blind.explanation.weather_effect is None
         assert blind.explanation.drivers is not None
         assert not any(driver.startswith("temperature") for driver in blind.explanation.drivers["driver"])
@@ -412,7 +412,7 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
             cities=["Berlin"],
         )
         tried = pipelines.explain_forecast(database, "Berlin", model="naive-24", purposes=["backtest"])
-        assert (tried.rung, tried.rung_words, tried.differing_hours) == (None, [], 0)
+        assert (tried.fallback, tried.fallback_lines, tried.differing_hours) == (None, [], 0)
 
 
 def test_load_that_arrives_after_the_issue_is_no_difference_of_a_forecast(

@@ -20,7 +20,9 @@ from synthetic import frames, write_cities
 
 def due(database: Database) -> dict[str, list[str]]:
     """The reasons of each city, their first words."""
-    return {one.city: [reason.partition(":")[0] for reason in one.reasons] for one in retrain.standings(database)}
+    return {
+        one.city: [reason.partition(":")[0] for reason in one.reasons] for one in retrain.retraining_status(database)
+    }
 
 
 def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
@@ -47,7 +49,7 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     for days in (4, 3, 2, 1):
         pipelines.forecast(database, model="naive-168", at=today - timedelta(days=days), horizon=timedelta(hours=24))
 
-    berlin, pune = retrain.standings(database)
+    berlin, pune = retrain.retraining_status(database)
     assert due(database) == {"Berlin": ["drift", "coverage"], "Pune": []}
     assert pune.mape is not None
     assert pune.held_out_mape is not None

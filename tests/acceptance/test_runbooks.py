@@ -19,8 +19,8 @@ from psycopg.conninfo import conninfo_to_dict
 from backups import contents, folder_of_servers, new_server, values
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
-from energy_forecast.operations.recovery.base_backup import make_base
-from energy_forecast.operations.recovery.restore_point import make_point
+from energy_forecast.operations.recovery.base_backup import make_base_backup
+from energy_forecast.operations.recovery.restore_point import make_restore_point
 from energy_forecast.postgres import EmbeddedServer
 from servers import Server
 
@@ -71,7 +71,7 @@ def made() -> Iterator[Trouble]:
     """One server with a history; what a page breaks it mends again."""
     with folder_of_servers() as place:
         server = new_server(place / "home")
-        make_base(server)
+        make_base_backup(server)
         yield Trouble(place, server)
 
 
@@ -100,7 +100,7 @@ def test_every_page_is_followed() -> None:
 
 def test_one_dropped_table(trouble: Trouble) -> None:
     before = contents(trouble.database)["public.weather_forecasts"]
-    make_point(trouble.server, "before-the-loss")
+    make_restore_point(trouble.server, "before-the-loss")
     with psycopg.connect(trouble.database.url) as connection:
         connection.execute("DROP TABLE weather_forecasts CASCADE")
         connection.execute("INSERT INTO cities (name, latitude, longitude, timezone) VALUES ('New', 1, 1, 'UTC')")
@@ -114,7 +114,7 @@ def test_one_dropped_table(trouble: Trouble) -> None:
 
 def test_one_citys_data_damaged(trouble: Trouble) -> None:
     before = contents(trouble.database)
-    make_point(trouble.server, "before-the-damage")
+    make_restore_point(trouble.server, "before-the-damage")
     with psycopg.connect(trouble.database.url) as connection:
         connection.execute("ALTER TABLE energy_consumption DISABLE TRIGGER USER")
         connection.execute("UPDATE energy_consumption SET consumption_kwh = 1 WHERE timestamp > '2025-02-01'")

@@ -15,7 +15,7 @@ from energy_forecast.forecasting import QUANTILE_LEVELS, City, fit
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS, errors_by_weekday
 from energy_forecast.forecasting.evaluation.coverage import coverage_certificate, reliability
 from energy_forecast.forecasting.explain.report import Asked, explain
-from energy_forecast.pipelines import Certificate, Errors, ForecastExplanation
+from energy_forecast.pipelines import CoverageReport, ErrorReport, ForecastExplanation
 from energy_forecast.web.explanation import write_explanation_page
 from energy_forecast.web.score_pictures import write_certificate_page, write_errors_page
 from pages import CHROMIUM, HOSTILE, opened
@@ -58,7 +58,7 @@ def pairs() -> pl.DataFrame:
 def test_errors_stand_at_their_weekday_and_hour(pairs: pl.DataFrame, tmp_path: Path) -> None:
     rows = errors_by_weekday(pairs, CITY).select(pl.lit(HOSTILE).alias("city"), pl.all())
     path = tmp_path / "errors.html"
-    write_errors_page(path, Errors("ensemble", "backtest", rows, {}, ["Nowhere"]))
+    write_errors_page(path, ErrorReport("ensemble", "backtest", rows, {}, ["Nowhere"]))
     found = opened(path, PROBE)
     assert found["titles"] == ["When ensemble errs", HOSTILE]
     # Monday to Sunday and Ascension Day, which was a Thursday; Saturday is the sixth row
@@ -107,7 +107,7 @@ def test_the_digits_of_every_cell_can_be_read(tmp_path: Path, dark: bool) -> Non
         }
     )
     path = tmp_path / "errors.html"
-    write_errors_page(path, Errors("ensemble", "backtest", cells, {}, []))
+    write_errors_page(path, ErrorReport("ensemble", "backtest", cells, {}, []))
     found = opened(path, CELLS, dark=dark)
     assert found["dark"] == dark
     assert len(found["texts"]) == len(errors)
@@ -123,7 +123,7 @@ def test_the_digits_of_every_cell_can_be_read(tmp_path: Path, dark: bool) -> Non
 def test_calibration_shows_each_level_and_the_histogram_between_them(pairs: pl.DataFrame, tmp_path: Path) -> None:
     counted = coverage_certificate(pairs)
     path = tmp_path / "certificate.html"
-    write_certificate_page(path, Certificate("ensemble", "backtest", counted, reliability(pairs), []))
+    write_certificate_page(path, CoverageReport("ensemble", "backtest", counted, reliability(pairs), []))
     found = opened(path, PROBE)
     assert found["names"][0] == ["as it should be", "observed"]
     # Actuals are uniform between the quantiles, so all twenty bars are as high

@@ -19,10 +19,10 @@ from energy_forecast.database.recovery import end_segment
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import BackupFolder, create_backup
 from energy_forecast.operations.recovery.archiving import clear_leftovers, enable, wait_archived
-from energy_forecast.operations.recovery.base_backup import make_base
+from energy_forecast.operations.recovery.base_backup import make_base_backup
 from energy_forecast.operations.recovery.prune import prune_archive
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.operations.recovery.restore_point import make_point
+from energy_forecast.operations.recovery.restore_point import make_restore_point
 from energy_forecast.postgres import Archive, EmbeddedServer
 from servers import CommandLine
 
@@ -37,7 +37,7 @@ def place() -> Iterator[Path]:
 def own(place: Path) -> EmbeddedServer:
     """A server for tests that harm it; each leaves it running and archiving."""
     server = new_server(place / "own")
-    make_base(server)
+    make_base_backup(server)
     return server
 
 
@@ -48,7 +48,7 @@ def test_archiving_is_claimed_once_a_segment_has_arrived(place: Path) -> None:
     assert (first.archiving, first.restart_needed, first.segment) == (False, True, None)
     assert values(Database(server.url), "SHOW archive_mode") == [("off",)]
     upgrade(Database(server.url))
-    for work in (lambda: make_point(server, "early"), lambda: make_base(server)):
+    for work in (lambda: make_restore_point(server, "early"), lambda: make_base_backup(server)):
         with pytest.raises(BackupError, match="not archived") as caught:
             work()
         assert "recovery enable --restart" in str(caught.value)
@@ -115,7 +115,7 @@ def test_a_server_killed_while_it_archives_loses_nothing(own: EmbeddedServer, pl
     copy = EmbeddedServer(place / "pushed")
     assert "Pushed" in names(Database(copy.start().url))
     copy.stop()
-    make_base(own)
+    make_base_backup(own)
     assert not list(archive.wal.glob("archtemp.*"))
 
 
@@ -129,17 +129,17 @@ def test_a_missing_archive_is_said_and_mends(own: EmbeddedServer) -> None:
     status = json.loads(line.run("recovery", "status", "--json", status=1).stdout)
     assert any("is not there" in risk for risk in status["risks"])
     with pytest.raises(BackupError, match="is not there"):
-        make_base(own)
+        make_base_backup(own)
     away.rename(archive.wal)
     wait_archived(database, archive)
-    make_base(own)
+    make_base_backup(own)
 
 
 def test_status_sees_a_hole_in_the_archive_and_that_it_is_not_the_servers(own: EmbeddedServer) -> None:
     """Before a drill, and before a night on which recovery is needed."""
     line = CommandLine({"ENERGY_FORECAST_HOME": str(own.home)})
     database, archive = Database(own.url), archive_of(own)
-    make_base(own)
+    make_base_backup(own)
     segment = wait_archived(database, archive)
     wait_archived(database, archive)
 
@@ -195,8 +195,8 @@ def test_nothing_can_be_written_by_others_whatever_the_umask(place: Path) -> Non
     before = os.umask(0)
     try:
         server = new_server(place / "open", place / "elsewhere" / "archive")
-        make_base(server)
-        make_point(server, "here")
+        make_base_backup(server)
+        make_restore_point(server, "here")
         create_backup(Database(server.url), BackupFolder(server.home / "backups"))
         recover(server, "here", place / "new" / "restored")
         server.stop()
@@ -216,8 +216,8 @@ def test_a_full_disk_of_the_archive_stops_no_one_and_costs_nothing_once_there_is
     with small_disk(small, "320m"):
         server = new_server(place / "filled", small / "archive")
         database = Database(server.url)
-        make_base(server)
-        make_point(server, "before")
+        make_base_backup(server)
+        make_restore_point(server, "before")
         free = os.statvfs(small)
         (small / "filler").write_bytes(b"x" * (free.f_bavail * free.f_frsize - (1 << 20)))
         for _ in range(3):
@@ -225,7 +225,7 @@ def test_a_full_disk_of_the_archive_stops_no_one_and_costs_nothing_once_there_is
         add(database, "Goes on")
         line = CommandLine({"ENERGY_FORECAST_HOME": str(server.home)})
         with pytest.raises(BackupError, match="disk is full"):
-            make_base(server)
+            make_base_backup(server)
         status = json.loads(line.run("recovery", "status", "--json", status=1).stdout)
         assert any("MB left" in risk for risk in status["risks"])
         assert any("have failed" in risk for risk in status["risks"])

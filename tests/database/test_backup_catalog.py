@@ -122,12 +122,12 @@ def refresh(database: Database) -> None:
 
 def add_people(database: Database) -> None:
     name = f"person_{uuid4().hex[:12]}"
-    users.add_person(database, name)
+    users.add_user(database, name)
     users.grant(database, name, ["Berlin", LONG])
     gone = f"person_{uuid4().hex[:12]}"
-    users.add_person(database, gone)
+    users.add_user(database, gone)
     users.grant(database, gone, [])
-    users.remove_person(database, gone)
+    users.remove_user(database, gone)
 
 
 # Groups of operations, after each of which a backup is made and restored

@@ -19,13 +19,13 @@ from energy_forecast.database import Database
 from energy_forecast.database.recovery import end_segment
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import scratch_folder
-from energy_forecast.operations.recovery.archive import base_names, lsn_number, read_base, segment_name
+from energy_forecast.operations.recovery.archive import base_backup_names, lsn_number, read_base_backup, segment_name
 from energy_forecast.operations.recovery.archiving import enable
-from energy_forecast.operations.recovery.base_backup import make_base
+from energy_forecast.operations.recovery.base_backup import make_base_backup
 from energy_forecast.operations.recovery.drill import clear_killed_drill, drill_recovery
 from energy_forecast.operations.recovery.prune import prune_archive
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.operations.recovery.restore_point import make_point
+from energy_forecast.operations.recovery.restore_point import make_restore_point
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.status import orphans
@@ -45,7 +45,7 @@ def place() -> Iterator[Path]:
 def own(place: Path) -> EmbeddedServer:
     """A server for tests that harm it; each leaves it running and archiving."""
     server = new_server(place / "own")
-    make_base(server)
+    make_base_backup(server)
     return server
 
 
@@ -65,9 +65,9 @@ def test_every_acknowledged_row_survives_the_server(own: EmbeddedServer, place: 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        make_base(own)
+        make_base_backup(own)
         made = len(acknowledged)
-        point = make_point(own, "in-the-middle")
+        point = make_restore_point(own, "in-the-middle")
     finally:
         stop.set()
         writer.join()
@@ -93,20 +93,20 @@ def test_every_acknowledged_row_survives_the_server(own: EmbeddedServer, place: 
 
 def test_a_killed_base_backup_is_none(own: EmbeddedServer) -> None:
     archive = archive_of(own)
-    before = base_names(archive)
+    before = base_backup_names(archive)
     process = CommandLine({"ENERGY_FORECAST_HOME": str(own.home)}).start("recovery", "base", "--full")
     while not list(archive.base.glob("*.tmp")):
         assert process.poll() is None
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert base_names(archive) == before
-    made = make_base(own, incremental=False)
-    assert base_names(archive) == [*before, made.name]
+    assert base_backup_names(archive) == before
+    made = make_base_backup(own, incremental=False)
+    assert base_backup_names(archive) == [*before, made.name]
     assert not list(archive.base.glob("*.tmp"))
 
 
 def test_a_killed_restore_leaves_no_server_and_can_be_repeated(own: EmbeddedServer, place: Path) -> None:
-    make_point(own, "for-the-kill")
+    make_restore_point(own, "for-the-kill")
     into = place / "killed"
     process = CommandLine({"ENERGY_FORECAST_HOME": str(own.home)}).start(
         "recovery", "restore", "--to", "for-the-kill", "--into", into
@@ -145,7 +145,7 @@ def test_two_drills_in_a_row_and_a_good_status(own: EmbeddedServer) -> None:
 
 def test_a_killed_drill_leaves_no_folder_and_no_server_for_long(own: EmbeddedServer) -> None:
     line = CommandLine({"ENERGY_FORECAST_HOME": str(own.home)})
-    make_base(own, incremental=False)
+    make_base_backup(own, incremental=False)
     drill = own.home / "drill.new"
     process = line.start("recovery", "drill")
     while not EmbeddedServer(drill).status().running:
@@ -174,7 +174,7 @@ def test_the_scratch_of_killed_programs_is_removed(tmp_path: Path, monkeypatch: 
 
 def test_a_failed_drill_is_on_record(own: EmbeddedServer) -> None:
     archive = archive_of(own)
-    latest = read_base(archive, base_names(archive)[-1])
+    latest = read_base_backup(archive, base_backup_names(archive)[-1])
     path = data_file(archive.base / latest.name)
     whole = path.read_bytes()
     flip(path, 0.5)
@@ -190,13 +190,13 @@ def test_a_failed_drill_is_on_record(own: EmbeddedServer) -> None:
 def test_nothing_is_added_to_a_chain_that_could_not_be_restored(own: EmbeddedServer) -> None:
     """What is asked for is then refused, and what is not, is made in full."""
     archive = archive_of(own)
-    full = make_base(own, incremental=False)
+    full = make_base_backup(own, incremental=False)
     path = data_file(archive.base / full.name)
     whole = path.read_bytes()
     flip(path, 0.5)
     with pytest.raises(BackupError, match="damaged"):
-        make_base(own, incremental=True)
-    assert make_base(own).kind == "full"
+        make_base_backup(own, incremental=True)
+    assert make_base_backup(own).kind == "full"
     path.write_bytes(whole)
 
     # While it does not archive the server makes no summaries of its WAL either, and then lacks them
@@ -207,21 +207,21 @@ def test_nothing_is_added_to_a_chain_that_could_not_be_restored(own: EmbeddedSer
         with psycopg.connect(database.url) as connection:
             connection.execute("CHECKPOINT")
     enable(own, None, restart=True)
-    assert make_base(own).kind == "full"
+    assert make_base_backup(own).kind == "full"
 
 
 def test_prune_keeps_enough_chains_and_their_wal(own: EmbeddedServer, place: Path) -> None:
     archive = archive_of(own)
-    newest = make_base(own, incremental=False)
-    point = make_point(own, "kept")
+    newest = make_base_backup(own, incremental=False)
+    point = make_restore_point(own, "kept")
     kept_all = prune_archive(own, older_than=timedelta(days=7), keep=1)
     assert kept_all.removed == []
     dry = prune_archive(own, older_than=timedelta(0), keep=1, dry_run=True)
-    assert newest.name in base_names(archive)
+    assert newest.name in base_backup_names(archive)
     done = prune_archive(own, older_than=timedelta(0), keep=1)
     assert done == dry
     assert done.removed
-    assert base_names(archive) == done.kept == [newest.name]
+    assert base_backup_names(archive) == done.kept == [newest.name]
     assert min(path.name[:24] for path in archive.wal.iterdir()) == segment_name(1, lsn_number(newest.start_lsn))
     recover(own, "kept", place / "kept")
     assert point.tables["public.cities"]["rows"] > 2

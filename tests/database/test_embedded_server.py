@@ -27,7 +27,7 @@ from energy_forecast.errors import DatabaseError, ServerError
 from energy_forecast.postgres import EmbeddedServer, ServerStatus
 from energy_forecast.postgres.paths import LONGEST_SOCKET_PATH
 from energy_forecast.postgres.status import takes_connections
-from energy_forecast.postgres.system_user import Account, check_reach, find_account
+from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user
 
 START = "import sys; from pathlib import Path; from energy_forecast.postgres import EmbeddedServer; "
 START += "print(EmbeddedServer(Path(sys.argv[1])).start().pid)"
@@ -643,7 +643,7 @@ def test_starts_at_once_make_the_user_once() -> None:
     """Where two made it, the later one gave it another number, and the earlier one's folders were nobody's."""
     name = "ef-made-by-a-test"
     code = "import sys; from energy_forecast.postgres import system_user; system_user.SYSTEM_USER = sys.argv[1]; "
-    code += "print(flush=True); sys.stdin.readline(); print(account.make_account())"
+    code += "print(flush=True); sys.stdin.readline(); print(account.make_system_user())"
     for _ in range(3):
         starts = [
             subprocess.Popen(python("-c", code, name), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -658,7 +658,7 @@ def test_starts_at_once_make_the_user_once() -> None:
                 process.stdin.write("go\n")
                 process.stdin.flush()
             made = {process.communicate(timeout=60)[0] for process in starts}
-            assert made == {f"{Account(pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid, foreign=True)}\n"}
+            assert made == {f"{SystemUser(pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid, foreign=True)}\n"}
         finally:
             subprocess.run(["userdel", name], check=True)
 
@@ -688,7 +688,7 @@ def test_as_root_a_closed_home_is_opened_for_passage_but_nobodys_own(made_home: 
     assert not any(theirs.iterdir())
     if stat.S_IMODE(Path("/root").stat().st_mode) == 0o700:
         with pytest.raises(ServerError, match="a user's own"):
-            check_reach(Path("/root"), find_account())
+            check_reach(Path("/root"), find_system_user())
 
 
 @root_only

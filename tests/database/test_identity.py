@@ -14,7 +14,7 @@ from backups import archive_of, folder_of_servers, new_server, small_disk, value
 from energy_forecast.database import Database
 from energy_forecast.errors import BackupError, ServerError
 from energy_forecast.operations.recovery.archive import own_archive
-from energy_forecast.operations.recovery.base_backup import make_base
+from energy_forecast.operations.recovery.base_backup import make_base_backup
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.postgres.identity import adopt_identity, original_of, own_ids, take_identity
 from servers import CommandLine
@@ -54,8 +54,8 @@ def test_a_copy_changes_nothing_of_the_originals(place: Path) -> None:
     """Until it is adopted; and then it still removes nothing that the original has made."""
     home, archive, dumps = place / "home", place / "archive", place / "dumps"
     server = new_server(home, archive)
-    make_base(server)
-    make_base(server, incremental=False)
+    make_base_backup(server)
+    make_base_backup(server, incremental=False)
     line(home).run("recovery", "point", "here")
     for _ in range(2):
         line(home).run("backup", "create", "--folder", dumps)
@@ -101,7 +101,7 @@ def test_a_copy_changes_nothing_of_the_originals(place: Path) -> None:
 
 def test_a_server_that_was_moved_takes_its_archive_along(place: Path) -> None:
     server = new_server(place / "home", place / "archive")
-    make_base(server)
+    make_base_backup(server)
     server.stop()
     (place / "home").rename(place / "renamed")
     assert own_archive(EmbeddedServer(place / "renamed")).folder == place / "archive"

@@ -58,12 +58,12 @@ def superusers(database: Database) -> set[str]:
 
 
 def run_every_user_command(database: Database, name: str) -> None:
-    users.add_person(database, name)
+    users.add_user(database, name)
     users.grant(database, name, ["Munich"])
     users.revoke(database, name, ["Munich"])
-    users.all_people(database)
+    users.list_users(database)
     access_findings(database)
-    users.remove_person(database, name)
+    users.remove_user(database, name)
 
 
 def plant(database: Database, statements: tuple[str, ...], accomplice: str) -> None:
@@ -135,14 +135,14 @@ NAMES = (
 def test_a_name_with_another_meaning_is_refused(daily: Database) -> None:
     for name in NAMES:
         with pytest.raises(AccessError):
-            users.add_person(daily, name)
+            users.add_user(daily, name)
     # The others go by the list of users
     for name in ("postgres", "current_user", "energy_forecast_login", "energy_forecast_owner", "Anna", 'an"na'):
         for command in (users.grant, users.revoke):
             with pytest.raises(AccessError, match="There is no user"):
                 command(daily, name, ["Munich"])
         with pytest.raises(AccessError, match="There is no user"):
-            users.remove_person(daily, name)
+            users.remove_user(daily, name)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +172,12 @@ def test_a_role_with_more_rights_is_refused_and_reported(
                 connection.execute(sql.SQL(part).format(*roles))
 
     superuser("CREATE ROLE {1}")
-    users.add_person(daily, name)
+    users.add_user(daily, name)
     users.grant(daily, name, ["Munich"])
     superuser(statement)
     with pytest.raises(AccessError, match=problem):
         users.grant(daily, name, ["Pune"])
-    assert [(one.cities, problem in (one.problem or "")) for one in users.all_people(daily) if one.name == name] == [
+    assert [(one.cities, problem in (one.problem or "")) for one in users.list_users(daily) if one.name == name] == [
         (["Munich"], True)
     ]
     assert ("user", True) in [(found.kind, problem in found.message) for found in access_findings(daily)]
@@ -185,11 +185,11 @@ def test_a_role_with_more_rights_is_refused_and_reported(
     assert users.revoke(daily, name, ["Munich"])[0] == 1
     if problem == "SUPERUSER":
         with pytest.raises(DatabaseError, match=r"permission denied|must be superuser"):
-            users.remove_person(daily, name)
+            users.remove_user(daily, name)
         return
-    users.remove_person(daily, name)
+    users.remove_user(daily, name)
     with pytest.raises(AccessError, match=problem):
-        users.add_person(daily, name)
+        users.add_user(daily, name)
 
 
 def test_a_role_that_differs_only_in_case_is_refused(daily: Database, names: list[str]) -> None:
@@ -197,32 +197,32 @@ def test_a_role_that_differs_only_in_case_is_refused(daily: Database, names: lis
         connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(names[1].capitalize())))
     try:
         with pytest.raises(AccessError, match="differs only in case"):
-            users.add_person(daily, names[1])
+            users.add_user(daily, names[1])
     finally:
         with psycopg.connect(daily.url, autocommit=True) as connection:
             connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(names[1].capitalize())))
 
 
 def test_a_new_role_does_not_inherit_the_cities_of_one_that_was_dropped(daily: Database, names: list[str]) -> None:
-    users.add_person(daily, names[1])
+    users.add_user(daily, names[1])
     users.grant(daily, names[1], [])
     with psycopg.connect(daily.url, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(names[1])))
-    assert users.add_person(daily, names[1])
-    assert [one.cities for one in users.all_people(daily) if one.name == names[1]] == [[]]
+    assert users.add_user(daily, names[1])
+    assert [one.cities for one in users.list_users(daily) if one.name == names[1]] == [[]]
 
 
 def test_a_membership_that_another_role_granted_is_not_passed_over(daily: Database, names: list[str]) -> None:
     """From 16 on REVOKE leaves it, and only warns."""
-    users.add_person(daily, names[1])
+    users.add_user(daily, names[1])
     with psycopg.connect(daily.url, autocommit=True) as connection:
         is_kept = connection.info.server_version >= 160000
         connection.execute(sql.SQL("GRANT energy_forecast_app TO {}").format(sql.Identifier(names[1])))
     if is_kept:
         with pytest.raises(AccessError, match="stays a user"):
-            users.remove_person(daily, names[1])
+            users.remove_user(daily, names[1])
     else:
-        users.remove_person(daily, names[1])
+        users.remove_user(daily, names[1])
 
 
 # What runs in a session, and becomes a superuser if that session can

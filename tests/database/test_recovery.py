@@ -18,13 +18,19 @@ from energy_forecast.database.digests import Tables
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import write_sealed
 from energy_forecast.operations.recovery import target
-from energy_forecast.operations.recovery.archive import Base, lsn_number, lsn_text, read_point, segment_name
+from energy_forecast.operations.recovery.archive import (
+    BaseBackup,
+    lsn_number,
+    lsn_text,
+    read_restore_point,
+    segment_name,
+)
 from energy_forecast.operations.recovery.archiving import wait_archived
-from energy_forecast.operations.recovery.base_backup import make_base
+from energy_forecast.operations.recovery.base_backup import make_base_backup
 from energy_forecast.operations.recovery.restore import recover
-from energy_forecast.operations.recovery.restore_point import make_point
-from energy_forecast.operations.recovery.target import Search, Wanted, find, wanted
-from energy_forecast.operations.recovery.wal import Reading, Record
+from energy_forecast.operations.recovery.restore_point import make_restore_point
+from energy_forecast.operations.recovery.target import Search, TargetRequest, find_target, parse_target
+from energy_forecast.operations.recovery.wal import WalReader, WalRecord
 from energy_forecast.postgres import Archive, EmbeddedServer
 
 
@@ -41,7 +47,7 @@ class History:
     server: EmbeddedServer
     database: Database
     archive: Archive
-    bases: list[Base]
+    bases: list[BaseBackup]
     between: datetime
     at: dict[str, Tables]
 
@@ -59,15 +65,15 @@ def history(place: Path) -> History:
     """One history for all tests that only read it."""
     server = new_server(place / "one")
     database, archive = Database(server.url), archive_of(server)
-    make_point(server, "before-any-base")
-    full = make_base(server)
-    one = make_point(server, "one")
+    make_restore_point(server, "before-any-base")
+    full = make_base_backup(server)
+    one = make_restore_point(server, "one")
     add(database, "Later")
     time.sleep(1.1)
     between = datetime.now(UTC)
     add(database, "After")
-    incremental = make_base(server)
-    two = make_point(server, "two")
+    incremental = make_base_backup(server)
+    two = make_restore_point(server, "two")
     add(database, "Last")
     wait_archived(database, archive)
     return History(server, database, archive, [full, incremental], between, {"one": one.tables, "two": two.tables})
@@ -149,7 +155,7 @@ def test_a_target_that_is_not_there_is_said_before_anything_is_started(
 def test_a_restore_points_name_is_given_once(history: History) -> None:
     for name in ("one", "drop table", "1st", "x" * 41, ""):
         with pytest.raises(BackupError):
-            make_point(history.server, name)
+            make_restore_point(history.server, name)
     assert values(history.database, "SELECT count(*) FROM ops.restore_points WHERE name = 'one'") == [(1,)]
 
 
@@ -167,7 +173,7 @@ def test_a_damaged_archive_never_opens_with_half_the_rows(history: History, plac
     archive = history.copy_of_archive(place / f"harmed-{what.replace(' ', '-')}")
     # The chain that begins after the damage would not need it
     shutil.rmtree(archive.base / history.bases[1].name)
-    one, two = read_point(archive, "one"), read_point(archive, "two")
+    one, two = read_restore_point(archive, "one"), read_restore_point(archive, "two")
     harmed = history.segment_of(history.bases[1].start_lsn)
     assert history.segment_of(one.lsn) < harmed <= history.segment_of(two.lsn)
     DAMAGE[what](archive.wal / harmed)
@@ -175,14 +181,14 @@ def test_a_damaged_archive_never_opens_with_half_the_rows(history: History, plac
         with pytest.raises(BackupError, match="not whole"):
             recover(history.server, to, place / "never", elsewhere=archive.folder)
     assert not list(place.glob("never*"))
-    assert find(archive, wanted(archive, "one"), [archive.wal]).base == history.bases[0]
+    assert find_target(archive, parse_target(archive, "one"), [archive.wal]).base == history.bases[0]
 
 
 def test_every_flip_in_the_wal_that_is_used_is_noticed(history: History, place: Path) -> None:
     """Bit by bit over the segment that point two lies in, up to the point."""
     archive = history.copy_of_archive(place / "flips")
-    two = read_point(archive, "two")
-    want = wanted(archive, "two")
+    two = read_restore_point(archive, "two")
+    want = parse_target(archive, "two")
     path = archive.wal / history.segment_of(two.lsn)
     whole = path.read_bytes()
     # An incremental base backup starts in this or an earlier segment; from its first record on all is read
@@ -196,14 +202,14 @@ def test_every_flip_in_the_wal_that_is_used_is_noticed(history: History, place: 
         harmed[first + (last - first - 60) * number // 5] ^= 0x04
         path.write_bytes(harmed)
         try:
-            found = find(archive, want, [archive.wal])
+            found = find_target(archive, want, [archive.wal])
         except BackupError:
             continue
         # Room between records that nothing is read from
         assert found.lsn < lsn_number(two.lsn)
         assert not harmed[first + (last - first - 60) * number // 5] & ~0x04
     path.write_bytes(whole)
-    assert find(archive, want, [archive.wal]).wanted.point == two
+    assert find_target(archive, want, [archive.wal]).wanted.point == two
 
 
 MUTATIONS: dict[str, Callable[[Path], None]] = {
@@ -240,7 +246,7 @@ def test_an_incremental_backup_needs_what_it_builds_on(history: History, place: 
 def test_a_record_that_differs_from_what_was_recovered_keeps_it_closed(history: History, place: Path) -> None:
     """Whatever the reason: what was recorded at the point has to be there before anyone may write."""
     archive = history.copy_of_archive(place / "lied")
-    one = read_point(archive, "one")
+    one = read_restore_point(archive, "one")
     lied = one.tables | {"public.cities": {"rows": 3, "digest": "0"}}
     write_sealed(archive.points / "one.json", replace(one, tables=lied).document())
     with pytest.raises(BackupError, match=r"public\.cities has 2 rows instead of 3"):
@@ -251,7 +257,7 @@ def test_a_record_that_differs_from_what_was_recovered_keeps_it_closed(history: 
 def test_a_restore_to_a_time_is_compared_at_the_last_point_on_the_way(history: History, place: Path) -> None:
     """The ledger of loads knows nothing of cities; the point's record does."""
     archive = history.copy_of_archive(place / "lied-on-the-way")
-    one = read_point(archive, "one")
+    one = read_restore_point(archive, "one")
     lied = one.tables | {"public.cities": {"rows": 3, "digest": "0"}}
     write_sealed(archive.points / "one.json", replace(one, tables=lied).document())
     with pytest.raises(BackupError, match=r"at the restore point one: .*public\.cities has 2 rows instead of 3"):
@@ -264,10 +270,10 @@ def test_a_time_that_was_there_twice_is_refused(history: History) -> None:
     noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
     place = lsn_number(history.bases[0].stop_lsn)
     minutes = [0, 10, 20, 5, 15]
-    records = [Record(place + 100 * i, noon + timedelta(minutes=m), None) for i, m in enumerate(minutes, 1)]
+    records = [WalRecord(place + 100 * i, noon + timedelta(minutes=m), None) for i, m in enumerate(minutes, 1)]
 
     def search(minute: int) -> Search:
-        want = Wanted("then", time=noon + timedelta(minutes=minute))
+        want = TargetRequest("then", time=noon + timedelta(minutes=minute))
         return Search(history.archive, history.bases[0], want, None)
 
     twice = search(12)
@@ -285,20 +291,20 @@ def test_a_time_that_was_there_twice_is_refused(history: History) -> None:
     for record in records:
         gone.take(record)
     with pytest.raises(BackupError, match="clock was set back") as caught:
-        gone.at_end(Reading([], 1, 0))
+        gone.at_end(WalReader([], 1, 0))
     assert f"--to {lsn_text(records[3].lsn)}" in str(caught.value)
 
 
 def test_a_time_before_a_base_backup_by_a_clock_that_was_ahead_is_not_called_too_early(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted_time = Wanted("then", time=datetime(2020, 1, 1, tzinfo=UTC))
+    wanted_time = TargetRequest("then", time=datetime(2020, 1, 1, tzinfo=UTC))
     with pytest.raises(BackupError, match="no base backup before"):
-        find(history.archive, wanted_time, [history.archive.wal])
+        find_target(history.archive, wanted_time, [history.archive.wal])
     ahead = [replace(base, whole_at=base.whole_at + timedelta(days=1 - i)) for i, base in enumerate(history.bases)]
-    monkeypatch.setattr(target, "read_base", lambda _, name: next(base for base in ahead if base.name == name))
+    monkeypatch.setattr(target, "read_base_backup", lambda _, name: next(base for base in ahead if base.name == name))
     with pytest.raises(BackupError, match="clock was set back after a base backup"):
-        find(history.archive, wanted_time, [history.archive.wal])
+        find_target(history.archive, wanted_time, [history.archive.wal])
 
 
 def test_a_copy_of_the_folder_archives_nowhere(history: History, place: Path) -> None:

@@ -20,7 +20,7 @@ from energy_forecast.operations.backup import (
     restore_backup,
     verify_backup,
 )
-from energy_forecast.operations.backup.folder import located
+from energy_forecast.operations.backup.folder import locate_backup
 from energy_forecast.operations.backup.ledger import record_prune, record_verification
 from energy_forecast.settings import settings
 
@@ -116,7 +116,7 @@ def verify(
     results: list[dict[str, object]] = []
     for argument in wanted:
         started_at = datetime.now(UTC)
-        where, name = located(argument, place)
+        where, name = locate_backup(argument, place)
         reason = None
         try:
             verify_backup(where, name)
@@ -185,7 +185,7 @@ def restore(
 
     Example: energy-forecast backup restore latest --into energy_copy
     """
-    where, name = located(file, _folder(folder))
+    where, name = locate_backup(file, _folder(folder))
     where.read(name)
     database = server_database()
     with progress() as report:

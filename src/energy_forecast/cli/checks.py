@@ -12,7 +12,7 @@ from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import ConnectionLostError, UnknownCityError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
-from energy_forecast.operations.maintenance import hours_that_differ
+from energy_forecast.operations.maintenance import differing_hours
 from energy_forecast.operations.places import place_findings
 from energy_forecast.operations.record_checks import check_forecast_records
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -117,7 +117,7 @@ def _check_records(database: Database, progress: Progress) -> list[CheckFinding]
 
 def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
     """Check that the hours which users read are the sums of their values."""
-    found = hours_that_differ(database)
+    found = differing_hours(database)
     if not found:
         return []
     return [
@@ -131,7 +131,7 @@ def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
     """Check the data of every city for gaps, faults and clocks that drift."""
     findings = []
     try:
-        examined = pipelines.examine(database, progress=progress)
+        examined = pipelines.examine_quality(database, progress=progress)
     except UnknownCityError as error:
         return [CheckFinding(error.message, error.hint, is_warning=True)]
     findings += [

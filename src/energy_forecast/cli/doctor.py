@@ -25,13 +25,13 @@ from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import AuditError, EnergyForecastError, PartialResultError, ZoneError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
-from energy_forecast.operations.maintenance import hours_that_differ
+from energy_forecast.operations.maintenance import differing_hours
 from energy_forecast.operations.places import place_findings
 from energy_forecast.settings import settings
 from energy_forecast.zones import rules_version
 
 if TYPE_CHECKING:
-    from energy_forecast.pipelines import Examined
+    from energy_forecast.pipelines import QualityReport
 
 app = typer.Typer()
 
@@ -158,7 +158,7 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
     from energy_forecast import pipelines
 
     with progress() as report_progress:
-        examined = pipelines.examine(open_database(), cities=city or (), progress=report_progress)
+        examined = pipelines.examine_quality(open_database(), cities=city or (), progress=report_progress)
     if json:
         emit(
             {
@@ -186,7 +186,7 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
     require_parts(len(examined.cities), list(examined.failed.values()), "examined", allow_partial=allow_partial)
 
 
-def _print_data(examined: Examined) -> None:
+def _print_data(examined: QualityReport) -> None:
     for name, why in examined.failed.items():
         say(f"Not examined: {name}: {why}")
     if not examined.cities:
@@ -278,7 +278,7 @@ def hours(json: Json = False) -> None:
 
     Example: energy-forecast doctor hours
     """
-    found = hours_that_differ(open_database())
+    found = differing_hours(open_database())
     if json:
         emit({"differences": found})
     elif found:

@@ -83,7 +83,7 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "city": found.city.name,
         "timezone": found.city.timezone,
         **found.run,
-        "rung": found.rung,
+        "rung": found.fallback,
         "weather_left_out": found.weather_left_out,
         "late_hours": found.late_hours,
         "notes": found.notes,
@@ -103,17 +103,17 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
 def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     from energy_forecast.forecasting.explain.contributions import FEATURE_WORDS
     from energy_forecast.forecasting.explain.report import driver_totals
-    from energy_forecast.pipelines.labels import ISSUED_WORDS, WEATHER_WORDS
+    from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
 
     one, zone = found.explanation, found.zone
     run = found.run
     out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold", markup=False)
     out.print(
-        f"  {ISSUED_WORDS[run['purpose']]}, {minute(run['issued_at'])}, {WEATHER_WORDS[run['weather']]}\n"
+        f"  {ISSUED_LABELS[run['purpose']]}, {minute(run['issued_at'])}, {WEATHER_LABELS[run['weather']]}\n"
         f"  {one.day:%a %Y-%m-%d}, {one.kind_words}, on the clock of {found.city.timezone}",
         markup=False,
     )
-    for line in found.rung_words:
+    for line in found.fallback_lines:
         say(line)
     local = [time.astimezone(zone) for time in one.hours["timestamp"]]
     predicted = one.hours["predicted"]

@@ -76,8 +76,8 @@ def train(
                 processes=processes or pipelines.usable_processors(),
                 progress=report_progress,
             )
-            reasons = {one.city: one.reasons for one in done.standings if one.reasons}
-            unknown = {(one.city, one.model): one.fault for one in done.standings if one.fault is not None}
+            reasons = {one.city: one.reasons for one in done.statuses if one.reasons}
+            unknown = {(one.city, one.model): one.fault for one in done.statuses if one.fault is not None}
             if not done.reports and not unknown:
                 emit({"until": None, "trained": [], "failed": [], "due": {}}) if json else out.print("Nothing is due.")
                 return
@@ -210,7 +210,7 @@ def forecast(
                         "version": one.version,
                         "run": one.run_id,
                         "weather_hours": one.weather_hours,
-                        "rung": one.rung.as_dict(),
+                        "rung": one.fallback.as_dict(),
                         "notes": one.notes,
                         "hours": one.frame.to_dicts(),
                     }
@@ -248,12 +248,12 @@ def _print_forecasts(report: ForecastReport) -> None:
     for one in report.forecasts:
         for note in one.notes:
             say(f"  {one.city}: {note}")
-        if one.rung.level > WITHOUT_WEATHER:
+        if one.fallback.level > WITHOUT_WEATHER:
             say(
-                f"  {one.city}: Fallback: served by {one.rung.name} (level {one.rung.level}), "
+                f"  {one.city}: Fallback: served by {one.fallback.name} (level {one.fallback.level}), "
                 "because the preferred model was unavailable."
             )
-        for reason in one.rung.reasons:
+        for reason in one.fallback.reasons:
             if reason not in one.notes:
                 say(f"    Reason: {reason}")
     for name, why in report.failed.items():
@@ -264,9 +264,9 @@ def _inputs(one: CityForecast) -> str:
     """Return in words which inputs a forecast had."""
     from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 
-    if one.rung.level > WITHOUT_WEATHER:
-        return one.rung.name
-    if one.rung.level == WITHOUT_WEATHER:
+    if one.fallback.level > WITHOUT_WEATHER:
+        return one.fallback.name
+    if one.fallback.level == WITHOUT_WEATHER:
         return f"{one.weather_hours} of {one.frame.height} hours with weather"
     return "load and weather" if one.weather_hours else "load alone"
 

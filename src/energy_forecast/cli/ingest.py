@@ -34,7 +34,7 @@ from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestErr
 
 if TYPE_CHECKING:
     from energy_forecast.ingest import Report
-    from energy_forecast.pipelines import Checked
+    from energy_forecast.pipelines import QualityCheck
 
 app = typer.Typer(
     no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. Rejected rows are kept in quarantine."
@@ -266,7 +266,7 @@ def _check_units(kind: str, units: Sequence[str]) -> None:
         raise typer.BadParameter(str(error), param_hint="--unit") from error
 
 
-def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
+def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
     # Here and not above: they bring the frame library, which `--help` need not wait for
     from energy_forecast import pipelines
     from energy_forecast.ingest import load_files
@@ -284,10 +284,10 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
             progress=lambda what, done, total, rows: report_progress(what, done, total or done, rows),
         )
         try:
-            checked = pipelines.check_load(database, report, whole=options.check, progress=report_progress)
+            checked = pipelines.check_quality(database, report, whole=options.check, progress=report_progress)
         except DatabaseError as error:
             # What was loaded is loaded, and the report of it is owed
-            checked = pipelines.Checked("nothing", [], {name: str(error) for name, _, _ in report.touched})
+            checked = pipelines.QualityCheck("nothing", [], {name: str(error) for name, _, _ in report.touched})
     return report, checked
 
 
@@ -303,12 +303,12 @@ def _not_checked(cities: int) -> str | None:
     return f"{counted(cities, 'city was', 'cities were')} loaded, but not checked." if cities else None
 
 
-def _document(report: Report, checked: Checked) -> dict[str, object]:
+def _document(report: Report, checked: QualityCheck) -> dict[str, object]:
     not_checked = [{"city": name, "reason": why} for name, why in checked.failed.items()]
     return report.as_dict() | {"checked": checked.what, "quality": checked.warned, "not_checked": not_checked}
 
 
-def _print(report: Report, checked: Checked, before: str = "") -> None:
+def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
     warned = checked.warned
     cells = f"; {report.cells_left_empty:,} cells left empty" if report.cells_left_empty else ""
     out.print(

@@ -216,7 +216,7 @@ def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = F
     """
     from energy_forecast.pipelines import retrain
 
-    found = retrain.standings(open_database(), cities=city or ())
+    found = retrain.retraining_status(open_database(), cities=city or ())
     if json:
         emit([asdict(one) | {"due": bool(one.reasons)} for one in found])
     else:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from energy_forecast.database.cities import StoredCity
-    from energy_forecast.pipelines import Certificate, Comparison, Errors, ForecastExplanation
+    from energy_forecast.pipelines import Comparison, CoverageReport, ErrorReport, ForecastExplanation
     from energy_forecast.pipelines.forecast import CityForecast
     from energy_forecast.web.answers import AnswerKind
 
@@ -93,14 +93,14 @@ def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """
     import polars as pl
 
-    from energy_forecast.pipelines.labels import PURPOSE_WORDS
+    from energy_forecast.pipelines.labels import PURPOSE_LABELS
 
     def row(score: dict[str, Any]) -> dict[str, Any]:
         city, model = score["city"], score["model"]
         if "purpose" in score:
             weather = "without weather" if score["weather"] == "none" else f"{score['weather']} weather"
             lead = f"{score['lead_start_hours']} to {score['lead_end_hours']} hours ahead"
-            city += f": {PURPOSE_WORDS[score['purpose']]}, {lead}, {weather}"
+            city += f": {PURPOSE_LABELS[score['purpose']]}, {lead}, {weather}"
         elif score["weather"] == "actual":
             model += " (actual weather)"
         return {
@@ -171,7 +171,7 @@ def draw_explanation(found: ForecastExplanation, path: Path) -> None:
         write_explanation_page(path, found)
 
 
-def draw_certificate(found: Certificate, path: Path) -> None:
+def draw_certificate(found: CoverageReport, path: Path) -> None:
     """Draws how often actuals lie below each quantile."""
     from energy_forecast.web.score_pictures import write_certificate_page
 
@@ -179,7 +179,7 @@ def draw_certificate(found: Certificate, path: Path) -> None:
         write_certificate_page(path, found)
 
 
-def draw_errors(found: Errors, path: Path) -> None:
+def draw_errors(found: ErrorReport, path: Path) -> None:
     """Draws errors by weekday and hour."""
     from energy_forecast.web.score_pictures import write_errors_page
 

@@ -76,14 +76,14 @@ def base(
 
     Example: energy-forecast recovery base
     """
-    from energy_forecast.operations.recovery.base_backup import make_base
+    from energy_forecast.operations.recovery.base_backup import make_base_backup
 
     if full and incremental:
         raise typer.BadParameter("--full and --incremental exclude each other.")
     server = _own_server("base")
     acting_database()
     with progress() as report:
-        made = make_base(server, incremental=True if incremental else False if full else None, report=report)
+        made = make_base_backup(server, incremental=True if incremental else False if full else None, report=report)
     if json:
         emit(made)
     else:
@@ -99,12 +99,12 @@ def point(
 
     Example: energy-forecast recovery point before-the-import
     """
-    from energy_forecast.operations.recovery.restore_point import make_point
+    from energy_forecast.operations.recovery.restore_point import make_restore_point
 
     server = _own_server("point")
     acting_database()
     with progress() as report:
-        made = make_point(server, name, report)
+        made = make_restore_point(server, name, report)
     if json:
         emit(
             {

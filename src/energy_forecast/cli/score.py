@@ -32,7 +32,7 @@ from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose,
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 if TYPE_CHECKING:
-    from energy_forecast.pipelines import Errors, ScoreReport
+    from energy_forecast.pipelines import ErrorReport, ScoreReport
 
 app = typer.Typer()
 
@@ -236,7 +236,7 @@ def certificate(
     from energy_forecast import pipelines
     from energy_forecast.forecasting.evaluation.coverage import FAILED, FEWEST_DAYS, NOT_ENOUGH_DATA, PASSED
 
-    found = pipelines.certify(
+    found = pipelines.check_coverage(
         open_database(),
         model,
         purpose=purpose.value,
@@ -324,7 +324,7 @@ def errors(
     check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
 
-    found = pipelines.errors(
+    found = pipelines.report_errors(
         open_database(),
         model,
         purpose=purpose.value,
@@ -353,7 +353,7 @@ def errors(
     require_parts(len(found.mape), list(found.failed.values()), "examined", allow_partial=allow_partial)
 
 
-def _print_errors(found: Errors) -> None:
+def _print_errors(found: ErrorReport) -> None:
     from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
 
     for (name,), rows in found.rows.group_by("city", maintain_order=True):

@@ -40,7 +40,7 @@ def add(
     Example: energy-forecast user add anna
     """
     database = acting_database()
-    is_new = users.add_person(database, name, password=_password() if set_password else None)
+    is_new = users.add_user(database, name, password=_password() if set_password else None)
     if json:
         emit({"name": name, "new_role": is_new})
     else:
@@ -62,7 +62,7 @@ def remove(name: Name, json: Json = False) -> None:
 
     Example: energy-forecast user remove anna
     """
-    person = users.remove_person(acting_database(), name)
+    person = users.remove_user(acting_database(), name)
     if json:
         emit({"name": name, "cities": person.cities})
     else:
@@ -115,7 +115,7 @@ def list_(json: Json = False) -> None:
 
     Example: energy-forecast user list
     """
-    found = users.all_people(open_database())
+    found = users.list_users(open_database())
     if json:
         emit(found)
     elif not found:

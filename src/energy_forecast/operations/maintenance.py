@@ -64,7 +64,7 @@ def maintain(
     return reports
 
 
-def hours_that_differ(database: Database) -> list[dict[str, Any]]:
+def differing_hours(database: Database) -> list[dict[str, Any]]:
     """Hours of the last 30 days of which people read something else than the facts say; see `hourly_differences`."""
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
@@ -130,11 +130,11 @@ def _complain_of_strays(report: StepReport, missing: list[dict[str, Any]]) -> No
 
 
 def _plan_retention(database: Database, report: StepReport) -> None:
-    _report_removals(report, retention.what_is_due(database))
+    _report_removals(report, retention.due_removals(database))
 
 
 def _apply_retention(database: Database, report: StepReport, run: UUID, progress: Progress) -> None:
-    removals = retention.take_away(database, run, progress)
+    removals = retention.remove_expired(database, run, progress)
     _report_removals(report, removals)
     busy = [removal for removal in removals if removal.outcome == "busy"]
     if busy:

@@ -39,8 +39,8 @@ class Removal:
     detail: str | None
 
 
-def what_is_due(database: Database) -> list[Removal]:
-    """What `take_away` would do now, with rows and bytes; changes nothing."""
+def due_removals(database: Database) -> list[Removal]:
+    """What `remove_expired` would do now, with rows and bytes; changes nothing."""
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
         return [
@@ -56,7 +56,7 @@ def what_is_due(database: Database) -> list[Removal]:
         ]
 
 
-def take_away(database: Database, run: UUID, progress: Progress = silent) -> list[Removal]:
+def remove_expired(database: Database, run: UUID, progress: Progress = silent) -> list[Removal]:
     """Takes away what the policies no longer keep. Each month is a transaction with its own rows in the ledger.
 
     A table that is in use is tried three times, then left for the next run; the other tables go on.

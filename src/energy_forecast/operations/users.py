@@ -29,7 +29,7 @@ _RESERVED = frozenset(
 
 
 @dataclass(frozen=True)
-class Person:
+class User:
     """A user: the role's name, whether it can log in to PostgreSQL itself, and the cities that it may see.
 
     `problem` is why the role can see or do more than a user may; None if it cannot.
@@ -41,7 +41,7 @@ class Person:
     problem: str | None = None
 
 
-def add_person(database: Database, name: str, *, password: str | None = None) -> bool:
+def add_user(database: Database, name: str, *, password: str | None = None) -> bool:
     """Make a user of this name, who sees no city yet. An existing role becomes a user if it has no rights elsewhere.
 
     Args:
@@ -86,13 +86,13 @@ def add_person(database: Database, name: str, *, password: str | None = None) ->
     return facts is None
 
 
-def remove_person(database: Database, name: str) -> Person:
+def remove_user(database: Database, name: str) -> User:
     """Take everything back from a user. The role itself stays on the server, which may use it elsewhere.
 
     Raises:
         AccessError: there is no such user, or another role made them one.
     """
-    person = _person(database, name)
+    person = _user_with_cities(database, name)
     with database.transaction(Role.OPERATOR) as connection:
         access.revoke_cities(connection, name, None)
     with database.transaction(None) as connection:
@@ -105,7 +105,7 @@ def remove_person(database: Database, name: str) -> Person:
     return person
 
 
-def grant(database: Database, name: str, cities: Sequence[str]) -> tuple[int, Person]:
+def grant(database: Database, name: str, cities: Sequence[str]) -> tuple[int, User]:
     """Let a user see cities.
 
     Args:
@@ -120,10 +120,10 @@ def grant(database: Database, name: str, cities: Sequence[str]) -> tuple[int, Pe
     _require_plain(_user(database, name))
     with database.transaction(Role.OPERATOR) as connection:
         granted = access.grant_cities(connection, name, [city.id for city in cities_named(connection, cities)])
-    return granted, _person(database, name)
+    return granted, _user_with_cities(database, name)
 
 
-def revoke(database: Database, name: str, cities: Sequence[str]) -> tuple[int, Person]:
+def revoke(database: Database, name: str, cities: Sequence[str]) -> tuple[int, User]:
     """Take cities back from a user, who loses them with the next statement.
 
     Args:
@@ -139,16 +139,16 @@ def revoke(database: Database, name: str, cities: Sequence[str]) -> tuple[int, P
     with database.transaction(Role.OPERATOR) as connection:
         ids = [city.id for city in cities_named(connection, cities)] if cities else None
         taken = access.revoke_cities(connection, name, ids)
-    return taken, _person(database, name)
+    return taken, _user_with_cities(database, name)
 
 
-def all_people(database: Database) -> list[Person]:
+def list_users(database: Database) -> list[User]:
     """Return every user, by name."""
     with database.transaction(None) as connection:
         found = access.users(connection)
     with database.transaction(Role.OPERATOR) as connection:
         cities = access.cities_by_user(connection)
-    return [Person(one.name, one.can_log_in, cities.get(one.name, []), one.problem) for one in found]
+    return [User(one.name, one.can_log_in, cities.get(one.name, []), one.problem) for one in found]
 
 
 def _require_plain(facts: RoleFacts) -> None:
@@ -167,8 +167,8 @@ def _user(database: Database, name: str) -> RoleFacts:
     return facts
 
 
-def _person(database: Database, name: str) -> Person:
+def _user_with_cities(database: Database, name: str) -> User:
     facts = _user(database, name)
     with database.transaction(Role.OPERATOR) as connection:
         cities = access.cities_by_user(connection, name)
-    return Person(name, facts.can_log_in, cities.get(name, []), facts.problem)
+    return User(name, facts.can_log_in, cities.get(name, []), facts.problem)

@@ -2,13 +2,20 @@
 
 from energy_forecast.pipelines.backtest import BacktestReport, backtest
 from energy_forecast.pipelines.compare import Comparison, ComparisonReport, compare
-from energy_forecast.pipelines.coverage import Certificate, Errors, certify, errors
+from energy_forecast.pipelines.coverage import CoverageReport, ErrorReport, check_coverage, report_errors
 from energy_forecast.pipelines.explain_forecast import ISSUED_PURPOSES, ForecastExplanation, explain_forecast
 from energy_forecast.pipelines.explain_score import RECOMPUTED, ScoreExplanation, explain_score
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
-from energy_forecast.pipelines.quality import Checked, CityQuality, Examined, Warned, check_load, examine
+from energy_forecast.pipelines.quality import (
+    CityQuality,
+    FindingSummary,
+    QualityCheck,
+    QualityReport,
+    check_quality,
+    examine_quality,
+)
 from energy_forecast.pipelines.score import ScoreReport, score, scores_to_show
 from energy_forecast.pipelines.train import TrainingReport, train
 
@@ -16,30 +23,30 @@ __all__ = [
     "ISSUED_PURPOSES",
     "RECOMPUTED",
     "BacktestReport",
-    "Certificate",
-    "Checked",
     "CityQuality",
     "Comparison",
     "ComparisonReport",
-    "Errors",
-    "Examined",
+    "CoverageReport",
+    "ErrorReport",
+    "FindingSummary",
     "ForecastExplanation",
     "ForecastReport",
     "Promotion",
+    "QualityCheck",
+    "QualityReport",
     "ScoreExplanation",
     "ScoreReport",
     "TrainingReport",
-    "Warned",
     "backtest",
-    "certify",
-    "check_load",
+    "check_coverage",
+    "check_quality",
     "compare",
-    "errors",
-    "examine",
+    "examine_quality",
     "explain_forecast",
     "explain_score",
     "forecast",
     "promote",
+    "report_errors",
     "roll_back",
     "score",
     "scores_to_show",

@@ -50,7 +50,7 @@ class HourShift:
 
 
 @dataclass(frozen=True)
-class Known:
+class AsOfData:
     """What was known of a city at `at`. All frames are hourly and on full UTC hours, moved there by `shift`.
 
     load: timestamp, consumption_kwh. weather and weather_ahead: timestamp, temperature, humidity, wind_speed,
@@ -64,7 +64,7 @@ class Known:
     weather_ahead: pl.DataFrame
 
 
-def known_at(
+def read_as_of(
     connection: Connection,
     city: StoredCity,
     *,
@@ -74,7 +74,7 @@ def known_at(
     weather: Weather = "forecast",
     actual_as_of: datetime | None = None,
     recorded_by: datetime | None = None,
-) -> Known:
+) -> AsOfData:
     """Read what was known at `at` of the time from `first` on.
 
     Args:
@@ -97,7 +97,7 @@ def known_at(
         if actual_as_of is None:
             raise ValueError("actual weather needs actual_as_of")
         ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, **read)
-    return Known(at, shift, shift.onto(load), shift.onto(past_weather), shift.onto(ahead))
+    return AsOfData(at, shift, shift.onto(load), shift.onto(past_weather), shift.onto(ahead))
 
 
 def actual_load(
@@ -125,7 +125,7 @@ def actual_load(
     return pl.concat(parts)
 
 
-def pure_city(city: StoredCity) -> City:
+def forecasting_city(city: StoredCity) -> City:
     """The city as the pure part knows it."""
     return City(
         name=city.name,

@@ -24,12 +24,12 @@ from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, Forecast, load
-from energy_forecast.pipelines.as_of import Known, Weather, actual_load, known_at, pure_city
+from energy_forecast.pipelines.as_of import AsOfData, Weather, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.forecast import check_horizon
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
-from energy_forecast.pipelines.score import beside_actuals, evaluation, lead_buckets, score_pairs
-from energy_forecast.pipelines.train import check_models, check_moment, train
+from energy_forecast.pipelines.score import evaluation, join_actuals, lead_buckets, score_pairs
+from energy_forecast.pipelines.train import check_models, check_not_future, train
 from energy_forecast.progress import Progress, Steps, silent
 from energy_forecast.zones import daily_instants
 
@@ -176,7 +176,7 @@ def backtest(
             # Wrong options fail for every city
             raise EnergyForecastError(found_times.message, hint=found_times.hint)
     chosen = [city for city in chosen if city.name in times]
-    check_moment(max(each_city[-1] for each_city in times.values()), now, "The last issue time")
+    check_not_future(max(each_city[-1] for each_city in times.values()), now, "The last issue time")
 
     started_at = datetime.now(UTC)
     made: list[_Made] = []
@@ -321,7 +321,7 @@ def _issue_all(
             step(f"Backtesting {city.name}")
             if not wanted:
                 continue
-            known = known_at(
+            known = read_as_of(
                 connection,
                 city,
                 at=at,
@@ -351,7 +351,7 @@ def _issue_all(
     return before, new, failed
 
 
-def _forecast(model: FittedModel, known: Known, hours: int) -> Forecast:
+def _forecast(model: FittedModel, known: AsOfData, hours: int) -> Forecast:
     made = model.forecast(
         *(known.load, known.weather, known.weather_ahead), issued_at=known.at + known.shift.by, horizon_hours=hours
     )
@@ -429,7 +429,7 @@ def _score_city(
         load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
         pairs = _pairs(made, load, city)
         delay = load_delay(connection, city.id, as_of=now, first=delays_since, end=issues["issued_until"])
-        overall, by_version = _scores(pairs, pure_city(city), weathers, hours, now)
+        overall, by_version = _scores(pairs, forecasting_city(city), weathers, hours, now)
         stored_scores.add_scores(connection, [score | issues for score in by_version])
     return _Scored(city.name, delay, pairs, overall, by_version)
 
@@ -449,7 +449,7 @@ def _pairs(made: list[_Made], load: pl.DataFrame, city: StoredCity) -> pl.DataFr
         )
         for one in made
     )
-    pairs = beside_actuals(forecasts, load, city.timezone)
+    pairs = join_actuals(forecasts, load, city.timezone)
     return pairs.select(_NO_PAIRS.columns).sort("model", "city", "issued_at", "timestamp")
 
 

@@ -144,7 +144,7 @@ def compare_city(
         pairs = stored_scores.issued_by(
             connection, city=city.id, models=models, purpose="backtest", weather=weather, first=first, end=end
         )
-        losses = _losses(with_actuals(connection, city, pairs), model_a, model_b)
+        losses = _losses(pairs_with_actuals(connection, city, pairs), model_a, model_b)
     if losses.height < FEWEST_ISSUES:
         raise NotEnoughDataError(
             f"{model_a} and {model_b} have {losses.height} backtest issues in common for {city.name} with weather "
@@ -162,7 +162,7 @@ def compare_city(
     )
 
 
-def with_actuals(connection: Connection, city: StoredCity, pairs: pl.DataFrame) -> pl.DataFrame:
+def pairs_with_actuals(connection: Connection, city: StoredCity, pairs: pl.DataFrame) -> pl.DataFrame:
     """The forecasts (timestamp and whatever else) whose actual is known now and not faulty, with it, kWh an hour."""
     if pairs.is_empty():
         return pairs.with_columns(pl.lit(None, pl.Float64).alias("actual"))

@@ -24,8 +24,8 @@ from energy_forecast.forecasting.evaluation.coverage import (
     coverage_certificate,
     reliability,
 )
-from energy_forecast.pipelines.as_of import pure_city
-from energy_forecast.pipelines.compare import with_actuals
+from energy_forecast.pipelines.as_of import forecasting_city
+from energy_forecast.pipelines.compare import pairs_with_actuals
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.train import check_models
 
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Certificate:
+class CoverageReport:
     """Coverage of one model's intervals.
 
     rows: as `coverage_certificate` returns them.
@@ -61,7 +61,7 @@ class Certificate:
         return self.verdict == PASSED
 
 
-def certify(
+def check_coverage(
     database: Database,
     model: str,
     *,
@@ -70,7 +70,7 @@ def certify(
     cities: Sequence[str] = (),
     first: datetime | None = None,
     end: datetime | None = None,
-) -> Certificate:
+) -> CoverageReport:
     """Count how often actuals lay inside the intervals of the forecasts that a model issued.
 
     A fault in one city costs only that city: see isolation.attempt.
@@ -93,15 +93,15 @@ def certify(
 
     found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     counted, observed = (pl.concat(frames) for frames in zip(*found.values(), strict=True))
-    return Certificate(model, purpose, counted, observed, lacking, failed)
+    return CoverageReport(model, purpose, counted, observed, lacking, failed)
 
 
 @dataclass(frozen=True)
-class Errors:
+class ErrorReport:
     """When a model errs. rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday`.
 
     mape: percent over all hours, by city.
-    lacking, failed: as of Certificate.
+    lacking, failed: as of CoverageReport.
     """
 
     model: str
@@ -112,7 +112,7 @@ class Errors:
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def errors(
+def report_errors(
     database: Database,
     model: str,
     *,
@@ -121,19 +121,19 @@ def errors(
     cities: Sequence[str] = (),
     first: datetime | None = None,
     end: datetime | None = None,
-) -> Errors:
+) -> ErrorReport:
     """Score the forecasts that a model issued, by weekday and local hour.
 
-    Args, Raises: as `certify`.
+    Args, Raises: as `check_coverage`.
     """
 
     def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, float]:
-        rows = errors_by_weekday(pairs, pure_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
+        rows = errors_by_weekday(pairs, forecasting_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
         return rows, metrics.mape(pairs["actual"].to_numpy(), pairs["predicted"].to_numpy())
 
     found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     mape = {name: share for name, (_, share) in found.items()}
-    return Errors(model, purpose, pl.concat(rows for rows, _ in found.values()), mape, lacking, failed)
+    return ErrorReport(model, purpose, pl.concat(rows for rows, _ in found.values()), mape, lacking, failed)
 
 
 def _each_city(
@@ -161,7 +161,7 @@ def _each_city(
             issued = stored_scores.issued_by(
                 connection, city=city.id, models=[model], purpose=purpose, weather=weather, first=first, end=end
             )
-            pairs = with_actuals(connection, city, issued)
+            pairs = pairs_with_actuals(connection, city, issued)
         if pairs.is_empty():
             return None
         quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()

@@ -21,7 +21,7 @@ from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, load
 from energy_forecast.forecasting.explain.report import Asked, Explanation, explain
-from energy_forecast.pipelines.as_of import Known, actual_load, known_at, pure_city
+from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.progress import Progress, silent
 
@@ -33,7 +33,7 @@ class ForecastExplanation:
     """One local day of a stored forecast, explained. Energies are kWh in the hour.
 
     run: id, model, version, purpose, issued_at, horizon, weather.
-    rung: where it stands on the ladder of fallbacks, as Rung.as_dict; None where the run keeps none (a backtest).
+    fallback: the fallback level, as FallbackLevel.as_dict; None if the run stores none (a backtest).
     weather_left_out: whether weather for these hours was recorded after the issue, and is left out: it did not serve.
     late_hours: how many hours of load of before the issue were recorded or corrected after it, and left out.
     forecast: timestamp, predicted, q05 .. q95, actual (null where not known yet): all hours, as they were stored.
@@ -44,7 +44,7 @@ class ForecastExplanation:
 
     city: StoredCity
     run: dict[str, Any]
-    rung: dict[str, Any] | None
+    fallback: dict[str, Any] | None
     weather_left_out: bool
     late_hours: int
     notes: list[str]
@@ -59,13 +59,13 @@ class ForecastExplanation:
         return zones.zone(self.city.timezone)
 
     @property
-    def rung_words(self) -> list[str]:
+    def fallback_lines(self) -> list[str]:
         """Return the fallback level and its reasons; nothing if the preferred model served."""
-        if self.rung is None or not self.rung["level"]:
+        if self.fallback is None or not self.fallback["level"]:
             return []
-        level, name = self.rung["level"], self.rung["rung"]
+        level, name = self.fallback["level"], self.fallback["rung"]
         lines = [f"Fallback: served by {name} (level {level}), which is explained here."]
-        lines += [f"  {reason}" for reason in self.rung["reasons"]]
+        lines += [f"  {reason}" for reason in self.fallback["reasons"]]
         if self.weather_left_out:
             lines.append("  Weather of these hours was recorded after the issue. It did not serve, and is left out.")
         return lines
@@ -73,7 +73,7 @@ class ForecastExplanation:
     @property
     def other_notes(self) -> list[str]:
         """The notes that are no reason for the rung."""
-        reasons = self.rung["reasons"] if self.rung is not None and self.rung["level"] else []
+        reasons = self.fallback["reasons"] if self.fallback is not None and self.fallback["level"] else []
         return [note for note in self.notes if note not in reasons]
 
 
@@ -118,7 +118,7 @@ def explain_forecast(
         issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
         first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
         read = partial(
-            known_at,
+            read_as_of,
             connection,
             place,
             at=run["issued_at"],
@@ -139,10 +139,10 @@ def explain_forecast(
         run["issued_at"] + shift.by,
         run["horizon"] // timedelta(hours=1),
     )
-    rung = run["rungs"].get(place.name)
+    fallback = run["rungs"].get(place.name)
     weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
     try:
-        found = explain(fitted, pure_city(place), asked, day)
+        found = explain(fitted, forecasting_city(place), asked, day)
     except ValueError as error:
         raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another --day.") from error
     progress("Asking the model", 2, 2)
@@ -159,7 +159,7 @@ def explain_forecast(
     return ForecastExplanation(
         place,
         {name: run[name] for name in ("id", "model", "version", "purpose", "issued_at", "horizon", "weather")},
-        rung,
+        fallback,
         weather_left_out,
         _changed_rows(known.load, since.load),
         run["notes"].get(place.name, []) if isinstance(run["notes"], dict) else [],
@@ -170,7 +170,7 @@ def explain_forecast(
     )
 
 
-def _hours_with_weather(known: Known) -> int:
+def _hours_with_weather(known: AsOfData) -> int:
     """How many hours from the issue on have a temperature."""
     ahead = known.weather_ahead.filter(pl.col("timestamp") >= known.at + known.shift.by)
     return ahead["temperature"].count()

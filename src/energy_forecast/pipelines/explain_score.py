@@ -13,7 +13,7 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
-from energy_forecast.pipelines.as_of import actual_load, pure_city
+from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.backtest import issue_times
 from energy_forecast.pipelines.score import matured, score_pairs
 
@@ -78,7 +78,7 @@ def explain_score(
         pairs = _pairs(connection, place, stored)
     if pairs.is_empty():
         raise EnergyForecastError("None of the forecasts behind this score is stored any more.")
-    recomputed = score_pairs(pairs, pure_city(place))
+    recomputed = score_pairs(pairs, forecasting_city(place))
     differing = [name for name in RECOMPUTED if _bytes(stored[name]) != _bytes(recomputed[name])]
     return ScoreExplanation(stored, recomputed, pairs.drop("purpose", "weather").sort("timestamp"), differing)
 

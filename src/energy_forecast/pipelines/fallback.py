@@ -17,21 +17,23 @@ from energy_forecast.database.models import StoredArtifact, artifact_of, newest_
 
 DEFAULT_MODEL = "ensemble"
 FALLBACK_MODEL = "naive-168"
-LAST_MODEL = "naive-24"
+LAST_RESORT_MODEL = "naive-24"
 # What serves a city without a champion, the best first
-SERVING = (DEFAULT_MODEL, FALLBACK_MODEL)
-RUNGS = ("full", "without weather", "another version", FALLBACK_MODEL, LAST_MODEL)
+PREFERRED_MODELS = (DEFAULT_MODEL, FALLBACK_MODEL)
+FALLBACK_LEVELS = ("full", "without weather", "another version", FALLBACK_MODEL, LAST_RESORT_MODEL)
 FULL, WITHOUT_WEATHER, ANOTHER_VERSION = range(3)
 # Versions of one name that are tried, the newest first
 _VERSIONS = 4
 
 
 @dataclass(frozen=True)
-class Rung:
-    """Where a forecast stands.
+class FallbackLevel:
+    """How far a forecast fell back from the preferred model.
 
-    level: the place in RUNGS. reasons: why it is no higher. stale_hours: how many hours before the first hour forecast
-    the last known load ended. weather_hours: for how many of its hours weather was known, and used.
+    level: the index in FALLBACK_LEVELS.
+    stale_hours: hours between the end of the last known load and the first hour forecast.
+    weather_hours: number of forecast hours for which weather was known and used.
+    reasons: why no better level could be used.
     """
 
     level: int
@@ -41,7 +43,7 @@ class Rung:
 
     @property
     def name(self) -> str:
-        return RUNGS[self.level]
+        return FALLBACK_LEVELS[self.level]
 
     def as_dict(self) -> dict[str, object]:
         """The rung as JSON can hold it."""
@@ -86,5 +88,5 @@ def level_of(artifact: StoredArtifact, *, weather_hours: int, hours: int, fell: 
         fell: whether something that stands higher could not be used.
     """
     if fell:
-        return RUNGS.index(artifact.name) if artifact.name in RUNGS else ANOTHER_VERSION
+        return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
     return WITHOUT_WEATHER if "weather" in artifact.training_facts and weather_hours < hours else FULL

@@ -22,20 +22,20 @@ from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import DatabaseError, EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_LEVELS, load
-from energy_forecast.pipelines.as_of import Known, known_at
+from energy_forecast.pipelines.as_of import AsOfData, read_as_of
 from energy_forecast.pipelines.fallback import (
     DEFAULT_MODEL,
     FALLBACK_MODEL,
-    LAST_MODEL,
-    SERVING,
+    LAST_RESORT_MODEL,
+    PREFERRED_MODELS,
     Candidate,
-    Rung,
+    FallbackLevel,
     candidates,
     level_of,
 )
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
-from energy_forecast.pipelines.train import check_models, check_moment, train
+from energy_forecast.pipelines.train import check_models, check_not_future, train
 from energy_forecast.progress import Progress, Steps, silent
 
 INTERVAL = (0.05, 0.95)
@@ -51,7 +51,7 @@ LOAD_MORE = "Load more of it: energy-forecast ingest consumption FILE; or foreca
 
 @dataclass(frozen=True)
 class CityForecast:
-    """A city's forecast as issued. `rung` says what it stands on.
+    """A city's forecast as issued. `fallback` says what it stands on.
 
     frame: timestamp (UTC), predicted, q05 .. q95, kWh in the hour.
     history: timestamp, consumption_kwh: the load that was known, of the last weeks.
@@ -70,7 +70,7 @@ class CityForecast:
     history: pl.DataFrame
     temperature: pl.DataFrame
     notes: list[str]
-    rung: Rung
+    fallback: FallbackLevel
 
 
 @dataclass(frozen=True)
@@ -132,16 +132,20 @@ def forecast(
     if model is not None:
         check_models([model])
     with database.transaction(Role.FORECASTER) as connection:
-        at = check_moment(at, database_now(connection), "--at")
+        at = check_not_future(at, database_now(connection), "--at")
         chosen = cities_named(connection, cities)
     climb = _Climb(database, model, at, hours, processes, progress)
-    climb.issue(chosen, SERVING if model is None else [model])
+    climb.issue(chosen, PREFERRED_MODELS if model is None else [model])
     steps: list[tuple[Sequence[str], Sequence[str]]]
     if model is not None:
         steps = [([model], [model])]
     else:
         # The last one is trained, and asked, only where the others cannot be: it forecasts from a week of load
-        steps = [([FALLBACK_MODEL, DEFAULT_MODEL], SERVING), ([], [LAST_MODEL]), ([LAST_MODEL], [LAST_MODEL])]
+        steps = [
+            ([FALLBACK_MODEL, DEFAULT_MODEL], PREFERRED_MODELS),
+            ([], [LAST_RESORT_MODEL]),
+            ([LAST_RESORT_MODEL], [LAST_RESORT_MODEL]),
+        ]
     for to_train, to_ask in steps:
         said = climb.said
         lacking = [city for city in chosen if not (said[city.name].issued or said[city.name].lacks_load)]
@@ -176,7 +180,7 @@ def forecast(
                 status="partial" if failed else "succeeded",
                 notes={one.city: one.notes for one, _ in own if one.notes}
                 | {city: [why] for city, why in failed.items()},
-                rungs={one.city: one.rung.as_dict() for one, _ in own},
+                rungs={one.city: one.fallback.as_dict() for one, _ in own},
             )
             for model_id, own in parts.items()
         ]
@@ -410,7 +414,7 @@ def _issue(
     connection: Connection, city: StoredCity, artifact: StoredArtifact, at: datetime, hours: int, fell: list[str]
 ) -> tuple[CityForecast, NewForecast]:
     fitted = load(artifact.name, artifact.artifact)
-    known = known_at(connection, city, at=at, first=at - timedelta(days=fitted.history_days + 1), horizon_hours=hours)
+    known = read_as_of(connection, city, at=at, first=at - timedelta(days=fitted.history_days + 1), horizon_hours=hours)
     made = fitted.forecast(
         known.load, known.weather, known.weather_ahead, issued_at=at + known.shift.by, horizon_hours=hours
     )
@@ -438,7 +442,7 @@ def _issue(
         history=known.shift.back(_late(known.load, shown)),
         temperature=known.shift.back(_temperature(known, shown)),
         notes=notes,
-        rung=Rung(
+        fallback=FallbackLevel(
             level,
             made.stale_hours,
             made.weather_hours,
@@ -453,7 +457,7 @@ def _late(frame: pl.DataFrame, since: datetime) -> pl.DataFrame:
     return frame[int(frame["timestamp"].search_sorted(since)) :]
 
 
-def _temperature(known: Known, since: datetime) -> pl.DataFrame:
+def _temperature(known: AsOfData, since: datetime) -> pl.DataFrame:
     """What was observed, and where that ends what was forecast."""
     observed = _late(known.weather.select("timestamp", "temperature"), since)
     ahead = known.weather_ahead.select("timestamp", "temperature")

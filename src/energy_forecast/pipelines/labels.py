@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-PURPOSE_WORDS = {
+PURPOSE_LABELS = {
     "forecast": "forecasts issued in time",
     "replay": "forecasts made later, as if then",
     "backtest": "backtests",
 }
-ISSUED_WORDS = {"forecast": "issued in time", "replay": "made later, as if then", "backtest": "a backtest"}
-WEATHER_WORDS = {
+ISSUED_LABELS = {"forecast": "issued in time", "replay": "made later, as if then", "backtest": "a backtest"}
+WEATHER_LABELS = {
     "forecast": "with the weather forecasts of that moment",
     "actual": "with the weather that came, as if forecast perfectly",
     "none": "without weather",

@@ -58,7 +58,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Warned:
+class FindingSummary:
     """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC).
 
     longest: the longest runs, up to three, by time.
@@ -107,20 +107,20 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Checked:
+class QualityCheck:
     """What a check found, city by city; `what` says of which part: all, last 90 days, or nothing.
 
     failed: by city, why it could not be checked.
     """
 
     what: str
-    warned: list[Warned]
+    warned: list[FindingSummary]
     failed: dict[str, str] = field(default_factory=dict)
 
 
-def check_load(
+def check_quality(
     database: Database, report: Report, *, whole: bool | None = None, progress: Progress = silent
-) -> Checked:
+) -> QualityCheck:
     """Judges the cities and spans that a load touched, and keeps the flags.
 
     No value is changed. One city is in memory at a time.
@@ -134,10 +134,10 @@ def check_load(
     """
     series = SERIES.get(report.kind)
     if whole is False or series is None or not report.inserted + report.corrected:
-        return Checked("nothing", [])
+        return QualityCheck("nothing", [])
     size = sum((last - first) / timedelta(hours=1) for _, first, last in report.touched)
     latest = whole is None and size > LARGE
-    warned: list[Warned] = []
+    warned: list[FindingSummary] = []
     with database.transaction(Role.INGEST) as connection:
         cities = {city.name: city for city in all_cities(connection)}
         now = database_now(connection)
@@ -152,12 +152,12 @@ def check_load(
         else:
             warned += found
     progress("Judging", len(report.touched), len(report.touched))
-    return Checked(f"last {_LATEST.days} days" if latest else "all", warned, failed)
+    return QualityCheck(f"last {_LATEST.days} days" if latest else "all", warned, failed)
 
 
 def _check_city(
     database: Database, city: StoredCity, series: str, begin: datetime, last: datetime, now: datetime, batch: UUID
-) -> list[Warned]:
+) -> list[FindingSummary]:
     """Judge a span of a city, and keep the flags."""
     # A transaction for each city: two loads that touch the same cities wait for each other at one only
     with database.transaction(Role.INGEST) as connection:
@@ -199,13 +199,13 @@ def _judge(
     return find_in_weather(history.weather_as_of(connection, city.id, as_of=now, first=first, end=end, phase=phase))
 
 
-def _summed(city: str, found: Sequence[Finding]) -> list[Warned]:
+def _summed(city: str, found: Sequence[Finding]) -> list[FindingSummary]:
     kinds = dict.fromkeys((one.series, one.kind) for one in found)
     summed = []
     for series, kind in kinds:
         own = [one for one in found if (one.series, one.kind) == (series, kind)]
         summed.append(
-            Warned(
+            FindingSummary(
                 city=city,
                 series=series,
                 kind=kind,
@@ -234,19 +234,19 @@ class CityQuality:
     load_hours: int
     weather_hours: int
     findings: list[Finding]
-    summed: list[Warned]
+    summed: list[FindingSummary]
     clock: WeatherClock
 
 
 @dataclass(frozen=True)
-class Examined:
+class QualityReport:
     """Result of an examination. failed: by city, why it could not be examined."""
 
     cities: list[CityQuality]
     failed: dict[str, str]
 
 
-def examine(database: Database, *, cities: Sequence[str] = (), progress: Progress = silent) -> Examined:
+def examine_quality(database: Database, *, cities: Sequence[str] = (), progress: Progress = silent) -> QualityReport:
     """Judge all that is known now of cities (all when none is named), and write nothing.
 
     A fault in one city costs only that city: see isolation.attempt.
@@ -268,7 +268,7 @@ def examine(database: Database, *, cities: Sequence[str] = (), progress: Progres
         else:
             examined.append(one)
     progress("Examining", len(chosen), len(chosen))
-    return Examined(examined, failed)
+    return QualityReport(examined, failed)
 
 
 def _examine_city(database: Database, city: StoredCity, now: datetime) -> CityQuality:

@@ -19,10 +19,10 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.forecasting import QUANTILE_COLUMNS
-from energy_forecast.pipelines.as_of import actual_load, pure_city
+from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.fallback import DEFAULT_MODEL
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.score import beside_actuals, score_pairs
+from energy_forecast.pipelines.score import join_actuals, score_pairs
 from energy_forecast.pipelines.train import TrainingReport, train
 from energy_forecast.progress import Progress, silent
 
@@ -39,7 +39,7 @@ _FEWEST_HOURS = 72
 
 
 @dataclass(frozen=True)
-class Standing:
+class RetrainingStatus:
     """How the newest version of the model that serves a city stands.
 
     reasons: why it is to be learnt anew; empty where it is not. mape, held_out_mape: percent, of the forecasts issued
@@ -64,7 +64,7 @@ class Standing:
 class Retraining:
     """Result of `train_due`: how each city stood before, and the trainings."""
 
-    standings: list[Standing]
+    statuses: list[RetrainingStatus]
     reports: list[TrainingReport] = field(default_factory=list)
 
 
@@ -94,7 +94,7 @@ def set_policy(database: Database, reason: str, threshold: float | None) -> dict
     return changed
 
 
-def standings(database: Database, *, cities: Sequence[str] = ()) -> list[Standing]:
+def retraining_status(database: Database, *, cities: Sequence[str] = ()) -> list[RetrainingStatus]:
     """How each city's model stands against the policy now.
 
     Judged is the newest version of the champion's model (of the ensemble where there is no champion): once it has been
@@ -108,9 +108,9 @@ def standings(database: Database, *, cities: Sequence[str] = ()) -> list[Standin
         policy = {row["reason"]: row for row in stored_models.retraining_policies(connection)}
         found = []
         for city in cities_named(connection, cities):
-            one = attempt(f"Judge the model of {city.name}", partial(_standing, connection, city, policy, now))
+            one = attempt(f"Judge the model of {city.name}", partial(_city_status, connection, city, policy, now))
             if isinstance(one, Failed):
-                one = Standing(city.name, "", None, None, None, [], fault=one.reason)
+                one = RetrainingStatus(city.name, "", None, None, None, [], fault=one.reason)
             found.append(one)
         return found
 
@@ -124,7 +124,7 @@ def train_due(
         UnknownCityError: a name is not known.
         DatabaseError: the database refused.
     """
-    found = standings(database, cities=cities)
+    found = retraining_status(database, cities=cities)
     due: dict[str, list[str]] = {}
     for one in found:
         if one.reasons:
@@ -136,17 +136,21 @@ def train_due(
     return Retraining(found, reports)
 
 
-def _standing(connection: Connection, city: StoredCity, policy: dict[str, dict[str, Any]], now: datetime) -> Standing:
+def _city_status(
+    connection: Connection, city: StoredCity, policy: dict[str, dict[str, Any]], now: datetime
+) -> RetrainingStatus:
     with savepoint(connection):
-        return _judged(connection, city, policy, now)
+        return _assess(connection, city, policy, now)
 
 
-def _judged(connection: Connection, city: StoredCity, policy: dict[str, dict[str, Any]], now: datetime) -> Standing:
+def _assess(
+    connection: Connection, city: StoredCity, policy: dict[str, dict[str, Any]], now: datetime
+) -> RetrainingStatus:
     champion = champions.champion_at(connection, city.id, now)
     model = DEFAULT_MODEL if champion is None else champion.name
     newest = newest_artifact(connection, name=model, city=city.id, at=now)
     if newest is None:
-        return Standing(city.name, model, None, None, None, ["never trained"])
+        return RetrainingStatus(city.name, model, None, None, None, ["never trained"])
     age = (now - newest.trained_until) / timedelta(days=1)
     reasons = []
     oldest = policy["age"]["threshold"]
@@ -166,7 +170,7 @@ def _judged(connection: Connection, city: StoredCity, policy: dict[str, dict[str
             reasons.append(f"drift: MAPE {late['mape']:.2f} % of late, {usual:.2f} % on held-out time")
         if reason == "coverage" and late["coverage"] < limit:
             reasons.append(f"coverage: {late['coverage']:.0%} of the hours inside the 90 % interval, below {limit:.0%}")
-    return Standing(city.name, model, newest.version, newest.trained_until, age, reasons, **facts)
+    return RetrainingStatus(city.name, model, newest.version, newest.trained_until, age, reasons, **facts)
 
 
 def _of_late(
@@ -181,11 +185,11 @@ def _of_late(
         return nothing
     load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=now)
     quantiles = [pl.col("quantiles").list.get(i).alias(name) for i, name in enumerate(QUANTILE_COLUMNS)]
-    pairs = beside_actuals(issued.with_columns(quantiles).drop("quantiles"), load, city.timezone)
+    pairs = join_actuals(issued.with_columns(quantiles).drop("quantiles"), load, city.timezone)
     pairs = pairs.filter(pl.col("actual").is_not_null())
     if pairs.is_empty():
         return nothing
-    scores = score_pairs(pairs, pure_city(city))
+    scores = score_pairs(pairs, forecasting_city(city))
     head = "weather" if (pairs["weather"] == "forecast").any() else "plain"
     held_out = version.training_facts.get(head, {}).get("held_out", {})
     return {

@@ -24,7 +24,7 @@ from energy_forecast.forecasting import QUANTILE_COLUMNS, City
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.breakdown import scores_by_hour
 from energy_forecast.local_times import to_local, to_utc_first
-from energy_forecast.pipelines.as_of import actual_load, pure_city
+from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.progress import Progress, silent
 
@@ -53,7 +53,7 @@ def lead_buckets(hours: int) -> list[tuple[int, int]]:
     return list(dict.fromkeys([(0, hours), *parts]))
 
 
-def beside_actuals(forecasts: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:
+def join_actuals(forecasts: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:
     """Forecasts with three columns more: `actual`, and `reference`, which is naive-168: the load at the same local hour
     a week before, kWh in the hour, null where unknown or faulty; and `left_out`, whether the actual is faulty.
 
@@ -267,14 +267,14 @@ def matured(issued: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataF
 
     Args:
         issued: purpose, weather, issued_at, timestamp, predicted, quantiles (kWh), in the order of recording.
-        load, timezone: as `beside_actuals`.
+        load, timezone: as `join_actuals`.
     """
     forecasts = (
         issued.unique(["purpose", "weather", "issued_at", "timestamp"], keep="last", maintain_order=True)
         .with_columns(pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest())
         .drop("quantiles")
     )
-    return beside_actuals(forecasts, load, timezone).filter(pl.col("actual").is_not_null()).drop("left_out")
+    return join_actuals(forecasts, load, timezone).filter(pl.col("actual").is_not_null()).drop("left_out")
 
 
 def local_month(times: pl.Series, timezone: str) -> pl.Series:
@@ -301,6 +301,6 @@ def _by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> 
                         "lead_end_hours": high,
                         "actuals_as_of": now,
                     }
-                    | score_pairs(bucket, pure_city(city))
+                    | score_pairs(bucket, forecasting_city(city))
                 )
     return rows

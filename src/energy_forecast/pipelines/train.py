@@ -23,7 +23,7 @@ from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
 from energy_forecast.forecasting import fit, load, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
-from energy_forecast.pipelines.as_of import Known, known_at, pure_city
+from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.progress import Progress, Steps, silent
@@ -78,7 +78,7 @@ def check_models(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or list(model_names())
 
 
-def check_moment(moment: datetime | None, now: datetime, option: str) -> datetime:
+def check_not_future(moment: datetime | None, now: datetime, option: str) -> datetime:
     """The moment, or now.
 
     Raises:
@@ -125,7 +125,7 @@ def train(
     lacking: set[tuple[str, str]] = set()
     versions: dict[str, Version] = {}
     with database.transaction(Role.FORECASTER) as connection:
-        until = check_moment(until, database_now(connection), "--until")
+        until = check_not_future(until, database_now(connection), "--until")
         chosen = cities_named(connection, cities)
     # A naive model has learnt before a process has started
     processes = 1 if set(names) <= set(NAIVE) else min(processes, len(chosen))
@@ -168,12 +168,12 @@ def _learn(database: Database, names: Sequence[str], until: datetime, city: Stor
     """By model: the version that there was already, what was learnt, or why nothing could be."""
     # No transaction stays open while a model is fitted: an open one holds up vacuum
     with database.transaction(Role.FORECASTER) as connection:
-        known = known_at(connection, city, at=until)
+        known = read_as_of(connection, city, at=until)
         digests = {name: training_digest(name, city, known) for name in names}
         alike = {name: _alike(connection, name, city, digest, until) for name, digest in digests.items()}
 
     def learn(name: str) -> NewArtifact:
-        fitted = fit(name, pure_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
+        fitted = fit(name, forecasting_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
         return NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
 
     learnt: Learnt = {}
@@ -252,13 +252,13 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def training_digest(name: str, city: StoredCity, known: Known) -> bytes:
+def training_digest(name: str, city: StoredCity, known: AsOfData) -> bytes:
     """SHA-256 of all that a fit depends on: equal digests mean equal models."""
     digest = hashlib.sha256()
     versions = {
         package: package_version(package) for package in ("energy-forecast", "holidays", "numpy", "xgboost-cpu")
     }
-    facts = asdict(pure_city(city)) | {"model": name, "seed": SEED, "versions": versions, "code": code_digest()}
+    facts = asdict(forecasting_city(city)) | {"model": name, "seed": SEED, "versions": versions, "code": code_digest()}
     digest.update(json.dumps(facts, sort_keys=True).encode())
     for frame in (known.load, known.weather):
         for column in frame.columns:

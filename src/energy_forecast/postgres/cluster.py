@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from energy_forecast.errors import ServerError
-from energy_forecast.postgres.binaries import Programs, run_program
-from energy_forecast.postgres.paths import Layout
-from energy_forecast.postgres.system_user import Account
+from energy_forecast.postgres.binaries import Binaries, run_program
+from energy_forecast.postgres.paths import Paths
+from energy_forecast.postgres.system_user import SystemUser
 
 ROLE = "energy_forecast_admin"
 DATABASE = "energy_forecast"
@@ -102,47 +102,47 @@ def check_version(data: Path, version: str) -> bool:
     return major is not None
 
 
-def make_cluster(layout: Layout, programs: Programs, account: Account, lock: int) -> None:
+def make_cluster(paths: Paths, binaries: Binaries, user: SystemUser, lock: int) -> None:
     """Make the cluster with its role and database, beside its final place; then move it there.
 
     Args:
-        lock: the descriptor of the lock. The programs keep it, so that none works on after we were killed
+        lock: the descriptor of the lock. The binaries keep it, so that none works on after we were killed
             while the next start already clears away.
 
     Raises:
         ServerError: it failed; nothing is left behind.
     """
-    new = layout.unfinished
+    new = paths.unfinished
     try:
         new.mkdir(mode=0o700)
-        account.own(new)
-        initdb: list[str | Path] = [programs.tool("initdb"), "-D", new, "-U", ROLE]
+        user.own(new)
+        initdb: list[str | Path] = [binaries.tool("initdb"), "-D", new, "-U", ROLE]
         initdb += ["--auth=trust", "--data-checksums", "--encoding=UTF8"]
         initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"]
-        run_program(initdb, account=account, held=(lock,))
+        run_program(initdb, user=user, held=(lock,))
         # The server reads this alone, without a client: so the database is there before anyone can connect.
-        single: list[str | Path] = [programs.tool("postgres"), "--single", "-D", new]
+        single: list[str | Path] = [binaries.tool("postgres"), "--single", "-D", new]
         single += ["-c", "exit_on_error=on", "postgres"]
-        run_program(single, text=f"CREATE DATABASE {DATABASE}\n", account=account, held=(lock,))
-        _write(new / "pg_hba.conf", ACCESS, account)
+        run_program(single, text=f"CREATE DATABASE {DATABASE}\n", user=user, held=(lock,))
+        _write(new / "pg_hba.conf", ACCESS, user)
         given = (new / "postgresql.conf").read_text()
-        _write(new / "postgresql.conf", f"{given}\ninclude_if_exists = '{SETTINGS_FILE}'\n", account)
-        write_settings(new, account)
-        new.rename(layout.data)
-        _sync(layout.state)
+        _write(new / "postgresql.conf", f"{given}\ninclude_if_exists = '{SETTINGS_FILE}'\n", user)
+        write_settings(new, user)
+        new.rename(paths.data)
+        _sync(paths.state)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def write_settings(data: Path, account: Account) -> None:
+def write_settings(data: Path, user: SystemUser) -> None:
     """Write the settings of this version into the data folder, where they hold from the next start on."""
-    _write(data / SETTINGS_FILE, SETTINGS + (LINUX_SETTINGS if os.uname().sysname == "Linux" else ""), account)
+    _write(data / SETTINGS_FILE, SETTINGS + (LINUX_SETTINGS if os.uname().sysname == "Linux" else ""), user)
 
 
-def _write(path: Path, text: str, account: Account) -> None:
-    """Replace a file in a folder of the account's.
+def _write(path: Path, text: str, user: SystemUser) -> None:
+    """Replace a file in a folder of the user's.
 
-    By a new file and a rename: root must not write through a link that the account has put there.
+    By a new file and a rename: root must not write through a link that the user has put there.
     """
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
@@ -150,8 +150,8 @@ def _write(path: Path, text: str, account: Account) -> None:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
         file.flush()
-        if account.foreign:
-            os.fchown(descriptor, account.uid, account.gid)
+        if user.foreign:
+            os.fchown(descriptor, user.uid, user.gid)
         os.fsync(descriptor)
     new.rename(path)
 

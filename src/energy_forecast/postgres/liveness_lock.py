@@ -1,6 +1,6 @@
 """Two locks: one for whoever starts or stops the server, one that the server's own processes hold.
 
-The second is the lifeline. The server inherits it open and locked, and so do all of its processes; the kernel
+The second is the liveness_lock. The server inherits it open and locked, and so do all of its processes; the kernel
 lets go of it when the last of them is gone, however they went. It therefore says what no pid can say: whether
 anything of this server still lives, even backends that outlive a killed postmaster.
 """
@@ -59,14 +59,14 @@ def exclusive(path: Path, timeout: float, what: str = "the server") -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Which server the lifeline was last given to."""
+    """Which server the liveness_lock was last given to."""
 
     pid: int
     version: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lifeline:
+class LivenessLock:
     """The lock that a server's processes hold."""
 
     path: Path

@@ -17,7 +17,7 @@ UNUSABLE = ',"$`\\\n'
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Paths:
     """The paths below `home/postgres`. Making one touches nothing."""
 
     home: Path
@@ -62,7 +62,7 @@ class Layout:
         return self.state / "lock"
 
     @property
-    def lifeline(self) -> Path:
+    def liveness_lock(self) -> Path:
         """Locked by the server's processes, for as long as one of them lives."""
         return self.state / "alive"
 
@@ -77,8 +77,8 @@ class Layout:
         return self.state / "archiving"
 
     @property
-    def programs(self) -> Path:
-        """The private copy of the programs, in a folder named after its versions of PostgreSQL and time zones."""
+    def binaries(self) -> Path:
+        """The private copy of the binaries, in a folder named after its versions of PostgreSQL and time zones."""
         return self.state / "programs"
 
     def check_socket_path(self, port: int) -> None:

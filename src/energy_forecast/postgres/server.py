@@ -18,13 +18,13 @@ from urllib.parse import quote
 
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres import archiving, cluster, daemonize
-from energy_forecast.postgres.binaries import Programs, environment, failure, run_program
+from energy_forecast.postgres.binaries import Binaries, environment, failure, run_program
 from energy_forecast.postgres.identity import Identity, adopt_identity, original_of, take_identity
-from energy_forecast.postgres.liveness_lock import Lifeline, exclusive
-from energy_forecast.postgres.paths import Layout
+from energy_forecast.postgres.liveness_lock import LivenessLock, exclusive
+from energy_forecast.postgres.paths import Paths
 from energy_forecast.postgres.private_files import private
 from energy_forecast.postgres.status import PidFile, ServerStatus, is_postmaster, orphans, takes_connections
-from energy_forecast.postgres.system_user import Account, check_reach, find_account, make_account, make_home
+from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user, make_home, make_system_user
 
 SOCKET_PORT = 5432
 # In seconds. Making a cluster and starting it take about one; recovery after a crash reads up to 2 GB of WAL.
@@ -52,8 +52,8 @@ class EmbeddedServer:
     def __init__(self, home: Path, port: int | None = None) -> None:
         self.home = Path(home).expanduser().absolute()
         self.port = port
-        self._layout = Layout(self.home)
-        self._lifeline = Lifeline(self._layout.lifeline)
+        self._paths = Paths(self.home)
+        self._liveness_lock = LivenessLock(self._paths.liveness_lock)
 
     @property
     def url(self) -> str:
@@ -66,7 +66,7 @@ class EmbeddedServer:
         Raises:
             ServerError: there is no such program.
         """
-        return Programs.of_the_wheel().tool(name)
+        return Binaries.from_wheel().tool(name)
 
     def status(self) -> ServerStatus:
         """How the server is now. Starts and changes nothing.
@@ -76,12 +76,12 @@ class EmbeddedServer:
         """
         with self._faults():
             found = self._living()
-            taken = found and found.ready and takes_connections(self._layout.socket(found.socket_port), cluster.ROLE)
+            taken = found and found.ready and takes_connections(self._paths.socket(found.socket_port), cluster.ROLE)
             if found is None or not taken:
                 # One that was killed is none, though its pid file says ready
                 starting = found is not None and (not found.ready or taken is False)
                 return self._status(self.port or SOCKET_PORT, starting=starting)
-            record = self._lifeline.record()
+            record = self._liveness_lock.record()
             return self._status(found.socket_port, found, record.version if record else None)
 
     def start(self) -> ServerStatus:
@@ -95,31 +95,31 @@ class EmbeddedServer:
         with self._faults():
             if (status := self.status()).running:
                 return self._adopted(status)
-            programs = Programs.of_the_wheel()
+            binaries = Binaries.from_wheel()
             self._prepare()
-            with exclusive(self._layout.lock, LOCK_TIMEOUT) as lock:
-                account = make_account()
-                lifeline = self._taken_lifeline()
-                if lifeline is None:
+            with exclusive(self._paths.lock, LOCK_TIMEOUT) as lock:
+                user = make_system_user()
+                liveness_lock = self._take_liveness_lock()
+                if liveness_lock is None:
                     return self._adopted(self.status())
                 try:
-                    programs = programs.copied_below(self._layout.programs)
-                    version = programs.version
-                    shutil.rmtree(self._layout.unfinished, ignore_errors=True)
+                    binaries = binaries.copy_into(self._paths.binaries)
+                    version = binaries.version
+                    shutil.rmtree(self._paths.unfinished, ignore_errors=True)
                     self._check_port()
-                    if not cluster.check_version(self._layout.data, version):
-                        self._layout.password.unlink(missing_ok=True)
-                        cluster.make_cluster(self._layout, programs, account, lock)
+                    if not cluster.check_version(self._paths.data, version):
+                        self._paths.password.unlink(missing_ok=True)
+                        cluster.make_cluster(self._paths, binaries, user, lock)
                     self._clear_crash()
-                    self._own_folders(account)
+                    self._own_folders(user)
                     if original_of(self.home) is None:
                         take_identity(self.home)
-                        archiving.renew_owner(self._layout)
-                    cluster.write_settings(self._layout.data, account)
+                        archiving.refresh_owner(self._paths)
+                    cluster.write_settings(self._paths.data, user)
                     known = self._log_sizes()
-                    self._launch(programs, version, account, lifeline)
+                    self._launch(binaries, version, user, liveness_lock)
                 finally:
-                    os.close(lifeline)
+                    os.close(liveness_lock)
                 self._wait_until_ready(known)
                 if self.port is not None:
                     self._set_password()
@@ -135,19 +135,19 @@ class EmbeddedServer:
             ServerError: it does not end in time.
         """
         with self._faults():
-            if not self._lifeline.held():
+            if not self._liveness_lock.held():
                 return False
-            with exclusive(self._layout.lock, LOCK_TIMEOUT):
+            with exclusive(self._paths.lock, LOCK_TIMEOUT):
                 if found := self._living():
                     os.kill(found.pid, signal.SIGINT)
                 began = time.monotonic()
-                while (free := self._lifeline.take(timeout=0.1)) is None:
+                while (free := self._liveness_lock.take(timeout=0.1)) is None:
                     passed = time.monotonic() - began
                     self._end_orphans(passed)
                     if passed > STOP_TIMEOUT:
                         raise ServerError(
                             f"The server still has processes {passed:.0f} s after the signal to stop.",
-                            hint=f"Its log is in {self._layout.log}.",
+                            hint=f"Its log is in {self._paths.log}.",
                         )
                 os.close(free)
                 return found is not None
@@ -155,23 +155,23 @@ class EmbeddedServer:
     @property
     def archive(self) -> archiving.Archive | None:
         """Where the server archives its WAL from its last or next start on; None where that is not enabled."""
-        return archiving.archive_of(self._layout)
+        return archiving.archive_of(self._paths)
 
     def enable_archiving(self, folder: Path) -> archiving.Archive:
         """Have the server archive its WAL into a folder, from its next start on.
 
         Raises:
-            ServerError: the server's account could not write there, or another server archives there.
+            ServerError: the server's user could not write there, or another server archives there.
         """
         with self._faults():
-            archive = archiving.make_archive(self._layout, folder, make_account())
-            archiving.note_archive(self._layout, archive)
+            archive = archiving.make_archive(self._paths, folder, make_system_user())
+            archiving.write_archive_setting(self._paths, archive)
             return archive
 
     def disable_archiving(self) -> None:
         """Have the server archive no more, from its next start on. What was archived stays."""
         with self._faults():
-            archiving.note_archive(self._layout, None)
+            archiving.write_archive_setting(self._paths, None)
 
     def adopt(self, *, moved: bool) -> Identity:
         """Make a copy of a state folder a server of its own, from its next start on, and return its identity.
@@ -186,9 +186,9 @@ class EmbeddedServer:
             archive = self.archive
             found = adopt_identity(self.home, moved=moved)
             if archive is not None and archive.owned_by(self.home):
-                archiving.renew_owner(self._layout)
+                archiving.refresh_owner(self._paths)
             elif archive is not None:
-                archiving.note_archive(self._layout, None)
+                archiving.write_archive_setting(self._paths, None)
             return found
 
     def restart(self) -> ServerStatus:
@@ -199,24 +199,24 @@ class EmbeddedServer:
     def _living(self) -> PidFile | None:
         """The pid file of our server while it lives, be it starting, ready or ending.
 
-        The lifeline says that something of it lives, the record that the pid file is of the same server, and the
+        The liveness_lock says that something of it lives, the record that the pid file is of the same server, and the
         process itself that it is not a stranger by now.
         """
-        if not self._lifeline.held():
+        if not self._liveness_lock.held():
             return None
-        found, record = PidFile.read(self._layout.data), self._lifeline.record()
+        found, record = PidFile.read(self._paths.data), self._liveness_lock.record()
         if found is None or record is None or found.pid != record.pid:
             return None
-        return found if is_postmaster(found.pid, self._layout.data) else None
+        return found if is_postmaster(found.pid, self._paths.data) else None
 
     def _end_orphans(self, passed: float) -> None:
         """End the backends of a killed server, when in `passed` seconds they have not noticed themselves.
 
         They are in the middle of a statement, whose outcome nobody can be told any more.
         """
-        if passed < ORPHAN_TIMEOUT or self._living() or PidFile.read(self._layout.data) is None:
+        if passed < ORPHAN_TIMEOUT or self._living() or PidFile.read(self._paths.data) is None:
             return
-        for pid in orphans(self._layout.data):
+        for pid in orphans(self._paths.data):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -224,41 +224,41 @@ class EmbeddedServer:
 
     def _prepare(self) -> None:
         """Check that this folder will do, then make it. Nothing is made or changed when it will not."""
-        layout, account = self._layout, find_account()
-        layout.check_socket_path(self.port or SOCKET_PORT)
+        paths, user = self._paths, find_system_user()
+        paths.check_socket_path(self.port or SOCKET_PORT)
         if self.home.exists() and not self.home.is_dir():
             raise ServerError(
                 f"The state folder {self.home} is not a folder.",
                 hint="Set ENERGY_FORECAST_HOME to another path.",
             )
         if os.geteuid() == 0:
-            check_reach(self.home, account)
-        if layout.state.exists() and layout.state.stat().st_uid != os.geteuid():
+            check_reach(self.home, user)
+        if paths.state.exists() and paths.state.stat().st_uid != os.geteuid():
             raise ServerError(
-                f"The server's folder {layout.state} belongs to another user.",
+                f"The server's folder {paths.state} belongs to another user.",
                 hint="Run this as that user, or set ENERGY_FORECAST_HOME to another folder.",
             )
-        make_home(self.home, account)
-        layout.state.mkdir(mode=0o700, exist_ok=True)
+        make_home(self.home, user)
+        paths.state.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0:
-            layout.state.chmod(0o711)
+            paths.state.chmod(0o711)
 
-    def _taken_lifeline(self) -> int | None:
-        """The lifeline, for a new server; None when one runs that has it.
+    def _take_liveness_lock(self) -> int | None:
+        """The liveness_lock, for a new server; None when one runs that has it.
 
         One that another client has just launched gets the time to start, one that is ending the time to end,
         and the backends of a killed one the time to finish their statement and notice.
         """
         began = time.monotonic()
-        while (descriptor := self._lifeline.take(timeout=0.1)) is None:
+        while (descriptor := self._liveness_lock.take(timeout=0.1)) is None:
             if self.status().running:
                 return None
             passed = time.monotonic() - began
             self._end_orphans(passed)
             if passed > (START_TIMEOUT if self._living() else LEFTOVER_TIMEOUT):
                 raise ServerError(
-                    f"An earlier server in {self._layout.state} still has processes after {passed:.0f} s.",
-                    hint=f"Wait for them or end them, then try again. Their log is in {self._layout.log}.",
+                    f"An earlier server in {self._paths.state} still has processes after {passed:.0f} s.",
+                    hint=f"Wait for them or end them, then try again. Their log is in {self._paths.log}.",
                 )
         return descriptor
 
@@ -282,51 +282,51 @@ class EmbeddedServer:
     def _clear_crash(self) -> None:
         """Remove what a killed server has left.
 
-        The lifeline is ours, so nothing of that server lives. PostgreSQL looks only whether the pid in its
+        The liveness_lock is ours, so nothing of that server lives. PostgreSQL looks only whether the pid in its
         files exists, and refuses when that is by now a zombie or some other program's.
         """
-        record, pid_file = self._lifeline.record(), self._layout.data / "postmaster.pid"
+        record, pid_file = self._liveness_lock.record(), self._paths.data / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
             pid = int(pid_file.read_text().split()[0])
-            if (record is None or pid != record.pid) and is_postmaster(pid, self._layout.data):
+            if (record is None or pid != record.pid) and is_postmaster(pid, self._paths.data):
                 raise ServerError(
-                    f"A PostgreSQL that was not started by energy-forecast runs on {self._layout.data}: pid {pid}.",
+                    f"A PostgreSQL that was not started by energy-forecast runs on {self._paths.data}: pid {pid}.",
                     hint="Stop it the way it was started.",
                 )
         pid_file.unlink(missing_ok=True)
-        shutil.rmtree(self._layout.socket_folder, ignore_errors=True)
+        shutil.rmtree(self._paths.socket_folder, ignore_errors=True)
 
-    def _own_folders(self, account: Account) -> None:
-        for folder in (self._layout.socket_folder, self._layout.log, self._layout.data):
+    def _own_folders(self, user: SystemUser) -> None:
+        for folder in (self._paths.socket_folder, self._paths.log, self._paths.data):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-            account.own(folder)
+            user.own(folder)
 
-    def _launch(self, programs: Programs, version: str, account: Account, lifeline: int) -> None:
-        """Set the server going. It keeps the lifeline."""
-        layout = self._layout
-        who = [str(account.uid), str(account.gid)] if account.foreign else ["-", "-"]
+    def _launch(self, binaries: Binaries, version: str, user: SystemUser, liveness_lock: int) -> None:
+        """Set the server going. It keeps the liveness_lock."""
+        paths = self._paths
+        who = [str(user.uid), str(user.gid)] if user.foreign else ["-", "-"]
         # Where it is found stands on the command line, so that no other setting can move it.
         options: dict[str, object] = {
             # A list, so a path with a space or a quote in it has to be quoted.
-            "unix_socket_directories": '"{}"'.format(str(layout.socket_folder).replace('"', '""')),
+            "unix_socket_directories": '"{}"'.format(str(paths.socket_folder).replace('"', '""')),
             "listen_addresses": "" if self.port is None else "127.0.0.1",
             "port": self.port or SOCKET_PORT,
-            "log_directory": layout.log,
-        } | archiving.server_options(layout)
+            "log_directory": paths.log,
+        } | archiving.server_options(paths)
         command: list[str | Path] = [
             sys.executable,
             "-I",
             "-S",
             daemonize.__file__,
-            layout.lifeline,
+            paths.liveness_lock,
             version,
             *who,
         ]
-        command += [programs.tool("postgres"), "-D", layout.data]
+        command += [binaries.tool("postgres"), "-D", paths.data]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        with open(layout.start_log, "w", opener=private) as log:
+        with open(paths.start_log, "w", opener=private) as log:
             subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -334,43 +334,43 @@ class EmbeddedServer:
                 stderr=log,
                 cwd="/",
                 env=environment(),
-                pass_fds=(lifeline,),
+                pass_fds=(liveness_lock,),
                 start_new_session=True,
-                # Whatever goes wrong in there, the lifeline is free again and start.log says why.
+                # Whatever goes wrong in there, the liveness_lock is free again and start.log says why.
                 check=False,
             )
 
     def _wait_until_ready(self, known: dict[Path, int]) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while not self.status().running:
-            if not self._lifeline.held():
+            if not self._liveness_lock.held():
                 raise self._start_error(known)
             if time.monotonic() > deadline:
                 raise ServerError(
                     f"The server is not ready after {START_TIMEOUT:.0f} s; it goes on starting.",
-                    hint=f"Its log is in {self._layout.log}.",
+                    hint=f"Its log is in {self._paths.log}.",
                 )
             time.sleep(_PAUSE)
 
     def _log_sizes(self) -> dict[Path, int]:
-        return {path: path.stat().st_size for path in self._layout.log.iterdir()}
+        return {path: path.stat().st_size for path in self._paths.log.iterdir()}
 
     def _start_error(self, known: dict[Path, int]) -> ServerError:
         """Why the server ended at once, from what its logs have got since they had the sizes `known`."""
-        said = self._layout.start_log.read_text(errors="replace")
-        for path in sorted(self._layout.log.iterdir()):
+        said = self._paths.start_log.read_text(errors="replace")
+        for path in sorted(self._paths.log.iterdir()):
             with path.open("rb") as file:
                 file.seek(known.get(path, 0))
                 said += file.read().decode(errors="replace")
         if "could not create any TCP/IP sockets" in said:
             return self._port_error()
         error = failure("The server did not start", said)
-        error.hint = error.hint or f"Its log is in {self._layout.log}."
+        error.hint = error.hint or f"Its log is in {self._paths.log}."
         return ServerError(error.message, hint=error.hint)
 
     def _set_password(self) -> None:
         """Give the role the password that is kept in the state folder, made when there is none."""
-        path = self._layout.password
+        path = self._paths.password
         if not path.exists():
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
@@ -398,7 +398,7 @@ class EmbeddedServer:
         *,
         starting: bool = False,
     ) -> ServerStatus:
-        folder = quote(os.fsencode(self._layout.socket_folder), safe="")
+        folder = quote(os.fsencode(self._paths.socket_folder), safe="")
         tcp = pid_file is not None and pid_file.tcp
         return ServerStatus(
             running=pid_file is not None,
@@ -407,10 +407,10 @@ class EmbeddedServer:
             version=version,
             url=f"postgresql://{cluster.ROLE}@/{cluster.DATABASE}?host={folder}&port={socket_port}",
             home=self.home,
-            data=self._layout.data,
-            log=self._layout.log,
+            data=self._paths.data,
+            log=self._paths.log,
             port=socket_port if tcp else None,
-            password_file=self._layout.password if tcp else None,
+            password_file=self._paths.password if tcp else None,
             since=pid_file.since if pid_file else None,
         )
 
@@ -420,7 +420,7 @@ class EmbeddedServer:
         try:
             yield
         except OSError as error:
-            where = error.filename or self._layout.state
+            where = error.filename or self._paths.state
             elsewhere = "Set ENERGY_FORECAST_HOME to another folder."
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 message, hint = f"The disk of {self.home} is full.", f"Free some space. {elsewhere}"

@@ -107,7 +107,7 @@ def is_postmaster(pid: int, data: Path) -> bool:
 
     A pid alone proves little: after a crash or a reboot it may be a zombie's or another program's. A server
     works inside its data folder, and Linux tells a process's working folder; elsewhere the pid has to do,
-    together with the lifeline that the caller has looked at.
+    together with the liveness_lock that the caller has looked at.
     """
     try:
         os.kill(pid, 0)

@@ -20,7 +20,7 @@ SYSTEM_USER = "energy-forecast"
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SystemUser:
     """The user that owns the data and runs the server. `foreign` when that is not the caller."""
 
     uid: int
@@ -28,7 +28,7 @@ class Account:
     foreign: bool
 
     def own(self, folder: Path) -> None:
-        """Give a folder with all that is in it to this account, unless it has it already.
+        """Give a folder with all that is in it to this user, unless it has it already.
 
         A state folder that outlives its container meets a system user of the same name and another number.
         """
@@ -41,21 +41,21 @@ class Account:
         os.chown(folder, self.uid, self.gid)
 
     def for_child(self) -> dict[str, Any]:
-        """The arguments of `subprocess` that run a child as this account."""
+        """The arguments of `subprocess` that run a child as this user."""
         if not self.foreign:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
-def find_account() -> Account | None:
-    """The account to run as; None where it is the system user and is yet to be made."""
+def find_system_user() -> SystemUser | None:
+    """The user to run as; None where it is the system user and is yet to be made."""
     if os.geteuid() != 0:
-        return Account(os.geteuid(), os.getegid(), foreign=False)
+        return SystemUser(os.geteuid(), os.getegid(), foreign=False)
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
     except KeyError:
         return None
-    return Account(entry.pw_uid, entry.pw_gid, foreign=True)
+    return SystemUser(entry.pw_uid, entry.pw_gid, foreign=True)
 
 
 @contextmanager
@@ -69,13 +69,13 @@ def _one_at_a_time() -> Iterator[None]:
         os.close(descriptor)
 
 
-def make_account() -> Account:
-    """The account to run as, made if need be: a system user without login or home.
+def make_system_user() -> SystemUser:
+    """The user to run as, made if need be: a system user without login or home.
 
     Raises:
         ServerError: it cannot be made.
     """
-    if found := find_account():
+    if found := find_system_user():
         return found
     program = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
     by_hand = f"Make a system user {SYSTEM_USER!r} without login yourself, or run this as an ordinary user."
@@ -88,7 +88,7 @@ def make_account() -> Account:
     command += ["--shell", "/usr/sbin/nologin", SYSTEM_USER]
     # Two useradd at once both succeed, and the later one gives the user another number
     with _one_at_a_time():
-        if found := find_account():
+        if found := find_system_user():
             return found
         done = subprocess.run(
             command,
@@ -99,7 +99,7 @@ def make_account() -> Account:
             cwd="/",
             check=False,
         )
-    if found := find_account():
+    if found := find_system_user():
         return found
     said = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
     raise ServerError(
@@ -108,17 +108,17 @@ def make_account() -> Account:
     )
 
 
-def _passes(folder: Path, account: Account | None) -> bool:
-    """Whether the account may pass through a folder; one that is yet to be made counts as any other user."""
+def _passes(folder: Path, user: SystemUser | None) -> bool:
+    """Whether the user may pass through a folder; one that is yet to be made counts as any other user."""
     found = folder.stat()
-    if account is not None and found.st_uid == account.uid:
+    if user is not None and found.st_uid == user.uid:
         return bool(found.st_mode & stat.S_IXUSR)
-    if account is not None and found.st_gid == account.gid:
+    if user is not None and found.st_gid == user.gid:
         return bool(found.st_mode & stat.S_IXGRP)
     return bool(found.st_mode & stat.S_IXOTH)
 
 
-def check_reach(home: Path, account: Account | None) -> None:
+def check_reach(home: Path, user: SystemUser | None) -> None:
     """Raise where the system user could not get to the home folder. Nothing is made or changed by this.
 
     Raises:
@@ -128,12 +128,12 @@ def check_reach(home: Path, account: Account | None) -> None:
     reason = f"PostgreSQL does not run as root, and the user {SYSTEM_USER!r} that it runs as could not get there."
     elsewhere = "Set ENERGY_FORECAST_HOME to a folder open to every user, such as /var/lib/energy-forecast."
     for parent in reversed(resolved.parents):
-        if parent.exists() and not _passes(parent, account):
+        if parent.exists() and not _passes(parent, user):
             raise ServerError(
                 f"The state folder {home} is inside {parent}, which is closed to other users. {reason}",
                 hint=elsewhere,
             )
-    if resolved.exists() and not _passes(resolved, account):
+    if resolved.exists() and not _passes(resolved, user):
         personal = any(Path(entry.pw_dir) == resolved for entry in pwd.getpwall())
         if personal or resolved.stat().st_uid != os.geteuid():
             raise ServerError(
@@ -142,7 +142,7 @@ def check_reach(home: Path, account: Account | None) -> None:
             )
 
 
-def make_home(home: Path, account: Account | None) -> None:
+def make_home(home: Path, user: SystemUser | None) -> None:
     """Make the home folder and what is missing above it; for root, so that the system user can pass through.
 
     No folder above that exists already is changed. A closed home folder of root's gets passage, not reading.
@@ -154,5 +154,5 @@ def make_home(home: Path, account: Account | None) -> None:
         if os.geteuid() == 0:
             # Not left to the umask, which may close what the system user has to pass.
             folder.chmod(0o711)
-    if os.geteuid() == 0 and not _passes(resolved, account):
+    if os.geteuid() == 0 and not _passes(resolved, user):
         resolved.chmod(stat.S_IMODE(resolved.stat().st_mode) | stat.S_IXOTH)

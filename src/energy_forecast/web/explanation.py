@@ -15,7 +15,7 @@ from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.explain.contributions import FEATURE_WORDS, RECENT_LOAD, USUAL
 from energy_forecast.forecasting.explain.report import DAY_KINDS, driver_totals
 from energy_forecast.pipelines import ForecastExplanation
-from energy_forecast.pipelines.labels import ISSUED_WORDS, WEATHER_WORDS
+from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
 from energy_forecast.web.drawing import LEVELS
 from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
 from energy_forecast.web.units import EnergyUnit, energy_unit
@@ -46,10 +46,10 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
         sections.append(_similar(found, day, unit))
     issued = run["issued_at"].astimezone(found.zone)
     notes = [
-        f"{run['model']} version {run['version']}, {ISSUED_WORDS[run['purpose']]}, {issued:%Y-%m-%d %H:%M}, "
-        f"{WEATHER_WORDS[run['weather']]}. All times are on the clock of {zone}.",
+        f"{run['model']} version {run['version']}, {ISSUED_LABELS[run['purpose']]}, {issued:%Y-%m-%d %H:%M}, "
+        f"{WEATHER_LABELS[run['weather']]}. All times are on the clock of {zone}.",
         f"{day}: {one.kind_words}.",
-        *(line.strip() for line in found.rung_words),
+        *(line.strip() for line in found.fallback_lines),
         *found.other_notes,
     ]
     if found.differing_hours:

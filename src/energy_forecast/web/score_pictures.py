@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
-from energy_forecast.pipelines import Certificate, Errors
-from energy_forecast.pipelines.labels import PURPOSE_WORDS
+from energy_forecast.pipelines import CoverageReport, ErrorReport
+from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures
 
 UNKNOWN = "\N{EN DASH}"
@@ -21,14 +21,14 @@ _HEAT = ("--card", "--band90", "--band80", "--band50", "--forecast", "--heat")
 _FEW = 5
 
 
-def write_errors_page(path: Path, found: Errors) -> None:
+def write_errors_page(path: Path, found: ErrorReport) -> None:
     """Writes the page, all at once: a heat map a city, and its table."""
     write_figures(
         path,
         [_errors(str(city), rows) for (city,), rows in found.rows.group_by("city", maintain_order=True)],
         title=f"When {found.model} errs",
         notes=[
-            f"Of its {PURPOSE_WORDS[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
+            f"Of its {PURPOSE_LABELS[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
             "city's clock. Public holidays stand apart from their weekday.",
             *_left_out(found.lacking),
         ],
@@ -113,7 +113,7 @@ def _cell(row: dict[str, Any] | None) -> str:
     )
 
 
-def write_certificate_page(path: Path, found: Certificate) -> None:
+def write_certificate_page(path: Path, found: CoverageReport) -> None:
     """Writes the page, all at once: for each city the reliability of the quantiles and the histogram behind it."""
     verdict = f"Verdict: {found.verdict}."
     write_figures(
@@ -124,13 +124,13 @@ def write_certificate_page(path: Path, found: Certificate) -> None:
         ],
         title=f"Do the intervals of {found.model} hold?",
         notes=[
-            f"Of its {PURPOSE_WORDS[found.purpose]}. {verdict}",
+            f"Of its {PURPOSE_LABELS[found.purpose]}. {verdict}",
             *_left_out(found.lacking),
         ],
     )
 
 
-def _calibration(city: str, rows: pl.DataFrame, found: Certificate) -> Section:
+def _calibration(city: str, rows: pl.DataFrame, found: CoverageReport) -> Section:
     level, observed = rows["level"].to_list(), rows["observed"].to_list()
     hours = rows["hours"][0]
     percent = [100 * x for x in level]

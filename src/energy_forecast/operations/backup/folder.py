@@ -187,7 +187,7 @@ class BackupFolder:
         sync(self.path)
 
 
-def located(argument: str, folder: BackupFolder) -> tuple[BackupFolder, str]:
+def locate_backup(argument: str, folder: BackupFolder) -> tuple[BackupFolder, str]:
     """The folder and the name of the backup that a person means: a name, a path, or `latest`.
 
     Raises:

@@ -18,7 +18,7 @@ SEGMENT_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
-class Base:
+class BaseBackup:
     """A base backup and what was recorded of it.
 
     Args:
@@ -60,7 +60,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Point:
+class RestorePoint:
     """A restore point and what stood in each table at that moment."""
 
     name: str
@@ -109,7 +109,7 @@ def base_serial(name: str) -> int | None:
     return int(found["serial"]) if found else None
 
 
-def base_names(archive: Archive) -> list[str]:
+def base_backup_names(archive: Archive) -> list[str]:
     """The base backups that there are, oldest first: one counts once its record stands beside it."""
     if not archive.base.is_dir():
         return []
@@ -117,7 +117,7 @@ def base_names(archive: Archive) -> list[str]:
     return sorted((n for n in found if (archive.base / f"{n}.json").is_file()), key=lambda n: base_serial(n) or 0)
 
 
-def read_base(archive: Archive, name: str) -> Base:
+def read_base_backup(archive: Archive, name: str) -> BaseBackup:
     """The record of a base backup.
 
     Raises:
@@ -127,12 +127,12 @@ def read_base(archive: Archive, name: str) -> Base:
     try:
         for key in ("started_at", "whole_at", "finished_at"):
             document[key] = datetime.fromisoformat(document[key])
-        return Base(**document)
+        return BaseBackup(**document)
     except (KeyError, TypeError, ValueError) as error:
         raise BackupError(f"The record of the base backup {name} is damaged.") from error
 
 
-def chain_of(archive: Archive, base: Base) -> list[Base]:
+def chain_of(archive: Archive, base: BaseBackup) -> list[BaseBackup]:
     """A base backup with those that it builds on, the full one first.
 
     Raises:
@@ -142,38 +142,38 @@ def chain_of(archive: Archive, base: Base) -> list[Base]:
     while chain[0].parent is not None:
         if not (archive.base / chain[0].parent).is_dir():
             raise BackupError(f"The base backup {chain[0].name} builds on {chain[0].parent}, which is missing.")
-        chain.insert(0, read_base(archive, chain[0].parent))
+        chain.insert(0, read_base_backup(archive, chain[0].parent))
     return chain
 
 
-def point_file(archive: Archive, name: str) -> Path:
+def restore_point_file(archive: Archive, name: str) -> Path:
     """The file of a restore point."""
     return archive.points / f"{name}.json"
 
 
-def read_point(archive: Archive, name: str) -> Point:
+def read_restore_point(archive: Archive, name: str) -> RestorePoint:
     """A restore point by its name.
 
     Raises:
         BackupError: there is none, or its record is damaged.
     """
-    path = point_file(archive, name)
+    path = restore_point_file(archive, name)
     if not path.is_file():
         raise BackupError(f"There is no restore point {name!r}.", hint="See: energy-forecast recovery status")
     document = read_sealed(path)
     try:
         document["created_at"] = datetime.fromisoformat(document["created_at"])
-        return Point(**document)
+        return RestorePoint(**document)
     except (KeyError, TypeError, ValueError) as error:
         raise BackupError(f"The record {path} is damaged.") from error
 
 
-def points(archive: Archive) -> list[Point]:
+def points(archive: Archive) -> list[RestorePoint]:
     """Every restore point in the order of the WAL; damaged records are left out."""
     found = []
     for path in archive.points.glob("*.json") if archive.points.is_dir() else ():
         try:
-            found.append(read_point(archive, path.name.removesuffix(".json")))
+            found.append(read_restore_point(archive, path.name.removesuffix(".json")))
         except BackupError:
             continue
     return sorted(found, key=lambda point: (point.timeline, lsn_number(point.lsn)))

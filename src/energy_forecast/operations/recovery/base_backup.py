@@ -18,12 +18,12 @@ from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_sealed
 from energy_forecast.operations.recovery.archive import (
-    Base,
-    base_names,
+    BaseBackup,
+    base_backup_names,
     base_serial,
     chain_of,
     own_archive,
-    read_base,
+    read_base_backup,
 )
 from energy_forecast.operations.recovery.archiving import check_archiving, clear_leftovers, wait_archived
 from energy_forecast.postgres import Archive, EmbeddedServer
@@ -47,7 +47,9 @@ def locked(archive: Archive) -> Iterator[int]:
         yield lock
 
 
-def make_base(server: EmbeddedServer, *, incremental: bool | None = None, report: Progress = silent) -> Base:
+def make_base_backup(
+    server: EmbeddedServer, *, incremental: bool | None = None, report: Progress = silent
+) -> BaseBackup:
     """Makes a base backup, verifies every file of it, and waits until the WAL that it needs is archived.
 
     Args:
@@ -65,7 +67,7 @@ def make_base(server: EmbeddedServer, *, incremental: bool | None = None, report
     return _make(server, incremental=False, report=report)
 
 
-def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) -> Base:
+def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) -> BaseBackup:
     archive, database = own_archive(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     version = database.server_facts()["version"]
@@ -124,7 +126,7 @@ def _clear_unfinished(archive: Archive) -> None:
             path.unlink()
 
 
-def _parent(archive: Archive, database: Database, version: str, incremental: bool | None) -> Base | None:
+def _parent(archive: Archive, database: Database, version: str, incremental: bool | None) -> BaseBackup | None:
     if incremental is False:
         return None
     if int(version.split(".")[0]) < _OLDEST_INCREMENTAL:
@@ -132,13 +134,13 @@ def _parent(archive: Archive, database: Database, version: str, incremental: boo
             raise BackupError(f"PostgreSQL {version} has no incremental backups; 17 and later have.")
         return None
     here = position(database)
-    for name in base_names(archive)[-1:]:
+    for name in base_backup_names(archive)[-1:]:
         try:
-            base = read_base(archive, name)
+            base = read_base_backup(archive, name)
             fits = base.system == here.system and base.timeline == here.timeline
             if fits and (incremental or len(chain_of(archive, base)) < LONGEST_CHAIN):
                 # What is added to a damaged one could never be restored
-                verify_base(archive, base)
+                verify_base_backup(archive, base)
                 return base
         except BackupError:
             if incremental:
@@ -156,12 +158,12 @@ def _take(
     database: Database,
     unfinished: Path,
     name: str,
-    parent: Base | None,
+    parent: BaseBackup | None,
     version: str,
     started_at: datetime,
     report: Progress,
     lock: int,
-) -> Base:
+) -> BaseBackup:
     major = int(version.split(".")[0])
     report(f"Taking {'a full' if parent is None else 'an incremental'} base backup", 0, 3)
     command: list[str | Path] = [
@@ -181,7 +183,7 @@ def _take(
     wait_archived(database, archive)
     manifest = unfinished / "backup_manifest"
     wal = json.loads(manifest.read_text("utf-8"))["WAL-Ranges"][-1]
-    return Base(
+    return BaseBackup(
         name=name,
         kind="full" if parent is None else "incremental",
         parent=parent.name if parent else None,
@@ -216,7 +218,7 @@ def verify_files(folder: Path, major: int) -> None:
     )
 
 
-def verify_base(archive: Archive, base: Base) -> None:
+def verify_base_backup(archive: Archive, base: BaseBackup) -> None:
     """Verifies a base backup with all that it builds on, against manifest and record.
 
     Raises:

@@ -18,13 +18,13 @@ from energy_forecast.database.create import beside, scratch
 from energy_forecast.database.recovery import as_of_digest, short_batches, unarchived_age
 from energy_forecast.errors import BackupError, EnergyForecastError, ServerError
 from energy_forecast.operations import client_programs
-from energy_forecast.operations.backup.folder import BackupFolder, located
+from energy_forecast.operations.backup.folder import BackupFolder, locate_backup
 from energy_forecast.operations.backup.restore import restore_backup
 from energy_forecast.operations.files import faults
-from energy_forecast.operations.recovery.archive import archive_of, base_names
+from energy_forecast.operations.recovery.archive import archive_of, base_backup_names
 from energy_forecast.operations.recovery.base_backup import LOCK_TIMEOUT
 from energy_forecast.operations.recovery.restore import recover, remove_home
-from energy_forecast.operations.recovery.restore_point import make_point
+from energy_forecast.operations.recovery.restore_point import make_restore_point
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.progress import Progress, silent
@@ -62,7 +62,7 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
     """
     database = Database(server.start().url, embedded=True)
     archive = archive_of(server)
-    names = base_names(archive)
+    names = base_backup_names(archive)
     subject = names[-1] if names else "none"
 
     def run() -> Drill:
@@ -71,7 +71,7 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
             remove_home(home)
         rpo = unarchived_age(database)
         answer = as_of_digest(database)
-        made = make_point(server, f"drill-{uuid4().hex[:12]}", report)
+        made = make_restore_point(server, f"drill-{uuid4().hex[:12]}", report)
         try:
             began = time.monotonic()
             recovered = recover(server, made.name, home, report=report)
@@ -118,7 +118,7 @@ def drill_backup(database: Database, folder: BackupFolder, report: Progress = si
     Raises:
         BackupError: it would not have worked; the ledger says so too.
     """
-    where, name = located("latest", folder)
+    where, name = locate_backup("latest", folder)
 
     def run() -> Drill:
         backup = where.read(name)

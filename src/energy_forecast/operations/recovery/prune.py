@@ -10,18 +10,18 @@ from datetime import UTC, datetime, timedelta
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, sync
 from energy_forecast.operations.recovery.archive import (
-    Base,
-    base_names,
+    BaseBackup,
+    base_backup_names,
     chain_of,
     lsn_number,
     own_archive,
-    point_file,
     points,
-    read_base,
+    read_base_backup,
+    restore_point_file,
     segment_name,
 )
 from energy_forecast.operations.recovery.archiving import clear_leftovers
-from energy_forecast.operations.recovery.base_backup import locked, verify_base
+from energy_forecast.operations.recovery.base_backup import locked, verify_base_backup
 from energy_forecast.postgres import Archive, EmbeddedServer
 from energy_forecast.progress import Progress, silent
 
@@ -51,13 +51,13 @@ def prune_archive(
     archive = own_archive(server)
     with faults("Pruning failed"), locked(archive):
         chains = _chains(archive)
-        good: list[list[Base]] = []
+        good: list[list[BaseBackup]] = []
         damaged: dict[str, str] = {}
         for number, chain in enumerate(reversed(chains)):
             report("Verifying base backups", number, len(chains))
             try:
                 for base in chain:
-                    verify_base(archive, base)
+                    verify_base_backup(archive, base)
                 good.append(chain)
             except BackupError as error:
                 damaged[chain[0].name] = error.message
@@ -78,7 +78,7 @@ def prune_archive(
             for name in segments:
                 (archive.wal / name).unlink()
             for point in old_points:
-                point_file(archive, point.name).unlink()
+                restore_point_file(archive, point.name).unlink()
             sync(archive.base)
             sync(archive.wal)
     return PrunedArchive(
@@ -90,23 +90,23 @@ def prune_archive(
     )
 
 
-def _chains(archive: Archive) -> list[list[Base]]:
+def _chains(archive: Archive) -> list[list[BaseBackup]]:
     """The base backups by the full one that they build on, oldest first. One whose record is damaged stays out."""
-    found: dict[str, list[Base]] = {}
-    for name in base_names(archive):
+    found: dict[str, list[BaseBackup]] = {}
+    for name in base_backup_names(archive):
         try:
-            base = read_base(archive, name)
+            base = read_base_backup(archive, name)
             found.setdefault(chain_of(archive, base)[0].name, []).append(base)
         except BackupError:
             continue
     return list(found.values())
 
 
-def _before(timeline: int, lsn: str, base: Base) -> bool:
+def _before(timeline: int, lsn: str, base: BaseBackup) -> bool:
     return (timeline, lsn_number(lsn)) < (base.timeline, lsn_number(base.stop_lsn))
 
 
-def _segments_before(archive: Archive, base: Base) -> list[str]:
+def _segments_before(archive: Archive, base: BaseBackup) -> list[str]:
     """The segments, and notes on them, that no base backup from this one on needs."""
     first = segment_name(base.timeline, lsn_number(base.start_lsn))
     return sorted(

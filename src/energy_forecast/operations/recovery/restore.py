@@ -19,14 +19,14 @@ from energy_forecast.database.recovery import replay, resume, short_batches
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, sync
-from energy_forecast.operations.recovery.archive import Point, archive_of, chain_of, lsn_number, lsn_text
+from energy_forecast.operations.recovery.archive import RestorePoint, archive_of, chain_of, lsn_number, lsn_text
 from energy_forecast.operations.recovery.archiving import wait_archived
-from energy_forecast.operations.recovery.base_backup import locked, verify_base
-from energy_forecast.operations.recovery.target import Target, Wanted, find, last_point, wanted
+from energy_forecast.operations.recovery.base_backup import locked, verify_base_backup
+from energy_forecast.operations.recovery.target import Target, TargetRequest, find_target, last_point, parse_target
 from energy_forecast.postgres import Archive, EmbeddedServer
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder, private
-from energy_forecast.postgres.system_user import find_account
+from energy_forecast.postgres.system_user import find_system_user
 from energy_forecast.progress import Progress, silent
 
 # Without any progress for this long, in seconds
@@ -96,14 +96,14 @@ def recover(
     if not archive.wal.is_dir():
         raise BackupError(f"{archive.folder} is no archive.", hint="Name the folder that `recovery enable` named.")
     _check_free(into)
-    want = wanted(archive, to)
+    want = parse_target(archive, to)
     with faults("The restore failed"), locked(archive), _place(into) as home:
         report("Archiving what is not yet archived", 0, 5)
         folders, complete_until = _sources(server, archive, want, foreign=elsewhere is not None)
         report("Reading the WAL", 1, 5)
-        target = find(archive, want, folders, complete_until)
+        target = find_target(archive, want, folders, complete_until)
         report("Verifying the base backup", 2, 5)
-        verify_base(archive, target.base)
+        verify_base_backup(archive, target.base)
         report("Copying it", 3, 5)
         copy = EmbeddedServer(home)
         _fill(archive, target, home)
@@ -170,14 +170,14 @@ def remove_home(home: Path) -> None:
 
 
 def _sources(
-    server: EmbeddedServer, archive: Archive, want: Wanted, *, foreign: bool
+    server: EmbeddedServer, archive: Archive, want: TargetRequest, *, foreign: bool
 ) -> tuple[list[Path], datetime | None]:
     """Where WAL lies, and up to when it is complete. A living original archives what it has, first; where it cannot,
     as on a full disk, what is archived may still do."""
     if foreign:
-        if account := find_account():
+        if user := find_system_user():
             # It may come from a machine where the server's user had another number
-            account.own(archive.wal)
+            user.own(archive.wal)
         return [archive.wal], None
     status = server.status()
     if status.running:
@@ -234,7 +234,7 @@ def _copy_file(source: str, to: str) -> None:
         shutil.copy2(source, to)
 
 
-def _write_settings(data: Path, target: Target, folders: list[Path], point: Point | None = None) -> None:
+def _write_settings(data: Path, target: Target, folders: list[Path], point: RestorePoint | None = None) -> None:
     """Tells the server where to end: at the target, or at a restore point on the way to it."""
     settings = {
         "restore_command": " || ".join(f"cp {_shell(folder)}/%f %p" for folder in folders),
@@ -261,7 +261,7 @@ def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def _check_on_the_way(copy: EmbeddedServer, target: Target, point: Point) -> None:
+def _check_on_the_way(copy: EmbeddedServer, target: Target, point: RestorePoint) -> None:
     """Recovers up to a restore point and compares; the server is stopped then, and still recovers when started."""
     database = Database(copy.start().url, embedded=True)
     _wait_for_target(copy, database, target, lsn_number(point.lsn))

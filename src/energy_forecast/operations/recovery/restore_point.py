@@ -11,7 +11,7 @@ from energy_forecast.database.digests import Tables
 from energy_forecast.database.recovery import create_point, position
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, write_sealed
-from energy_forecast.operations.recovery.archive import Point, own_archive, point_file
+from energy_forecast.operations.recovery.archive import RestorePoint, own_archive, restore_point_file
 from energy_forecast.operations.recovery.archiving import check_archiving, wait_archived
 from energy_forecast.operations.recovery.base_backup import locked
 from energy_forecast.postgres import EmbeddedServer
@@ -20,7 +20,7 @@ from energy_forecast.progress import Progress, silent
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 
-def make_point(server: EmbeddedServer, name: str, report: Progress = silent) -> Point:
+def make_restore_point(server: EmbeddedServer, name: str, report: Progress = silent) -> RestorePoint:
     """Makes a restore point, records rows and digests of that moment, and waits until its WAL is archived.
 
     Raises:
@@ -34,22 +34,22 @@ def make_point(server: EmbeddedServer, name: str, report: Progress = silent) -> 
     archive, database = own_archive(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     with faults("The restore point failed"), locked(archive):
-        if point_file(archive, name).exists():
+        if restore_point_file(archive, name).exists():
             raise BackupError(f"There is a restore point {name!r} already.", hint="Choose another name.")
         # Recovery to a name stops at the first of two equal ones, and a killed attempt may have left one
         label = f"{name}:{uuid4().hex[:12]}"
         system = position(database).system
-        made: list[Point] = []
+        made: list[RestorePoint] = []
 
         def save(tables: Tables, lsn: str, timeline: int) -> None:
-            made.append(Point(name, label, lsn, timeline, system, tables, datetime.now(UTC)))
-            write_sealed(point_file(archive, name), made[0].document())
+            made.append(RestorePoint(name, label, lsn, timeline, system, tables, datetime.now(UTC)))
+            write_sealed(restore_point_file(archive, name), made[0].document())
 
         try:
             create_point(database, name, label, report, save)
             wait_archived(database, archive)
         except BaseException:
             # Without its WAL it cannot be restored to; the name stays taken in the ledger
-            point_file(archive, name).unlink(missing_ok=True)
+            restore_point_file(archive, name).unlink(missing_ok=True)
             raise
     return made[0]

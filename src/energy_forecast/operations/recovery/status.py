@@ -15,14 +15,14 @@ from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.recovery import pgbackrest
 from energy_forecast.operations.recovery.archive import (
     SEGMENT_BYTES,
-    base_names,
+    base_backup_names,
     chain_of,
     lsn_number,
     points,
-    read_base,
+    read_base_backup,
 )
 from energy_forecast.operations.recovery.storage import ownership_problems, same_disk_warnings
-from energy_forecast.operations.recovery.wal import Reading
+from energy_forecast.operations.recovery.wal import WalReader
 from energy_forecast.postgres import Archive, EmbeddedServer
 
 # A night without a backup is noticed the next day
@@ -159,14 +159,14 @@ def _archive_trouble(database: Database, archive: Archive, waiting: int) -> str:
 
 
 def _look_at_bases(status: Status, archive: Archive, now: datetime) -> None:
-    names = base_names(archive)
+    names = base_backup_names(archive)
     if not names:
         status.risks.append(
             "There is no base backup, so the archived WAL is of no use. Run: energy-forecast recovery base"
         )
         return
     try:
-        base = read_base(archive, names[-1])
+        base = read_base_backup(archive, names[-1])
         chain_of(archive, base)
     except BackupError as error:
         status.risks.append(f"{error.message} Run: energy-forecast recovery base --full")
@@ -180,7 +180,7 @@ def _look_at_bases(status: Status, archive: Archive, now: datetime) -> None:
         "bytes": base.size,
     }
     _look_at_age(status, "The last base backup", age, OLDEST_BACKUP, "energy-forecast recovery base")
-    wal = Reading([archive.wal], base.timeline, lsn_number(base.start_lsn))
+    wal = WalReader([archive.wal], base.timeline, lsn_number(base.start_lsn))
     wal.segments()
     if wal.damage:
         status.risks.append(

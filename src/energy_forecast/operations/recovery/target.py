@@ -13,17 +13,17 @@ from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import scratch_folder
 from energy_forecast.operations.recovery.archive import (
-    Base,
-    Point,
-    base_names,
+    BaseBackup,
+    RestorePoint,
+    base_backup_names,
     lsn_number,
     lsn_text,
     points,
-    read_base,
-    read_point,
+    read_base_backup,
+    read_restore_point,
     segment_name,
 )
-from energy_forecast.operations.recovery.wal import Reading, Record
+from energy_forecast.operations.recovery.wal import WalReader, WalRecord
 from energy_forecast.postgres import Archive
 
 LATEST = "latest"
@@ -33,11 +33,11 @@ _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetRequest:
     """A target as it was asked for: exactly one of them, or the end of the WAL when none."""
 
     text: str
-    point: Point | None = None
+    point: RestorePoint | None = None
     time: datetime | None = None
     lsn: int | None = None
 
@@ -52,35 +52,37 @@ class Target:
         note: what a person should know.
     """
 
-    wanted: Wanted
-    base: Base
+    wanted: TargetRequest
+    base: BaseBackup
     lsn: int
     inclusive: bool
     last_commit: datetime | None
     note: str | None = None
 
 
-def wanted(archive: Archive, text: str) -> Wanted:
+def parse_target(archive: Archive, text: str) -> TargetRequest:
     """What a person means: `latest`, the name of a restore point, a place in the WAL, or a time with an offset.
 
     Raises:
         BackupError: it is none of these.
     """
     if text == LATEST:
-        return Wanted(text)
+        return TargetRequest(text)
     if _LSN.fullmatch(text):
-        return Wanted(text, lsn=lsn_number(text))
+        return TargetRequest(text, lsn=lsn_number(text))
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        return Wanted(text, point=read_point(archive, text))
+        return TargetRequest(text, point=read_restore_point(archive, text))
     if time.tzinfo is None:
         whole = text if len(text) > len("2026-01-01") else f"{text}T00:00"
         raise BackupError(f"{text!r} has no offset.", hint=f"Write {whole}Z for UTC, or such as {whole}+02:00.")
-    return Wanted(text, time=time.astimezone(UTC))
+    return TargetRequest(text, time=time.astimezone(UTC))
 
 
-def find(archive: Archive, want: Wanted, folders: Sequence[Path], complete_until: datetime | None = None) -> Target:
+def find_target(
+    archive: Archive, want: TargetRequest, folders: Sequence[Path], complete_until: datetime | None = None
+) -> Target:
     """The record to end recovery with: every record up to there has been read and its checksum is right.
 
     Args:
@@ -95,7 +97,7 @@ def find(archive: Archive, want: Wanted, folders: Sequence[Path], complete_until
             found = Search(archive, base, want, complete_until).run(folders, scratch)
         if found is not None:
             return found
-    if want.time is not None and _is_set_back([read_base(archive, name) for name in base_names(archive)]):
+    if want.time is not None and _is_set_back([read_base_backup(archive, name) for name in base_backup_names(archive)]):
         raise BackupError(
             f"The clock was set back after a base backup, so it is not clear where {want.text} was.",
             hint="Name a restore point, or a place in the WAL; energy-forecast recovery status lists the points.",
@@ -103,15 +105,15 @@ def find(archive: Archive, want: Wanted, folders: Sequence[Path], complete_until
     raise BackupError(f"There is no base backup before {want.text!r}.", hint="See: energy-forecast recovery status")
 
 
-def _is_set_back(bases: list[Base]) -> bool:
+def _is_set_back(bases: list[BaseBackup]) -> bool:
     """Whether a base backup has a time that is after a later one's, or after now."""
     times = [*(base.whole_at for base in bases), datetime.now(UTC)]
     return any(earlier > later + _DISORDER for earlier, later in pairwise(times))
 
 
-def _bases(archive: Archive, want: Wanted) -> list[Base]:
+def _bases(archive: Archive, want: TargetRequest) -> list[BaseBackup]:
     """The base backups to try, the newest first."""
-    bases = [read_base(archive, name) for name in reversed(base_names(archive))]
+    bases = [read_base_backup(archive, name) for name in reversed(base_backup_names(archive))]
     if want.time is not None:
         bases = [base for base in bases if base.whole_at <= want.time]
     limit = want.lsn
@@ -121,7 +123,7 @@ def _bases(archive: Archive, want: Wanted) -> list[Base]:
     return bases if limit is None else [base for base in bases if lsn_number(base.stop_lsn) <= limit]
 
 
-def last_point(archive: Archive, target: Target) -> Point | None:
+def last_point(archive: Archive, target: Target) -> RestorePoint | None:
     """The last restore point between the base backup and the target, whose record can be compared on the way."""
     base = target.base
     return max(
@@ -139,7 +141,9 @@ def last_point(archive: Archive, target: Target) -> Point | None:
 class Search:
     """One pass over the WAL from one base backup."""
 
-    def __init__(self, archive: Archive, base: Base, want: Wanted, complete_until: datetime | None) -> None:
+    def __init__(
+        self, archive: Archive, base: BaseBackup, want: TargetRequest, complete_until: datetime | None
+    ) -> None:
         self.archive, self.base, self.want, self.complete_until = archive, base, want, complete_until
         self.begin = lsn_number(base.stop_lsn)
         self.last: int | None = None
@@ -152,7 +156,7 @@ class Search:
     def run(self, folders: Sequence[Path], scratch: Path) -> Target | None:
         """The target; None where it lies before this base backup."""
         program = client_programs.program("pg_waldump", int(self.base.server_version.split(".")[0]))
-        reading = Reading(folders, self.base.timeline, lsn_number(self.base.start_lsn))
+        reading = WalReader(folders, self.base.timeline, lsn_number(self.base.start_lsn))
         for record in reading.records(program, scratch):
             if found := self.take(record):
                 return found
@@ -165,7 +169,7 @@ class Search:
         """Whether the target lies before the base backup was whole."""
         return self.first_after is not None and self.first_after < self.begin
 
-    def take(self, record: Record) -> Target | None:
+    def take(self, record: WalRecord) -> Target | None:
         """Looks at the next record; the target, once it is known that it is here.
 
         Raises:
@@ -196,7 +200,7 @@ class Search:
     def _target(self, lsn: int, *, inclusive: bool, note: str | None = None) -> Target:
         return Target(self.want, self.base, lsn, inclusive, self.last_commit, note)
 
-    def at_end(self, reading: Reading) -> Target:
+    def at_end(self, reading: WalReader) -> Target:
         """All has been read, as far as it can be."""
         damage = reading.damage if reading.damage and not self._is_natural_end(reading.damage) else None
         if self.first_after is not None:

@@ -19,7 +19,7 @@ _PREPARED = re.compile(r"(?:COMMIT|ABORT)_PREPARED \d+: (?P<time>\d{4}-\d\d-\d\d
 
 
 @dataclass(frozen=True)
-class Record:
+class WalRecord:
     """A record of interest: the end of a transaction (with its time), a restore point (with its label), another."""
 
     lsn: int
@@ -28,7 +28,7 @@ class Record:
 
 
 @dataclass
-class Reading:
+class WalReader:
     """One pass over the WAL. After it: where it ended, and what was wrong there.
 
     Args:
@@ -76,7 +76,7 @@ class Reading:
         ]
         return min(later, default=None)
 
-    def records(self, program: Path, scratch: Path) -> Iterator[Record]:
+    def records(self, program: Path, scratch: Path) -> Iterator[WalRecord]:
         """The records of interest in order, until the WAL ends or is damaged; then `damage` says so.
 
         Args:
@@ -91,7 +91,7 @@ class Reading:
         self.end = self.start - self.start % SEGMENT_BYTES + len(segments) * SEGMENT_BYTES
         yield from self._dump(program, scratch)
 
-    def _dump(self, program: Path, scratch: Path) -> Iterator[Record]:
+    def _dump(self, program: Path, scratch: Path) -> Iterator[WalRecord]:
         command: list[str | Path] = [program, f"--path={scratch}", f"--timeline={self.timeline}"]
         # Every record is read and checked; only these are printed
         command += ["--rmgr=Transaction", "--rmgr=XLOG"]
@@ -117,7 +117,7 @@ class Reading:
                     ended = _END.match(found["what"]) or _PREPARED.match(found["what"])
                     time = datetime.fromisoformat(ended["time"]).replace(tzinfo=UTC) if ended else None
                     label = found["what"].removeprefix("RESTORE_POINT ")
-                    yield Record(lsn_number(found["lsn"]), time, label if label != found["what"] else None)
+                    yield WalRecord(lsn_number(found["lsn"]), time, label if label != found["what"] else None)
                 said = process.stderr.read()
                 status = process.wait()
             finally:
