@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from energy_forecast.database import Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError, IngestError
-from energy_forecast.ingest import Report, import_cities, load, load_files, load_table
+from energy_forecast.ingest import Report, batch, import_cities, load_files, load_table
 from energy_forecast.settings import Settings
 
 CITIES = """name,latitude,longitude,timezone
@@ -35,7 +35,7 @@ Lord Howe,-31.55,159.08,Australia/Lord_Howe
 @pytest.fixture(autouse=True, params=["staged", "new months beside"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every load both ways: what it does must not depend on its size."""
-    monkeypatch.setattr(load, "LEAST_BESIDE", 0 if request.param != "staged" else 10**9)
+    monkeypatch.setattr(batch, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
 
 
 @dataclass
@@ -415,7 +415,7 @@ def test_keeps_the_first_rejected_rows_and_counts_the_others(
     place: Place, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows before cells, whether the client or the database refused them."""
-    monkeypatch.setattr(load, "settings", lambda: Settings(rejected_rows_kept=most))
+    monkeypatch.setattr(batch, "settings", lambda: Settings(rejected_rows_kept=most))
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     early = [f"Berlin,{now - timedelta(minutes=minute):%Y-%m-%dT%H:%M}Z,5,1" for minute in range(0, 60, 15)]
     strange = [f"Berlin,2026-01-05T{hour:02}:{minute:02}Z,5,-1" for hour in range(2) for minute in range(0, 60, 15)]
@@ -434,7 +434,7 @@ def test_refuses_a_file_of_which_nothing_can_be_used_before_its_end(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compressed file of some kilobytes can hold rows for hours."""
-    monkeypatch.setattr(load, "_MOST_WITHOUT_USE", 1000)
+    monkeypatch.setattr(batch, "_MOST_WITHOUT_USE", 1000)
     with pytest.raises(IngestError, match=r"none of the first 1,500 rows can be used. The first: 1 fields"):
         place.load("city,timestamp,consumption_kwh\n" + "x\n" * 1500)
     assert place.rows("SELECT count(*) FROM ops.rejected_rows") == [(0,)]

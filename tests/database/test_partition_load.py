@@ -27,7 +27,9 @@ from energy_forecast.database import Connection, Database, Role, partition_load,
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError
-from energy_forecast.ingest import Report, import_cities, load, load_files, spans, tables
+from energy_forecast.ingest import Report, batch, import_cities, load_files
+from energy_forecast.ingest.bulk import coverage
+from energy_forecast.ingest.readers import parquet
 from energy_forecast.operations.audit import verify_audit
 from energy_forecast.operations.maintenance import maintain
 from energy_forecast.postgres import EmbeddedServer
@@ -41,15 +43,15 @@ LOAD = """
 import sys
 from pathlib import Path
 from energy_forecast.database import Database
-from energy_forecast.ingest import load, load_files
-load.LEAST_BESIDE = 0
+from energy_forecast.ingest import batch, load_files
+batch.PARTITION_LOAD_ROWS = 0
 load_files(Database(sys.argv[1]), "consumption", [Path(sys.argv[2])])
 """
 
 
 @pytest.fixture(autouse=True)
 def small_loads_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "LEAST_BESIDE", 0)
+    monkeypatch.setattr(batch, "PARTITION_LOAD_ROWS", 0)
 
 
 @pytest.fixture
@@ -219,7 +221,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
     """The load is the same as if nothing had been put beside the table, whatever turned up on its way."""
     frame = rows()
     last = frame.tail(1)
-    monkeypatch.setattr(tables, "_ROWS_AT_ONCE", 700)
+    monkeypatch.setattr(parquet, "_ROWS_AT_ONCE", 700)
     match trouble:
         case "twice":
             frame = pl.concat([frame, last])
@@ -246,7 +248,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
         case "random, twice":
             frame = pl.concat([frame, last]).sample(fraction=1, shuffle=True, seed=5)
         case "random, too many":
-            monkeypatch.setattr(spans, "_MOST_TIMES", 2000)
+            monkeypatch.setattr(coverage, "_MOST_TIMES", 2000)
             frame = frame.sample(fraction=1, shuffle=True, seed=5)
         case "an interval apart":
             # Each city has its own; the last has half of its rows missing
@@ -261,7 +263,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
     path = written(frame, tmp_path)
     found = []
     for least in (0, 10**9):
-        monkeypatch.setattr(load, "LEAST_BESIDE", least)
+        monkeypatch.setattr(batch, "PARTITION_LOAD_ROWS", least)
         report = load_files(cities, "consumption", [path])
         with psycopg.connect(cities.url, autocommit=True) as connection:
             stored = connection.execute(

@@ -21,7 +21,7 @@ from psycopg import sql
 from energy_forecast.database import Database
 from energy_forecast.errors import DataRefusedError, IngestError
 from energy_forecast.ingest import WatchedFolder, import_cities, watch
-from energy_forecast.ingest.reading import decoding
+from energy_forecast.ingest.readers.guard import decoding
 from held_loads import BEFORE_COMMIT, gone, held_up
 from servers import CommandLine, Server
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest import csv_files
-from energy_forecast.ingest.opening import open_source
+from energy_forecast.ingest.readers import csv as csv_reader
+from energy_forecast.ingest.readers.detect import open_source
 
 REQUIRED, OPTIONAL = ("a", "b"), ("c",)
 
@@ -138,7 +138,7 @@ def test_what_pythons_csv_module_writes_is_read_back_whatever_the_size_of_the_pi
     writer = csv.writer(text, quoting=csv.QUOTE_ALL if everything_quoted else csv.QUOTE_MINIMAL, lineterminator="\n")
     writer.writerows([("a", "b", "c"), *rows])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_files, "_BLOCK", block)
+        patch.setattr(csv_reader, "_BLOCK", block)
         found, broken = split(tmp_path, text.getvalue())
     assert broken == []
     assert [cells for _, *cells in found] == [list(row) for row in rows]
@@ -151,7 +151,7 @@ def test_any_bytes_give_the_same_whatever_the_size_of_the_pieces(tmp_path: Path,
     content = b"a,b\n1,2\n" + noise.replace(b"\x01", b'"').replace(b"\x02", b",").replace(b"\x03", b"\n") + b"\n3,4\n"
     whole = split(tmp_path, content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_files, "_BLOCK", block)
+        patch.setattr(csv_reader, "_BLOCK", block)
         assert split(tmp_path, content) == whole
     assert whole[0][0] == (2, "1", "2")
 
@@ -159,7 +159,7 @@ def test_any_bytes_give_the_same_whatever_the_size_of_the_pieces(tmp_path: Path,
 def test_a_quoted_field_that_never_ends_does_not_swallow_a_long_file(tmp_path: Path) -> None:
     """The quote is forgiven after some lines; what follows is loaded."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csv_files, "_BLOCK", 100)
+        patch.setattr(csv_reader, "_BLOCK", 100)
         rows, broken = split(tmp_path, 'a,b\n"1,2\n' + "3,4\n" * 1000)
     assert len(rows) == 1000
     assert [line for line, _, _ in broken] == [2]

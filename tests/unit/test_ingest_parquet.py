@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest import decoder, tables
-from energy_forecast.ingest.opening import open_source
-from energy_forecast.ingest.parquet_pages import row_groups
-from energy_forecast.ingest.tables import FrameSource
+from energy_forecast.ingest.readers import parquet, parquet_process
+from energy_forecast.ingest.readers.detect import open_source
+from energy_forecast.ingest.readers.parquet import FrameSource
+from energy_forecast.ingest.readers.parquet_pages import row_groups
 
 REQUIRED = ("city", "timestamp", "consumption_kwh")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -176,7 +176,7 @@ def test_a_panic_outside_of_an_exception_becomes_a_refusal(monkeypatch: pytest.M
     def panics(_frame: pl.DataFrame, _start: int) -> None:
         pl.Series([2**63 - 1]).cast(pl.Datetime("us")).cast(pl.String)
 
-    monkeypatch.setattr(tables, "_piece", panics)
+    monkeypatch.setattr(parquet, "_piece", panics)
     with pytest.raises(IngestError, match="out-of-range"):
         list(FrameSource(frame(), "a", REQUIRED, ()).pieces())
 
@@ -194,7 +194,7 @@ def test_a_file_that_aborts_the_decoder_is_refused_and_the_next_one_is_read(whol
 def test_a_killed_decoder_is_started_again(whole: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.parquet").write_bytes(whole)
     read(tmp_path / "a.parquet")
-    running = decoder._PROCESS._running
+    running = parquet_process._PROCESS._running
     assert running is not None
     running.kill()
     assert "ended by signal 9" in refusal_of(tmp_path / "a.parquet")
@@ -214,8 +214,8 @@ READ = """
 import sys
 from pathlib import Path
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest import decoder
-from energy_forecast.ingest.opening import open_source
+from energy_forecast.ingest.readers import parquet_process
+from energy_forecast.ingest.readers.detect import open_source
 rows = 0
 try:
     for piece in open_source(Path(sys.argv[1]), "bomb", ("city", "timestamp", "consumption_kwh"), ()).pieces():
@@ -225,7 +225,7 @@ except IngestError as error:
 # Not ru_maxrss, which a child process has from its parent
 peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 # Of the decoder
-running = decoder._PROCESS._running
+running = parquet_process._PROCESS._running
 status = Path(f"/proc/{running.pid}/status").read_text() if running else ""
 peak = max([int(peak), *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
 print(rows, peak >> 10)

@@ -26,13 +26,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import Source
-from energy_forecast.ingest.kinds import KINDS
-from energy_forecast.ingest.meaning import Meaning as Facts
-from energy_forecast.ingest.opening import open_source
-from energy_forecast.ingest.options import Reading
+from energy_forecast.ingest.datasets import DATASETS
+from energy_forecast.ingest.options import ReadOptions
+from energy_forecast.ingest.plausibility import PlausibilityChecks
 from energy_forecast.ingest.quarantine import Quarantine
-from energy_forecast.ingest.tables import FrameSource
+from energy_forecast.ingest.readers.detect import open_source
+from energy_forecast.ingest.readers.parquet import FrameSource
+from energy_forecast.ingest.readers.source import Source
 from energy_forecast.ingest.validate import Validator
 
 CITIES = {
@@ -42,7 +42,7 @@ CITIES = {
     "Kathmandu": "Asia/Kathmandu",
     "Lord Howe, NSW": "Australia/Lord_Howe",
 }
-KIND = KINDS["consumption"]
+KIND = DATASETS["consumption"]
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HEADER = ["city", "timestamp", "consumption_kwh"]
 Meaning = tuple[str, datetime, int]
@@ -62,8 +62,8 @@ def read(source: Source, zone: str | None) -> tuple[Counter[Meaning], Quarantine
     """What is accepted of a source; what is refused; and how many rows it had."""
     quarantine = Quarantine(1_000)
     cities = [(UUID(int=number), name, zone) for number, (name, zone) in enumerate(CITIES.items())]
-    reading = Reading(timezone=zone)
-    validator = Validator(KIND, cities, reading, NOW, quarantine, Facts(KIND, [], reading))
+    reading = ReadOptions(timezone=zone)
+    validator = Validator(KIND, cities, reading, NOW, quarantine, PlausibilityChecks(KIND, [], reading))
     names = list(CITIES)
     accepted: Counter[Meaning] = Counter()
     count = 0

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy_forecast.ingest.times import (
+from energy_forecast.ingest.timestamps import (
     BAD_OFFSET,
     EMPTY,
     LEAP,
@@ -22,7 +22,7 @@ from energy_forecast.ingest.times import (
     TOO_LATE,
     TOO_OLD,
     TWICE,
-    read_times,
+    parse_timestamps,
     repeated_hours,
 )
 from energy_forecast.zones import zone as rules_of
@@ -40,7 +40,7 @@ def own_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 def read(text: str | None, zone: str | None = None) -> datetime | int | None:
     """The moment of one text, or its fault."""
-    row = read_times(pl.Series([text], dtype=pl.String), pl.Series([zone], dtype=pl.String)).row(0, named=True)
+    row = parse_timestamps(pl.Series([text], dtype=pl.String), pl.Series([zone], dtype=pl.String)).row(0, named=True)
     fault: int | None = row["fault"]
     moment: datetime | None = row["instant"]
     return moment if fault is None else fault
@@ -223,7 +223,7 @@ def test_days_of_a_clock_change_are_read_right_or_refused(wall: str, zone: str, 
 def test_each_row_is_read_in_its_own_zone() -> None:
     text = pl.Series(["2026-06-01T12:00", "2026-06-01T12:00", "2026-06-01T12:00Z", "2026-06-01T12:00"])
     zones = pl.Series(["Europe/Berlin", "Asia/Kolkata", "Europe/Berlin", None])
-    read = read_times(text, zones)
+    read = parse_timestamps(text, zones)
     assert read["instant"].to_list() == [
         datetime(2026, 6, 1, 10, tzinfo=UTC),
         datetime(2026, 6, 1, 6, 30, tzinfo=UTC),

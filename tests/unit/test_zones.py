@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.errors import ZoneError
-from energy_forecast.ingest.times import SKIPPED, TWICE, read_times
+from energy_forecast.ingest.timestamps import SKIPPED, TWICE, parse_timestamps
 from energy_forecast.local_times import to_local, to_utc, to_utc_first
 from energy_forecast.zones import daily_instants, instant_at, offsets, zone, zone_names
 
@@ -73,7 +73,7 @@ def test_nulls_units_and_empty_columns_are_kept(unit: str) -> None:
 )
 def test_local_times_are_read_by_the_rules_of_2026(name: str, utc: int) -> None:
     """Morocco, Alberta and British Columbia keep one offset from autumn 2026 on; older rules are an hour off."""
-    read = read_times(pl.Series(["2026-11-25T08:00"]), pl.Series([name]))
+    read = parse_timestamps(pl.Series(["2026-11-25T08:00"]), pl.Series([name]))
     assert read["instant"].to_list() == [datetime(2026, 11, 25, utc, tzinfo=UTC)]
     assert to_local(read["instant"], name).to_list() == [datetime(2026, 11, 25, 8)]
     assert datetime(2026, 11, 25, utc, tzinfo=UTC).astimezone(zone(name)).hour == 8
@@ -86,7 +86,7 @@ def test_the_reader_names_times_that_happen_twice_or_never(drawn: tuple[str, lis
     rules = independent(name)
     walls = [moment.astimezone(rules).replace(tzinfo=None, second=0) for moment in moments if moment.year >= 1971]
     text = pl.Series([f"{wall:%Y-%m-%dT%H:%M}" if wall.year > 999 else None for wall in walls], dtype=pl.String)
-    read = read_times(text, pl.Series([name] * len(walls), dtype=pl.String))
+    read = parse_timestamps(text, pl.Series([name] * len(walls), dtype=pl.String))
     for wall, fault, instant in zip(walls, read["fault"], read["instant"], strict=True):
         early, late = (wall.replace(tzinfo=rules, fold=fold).astimezone(UTC) for fold in (0, 1))
         assert fault == (None if early == late else TWICE if early < late else SKIPPED)

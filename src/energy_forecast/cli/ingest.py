@@ -258,10 +258,10 @@ def _run(
 
 
 def _check_units(kind: str, units: Sequence[str]) -> None:
-    from energy_forecast.ingest import kind_named, reading_of
+    from energy_forecast.ingest import find_dataset, read_options
 
     try:
-        reading_of(kind_named(kind), units=units)
+        read_options(find_dataset(kind), units=units)
     except IngestError as error:
         raise typer.BadParameter(str(error), param_hint="--unit") from error
 
@@ -347,14 +347,14 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
 def _watch(
     kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
-    from energy_forecast.ingest import WatchedFolder, kind_named, reading_of, watch
+    from energy_forecast.ingest import WatchedFolder, find_dataset, read_options, watch
 
     # A service is stopped by SIGTERM. Of the file under way nothing is stored then, unless all is
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = WatchedFolder(path, settle)
     # What is wrong from the start is said at once, and not of each file
     _check_units(kind, options.units)
-    reading_of(kind_named(kind), timezone=options.timezone, interval_minutes=options.interval)
+    read_options(find_dataset(kind), timezone=options.timezone, interval_minutes=options.interval)
     acting_database()
     if not once:
         say(f"Watching {path}. Ctrl-C ends it.")

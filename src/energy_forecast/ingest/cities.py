@@ -21,11 +21,11 @@ from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.staging import CityRow, Staging, Target, staging, stored_city
 from energy_forecast.database.staging import attached as counts
 from energy_forecast.errors import IngestError, PlaceError
-from energy_forecast.ingest.files import Piece, Source, names_of
-from energy_forecast.ingest.opening import open_source
 from energy_forecast.ingest.quarantine import Quarantine, without_values
+from energy_forecast.ingest.readers.detect import open_source
+from energy_forecast.ingest.readers.parquet import as_text
+from energy_forecast.ingest.readers.source import Piece, Source, names_of
 from energy_forecast.ingest.report import CityReport, Rejected
-from energy_forecast.ingest.tables import as_text
 from energy_forecast.places import country_code, place_codes
 from energy_forecast.settings import settings
 from energy_forecast.zones import zone_names

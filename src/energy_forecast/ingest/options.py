@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.kinds import Kind
-from energy_forecast.ingest.units import Unit, units_named
+from energy_forecast.ingest.datasets import Dataset
+from energy_forecast.ingest.units import Unit, parse_units
 from energy_forecast.zones import zone_names
 
 # In the tz database, and no zone of any place
@@ -16,7 +16,7 @@ LABELS = ("start", "end")
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """Options of a load.
 
     Args:
@@ -37,14 +37,14 @@ class Reading:
         return self.label == "end" or any(unit.is_power for unit in self.units.values())
 
 
-def reading_of(
-    kind: Kind,
+def read_options(
+    kind: Dataset,
     *,
     timezone: str | None = None,
     interval_minutes: int | None = None,
     label: str | None = None,
     units: Sequence[str] = (),
-) -> Reading:
+) -> ReadOptions:
     """Return the options of a load of this kind.
 
     Args:
@@ -67,4 +67,4 @@ def reading_of(
             raise IngestError("Weather forecasts have no intervals with two ends.", hint="Leave the label out.")
         if label not in LABELS:
             raise IngestError(f"Label {label!r} not found.", hint="Choose from: start, end.")
-    return Reading(timezone, interval_minutes, label, units_named(units, [column.name for column in kind.values]))
+    return ReadOptions(timezone, interval_minutes, label, parse_units(units, [column.name for column in kind.values]))

@@ -67,7 +67,7 @@ QUANTITIES: Mapping[str, tuple[Unit, ...]] = {
 COLUMNS = {"temperature": "temperature", "energy": "consumption_kwh", "power": "peak_demand_kw"}
 
 
-def units_named(texts: Sequence[str], columns: Sequence[str]) -> dict[str, Unit]:
+def parse_units(texts: Sequence[str], columns: Sequence[str]) -> dict[str, Unit]:
     """Return the unit of each named column.
 
     Args:

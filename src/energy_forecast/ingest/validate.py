@@ -16,15 +16,15 @@ import polars as pl
 from energy_forecast.city_names import name_key
 from energy_forecast.database.cities import nearest_name
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.encode import hundredths
-from energy_forecast.ingest.files import Piece
-from energy_forecast.ingest.kinds import INTERVAL, Kind, ValueColumn
-from energy_forecast.ingest.meaning import Meaning
-from energy_forecast.ingest.options import Reading
+from energy_forecast.ingest.ambiguous_hours import AmbiguousHours
+from energy_forecast.ingest.bulk.encode import hundredths
+from energy_forecast.ingest.datasets import INTERVAL, Dataset, ValueColumn
+from energy_forecast.ingest.options import ReadOptions
+from energy_forecast.ingest.plausibility import PlausibilityChecks
 from energy_forecast.ingest.quarantine import Quarantine, without_values
-from energy_forecast.ingest.repeated_hours import RepeatedHours
-from energy_forecast.ingest.tables import as_text
-from energy_forecast.ingest.times import DISPUTED, EMPTY, REASONS, Disputed, read_times
+from energy_forecast.ingest.readers.parquet import as_text
+from energy_forecast.ingest.readers.source import Piece
+from energy_forecast.ingest.timestamps import DISPUTED, EMPTY, REASONS, Disputed, parse_timestamps
 from energy_forecast.zones import rules_version
 
 # What NUMERIC reads without surprise: no hexadecimal, underscores, NaN or infinity, and no endless digits
@@ -71,12 +71,12 @@ class Validator:
         disputed: spans of time in which the server and this program have different offsets, by zone.
     """
 
-    kind: Kind
+    kind: Dataset
     cities: Sequence[tuple[UUID, str, str]]
-    reading: Reading
+    reading: ReadOptions
     now: datetime
     quarantine: Quarantine
-    meaning: Meaning
+    meaning: PlausibilityChecks
     lengths: Mapping[int, int] = field(default_factory=dict)
     disputed: Disputed = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class Validator:
         keys = Counter(name_key(name) for _, name, _ in self.cities)
         self._by_key = {name_key(name): name for _, name, _ in self.cities if keys[name_key(name)] == 1}
 
-    def check(self, file: str, piece: Piece, held_back: RepeatedHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+    def check(self, file: str, piece: Piece, held_back: AmbiguousHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Checks a piece of a file.
 
         Args:
@@ -188,7 +188,7 @@ class Validator:
         return rows.with_columns(pl.col("city").replace(list(other), list(other.values())))
 
     def _read(self, text: pl.Series, zones: pl.Series, *, ends: bool) -> pl.DataFrame:
-        read = read_times(text, zones, self.disputed, ends=ends)
+        read = parse_timestamps(text, zones, self.disputed, ends=ends)
         if self.disputed and (read["fault"] == DISPUTED).any():
             place = int((read["fault"] == DISPUTED).arg_true()[0])
             raise IngestError(

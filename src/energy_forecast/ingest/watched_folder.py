@@ -20,7 +20,7 @@ from typing import Generic, TypeVar
 
 from energy_forecast.errors import ConnectionLostError, DataRefusedError, EnergyForecastError, IngestError
 from energy_forecast.fault_log import program_fault
-from energy_forecast.ingest.files import names_of
+from energy_forecast.ingest.readers.source import names_of
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ _BACKOFF = (1.0, 60.0)
 
 
 @dataclass(frozen=True)
-class Taken(Generic[Result]):
+class FileOutcome(Generic[Result]):
     """What came of a file.
 
     Args:
@@ -218,7 +218,7 @@ def watch(
     failure_of: Callable[[Result], str | None] = _no_failure,
     once: bool = False,
     say: Callable[[str], None],
-) -> Generator[Taken[Result]]:
+) -> Generator[FileOutcome[Result]]:
     """Loads the files of a folder one after the other, and says of each what came of it.
 
     Nothing is read ahead: the next file is taken when the last one is out of hand. While the database is away the file
@@ -240,7 +240,7 @@ def watch(
         for claimed in folder.claimed():
             if (deaths := folder.deaths(claimed)) >= _MOST_DEATHS:
                 reason = f"The watcher died {deaths} times while it loaded this file; it may need too much memory."
-                yield Taken(names_of([claimed])[0], folder.refuse(claimed, reason), None, reason)
+                yield FileOutcome(names_of([claimed])[0], folder.refuse(claimed, reason), None, reason)
             else:
                 yield _take(folder, claimed, task, once=once)
         if once:
@@ -265,7 +265,7 @@ class _Task(Generic[Result]):
     say: Callable[[str], None]
 
 
-def _take_present(folder: WatchedFolder, task: _Task[Result]) -> Iterator[Taken[Result]]:
+def _take_present(folder: WatchedFolder, task: _Task[Result]) -> Iterator[FileOutcome[Result]]:
     present = set(folder.arrived())
     until = time.monotonic() + folder.settle
     while True:
@@ -281,7 +281,7 @@ def _take_present(folder: WatchedFolder, task: _Task[Result]) -> Iterator[Taken[
         time.sleep(max(0.0, min(_PAUSE, until - time.monotonic())))
 
 
-def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bool) -> Taken[Result]:
+def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bool) -> FileOutcome[Result]:
     out_of_hand = False
     try:
         before = _state(claimed)
@@ -307,7 +307,7 @@ def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bo
         else:
             moved_to = folder.refuse(claimed, failure)
         out_of_hand = True
-        return Taken(names_of([claimed])[0], moved_to, result, failure)
+        return FileOutcome(names_of([claimed])[0], moved_to, result, failure)
     finally:
         if not out_of_hand and claimed.exists():
             folder.give_back(claimed)

@@ -57,7 +57,7 @@ REASONS = {
 Disputed = Mapping[str, Sequence[tuple[datetime, datetime | None]]]
 
 
-def read_times(
+def parse_timestamps(
     text: pl.Series, zones: pl.Series, disputed: Disputed = MappingProxyType({}), *, ends: bool = False
 ) -> pl.DataFrame:
     """Reads moments.

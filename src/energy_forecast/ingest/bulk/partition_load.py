@@ -14,16 +14,16 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.database.partition_load import MonthsThere, NeedsJudging
-from energy_forecast.ingest.encode import Field, binary_copy, field_of, random_ids
-from energy_forecast.ingest.kinds import INTERVAL, Kind
-from energy_forecast.ingest.spans import Spans
+from energy_forecast.ingest.bulk.coverage import Coverage
+from energy_forecast.ingest.bulk.encode import Field, binary_copy, field_of, random_ids
+from energy_forecast.ingest.datasets import INTERVAL, Dataset
 
 _HOUR = 60
 # To fetch a stored row costs a third of staging one and looking for it
 _MOST_STORED = 3
 
 
-class Beside:
+class PartitionSplitter:
     """Tells the rows of new months from the others.
 
     Args:
@@ -33,7 +33,7 @@ class Beside:
         interval_minutes: what the user said of the interval's length.
     """
 
-    def __init__(self, kind: Kind, cities: Sequence[UUID], there: MonthsThere, interval_minutes: int | None) -> None:
+    def __init__(self, kind: Dataset, cities: Sequence[UUID], there: MonthsThere, interval_minutes: int | None) -> None:
         self._values = [column.name for column in kind.values]
         self._ids = np.frombuffer(b"".join(city.bytes for city in cities), "V16")
         self._there = there
@@ -47,7 +47,7 @@ class Beside:
         """The first of the rows staged, and the last."""
         self.last: datetime | None = None
 
-    def split(self, rows: pl.DataFrame, spans: Spans) -> tuple[pl.DataFrame, list[tuple[datetime, bytes]]]:
+    def split(self, rows: pl.DataFrame, spans: Coverage) -> tuple[pl.DataFrame, list[tuple[datetime, bytes]]]:
         """The rows of months that exist or are too recent; and by month the others, as COPY takes them.
 
         Args:
@@ -70,7 +70,7 @@ class Beside:
         parts = new.sort("month", "city_no", "timestamp").partition_by("month", maintain_order=True)
         return rest.drop("month"), [(part["month"][0], self._encoded(part)) for part in parts]
 
-    def near(self, rows: pl.DataFrame, spans: Spans) -> list[tuple[int, datetime, datetime]]:
+    def near(self, rows: pl.DataFrame, spans: Coverage) -> list[tuple[int, datetime, datetime]]:
         """City, first and last timestamp of rows, if what is stored in between can be about as many rows; else nothing:
         a piece of a file at random spans all that is stored."""
         if not rows.height:
@@ -89,7 +89,7 @@ class Beside:
             self.first = min(first, self.first or first)
             self.last = max(last, self.last or last)
 
-    def _guess(self, cities: Sequence[int], spans: Spans) -> None:
+    def _guess(self, cities: Sequence[int], spans: Coverage) -> None:
         unknown = [city for city in cities if city not in self.guessed]
         if not unknown:
             return

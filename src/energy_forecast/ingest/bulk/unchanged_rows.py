@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.database.stored_values import ABSENT, KnownValues
-from energy_forecast.ingest.kinds import INTERVAL
+from energy_forecast.ingest.datasets import INTERVAL
 
 # A city's number above, minutes since 1970 below
 _SHIFT = 40
 _MINUTE = 60_000_000
 
 
-def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues, minutes: int | None) -> pl.Series:
+def is_changed(rows: pl.DataFrame, names: Sequence[str], known: KnownValues, minutes: int | None) -> pl.Series:
     """Whether each row differs from what is stored, or nothing is. An empty field says nothing.
 
     Args:

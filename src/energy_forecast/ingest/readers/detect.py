@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.csv_files import CsvSource
-from energy_forecast.ingest.decoder import ParquetSource
-from energy_forecast.ingest.files import Source
+from energy_forecast.ingest.readers.csv import CsvSource
+from energy_forecast.ingest.readers.parquet_process import ParquetSource
+from energy_forecast.ingest.readers.source import Source
 
 
 def digest(path: Path, name: str) -> dict[str, Any]:

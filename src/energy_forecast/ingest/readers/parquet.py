@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, find_columns, shortened
-from energy_forecast.ingest.parquet_pages import row_groups
-from energy_forecast.ingest.reading import decoding
+from energy_forecast.ingest.readers.guard import decoding
+from energy_forecast.ingest.readers.parquet_pages import row_groups
+from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Piece, find_columns, shortened
 
 _ROWS_AT_ONCE = 200_000
 # Of the columns that are read, unpacked. Writers make groups of 100,000 to some million rows of 20 to 50 bytes, or of

@@ -17,20 +17,19 @@ from energy_forecast.database.connection import Database
 from energy_forecast.database.partition_load import NeedsJudging, NewMonths
 from energy_forecast.database.staging import Kept, Merged, Settled, Spacing, Staging, staging
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.beside import Beside
-from energy_forecast.ingest.encode import staged_rows
-from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of
-from energy_forecast.ingest.kinds import Kind, kind_named
-from energy_forecast.ingest.known import says_something
-from energy_forecast.ingest.meaning import Meaning
-from energy_forecast.ingest.opening import open_source
-from energy_forecast.ingest.options import Reading, reading_of
+from energy_forecast.ingest.ambiguous_hours import AmbiguousHours
+from energy_forecast.ingest.bulk.coverage import Coverage, TimeRanges
+from energy_forecast.ingest.bulk.encode import staged_rows
+from energy_forecast.ingest.bulk.partition_load import PartitionSplitter
+from energy_forecast.ingest.bulk.unchanged_rows import is_changed
+from energy_forecast.ingest.datasets import Dataset, find_dataset
+from energy_forecast.ingest.options import ReadOptions, read_options
+from energy_forecast.ingest.plausibility import PlausibilityChecks
 from energy_forecast.ingest.quarantine import Quarantine
-from energy_forecast.ingest.repeated_hours import RepeatedHours
+from energy_forecast.ingest.readers.detect import open_source
+from energy_forecast.ingest.readers.parquet import FrameSource
+from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Piece, Source, names_of
 from energy_forecast.ingest.report import Rejected, Report
-from energy_forecast.ingest.spans import Spans
-from energy_forecast.ingest.tables import FrameSource
-from energy_forecast.ingest.touched import Touched
 from energy_forecast.ingest.validate import Validator
 from energy_forecast.settings import settings
 
@@ -41,7 +40,7 @@ _MOST_NAMED = 10
 _MOST_WITHOUT_USE = 1_000_000
 _MOST_REASONS = 50
 # Below it the tables beside cost more than they save
-LEAST_BESIDE = 100_000
+PARTITION_LOAD_ROWS = 100_000
 # Minutes of an interval whose length nothing shows
 _HOUR = 60
 
@@ -61,7 +60,7 @@ def load_files(
 
     Args:
         database: where to.
-        kind: a name in KINDS.
+        kind: a name in DATASETS.
         paths: CSV, gzipped CSV or Parquet files; see DESIGN for their columns.
         timezone: how a moment without offset is read: None refuses its row, "city" takes the zone of the row's city,
             an IANA zone takes that one.
@@ -82,12 +81,12 @@ def load_files(
     """
     if not paths:
         raise IngestError("No file is named.")
-    wanted = kind_named(kind)
+    wanted = find_dataset(kind)
     sources = [
         open_source(path, name, wanted.required, wanted.optional)
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
-    reading = reading_of(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
+    reading = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
     return _load(database, wanted, sources, reading, progress or _silent)
 
 
@@ -113,9 +112,9 @@ def load_table(
         IngestError: a column is missing, or an option cannot be used.
         DatabaseError: the database could not be reached or refused; nothing was loaded.
     """
-    wanted = kind_named(kind)
+    wanted = find_dataset(kind)
     source = FrameSource(frame, name, wanted.required, wanted.optional)
-    reading = reading_of(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
+    reading = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
     return _load(database, wanted, [source], reading, progress or _silent)
 
 
@@ -123,7 +122,9 @@ def _silent(_what: str, _done: int, _total: int | None, _rows: int) -> None:
     """Tells nobody."""
 
 
-def _load(database: Database, kind: Kind, sources: Sequence[Source], reading: Reading, progress: Progress) -> Report:
+def _load(
+    database: Database, kind: Dataset, sources: Sequence[Source], reading: ReadOptions, progress: Progress
+) -> Report:
     try:
         return _load_either_way(database, kind, sources, reading, progress)
     except pl.exceptions.PanicException as error:
@@ -134,9 +135,9 @@ def _load(database: Database, kind: Kind, sources: Sequence[Source], reading: Re
 
 
 def _load_either_way(
-    database: Database, kind: Kind, sources: Sequence[Source], reading: Reading, progress: Progress
+    database: Database, kind: Dataset, sources: Sequence[Source], reading: ReadOptions, progress: Progress
 ) -> Report:
-    beside = kind.target.corrects and sum(source.row_estimate for source in sources) >= LEAST_BESIDE
+    beside = kind.target.corrects and sum(source.row_estimate for source in sources) >= PARTITION_LOAD_ROWS
     lengths: Mapping[int, int] = {}
     # Lengths do not depend on the timestamps' ends or on the values, so a second reading with them is the last
     for _ in range(4):
@@ -182,9 +183,9 @@ class _Load:
     def __init__(
         self,
         database: Database,
-        kind: Kind,
+        kind: Dataset,
         sources: Sequence[Source],
-        reading: Reading,
+        reading: ReadOptions,
         progress: Progress,
         lengths: Mapping[int, int],
         *,
@@ -197,7 +198,7 @@ class _Load:
         self._lengths = lengths
         self._progress = progress
         self._goes_beside = beside
-        self._beside: Beside | None = None
+        self._beside: PartitionSplitter | None = None
         self._new_months: NewMonths | None = None
         self._read = 0
         self._usable = 0
@@ -205,17 +206,17 @@ class _Load:
         self._told_apart = 0
         self._kept: Kept | None = None
         self._outdated = 0
-        self._touched = Touched()
+        self._touched = TimeRanges()
         self._cities: list[tuple[UUID, str, str]] = []
-        self._spans = Spans()
-        self._meaning = Meaning(kind, [], reading)
+        self._spans = Coverage()
+        self._meaning = PlausibilityChecks(kind, [], reading)
         self._minutes: Mapping[int, int] = {}
 
     def run(self) -> Report:
         with staging(self._database, self._kind.target) as session:
             stored = session.cities()
             self._cities = [(city.id, city.name, city.timezone) for city in stored]
-            self._meaning = Meaning(self._kind, stored, self._reading)
+            self._meaning = PlausibilityChecks(self._kind, stored, self._reading)
             if not self._goes_beside:
                 settled, validator = self._prepare(session)
                 with session.merging():
@@ -224,7 +225,9 @@ class _Load:
             with session.merging():
                 self._new_months = session.new_months()
                 ids = [city for city, _, _ in self._cities]
-                self._beside = Beside(self._kind, ids, self._new_months.there, self._reading.interval_minutes)
+                self._beside = PartitionSplitter(
+                    self._kind, ids, self._new_months.there, self._reading.interval_minutes
+                )
                 settled, validator = self._prepare(session)
                 return self._merge(session, settled, validator)
 
@@ -319,7 +322,7 @@ class _Load:
     ) -> None:
         values = [column.name for column in self._kind.values]
         if near:
-            rows = rows.filter(says_something(rows, values, session.known(near), self._reading.interval_minutes))
+            rows = rows.filter(is_changed(rows, values, session.known(near), self._reading.interval_minutes))
         if self._beside is not None:
             self._beside.stages(rows)
         if rows.height:
@@ -328,7 +331,7 @@ class _Load:
     def _ready(self, validator: Validator, number: int, source: Source) -> Iterator[_Ready]:
         name = self._sources[number].name
         series = ("city", *(column for column in self._kind.times if column == "issued_at"))
-        held_back = RepeatedHours(series, ends=self._reading.label == "end")
+        held_back = AmbiguousHours(series, ends=self._reading.label == "end")
         for piece in source.pieces():
             self._read += piece.rows.height + piece.broken.height
             yield self._encoded(number, piece.done, *validator.check(name, piece, held_back))

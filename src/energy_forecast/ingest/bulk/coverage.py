@@ -7,13 +7,14 @@ over them.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from energy_forecast.ingest.kinds import INTERVAL
+from energy_forecast.ingest.datasets import INTERVAL
 
 _MOMENT = pl.Datetime("us", "UTC")
 _GAPS: dict[str, Any] = {"city_no": pl.UInt32, "gap": pl.Duration("us"), "times": pl.Int64, "follows": pl.Int64}
@@ -24,7 +25,7 @@ _SHIFT = 40
 _MINUTE = 60_000_000
 
 
-class Spans:
+class Coverage:
     """The cities of a load. Takes rows piece by piece, and `finish` at the end."""
 
     def __init__(self) -> None:
@@ -161,3 +162,30 @@ def _counted(gaps: pl.DataFrame) -> pl.DataFrame:
     return gaps.group_by("city_no", "gap").agg(
         pl.len().cast(pl.Int64).alias("times"), pl.col("follows").sum().cast(pl.Int64)
     )
+
+
+class TimeRanges:
+    """Counts along while rows are staged; it holds two moments a city."""
+
+    def __init__(self) -> None:
+        self._spans: dict[int, tuple[datetime, datetime]] = {}
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Takes note of staged rows: city_no, and timestamp in UTC."""
+        spans = rows.group_by("city_no").agg(
+            pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last")
+        )
+        for city, first, last in spans.iter_rows():
+            self.add_span(city, first, last)
+
+    def add_span(self, city: int, first: datetime, last: datetime) -> None:
+        """Takes note of stored rows of a city that the load changed."""
+        before = self._spans.get(city, (first, last))
+        self._spans[city] = (min(before[0], first), max(before[1], last))
+
+    def named(self, names: Sequence[str]) -> tuple[tuple[str, datetime, datetime], ...]:
+        """City, first and last START of an interval, UTC; by the cities' numbers."""
+        return tuple(
+            (names[city], first.astimezone(UTC), last.astimezone(UTC))
+            for city, (first, last) in sorted(self._spans.items())
+        )

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import Piece
-from energy_forecast.ingest.tables import ParquetFile
+from energy_forecast.ingest.readers.parquet import ParquetFile
+from energy_forecast.ingest.readers.source import Piece
 
 
 class ParquetSource:
@@ -83,7 +83,7 @@ class _Process:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # -P: a file of the working directory must not stand in for a module
-        command = [sys.executable, "-P", "-m", "energy_forecast.ingest.decoder"]
+        command = [sys.executable, "-P", "-m", "energy_forecast.ingest.readers.parquet_process"]
         # A Rust library writes a backtrace to standard error before it panics or aborts
         self._running = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

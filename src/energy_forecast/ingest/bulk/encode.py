@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.ingest.kinds import INTERVAL
+from energy_forecast.ingest.datasets import INTERVAL
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"

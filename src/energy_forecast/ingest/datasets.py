@@ -31,7 +31,7 @@ class ValueColumn:
 
 
 @dataclass(frozen=True)
-class Kind:
+class Dataset:
     """A kind of rows: which columns it has, and where it is stored.
 
     Args:
@@ -90,32 +90,32 @@ _CONSUMPTION = (
 )
 
 _ALL = (
-    Kind(
+    Dataset(
         _target("consumption", "energy_consumption", "timestamp", _CONSUMPTION, corrects=True, adds_up=True),
         ("timestamp", "available_at"),
         _CONSUMPTION,
     ),
-    Kind(
+    Dataset(
         _target("weather", "weather_data", "timestamp", _WEATHER, corrects=True),
         ("timestamp", "available_at"),
         _WEATHER,
     ),
-    Kind(
+    Dataset(
         _target("weather-forecasts", "weather_forecasts", "timestamp and issued_at", _WEATHER, corrects=False),
         ("issued_at", "timestamp"),
         _WEATHER,
     ),
 )
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+DATASETS: dict[str, Dataset] = {kind.name: kind for kind in _ALL}
 
 
-def kind_named(name: str) -> Kind:
+def find_dataset(name: str) -> Dataset:
     """The kind of this name.
 
     Raises:
         IngestError: there is none.
     """
-    if name not in KINDS:
-        raise IngestError(f"There is no kind of rows {name!r}.", hint=f"There are: {', '.join(KINDS)}.")
-    return KINDS[name]
+    if name not in DATASETS:
+        raise IngestError(f"There is no kind of rows {name!r}.", hint=f"There are: {', '.join(DATASETS)}.")
+    return DATASETS[name]

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast import zones as zone_rules
-from energy_forecast.ingest.times import NEARBY, TWICE, repeated_hours, skipped_hours
+from energy_forecast.ingest.timestamps import NEARBY, TWICE, repeated_hours, skipped_hours
 
 # Rows held back in memory while a file is read; two an hour-long change and city are normal
 _MOST_HELD = 200_000
@@ -25,7 +25,7 @@ _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _MINUTE = timedelta(minutes=1)
 
 
-class RepeatedHours:
+class AmbiguousHours:
     """Holds the rows of repeated hours back until a file has been read.
 
     Args:
@@ -47,7 +47,7 @@ class RepeatedHours:
 
         Args:
             rows: the rows as text, with `line`.
-            read: what read_times made of their timestamps.
+            read: what parse_timestamps made of their timestamps.
             zones: the zone of each row's local time, or null.
 
         Returns:

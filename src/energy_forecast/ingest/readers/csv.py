@@ -17,7 +17,7 @@ from typing import IO, Any, cast
 import polars as pl
 
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest.files import BROKEN_SCHEMA, Columns, Piece, find_columns, shortened
+from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Columns, Piece, find_columns, shortened
 
 _BLOCK = 8 << 20
 # No row of numbers is this long: it is some other file, and reading on would fill the memory

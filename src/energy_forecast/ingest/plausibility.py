@@ -19,8 +19,8 @@ from energy_forecast.database.forecasts import LARGEST_KWH
 from energy_forecast.database.staging import StoredLevel
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.climate import hottest_day
-from energy_forecast.ingest.kinds import INTERVAL, Kind
-from energy_forecast.ingest.options import Reading
+from energy_forecast.ingest.datasets import INTERVAL, Dataset
+from energy_forecast.ingest.options import ReadOptions
 
 # A meter fault is rare and small, and is refused by row; a city that feeds power in does so for hours
 _MOST_NEGATIVE = 0.001
@@ -62,10 +62,10 @@ class Negative:
     value: float
 
 
-class Meaning:
+class PlausibilityChecks:
     """Facts about the values of a load, gathered piece by piece, and the findings that they allow."""
 
-    def __init__(self, kind: Kind, cities: Sequence[StoredCity], reading: Reading) -> None:
+    def __init__(self, kind: Dataset, cities: Sequence[StoredCity], reading: ReadOptions) -> None:
         self._kind = kind
         self._cities = cities
         self._reading = reading

@@ -1,0 +1,1 @@
+"""Fast paths of a large batch: binary COPY, new partitions, and rows that are stored already."""

@@ -1,0 +1,1 @@
+"""Readers of CSV and Parquet files and of frames in memory."""
