@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from energy_forecast.database import Database
-from energy_forecast.database.digests import Tables, reading, table_facts
+from energy_forecast.database.digests import Tables, operator_snapshot, table_digests
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.operations.recovery.archiving import enable
 from energy_forecast.postgres import Archive, EmbeddedServer
@@ -37,8 +37,8 @@ def fill(database: Database) -> None:
 
 def contents(database: Database) -> Tables:
     """Rows and digests of every table."""
-    with reading(database) as connection:
-        return table_facts(connection)
+    with operator_snapshot(database) as connection:
+        return table_digests(connection)
 
 
 def values(database: Database, statement: str) -> list[tuple[object, ...]]:

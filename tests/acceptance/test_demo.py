@@ -14,7 +14,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from energy_forecast.database.schema import head
+from energy_forecast.database.schema import newest_version
 from energy_forecast.postgres import EmbeddedServer
 from servers import CommandLine
 
@@ -91,7 +91,7 @@ def test_the_state_outlives_the_server(first_run: str, command_line: CommandLine
     assert "victoria" in command_line.run("city", "list").stdout
     status = json.loads(command_line.run("db", "status", "--json").stdout)
     assert status["running"] is True
-    assert status["schema"] == head()
+    assert status["schema"] == newest_version()
     assert counts(command_line) == before
 
 

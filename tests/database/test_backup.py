@@ -26,7 +26,7 @@ import energy_forecast
 from backups import contents, cut, fill, flip, small_disk, values
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_backup, record_check
-from energy_forecast.database.digests import object_differences, object_facts, table_differences, table_facts
+from energy_forecast.database.digests import object_differences, object_digests, table_differences, table_digests
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.backup import BackupFolder, create_backup, prune_backups, restore_backup, verify_backup
@@ -205,7 +205,7 @@ def test_every_difference_is_found_and_named(filled: Database, folder: BackupFol
         for says, harm in HARM.items():
             with connection.transaction(force_rollback=True):
                 connection.execute(harm.encode())
-                tables, objects = table_facts(connection), object_facts(connection)
+                tables, objects = table_digests(connection), object_digests(connection)
             found = table_differences(recorded[0], tables)
             found += object_differences(recorded[1], objects, definitions=True)
             assert any(says in difference for difference in found), (says, found)

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from backups import values
 from energy_forecast.database import Database
-from energy_forecast.database.digests import object_differences, object_facts
+from energy_forecast.database.digests import object_differences, object_digests
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import BackupError
 from energy_forecast.ingest import batch, load_files
@@ -177,8 +177,8 @@ def check_refusals(copy: Database, backup: Backup) -> None:
     with pytest.raises(BackupError, match="predictions_berlin x is missing"):
         compare(copy, replace(before, format=2))
     with psycopg.connect(copy.url) as connection:
-        recorded = object_facts(connection)
+        recorded = object_digests(connection)
         for what, statement in HARM.items():
             with connection.transaction(force_rollback=True):
                 connection.execute(statement.encode())
-                assert object_differences(recorded, object_facts(connection), definitions=True), what
+                assert object_differences(recorded, object_digests(connection), definitions=True), what

@@ -145,7 +145,7 @@ def test_a_service_counts_like_for_libpq(database: Database, tmp_path: Path, mon
     monkeypatch.setenv("PGSERVICEFILE", str(file))
     monkeypatch.setenv("PGHOST", "192.0.2.1")
     named = Database(f"postgresql://{parts['user']}@/?service=mine")
-    assert named.server_facts() == database.server_facts()
+    assert named.server_info() == database.server_info()
     assert client_environment(named)["PGHOST"] == parts["host"]
     assert client_environment(named)["PGUSER"] == parts["user"]
     assert "PGSERVICE" not in client_environment(named)

@@ -22,7 +22,7 @@ import pytest
 
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
-from energy_forecast.database.query_stats import worst_statements
+from energy_forecast.database.query_stats import costliest_statements
 from energy_forecast.errors import DatabaseError, ServerError
 from energy_forecast.postgres import EmbeddedServer, ServerStatus
 from energy_forecast.postgres.paths import LONGEST_SOCKET_PATH
@@ -375,14 +375,14 @@ def test_without_the_library_that_counts_statements_the_server_and_the_schema_wo
     upgrade(database)
     assert sql(server, "SELECT count(*) FROM pg_extension WHERE extname = 'pg_stat_statements'") == "0"
     with pytest.raises(DatabaseError, match="shared_preload_libraries"):
-        worst_statements(database)
+        costliest_statements(database)
 
     sql(server, "ALTER SYSTEM RESET shared_preload_libraries")
     server.restart()
     with pytest.raises(DatabaseError, match="db upgrade"):
-        worst_statements(database)
+        costliest_statements(database)
     upgrade(database)
-    assert worst_statements(database).statements
+    assert costliest_statements(database).statements
 
 
 def test_a_server_that_does_not_start_says_its_own_last_word(made_home: Path) -> None:

@@ -16,7 +16,7 @@ from psycopg import errors, sql
 
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
-from energy_forecast.database.query_stats import Cost, Order, worst_statements
+from energy_forecast.database.query_stats import SortKey, StatementCost, costliest_statements
 from energy_forecast.errors import DatabaseError
 from servers import CommandLine, Server
 
@@ -54,8 +54,8 @@ def run_often(database: Database, *statements: str) -> None:
                 connection.execute(statement)  # type: ignore[arg-type]
 
 
-def costs(database: Database, marker: str, by: Order = Order.TOTAL) -> list[Cost]:
-    return [cost for cost in worst_statements(database, by=by, limit=1000).statements if marker in cost.query]
+def costs(database: Database, marker: str, by: SortKey = SortKey.TOTAL) -> list[StatementCost]:
+    return [cost for cost in costliest_statements(database, by=by, limit=1000).statements if marker in cost.query]
 
 
 def test_a_statement_is_counted_once_whatever_its_values(database: Database, marker: str) -> None:
@@ -83,31 +83,31 @@ def test_no_value_is_shown_where_the_server_keeps_the_statement_as_it_was_writte
         f"COMMENT /* secret */ ON COLUMN cities.name IS 'secret {marker}' -- secret",
     )
     run_often(database, f"CREATE TEMP TABLE IF NOT EXISTS {marker} (x text DEFAULT 'secret', y int DEFAULT 4711)")
-    shown = [cost.query for cost in worst_statements(database, limit=1000).statements]
+    shown = [cost.query for cost in costliest_statements(database, limit=1000).statements]
     assert f"CREATE TEMP TABLE IF NOT EXISTS {marker} (x text DEFAULT ?, y int DEFAULT ?)" in shown
     assert "DO ?" in shown
     assert not [query for query in shown if "secret" in query or "4711" in query]
 
 
-@pytest.mark.parametrize("by", Order)
-def test_the_worst_come_first(database: Database, marker: str, by: Order) -> None:
+@pytest.mark.parametrize("by", SortKey)
+def test_the_worst_come_first(database: Database, marker: str, by: SortKey) -> None:
     run_often(
         database,
         f"SELECT count(*) AS {marker} FROM generate_series(1, 20000)",  # noqa: S608
         f"SELECT n AS {marker} FROM generate_series(1, 50) AS n",  # noqa: S608
     )
     figure = {
-        Order.TOTAL: lambda cost: cost.total_ms,
-        Order.MEAN: lambda cost: cost.mean_ms,
-        Order.CALLS: lambda cost: cost.calls,
-        Order.ROWS: lambda cost: cost.row_count,
-        Order.READS: lambda cost: cost.blocks_read,
+        SortKey.TOTAL: lambda cost: cost.total_ms,
+        SortKey.MEAN: lambda cost: cost.mean_ms,
+        SortKey.CALLS: lambda cost: cost.calls,
+        SortKey.ROWS: lambda cost: cost.row_count,
+        SortKey.READS: lambda cost: cost.blocks_read,
     }[by]
-    found = worst_statements(database, by=by, limit=1000).statements
+    found = costliest_statements(database, by=by, limit=1000).statements
     figures = [figure(cost) for cost in found]
     assert figures == sorted(figures, reverse=True)
-    assert len(worst_statements(database, by=by, limit=1).statements) == 1
-    if by is Order.ROWS:
+    assert len(costliest_statements(database, by=by, limit=1).statements) == 1
+    if by is SortKey.ROWS:
         assert [cost.row_count for cost in costs(database, marker, by)] == [50 * OFTEN, OFTEN]
 
 
@@ -206,12 +206,12 @@ def test_a_login_that_may_not_make_the_extension_upgrades_without_it(empty_datab
                 )
         upgrade(own)
         with pytest.raises(DatabaseError, match="Let a superuser run: energy-forecast db upgrade"):
-            worst_statements(own)
+            costliest_statements(own)
         with psycopg.connect(empty_database.url) as connection:
             connection.execute("CREATE EXTENSION pg_stat_statements SCHEMA ext")
         # What a superuser made, a superuser's upgrade closes to all but the operator
         upgrade(Database(empty_database.url))
-        assert worst_statements(own).statements
+        assert costliest_statements(own).statements
         with psycopg.connect(own.url) as connection:
             connection.execute("SET ROLE energy_forecast_app")
             with pytest.raises(errors.InsufficientPrivilege):

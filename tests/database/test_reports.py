@@ -154,7 +154,7 @@ def test_hours_without_weather_and_parts_of_hours_are_left_out_and_counted(conne
     until = at("2025-06-01T04:00Z")
     rows = reports.weather_correlation(connection, BERLIN, days=1, until=until)
     assert [(r["temperature"], r["temperature_end"], r["sample_count"]) for r in rows] == [(-1, 0, 1), (0, 1, 1)]
-    facts = reports.weather_facts(connection, BERLIN, days=1, until=until)
+    facts = reports.weather_correlation_inputs(connection, BERLIN, days=1, until=until)
     assert (facts["hours"], facts["part_hours"], facts["hours_without_weather"]) == (2, 1, 1)
     assert facts["coefficient"] is None, "the same load at every temperature correlates with nothing"
 
@@ -184,7 +184,7 @@ def test_the_zone_of_the_session_changes_no_answer(connection: Connection, zone:
             reports.recent_consumption(connection, PUNE, hours=48, until=until),
             reports.recent_days(connection, PUNE, hours=48, until=until),
             reports.weather_correlation(connection, PUNE, days=200, until=until),
-            reports.weather_facts(connection, PUNE, days=200, until=until),
+            reports.weather_correlation_inputs(connection, PUNE, days=200, until=until),
         ]
 
     in_utc = answers()

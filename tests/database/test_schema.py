@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from energy_forecast.database import Database, Role, schema_is_current, schema_version
 from energy_forecast.database.migrate import upgrade, upgrade_sql
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.schema import head, migration_files
+from energy_forecast.database.schema import migration_files, newest_version
 from energy_forecast.errors import DatabaseError, SchemaError
 from energy_forecast.operations.maintenance import maintain
 from energy_forecast.postgres import EmbeddedServer
@@ -58,7 +58,7 @@ def test_upgrading_step_by_step_gives_the_same_schema_as_at_once(
 
 def test_upgrading_again_changes_nothing(server: Server, database: Database) -> None:
     before = schema_of(server, database)
-    assert upgrade(database).before == head()
+    assert upgrade(database).before == newest_version()
     assert schema_of(server, database) == before
 
 
@@ -298,7 +298,7 @@ def test_a_login_that_is_no_superuser_can_upgrade_a_prepared_database_and_mainta
             connection.execute("CREATE EXTENSION earthdistance SCHEMA ext CASCADE")
         database = Database(make_conninfo(own.url, dbname="plain", user="plain"))
         assert upgrade(database).before is None
-        assert upgrade(database).before == head()
+        assert upgrade(database).before == newest_version()
         for role in (Role.INGEST, Role.FORECASTER):
             with database.transaction(role) as connection:
                 assert connection.execute("SELECT count(*) FROM cities").fetchone() == (0,)
@@ -345,7 +345,7 @@ def test_an_upgrade_waits_for_a_load_and_neither_is_lost(database: Database) -> 
                     time.sleep(0.05)
             assert not upgrading.done()
             loader.commit()
-            assert upgrading.result(timeout=60).after == head()
+            assert upgrading.result(timeout=60).after == newest_version()
     with psycopg.connect(database.url) as connection:
         assert connection.execute("SELECT name FROM cities").fetchall() == [("Pune",)]
 

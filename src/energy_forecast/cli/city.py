@@ -122,7 +122,7 @@ def show(
     """
     with open_database().transaction(Role.INGEST) as connection:
         city = stored_cities.city_named(connection, name)
-        facts = stored_cities.city_facts(connection, [city.name])[0]
+        facts = stored_cities.city_counts(connection, [city.name])[0]
     if json:
         emit({"city": city, "stored": facts})
         return

@@ -87,7 +87,7 @@ def status(json: Json = False) -> None:
             "embedded": False,
             "running": True,
             "schema": schema_version(database),
-            **database.server_facts(),
+            **database.server_info(),
         }
     else:
         found = embedded_server().status()

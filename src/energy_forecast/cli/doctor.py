@@ -20,7 +20,7 @@ from energy_forecast.cli.console import (
     say,
     table,
 )
-from energy_forecast.database.query_stats import Order, worst_statements
+from energy_forecast.database.query_stats import SortKey, costliest_statements
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import AuditError, EnergyForecastError, PartialResultError, ZoneError
 from energy_forecast.operations.access import access_findings
@@ -303,9 +303,9 @@ def hours(json: Json = False) -> None:
 @app.command()
 def queries(
     by: Annotated[
-        Order,
+        SortKey,
         typer.Option(help="What the worst have most of: time in all or of a call, calls, rows, blocks read."),
-    ] = Order.TOTAL,
+    ] = SortKey.TOTAL,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many statements.")] = 10,
     json: Json = False,
 ) -> None:
@@ -316,7 +316,7 @@ def queries(
 
     Example: energy-forecast doctor queries --by mean --limit 5
     """
-    costs = worst_statements(open_database(), by=by, limit=limit)
+    costs = costliest_statements(open_database(), by=by, limit=limit)
     if json:
         emit({"by": by, "statements": costs.statements})
         return

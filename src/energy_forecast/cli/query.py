@@ -117,7 +117,7 @@ def weather_correlation(
             rows = reports.guide_weather_correlation(connection, place.id, days=days)
         else:
             rows = reports.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
-            facts = reports.weather_facts(connection, place.id, days=days, until=until)
+            facts = reports.weather_correlation_inputs(connection, place.id, days=days, until=until)
         last = reports.last_known(connection, place.id, until=until)
     if json:
         emit({"city": place.name, "until": until, "days": days, **facts, "rows": rows})

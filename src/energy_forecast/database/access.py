@@ -14,7 +14,7 @@ from energy_forecast.database.named_queries import queries
 
 
 @dataclass(frozen=True)
-class RoleFacts:
+class RoleProperties:
     """What decides whether a role can be a user.
 
     Args:
@@ -41,19 +41,19 @@ class RoleFacts:
         return "it owns databases or objects" if self.owns else None
 
 
-def role_facts(connection: Connection, name: str) -> RoleFacts | None:
+def role_properties(connection: Connection, name: str) -> RoleProperties | None:
     """Return the facts of a role by name; None if there is no such role."""
-    return next(iter(_facts(connection, name)), None)
+    return next(iter(_roles(connection, name)), None)
 
 
-def users(connection: Connection) -> list[RoleFacts]:
+def users(connection: Connection) -> list[RoleProperties]:
     """Return the facts of every user, by name."""
-    return _facts(connection, None)
+    return _roles(connection, None)
 
 
-def _facts(connection: Connection, name: str | None) -> list[RoleFacts]:
-    with connection.cursor(row_factory=class_row(RoleFacts)) as cursor:
-        return cursor.execute(queries("access")["role_facts"], {"name": name}).fetchall()
+def _roles(connection: Connection, name: str | None) -> list[RoleProperties]:
+    with connection.cursor(row_factory=class_row(RoleProperties)) as cursor:
+        return cursor.execute(queries("access")["role_properties"], {"name": name}).fetchall()
 
 
 def is_keyword(connection: Connection, name: str) -> bool:
@@ -61,9 +61,9 @@ def is_keyword(connection: Connection, name: str) -> bool:
     return connection.execute(queries("access")["is_keyword"], {"name": name}).fetchone() == (True,)
 
 
-def other_case(connection: Connection, name: str) -> str | None:
+def name_in_other_case(connection: Connection, name: str) -> str | None:
     """Return a role whose name differs only in upper and lower case; None if there is none."""
-    row = connection.execute(queries("access")["other_case"], {"name": name}).fetchone()
+    row = connection.execute(queries("access")["name_in_other_case"], {"name": name}).fetchone()
     return None if row is None else str(row[0])
 
 
@@ -83,7 +83,7 @@ def cities_by_user(connection: Connection, name: str | None = None) -> dict[str,
     return dict(connection.execute(queries("access")["cities_by_user"], {"name": name}).fetchall())
 
 
-def create_person(connection: Connection, name: str, password: str | None) -> None:
+def create_user(connection: Connection, name: str, password: str | None) -> None:
     """Makes the role. Its password leaves this process only as a SCRAM verifier, so no log of the server shows it."""
     statement = sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name))
     if password is not None:
@@ -92,20 +92,20 @@ def create_person(connection: Connection, name: str, password: str | None) -> No
     connection.execute(statement)
 
 
-def make_member(connection: Connection, name: str) -> None:
+def grant_membership(connection: Connection, name: str) -> None:
     """Makes a role a user; and lets the API take the role, but not inherit from it."""
     connection.execute(sql.SQL("GRANT energy_forecast_app TO {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("GRANT {} TO energy_forecast_api").format(sql.Identifier(name)))
 
 
-def end_membership(connection: Connection, name: str) -> bool:
-    """Take back what `make_member` granted; return whether the role is no user any more.
+def revoke_membership(connection: Connection, name: str) -> bool:
+    """Take back what `grant_membership` granted; return whether the role is no user any more.
 
     From PostgreSQL 16 on, REVOKE only warns if another role granted the membership.
     """
     connection.execute(sql.SQL("REVOKE energy_forecast_app FROM {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("REVOKE {} FROM energy_forecast_api").format(sql.Identifier(name)))
-    return connection.execute(queries("access")["is_free"], {"name": name}).fetchone() == (True,)
+    return connection.execute(queries("access")["has_no_membership"], {"name": name}).fetchone() == (True,)
 
 
 def grant_cities(connection: Connection, name: str, cities: Sequence[UUID]) -> int:

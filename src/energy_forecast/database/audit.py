@@ -16,7 +16,7 @@ _LINKS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
-class Head:
+class ChainEnd:
     """The end of a chain.
 
     Args:
@@ -45,15 +45,15 @@ class Link:
     timestamp: datetime | None
 
 
-def chain_head(connection: Connection) -> Head | None:
+def chain_end(connection: Connection) -> ChainEnd | None:
     """The end of the chain; None when not even its beginning is there."""
-    row = connection.execute(queries("audit")["head"]).fetchone()
-    return None if row is None or row[0] is None else Head(bytes(row[0]), row[1], bytes(row[2]))
+    row = connection.execute(queries("audit")["chain_end"]).fetchone()
+    return None if row is None or row[0] is None else ChainEnd(bytes(row[0]), row[1], bytes(row[2]))
 
 
-def place(connection: Connection) -> tuple[str, str]:
+def server_identity(connection: Connection) -> tuple[str, str]:
     """The server's own number and the database's name."""
-    row = connection.execute(queries("audit")["place"]).fetchone()
+    row = connection.execute(queries("audit")["server_identity"]).fetchone()
     assert row is not None
     return str(row[0]), str(row[1])
 
@@ -72,9 +72,9 @@ def links(connection: Connection, until: int) -> Iterator[Link]:
         after = found[-1].sequence
 
 
-def unchained(connection: Connection) -> tuple[int, list[str]]:
+def unchained_entries(connection: Connection) -> tuple[int, list[str]]:
     """How many entries no link holds, and the first of them in words."""
-    rows = connection.execute(queries("audit")["unchained"]).fetchall()
+    rows = connection.execute(queries("audit")["unchained_entries"]).fetchall()
     return (rows[0][0] if rows else 0), [
         f"{action} on {table} of {at:%Y-%m-%d %H:%MZ}" for *_, table, action, at in rows
     ]

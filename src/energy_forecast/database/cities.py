@@ -121,7 +121,7 @@ def set_metadata(connection: Connection, city: UUID, key: str, value: object) ->
     connection.execute(queries("cities")["set_metadata"], {"city": city, "key": key, "value": Jsonb(value)})
 
 
-def city_facts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
+def city_counts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
     """What is stored for each city: counts of rows, first and last interval."""
     with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("cities")["city_facts"], {"names": list(names)}).fetchall()
+        return cursor.execute(queries("cities")["city_counts"], {"names": list(names)}).fetchall()

@@ -131,7 +131,7 @@ class Database:
             raise DatabaseError(f"The server is PostgreSQL {found}; 15 to 18 are supported.")
         return connection
 
-    def server_facts(self) -> dict[str, str]:
+    def server_info(self) -> dict[str, str]:
         """Version and address of the server, and the login; no password."""
         connection = self.connect(autocommit=True)
         try:
@@ -170,7 +170,7 @@ class Database:
                     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
                 yield connection
         except psycopg.Error as error:
-            raise refusal(error) from error
+            raise database_error(error) from error
         finally:
             connection.close()
 
@@ -191,7 +191,7 @@ class Database:
                     connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(Role.OPERATOR)))
                 yield connection
         except psycopg.Error as error:
-            raise refusal(error) from error
+            raise database_error(error) from error
         finally:
             connection.close()
 
@@ -208,7 +208,7 @@ def savepoint(connection: Connection) -> Iterator[None]:
         with connection.transaction():
             yield
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
 
 
 def one_line(error: psycopg.Error) -> str:
@@ -223,7 +223,7 @@ def _is_lost(error: psycopg.Error) -> bool:
     return state is None or state.startswith(("08", "57P"))
 
 
-def refusal(error: psycopg.Error) -> DatabaseError:
+def database_error(error: psycopg.Error) -> DatabaseError:
     """What to tell a person about a statement that failed."""
     text = one_line(error)
     match error:

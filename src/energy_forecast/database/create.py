@@ -11,14 +11,14 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from energy_forecast.database.connection import Connection, Database, refusal
+from energy_forecast.database.connection import Connection, Database, database_error
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError
 
 _OLDEST_BUILTIN = 17
 
 
-def beside(database: Database, name: str) -> Database:
+def sibling_database(database: Database, name: str) -> Database:
     """Another database of the same server."""
     return replace(database, url=make_conninfo(database.url, dbname=name))
 
@@ -29,7 +29,7 @@ def _autocommit(database: Database) -> Iterator[Connection]:
     try:
         yield connection
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         connection.close()
 
@@ -38,13 +38,13 @@ def _autocommit(database: Database) -> Iterator[Connection]:
 def _administering(database: Database) -> Iterator[Connection]:
     """A session in a database that nobody restores: `postgres`, or the URL's own where that is closed."""
     try:
-        connection = beside(database, "postgres").administrator.connect(autocommit=True)
+        connection = sibling_database(database, "postgres").administrator.connect(autocommit=True)
     except DatabaseError:
         connection = database.administrator.connect(autocommit=True)
     try:
         yield connection
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         connection.close()
 
@@ -59,13 +59,13 @@ def is_free(database: Database, name: str) -> bool:
     with _administering(database) as connection:
         if not exists(connection, name):
             return True
-    with _autocommit(beside(database, name)) as connection:
+    with _autocommit(sibling_database(database, name)) as connection:
         return connection.execute(queries("backup")["is_empty"]).fetchone() == (True,)
 
 
 @contextlib.contextmanager
-def unfinished(database: Database, locale: Mapping[str, str | None]) -> Iterator[Database]:
-    """A new database for a restore, dropped at the end unless `name_finished` was called.
+def temporary_database(database: Database, locale: Mapping[str, str | None]) -> Iterator[Database]:
+    """A new database for a restore, dropped at the end unless `rename_restored` was called.
 
     What killed restores have left goes first; a living one holds the lock of its name.
 
@@ -78,7 +78,7 @@ def unfinished(database: Database, locale: Mapping[str, str | None]) -> Iterator
         connection.execute(queries("backup")["try_lock"], {"name": name})
         _create(connection, name, locale)
         try:
-            yield beside(database, name)
+            yield sibling_database(database, name)
         finally:
             _drop(connection, name)
 
@@ -94,7 +94,7 @@ def _clear_killed(connection: Connection) -> None:
 
 
 @contextlib.contextmanager
-def scratch(database: Database) -> Iterator[str]:
+def drill_database_name(database: Database) -> Iterator[str]:
     """A name for a database that a drill restores; it is dropped at the end, and what killed ones have left goes first.
 
     Raises:
@@ -133,7 +133,7 @@ def _create(connection: Connection, name: str, locale: Mapping[str, str | None])
     )
 
 
-def name_finished(made: Database, name: str) -> Database:
+def rename_restored(made: Database, name: str) -> Database:
     """Gives a restored database its name; an empty one of that name goes.
 
     Raises:
@@ -147,7 +147,7 @@ def name_finished(made: Database, name: str) -> Database:
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(made.name), sql.Identifier(name))
         )
-    return beside(made, name)
+    return sibling_database(made, name)
 
 
 def analyze(database: Database) -> None:

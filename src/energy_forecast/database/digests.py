@@ -11,7 +11,7 @@ from typing import Any, LiteralString, cast
 import psycopg
 from psycopg import sql
 
-from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError
 from energy_forecast.progress import Progress, silent
@@ -31,7 +31,7 @@ class StoredRole:
 
 
 @contextmanager
-def reading(database: Database) -> Iterator[Connection]:
+def operator_snapshot(database: Database) -> Iterator[Connection]:
     """One snapshot as the operator, who has to see every row of every table, for as long as the block lasts.
 
     Raises:
@@ -59,7 +59,7 @@ def reading(database: Database) -> Iterator[Connection]:
                 )
             yield connection
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         connection.close()
 
@@ -69,7 +69,7 @@ def export_snapshot(connection: Connection) -> str:
     return str(_one(connection, "export_snapshot")[0])
 
 
-def table_facts(connection: Connection, report: Progress = silent) -> Tables:
+def table_digests(connection: Connection, report: Progress = silent) -> Tables:
     """Rows and digest of every table, by its name with schema. Reads everything, in bounded memory."""
     found = connection.execute(queries("backup")["tables"]).fetchall()
     facts: Tables = {}
@@ -83,7 +83,7 @@ def table_facts(connection: Connection, report: Progress = silent) -> Tables:
     return facts
 
 
-def object_facts(connection: Connection) -> Objects:
+def object_digests(connection: Connection) -> Objects:
     """Every object of the schema: kind, identity, and a short hash of its definition."""
     found: Objects = {}
     for kind, identity, definition in connection.execute(queries("backup")["objects"]):
@@ -103,12 +103,12 @@ def without_partitions(objects: Objects, connection: Connection) -> Objects:
     return objects | {"constraint": kept}
 
 
-def role_facts(connection: Connection) -> list[StoredRole]:
+def stored_roles(connection: Connection) -> list[StoredRole]:
     """The platform's roles and their members. Superusers are left out."""
     return [StoredRole(*row) for row in connection.execute(queries("backup")["roles"])]
 
 
-def locale_facts(connection: Connection) -> dict[str, str | None]:
+def locale_settings(connection: Connection) -> dict[str, str | None]:
     """How the database sorts and compares."""
     names = ("encoding", "provider", "collate", "ctype", "locale")
     return dict(zip(names, _one(connection, "database_locale"), strict=True))

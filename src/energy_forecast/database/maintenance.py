@@ -12,7 +12,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.named_queries import queries
 
 
@@ -91,9 +91,9 @@ def refresh_hours(connection: Connection) -> dict[str, int]:
     return _rows(connection, "refresh_hours", {})[0]
 
 
-def waiting_hours(connection: Connection) -> dict[str, int]:
+def pending_hours(connection: Connection) -> dict[str, int]:
     """waiting_spans and waiting_cities: what has changed and is not in the roll-up yet."""
-    return _rows(connection, "waiting_hours", {})[0]
+    return _rows(connection, "pending_hours", {})[0]
 
 
 def hourly_differences(connection: Connection) -> list[dict[str, Any]]:
@@ -120,7 +120,7 @@ def vacuuming(database: Database) -> Iterator[Connection]:
         connection.execute("SET lock_timeout = '5s'")
         yield connection
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         connection.close()
 

@@ -25,14 +25,14 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import NullPool, create_engine
 
 from energy_forecast.database import protection
-from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import (
     database_grants,
     folder,
-    head,
     installed_version,
     migration_files,
+    newest_version,
     routines_digest,
     routines_sql,
     superuser_sql,
@@ -200,13 +200,13 @@ def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
         has_objects = connection.execute(queries("schema")["has_objects"], {"role": Role.OWNER}).fetchone() == (True,)
         connection.commit()
         if database.login is not None and has_objects and with_login(database) == database:
-            return _upgrade_beside_login(connection, database, target)
+            return _upgrade_with_login(connection, database, target)
         connection.execute("SET search_path = public")
         return _upgrade(connection, target)
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     except sqlalchemy.exc.DBAPIError as error:
-        raise refusal(cast(psycopg.Error, error.orig)) from error
+        raise database_error(cast(psycopg.Error, error.orig)) from error
     finally:
         connection.close()
 
@@ -249,7 +249,7 @@ def _migrate(connection: Connection, wanted: str, before: str | None, finish: Ca
         environment.configure(connection=transaction)
         with environment.begin_transaction():
             environment.run_migrations()
-        if wanted == head():
+        if wanted == newest_version():
             finish()
 
 
@@ -269,7 +269,7 @@ def _report(
         before,
         wanted,
         repaired=[f"{fault.message}." for fault in repaired],
-        remaining=list(protection.words(remaining)),
+        remaining=list(protection.sentences(remaining)),
     )
 
 
@@ -279,7 +279,7 @@ def _upgrade(connection: Connection, target: str | None) -> Upgrade:
     faults = protection.faults(connection) if judged else []
     connection.commit()
     if judged and _is_right(connection, faults):
-        return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
+        return Upgrade(before, wanted, changed=False, remaining=list(protection.sentences(faults)))
     remaining: list[protection.Fault] = []
     repaired: list[protection.Fault] = []
 
@@ -294,7 +294,7 @@ def _upgrade(connection: Connection, target: str | None) -> Upgrade:
     return _report(before, wanted, remaining, repaired)
 
 
-def _upgrade_beside_login(connection: Connection, database: Database, target: str | None) -> Upgrade:
+def _upgrade_with_login(connection: Connection, database: Database, target: str | None) -> Upgrade:
     """Upgrade a server that has the login of daily commands: the superuser's session touches no object of the owner.
 
     The owner can cause an upgrade, by changing the mark of the schema, and what they hung on their tables, functions
@@ -308,13 +308,13 @@ def _upgrade_beside_login(connection: Connection, database: Database, target: st
         faults = protection.faults(connection) if judged else []
         connection.commit()
         if judged and _is_right(connection, faults):
-            return Upgrade(before, wanted, changed=False, remaining=list(protection.words(faults)))
+            return Upgrade(before, wanted, changed=False, remaining=list(protection.sentences(faults)))
         protection.repair(connection, faults)
         connection.commit()
         _migrate(session, wanted, before, lambda: session.execute(f"{_CHAIN_AT_ONCE}\n{_owners_sql()}"))
     finally:
         session.close()
-    if wanted != head():
+    if wanted != newest_version():
         return Upgrade(before, wanted)
     connection.execute(f"{database_grants()}\n{superuser_sql()}")
     connection.commit()

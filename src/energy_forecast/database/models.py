@@ -73,7 +73,7 @@ def add_version(
         },
     )
     add_artifacts(connection, version.id, artifacts)
-    settle_active(connection, name)
+    update_active(connection, name)
     return version
 
 
@@ -93,9 +93,9 @@ def add_artifacts(connection: Connection, model: UUID, artifacts: Sequence[NewAr
         )
 
 
-def settle_active(connection: Connection, name: str) -> None:
+def update_active(connection: Connection, name: str) -> None:
     """Marks which versions of a name are active: champions, and the newest of a city."""
-    connection.execute(queries("models")["settle_active"], {"name": name})
+    connection.execute(queries("models")["update_active"], {"name": name})
 
 
 def version_for(connection: Connection, *, name: str, version: str | None, city: UUID) -> Version | None:
@@ -106,7 +106,7 @@ def version_for(connection: Connection, *, name: str, version: str | None, city:
         ).fetchone()
 
 
-def trained_alike(
+def trained_identically(
     connection: Connection, *, name: str, city: UUID, training_digest: bytes, at: datetime
 ) -> StoredArtifact | None:
     """The version that was trained from just the same by `at`, if there is one.
@@ -115,7 +115,7 @@ def trained_alike(
         ArtifactError: the stored bytes are not those that were written.
     """
     parameters = {"name": name, "city": city, "training_digest": training_digest, "at": at}
-    return _whole(connection, "trained_alike", parameters)
+    return _whole(connection, "trained_identically", parameters)
 
 
 def newest_artifact(

@@ -6,7 +6,7 @@ from typing import LiteralString, cast
 
 import psycopg
 
-from energy_forecast.database.connection import Database, refusal
+from energy_forecast.database.connection import Database, database_error
 from energy_forecast.database.create import as_login
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError
@@ -62,7 +62,7 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
         into.commit()
         return gone, came
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         out.close()
         into.close()

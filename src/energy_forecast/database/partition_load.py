@@ -25,7 +25,7 @@ class NeedsJudging(Exception):
 
 
 @dataclass(frozen=True)
-class MonthsThere:
+class ExistingMonths:
     """Which months of a table exist, and which may be filled beside it.
 
     Args:
@@ -41,15 +41,15 @@ class MonthsThere:
         return month not in self.months and _next(month) <= self.before
 
 
-def months_there(connection: Connection, table: str) -> MonthsThere:
+def existing_months(connection: Connection, table: str) -> ExistingMonths:
     """Which months of a table exist now."""
-    row = connection.execute(queries("staging")["months_there"], {"table": table}).fetchone()
+    row = connection.execute(queries("staging")["existing_months"], {"table": table}).fetchone()
     if row is None:
-        raise AssertionError("months_there returns a row")
-    return MonthsThere(frozenset(month.astimezone(UTC) for month in row[0]), row[1].astimezone(UTC))
+        raise AssertionError("existing_months returns a row")
+    return ExistingMonths(frozenset(month.astimezone(UTC) for month in row[0]), row[1].astimezone(UTC))
 
 
-class NewMonths:
+class PartitionLoad:
     """The new months of one load. All of it happens in the transaction that is open on the connection.
 
     Args:
@@ -59,7 +59,7 @@ class NewMonths:
     """
 
     def __init__(self, connection: Connection, table: str, values: tuple[str, ...]) -> None:
-        self.there = months_there(connection, table)
+        self.existing = existing_months(connection, table)
         """What existed when the load began."""
         self._connection = connection
         self._table = table
@@ -76,7 +76,7 @@ class NewMonths:
         if month not in self._names:
             if len(self._names) == _MOST_MONTHS:
                 raise NeedsJudging
-            with _falling_back():
+            with _requesting_judgement():
                 row = self._connection.execute(
                     queries("staging")["begin_month"], {"table": self._table, "month": month}
                 ).fetchone()
@@ -86,7 +86,7 @@ class NewMonths:
         statement = sql.SQL("COPY ops.{} ({}) FROM STDIN (FORMAT binary)").format(
             sql.Identifier(self._names[month]), sql.SQL(", ").join(map(sql.Identifier, self._columns))
         )
-        with _falling_back(), self._connection.cursor() as cursor:
+        with _requesting_judgement(), self._connection.cursor() as cursor:
             with cursor.copy(statement) as copy:
                 copy.write(data)
             self.row_count += cursor.rowcount
@@ -99,14 +99,14 @@ class NewMonths:
         """
         if not self._names:
             return
-        with _falling_back():
+        with _requesting_judgement():
             self._connection.execute(
                 queries("staging")["attach_months"], {"table": self._table, "months": sorted(self._names)}
             )
 
 
 @contextmanager
-def _falling_back() -> Iterator[None]:
+def _requesting_judgement() -> Iterator[None]:
     """What the database refuses of rows that were not judged."""
     try:
         yield

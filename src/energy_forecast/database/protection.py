@@ -326,7 +326,7 @@ def _only_by_superusers(fault: Fault, found: State | None) -> bool:
     return any(mark in text for mark in _OF_SUPERUSERS for text in (fault.name, fault.expected))
 
 
-def words(known: Sequence[Fault]) -> Iterator[str]:
+def sentences(known: Sequence[Fault]) -> Iterator[str]:
     """Yield the faults as sentences with their remedies."""
     for fault in known:
         yield f"{fault.message}. {fault.remedy}"

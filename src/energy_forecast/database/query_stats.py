@@ -32,7 +32,7 @@ _PARTS = re.compile(
 )
 
 
-class Order(StrEnum):
+class SortKey(StrEnum):
     """What the worst statements have most of."""
 
     TOTAL = "total"
@@ -43,7 +43,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True)
-class Cost:
+class StatementCost:
     """What a statement has cost.
 
     Args:
@@ -72,14 +72,14 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Costs:
+class StatementCosts:
     """The worst statements of this database, the worst first; `complete` is whether every text could be read."""
 
-    statements: list[Cost]
+    statements: list[StatementCost]
     complete: bool
 
 
-def worst_statements(database: Database, *, by: Order = Order.TOTAL, limit: int = 10) -> Costs:
+def costliest_statements(database: Database, *, by: SortKey = SortKey.TOTAL, limit: int = 10) -> StatementCosts:
     """The statements of this database that cost the most since the server began to count, in at most `limit` rows.
 
     Raises:
@@ -92,9 +92,9 @@ def worst_statements(database: Database, *, by: Order = Order.TOTAL, limit: int 
             raise DatabaseError("The server does not count what statements cost.", hint=_PRELOAD)
         if not shows:
             raise DatabaseError("This database cannot show what statements cost.", hint=_CREATE)
-        with connection.cursor(row_factory=class_row(Cost)) as cursor:
+        with connection.cursor(row_factory=class_row(StatementCost)) as cursor:
             found = cursor.execute(statements["worst"], {"by": by, "limit": limit}).fetchall()
-    return Costs([replace(cost, query=without_values(cost.query)) for cost in found], complete)
+    return StatementCosts([replace(cost, query=without_values(cost.query)) for cost in found], complete)
 
 
 def without_values(query: str) -> str:

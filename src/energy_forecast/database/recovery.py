@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.create import as_login
-from energy_forecast.database.digests import Tables, reading, table_facts
+from energy_forecast.database.digests import Tables, operator_snapshot, table_digests
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import BackupError, DatabaseError
 from energy_forecast.progress import Progress, silent
@@ -27,7 +27,7 @@ _PAUSE = 1.0
 
 
 @dataclass(frozen=True)
-class Archiver:
+class ArchiverStatus:
     """How archiving goes.
 
     Args:
@@ -71,10 +71,10 @@ def _row(connection: Connection, name: str, /, **parameters: object) -> tuple[An
     return tuple(row)
 
 
-def archiver(database: Database) -> Archiver:
+def archiver(database: Database) -> ArchiverStatus:
     """How archiving goes; as a superuser or a member of pg_monitor."""
     with as_login(database) as connection:
-        return Archiver(*_row(connection, "archiver"))
+        return ArchiverStatus(*_row(connection, "archiver"))
 
 
 def waiting_segments(database: Database) -> list[str]:
@@ -115,7 +115,7 @@ def resume(database: Database) -> None:
         connection.execute(queries("recovery")["resume"])
 
 
-def create_point(
+def create_restore_point(
     database: Database,
     name: str,
     label: str,
@@ -176,29 +176,29 @@ def _point_under_locks(database: Database, label: str, report: Progress) -> tupl
         tables = connection.execute(queries("recovery")["lockable_tables"]).fetchall()
         names = sql.SQL(", ").join(sql.Identifier(schema, table) for schema, table in tables)
         connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
-        with reading(database) as snapshot:
+        with operator_snapshot(database) as snapshot:
             lsn = str(_row(connection, "restore_point", label=label)[0])
             timeline = int(_row(connection, "position")[1])
             connection.rollback()
-            return table_facts(snapshot, report), lsn, timeline
+            return table_digests(snapshot, report), lsn, timeline
     except psycopg.errors.LockNotAvailable:
         return None
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         connection.close()
 
 
-def short_batches(database: Database) -> list[str]:
+def incomplete_batches(database: Database) -> list[str]:
     """The newest loads of which rows are missing, in words."""
-    with reading(database) as connection:
-        found = connection.execute(queries("recovery")["short_batches"]).fetchall()
+    with operator_snapshot(database) as connection:
+        found = connection.execute(queries("recovery")["incomplete_batches"]).fetchall()
     return [f"batch {batch} of {kind} has {there} of its {written} rows" for batch, kind, written, there in found]
 
 
 def as_of_digest(database: Database) -> tuple[Any, ...]:
     """City, intervals and digest of an as-of query; the empty tuple without a city."""
-    # Not by `reading`: the function runs as the owner, whom policies bind; with row_security off they are errors
+    # Not by `operator_snapshot`: the function runs as the owner, whom policies bind, and it turns row_security off
     with database.transaction(Role.OPERATOR) as connection:
         row = connection.execute(queries("recovery")["as_of_digest"]).fetchone()
     return () if row is None else tuple(row)

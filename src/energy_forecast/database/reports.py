@@ -80,13 +80,13 @@ def weather_correlation(
     return _rows(connection, "weather_correlation", {"city": city, "days": days, "bin": bin_width, "until": until})
 
 
-def weather_facts(
+def weather_correlation_inputs(
     connection: Connection, city: UUID, *, days: int = 30, until: datetime | None = None
 ) -> dict[str, Any]:
     """What `weather_correlation` rests on: hours, part_hours and hours_without_weather (left out), and coefficient
     (Pearson's; None where it is not defined)."""
     until = until or database_now(connection)
-    return _rows(connection, "weather_facts", {"city": city, "days": days, "until": until})[0]
+    return _rows(connection, "weather_correlation_inputs", {"city": city, "days": days, "until": until})[0]
 
 
 def model_performance(connection: Connection, *, days: int = 7, until: datetime | None = None) -> Rows:

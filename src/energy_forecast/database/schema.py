@@ -22,7 +22,7 @@ def migration_files() -> list[tuple[str, str]]:
     return [(f.name.partition("_")[0], f.read_text("utf-8")) for f in files]
 
 
-def head() -> str:
+def newest_version() -> str:
     """The newest version."""
     return migration_files()[-1][0]
 
@@ -93,7 +93,7 @@ def schema_is_current(database: Database) -> bool:
             raise
         return False
     try:
-        if installed_version(connection) != head():
+        if installed_version(connection) != newest_version():
             return False
         row = connection.execute(queries("schema")["routines_are"], {"digest": routines_digest()}).fetchone()
         return row == (True,)

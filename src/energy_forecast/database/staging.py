@@ -15,14 +15,14 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.cities import StoredCity, all_cities
-from energy_forecast.database.connection import Connection, Database, Role, refusal
+from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.partition_load import NeedsJudging, NewMonths, months_there
-from energy_forecast.database.stored_values import KnownValues, known_values
+from energy_forecast.database.partition_load import NeedsJudging, PartitionLoad, existing_months
+from energy_forecast.database.stored_values import StoredValues, stored_values
 from energy_forecast.database.zones import ZoneDifference, zone_differences
 from energy_forecast.errors import DatabaseError
 
-# Partitions are attached under a lock on the parent; a year at a time keeps it short
+# Partitions are dependent_counts under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
 # The server does not see that a session waits for what another session of ours holds
 _PATIENCE = "5s"
@@ -31,7 +31,7 @@ _FEW = 10
 
 
 @dataclass(frozen=True)
-class Target:
+class LoadTarget:
     """Where a kind of rows goes.
 
     Args:
@@ -54,7 +54,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Retention:
     """How long rows are kept.
 
     Args:
@@ -76,7 +76,7 @@ class Spacing:
 
 
 @dataclass(frozen=True)
-class StoredLevel:
+class StoredMean:
     """Stored values of a city near the first ones of a load.
 
     Args:
@@ -89,7 +89,7 @@ class StoredLevel:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Judgement:
     """What became of the staged rows before anything stored was looked at. Counts of rows.
 
     Args:
@@ -175,7 +175,7 @@ class CityRow:
 class Staging:
     """One load's session: temporary tables of its own, and in the end one transaction that merges them."""
 
-    def __init__(self, connection: Connection, target: Target) -> None:
+    def __init__(self, connection: Connection, target: LoadTarget) -> None:
         self._connection = connection
         self._target = target
         self._queries = queries("staging")
@@ -190,10 +190,10 @@ class Staging:
         self._first: datetime | None = None
         self._last: datetime | None = None
 
-    def clock(self) -> tuple[datetime, Kept | None]:
+    def clock(self) -> tuple[datetime, Retention | None]:
         """The database's clock, UTC, and how long the rows are kept; None for ever."""
         now, span, since = self._row("server_clock", table=self._target.table)
-        return now.astimezone(UTC), None if since is None else Kept(span, since.astimezone(UTC))
+        return now.astimezone(UTC), None if since is None else Retention(span, since.astimezone(UTC))
 
     def cities(self) -> list[StoredCity]:
         """Every city, by name."""
@@ -226,7 +226,7 @@ class Staging:
         """
         self._copy("refused_copy", data)
 
-    def tell_spans(
+    def set_coverage(
         self,
         cities: Sequence[tuple[int, datetime, datetime, timedelta | None, bool, bool]],
         gaps: Sequence[tuple[int, timedelta, int, int]],
@@ -234,7 +234,7 @@ class Staging:
     ) -> None:
         """Says what the order of the rows staged has shown: that no time of a city repeats, and what they cover.
 
-        Without it, `settle` finds this out by sorting them.
+        Without it, `judge` finds this out by sorting them.
 
         Args:
             cities: number, first and last timestamp, the least time from a timestamp to its available_at, whether every
@@ -258,8 +258,10 @@ class Staging:
         self._months = months
         self._first, self._last = min(firsts, default=None), max(lasts, default=None)
 
-    def tell_rest(self, read: int, months: Sequence[datetime], first: datetime | None, last: datetime | None) -> None:
-        """Says, after `tell_spans`, that rows of other months, or that say what is stored, were not staged.
+    def set_unstaged(
+        self, read: int, months: Sequence[datetime], first: datetime | None, last: datetime | None
+    ) -> None:
+        """Says, after `set_coverage`, that rows of other months, or that say what is stored, were not staged.
 
         Args:
             read: how many rows there were.
@@ -270,30 +272,30 @@ class Staging:
         self._are_few = self._staged * _FEW <= read
         self._months, self._first, self._last = months, first, last
 
-    def known(self, spans: Sequence[tuple[int, datetime, datetime]]) -> KnownValues:
+    def stored_values(self, spans: Sequence[tuple[int, datetime, datetime]]) -> StoredValues:
         """What is stored within spans of time: number of a city, first and last timestamp. Inside `merging`, so that
         nobody else loads meanwhile."""
         self._make_views()
-        return known_values(self._connection, spans, len(self._target.values))
+        return stored_values(self._connection, spans, len(self._target.values))
 
-    def new_months(self) -> NewMonths:
+    def partition_load(self) -> PartitionLoad:
         """The months that can be filled beside the table; inside `merging`."""
-        return NewMonths(self._connection, self._target.table, self._target.values)
+        return PartitionLoad(self._connection, self._target.table, self._target.values)
 
     def intervals(self) -> dict[int, int]:
-        """Minutes of the interval of each city with rows that do not state theirs, by its number, after `settle`."""
+        """Minutes of the interval of each city with rows that do not state theirs, by its number, after `judge`."""
         return dict(self._rows("found_intervals"))
 
-    def levels(self, cities: Sequence[tuple[int, datetime]]) -> dict[int, StoredLevel]:
+    def stored_means(self, cities: Sequence[tuple[int, datetime]]) -> dict[int, StoredMean]:
         """The level of the stored values near a moment, by the number of the city."""
         if not cities:
             return {}
         self._make_views()
-        name = "consumption_levels" if self._target.adds_up else "weather_levels"
+        name = "consumption_means" if self._target.adds_up else "weather_means"
         rows = self._rows(name, numbers=[city for city, _ in cities], firsts=[first for _, first in cities])
-        return {city: StoredLevel(count, mean) for city, count, mean in rows}
+        return {city: StoredMean(count, mean) for city, count, mean in rows}
 
-    def settle(self, *, now: datetime, interval_minutes: int | None) -> Settled:
+    def judge(self, *, now: datetime, interval_minutes: int | None) -> Judgement:
         """Finds each city's interval length, and sorts out rows that are too early or contradict each other.
 
         Args:
@@ -323,12 +325,12 @@ class Staging:
             if self._row("any_early", now=now)[0]:
                 self._need_all()
                 refused += self._run("refuse_early", now=now, values=list(self._target.values))
-        repeated, older = (0, 0) if self._in_order else self._settle_repeated()
+        repeated, older = (0, 0) if self._in_order else self._judge_repeated()
         if refused or not self._in_order:
             months, self._first, self._last = self._row("months")
             self._months = months or ()
         self._older = older > 0
-        return Settled(repeated, older, assumed, wide)
+        return Judgement(repeated, older, assumed, wide)
 
     def _refuse_closer(self) -> int:
         mixed, overlapping = self._row("any_closer")
@@ -351,7 +353,7 @@ class Staging:
         if not self._is_all:
             raise NeedsJudging
 
-    def _settle_repeated(self) -> tuple[int, int]:
+    def _judge_repeated(self) -> tuple[int, int]:
         taken = self._run("take_repeated")
         if not taken:
             return 0, 0
@@ -370,7 +372,7 @@ class Staging:
         Raises:
             NeedsJudging: somebody keeps them from being made, who may be waiting for this session's open transaction.
         """
-        there = months_there(self._connection, self._target.table).months
+        there = existing_months(self._connection, self._target.table).months
         missing = [month for month in self._months if month not in there]
         for start in range(0, len(missing), _MONTHS_AT_ONCE):
             months = missing[start : start + _MONTHS_AT_ONCE]
@@ -409,7 +411,7 @@ class Staging:
             elif self._older or self._row("any_stored")[0]:
                 if self._are_few:
                     self._row("set_joins", joins="off")
-                verdicts = self._judge(bounds)
+                verdicts = self._judge_against_stored(bounds)
                 self._run(f"{self._target.subject}_keep_older")
                 corrected = self._run(f"{self._target.subject}_correct")
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=True)[0]
@@ -441,7 +443,7 @@ class Staging:
         self._run("keep_provisional", kind=kind)
         return revised
 
-    def _judge(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
+    def _judge_against_stored(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
         self._run("judge_differing", interval_given=self._interval_given, **bounds)
         self._run("add_older_versions")
         verdicts = {verdict: (rows, without) for verdict, rows, without in self._rows("count_differing")}
@@ -452,9 +454,9 @@ class Staging:
         """The names of the time zones that the server knows."""
         return {name for (name,) in self._rows("zones")}
 
-    def attached(self, name: str) -> dict[str, int]:
+    def dependent_counts(self, name: str) -> dict[str, int]:
         """Return how many values, models and scores belong to a city."""
-        return attached(self._connection, name)
+        return dependent_counts(self._connection, name)
 
     def stored_cities(self) -> dict[str, CityRow]:
         """Every stored city by its name."""
@@ -531,15 +533,15 @@ def stored_city(connection: Connection, name: str) -> CityRow:
     return CityRow(*row)
 
 
-def attached(connection: Connection, name: str) -> dict[str, int]:
+def dependent_counts(connection: Connection, name: str) -> dict[str, int]:
     """Return how many values, models and scores belong to a city."""
-    row = connection.execute(queries("staging")["attached"], {"name": name}).fetchone()
+    row = connection.execute(queries("staging")["dependent_counts"], {"name": name}).fetchone()
     assert row is not None
     return dict(zip(("values", "models", "scores"), row, strict=True))
 
 
 @contextmanager
-def staging(database: Database, target: Target) -> Iterator[Staging]:
+def staging(database: Database, target: LoadTarget) -> Iterator[Staging]:
     """A session for one load as the role that loads facts. Nothing is stored before `merging` has ended.
 
     Raises:
@@ -551,6 +553,6 @@ def staging(database: Database, target: Target) -> Iterator[Staging]:
         connection.execute(queries("staging")["create_staging"])
         yield Staging(connection, target)
     except psycopg.Error as error:
-        raise refusal(error) from error
+        raise database_error(error) from error
     finally:
         connection.close()

@@ -22,7 +22,7 @@ _ELEMENT = np.dtype([("size", ">i4"), ("value", ">i8")])
 
 
 @dataclass(frozen=True)
-class KnownValues:
+class StoredValues:
     """Stored values, n of them.
 
     Args:
@@ -38,9 +38,9 @@ class KnownValues:
     minutes: np.ndarray[Any, Any]
 
 
-def known_values(
+def stored_values(
     connection: Connection, spans: Sequence[tuple[int, datetime, datetime]], value_count: int
-) -> KnownValues:
+) -> StoredValues:
     """What is stored within spans of time of some cities.
 
     Args:
@@ -51,7 +51,7 @@ def known_values(
     numbers, firsts, lasts = (list(column) for column in zip(*spans, strict=True))
     with connection.cursor(binary=True) as cursor:
         cursor.execute(
-            queries("staging")["known_values"],
+            queries("staging")["stored_values"],
             {
                 "numbers": numbers, "firsts": firsts, "lasts": lasts,
                 "first": min(firsts), "last": max(lasts), "absent": ABSENT,
@@ -69,7 +69,7 @@ def known_values(
         np.concatenate([np.empty(0, np.int64), *(_elements(row[place]) for row in rows)])
         for place in range(1, value_count + 3)
     ]
-    return KnownValues(cities, columns[1] + _EPOCH, columns[2:], columns[0])
+    return StoredValues(cities, columns[1] + _EPOCH, columns[2:], columns[0])
 
 
 def _elements(array: bytes) -> np.ndarray[Any, Any]:

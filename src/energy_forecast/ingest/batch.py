@@ -14,8 +14,8 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from energy_forecast.database.connection import Database
-from energy_forecast.database.partition_load import NeedsJudging, NewMonths
-from energy_forecast.database.staging import Kept, Merged, Settled, Spacing, Staging, staging
+from energy_forecast.database.partition_load import NeedsJudging, PartitionLoad
+from energy_forecast.database.staging import Judgement, Merged, Retention, Spacing, Staging, staging
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.ambiguous_hours import AmbiguousHours
 from energy_forecast.ingest.bulk.coverage import Coverage, TimeRanges
@@ -199,12 +199,12 @@ class _Load:
         self._progress = progress
         self._goes_beside = beside
         self._beside: PartitionSplitter | None = None
-        self._new_months: NewMonths | None = None
+        self._new_months: PartitionLoad | None = None
         self._read = 0
         self._usable = 0
         self._quarantine = Quarantine(settings().rejected_rows_kept)
         self._told_apart = 0
-        self._kept: Kept | None = None
+        self._kept: Retention | None = None
         self._outdated = 0
         self._touched = TimeRanges()
         self._cities: list[tuple[UUID, str, str]] = []
@@ -218,20 +218,20 @@ class _Load:
             self._cities = [(city.id, city.name, city.timezone) for city in stored]
             self._meaning = PlausibilityChecks(self._kind, stored, self._reading)
             if not self._goes_beside:
-                settled, validator = self._prepare(session)
+                judgement, validator = self._prepare(session)
                 with session.merging():
-                    return self._merge(session, settled, validator)
+                    return self._merge(session, judgement, validator)
             # The tables beside live in the transaction that fills them, so that nobody sees them and none is left over
             with session.merging():
-                self._new_months = session.new_months()
+                self._new_months = session.partition_load()
                 ids = [city for city, _, _ in self._cities]
                 self._beside = PartitionSplitter(
-                    self._kind, ids, self._new_months.there, self._reading.interval_minutes
+                    self._kind, ids, self._new_months.existing, self._reading.interval_minutes
                 )
-                settled, validator = self._prepare(session)
-                return self._merge(session, settled, validator)
+                judgement, validator = self._prepare(session)
+                return self._merge(session, judgement, validator)
 
-    def _prepare(self, session: Staging) -> tuple[Settled, Validator]:
+    def _prepare(self, session: Staging) -> tuple[Judgement, Validator]:
         """Reads, checks and stages the files; the validator counted the rows of cities that are not there."""
         now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
@@ -247,17 +247,17 @@ class _Load:
         if self._beside is not None and not self._spans.in_order:
             raise NeedsJudging
         if self._spans.in_order:
-            session.tell_spans(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
+            session.set_coverage(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
         if self._beside is not None:
-            session.tell_rest(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
+            session.set_unstaged(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
         self._progress("Checking", 0, None, self._read)
-        settled = session.settle(now=now, interval_minutes=self._reading.interval_minutes)
-        self._check_intervals(session, settled)
+        judgement = session.judge(now=now, interval_minutes=self._reading.interval_minutes)
+        self._check_intervals(session, judgement)
         if self._beside is not None and not self._beside.guessed.items() <= session.intervals().items():
             raise NeedsJudging
         session.ensure_partitions(self._database)
         self._progress("Writing", 0, None, self._read)
-        return settled, validator
+        return judgement, validator
 
     def _disputed(self, session: Staging) -> dict[str, list[tuple[datetime, datetime | None]]]:
         """Return when the server has other offsets than this program, in the zones by which local times are read."""
@@ -271,7 +271,7 @@ class _Load:
                 spans[difference.zone].append((difference.since, difference.until))
         return dict(spans)
 
-    def _check_intervals(self, session: Staging, settled: Settled) -> None:
+    def _check_intervals(self, session: Staging, judgement: Judgement) -> None:
         """Refuse rows whose distance is no interval, and values far from the stored ones; start again if the files have
         to be read with other lengths.
 
@@ -280,9 +280,9 @@ class _Load:
             _OtherLengthsError: the files were read with other lengths.
         """
         if not self._kind.has_intervals:
-            self._meaning.refuse_other_level(session.levels(self._meaning.spans()), {})
+            self._meaning.refuse_other_level(session.stored_means(self._meaning.spans()), {})
             return
-        for spacing in settled.wide:
+        for spacing in judgement.wide:
             raise IngestError(
                 f"The rows of {spacing.city} are {_spacing(spacing)}, which is no interval of an hour or less.",
                 hint="Nothing was loaded. Load values of intervals that divide the hour. If each row is the value of "
@@ -290,9 +290,9 @@ class _Load:
             )
         self._minutes = session.intervals()
         if self._reading.needs_lengths:
-            if settled.assumed:
+            if judgement.assumed:
                 raise IngestError(
-                    f"The interval length of {settled.assumed[0]} does not show in the rows, but is needed.",
+                    f"The interval length of {judgement.assumed[0]} does not show in the rows, but is needed.",
                     hint="Nothing was loaded. Add it, for example --interval 15.",
                 )
             read_with = {
@@ -300,7 +300,7 @@ class _Load:
             }
             if read_with != self._minutes:
                 raise _OtherLengthsError(self._minutes)
-        self._meaning.refuse_other_level(session.levels(self._meaning.spans()), self._minutes)
+        self._meaning.refuse_other_level(session.stored_means(self._meaning.spans()), self._minutes)
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
         ready = self._ready(validator, number, source)
@@ -322,7 +322,7 @@ class _Load:
     ) -> None:
         values = [column.name for column in self._kind.values]
         if near:
-            rows = rows.filter(is_changed(rows, values, session.known(near), self._reading.interval_minutes))
+            rows = rows.filter(is_changed(rows, values, session.stored_values(near), self._reading.interval_minutes))
         if self._beside is not None:
             self._beside.stages(rows)
         if rows.height:
@@ -370,7 +370,7 @@ class _Load:
             entries.write_csv(text, include_header=False)
         return _Ready(rows, near, text.getvalue(), months, done)
 
-    def _merge(self, session: Staging, settled: Settled, validator: Validator) -> Report:
+    def _merge(self, session: Staging, judgement: Judgement, validator: Validator) -> Report:
         merged = session.merge()
         if self._new_months is not None:
             self._new_months.attach()
@@ -388,7 +388,7 @@ class _Load:
             "rejected": quarantine.row_count,
             "cells_left_empty": quarantine.cell_count,
         }
-        notes = tuple(self._notes(settled, merged, validator))
+        notes = tuple(self._notes(judgement, merged, validator))
         kept = session.record(
             batch=batch,
             files=[source.facts for source in self._sources],
@@ -409,7 +409,7 @@ class _Load:
             touched=self._touched.named([name for _, name, _ in self._cities]),
         )
 
-    def _notes(self, settled: Settled, merged: Merged, validator: Validator) -> Iterator[str]:
+    def _notes(self, judgement: Judgement, merged: Merged, validator: Validator) -> Iterator[str]:
         for source in self._sources:
             if source.ignored:
                 yield f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."
@@ -428,9 +428,9 @@ class _Load:
             rest = len(unknown) - _MOST_NAMED
             more = f" and {rest} more" if rest > 0 else ""
             yield f"There is no city {', '.join(named)}{more}; add it with: energy-forecast city add, or city import."
-        if settled.assumed:
+        if judgement.assumed:
             yield (
-                f"The interval length of {', '.join(settled.assumed[:_MOST_NAMED])} does not show in the rows; "
+                f"The interval length of {', '.join(judgement.assumed[:_MOST_NAMED])} does not show in the rows; "
                 "60 minutes are assumed. --interval says otherwise."
             )
         for one in merged.revised:
@@ -453,8 +453,8 @@ class _Load:
         yield from self._meaning.notes(self._minutes)
         if self._told_apart:
             yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."
-        if settled.repeated:
-            yield f"Rows that say what another row of this load says: {settled.repeated}."
+        if judgement.repeated:
+            yield f"Rows that say what another row of this load says: {judgement.repeated}."
         if merged.older:
             yield f"Rows older than another value of their time, kept as history: {merged.older}."
         if merged.repeats:

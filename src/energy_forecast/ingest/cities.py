@@ -18,8 +18,7 @@ from uuid import UUID, uuid4
 from energy_forecast.city_names import composed, name_fault, name_key
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.database.connection import Database, Role
-from energy_forecast.database.staging import CityRow, Staging, Target, staging, stored_city
-from energy_forecast.database.staging import attached as counts
+from energy_forecast.database.staging import CityRow, LoadTarget, Staging, dependent_counts, staging, stored_city
 from energy_forecast.errors import IngestError, PlaceError
 from energy_forecast.ingest.quarantine import Quarantine, without_values
 from energy_forecast.ingest.readers.detect import open_source
@@ -32,7 +31,7 @@ from energy_forecast.zones import zone_names
 
 _REQUIRED = ("name", "latitude", "longitude", "timezone")
 _OPTIONAL = ("country_code", "subdivision")
-_TARGET = Target("cities", "cities", "cities", "name", (), corrects=True)
+_TARGET = LoadTarget("cities", "cities", "cities", "name", (), corrects=True)
 
 _DEGREES = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 # The zones of the form Area/City, which the table demands: 'EST5EDT' or 'GB' say too little about a place
@@ -139,7 +138,7 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
             return None
         where = _move(stored, new) or f"with {_differences(stored, new)}"
         raise IngestError(
-            f"City {stored.name!r} is already stored {where}, {attached(counts(connection, stored.name))}.",
+            f"City {stored.name!r} is already stored {where}, {attached(dependent_counts(connection, stored.name))}.",
             hint="Give this city another name. To change the stored one: energy-forecast city import FILE "
             "(with --update if it is another place).",
         )
@@ -252,13 +251,15 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         move = None if old is None else _move(old, new)
         if old is not None and move is not None and not update:
             reason = (
-                f"{old.name!r} is stored as another place: {move}, {attached(session.attached(old.name))}; "
+                f"{old.name!r} is stored as another place: {move}, {attached(session.dependent_counts(old.name))}; "
                 "give this city another name, or move the stored one with --update"
             )
             refused[line] = ("name", reason, cells)
             continue
         if old is not None and move is not None:
-            moved.append(f"{old.name} was moved from another place, {move}, {attached(session.attached(old.name))}.")
+            moved.append(
+                f"{old.name} was moved from another place, {move}, {attached(session.dependent_counts(old.name))}."
+            )
         if old is None and not session.insert_city(new):
             # Its lower() may know other letters than Python's
             reason = f"the database reads {new.name!r} as the name of another city; give this city another name"

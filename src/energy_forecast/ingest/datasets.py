@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from energy_forecast.database.staging import Target
+from energy_forecast.database.staging import LoadTarget
 from energy_forecast.errors import IngestError
 
 # The column in which a row states the length of its interval, minutes
@@ -40,7 +40,7 @@ class Dataset:
         values: the columns that hold numbers.
     """
 
-    target: Target
+    target: LoadTarget
     times: tuple[str, ...]
     values: tuple[ValueColumn, ...]
 
@@ -79,9 +79,9 @@ _WEATHER = (
 )
 
 
-def _target(kind: str, table: str, key: str, values: tuple[ValueColumn, ...], **traits: bool) -> Target:
+def _target(kind: str, table: str, key: str, values: tuple[ValueColumn, ...], **traits: bool) -> LoadTarget:
     subject = kind.replace("-", "_")
-    return Target(kind, table, subject, key, tuple(value.name for value in values), **traits)
+    return LoadTarget(kind, table, subject, key, tuple(value.name for value in values), **traits)
 
 
 _CONSUMPTION = (

@@ -16,7 +16,7 @@ import polars as pl
 
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.forecasts import LARGEST_KWH
-from energy_forecast.database.staging import StoredLevel
+from energy_forecast.database.staging import StoredMean
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.climate import hottest_day
 from energy_forecast.ingest.datasets import INTERVAL, Dataset
@@ -109,7 +109,7 @@ class PlausibilityChecks:
             else:
                 self._refuse_temperature(facts)
 
-    def refuse_other_level(self, stored: Mapping[int, StoredLevel], minutes: Mapping[int, int]) -> None:
+    def refuse_other_level(self, stored: Mapping[int, StoredMean], minutes: Mapping[int, int]) -> None:
         """Refuse a load whose values are in another unit than the stored ones of the city.
 
         Args:
@@ -226,7 +226,7 @@ class PlausibilityChecks:
                         f"season is warmer than {bound:.0f} degrees Celsius",
                     )
 
-    def _refuse_step(self, facts: Mapping[str, Any], level: StoredLevel) -> None:
+    def _refuse_step(self, facts: Mapping[str, Any], level: StoredMean) -> None:
         """Refuse temperatures that are near the stored ones of the same weeks if read in Fahrenheit, and only then."""
         near = [month for month in facts["months"] if month["known"]][:1]
         if not near:
@@ -245,7 +245,7 @@ class PlausibilityChecks:
             hint=f"Nothing was loaded. Are they? Then add --unit temperature={unit}; if not, --unit temperature=C.",
         )
 
-    def _refuse_factor(self, facts: Mapping[str, Any], level: StoredLevel, minutes: int) -> None:
+    def _refuse_factor(self, facts: Mapping[str, Any], level: StoredMean, minutes: int) -> None:
         mean = (facts["log_sum"] - facts["unstated"] * math.log10(minutes)) / facts["positive"]
         steps = mean - level.mean
         for size in _UNIT_STEPS:

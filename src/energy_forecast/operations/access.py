@@ -23,7 +23,7 @@ def access_findings(database: Database) -> list[AccessFinding]:
         DatabaseError: the server cannot be reached, or refused a statement.
     """
     with database.transaction(None) as connection:
-        login = access.role_facts(connection, connection.info.user)
+        login = access.role_properties(connection, connection.info.user)
         users = access.users(connection)
         functions, operators = access.open_functions(connection), access.leakproof_operators(connection)
     found = []

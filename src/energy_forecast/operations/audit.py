@@ -17,7 +17,7 @@ from pathlib import Path
 
 from energy_forecast.database import Connection, Database, Role, facts, protection
 from energy_forecast.database import audit as stored
-from energy_forecast.database.audit import Head, Link
+from energy_forecast.database.audit import ChainEnd, Link
 from energy_forecast.errors import AuditError
 from energy_forecast.postgres.private_files import make_folder
 from energy_forecast.progress import Progress, silent
@@ -112,7 +112,7 @@ def write_anchor(database: Database, home: Path, *, restored: bool = False) -> A
     """
     with database.transaction(Role.AUDITOR) as connection:
         head = _head(connection)
-        server, name = stored.place(connection)
+        server, name = stored.server_identity(connection)
     event = "restored" if restored else "anchor"
     anchor = Anchor(datetime.now(UTC), event, server, name, head.chain.hex(), head.sequence, head.hash.hex())
     if not restored and any(_same_end(anchor, known) for known in list(read_anchors(home))[-1:]):
@@ -175,14 +175,14 @@ def verify_audit(
     report = AuditReport()
     anchors = list(read_anchors(home))
     with database.transaction(Role.AUDITOR) as connection:
-        head = stored.chain_head(connection)
+        head = stored.chain_end(connection)
         if head is None:
             report.add("no_chain", None, "The chain has no beginning: ops.audit_chain was emptied")
             return report
-        binding = _binding(anchors, head, stored.place(connection), report)
+        binding = _binding(anchors, head, stored.server_identity(connection), report)
         _verify_links(stored.links(connection, head.sequence), head, binding, report, progress)
         _verify_end(head, binding, report)
-        count, examples = stored.unchained(connection)
+        count, examples = stored.unchained_entries(connection)
         if count:
             report.add("unchained", None, f"{count} entries are not in the chain; the first: {examples[0]}")
         for fault in protection.faults(connection):
@@ -231,14 +231,16 @@ def _compare_facts(database: Database, report: AuditReport, progress: Progress) 
             )
 
 
-def _head(connection: Connection) -> Head:
-    head = stored.chain_head(connection)
+def _head(connection: Connection) -> ChainEnd:
+    head = stored.chain_end(connection)
     if head is None:
         raise AuditError("The audit log's chain has no beginning.", hint="See: energy-forecast doctor audit")
     return head
 
 
-def _binding(anchors: Sequence[Anchor], head: Head, place: tuple[str, str], report: AuditReport) -> dict[int, Anchor]:
+def _binding(
+    anchors: Sequence[Anchor], head: ChainEnd, place: tuple[str, str], report: AuditReport
+) -> dict[int, Anchor]:
     """The anchors that this chain has to hold, by place in it. A restore that somebody has owned up to frees it from
     those after the place it went back to. A copy beside the original goes its own way: where this server and database
     have anchors of their own, no other's bind."""
@@ -266,7 +268,7 @@ def _binding(anchors: Sequence[Anchor], head: Head, place: tuple[str, str], repo
 
 
 def _verify_links(
-    links: Iterable[Link], head: Head, binding: dict[int, Anchor], report: AuditReport, progress: Progress
+    links: Iterable[Link], head: ChainEnd, binding: dict[int, Anchor], report: AuditReport, progress: Progress
 ) -> None:
     previous, expected = head.chain, 1
     if (first := binding.get(0)) is not None and first.hash == head.chain.hex():
@@ -310,7 +312,7 @@ def _verify_links(
     progress("Verifying the audit log", head.sequence, head.sequence)
 
 
-def _verify_end(head: Head, binding: dict[int, Anchor], report: AuditReport) -> None:
+def _verify_end(head: ChainEnd, binding: dict[int, Anchor], report: AuditReport) -> None:
     beyond = [anchor for sequence, anchor in binding.items() if sequence > head.sequence]
     if beyond:
         last = max(beyond, key=lambda anchor: anchor.sequence)

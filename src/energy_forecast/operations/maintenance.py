@@ -162,7 +162,7 @@ def _plan_refresh(database: Database, report: StepReport) -> None:
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
         report.items = [stored.last_refresh(connection)]
-        report.numbers = {"views": 1} | stored.waiting_hours(connection)
+        report.numbers = {"views": 1} | stored.pending_hours(connection)
 
 
 def _refresh(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:

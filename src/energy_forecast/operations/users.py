@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from energy_forecast.database import access
-from energy_forecast.database.access import RoleFacts
+from energy_forecast.database.access import RoleProperties
 from energy_forecast.database.cities import cities_named
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import AccessError
@@ -65,9 +65,9 @@ def add_user(database: Database, name: str, *, password: str | None = None) -> b
     with database.transaction(None) as connection:
         if access.is_keyword(connection, name):
             raise AccessError(f"{name!r} is a word of SQL and cannot be a user name.", hint="Choose another name.")
-        if (other := access.other_case(connection, name)) is not None:
+        if (other := access.name_in_other_case(connection, name)) is not None:
             raise AccessError(f"There is a role {other!r}, which differs only in case.", hint="Choose another name.")
-        facts = access.role_facts(connection, name)
+        facts = access.role_properties(connection, name)
         if facts is not None:
             if facts.is_user:
                 raise AccessError(f"There is a user {name!r} already.", hint="See: energy-forecast user list")
@@ -81,8 +81,8 @@ def add_user(database: Database, name: str, *, password: str | None = None) -> b
         access.revoke_cities(connection, name, None)
     with database.transaction(None) as connection:
         if facts is None:
-            access.create_person(connection, name, password)
-        access.make_member(connection, name)
+            access.create_user(connection, name, password)
+        access.grant_membership(connection, name)
     return facts is None
 
 
@@ -96,7 +96,7 @@ def remove_user(database: Database, name: str) -> User:
     with database.transaction(Role.OPERATOR) as connection:
         access.revoke_cities(connection, name, None)
     with database.transaction(None) as connection:
-        if not access.end_membership(connection, name):
+        if not access.revoke_membership(connection, name):
             raise AccessError(
                 f"{name!r} sees no city any more, but stays a user: another role granted the membership.",
                 hint=f"Let a superuser run: REVOKE energy_forecast_app FROM {name}; "
@@ -151,7 +151,7 @@ def list_users(database: Database) -> list[User]:
     return [User(one.name, one.can_log_in, cities.get(one.name, []), one.problem) for one in found]
 
 
-def _require_plain(facts: RoleFacts) -> None:
+def _require_plain(facts: RoleProperties) -> None:
     if facts.problem is not None:
         raise AccessError(
             f"The role {facts.name!r} cannot be a user: {facts.problem}.",
@@ -159,9 +159,9 @@ def _require_plain(facts: RoleFacts) -> None:
         )
 
 
-def _user(database: Database, name: str) -> RoleFacts:
+def _user(database: Database, name: str) -> RoleProperties:
     with database.transaction(None) as connection:
-        facts = access.role_facts(connection, name)
+        facts = access.role_properties(connection, name)
     if facts is None or not facts.is_user:
         raise AccessError(f"There is no user {name!r}.", hint="Add one: energy-forecast user add NAME")
     return facts

@@ -197,4 +197,4 @@ def _settle(connection: Connection, done: Sequence[Promotion]) -> None:
     """Brings is_active in line with the champions."""
     changed = {one.model for one in done if one.model} | {one.before.split()[0] for one in done if one.before}
     for name in sorted(changed):
-        stored_models.settle_active(connection, name)
+        stored_models.update_active(connection, name)

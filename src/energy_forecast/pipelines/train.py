@@ -151,7 +151,7 @@ def train(
     if versions:
         with database.transaction(Role.FORECASTER) as connection:
             for name in versions:
-                stored_models.settle_active(connection, name)
+                stored_models.update_active(connection, name)
     if not trained and not allow_none:
         raise NotEnoughDataError(next(iter(failed.values()), "There is no city to train a model for."))
     return TrainingReport(until, trained, failed, lacking)
@@ -192,7 +192,9 @@ def _alike(
 
     def read() -> StoredArtifact | None:
         with savepoint(connection):
-            found = stored_models.trained_alike(connection, name=name, city=city.id, training_digest=digest, at=until)
+            found = stored_models.trained_identically(
+                connection, name=name, city=city.id, training_digest=digest, at=until
+            )
         if found is not None:
             load(name, found.artifact)
         return found

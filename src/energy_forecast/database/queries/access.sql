@@ -1,4 +1,4 @@
--- name: role_facts
+-- name: role_properties
 -- What decides whether a role can be a user: one role by name, or every user if the name is null.
 /* Of the members of energy_forecast_app, a platform's own login is no user: it has ADMIN OPTION, or is who asks. */
 WITH RECURSIVE member AS (
@@ -30,11 +30,11 @@ ORDER BY 1
 -- Whether SQL takes a name only in quotes.
 SELECT EXISTS (SELECT FROM pg_get_keywords() WHERE word = %(name)s AND catcode <> 'U')
 
--- name: other_case
+-- name: name_in_other_case
 -- A role whose name differs from a name in lower case only in case.
 SELECT rolname::text FROM pg_roles WHERE lower(rolname::text) = %(name)s AND rolname <> %(name)s::name LIMIT 1
 
--- name: is_free
+-- name: has_no_membership
 -- Whether a role is no member of energy_forecast_app, and the API no member of it.
 SELECT NOT EXISTS (
     SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member

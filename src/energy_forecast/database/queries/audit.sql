@@ -1,9 +1,9 @@
--- name: head
+-- name: chain_end
 -- The end of the chain, and the beginning's hash, which names the chain.
 SELECT (SELECT hash FROM ops.audit_chain WHERE sequence = 0), sequence, hash
 FROM ops.audit_chain ORDER BY sequence DESC LIMIT 1
 
--- name: place
+-- name: server_identity
 -- Which server and database this is; both change with a restore elsewhere.
 SELECT (SELECT system_identifier FROM pg_control_system())::text, current_database()::text
 
@@ -19,7 +19,7 @@ WHERE c.sequence > %(after)s AND c.sequence <= %(until)s
 ORDER BY c.sequence
 LIMIT %(limit)s
 
--- name: unchained
+-- name: unchained_entries
 -- Entries that no link of the chain holds; the trigger makes none.
 SELECT count(*) OVER (), a.id, a.number, a.table_name, a.action, a.timestamp
 FROM audit_log a WHERE NOT EXISTS (SELECT FROM ops.audit_chain c WHERE c.audit_id = a.id)

@@ -22,7 +22,7 @@ RETURNING id
 -- Replaces one key of a city's metadata.
 UPDATE cities SET metadata = metadata || jsonb_build_object(%(key)s::text, %(value)s::jsonb) WHERE id = %(city)s
 
--- name: city_facts
+-- name: city_counts
 -- What is stored for each city: counts, first and last interval (UTC), corrections kept.
 SELECT c.name,
        f.rows AS consumption_rows, f.first AS consumption_first, f.last AS consumption_last,

@@ -64,7 +64,7 @@ SELECT c.name AS city, d.hour, d.shown_consumption, d.true_consumption, d.shown_
        d.true_minutes
 FROM ops.hourly_differences() d JOIN cities c ON c.id = d.city_id
 
--- name: waiting_hours
+-- name: pending_hours
 -- Spans of hours that are not folded in yet, and of how many cities.
 SELECT count(*) AS waiting_spans, count(DISTINCT city_id) AS waiting_cities FROM ops.changed_consumption
 

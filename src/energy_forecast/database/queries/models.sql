@@ -16,7 +16,7 @@ VALUES (%(id)s, %(name)s, %(type)s, %(parameters)s, %(version)s, false, clock_ti
 INSERT INTO model_artifacts (model_id, city_id, artifact, sha256, training_digest, training_facts)
 VALUES (%(model)s, %(city)s, %(artifact)s, %(sha256)s, %(training_digest)s, %(training_facts)s)
 
--- name: settle_active
+-- name: update_active
 -- Marks as active the versions that are the champion of a city, or the newest of their name for at least one.
 UPDATE models SET is_active = newest.is_newest
 FROM (
@@ -31,7 +31,7 @@ FROM (
     WHERE m.name = %(name)s) newest
 WHERE models.id = newest.id AND models.is_active <> newest.is_newest
 
--- name: trained_alike
+-- name: trained_identically
 -- The version of a model for a city that was trained by a moment from just the same, the newest.
 SELECT m.id, m.name, m.version, m.trained_until, a.artifact, a.sha256, a.training_facts
 FROM model_artifacts a JOIN models m ON m.id = a.model_id

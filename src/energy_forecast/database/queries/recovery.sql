@@ -68,7 +68,7 @@ FROM pg_stat_archiver a,
     LATERAL (SELECT pg_current_wal_insert_lsn() - file_offset AS begins
              FROM pg_walfile_name_offset(pg_current_wal_insert_lsn())) p
 
--- name: short_batches
+-- name: incomplete_batches
 -- Of the newest 200 batches, those of which fewer rows are there than the ledger says: (id, kind, rows by the ledger, rows that are there).
 /* A batch's rows carry its created_at, here or among the revisions. What retention has dropped, or a copy's rows have
    replaced, is missing rightly; so only a batch that is newer counts. */

@@ -23,7 +23,7 @@ SELECT max(timestamp) FROM energy_consumption WHERE city_id = %(city)s AND times
 SELECT temperature, temperature_end, avg_consumption, sample_count
 FROM weather_correlation(%(city)s, %(days)s, %(bin)s, %(until)s)
 
--- name: weather_facts
+-- name: weather_correlation_inputs
 -- Hours that a correlation rests on, those it leaves out and why, and Pearson's coefficient.
 SELECT count(*) FILTER (WHERE minutes_known = 60 AND temperature IS NOT NULL) AS hours,
        count(*) FILTER (WHERE minutes_known <> 60) AS part_hours,

@@ -510,7 +510,7 @@ SELECT set_config('lock_timeout', %(time)s::text, true)
 -- Makes the missing partitions of these months.
 SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
 
--- name: known_values
+-- name: stored_values
 -- What is stored within the span of some cities: number of the city, and arrays of minutes of the interval, timestamps, and
 -- values in hundredths (kWh and kW, or weather's units), all of 8 bytes. One row a city.
 SELECT p.city_no, c.minutes, c.times, c.value_1, c.value_2, c.value_3, c.value_4
@@ -528,7 +528,7 @@ CROSS JOIN LATERAL (
       AND v.timestamp BETWEEN %(first)s AND %(last)s) AS c
 WHERE c.times IS NOT NULL
 
--- name: months_there
+-- name: existing_months
 -- The UTC months of a table whose partitions exist, and the moment before which a month has to end to be filled beside it.
 SELECT coalesce((
            SELECT array_agg(to_timestamp(right(relname, 7), 'YYYY"m"MM')) FROM pg_class
@@ -547,7 +547,7 @@ SELECT ops.attach_months(%(table)s, %(months)s)
 -- The interval length (minutes) of each city of which rows were read that do not state theirs.
 SELECT k.city_no, k.interval_minutes FROM staged_cities k JOIN spans s USING (city_no) WHERE NOT s.stated
 
--- name: consumption_levels
+-- name: consumption_means
 -- By city: how many positive values are stored within 60 days of its first new one, and the mean of log10(kWh a minute).
 SELECT p.city_no, count(*), avg(log(v.value_1 / v.interval_minutes))::float8
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
@@ -556,7 +556,7 @@ JOIN current_values v ON v.city_id = k.city_id
 WHERE v.timestamp BETWEEN p.first - interval '60 days' AND p.first + interval '60 days' AND v.value_1 > 0
 GROUP BY p.city_no
 
--- name: weather_levels
+-- name: weather_means
 -- By city: how many temperatures are stored within 30 days of its first new one, and their mean, degrees Celsius.
 SELECT p.city_no, count(*), avg(v.temperature)::float8
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
@@ -785,7 +785,7 @@ SET latitude = %(latitude)s, longitude = %(longitude)s, timezone = %(timezone)s,
     subdivision = %(subdivision)s
 WHERE name = %(name)s
 
--- name: attached
+-- name: dependent_counts
 -- How many values (of load and weather), models and scores belong to a city.
 SELECT (SELECT count(*) FROM energy_consumption WHERE city_id = c.id) + (SELECT count(*) FROM weather_data WHERE city_id = c.id),
        (SELECT count(*) FROM model_artifacts WHERE city_id = c.id),

@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from energy_forecast.database.partition_load import MonthsThere, NeedsJudging
+from energy_forecast.database.partition_load import ExistingMonths, NeedsJudging
 from energy_forecast.ingest.bulk.coverage import Coverage
 from energy_forecast.ingest.bulk.encode import Field, binary_copy, field_of, random_ids
 from energy_forecast.ingest.datasets import INTERVAL, Dataset
@@ -33,7 +33,9 @@ class PartitionSplitter:
         interval_minutes: what the user said of the interval's length.
     """
 
-    def __init__(self, kind: Dataset, cities: Sequence[UUID], there: MonthsThere, interval_minutes: int | None) -> None:
+    def __init__(
+        self, kind: Dataset, cities: Sequence[UUID], there: ExistingMonths, interval_minutes: int | None
+    ) -> None:
         self._values = [column.name for column in kind.values]
         self._ids = np.frombuffer(b"".join(city.bytes for city in cities), "V16")
         self._there = there

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.database.stored_values import ABSENT, KnownValues
+from energy_forecast.database.stored_values import ABSENT, StoredValues
 from energy_forecast.ingest.datasets import INTERVAL
 
 # A city's number above, minutes since 1970 below
@@ -16,7 +16,7 @@ _SHIFT = 40
 _MINUTE = 60_000_000
 
 
-def is_changed(rows: pl.DataFrame, names: Sequence[str], known: KnownValues, minutes: int | None) -> pl.Series:
+def is_changed(rows: pl.DataFrame, names: Sequence[str], known: StoredValues, minutes: int | None) -> pl.Series:
     """Whether each row differs from what is stored, or nothing is. An empty field says nothing.
 
     Args:

@@ -13,11 +13,11 @@ from energy_forecast.database.backups import record_backup
 from energy_forecast.database.client_programs import client_environment
 from energy_forecast.database.digests import (
     export_snapshot,
-    locale_facts,
-    object_facts,
-    reading,
-    role_facts,
-    table_facts,
+    locale_settings,
+    object_digests,
+    operator_snapshot,
+    stored_roles,
+    table_digests,
 )
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs
@@ -39,7 +39,7 @@ def create_backup(database: Database, folder: BackupFolder, report: Progress = s
         BackupError: it could not be made; the message says why.
         DatabaseError: the database cannot be reached, or the operator would not see everything in it.
     """
-    version = database.server_facts()["version"]
+    version = database.server_info()["version"]
     if schema_version(database) is None:
         raise BackupError("The database has no schema yet, so there is nothing to back up.")
     with faults("The backup failed"), folder.locked() as lock:
@@ -83,15 +83,15 @@ def _dump(
 ) -> Backup:
     major = int(version.split(".")[0])
     environment = client_environment(database)
-    with reading(database) as connection:
+    with operator_snapshot(database) as connection:
         command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]
         command += [f"--role={Role.OPERATOR}", f"--snapshot={export_snapshot(connection)}", _LOCK_WAIT]
         command += ["--file", unfinished]
         # pg_dump reads the same snapshot at the same time
         process = client_programs.start(command, environment, (lock,))
         try:
-            tables = table_facts(connection, report)
-            objects, roles, locale = object_facts(connection), role_facts(connection), locale_facts(connection)
+            tables = table_digests(connection, report)
+            objects, roles, locale = object_digests(connection), stored_roles(connection), locale_settings(connection)
             report("Waiting for pg_dump", 0, 1)
             client_programs.finish(process, "pg_dump failed")
         finally:

@@ -10,13 +10,13 @@ from pathlib import Path
 from energy_forecast.database import Database
 from energy_forecast.database.backups import activate_copy, mark_copy, run_statements
 from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.create import analyze, as_login, is_free, name_finished, unfinished
+from energy_forecast.database.create import analyze, as_login, is_free, rename_restored, temporary_database
 from energy_forecast.database.digests import (
     object_differences,
-    object_facts,
-    reading,
+    object_digests,
+    operator_snapshot,
     table_differences,
-    table_facts,
+    table_digests,
     without_partitions,
 )
 from energy_forecast.database.schema import database_grants
@@ -72,7 +72,7 @@ def restore_backup(
     _check_name(into)
     if not is_free(database, into):
         raise BackupError(f"There is a database {into!r} with something in it.", hint="Choose another --into.")
-    with unfinished(database, backup.locale) as made:
+    with temporary_database(database, backup.locale) as made:
         _make_roles(made, backup)
         with as_login(made) as connection:
             # Now, because later each change would be an entry of the restored audit log
@@ -88,7 +88,7 @@ def restore_backup(
             mark_copy(connection, name, f"snapshot of {backup.started_at:%Y-%m-%dT%H:%M:%SZ}")
         if activate:
             activate_copy(made)
-        name_finished(made, into)
+        rename_restored(made, into)
     report("Restored", 3, 3)
     notes = []
     if logins := [role.name for role in backup.roles if role.attributes.startswith("LOGIN")]:
@@ -102,10 +102,10 @@ def compare(made: Database, backup: Backup) -> None:
     Raises:
         BackupError: it does; the message names the first differences.
     """
-    with reading(made) as connection:
-        differences = table_differences(backup.tables, table_facts(connection))
+    with operator_snapshot(made) as connection:
+        differences = table_differences(backup.tables, table_digests(connection))
         same_version = connection.info.server_version // 10000 == backup.major
-        recorded, found = backup.objects, object_facts(connection)
+        recorded, found = backup.objects, object_digests(connection)
         if backup.format == 1:
             # It has names of partitions' constraints that a dump does not keep
             recorded, found = (without_partitions(objects, connection) for objects in (recorded, found))
@@ -135,7 +135,7 @@ def _make_roles(database: Database, backup: Backup) -> None:
 
 def _fill(database: Database, path: Path, backup: Backup) -> None:
     environment = client_environment(database.administrator)
-    major = int(database.server_facts()["version"].split(".")[0])
+    major = int(database.server_info()["version"].split(".")[0])
     if major >= backup.major:
         command: list[str | Path] = [client_programs.program("pg_restore", major), "--exit-on-error", "--no-password"]
         command += [f"--jobs={_JOBS}", f"--dbname={database.name}", path]

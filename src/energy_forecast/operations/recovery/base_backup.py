@@ -70,7 +70,7 @@ def make_base_backup(
 def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) -> BaseBackup:
     archive, database = own_archive(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
-    version = database.server_facts()["version"]
+    version = database.server_info()["version"]
     started_at = datetime.now(UTC)
     with faults("The base backup failed"), locked(archive) as lock:
         _clear_unfinished(archive)

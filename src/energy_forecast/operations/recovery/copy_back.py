@@ -54,7 +54,7 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
     names = tables_to_dump(source, table)
     if not names:
         raise BackupError(f"The copy has no table {table!r}.")
-    major = int(source.server_facts()["version"].split(".")[0])
+    major = int(source.server_info()["version"].split(".")[0])
     with scratch_folder("table") as folder:
         dump = folder / "table.dump"
         command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]

@@ -14,8 +14,8 @@ from uuid import uuid4
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_check
 from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.create import beside, scratch
-from energy_forecast.database.recovery import as_of_digest, short_batches, unarchived_age
+from energy_forecast.database.create import drill_database_name, sibling_database
+from energy_forecast.database.recovery import as_of_digest, incomplete_batches, unarchived_age
 from energy_forecast.errors import BackupError, EnergyForecastError, ServerError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import BackupFolder, locate_backup
@@ -81,7 +81,7 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
             report("Checking every table and index", 0, 1)
             seconds = _check(restored)
             _same_answer(answer, as_of_digest(restored))
-            _no_short_batches(restored)
+            _no_incomplete_batches(restored)
         finally:
             remove_home(home)
         return Drill(
@@ -124,14 +124,14 @@ def drill_backup(database: Database, folder: BackupFolder, report: Progress = si
         backup = where.read(name)
         age = (datetime.now(UTC) - backup.started_at).total_seconds()
         rpo = age if age >= 0 else None
-        with scratch(database) as into:
+        with drill_database_name(database) as into:
             began = time.monotonic()
             restored = restore_backup(database, where, name, into, report=report)
             rto = time.monotonic() - began
-            copy = beside(database, into)
+            copy = sibling_database(database, into)
             report("Checking every table and index", 0, 1)
             seconds = _check(copy)
-            _no_short_batches(copy)
+            _no_incomplete_batches(copy)
             answer = as_of_digest(copy)
         return Drill("logical", name, name, restored.rows, restored.tables, rto, rpo, seconds, list(answer))
 
@@ -154,7 +154,7 @@ def _recorded(database: Database, subject: str, run: Callable[[], Drill]) -> Dri
 def _check(copy: Database) -> float:
     """Checks every table and index of a copy by amcheck; how many seconds it took."""
     began = time.monotonic()
-    major = int(copy.server_facts()["version"].split(".")[0])
+    major = int(copy.server_info()["version"].split(".")[0])
     command: list[str | Path] = [client_programs.program("pg_amcheck", major), "--install-missing", "--heapallindexed"]
     command += [f"--database={copy.name}", "--no-password"]
     client_programs.run(command, client_environment(copy.administrator), "amcheck has found damage")
@@ -166,6 +166,6 @@ def _same_answer(original: tuple[Any, ...], copy: tuple[Any, ...]) -> None:
         raise BackupError(f"The copy answers an as-of query otherwise: {copy} instead of {original}.")
 
 
-def _no_short_batches(copy: Database) -> None:
-    if short := short_batches(copy):
+def _no_incomplete_batches(copy: Database) -> None:
+    if short := incomplete_batches(copy):
         raise BackupError(f"The copy lacks rows: {'; '.join(short[:5])}.")

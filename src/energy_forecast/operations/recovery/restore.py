@@ -14,8 +14,8 @@ from pathlib import Path
 from energy_forecast.database import Database
 from energy_forecast.database.backups import mark_copy
 from energy_forecast.database.create import as_login
-from energy_forecast.database.digests import Tables, reading, table_differences, table_facts
-from energy_forecast.database.recovery import replay, resume, short_batches
+from energy_forecast.database.digests import Tables, operator_snapshot, table_differences, table_digests
+from energy_forecast.database.recovery import incomplete_batches, replay, resume
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, sync
@@ -265,8 +265,8 @@ def _check_on_the_way(copy: EmbeddedServer, target: Target, point: RestorePoint)
     """Recovers up to a restore point and compares; the server is stopped then, and still recovers when started."""
     database = Database(copy.start().url, embedded=True)
     _wait_for_target(copy, database, target, lsn_number(point.lsn))
-    with reading(database) as connection:
-        _refuse(table_differences(point.tables, table_facts(connection)), f" at the restore point {point.name}")
+    with operator_snapshot(database) as connection:
+        _refuse(table_differences(point.tables, table_digests(connection)), f" at the restore point {point.name}")
     copy.stop()
 
 
@@ -281,9 +281,9 @@ def _run(copy: EmbeddedServer, target: Target) -> tuple[Tables, str, datetime | 
     database = Database(copy.start().url, embedded=True)
     lsn, last = _wait_for_target(copy, database, target, target.lsn)
     point = target.wanted.point
-    with reading(database) as connection:
-        tables = table_facts(connection)
-    _refuse(table_differences(point.tables, tables) if point else short_batches(database))
+    with operator_snapshot(database) as connection:
+        tables = table_digests(connection)
+    _refuse(table_differences(point.tables, tables) if point else incomplete_batches(database))
     resume(database)
     _wait(copy, lambda: not replay(database).recovering)
     with as_login(database) as connection:

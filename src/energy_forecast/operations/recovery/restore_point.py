@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from energy_forecast.database import Database
 from energy_forecast.database.digests import Tables
-from energy_forecast.database.recovery import create_point, position
+from energy_forecast.database.recovery import create_restore_point, position
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, write_sealed
 from energy_forecast.operations.recovery.archive import RestorePoint, own_archive, restore_point_file
@@ -46,7 +46,7 @@ def make_restore_point(server: EmbeddedServer, name: str, report: Progress = sil
             write_sealed(restore_point_file(archive, name), made[0].document())
 
         try:
-            create_point(database, name, label, report, save)
+            create_restore_point(database, name, label, report, save)
             wait_archived(database, archive)
         except BaseException:
             # Without its WAL it cannot be restored to; the name stays taken in the ledger
