@@ -29,6 +29,7 @@ from energy_forecast.cli import (
     score,
     user,
 )
+from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
 from energy_forecast.fault_log import log_faults_to, program_fault
 from energy_forecast.settings import settings
@@ -89,9 +90,9 @@ def run() -> None:
     try:
         app()
     except PartialResultError as error:
-        _fail(f"{error}", label="Partial", status=3)
+        _fail(with_option_names(f"{error}"), label="Partial", status=3)
     except EnergyForecastError as error:
-        _fail(f"{error}{_full_disk(error)}")
+        _fail(with_option_names(f"{error}{_full_disk(error)}"))
     except SystemExit as stopped:
         if stopped.code == 130:
             raise KeyboardInterrupt from None

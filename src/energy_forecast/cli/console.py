@@ -32,6 +32,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 from energy_forecast.progress import Progress as Report
 
@@ -112,7 +113,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
 
 def say(text: str) -> None:
     """A line for a person, beside what the command is asked for."""
-    err.print(text, markup=False, soft_wrap=True)
+    err.print(with_option_names(text), markup=False, soft_wrap=True)
 
 
 def require_complete(problem: str | None, *, allow_partial: bool) -> None:

@@ -1,0 +1,30 @@
+"""Messages from below the command line name parameters; the command line shows its own options."""
+
+import sys
+
+import pytest
+
+from energy_forecast.cli import option_names
+
+
+@pytest.mark.parametrize(
+    ("command", "text", "shown"),
+    [
+        (["backtest", "--from", "x"], "`end` must be later than `first`.", "--to must be later than --from."),
+        (["recovery", "restore"], "Choose another `into`.", "Choose another --into."),
+        (["partition", "share", "Berlin"], "Set `allow_wait`.", "Set --allow-wait."),
+        (
+            ["train"],
+            "`horizon` is no parameter here, and `city` is one.",
+            "`horizon` is no parameter here, and --city is one.",
+        ),
+        ([], "See `model due`.", "See `model due`."),
+    ],
+)
+def test_replaces_parameters_of_the_running_command(
+    monkeypatch: pytest.MonkeyPatch, command: list[str], text: str, shown: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["energy-forecast", *command])
+    option_names._options.cache_clear()
+    assert option_names.with_option_names(text) == shown
+    option_names._options.cache_clear()
