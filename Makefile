@@ -1,4 +1,4 @@
-# Everything happens in .venv, made with Debian's python3 and the pinned, hashed requirements.lock.
+# All targets use .venv, made with Debian's python3 and the pinned, hashed requirements.lock.
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -38,7 +38,7 @@ docs: dev
 DATA ?= ../shared/data
 RESULTS := benchmarks/results
 
-# Every speed that is promised, beside its reference: two hours and 25 GB; quick: the same at small size, in a minute, without results kept.
+# All benchmarks with their references: two hours and 25 GB; quick: the same at small size, in a minute, without stored results.
 bench: setup
 	@$(BIN)/python benchmarks/bench.py $$(test -d $(DATA)/us_cities && echo --data $(DATA)/us_cities) $(ARGS)
 
@@ -48,7 +48,7 @@ bench-quick: setup
 bench-growth: setup
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
-# The protocol of docs/decisions/models.md on the sample, and on the folders in DATA where they are. Peers are scored too
+# The protocol of docs/decisions/appendix-models.md on the sample, and on the folders in DATA if they exist. Peers are scored too
 # once `$(BIN)/pip install lightgbm mlforecast skforecast prophet statsforecast` has been run. ARGS='--model ensemble' chooses.
 bench-skill: setup
 	@mkdir -p $(RESULTS)
