@@ -191,8 +191,8 @@ HARM = {
     " VALUES ('X', 1, 1, 'UTC')",
     "public.cities has other values in its 2 rows": "UPDATE cities SET latitude = 1 WHERE name = 'Pune'",
     "function planted": "CREATE FUNCTION planted() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-    "column public.cities.latitude is defined otherwise": "ALTER TABLE cities ALTER latitude DROP NOT NULL",
-    "table public.cities is defined otherwise": "ALTER TABLE cities OWNER TO energy_forecast_ingest",
+    "column public.cities.latitude has another definition": "ALTER TABLE cities ALTER latitude DROP NOT NULL",
+    "table public.cities has another definition": "ALTER TABLE cities OWNER TO energy_forecast_ingest",
 }
 
 

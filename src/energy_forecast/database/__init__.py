@@ -1,4 +1,4 @@
-"""PostgreSQL: the only folder that imports the driver."""
+"""PostgreSQL: the only package that imports the driver."""
 
 from energy_forecast.database.connection import LOGIN, Connection, Database, Role
 from energy_forecast.database.schema import schema_is_current, schema_version

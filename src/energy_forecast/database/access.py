@@ -1,4 +1,4 @@
-"""Users in the database: each one a PostgreSQL role, member of energy_forecast_app, with cities granted to it."""
+"""Users in the database: PostgreSQL roles that are members of energy_forecast_app, and the cities granted to them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from energy_forecast.database.named_queries import queries
 
 @dataclass(frozen=True)
 class RoleProperties:
-    """What decides whether a role can be a user.
+    """The properties of a role that decide whether it can be a user.
 
     Args:
         is_user: whether it is a member of energy_forecast_app.
-        attributes: those that give rights, such as SUPERUSER.
+        attributes: attributes that give rights, such as SUPERUSER.
         groups: the other roles that it is a member of, directly or through another role.
         owns: whether it owns a database or an object of any database.
     """
@@ -33,7 +33,7 @@ class RoleProperties:
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be a user; None if it can."""
+        """Return why the role cannot be a user; None if it can."""
         if self.attributes:
             return f"it has the attribute {', '.join(self.attributes)}"
         if self.groups:
@@ -42,12 +42,12 @@ class RoleProperties:
 
 
 def role_properties(connection: Connection, name: str) -> RoleProperties | None:
-    """Return the facts of a role by name; None if there is no such role."""
+    """Return the properties of a role by name; None if the role does not exist."""
     return next(iter(_roles(connection, name)), None)
 
 
 def users(connection: Connection) -> list[RoleProperties]:
-    """Return the facts of every user, by name."""
+    """Return the properties of every user, sorted by name."""
     return _roles(connection, None)
 
 
@@ -57,34 +57,34 @@ def _roles(connection: Connection, name: str | None) -> list[RoleProperties]:
 
 
 def is_keyword(connection: Connection, name: str) -> bool:
-    """Return whether SQL takes the name only in quotes."""
+    """Return whether SQL accepts the name only in quotes."""
     return connection.execute(queries("access")["is_keyword"], {"name": name}).fetchone() == (True,)
 
 
 def name_in_other_case(connection: Connection, name: str) -> str | None:
-    """Return a role whose name differs only in upper and lower case; None if there is none."""
+    """Return a role whose name differs from `name` only in case, or None."""
     row = connection.execute(queries("access")["name_in_other_case"], {"name": name}).fetchone()
     return None if row is None else str(row[0])
 
 
 def open_functions(connection: Connection) -> list[str]:
-    """Return the functions that everybody may call although they block the platform or write without limit."""
+    """Return the functions that every login may call, although they can block the platform or write without limit."""
     return [name for (name,) in connection.execute(queries("access")["open_functions"])]
 
 
 def leakproof_operators(connection: Connection) -> int:
-    """Return how many operators PostgreSQL applies before a policy although they could show a value by EXPLAIN."""
+    """Return the number of operators that are applied before a policy although EXPLAIN can show their values."""
     row = connection.execute(queries("access")["leakproof_operators"]).fetchone()
     return 0 if row is None else int(row[0])
 
 
 def cities_by_user(connection: Connection, name: str | None = None) -> dict[str, list[str]]:
-    """Return the names of the cities granted to one user or to all, by user."""
+    """Return the names of the cities granted to one user, or to all users, by user."""
     return dict(connection.execute(queries("access")["cities_by_user"], {"name": name}).fetchall())
 
 
 def create_user(connection: Connection, name: str, password: str | None) -> None:
-    """Makes the role. Its password leaves this process only as a SCRAM verifier, so no log of the server shows it."""
+    """Create a role. Only a SCRAM verifier of its password leaves this process, so no server log shows the password."""
     statement = sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name))
     if password is not None:
         verifier = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
@@ -93,15 +93,15 @@ def create_user(connection: Connection, name: str, password: str | None) -> None
 
 
 def grant_membership(connection: Connection, name: str) -> None:
-    """Makes a role a user; and lets the API take the role, but not inherit from it."""
+    """Make a role a user. The API may SET ROLE to it, but does not inherit from it."""
     connection.execute(sql.SQL("GRANT energy_forecast_app TO {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("GRANT {} TO energy_forecast_api").format(sql.Identifier(name)))
 
 
 def revoke_membership(connection: Connection, name: str) -> bool:
-    """Take back what `grant_membership` granted; return whether the role is no user any more.
+    """Revoke the grants of `grant_membership`; return whether the role is no longer a user.
 
-    From PostgreSQL 16 on, REVOKE only warns if another role granted the membership.
+    Since PostgreSQL 16, REVOKE only warns if another role granted the membership.
     """
     connection.execute(sql.SQL("REVOKE energy_forecast_app FROM {}").format(sql.Identifier(name)))
     connection.execute(sql.SQL("REVOKE {} FROM energy_forecast_api").format(sql.Identifier(name)))
@@ -109,12 +109,12 @@ def revoke_membership(connection: Connection, name: str) -> bool:
 
 
 def grant_cities(connection: Connection, name: str, cities: Sequence[UUID]) -> int:
-    """Let a user see cities; return how many they could not see before."""
+    """Grant cities to a user; return how many are new."""
     return connection.execute(queries("access")["grant_cities"], {"name": name, "cities": list(cities)}).rowcount
 
 
 def revoke_cities(connection: Connection, name: str, cities: Sequence[UUID] | None) -> int:
-    """Take cities back from a user, every one if None; return how many."""
+    """Revoke cities from a user (all if None); return how many."""
     if cities is None:
         return connection.execute(queries("access")["revoke_everything"], {"name": name}).rowcount
     return connection.execute(queries("access")["revoke_cities"], {"name": name, "cities": list(cities)}).rowcount

@@ -1,4 +1,4 @@
-"""The audit log's chain."""
+"""The hash chain of the audit log."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ChainEnd:
     """The end of a chain.
 
     Args:
-        chain: the hash of the chain's beginning, which names it.
-        sequence: place of the last entry; 0 when there is none.
-        hash: of the last entry.
+        chain: the hash of the first link, which identifies the chain.
+        sequence: the number of the last link; 0 if the chain has no entries.
+        hash: the hash of the last link.
     """
 
     chain: bytes
@@ -32,7 +32,7 @@ class ChainEnd:
 
 @dataclass(frozen=True)
 class Link:
-    """A link of the chain and the entry that it holds; `present` is False when the entry is gone."""
+    """A link of the chain and its entry; `present` is False if the entry is missing."""
 
     sequence: int
     previous_hash: bytes
@@ -46,20 +46,20 @@ class Link:
 
 
 def chain_end(connection: Connection) -> ChainEnd | None:
-    """The end of the chain; None when not even its beginning is there."""
+    """Return the end of the chain; None if even its first link is missing."""
     row = connection.execute(queries("audit")["chain_end"]).fetchone()
     return None if row is None or row[0] is None else ChainEnd(bytes(row[0]), row[1], bytes(row[2]))
 
 
 def server_identity(connection: Connection) -> tuple[str, str]:
-    """The server's own number and the database's name."""
+    """Return the system identifier of the server and the name of the database."""
     row = connection.execute(queries("audit")["server_identity"]).fetchone()
     assert row is not None
     return str(row[0]), str(row[1])
 
 
 def links(connection: Connection, until: int) -> Iterator[Link]:
-    """The links after the beginning up to a place, in order; read in pieces, so memory does not grow with the chain."""
+    """Yield the links from 1 to `until` in order. They are read in batches, so memory does not grow with the chain."""
     after = 0
     while True:
         with connection.cursor(row_factory=class_row(Link), binary=True) as cursor:
@@ -73,7 +73,7 @@ def links(connection: Connection, until: int) -> Iterator[Link]:
 
 
 def unchained_entries(connection: Connection) -> tuple[int, list[str]]:
-    """How many entries no link holds, and the first of them in words."""
+    """Return the number of entries without a link, and descriptions of the first of them."""
     rows = connection.execute(queries("audit")["unchained_entries"]).fetchall()
     return (rows[0][0] if rows else 0), [
         f"{action} on {table} of {at:%Y-%m-%d %H:%MZ}" for *_, table, action, at in rows

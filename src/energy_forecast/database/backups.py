@@ -1,4 +1,4 @@
-"""The ledger of backups, restore points and checks, and the marks of restored copies."""
+"""The ledger of backups, restore points and checks, and the markers of restored copies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record_backup(
     tables: Tables | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Writes one attempt: verified, or failed when there is a `reason`. `size` in bytes."""
+    """Record one backup attempt: verified, or failed if a `reason` is given. `size` is in bytes."""
     with database.transaction(Role.OPERATOR) as connection:
         connection.execute(
             queries("backup")["record_backup"],
@@ -56,7 +56,7 @@ def record_check(
     started_at: datetime,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Writes one check: passed, or not when there is a `reason`."""
+    """Record one check: passed, or failed if a `reason` is given."""
     parameters = {"kind": kind, "subject": subject, "passed": reason is None, "reason": reason}
     with database.transaction(Role.OPERATOR) as connection:
         connection.execute(
@@ -66,7 +66,7 @@ def record_check(
 
 
 def last_check(database: Database, kind: str) -> dict[str, Any] | None:
-    """The last check of a kind with its age in seconds; None when there was none."""
+    """Return the last check of a kind with its age in seconds, or None."""
     with database.transaction(Role.OPERATOR) as connection:
         row = connection.execute(queries("backup")["last_check"], {"kind": kind}).fetchone()
     names = ("subject", "passed", "reason", "details", "finished_at", "age")
@@ -74,38 +74,38 @@ def last_check(database: Database, kind: str) -> dict[str, Any] | None:
 
 
 def failures(database: Database, kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """The failed attempts since the last verified one, newest first."""
+    """Return the failed attempts since the last verified one, newest first."""
     with database.transaction(Role.OPERATOR) as connection:
         found = connection.execute(queries("backup")["failures_since_verified"], {"kinds": list(kinds)}).fetchall()
     return [{"name": name, "reason": reason, "finished_at": at} for name, reason, at in found]
 
 
 def mark_copy(connection: Connection, source: str, target: str) -> None:
-    """Marks the database as a copy that is not to act until activated."""
+    """Mark the database as a restored copy, which stays passive until it is activated."""
     connection.execute(queries("backup")["mark_copy"], {"source": source, "target": target})
 
 
 def activate_copy(database: Database) -> list[dict[str, str]]:
-    """Lets a restored copy act; what it was restored from, nothing where it was no copy."""
+    """Activate a restored copy; return its sources (empty if the database was not a copy)."""
     with database.transaction(Role.OPERATOR) as connection:
         found = connection.execute(queries("backup")["activate_copy"]).fetchall()
     return [{"source": source, "target": target} for source, target in found]
 
 
 def is_restored_copy(database: Database) -> bool:
-    """Whether the database was restored from a backup and is not activated."""
+    """Return whether the database was restored from a backup and is not activated."""
     with database.reading() as connection:
         return connection.execute(queries("backup")["is_restored_copy"]).fetchone() == (True,)
 
 
 def copies_not_activated(database: Database) -> list[dict[str, Any]]:
-    """What this database was restored from, while it is not activated."""
+    """Return the sources of this restored copy; empty once it is activated."""
     with database.transaction(Role.OPERATOR) as connection:
         found = connection.execute(queries("backup")["copies_not_activated"]).fetchall()
     return [{"source": source, "target": target, "restored_at": at} for source, target, at in found]
 
 
 def run_statements(connection: Connection, name: str, parameters: Mapping[str, object]) -> None:
-    """Runs the statements that a query of this subject returns."""
+    """Run the statements that a query of backup.sql returns."""
     for (statement,) in connection.execute(queries("backup")[name], parameters).fetchall():
         connection.execute(cast(LiteralString, statement))

@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL's binary COPY format, laid out column by column: neither side writes or reads numbers as text."""
+"""Encode rows in PostgreSQL's binary COPY format, column by column, so that numbers never become text."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ Array: TypeAlias = np.ndarray[Any, Any]
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
 
-# Microseconds from 1970 to 2000, where PostgreSQL counts from
-_EPOCH = 946_684_800_000_000
+# Microseconds from 1970 to 2000, the epoch of PostgreSQL's timestamps
+POSTGRES_EPOCH = 946_684_800_000_000
 _FLOAT8 = 701
 _NULL = -1
 
 
 def moments(microseconds: Array) -> Array:
-    """Moments [n], microseconds from 1970, as a column of timestamptz."""
-    return (microseconds - _EPOCH).astype(">i8")
+    """Encode timestamps [n], microseconds since 1970, as a timestamptz column."""
+    return (microseconds - POSTGRES_EPOCH).astype(">i8")
 
 
 def doubles(values: Array) -> Array:
-    """Numbers [n] as a column of double precision."""
+    """Encode numbers [n] as a double precision column."""
     return values.astype(">f8")
 
 
 def double_arrays(values: Array) -> Array:
-    """Numbers [n, p] as a column of double precision[]."""
+    """Encode numbers [n, p] as a double precision[] column."""
     rows, count = values.shape
     kind = np.dtype([("size", ">i4"), ("value", ">f8")])
     made = np.empty(rows, [("head", ">i4", 5), ("elements", kind, count)])
-    # Dimensions, whether there are nulls, type of the elements, how many, and the number of the first
+    # Number of dimensions, has nulls, element type, length, lower bound
     made["head"] = (1, 0, _FLOAT8, count, 1)
     made["elements"]["size"] = 8
     made["elements"]["value"] = values
@@ -43,12 +43,12 @@ def double_arrays(values: Array) -> Array:
 
 
 def rows(constants: Sequence[UUID | int], columns: Sequence[Array], last: Sequence[bytes] | None) -> bytes:
-    """n rows: what all have in common, then columns of a fixed size, then one of any size.
+    """Return n encoded rows: constants, then columns of fixed size, then one column of variable size.
 
     Args:
-        constants: UUIDs, and moments as microseconds from 1970.
-        columns: each [n], as made by the functions above.
-        last: n values as the type's binary form has them; None: all are null.
+        constants: values common to all rows: UUIDs, or timestamps as microseconds since 1970.
+        columns: columns [n], encoded by the functions above.
+        last: n values in the binary form of their type; None if all are null.
     """
     fixed: Mapping[str, Array] = {
         **{f"constant {place}": _constant(value) for place, value in enumerate(constants)},
@@ -76,4 +76,4 @@ def rows(constants: Sequence[UUID | int], columns: Sequence[Array], last: Sequen
 def _constant(value: UUID | int) -> Array:
     if isinstance(value, UUID):
         return np.frombuffer(value.bytes, "V16")
-    return np.frombuffer(struct.pack(">q", value - _EPOCH), ">i8")
+    return np.frombuffer(struct.pack(">q", value - POSTGRES_EPOCH), ">i8")

@@ -1,4 +1,4 @@
-"""What the schema is, read from the catalog; the reference is written from it."""
+"""Describe the tables of the schema from the catalog, for the reference page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from energy_forecast.database.named_queries import queries
 
 @dataclass(frozen=True)
 class Column:
-    """A column; `comment` is empty where the name says it all."""
+    """A column; `comment` is empty if the name is sufficient."""
 
     name: str
     type: str
@@ -22,7 +22,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its columns; `rules` are (name, definition) of its constraints and indexes."""
+    """A table with its columns; `rules` holds (name, definition) of its constraints and indexes."""
 
     name: str
     comment: str
@@ -32,7 +32,7 @@ class Table:
 
 
 def describe_tables(database: Database) -> list[Table]:
-    """Every table of the platform, partitions left out; the guide's first."""
+    """Return every table of the platform except partitions, those of schema `public` first."""
     statements = queries("catalog")
     tables = []
     with database.transaction(Role.OWNER) as connection:

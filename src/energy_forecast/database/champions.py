@@ -1,4 +1,4 @@
-"""Champions: which model version serves a city, and the backtests that say so."""
+"""Champions: the model version that serves each city, and the backtests behind its promotion."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from energy_forecast.database.named_queries import queries
 
 @dataclass(frozen=True)
 class Champion:
-    """A promotion: its id, and the version that it made champion."""
+    """A promotion: its id, and the model version promoted."""
 
     id: UUID
     model_id: UUID
@@ -26,18 +26,21 @@ class Champion:
 
 
 def lock_promotions(connection: Connection) -> None:
-    """Waits for a promotion under way."""
+    """Wait for a running promotion, and block others until the transaction ends."""
     connection.execute(queries("champions")["lock_promotions"])
 
 
 def champion_at(connection: Connection, city: UUID, at: datetime) -> Champion | None:
-    """The champion of a city at a moment."""
+    """Return the champion of a city at a time, or None."""
     with connection.cursor(row_factory=class_row(Champion)) as cursor:
         return cursor.execute(queries("champions")["champion_at"], {"city": city, "at": at}).fetchone()
 
 
 def champion_before(connection: Connection, city: UUID) -> Champion | None:
-    """The champion of a city before the present one; before the one to which it led back, where it did."""
+    """Return the champion before the present one, or None.
+
+    After a rollback, this is the champion before the one that was restored.
+    """
     with connection.cursor(row_factory=class_row(Champion)) as cursor:
         return cursor.execute(queries("champions")["champion_before"], {"city": city}).fetchone()
 
@@ -52,10 +55,10 @@ def add_promotion(
     forced: bool,
     returns_to: UUID | None = None,
 ) -> None:
-    """Makes a version the champion of a city from now on; the one before ends.
+    """Make a version the champion of a city from now on, and end the present one.
 
     Args:
-        returns_to: of a way back, the promotion whose version serves again.
+        returns_to: for a rollback, the promotion whose version serves again.
     """
     parameters = {
         "city": city,
@@ -69,13 +72,13 @@ def add_promotion(
 
 
 def promotions(connection: Connection, cities: Sequence[str], at: datetime | None) -> list[dict[str, Any]]:
-    """The champions of cities through time, newest first; with a moment, those of then."""
+    """Return the champions of cities, newest first; with `at`, only those at that time."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("champions")["promotions"], {"cities": list(cities), "at": at}).fetchall()
 
 
 def backtest_weathers(connection: Connection, *, city: UUID, models: Sequence[str]) -> list[str]:
-    """The weathers with which all of these models were backtested for a city, the one used last first."""
+    """Return the kinds of weather with which all of these models were backtested for a city, last used first."""
     rows = connection.execute(
         queries("champions")["backtest_weathers"], {"city": city, "models": list(models)}
     ).fetchall()

@@ -1,4 +1,4 @@
-"""The cities in the database."""
+"""Cities in the database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from energy_forecast.errors import UnknownCityError
 
 @dataclass(frozen=True)
 class StoredCity:
-    """A row of `cities`; degrees north and east, an IANA zone."""
+    """A row of `cities`: degrees north and east, an IANA time zone."""
 
     id: UUID
     name: str
@@ -32,19 +32,19 @@ class StoredCity:
 
 
 def all_cities(connection: Connection) -> list[StoredCity]:
-    """Every city, by name."""
+    """Return every city, sorted by name."""
     with connection.cursor(row_factory=class_row(StoredCity)) as cursor:
         return cursor.execute(queries("cities")["all_cities"]).fetchall()
 
 
 def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCity]:
-    """The cities of these names, or every city when none is named. By name.
+    """Return the cities with these names, or every city if `names` is empty, sorted by name.
 
-    Names are compared without case and without regard to the form of accents. A text that is no name may hold several
-    names with commas.
+    Names are compared without regard to case and Unicode normalisation. A text that is not a name may be a
+    comma-separated list of names.
 
     Raises:
-        UnknownCityError: there is no city of one of the names, or none at all.
+        UnknownCityError: a name is unknown, or no city is stored.
     """
     if not names:
         found = all_cities(connection)
@@ -52,7 +52,7 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
             raise UnknownCityError("There are no cities yet.", hint="Run: energy-forecast city add, or city import")
         return found
     possible = possible_names(names)
-    # On a server whose lower() knows ASCII only, two names may have one key: the one written exactly so is taken
+    # If lower() of the server handles only ASCII, two names may have one key. The exact spelling wins
     alike = sorted(_cities_of(connection, possible), key=lambda city: city.name in possible)
     known = {name_key(city.name): city for city in alike}
     chosen, missing = named_in(names, {key: city.name for key, city in known.items()})
@@ -62,10 +62,10 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
 
 
 def city_named(connection: Connection, name: str) -> StoredCity:
-    """Return the city of a name, compared without case and without regard to the form of accents.
+    """Return the city with a name, compared without regard to case and Unicode normalisation.
 
     Raises:
-        UnknownCityError: there is no city of this name.
+        UnknownCityError: the name is unknown.
     """
     found = _cities_of(connection, [composed(name)])
     if not found:
@@ -87,7 +87,7 @@ def _unknown_city(connection: Connection, name: str) -> UnknownCityError:
 
 
 def nearest_name(wanted: str, names: Sequence[str]) -> str | None:
-    """The name that somebody may have meant, if one is like it."""
+    """Return the most similar name, or None if no name is similar."""
     names_there = {name_key(name): name for name in names}
     near = get_close_matches(name_key(wanted), names_there, n=1)
     return names_there[near[0]] if near else None
@@ -103,7 +103,7 @@ def add_city(
     country_code: str | None,
     subdivision: str | None,
 ) -> UUID | None:
-    """Adds a city; None when the name is taken."""
+    """Add a city and return its id; None if the name is already in use."""
     parameters = {
         "name": name,
         "latitude": latitude,
@@ -117,11 +117,11 @@ def add_city(
 
 
 def set_metadata(connection: Connection, city: UUID, key: str, value: object) -> None:
-    """Replaces one key of a city's metadata."""
+    """Replace one key of a city's metadata."""
     connection.execute(queries("cities")["set_metadata"], {"city": city, "key": key, "value": Jsonb(value)})
 
 
 def city_counts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What is stored for each city: counts of rows, first and last interval."""
+    """Return the row counts and the first and last interval stored for each city."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("cities")["city_counts"], {"names": list(names)}).fetchall()

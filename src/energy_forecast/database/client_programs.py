@@ -1,4 +1,4 @@
-"""The environment that makes PostgreSQL's own programs connect as this package does."""
+"""The environment in which PostgreSQL's client programs connect as this package does."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _KEPT = ("HOME",)
 
 
 def client_environment(database: Database) -> dict[str, str]:
-    """Return the environment for pg_dump and similar programs: the parameters of the connection as PG variables.
+    """Return the environment for pg_dump and similar programs: the connection parameters as PG variables.
 
-    Not on the command line, where every user of the machine could read a password. A service is resolved here, because
-    libpq prefers it to variables of the environment.
+    On the command line, every user of the machine could read a password. A service is resolved here, because
+    libpq prefers it to environment variables.
     """
     kept = {} if database.embedded else {name: os.environ[name] for name in _KEPT if name in os.environ}
     found = {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"} | kept

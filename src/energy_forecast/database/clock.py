@@ -1,4 +1,4 @@
-"""The database's clock; the only one that the platform goes by. Apart, since commands that need it need no frames."""
+"""The clock of the database, the only clock that the platform uses. A module of its own, because it needs no frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from energy_forecast.database.named_queries import queries
 
 
 def database_now(connection: Connection) -> datetime:
-    """The database's clock; the only one that the platform goes by."""
+    """Return the current time of the database, the only clock that the platform uses."""
     row = connection.execute(queries("clock")["now"]).fetchone()
     assert row is not None
     now: datetime = row[0]

@@ -1,4 +1,4 @@
-"""Connections: to which server, as which role, and what a refusal means."""
+"""Connections: server, role, transactions, and errors of the driver translated for users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OPTIONS = (
 OLDEST_SERVER = 150000
 NEWEST_SERVER = 190000
 
-# Where libpq looks up a service; without the name of a service it does not
+# libpq reads these only if a service is named
 _SERVICE_FILES = {"PGSERVICEFILE", "PGSYSCONFDIR"}
 _environment_lock = threading.RLock()
 
@@ -53,12 +53,12 @@ def _environment(*, hide: bool, service: str | None = None) -> Iterator[None]:
             os.environ.update(before)
 
 
-# Of daily commands on the embedded server; routines/login.sql creates it
+# The login of daily commands on the embedded server; routines/login.sql creates it
 LOGIN = "energy_forecast_login"
 
 
 class Role(StrEnum):
-    """The roles that the platform's own code takes."""
+    """The roles that the platform uses."""
 
     OWNER = "energy_forecast_owner"
     INGEST = "energy_forecast_ingest"
@@ -69,12 +69,12 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Database:
-    """One database on one server. Holds no connection; every transaction opens its own.
+    """One database on one server. It holds no connection; every transaction opens its own.
 
     Args:
         url: a libpq URL or connection string.
         embedded: whether it is the server of a state folder. The environment then has no influence on the connection.
-            Otherwise libpq takes from the environment what the URL does not say.
+            Otherwise libpq takes parameters that the URL omits from the environment.
         login: the role that connects instead of the URL's user, who is a superuser on the embedded server.
     """
 
@@ -84,7 +84,7 @@ class Database:
 
     @property
     def administrator(self) -> Database:
-        """The same database for the URL's own user: for `db upgrade`, backup and recovery, and nothing else."""
+        """The same database with the URL's own user, only for `db upgrade`, backup and recovery."""
         return replace(self, login=None)
 
     @property
@@ -94,7 +94,7 @@ class Database:
         return found.get("dbname") or found["user"]
 
     def parameters(self) -> dict[str, str]:
-        """Return the parameters of a connection: from the URL, a service file and the environment, in this order."""
+        """Return the connection parameters from the URL, a service file and the environment, in this order."""
         given = {name: str(value) for name, value in conninfo_to_dict(self.url).items()}
         with _environment(hide=self.embedded, service=given.get("service")):
             defaults = pq.Conninfo.get_defaults()
@@ -106,15 +106,15 @@ class Database:
         return found | given | ({} if self.login is None else {"user": self.login})
 
     def connect(self, *, autocommit: bool = False) -> Connection:
-        """A connection as the login of the URL, in UTC.
+        """Open a connection as `login`, or as the URL's user, in UTC.
 
         Raises:
-            UnreachableError: the server cannot be reached, or refuses the login.
-            DatabaseError: it is not PostgreSQL 15 to 18.
+            UnreachableError: the server cannot be reached, or rejects the login.
+            DatabaseError: the server is not PostgreSQL 15 to 18.
         """
         try:
             parameters = self.parameters()
-            # Options of the user come first, so ours win. PGTZ and PGDATESTYLE would win over both
+            # The user's options come first, so ours override them. PGTZ and PGDATESTYLE would override both
             parameters["options"] = f"{parameters.get('options', '')} {OPTIONS}".strip()
             parameters |= {"application_name": "energy-forecast", "client_encoding": "UTF8"}
             conninfo = make_conninfo("", **parameters)
@@ -132,7 +132,7 @@ class Database:
         return connection
 
     def server_info(self) -> dict[str, str]:
-        """Version and address of the server, and the login; no password."""
+        """Return the server's version and address, the database and the login, without a password."""
         connection = self.connect(autocommit=True)
         try:
             info = connection.info
@@ -149,15 +149,16 @@ class Database:
     def transaction(
         self, role: Role | None, *, one_snapshot: bool = False, trial: bool = False
     ) -> Iterator[Connection]:
-        """One transaction as a role: committed at the end, rolled back on an exception.
+        """Run one transaction as a role: commit at the end, roll back on an exception.
 
         Args:
-            role: None for the login itself, which creates roles. Its search path has no schema of the platform, so that
-                nothing of the owner's is found: an operator such as public.=(oid, regrole) would win over PostgreSQL's.
-            trial: roll back at the end too, to learn whether the database accepts what was written.
+            role: None for the login itself, which creates roles. Its search path has no schema of the platform, so it
+                finds no object of the owner: an operator such as public.=(oid, regrole) would override PostgreSQL's.
+            one_snapshot: use REPEATABLE READ.
+            trial: roll back at the end too, to test whether the database accepts the changes.
 
         Raises:
-            DatabaseError: as `connect`; or the database refused a statement, in one line, without the row's data.
+            DatabaseError: as `connect`, or a statement failed. The message is one line without data of rows.
         """
         connection = self.connect()
         if one_snapshot:
@@ -176,8 +177,9 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """One transaction that only reads: as the operator, who sees every city, where the login may take that role;
-        or else as the login itself, who is then a person and sees the cities that she was granted.
+        """Run one read-only transaction: as the operator, who sees every city, if the login is a member of that role.
+
+        Otherwise the login is a user, and the transaction sees the cities granted to them.
 
         Raises:
             DatabaseError: as `transaction`.
@@ -198,11 +200,11 @@ class Database:
 
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
-    """A part of a transaction that fails alone: rolled back on an exception, and what came before it stays.
+    """Run a part of a transaction that is rolled back alone on an exception.
 
     Raises:
         ConnectionLostError: the connection was lost.
-        DatabaseError: the database refused a statement, in one line, without the row's data.
+        DatabaseError: a statement failed. The message is one line without data of rows.
     """
     try:
         with connection.transaction():
@@ -212,26 +214,26 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
 
 def one_line(error: psycopg.Error) -> str:
-    """The server's own words without DETAIL, which may hold data that the reader must not see."""
+    """Return the server's message without DETAIL, which may contain data that the user must not see."""
     message = error.diag.message_primary or str(error).strip().splitlines()[0]
     return message.rstrip(".")
 
 
 def _is_lost(error: psycopg.Error) -> bool:
-    """Whether the session ended, and not only a statement, which may be canceled, too large or out of locks."""
+    """Return whether the session ended, not only a statement (canceled, too large or out of locks)."""
     state = error.sqlstate
     return state is None or state.startswith(("08", "57P"))
 
 
 def database_error(error: psycopg.Error) -> DatabaseError:
-    """What to tell a person about a statement that failed."""
+    """Return the error to show to a user for a failed statement."""
     text = one_line(error)
     match error:
         case psycopg.errors.DiskFull():
             return DatabaseError(f"The disk of the database is full: {text}.", hint="Make room and try again.")
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedColumn():
             return DatabaseError(
-                f"The schema is not there or not current: {text}.", hint="Run: energy-forecast db upgrade"
+                f"The schema is missing or outdated: {text}.", hint="Run: energy-forecast db upgrade"
             )
         case psycopg.errors.InvalidParameterValue() if "role" in text:
             return DatabaseError(f"The platform's roles are missing: {text}.", hint="Run: energy-forecast db upgrade")
@@ -248,17 +250,17 @@ def database_error(error: psycopg.Error) -> DatabaseError:
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(f"The login may not do this: {text}.")
         case psycopg.errors.RaiseException():
-            # Ours: the words of a migration or a function
+            # The message of one of our migrations or functions
             return DatabaseError(f"The database refused: {text}.", hint=error.diag.message_hint)
         case psycopg.OperationalError() if _is_lost(error):
             return ConnectionLostError(
                 f"The connection to the database was lost: {text}.",
-                hint="Nothing of the unfinished step was kept; run it again.",
+                hint="The unfinished step was rolled back; run it again.",
             )
         case psycopg.errors.InternalError_() if "cache lookup failed" in text:
-            # A partition that retention drops between two looks at the catalog
+            # Retention can drop a partition between two reads of the catalog
             return DatabaseError(
-                f"A table was dropped by another session while this one looked at it: {text}.", hint="Run it again."
+                f"Another session dropped a table during this query: {text}.", hint="Run it again."
             )
         case psycopg.DataError() | psycopg.IntegrityError():
             return DataRefusedError(f"The database refused: {text}.")

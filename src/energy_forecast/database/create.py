@@ -1,4 +1,4 @@
-"""Databases as a whole: made under a name of their own, filled, and given their name only when they are right."""
+"""Create, rename and drop whole databases: a restore fills a temporary one and renames it after all checks passed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OLDEST_BUILTIN = 17
 
 
 def sibling_database(database: Database, name: str) -> Database:
-    """Another database of the same server."""
+    """Return another database on the same server."""
     return replace(database, url=make_conninfo(database.url, dbname=name))
 
 
@@ -36,7 +36,7 @@ def _autocommit(database: Database) -> Iterator[Connection]:
 
 @contextlib.contextmanager
 def _administering(database: Database) -> Iterator[Connection]:
-    """A session in a database that nobody restores: `postgres`, or the URL's own where that is closed."""
+    """Open a session in a database that no restore replaces: `postgres`, or the URL's own if that is closed."""
     try:
         connection = sibling_database(database, "postgres").administrator.connect(autocommit=True)
     except DatabaseError:
@@ -50,12 +50,12 @@ def _administering(database: Database) -> Iterator[Connection]:
 
 
 def exists(connection: Connection, name: str) -> bool:
-    """Whether there is a database of this name."""
+    """Return whether a database with this name exists."""
     return connection.execute(queries("backup")["database_exists"], {"database": name}).fetchone() == (True,)
 
 
 def is_free(database: Database, name: str) -> bool:
-    """Whether a restore may take this name: there is no such database, or there is nothing in it."""
+    """Return whether a restore may use this name: the database does not exist or is empty."""
     with _administering(database) as connection:
         if not exists(connection, name):
             return True
@@ -65,12 +65,12 @@ def is_free(database: Database, name: str) -> bool:
 
 @contextlib.contextmanager
 def temporary_database(database: Database, locale: Mapping[str, str | None]) -> Iterator[Database]:
-    """A new database for a restore, dropped at the end unless `rename_restored` was called.
+    """Create a database for a restore; drop it at the end unless `rename_restored` was called.
 
-    What killed restores have left goes first; a living one holds the lock of its name.
+    Databases of killed restores are dropped first; a running restore holds the lock of its database's name.
 
     Raises:
-        DatabaseError: the login may not make databases, or the server refused.
+        DatabaseError: the login may not create databases, or a statement failed.
     """
     name = f"energy_forecast_restoring_{uuid4().hex[:12]}"
     with _administering(database) as connection:
@@ -95,10 +95,10 @@ def _clear_killed(connection: Connection) -> None:
 
 @contextlib.contextmanager
 def drill_database_name(database: Database) -> Iterator[str]:
-    """A name for a database that a drill restores; it is dropped at the end, and what killed ones have left goes first.
+    """Yield a database name for a drill; drop that database at the end, and those of killed drills first.
 
     Raises:
-        DatabaseError: the server refused.
+        DatabaseError: a statement failed.
     """
     name = f"energy_forecast_drill_{uuid4().hex[:12]}"
     with _administering(database) as connection:
@@ -117,7 +117,7 @@ def _create(connection: Connection, name: str, locale: Mapping[str, str | None])
         if connection.info.server_version // 10000 >= _OLDEST_BUILTIN:
             provider = sql.SQL(" LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale["locale"]))
         else:
-            # The same order of strings, by the C library
+            # The same sort order, by the C library
             provider = sql.SQL(" LOCALE_PROVIDER libc")
             collate, ctype = "C", "C.UTF-8"
     elif locale["provider"] == "i":
@@ -134,15 +134,15 @@ def _create(connection: Connection, name: str, locale: Mapping[str, str | None])
 
 
 def rename_restored(made: Database, name: str) -> Database:
-    """Gives a restored database its name; an empty one of that name goes.
+    """Rename a restored database; drop an empty database with that name.
 
     Raises:
-        DatabaseError: the name was taken meanwhile.
+        DatabaseError: a database with this name exists and is not empty.
     """
     with _administering(made) as connection:
         if exists(connection, name):
             if not is_free(made, name):
-                raise DatabaseError(f"There is a database {name!r} with something in it by now.")
+                raise DatabaseError(f"The database {name!r} exists and is not empty.")
             connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(made.name), sql.Identifier(name))
@@ -151,17 +151,17 @@ def rename_restored(made: Database, name: str) -> Database:
 
 
 def analyze(database: Database) -> None:
-    """Gathers the planner's statistics, which no dump of an older version carries."""
+    """Collect the planner's statistics, which dumps before PostgreSQL 18 do not contain."""
     with _autocommit(database) as connection:
         connection.execute("ANALYZE")
 
 
 @contextlib.contextmanager
 def as_login(database: Database) -> Iterator[Connection]:
-    """A session as the URL's own user, each statement a transaction; for what only a superuser or an owner may do.
+    """Open an autocommit session as the URL's own user, for statements that need a superuser or an owner.
 
     Raises:
-        DatabaseError: the server cannot be reached, or refused a statement.
+        DatabaseError: the server cannot be reached, or a statement failed.
     """
     with _autocommit(database) as connection:
         yield connection

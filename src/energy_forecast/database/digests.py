@@ -1,4 +1,4 @@
-"""What stands in a database, in a form that two databases can be compared by: rows, digests, objects, roles."""
+"""Row counts, digests, objects and roles of a database, to compare two databases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Objects = dict[str, dict[str, str]]
 
 @dataclass(frozen=True)
 class StoredRole:
-    """A role of the platform or a member of one; no password."""
+    """A role of the platform, or a member of one, without its password."""
 
     name: str
     attributes: str
@@ -32,10 +32,10 @@ class StoredRole:
 
 @contextmanager
 def operator_snapshot(database: Database) -> Iterator[Connection]:
-    """One snapshot as the operator, who has to see every row of every table, for as long as the block lasts.
+    """Open one snapshot as the operator, who must see every row of every table, for the duration of the block.
 
     Raises:
-        DatabaseError: the operator would not see everything, and a copy would lack rows without a word.
+        DatabaseError: the operator does not see every row, so a copy would silently lack some.
     """
     connection = database.connect()
     try:
@@ -43,12 +43,12 @@ def operator_snapshot(database: Database) -> Iterator[Connection]:
         connection.read_only = True
         with connection.transaction():
             connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(Role.OPERATOR)))
-            # A policy that would hide rows is an error then
+            # A policy that would hide rows then raises an error
             connection.execute("SET LOCAL row_security = off")
             connection.execute("SET LOCAL extra_float_digits = 1")
             connection.execute("SET LOCAL bytea_output = hex")
             connection.execute("SET LOCAL intervalstyle = postgres")
-            # A digest reads whole tables; a limit that a DBA set for people is not meant for it
+            # A digest reads whole tables; a limit that a DBA set for users does not apply
             connection.execute("SET LOCAL statement_timeout = 0")
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             if connection.execute(queries("backup")["may_see_all"]).fetchone() != (True, True):
@@ -65,12 +65,12 @@ def operator_snapshot(database: Database) -> Iterator[Connection]:
 
 
 def export_snapshot(connection: Connection) -> str:
-    """The name of this transaction's snapshot, for pg_dump."""
+    """Return the identifier of this transaction's snapshot, for pg_dump."""
     return str(_one(connection, "export_snapshot")[0])
 
 
 def table_digests(connection: Connection, report: Progress = silent) -> Tables:
-    """Rows and digest of every table, by its name with schema. Reads everything, in bounded memory."""
+    """Return the row count and digest of every table, by its qualified name. Reads every row, in bounded memory."""
     found = connection.execute(queries("backup")["tables"]).fetchall()
     facts: Tables = {}
     for number, (name, statement) in enumerate(found):
@@ -84,7 +84,7 @@ def table_digests(connection: Connection, report: Progress = silent) -> Tables:
 
 
 def object_digests(connection: Connection) -> Objects:
-    """Every object of the schema: kind, identity, and a short hash of its definition."""
+    """Return a short hash of the definition of every object of the schema, by kind and identity."""
     found: Objects = {}
     for kind, identity, definition in connection.execute(queries("backup")["objects"]):
         digest = hashlib.sha256((definition or "").encode()).hexdigest()[:16]
@@ -104,48 +104,48 @@ def without_partitions(objects: Objects, connection: Connection) -> Objects:
 
 
 def stored_roles(connection: Connection) -> list[StoredRole]:
-    """The platform's roles and their members. Superusers are left out."""
+    """Return the platform's roles and their members, without superusers."""
     return [StoredRole(*row) for row in connection.execute(queries("backup")["roles"])]
 
 
 def locale_settings(connection: Connection) -> dict[str, str | None]:
-    """How the database sorts and compares."""
+    """Return the encoding and collation settings of the database."""
     names = ("encoding", "provider", "collate", "ctype", "locale")
     return dict(zip(names, _one(connection, "database_locale"), strict=True))
 
 
 def table_differences(recorded: Tables, found: Tables) -> list[str]:
-    """What differs between the tables of two databases, in words; nothing when they are equal."""
-    said = [f"table {name} is missing" for name in sorted(recorded.keys() - found.keys())]
-    said += [f"table {name} is not in the record" for name in sorted(found.keys() - recorded.keys())]
+    """Return sentences on the differences between the tables of two databases; empty if they are equal."""
+    lines = [f"table {name} is missing" for name in sorted(recorded.keys() - found.keys())]
+    lines += [f"table {name} is not in the record" for name in sorted(found.keys() - recorded.keys())]
     for name in sorted(recorded.keys() & found.keys()):
         before, after = recorded[name], found[name]
         if before["rows"] != after["rows"]:
-            said.append(f"table {name} has {after['rows']} rows instead of {before['rows']}")
+            lines.append(f"table {name} has {after['rows']} rows instead of {before['rows']}")
         elif before["digest"] != after["digest"]:
-            said.append(f"table {name} has other values in its {after['rows']} rows")
-    return said
+            lines.append(f"table {name} has other values in its {after['rows']} rows")
+    return lines
 
 
 def object_differences(recorded: Objects, found: Objects, *, definitions: bool) -> list[str]:
-    """What differs between the objects of two databases, in words.
+    """Return sentences on the differences between the objects of two databases.
 
     Args:
-        definitions: whether to compare definitions as well, whose wording belongs to a major version.
+        definitions: whether to compare definitions as well; their text depends on the major version.
     """
-    said = []
+    lines = []
     for kind in sorted(recorded.keys() | found.keys()):
         before, after = recorded.get(kind, {}), found.get(kind, {})
-        said += [f"{kind} {identity} is missing" for identity in sorted(before.keys() - after.keys())]
-        said += [f"{kind} {identity} is not in the record" for identity in sorted(after.keys() - before.keys())]
+        lines += [f"{kind} {identity} is missing" for identity in sorted(before.keys() - after.keys())]
+        lines += [f"{kind} {identity} is not in the record" for identity in sorted(after.keys() - before.keys())]
         if definitions:
             same = before.keys() & after.keys()
-            said += [
-                f"{kind} {identity} is defined otherwise"
+            lines += [
+                f"{kind} {identity} has another definition"
                 for identity in sorted(same)
                 if _differ(before, after, identity)
             ]
-    return said
+    return lines
 
 
 def _differ(before: Mapping[str, str], after: Mapping[str, str], identity: str) -> bool:

@@ -1,4 +1,4 @@
-"""The stored facts, compared with the sums of them in the audit log."""
+"""Compare the stored facts with their checksums in the audit log."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TABLES = (
     "weather_forecasts",
     "prediction_vintages",
 )
-# Tables with an entry of the log for each row: the query changed_rows compares them
+# Tables with one log entry per row; the query changed_rows compares them
 CONTROLLED = (
     "cities",
     "models",
@@ -31,20 +31,20 @@ CONTROLLED = (
     "ops.retraining_policies",
     "ops.repairs",
 )
-# Rows, and four 64-bit parts of the rows' SHA-256, each added up
+# Row count, and the sums of four 64-bit parts of the rows' SHA-256
 Sums = tuple[Decimal, ...]
 _NOTHING: Sums = (Decimal(0),) * 5
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A span of 30 days in which a table does not hold the rows that the audit log records.
+    """A block of 30 days in which a table does not hold the rows that the audit log records.
 
     Args:
-        table: its name.
-        block: the first day of the span, UTC.
-        stored: rows that are there.
-        recorded: rows that the log records.
+        table: the table's name.
+        block: the first day of the block, UTC.
+        stored: number of stored rows.
+        recorded: number of rows that the log records.
     """
 
     table: str
@@ -54,17 +54,17 @@ class Difference:
 
 
 def baseline(connection: Connection, table: str) -> tuple[datetime, bool] | None:
-    """Return since when the entries of a table have sums, and whether it had rows before; None if they have none."""
+    """Return since when entries of a table have checksums, and whether it had rows before; None without checksums."""
     row = connection.execute(queries("audit")["baseline"], {"table": table}).fetchone()
     return None if row is None else (row[0], row[1])
 
 
 def differences(connection: Connection, report: Progress) -> Iterator[Difference]:
-    """Yield the spans in which the stored facts are not those of the log. Reads every row once, in bounded memory.
+    """Yield the blocks in which the stored facts differ from the log. Reads every row once, in bounded memory.
 
     Args:
-        connection: of a transaction with one snapshot.
-        report: told how many partitions are read.
+        connection: a connection in a transaction with one snapshot.
+        report: called with the number of partitions read.
     """
     spans = {table: _spans(connection, table) for table in TABLES}
     done, total = 0, sum(len(each) for each in spans.values())
@@ -86,13 +86,13 @@ def differences(connection: Connection, report: Progress) -> Iterator[Difference
 
 
 def changed_rows(connection: Connection) -> list[tuple[str, str, str]]:
-    """Return the rows of controlled tables that are not those of the log: table, key, and the difference in words."""
+    """Return the rows of controlled tables that differ from the log: table, key and description."""
     return [(str(t), str(k), str(d)) for t, k, d in connection.execute(queries("audit")["changed_rows"]).fetchall()]
 
 
 def _spans(connection: Connection, table: str) -> list[tuple[datetime | None, datetime | None]]:
     found = [tuple(row) for row in connection.execute(queries("audit")["fact_ranges"], {"table": table}).fetchall()]
-    # Spans without a bound could overlap: then the table is read as a whole
+    # Unbounded ranges could overlap, so the table is then read as a whole
     return found if found and all(None not in span for span in found) else [(None, None)]
 
 

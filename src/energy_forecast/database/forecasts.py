@@ -1,4 +1,4 @@
-"""Runs, vintages and current predictions."""
+"""Forecast runs, vintages and current predictions."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import OutOfRangeError
 
-# The version of the binary form of jsonb
+# Version of the binary format of jsonb
 _JSONB = b"\x01"
 # predicted_consumption and the bounds of the interval are DECIMAL(12,2)
 LARGEST_KWH = 9_999_999_999.99
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
-# Forecasts as they are read back for scoring; energies in kWh in the hour
+# Columns of forecasts read for scoring; energy in kWh per hour
 ISSUED: dict[str, pl.DataType | type[pl.DataType]] = {
     "purpose": pl.String,
     "weather": pl.String,
@@ -35,11 +35,11 @@ ISSUED: dict[str, pl.DataType | type[pl.DataType]] = {
 
 @dataclass(frozen=True)
 class NewForecast:
-    """A city's part of a run.
+    """The forecast of one city in a run.
 
     Args:
-        frame: timestamp (UTC), predicted (kWh), then one column a quantile level of the run, ascending.
-        features: timestamp, then a column a leading feature; None where a run keeps none (backtests).
+        frame: timestamp (UTC), predicted (kWh), then one column per quantile level of the run, ascending.
+        features: timestamp, then one column per leading feature; None if the run stores none (backtests).
     """
 
     city_id: UUID
@@ -67,7 +67,7 @@ class NewRun:
 
 
 def check_range(frame: pl.DataFrame) -> None:
-    """Check that the tables can store a forecast, whose columns but the first are kWh in the hour.
+    """Check that the tables can store a forecast, whose columns after the first are kWh per hour.
 
     Raises:
         OutOfRangeError: a value is too large.
@@ -81,20 +81,20 @@ def check_range(frame: pl.DataFrame) -> None:
 
 
 def as_stored(frame: pl.DataFrame) -> pl.DataFrame:
-    """Forecasts as the tables keep them: `predicted` to the hundredth of a kWh. What is scored is what is stored."""
+    """Round `predicted` to hundredths of a kWh, as the tables store it, so that scores use the stored values."""
     return frame.with_columns(pl.col("predicted").round(2))
 
 
 def ensure_partitions(connection: Connection, *, first: datetime, last: datetime) -> None:
-    """Makes the partitions of vintages issued in [first, last]; in a transaction of its own, so its locks are short."""
+    """Create the partitions of vintages issued in [first, last]. Use a separate transaction to keep its locks short."""
     connection.execute(queries("forecasts")["ensure_partitions"], {"first": first, "last": last})
 
 
 def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[float, float] | None) -> None:
-    """Writes runs with their vintages and, with `interval`, makes them the current predictions.
+    """Store runs with their vintages and, with `interval`, make them the current predictions.
 
     Args:
-        interval: the two quantile levels that bound the interval of `predictions`; None leaves `predictions` alone.
+        interval: the quantile levels that bound the interval of `predictions`; None does not change `predictions`.
     """
     statements = queries("forecasts")
     for run in runs:
@@ -123,7 +123,7 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
                 copy.write(_staged(run, forecast))
         copy.write(binary_copy.TRAILER)
     connection.execute(statements["add_vintages"])
-    # Runs of one call have the same levels
+    # All runs of one call have the same levels
     if interval is not None and runs:
         lower, upper = (list(runs[0].quantile_levels).index(level) + 1 for level in interval)
         connection.execute(
@@ -133,12 +133,12 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
 
 
 def _staged(run: NewRun, forecast: NewForecast) -> bytes:
-    """A city's part of a run as rows of the staging table."""
+    """Encode the forecast of a city as rows of the staging table."""
     frame = forecast.frame
     features = None
     if forecast.features is not None:
         named = forecast.features.drop("timestamp")
-        # NaN and what is infinite become null: JSON has neither
+        # NaN and infinity become null, because JSON has neither
         text = named.to_struct().struct.json_encode() if named.width else ["{}"] * frame.height
         features = [_JSONB + row.encode() for row in text]
     return binary_copy.rows(
@@ -153,7 +153,7 @@ def _staged(run: NewRun, forecast: NewForecast) -> bytes:
 
 
 def vintage(connection: Connection, *, city: UUID, model: str, issued_at: datetime) -> list[dict[str, Any]]:
-    """The rows of the forecast that a model issued for a city at a moment; none when it issued none."""
+    """Return the rows of the forecast that a model issued for a city at a time; empty if it issued none."""
     with connection.cursor(row_factory=dict_row) as cursor:
         parameters = {"city": city, "model": model, "issued_at": issued_at}
         return cursor.execute(queries("forecasts")["vintage"], parameters).fetchall()
@@ -169,7 +169,7 @@ def backtested(
     weathers: Sequence[str],
     quantile_columns: Sequence[str],
 ) -> list[tuple[UUID, datetime, str, pl.DataFrame]]:
-    """Version, issue time, weather used, and forecast (as NewForecast.frame) of what was backtested already."""
+    """Return the existing backtest forecasts: version, issue time, weather used, frame (as NewForecast.frame)."""
     parameters = {
         "city": city,
         "models": list(models),
@@ -192,13 +192,13 @@ def backtested(
 
 
 def models_to_score(connection: Connection) -> list[dict[str, Any]]:
-    """Model versions and cities that have forecasts."""
+    """Return the model versions and cities that have forecasts."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("forecasts")["models_to_score"]).fetchall()
 
 
 def to_score(connection: Connection, *, city: UUID, model: UUID, by: datetime) -> pl.DataFrame:
-    """Forecasts of hours that have ended: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+    """Return forecasts of past hours: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(queries("forecasts")["to_score"], {"city": city, "model": model, "by": by}).fetchall()
     return pl.DataFrame(rows, schema=ISSUED, orient="row")
@@ -207,14 +207,14 @@ def to_score(connection: Connection, *, city: UUID, model: UUID, by: datetime) -
 def last_run(
     connection: Connection, *, city: UUID, at: datetime, purposes: Sequence[str], model: str | None = None
 ) -> dict[str, Any] | None:
-    """The run of the forecast of a city that was issued last by a moment; None where there is none."""
+    """Return the run of the last forecast of a city issued by a time, or None."""
     parameters = {"city": city, "at": at, "purposes": list(purposes), "model": model}
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("forecasts")["last_run"], parameters).fetchone()
 
 
 def run_forecast(connection: Connection, *, run: UUID, issued_at: datetime, city: UUID) -> pl.DataFrame:
-    """What a run said of a city: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+    """Return a run's forecast of a city: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
     with connection.cursor(binary=True) as cursor:
         parameters = {"run": run, "issued_at": issued_at, "city": city}
         rows = cursor.execute(queries("forecasts")["run_forecast"], parameters).fetchall()

@@ -1,4 +1,4 @@
-"""The past as it could be known at a moment. Nothing here returns "the data" without saying as of when."""
+"""Point-in-time history: every function returns the data available at a given time."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
+from energy_forecast.database.binary_copy import POSTGRES_EPOCH
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 
 _TIME = pl.Datetime("us", "UTC")
-# PostgreSQL counts its microseconds from 2000 on
-_EPOCH = 946_684_800_000_000
 _MINUTES = 60
 _MINUTE = 60_000_000
 _HOUR = _MINUTES * _MINUTE
@@ -32,14 +31,14 @@ WEATHER_SCHEMA: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True)
 class LoadDelay:
-    """How late values of load were available.
+    """Delay between the end of an interval and the availability of its load.
 
-    A file without available_at gives every value the end of its interval, which cannot be told from such a claim.
+    A file without available_at sets it to the end of each interval, which cannot be distinguished from a stated value.
 
     Args:
         values: number of values.
-        at_interval_end: those of them with available_at at the end of their interval.
-        median_minutes: median of available_at after the end of the interval; None without values.
+        at_interval_end: number of values with available_at equal to the end of their interval.
+        median_minutes: median delay; None without values.
     """
 
     values: int
@@ -49,17 +48,22 @@ class LoadDelay:
 
 @dataclass(frozen=True)
 class _Hours:
-    """Rows by the hour that they lie in: the START of each hour that has one (microseconds from 1970, ascending), and
-    where the rows of each begin."""
+    """Rows grouped by hour.
+
+    Args:
+        starts: START of each hour that has rows, microseconds since 1970, ascending.
+        begins: index of the first row of each hour.
+    """
 
     starts: np.ndarray[Any, Any]
     begins: np.ndarray[Any, Any]
 
     @classmethod
     def of(cls, times: np.ndarray[Any, Any], phase: int) -> _Hours:
-        """
+        """Group times by hour.
+
         Args:
-            times: n moments, microseconds from 1970, ascending.
+            times: n times, microseconds since 1970, ascending.
             phase: minutes past the full hour at which an hour begins.
         """
         starts = (times - phase * _MINUTE) // _HOUR * _HOUR + phase * _MINUTE
@@ -67,14 +71,14 @@ class _Hours:
         return cls(starts[begins], begins)
 
     def sum(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The sums of whole numbers [n] in each hour."""
+        """Return the sum of integers [n] in each hour."""
         return np.add.reduceat(values, self.begins) if len(self.begins) else values[:0]
 
 
 def _columns(
     connection: Connection, query: str, parameters: dict[str, Any], types: Sequence[str], recorded_by: datetime | None
 ) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    """The one row of a query: moments, and values, each column as the bytes of it, in a fifth of the time of rows."""
+    """Return the times and values of a query, which returns each column as bytes: a fifth of the time of rows."""
     if recorded_by is not None:
         query, parameters = f"{query}_recorded", parameters | {"recorded_by": recorded_by}
     with connection.cursor(binary=True) as cursor:
@@ -84,12 +88,12 @@ def _columns(
         np.frombuffer(part or b"", kind).astype(kind[1:]) for part, kind in zip(row, (">i8", *types), strict=True)
     )
     if (np.diff(times) <= 0).any():
-        raise ValueError(f"{query} gave moments out of order")
-    return times + _EPOCH, values
+        raise ValueError(f"{query} returned times out of order")
+    return times + POSTGRES_EPOCH, values
 
 
 def _cents(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Numbers as whole hundredths: the columns have two decimals, and twelve digits in all."""
+    """Return numbers as integer hundredths: the columns have two decimals and twelve digits."""
     return np.asarray(np.rint(values * 100), np.int64)
 
 
@@ -103,7 +107,7 @@ def _frame(schema: dict[str, pl.DataType], times: np.ndarray[Any, Any], *values:
 def _weather(
     connection: Connection, query: str, parameters: dict[str, Any], phase: int, recorded_by: datetime | None
 ) -> pl.DataFrame:
-    """Means of each hour, and the sum of the rain, of what is known in it."""
+    """Return the hourly means, and the hourly sum of precipitation, of the available values."""
     times, values = _columns(connection, query, parameters, (">f8",) * 4, recorded_by)
     hours = _Hours.of(times, phase)
     by_hour = []
@@ -112,7 +116,7 @@ def _weather(
             continue
         known = np.isfinite(part)
         count = hours.sum(known.astype(np.int64))
-        # Sums of whole numbers: the same whatever their order
+        # Sums of integers do not depend on the order
         total = hours.sum(_cents(np.where(known, part, 0.0)))
         divisor = np.where(count > 0, 100, 0) if name == "precipitation" else 100 * count
         by_hour.append(np.divide(total, divisor, out=np.full(len(total), np.nan), where=divisor > 0))
@@ -120,14 +124,14 @@ def _weather(
 
 
 def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
-    """The minute past the UTC hour at which the city's hours begin."""
+    """Return the minute past the UTC hour at which the city's hours begin."""
     row = connection.execute(queries("history")["phase"], {"city": city, "as_of": as_of}).fetchone()
     assert row is not None
     return int(row[0])
 
 
 def load_delay(connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime) -> LoadDelay:
-    """Return how late the load of the intervals that start in [first, end) was available, as known at `as_of`."""
+    """Return the delay of the load of the intervals that start in [first, end), as known at `as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     row = connection.execute(queries("history")["load_delay"], parameters).fetchone()
     assert row is not None
@@ -145,12 +149,12 @@ def load_as_of(
     phase: int,
     recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
-    """Hourly consumption known at `as_of`: timestamp (UTC), consumption_kwh. A missing hour has no row.
+    """Return hourly consumption known at `as_of`: timestamp (UTC), consumption_kwh. A missing hour has no row.
 
     Args:
-        first, end: of the intervals that start in [first, end).
+        first, end: select the intervals that start in [first, end).
         phase: the minute past the UTC hour at which hours begin.
-        recorded_by: leave out what this database recorded later, even if its source claims an earlier moment.
+        recorded_by: exclude values that this database recorded later, even if their source claims an earlier time.
     """
     return load_and_overlaps_as_of(
         connection, city, as_of=as_of, first=first, end=end, phase=phase, recorded_by=recorded_by
@@ -167,12 +171,12 @@ def load_and_overlaps_as_of(
     phase: int,
     recorded_by: datetime | None = None,
 ) -> tuple[pl.DataFrame, pl.Series]:
-    """What `load_as_of` gives, and the START (UTC) of the hours that it leaves out because their intervals overlap."""
+    """Return `load_as_of`, and the START (UTC) of the hours that it excludes because their intervals overlap."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     times, (kwh, minutes) = _columns(connection, "load", parameters, (">f8", ">i2"), recorded_by)
     hours = _Hours.of(times, phase)
     known = hours.sum(minutes.astype(np.int64))
-    # A part of an hour is not an hour, and hours that overlap count twice
+    # Partial hours are excluded, and so are hours whose intervals overlap, which would count twice
     whole = known == _MINUTES
     load = _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(_cents(kwh))[whole] / 100)
     return load, pl.Series("timestamp", hours.starts[known > _MINUTES], dtype=pl.Int64).cast(_TIME)
@@ -188,8 +192,10 @@ def weather_as_of(
     phase: int,
     recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
-    """Hourly observed weather known at `as_of`: timestamp, temperature (C), humidity (%), wind_speed (m/s),
-    precipitation (mm)."""
+    """Return hourly observed weather known at `as_of`.
+
+    Its columns are timestamp, temperature (C), humidity (%), wind_speed (m/s) and precipitation (mm).
+    """
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     return _weather(connection, "weather", parameters, phase, recorded_by)
 
@@ -204,6 +210,6 @@ def weather_forecast_as_of(
     phase: int,
     recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
-    """The latest weather forecast issued by `as_of`, hourly; columns as `weather_as_of`."""
+    """Return the latest weather forecast issued by `as_of`, hourly; columns as `weather_as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     return _weather(connection, "weather_forecast", parameters, phase, recorded_by)

@@ -1,4 +1,4 @@
-"""Maintenance: its locks and records, retention, the refresh, VACUUM."""
+"""Maintenance: locks and records of its steps, retention, refresh of the hourly view, VACUUM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from energy_forecast.database.named_queries import queries
 
 @contextmanager
 def step_lock(database: Database, step: str) -> Iterator[bool]:
-    """Holds the lock of a step, if nobody else does; yields whether. It goes with the session, so a kill frees it."""
+    """Try to take the lock of a step and yield whether it was free. The session holds it, so a kill releases it."""
     connection = database.connect(autocommit=True)
     try:
         connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(Role.OPERATOR)))
@@ -29,28 +29,28 @@ def step_lock(database: Database, step: str) -> Iterator[bool]:
 
 
 def read_only(connection: Connection) -> None:
-    """From here on this transaction can change nothing."""
+    """Make the rest of this transaction read-only."""
     connection.execute(queries("maintenance")["read_only"])
 
 
 def begin_run(connection: Connection, run: UUID, step: str) -> None:
-    """Records that a step begins. With its lock held, earlier rows without an end are of runs that were cut short."""
+    """Record the start of a step. With its lock held, earlier unfinished rows belong to interrupted runs."""
     connection.execute(queries("maintenance")["close_interrupted"], {"step": step})
     connection.execute(queries("maintenance")["begin_run"], {"id": run, "step": step})
 
 
 def finish_run(connection: Connection, run: UUID, outcome: str, details: dict[str, Any]) -> None:
-    """Records how a step ended, once."""
+    """Record the outcome of a step, once."""
     connection.execute(queries("maintenance")["finish_run"], {"id": run, "outcome": outcome, "details": Jsonb(details)})
 
 
 def retention_due(connection: Connection, *, counted: bool) -> list[dict[str, Any]]:
-    """What should go by the policies, a row a month; row_count and revision_count only when `counted`."""
+    """Return the months that the policies remove, one row each; row_count and revision_count only if `counted`."""
     return _rows(connection, "retention_due", {"counted": counted})
 
 
 def apply_retention(connection: Connection, due: dict[str, Any], run: UUID) -> dict[str, Any]:
-    """Takes one row of `retention_due` away: outcome, row_count, byte_count, revision_count, detail."""
+    """Remove one row of `retention_due`; return outcome, row_count, byte_count, revision_count and detail."""
     parameters = {
         "table": due["table_name"],
         "partition": due["partition_name"],
@@ -62,57 +62,59 @@ def apply_retention(connection: Connection, due: dict[str, Any], run: UUID) -> d
 
 
 def policies(connection: Connection) -> list[dict[str, Any]]:
-    """How long each table is kept; `keep` is None for ever."""
+    """Return the retention policy of each table; `keep` is None for unlimited retention."""
     return _rows(connection, "policies", {})
 
 
 def set_policy(connection: Connection, table: str, keep: str | None) -> dict[str, Any] | None:
-    """Changes how long a table is kept (an interval as PostgreSQL writes it); None when it has no policy."""
+    """Change the retention of a table (a PostgreSQL interval) and return the policy; None if the table has none."""
     return next(iter(_rows(connection, "set_policy", {"table": table, "keep": keep})), None)
 
 
 def ledger(connection: Connection, *, limit: int) -> list[dict[str, Any]]:
-    """What retention took away, newest first."""
+    """Return the removals by retention, newest first."""
     return _rows(connection, "ledger", {"limit": limit})
 
 
 def last_refresh(connection: Connection) -> dict[str, Any]:
-    """refreshed_at, data_until, row_count and byte_count of the hourly view; refreshed_at None if it never was."""
+    """Return refreshed_at (None: never), data_until, row_count and byte_count of the hourly view."""
     return _rows(connection, "last_refresh", {})[0]
 
 
 def refresh_hours(connection: Connection) -> dict[str, int]:
-    """Refreshes the hourly view and brings its roll-up up to date. Readers and writers do not wait.
+    """Refresh the hourly view and its roll-up. Readers and writers do not wait.
 
     Returns:
-        folded_hours (had changed since the last time), mended_hours (were wrong without a reason) and expired_hours
-        (too old to stay) of the roll-up.
+        folded_hours (changed since the last refresh), mended_hours (wrong without a recorded change) and expired_hours
+        (older than the retention) of the roll-up.
     """
     return _rows(connection, "refresh_hours", {})[0]
 
 
 def pending_hours(connection: Connection) -> dict[str, int]:
-    """waiting_spans and waiting_cities: what has changed and is not in the roll-up yet."""
+    """Return waiting_spans and waiting_cities: the number of changes that are not in the roll-up yet."""
     return _rows(connection, "pending_hours", {})[0]
 
 
 def hourly_differences(connection: Connection) -> list[dict[str, Any]]:
-    """Hours of which people read something else than the facts say: city, hour, and shown_ and true_ consumption (kWh),
-    peak (kW) and minutes. Reads the facts of 30 days."""
+    """Return the hours of which users see other values than the facts. Reads the facts of 30 days.
+
+    Columns: city, hour, and shown_ and true_ consumption (kWh), peak (kW) and minutes.
+    """
     return _rows(connection, "hourly_differences", {})
 
 
 def vacuum_tables(connection: Connection) -> list[dict[str, Any]]:
-    """schema_name, table_name, is_parent, dead_rows and byte_count of what the platform owns; parents last."""
+    """Return schema_name, table_name, is_parent, dead_rows and byte_count of the platform's tables; parents last."""
     return _rows(connection, "vacuum_tables", {})
 
 
 @contextmanager
 def vacuuming(database: Database) -> Iterator[Connection]:
-    """A session as the owner that is in no transaction: VACUUM runs in none, and only for the owner.
+    """Open an autocommit session as the owner: VACUUM needs the owner and no transaction.
 
     Raises:
-        DatabaseError: the database refused.
+        DatabaseError: a statement failed.
     """
     connection = database.connect(autocommit=True)
     try:
@@ -126,10 +128,10 @@ def vacuuming(database: Database) -> Iterator[Connection]:
 
 
 def vacuum(connection: Connection, table: dict[str, Any]) -> str:
-    """VACUUMs and analyzes a table; a parent of partitions, whose rows are theirs, is analyzed only.
+    """VACUUM and analyze a table; only analyze the parent of partitions, which has no rows of its own.
 
     Returns:
-        "done", "gone" when the table was dropped meanwhile, or "busy" when something holds it for itself.
+        "done", "gone" if the table was dropped meanwhile, or "busy" if another session holds a lock on it.
     """
     if table["is_parent"]:
         command: LiteralString = "ANALYZE {}"

@@ -1,7 +1,7 @@
-"""Bringing a database's schema up to date: Alembic runs the numbered SQL files, then the routines are applied anew.
+"""Upgrade the schema of a database: Alembic runs the numbered SQL files, then the routines are applied again.
 
-Alembic is the runner since everyone knows its version table and it can print SQL for a DBA; what it runs is plain
-SQL. Its revisions are made here from the files' names, so a migration is one file.
+Alembic is the runner because its version table is well known and it can print SQL for a DBA. The migrations are plain
+SQL. The revisions are derived from the file names, so a migration is one file.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from energy_forecast.database.schema import (
 )
 from energy_forecast.errors import SchemaError
 
-# Seconds that an upgrade waits for a moment when nobody uses a table
+# Seconds that an upgrade waits until no session uses the tables
 _PATIENCE = 60
-# Two upgrades at once: the second waits, then finds nothing to do
+# A second concurrent upgrade waits, then finds nothing to do
 _LOCK: LiteralString = "SELECT pg_advisory_lock(hashtext('energy_forecast schema'))"
 
-# Changes of the schema are audited; while entries wait for the commit to be chained, their table cannot be altered
+# Schema changes are audited. While entries wait for the commit to be chained, their table cannot be altered
 _CHAIN_AT_ONCE: LiteralString = "SET CONSTRAINTS ALL IMMEDIATE;"
 
 
@@ -54,11 +54,11 @@ class Upgrade:
     """The result of an upgrade.
 
     Args:
-        before: the version before; None for an empty database.
-        after: the version now.
-        changed: whether anything was applied.
-        repaired: differences from the expected protection that it ended, as sentences.
-        remaining: differences that it could not end, as sentences with their remedies.
+        before: the previous version; None for an empty database.
+        after: the present version.
+        changed: whether the upgrade applied anything.
+        repaired: differences from the expected catalog that it repaired, as sentences.
+        remaining: differences that it could not repair, as sentences with their remedies.
     """
 
     before: str | None
@@ -69,7 +69,7 @@ class Upgrade:
 
 
 def _owners_sql() -> str:
-    """Return what follows the migrations and touches objects of the owner."""
+    """Return the SQL that follows the migrations and changes objects of the owner."""
     return "\n".join(
         [
             f"SET LOCAL ROLE {Role.OWNER};",
@@ -81,12 +81,12 @@ def _owners_sql() -> str:
 
 
 def _mark_sql() -> str:
-    """Return the mark by which `schema_is_current` knows that everything was applied: the last step."""
+    """Return the last step: the mark that tells `schema_is_current` that everything was applied."""
     return f"COMMENT ON SCHEMA ops IS 'The platform''s own ledgers. Routines: {routines_digest()}';"
 
 
 def _finish_sql() -> str:
-    """What follows the migrations, in the same transaction."""
+    """Return the SQL that follows the migrations in the same transaction."""
     return "\n".join(
         [
             f"ALTER TABLE alembic_version OWNER TO {Role.OWNER};",
@@ -101,7 +101,7 @@ def _finish_sql() -> str:
 
 
 def _as_owner(version: str, text: str) -> str:
-    """The first migration makes the roles; whatever comes later belongs to the owner."""
+    """Return a migration that runs as the owner, except the first, which creates the roles."""
     if version == migration_files()[0][0]:
         return text
     return f"{_CHAIN_AT_ONCE}\nSET LOCAL ROLE {Role.OWNER};\n{text}\nRESET ROLE;"
@@ -127,7 +127,7 @@ def _script_directory() -> ScriptDirectory:
 
 
 def _execute(text: str) -> None:
-    """Runs a whole file: on the driver's own connection, since SQLAlchemy would read `:name` and `%` in it."""
+    """Run a whole file on the driver's own connection, because SQLAlchemy would interpret `:name` and `%`."""
     context = op.get_context()
     if context.as_sql:
         context.impl.static_output(text)
@@ -156,15 +156,15 @@ def _has_routines(connection: Connection) -> bool:
 
 
 def _take_tables(connection: Connection) -> None:
-    """Locks every table before the first change, all at one moment.
+    """Lock every table at once before the first change.
 
-    An upgrade that waited for one while it held another would make readers wait, and could end a load by a deadlock.
+    If an upgrade waited for one table while it held another, readers would wait and a load could end in a deadlock.
 
     Raises:
-        SchemaError: some table is in use all the time.
+        SchemaError: a table is in use all the time.
     """
     statements = queries("schema")
-    # So that a transaction is open, and each attempt a savepoint in it
+    # This opens a transaction, so each attempt is a savepoint in it
     connection.execute("SELECT 1")
     until = time.monotonic() + _PATIENCE
     while True:
@@ -176,25 +176,25 @@ def _take_tables(connection: Connection) -> None:
             if time.monotonic() > until:
                 raise SchemaError(
                     f"The tables were in use for {_PATIENCE} seconds, so nothing was changed.",
-                    hint="Stop what loads or reads for long, and run it again.",
+                    hint="Stop long loads and queries, and run it again.",
                 ) from error
             time.sleep(0.2)
 
 
 def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
-    """Brings the schema to `target` (the newest version when None), in one transaction: all of it or nothing.
+    """Upgrade the schema to `target` (None: the newest version), in one transaction.
 
-    On the embedded server it takes a second transaction, of a superuser who touches no object of the owner.
+    On the embedded server it needs a second transaction, of a superuser who uses no object of the owner.
 
     Raises:
-        SchemaError: the database is of a newer version than this package, or its tables are in use all the time.
-        DatabaseError: the server refused.
+        SchemaError: the database has a newer version than this package, or its tables are in use all the time.
+        DatabaseError: a statement failed.
     """
     connection = database.administrator.connect()
     try:
-        # Nothing of the owner's is found unless it is named with its schema
+        # Objects of the owner are found only by their qualified names
         connection.execute("SET search_path = pg_catalog")
-        # Of the session, not the transaction: SQLAlchemy rolls back once while it looks at the server
+        # A session lock, because SQLAlchemy rolls back once while it inspects the server
         connection.execute(_LOCK)
         connection.commit()
         has_objects = connection.execute(queries("schema")["has_objects"], {"role": Role.OWNER}).fetchone() == (True,)
@@ -212,10 +212,10 @@ def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
 
 
 def _state(connection: Connection, target: str | None) -> tuple[str | None, str, bool]:
-    """Return the version, the wanted version, and whether the guards can be judged.
+    """Return the version, the target version, and whether the catalog can be compared with the expected one.
 
     Raises:
-        SchemaError: the database is of a newer version than this package.
+        SchemaError: the database has a newer version than this package.
     """
     known = [version for version, _ in migration_files()]
     before = installed_version(connection)
@@ -224,17 +224,17 @@ def _state(connection: Connection, target: str | None) -> tuple[str | None, str,
             f"The database has schema version {before}; this program knows up to {known[-1]}.",
             hint="Update energy-forecast.",
         )
-    # Where the routines are others, so are the guards: only those of this version can be judged
+    # Other routines have other catalog objects: only those of this version can be compared
     judged = target is None and before == known[-1] and _has_routines(connection)
     connection.commit()
     return before, target or known[-1], judged
 
 
 def _is_right(connection: Connection, faults: Sequence[protection.Fault]) -> bool:
-    """Return whether an upgrade would change nothing; what `faults` does not judge is then set right."""
+    """Return whether an upgrade would change nothing; then apply the grants that `faults` does not check."""
     if any(fault.repairable for fault in faults):
         return False
-    # The login, and operators of the server. Nothing is written if all is right
+    # The login, and operators of the server. Nothing is written if they are correct
     connection.execute(database_grants())
     connection.commit()
     return True
@@ -256,7 +256,7 @@ def _migrate(connection: Connection, wanted: str, before: str | None, finish: Ca
 def _outcome(
     connection: Connection, faults: Sequence[protection.Fault]
 ) -> tuple[list[protection.Fault], list[protection.Fault]]:
-    """Return the faults that are left, and those of the given ones that are not."""
+    """Return the remaining faults, and the given faults that were repaired."""
     remaining = protection.faults(connection)
     left = {(fault.kind, fault.name, fault.message) for fault in remaining}
     return remaining, [fault for fault in faults if (fault.kind, fault.name, fault.message) not in left]
@@ -295,11 +295,11 @@ def _upgrade(connection: Connection, target: str | None) -> Upgrade:
 
 
 def _upgrade_with_login(connection: Connection, database: Database, target: str | None) -> Upgrade:
-    """Upgrade a server that has the login of daily commands: the superuser's session touches no object of the owner.
+    """Upgrade a server that has the login of daily commands: the superuser's session uses no object of the owner.
 
-    The owner can cause an upgrade, by changing the mark of the schema, and what they hung on their tables, functions
-    and operators would run in it. So the session of the login, who is no superuser, upgrades these objects as the
-    owner. The mark is set last: an upgrade that ends between the transactions is repeated.
+    The owner can cause an upgrade by changing the mark of the schema, and code attached to their tables, functions and
+    operators would run in it. So the session of the login, which is not a superuser, upgrades these objects as the
+    owner. The mark is set last, so an upgrade that ends between the transactions is repeated.
     """
     owner = replace(database, url=make_conninfo(database.url, options=f"-c role={Role.OWNER}"))
     session = owner.connect()
@@ -327,7 +327,7 @@ def _upgrade_with_login(connection: Connection, database: Database, target: str 
 
 
 def upgrade_sql() -> str:
-    """The SQL that brings an empty database to the newest version, for a DBA to read and run."""
+    """Return the SQL that upgrades an empty database to the newest version, for a DBA to read and run."""
     output = io.StringIO()
     with _environment("head", as_sql=True) as environment:
         environment.configure(dialect_name="postgresql", output_buffer=output, transactional_ddl=True)

@@ -19,7 +19,7 @@ from energy_forecast.errors import ArtifactError
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a model. It learned from nothing that became available after `trained_until`."""
+    """A model version. Its training used no data that became available after `trained_until`."""
 
     id: UUID
     name: str
@@ -38,7 +38,7 @@ class StoredArtifact(Version):
 
 @dataclass(frozen=True)
 class NewArtifact:
-    """What a training leaves for one city."""
+    """The result of a training for one city."""
 
     city_id: UUID
     artifact: bytes
@@ -55,7 +55,7 @@ def add_version(
     trained_until: datetime,
     artifacts: Sequence[NewArtifact],
 ) -> Version:
-    """Adds a version with its artifacts, and settles which versions of the name are active."""
+    """Add a version with its artifacts, and update which versions of the name are active."""
     statements = queries("models")
     connection.execute(statements["lock_versions"])
     row = connection.execute(statements["next_version"], {"name": name}).fetchone()
@@ -78,7 +78,7 @@ def add_version(
 
 
 def add_artifacts(connection: Connection, model: UUID, artifacts: Sequence[NewArtifact]) -> None:
-    """Adds what a training left for further cities to its version."""
+    """Add the artifacts of further cities to a version."""
     for item in artifacts:
         connection.execute(
             queries("models")["add_artifact"],
@@ -94,12 +94,12 @@ def add_artifacts(connection: Connection, model: UUID, artifacts: Sequence[NewAr
 
 
 def update_active(connection: Connection, name: str) -> None:
-    """Marks which versions of a name are active: champions, and the newest of a city."""
+    """Set which versions of a name are active: champions, and the newest version of each city."""
     connection.execute(queries("models")["update_active"], {"name": name})
 
 
 def version_for(connection: Connection, *, name: str, version: str | None, city: UUID) -> Version | None:
-    """A version that was trained for a city; the newest when None is named."""
+    """Return a version that was trained for a city (None: the newest), or None."""
     with connection.cursor(row_factory=class_row(Version)) as cursor:
         return cursor.execute(
             queries("models")["version_for"], {"name": name, "version": version, "city": city}
@@ -109,10 +109,10 @@ def version_for(connection: Connection, *, name: str, version: str | None, city:
 def trained_identically(
     connection: Connection, *, name: str, city: UUID, training_digest: bytes, at: datetime
 ) -> StoredArtifact | None:
-    """The version that was trained from just the same by `at`, if there is one.
+    """Return the version trained by `at` from identical data and parameters, or None.
 
     Raises:
-        ArtifactError: the stored bytes are not those that were written.
+        ArtifactError: the stored bytes do not match their SHA-256.
     """
     parameters = {"name": name, "city": city, "training_digest": training_digest, "at": at}
     return _whole(connection, "trained_identically", parameters)
@@ -121,25 +121,25 @@ def trained_identically(
 def newest_artifact(
     connection: Connection, *, name: str, city: UUID, at: datetime, older: int = 0
 ) -> StoredArtifact | None:
-    """The newest version for a city that had learned nothing from after `at`; with `older` the so many-th before it.
+    """Return the newest version for a city whose training data end by `at`; with `older`, the `older`-th before it.
 
     Raises:
-        ArtifactError: the stored bytes are not those that were written.
+        ArtifactError: the stored bytes do not match their SHA-256.
     """
     return _whole(connection, "newest_artifact", {"name": name, "city": city, "at": at, "older": older})
 
 
 def artifact_of(connection: Connection, *, model: UUID, city: UUID) -> StoredArtifact | None:
-    """One version's artifact for one city.
+    """Return the artifact of a version for a city.
 
     Raises:
-        ArtifactError: the stored bytes are not those that were written.
+        ArtifactError: the stored bytes do not match their SHA-256.
     """
     return _whole(connection, "artifact", {"model": model, "city": city})
 
 
 def _whole(connection: Connection, query: str, parameters: dict[str, Any]) -> StoredArtifact | None:
-    # As text, each byte of the artifact would be two, written by the server and read by us
+    # In text format, each byte of the artifact would be transferred as two
     with connection.cursor(binary=True, row_factory=class_row(StoredArtifact)) as cursor:
         found = cursor.execute(queries("models")[query], parameters).fetchone()
     if found is not None and hashlib.sha256(found.artifact).digest() != found.sha256:
@@ -151,25 +151,25 @@ def _whole(connection: Connection, query: str, parameters: dict[str, Any]) -> St
 
 
 def list_models(connection: Connection) -> list[dict[str, Any]]:
-    """Every version with its cities and its last evaluation."""
+    """Return every version with its cities and its last evaluation."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("models")["list_models"]).fetchall()
 
 
 def show_model(connection: Connection, *, name: str, version: str | None) -> list[dict[str, Any]]:
-    """The versions of a model, newest first, with everything that is known of each but the artifact."""
+    """Return the versions of a model, newest first, with all of their columns except the artifact."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("models")["show_model"], {"name": name, "version": version}).fetchall()
 
 
 def retraining_policies(connection: Connection) -> list[dict[str, Any]]:
-    """When a city is to be learnt anew, a row a reason."""
+    """Return the thresholds that trigger retraining of a city, one row per reason."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("models")["retraining_policies"]).fetchall()
 
 
 def set_retraining_policy(connection: Connection, reason: str, threshold: float | None) -> dict[str, Any] | None:
-    """Changes the threshold of a reason; None when there is no such reason."""
+    """Change the threshold of a reason and return the policy; None if the reason does not exist."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             queries("models")["set_retraining_policy"], {"reason": reason, "threshold": threshold}

@@ -1,4 +1,4 @@
-"""The queries: named blocks in `queries/*.sql`, each with one line of contract."""
+"""Named queries: blocks in `queries/*.sql`, each with a contract of one line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _BLOCK = re.compile(r"^-- name: (?P<name>\w+)\n-- (?P<contract>.+)\n(?P<text>(?:
 
 @functools.cache
 def queries(subject: str) -> dict[str, LiteralString]:
-    """The queries of one subject, by name.
+    """Return the queries of one subject by name.
 
-    The text is this package's own, so it counts as literal for the driver's type checks.
+    The text belongs to this package, so it is a literal for the driver's type checks.
     """
     folder = resources.files("energy_forecast.database") / "queries"
     source = (folder / f"{subject}.sql").read_text("utf-8")

@@ -1,4 +1,4 @@
-"""Rows taken back from a restored copy, as they are: what was recorded when stays recorded then."""
+"""Copy rows back from a restored copy unchanged, with their original recording times."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from energy_forecast.errors import DatabaseError
 
 
 def tables_to_dump(database: Database, table: str) -> list[str]:
-    """A table and its partitions, quoted; nothing where there is no such table."""
+    """Return a table and its partitions, quoted; empty if the table does not exist."""
     with as_login(database) as connection:
         found = connection.execute(queries("recovery")["table_with_partitions"], {"table": table}).fetchall()
     return [name for (name,) in found]
 
 
 def copy_city(source: Database, target: Database, table: str, city: str) -> tuple[int, int]:
-    """Replaces a city's rows of one table by those of a copy, in one transaction.
+    """Replace a city's rows of one table by those of a copy, in one transaction.
 
-    The rows are put back, not corrected: they keep the moment of their recording, and no revision is kept of the
-    damaged ones. So the triggers that would see to both are disabled for the while, which the audit log tells, as it
-    does of the removal.
+    The rows are restored, not corrected: they keep their recording times, and the damaged rows get no revision. So the
+    triggers for both are disabled during the copy. The audit log records this and the removal.
 
     Returns:
-        How many rows went, and how many came.
+        The numbers of rows removed and inserted.
 
     Raises:
-        DatabaseError: the table has no cities, there is no such city, or the login does not own the table.
+        DatabaseError: the table has no cities, the city does not exist, or the login does not own the table.
     """
     parameters = {"table": table, "city": city}
     statement = queries("recovery")["copy_city_statements"]
@@ -39,10 +38,10 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
         there = out.execute(statement, parameters).fetchone()
         here = into.execute(statement, parameters).fetchone()
         if there is None or here is None:
-            where = "the copy" if there is None else "this database"
-            raise DatabaseError(f"In {where} there is no table {table!r} of cities, or no city {city!r}.")
+            where = "The copy" if there is None else "This database"
+            raise DatabaseError(f"{where} has no table {table!r} with cities, or no city {city!r}.")
         if there != here:
-            raise DatabaseError(f"The city {city!r} or the columns of {table!r} are others in the copy.")
+            raise DatabaseError(f"The city {city!r} or the columns of {table!r} differ in the copy.")
         remove, read, write, tidy = (cast(LiteralString, one) for one in here)
         with into.transaction():
             triggers = into.execute(queries("recovery")["trigger_statements"], {"table": table}).fetchall()
@@ -55,7 +54,7 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
                         put.write(block)
                 came = writer.rowcount
             if tidy is not None:
-                # What was corrected since stands in the table again: its next correction will keep it
+                # Delete revisions of values that are current again: their next correction creates the revision
                 into.execute(tidy)
             for _, enable in triggers:
                 into.execute(cast(LiteralString, enable))

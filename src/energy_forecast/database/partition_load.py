@@ -1,4 +1,4 @@
-"""Months that do not exist yet are filled beside their table and attached to it, in one transaction."""
+"""Bulk load into new monthly partitions, which are filled before they are attached, in one transaction."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from psycopg import sql
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 
-# Each holds some six locks until the end, of the 6,400 that a server has for all unless told otherwise
+# Each month holds about six locks until the end; a server has 6,400 by default
 _MOST_MONTHS = 400
 
 
 class NeedsJudging(Exception):
-    """Rows of a load have to be judged against each other or against what is stored, and are staged for it.
+    """The rows of a load must be staged, to be judged against each other or against stored rows.
 
-    Nothing has been stored when it is raised: the load begins anew.
+    Nothing has been stored when it is raised: the load starts again.
     """
 
 
 @dataclass(frozen=True)
 class ExistingMonths:
-    """Which months of a table exist, and which may be filled beside it.
+    """The existing months of a table, and the limit for months that may be filled before they are attached.
 
     Args:
-        months: starts of the UTC months that exist.
+        months: starts of the existing UTC months.
         before: months that end later than this are filled through the table.
     """
 
@@ -37,12 +37,12 @@ class ExistingMonths:
     before: datetime
 
     def is_new(self, month: datetime) -> bool:
-        """Whether the month that begins then can be filled beside the table."""
+        """Return whether the month that begins at `month` can be filled before it is attached."""
         return month not in self.months and _next(month) <= self.before
 
 
 def existing_months(connection: Connection, table: str) -> ExistingMonths:
-    """Which months of a table exist now."""
+    """Return the existing months of a table."""
     row = connection.execute(queries("staging")["existing_months"], {"table": table}).fetchone()
     if row is None:
         raise AssertionError("existing_months returns a row")
@@ -50,17 +50,17 @@ def existing_months(connection: Connection, table: str) -> ExistingMonths:
 
 
 class PartitionLoad:
-    """The new months of one load. All of it happens in the transaction that is open on the connection.
+    """Fills the new months of one load, all in the open transaction of the connection.
 
     Args:
-        connection: as the role that loads facts.
+        connection: a connection as the role that loads facts.
         table: the partitioned table.
-        values: its value columns in the order in which rows bring them.
+        values: its value columns in the order of the rows.
     """
 
     def __init__(self, connection: Connection, table: str, values: tuple[str, ...]) -> None:
         self.existing = existing_months(connection, table)
-        """What existed when the load began."""
+        """The months that existed at the start of the load."""
         self._connection = connection
         self._table = table
         self._columns = ("id", "city_id", "timestamp", *values, "available_at", "interval_minutes")
@@ -68,10 +68,10 @@ class PartitionLoad:
         self.row_count = 0
 
     def copy(self, month: datetime, data: bytes) -> None:
-        """Adds rows: binary COPY of id, city, timestamp, values, available_at, and minutes of the interval.
+        """Add rows: binary COPY of id, city, timestamp, values, available_at and minutes of the interval.
 
         Raises:
-            NeedsJudging: a row cannot be stored as it is.
+            NeedsJudging: a row cannot be stored without judgement.
         """
         if month not in self._names:
             if len(self._names) == _MOST_MONTHS:
@@ -92,10 +92,10 @@ class PartitionLoad:
             self.row_count += cursor.rowcount
 
     def attach(self) -> None:
-        """Makes the months partitions: with key and audit first, and then all at once.
+        """Attach the months as partitions: create keys and audit entries first, then attach all at once.
 
         Raises:
-            NeedsJudging: a time occurs twice after all, or somebody has made one of the months meanwhile.
+            NeedsJudging: a time occurs twice, or another session created one of the months meanwhile.
         """
         if not self._names:
             return
@@ -107,7 +107,7 @@ class PartitionLoad:
 
 @contextmanager
 def _requesting_judgement() -> Iterator[None]:
-    """What the database refuses of rows that were not judged."""
+    """Raise NeedsJudging if the database rejects rows that were not judged."""
     try:
         yield
     except (
@@ -116,9 +116,9 @@ def _requesting_judgement() -> Iterator[None]:
         psycopg.errors.UniqueViolation,
         psycopg.errors.DuplicateTable,
         psycopg.errors.ObjectNotInPrerequisiteState,
-        # Not even for so many locks is there room
+        # The lock table of the server is full
         psycopg.errors.OutOfMemory,
-        # A partition that somebody made by hand covers a part of the month
+        # A partition created by hand covers a part of the month
         psycopg.errors.InvalidObjectDefinition,
     ) as error:
         raise NeedsJudging from error

@@ -1,4 +1,4 @@
-"""The partitions of the tables."""
+"""Partitions of the tables: list, create, and move a city's predictions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from energy_forecast.database.named_queries import queries
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition: of a UTC month [range_start, range_end), of a city, or the shared one.
+    """A partition: a UTC month [range_start, range_end), a city, or the shared one.
 
-    `row_count` is counted when `is_exact`, else the planner's estimate, None if there is none. `byte_count` is with
-    indexes. One whose detaching was begun and not finished (`detach_pending`) shows its rows to no query.
+    `row_count` is exact if `is_exact`, otherwise the planner's estimate, None if unknown. `byte_count` includes
+    indexes. Queries do not see the rows of a partition with an unfinished detach (`detach_pending`).
     """
 
     table_name: str
@@ -35,8 +35,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class Move:
-    """What became of a wish to move a city's predictions: dedicated, shared, already, or busy or too large
-    (nothing changed)."""
+    """The outcome of moving a city's predictions: dedicated, shared, already, or busy or too large (no change)."""
 
     outcome: str
     partition_name: str | None
@@ -44,27 +43,27 @@ class Move:
 
 
 def list_partitions(connection: Connection, *, exact_below: int) -> list[Partition]:
-    """Every partition; rows are counted where it has fewer bytes than `exact_below`."""
+    """Return every partition; count the rows of those smaller than `exact_below` bytes."""
     with connection.cursor(row_factory=class_row(Partition)) as cursor:
         return cursor.execute(queries("partitions")["list_partitions"], {"exact_below": exact_below}).fetchall()
 
 
 def missing_partitions(connection: Connection, *, months: int) -> list[dict[str, Any]]:
-    """table_name, partition_name and stands_alone of each monthly partition that is missing."""
+    """Return table_name, partition_name and stands_alone of each missing monthly partition."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("partitions")["missing_partitions"], {"months": months}).fetchall()
 
 
 def make_partitions(connection: Connection, *, months: int) -> int:
-    """Makes the partitions of this month and the months to come; how many were missing."""
+    """Create the partitions of this month and the next `months`; return how many were missing."""
     row = connection.execute(queries("partitions")["make_partitions"], {"months": months}).fetchone()
     return 0 if row is None else int(row[0])
 
 
 def dedicate_partition(connection: Connection, city: UUID, name: str, *, most_bytes: int) -> Move:
-    """Gives a city's predictions a partition of their own, called `name` if that is free.
+    """Move a city's predictions into a partition of their own, called `name` if that is free.
 
-    Readers wait while the shared partition is read once; one of more than `most_bytes` is left alone.
+    Readers wait while the shared partition is read once. A shared partition above `most_bytes` is not changed.
     """
     parameters = {"city": city, "name": name, "most_bytes": most_bytes}
     with connection.cursor(row_factory=class_row(Move)) as cursor:
@@ -72,9 +71,9 @@ def dedicate_partition(connection: Connection, city: UUID, name: str, *, most_by
 
 
 def share_partition(connection: Connection, city: UUID, *, most_rows: int) -> Move:
-    """Takes a city's predictions back into the shared partition.
+    """Move a city's predictions back into the shared partition.
 
-    Readers wait while the rows are written; more than `most_rows` are left where they are.
+    Readers wait while the rows are written. More than `most_rows` rows are not moved.
     """
     with connection.cursor(row_factory=class_row(Move)) as cursor:
         return _one(
@@ -84,5 +83,5 @@ def share_partition(connection: Connection, city: UUID, *, most_rows: int) -> Mo
 
 def _one(move: Move | None) -> Move:
     if move is None:
-        raise AssertionError("a function with OUT parameters gives one row")
+        raise AssertionError("a function with OUT parameters returns one row")
     return move

@@ -22,7 +22,7 @@ from energy_forecast.database.schema import folder
 State = dict[str, Any]
 Snapshot = dict[tuple[str, str], State]
 
-# What a fault calls an object of the kind
+# Label of each kind in the sentences of a fault
 _KINDS = {
     "schema": "Schema",
     "relation": "Relation",
@@ -42,7 +42,7 @@ _KINDS = {
     "membership": "Membership",
 }
 _PLATFORM_ROLES = ("owner", "app", "ingest", "forecaster", "operator", "auditor", "api", "recorder", "loader")
-# Settings that switch protection off, or lead names astray
+# Settings that disable protection or redirect names
 _PARAMETERS = (
     "session_replication_role",
     "row_security",
@@ -60,7 +60,7 @@ _PARAMETERS_OF_QUERIES = {
     "roles": [f"energy_forecast_{name}" for name in _PLATFORM_ROLES],
     "parameters": list(_PARAMETERS),
 }
-# Made by superusers alone; a database that none has upgraded does without
+# Created only by superusers; missing in a database that no superuser has upgraded
 _OF_SUPERUSERS = ("energy_forecast_recorder", "energy_forecast_loader", "audit_ddl_func", "pg_read_all_data")
 _REPAIR = "Run: energy-forecast db upgrade"
 _UNCHANGEABLE = "Compare it with docs/reference/tables.md and change it back."
@@ -68,16 +68,16 @@ _UNCHANGEABLE = "Compare it with docs/reference/tables.md and change it back."
 
 @dataclass(frozen=True)
 class Fault:
-    """A difference between a database and what this program makes.
+    """A difference between a database and the expected catalog.
 
     Args:
-        kind: of the object, as in expected_catalog.tsv.
-        name: of the object.
-        message: a sentence without its full stop: the object and the difference.
-        remedy: a sentence that says how to end it.
-        repairable: whether an upgrade by a superuser ends it.
+        kind: the object's kind, as in expected_catalog.tsv.
+        name: the object's name.
+        message: a sentence without full stop: the object and the difference.
+        remedy: a sentence with the remedy.
+        repairable: whether an upgrade by a superuser repairs it.
         verdict: missing, unknown or different.
-        expected: the state that this program makes; empty where it makes no such object.
+        expected: the expected state; empty if the object is not expected.
     """
 
     kind: str
@@ -105,12 +105,12 @@ def expected_lines() -> list[str]:
 
 
 def ddl_is_audited(connection: Connection) -> bool:
-    """Return whether changes of the schema are audited in this database, or ever were."""
+    """Return whether schema changes are audited in this database, or were in the past."""
     return connection.execute(queries("protection")["ddl_was_audited"], {}).fetchone() == (True,)
 
 
 def faults(connection: Connection) -> list[Fault]:
-    """Return every difference between the database and what this program makes, in one order."""
+    """Return every difference between the database and the expected catalog, in a fixed order."""
     with _plain_names(connection):
         found = _snapshot(connection)
         anomalies = connection.execute(queries("protection")["anomaly"], _PARAMETERS_OF_QUERIES).fetchall()
@@ -132,9 +132,9 @@ def faults(connection: Connection) -> list[Fault]:
 
 
 def repair(connection: Connection, known: Sequence[Fault]) -> None:
-    """End the faults that applying the routines again does not end: owners, privileges, roles, settings, policies.
+    """Repair the faults that the routines do not repair: owners, privileges, roles, settings, policies.
 
-    A statement that the login may not run is left out; the fault then remains.
+    Statements that the login may not run are skipped, and their faults remain.
     """
     facts = _PARAMETERS_OF_QUERIES | {
         "kinds": [fault.kind for fault in known],
@@ -147,7 +147,7 @@ def repair(connection: Connection, known: Sequence[Fault]) -> None:
         for statement in statements:
             try:
                 with connection.transaction():
-                    # While entries wait to be chained, their table cannot be altered
+                    # While audit entries wait to be chained, their table cannot be altered
                     connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
                     connection.execute(statement)
             except psycopg.errors.InsufficientPrivilege:
@@ -155,13 +155,13 @@ def repair(connection: Connection, known: Sequence[Fault]) -> None:
 
 
 def record_repairs(connection: Connection, repaired: Sequence[Fault]) -> None:
-    """Write what an upgrade has repaired into ops.repairs, and so into the audit log."""
+    """Write the repaired faults into ops.repairs, and so into the audit log."""
     connection.execute(queries("protection")["record_repairs"], {"faults": [fault.message for fault in repaired]})
 
 
 @contextmanager
 def _plain_names(connection: Connection) -> Iterator[None]:
-    """Print names with their schema: with the catalog alone in the search path nobody can hide one."""
+    """Make the server print qualified names: with only the catalog in the search path, no name can be hidden."""
     statements = queries("protection")
     [before] = connection.execute(statements["search_path"]).fetchone() or ["pg_catalog"]
     connection.execute(statements["set_search_path"], {"path": "pg_catalog"})
@@ -183,7 +183,7 @@ def _fault(kind: str, name: str, found: State | None, expected: State | None) ->
     label = _KINDS[kind]
     state = json.dumps(expected or {})
     if kind == "closed_function" and expected is None:
-        return None  # Whoever closes more of the server's functions harms nobody
+        return None  # Revoking more of the server's functions is harmless
     if kind == "relation":
         label = str((found or expected or {}).get("kind", label)).capitalize()
     if expected is None:
@@ -219,7 +219,7 @@ def _fault(kind: str, name: str, found: State | None, expected: State | None) ->
     )
 
 
-# Kinds that an upgrade puts right: by applying the routines again, or by a statement of the query `repairs`
+# Kinds that an upgrade repairs: by applying the routines again, or by a statement of the query `repairs`
 _BY_ROUTINES = {
     "trigger",
     "policy",
@@ -316,7 +316,7 @@ def _shown(value: object) -> str:
 
 
 def _only_by_superusers(fault: Fault, found: State | None) -> bool:
-    """Return whether a fault is only that no superuser has upgraded the database."""
+    """Return whether the only cause of a fault is that no superuser has upgraded the database."""
     if fault.verdict == "unknown":
         return False
     if fault.kind in {"event_trigger", "closed_function"}:

@@ -1,4 +1,4 @@
-"""Flags of quality: what a check found wrong with the record of a city."""
+"""Quality flags: faults that the checks found in a city's series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from energy_forecast.database.named_queries import queries
 
 
 def last_before(connection: Connection, city: UUID, series: str, before: datetime) -> datetime | None:
-    """The last time before a moment for which the city has a value of the series, consumption or weather."""
+    """Return the last timestamp before `before` with a value of the series (consumption or weather), or None."""
     name = "last_before" if series == "consumption" else "weather_last_before"
     row = connection.execute(queries("quality")[name], {"city": city, "before": before}).fetchone()
     assert row is not None
@@ -31,10 +31,10 @@ def replace_flags(
     batch: UUID,
     flags: Sequence[Mapping[str, Any]],
 ) -> None:
-    """Writes the flags of a city's series that reach into [first, last] anew.
+    """Replace the flags of a city's series that overlap [first, last].
 
     Args:
-        levels_from: where flags of new levels are written anew from, since they are known late.
+        levels_from: start of the replaced flags of level changes, which are detected late.
         flags: kind, first, last, hours, factor, left_out.
     """
     statements = queries("quality")

@@ -1,4 +1,4 @@
-"""Rows that loads could not use, and cells that they left empty, as they were read."""
+"""Quarantine: rejected rows and emptied cells of loads, as they were read."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from energy_forecast.errors import IngestError
 
 @dataclass(frozen=True)
 class LoadBatch:
-    """A load.
+    """A load with its counts.
 
     Args:
-        read: rows read.
-        rejected: rows that could not be used.
-        cells_left_empty: cells that were left empty; their rows were used.
-        kept: rejected rows and empty cells that are still in the quarantine.
+        read: number of rows read.
+        rejected: number of rows that could not be used.
+        cells_left_empty: number of cells that were left empty; their rows were used.
+        kept: number of rejected rows and empty cells still in the quarantine.
         reasons: column, reason, count and cell_only of each reason.
     """
 
@@ -39,15 +39,15 @@ class LoadBatch:
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """A row that was refused, or a cell that was left empty.
+    """A rejected row, or a cell that was left empty.
 
     Args:
         file: the file's name.
-        line: the line of a CSV file, the header being line 1; the row of a Parquet file, the first being row 1.
-        column_name: the column at fault; None where it is the row as a whole.
-        reason: why, in words.
+        line: line of a CSV file (the header is line 1) or row of a Parquet file (from 1).
+        column_name: the faulty column; None for the whole row.
+        reason: the reason, as text.
         row_data: the row's cells by column, or its `text` if it could not be split.
-        cell_only: whether only the cell was left empty; the row was used, or has an entry of its own.
+        cell_only: whether only the cell was left empty. The row was used, or has an entry of its own.
     """
 
     file: str
@@ -61,10 +61,10 @@ class RejectedRow:
 def rejected_rows(
     database: Database, batch: UUID | None = None, *, limit: int | None = None
 ) -> tuple[LoadBatch, list[RejectedRow]]:
-    """A load, the newest when none is named, and its rejected rows in the files' order.
+    """Return a load (None: the newest) and its rejected rows in file order.
 
     Raises:
-        IngestError: there is no such load.
+        IngestError: the load does not exist.
     """
     with database.transaction(Role.INGEST) as connection:
         load = _batch(connection, batch)

@@ -1,4 +1,4 @@
-"""What statements cost, as the server counts it (pg_stat_statements), without the values that stand in them."""
+"""Costs of statements from pg_stat_statements, without the literal values in their text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _PRELOAD = (
 )
 _CREATE = "Let a superuser run: energy-forecast db upgrade"
 
-# Statements are kept with $1 in place of their values, but COPY, DDL and whatever was prepared before the last reset
-# are kept as they were written. What is recognised in the order given: a comment, text in quotes or dollars, a name in
-# quotes, a word or placeholder, a number. A quote that is never closed hides all that follows.
+# pg_stat_statements replaces values by $1, but keeps COPY, DDL and statements prepared before the last reset as they
+# were written. The alternatives match, in this order: a comment, a string in quotes or dollars, a quoted name, a word
+# or placeholder, a number. An unclosed quote hides the rest of the text.
 _PARTS = re.compile(
     r"(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))"
     r"|(?P<text>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*(?:'|\Z)"
@@ -33,7 +33,7 @@ _PARTS = re.compile(
 
 
 class SortKey(StrEnum):
-    """What the worst statements have most of."""
+    """The figure by which statements are sorted."""
 
     TOTAL = "total"
     MEAN = "mean"
@@ -44,19 +44,19 @@ class SortKey(StrEnum):
 
 @dataclass(frozen=True)
 class StatementCost:
-    """What a statement has cost.
+    """The cost of a statement.
 
     Args:
         query: its text in one line; every value in it is `?` or a placeholder such as $1.
-        role_names: who ran it.
-        calls: how often.
-        total_ms: milliseconds of all calls together, without planning.
-        mean_ms: milliseconds of one call.
+        role_names: the roles that ran it.
+        calls: number of calls.
+        total_ms: milliseconds of all calls, without planning.
+        mean_ms: mean milliseconds per call.
         max_ms: milliseconds of the longest call.
-        row_count: rows that it gave, or changed.
-        blocks_read: blocks of 8 kB that were not in shared_buffers.
-        blocks_hit: blocks that were.
-        share: of the time of all statements of this database, from 0 to 1; None when they took no time.
+        row_count: number of rows returned or changed.
+        blocks_read: number of 8 kB blocks read from outside shared_buffers.
+        blocks_hit: number of 8 kB blocks found in shared_buffers.
+        share: share of the time of all statements of this database, from 0 to 1; None if they took no time.
     """
 
     query: str
@@ -73,32 +73,32 @@ class StatementCost:
 
 @dataclass(frozen=True)
 class StatementCosts:
-    """The worst statements of this database, the worst first; `complete` is whether every text could be read."""
+    """The costliest statements, the costliest first; `complete` is whether every text could be read."""
 
     statements: list[StatementCost]
     complete: bool
 
 
 def costliest_statements(database: Database, *, by: SortKey = SortKey.TOTAL, limit: int = 10) -> StatementCosts:
-    """The statements of this database that cost the most since the server began to count, in at most `limit` rows.
+    """Return the costliest statements of this database since the last reset of the statistics, at most `limit`.
 
     Raises:
-        DatabaseError: the server does not count, this database cannot show it, or the login may not read it.
+        DatabaseError: the server has no statistics, this database cannot show them, or the login may not read them.
     """
     statements = queries("query_stats")
     with database.reading() as connection:
         counts, shows, complete = connection.execute(statements["statistics"]).fetchone() or (False, False, False)
         if not counts:
-            raise DatabaseError("The server does not count what statements cost.", hint=_PRELOAD)
+            raise DatabaseError("The server does not record the cost of statements.", hint=_PRELOAD)
         if not shows:
-            raise DatabaseError("This database cannot show what statements cost.", hint=_CREATE)
+            raise DatabaseError("This database cannot show the cost of statements.", hint=_CREATE)
         with connection.cursor(row_factory=class_row(StatementCost)) as cursor:
             found = cursor.execute(statements["worst"], {"by": by, "limit": limit}).fetchall()
     return StatementCosts([replace(cost, query=without_values(cost.query)) for cost in found], complete)
 
 
 def without_values(query: str) -> str:
-    """A statement in one line, without its comments, and with `?` in place of every value."""
+    """Return a statement as one line, without comments, with `?` in place of every value."""
 
     def part(found: re.Match[str]) -> str:
         if found["comment"]:

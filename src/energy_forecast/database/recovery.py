@@ -1,4 +1,4 @@
-"""What recovery asks of a server: archiving, restore points, replay, and whether the ledgers agree."""
+"""Queries for recovery: archiving, restore points, replay, and consistency of the ledgers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import BackupError, DatabaseError
 from energy_forecast.progress import Progress, silent
 
-# A writer that holds its locks for longer makes the point wait and try again, instead of everyone behind it
-# Shorter than deadlock_timeout: it must not be the writer that is ended
+# If a writer holds its locks for longer, the restore point tries again, so that no other session waits behind it.
+# Shorter than deadlock_timeout, so that a deadlock does not end the writer
 _LOCK_TIMEOUT = "300ms"
 _ATTEMPTS = 120
 _PAUSE = 1.0
@@ -28,13 +28,13 @@ _PAUSE = 1.0
 
 @dataclass(frozen=True)
 class ArchiverStatus:
-    """How archiving goes.
+    """State of WAL archiving.
 
     Args:
-        archived: segments since the statistics began.
-        last_archived_age: in seconds; None where none was archived.
-        failing: whether a segment that could not be archived still waits.
-        waiting: segments that wait.
+        archived: number of segments archived since the statistics began.
+        last_archived_age: seconds since the last one; None if no segment was archived.
+        failing: whether a segment that could not be archived is still waiting.
+        waiting: number of waiting segments.
     """
 
     on: bool
@@ -47,7 +47,7 @@ class ArchiverStatus:
 
 @dataclass(frozen=True)
 class Position:
-    """A place in the WAL of one cluster."""
+    """A position in the WAL of a cluster."""
 
     lsn: str
     timeline: int
@@ -56,7 +56,7 @@ class Position:
 
 @dataclass(frozen=True)
 class Replay:
-    """How far recovery has come."""
+    """Progress of recovery."""
 
     recovering: bool
     paused: bool
@@ -72,45 +72,48 @@ def _row(connection: Connection, name: str, /, **parameters: object) -> tuple[An
 
 
 def archiver(database: Database) -> ArchiverStatus:
-    """How archiving goes; as a superuser or a member of pg_monitor."""
+    """Return the state of WAL archiving. The login must be a superuser or a member of pg_monitor."""
     with as_login(database) as connection:
         return ArchiverStatus(*_row(connection, "archiver"))
 
 
 def waiting_segments(database: Database) -> list[str]:
-    """The segments that wait for being archived, oldest first."""
+    """Return the segments that wait to be archived, oldest first."""
     with as_login(database) as connection:
         return [name for (name,) in connection.execute(queries("recovery")["waiting_segments"]).fetchall()]
 
 
 def position(database: Database) -> Position:
-    """Where the WAL is now."""
+    """Return the present position in the WAL."""
     with as_login(database) as connection:
         return Position(*_row(connection, "position"))
 
 
 def end_segment(database: Database, label: str) -> str:
-    """Ends the present segment, with something in it, so that it is archived; its name."""
+    """Switch to a new WAL segment, so that the present one is archived; return its name.
+
+    A restore point is written first, because an empty segment is not switched.
+    """
     with as_login(database) as connection:
         _row(connection, "restore_point", label=label)
         return str(_row(connection, "switch_wal")[0])
 
 
 def bytes_between(database: Database, first: str, last: str) -> int:
-    """Bytes of WAL between two places."""
+    """Return the bytes of WAL between two positions."""
     with as_login(database) as connection:
         return int(_row(connection, "lsn_difference", first=first, last=last)[0])
 
 
 def replay(database: Database) -> Replay:
-    """How far recovery has come."""
+    """Return the progress of recovery."""
     with as_login(database) as connection:
         recovering, paused, lsn, last = _row(connection, "replay")
         return Replay(recovering, bool(paused), lsn, last)
 
 
 def resume(database: Database) -> None:
-    """Ends a recovery that waits at its target."""
+    """End a recovery that is paused at its target."""
     with as_login(database) as connection:
         connection.execute(queries("recovery")["resume"])
 
@@ -122,23 +125,23 @@ def create_restore_point(
     report: Progress = silent,
     save: Callable[[Tables, str, int], None] | None = None,
 ) -> tuple[Tables, str, int]:
-    """A restore point, with what stands in every table at that very moment.
+    """Create a restore point with digests of every table at the same point in time.
 
-    Writers are held while the point is written and a snapshot is taken, a few milliseconds; what they wrote before is
-    in both, what they write after is in neither.
+    Writers wait a few milliseconds, while the restore point is written and a snapshot is taken. Both contain every
+    earlier write and no later one.
 
     Args:
-        save: called with tables, LSN and timeline before the ledger's row is written.
+        save: called with tables, LSN and timeline before the restore point is recorded in the ledger.
 
     Returns:
         The tables, the LSN and the timeline.
 
     Raises:
-        BackupError: there is a point of this name.
-        DatabaseError: a writer did not let go, or the server refused.
+        BackupError: a restore point with this name exists.
+        DatabaseError: a writer did not release its locks, or a statement failed.
     """
     if _has_point(database, name):
-        raise BackupError(f"There is a restore point {name!r} already.", hint="Choose another name.")
+        raise BackupError(f"The restore point {name!r} already exists.", hint="Choose another name.")
     for attempt in range(_ATTEMPTS):
         report("Waiting for writers", attempt, _ATTEMPTS)
         found = _point_under_locks(database, label, report)
@@ -147,8 +150,8 @@ def create_restore_point(
         time.sleep(_PAUSE)
     else:
         raise DatabaseError(
-            "A transaction has been writing for two minutes and does not let go, so no restore point could be made.",
-            hint="Wait for it, or end it, and try again.",
+            "No restore point could be created, because a transaction has held its write locks for two minutes.",
+            hint="Wait for its end, or terminate it, and try again.",
         )
     tables, lsn, timeline = found
     if save is not None:
@@ -159,7 +162,7 @@ def create_restore_point(
             {"name": name, "label": label, "lsn": lsn, "timeline": timeline, "tables": Jsonb(tables)},
         ).fetchone()
     if row is None:
-        raise BackupError(f"Another restore point {name!r} was made at the same time.", hint="Choose another name.")
+        raise BackupError(f"Another session just created a restore point {name!r}.", hint="Choose another name.")
     return tables, lsn, timeline
 
 
@@ -169,7 +172,7 @@ def _has_point(database: Database, name: str) -> bool:
 
 
 def _point_under_locks(database: Database, label: str, report: Progress) -> tuple[Tables, str, int] | None:
-    """One attempt; None when a writer did not let go in time."""
+    """Try once to create a restore point; return None if a writer did not release its locks in time."""
     connection = database.administrator.connect()
     try:
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
@@ -190,14 +193,14 @@ def _point_under_locks(database: Database, label: str, report: Progress) -> tupl
 
 
 def incomplete_batches(database: Database) -> list[str]:
-    """The newest loads of which rows are missing, in words."""
+    """Return descriptions of the newest loads of which rows are missing."""
     with operator_snapshot(database) as connection:
         found = connection.execute(queries("recovery")["incomplete_batches"]).fetchall()
     return [f"batch {batch} of {kind} has {there} of its {written} rows" for batch, kind, written, there in found]
 
 
 def as_of_digest(database: Database) -> tuple[Any, ...]:
-    """City, intervals and digest of an as-of query; the empty tuple without a city."""
+    """Return city, number of intervals and digest of an as-of query; an empty tuple if there is no city."""
     # Not by `operator_snapshot`: the function runs as the owner, whom policies bind, and it turns row_security off
     with database.transaction(Role.OPERATOR) as connection:
         row = connection.execute(queries("recovery")["as_of_digest"]).fetchone()
@@ -205,9 +208,9 @@ def as_of_digest(database: Database) -> tuple[Any, ...]:
 
 
 def unarchived_age(database: Database) -> float | None:
-    """Seconds of work that the loss of the server's disk would cost now: since the last WAL that is archived.
+    """Return the seconds of work that a loss of the server's disk would cost now: since the last archived WAL.
 
-    0 where nothing was written since; None when a clock that was set back leaves it unknown.
+    0 if nothing was written since; None if unknown because a clock was set back.
     """
     with as_login(database) as connection:
         age = float(_row(connection, "unarchived_age")[0])

@@ -1,4 +1,4 @@
-"""The three common questions: what was used lately, how it goes with the weather, which model does best."""
+"""The three common reports: recent consumption, consumption by temperature, performance of the models."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> Row
 
 
 def recent_consumption(connection: Connection, city: UUID, *, hours: int = 24, until: datetime | None = None) -> Rows:
-    """The last hours of a city, the one under way included; an hour of which nothing is known has a row too.
+    """Return the last hours of a city, including the current hour and hours without data.
 
     Args:
         hours: 1 to 87840.
-        until: now, unless given.
+        until: end of the report; None for now.
 
     Returns:
-        hour (START, UTC), local_hour (on the city's clock, with its offset), total_consumption (kWh in the hour),
-        peak_demand (kW), minutes_known: below 60 the hour is a part of one, above 60 its intervals overlap.
+        hour (START, UTC), local_hour (city time, with its offset), total_consumption (kWh in the hour),
+        peak_demand (kW), minutes_known: below 60 the hour is incomplete, above 60 its intervals overlap.
     """
     until = until or database_now(connection)
     return _rows(connection, "recent", {"city": city, "hours": hours, "until": until})
 
 
 def recent_days(connection: Connection, city: UUID, *, hours: int = 168, until: datetime | None = None) -> Rows:
-    """The local days in which the last hours of a city lie, whole days each.
+    """Return the whole local days that contain the last hours of a city.
 
     Returns:
-        local_date, hours (23, 24, 25; 23.5 and 24.5 where the clock moves by half an hour), hours_known,
-        total_consumption (kWh in the day), peak_demand (kW), whole (nothing is missing).
+        local_date, hours (23, 24, 25; 23.5 and 24.5 if the clock changes by half an hour), hours_known,
+        total_consumption (kWh in the day), peak_demand (kW), whole (no interval is missing).
     """
     until = until or database_now(connection)
     days = connection.execute(
@@ -53,7 +53,7 @@ def recent_days(connection: Connection, city: UUID, *, hours: int = 168, until: 
 
 
 def last_known(connection: Connection, city: UUID, *, until: datetime | None = None) -> datetime | None:
-    """When the last known interval of a city's consumption up to a moment starts."""
+    """Return the START of the last stored interval of a city's consumption up to `until`, or None."""
     until = until or database_now(connection)
     row = connection.execute(queries("reports")["last_known"], {"city": city, "until": until}).fetchone()
     return None if row is None else row[0]
@@ -67,7 +67,7 @@ def weather_correlation(
     bin_width: Decimal = Decimal(1),
     until: datetime | None = None,
 ) -> Rows:
-    """Mean consumption of a city's whole hours by temperature in bins.
+    """Return the mean consumption of a city's complete hours by temperature bin.
 
     Args:
         days: 1 to 3660, of 24 hours each.
@@ -83,14 +83,16 @@ def weather_correlation(
 def weather_correlation_inputs(
     connection: Connection, city: UUID, *, days: int = 30, until: datetime | None = None
 ) -> dict[str, Any]:
-    """What `weather_correlation` rests on: hours, part_hours and hours_without_weather (left out), and coefficient
-    (Pearson's; None where it is not defined)."""
+    """Return the basis of `weather_correlation`.
+
+    Keys: hours, part_hours and hours_without_weather (both excluded), coefficient (Pearson's; None if undefined).
+    """
     until = until or database_now(connection)
     return _rows(connection, "weather_correlation_inputs", {"city": city, "days": days, "until": until})[0]
 
 
 def model_performance(connection: Connection, *, days: int = 7, until: datetime | None = None) -> Rows:
-    """Model versions by their scores of the last days, best first, over the cities that the reader may see.
+    """Return model versions by their scores of the last days, best first, over the cities that the user may see.
 
     Returns:
         name, version, purpose, weather, avg_mape (percent), avg_rmse and avg_mae (kWh in an hour), coverage_90 (share
@@ -101,15 +103,15 @@ def model_performance(connection: Connection, *, days: int = 7, until: datetime 
 
 
 def guide_recent(connection: Connection, city: UUID, *, hours: int) -> Rows:
-    """The schema guide's statement as it stands: hour, total_consumption, peak_demand."""
+    """Return the unchanged statement of the schema guide: hour, total_consumption, peak_demand."""
     return _rows(connection, "exact_recent", {"city": city, "hours": hours})
 
 
 def guide_weather_correlation(connection: Connection, city: UUID, *, days: int) -> Rows:
-    """The schema guide's statement as it stands: temperature, avg_consumption, sample_count."""
+    """Return the unchanged statement of the schema guide: temperature, avg_consumption, sample_count."""
     return _rows(connection, "exact_weather_correlation", {"city": city, "days": days})
 
 
 def guide_model_performance(connection: Connection, *, days: int) -> Rows:
-    """The schema guide's statement as it stands: name, version, avg_mape, avg_rmse, prediction_count."""
+    """Return the unchanged statement of the schema guide: name, version, avg_mape, avg_rmse, prediction_count."""
     return _rows(connection, "exact_model_performance", {"days": days})

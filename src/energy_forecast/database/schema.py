@@ -1,4 +1,4 @@
-"""The schema as this program has it, in files, and whether a database has the same."""
+"""The schema of this program, in SQL files, and the comparison of a database's version with it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from energy_forecast.errors import UnreachableError
 
 
 def folder() -> Traversable:
-    """Where the SQL files are."""
+    """Return the folder of the SQL files."""
     return resources.files("energy_forecast.database")
 
 
 def migration_files() -> list[tuple[str, str]]:
-    """The migrations in order: (version, SQL). The version is the number before the first underscore."""
+    """Return the migrations in order: (version, SQL). The version is the number before the first underscore."""
     files = sorted((f for f in (folder() / "migrations").iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return [(f.name.partition("_")[0], f.read_text("utf-8")) for f in files]
 
 
 def newest_version() -> str:
-    """The newest version."""
+    """Return the newest version."""
     return migration_files()[-1][0]
 
 
 def routines_sql() -> str:
-    """Functions, views, triggers, policies, then grants: everything that is replaced whole after each upgrade."""
+    """Return functions, views, triggers, policies, then grants: the SQL that every upgrade applies completely."""
     routines = folder() / "routines"
     parts = ["SET check_function_bodies = off;"]
     for kind in ("functions", "views", "triggers", "policies"):
@@ -38,24 +38,24 @@ def routines_sql() -> str:
 
 
 def database_grants() -> str:
-    """What belongs to the database and the server, and not to the schema: neither a dump nor a copy has it."""
+    """Return the grants on the database and the server, which neither a dump nor a copy contains."""
     return "\n".join((folder() / "routines" / name).read_text("utf-8") for name in ("database.sql", "login.sql"))
 
 
 def superuser_sql() -> str:
-    """What the login makes, since only a superuser can make it, or make it whole. The event triggers come last."""
+    """Return the SQL that needs a superuser, at least for its full effect. The event triggers come last."""
     return "\n".join(
         (folder() / "routines" / name).read_text("utf-8") for name in ("bulk_insert.sql", "event_triggers.sql")
     )
 
 
 def routines_digest() -> str:
-    """SHA-256 of the routines, kept in the database beside the version to tell whether they are current."""
+    """Return the SHA-256 of the routines, which the database stores to show whether they are current."""
     return hashlib.sha256((routines_sql() + superuser_sql()).encode()).hexdigest()
 
 
 def installed_version(connection: Connection) -> str | None:
-    """The version of the schema that stands in the database; None where there is none."""
+    """Return the schema version of the database; None if it has no schema."""
     statements = queries("schema")
     if connection.execute(statements["has_version"]).fetchone() == (False,):
         return None
@@ -76,7 +76,7 @@ def with_login(database: Database) -> Database:
 
 
 def schema_version(database: Database) -> str | None:
-    """The version of the schema; None where there is none."""
+    """Return the schema version; None if the database has no schema."""
     connection = with_login(database).connect(autocommit=True)
     try:
         return installed_version(connection)
@@ -85,7 +85,7 @@ def schema_version(database: Database) -> str | None:
 
 
 def schema_is_current(database: Database) -> bool:
-    """Whether the newest migration and the present routines stand in the database, and its login is there."""
+    """Return whether the database has the newest migration, the current routines and the login."""
     try:
         connection = database.connect(autocommit=True)
     except UnreachableError:

@@ -17,9 +17,10 @@ from energy_forecast.database.named_queries import queries
 
 
 def add_scores(connection: Connection, scores: Sequence[dict[str, Any]]) -> int:
-    """Adds rows to forecast_scores, a backtest's with its moments of issue; pairs scored before are left alone.
+    """Add rows to forecast_scores, those of a backtest with their issue times. Existing pairs are not changed.
 
-    Returns how many are new.
+    Returns:
+        The number of new rows.
     """
     issues = dict.fromkeys(("issued_from", "issued_until", "issued_every", "issued_at_local", "horizon"))
     return sum(
@@ -31,14 +32,14 @@ def add_scores(connection: Connection, scores: Sequence[dict[str, Any]]) -> int:
 
 
 def add_metrics(connection: Connection, metrics: dict[str, Any]) -> None:
-    """Adds an evaluation of a model version to model_metrics."""
+    """Add an evaluation of a model version to model_metrics."""
     connection.execute(
         queries("scores")["add_metrics"], metrics | {"detailed_metrics": Jsonb(metrics["detailed_metrics"])}
     )
 
 
 def latest_scores(connection: Connection, *, purpose: str, cities: Sequence[str]) -> list[dict[str, Any]]:
-    """The newest score of each city, model, weather and bucket of lead times."""
+    """Return the newest score of each city, model, weather and lead-time bucket."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             queries("scores")["latest_scores"], {"purpose": purpose, "cities": list(cities)}
@@ -56,11 +57,11 @@ def find_scores(
     lead_start: int | None = None,
     limit: int = 20,
 ) -> list[dict[str, Any]]:
-    """Scores with the names of their city and model, newest first; None leaves a condition out.
+    """Return scores with the names of their city and model, newest first; None omits a condition.
 
     Args:
-        month: local, as YYYY-MM.
-        lead_start: where the bucket of lead times begins, hours.
+        month: the local month, as YYYY-MM.
+        lead_start: start of the lead-time bucket, hours.
     """
     parameters = {
         "id": id,
@@ -78,10 +79,10 @@ def find_scores(
 def scored_forecasts(
     connection: Connection, score: dict[str, Any], issues: Sequence[datetime] | None = None
 ) -> pl.DataFrame:
-    """The forecasts behind a score: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh).
+    """Return the forecasts behind a score: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh).
 
     Args:
-        issues: the moments of issue of a backtest that issued at a local time.
+        issues: the issue times of a backtest that issued at a local time.
     """
     parameters = score | {"issues": None if issues is None else list(issues)}
     with connection.cursor(binary=True) as cursor:
@@ -99,11 +100,11 @@ def issued_by(
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> pl.DataFrame:
-    """What models issued for a city: model, issued_at, timestamp, predicted and quantiles, kWh in the hour.
+    """Return the forecasts of models for a city: model, issued_at, timestamp, predicted and quantiles, kWh per hour.
 
     Args:
         purpose: forecast, replay or backtest.
-        weather: of the target hours; None for any.
+        weather: kind of weather used; None for any.
         first, end: bounds of the issue times.
     """
     parameters = {

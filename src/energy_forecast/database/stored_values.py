@@ -1,4 +1,4 @@
-"""What is stored already of the rows that a load reads: fetched in long arrays, so that the client compares in bulk."""
+"""Read the stored values of the rows of a load as arrays, so that the client can compare in bulk."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from energy_forecast.database.binary_copy import POSTGRES_EPOCH
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
 
-# Stands for a value that is not stored; no value is as small
+# Marks a missing value; it is smaller than any stored value
 ABSENT = -(2**62)
-# Microseconds from 1970 to 2000, where PostgreSQL counts from
-_EPOCH = 946_684_800_000_000
-# Of a binary array: dimensions, flags, type; then length and lower bound. Each element has its size before it
+# Header of a binary array: dimensions, flags, type, length, lower bound. Each element is preceded by its size
 _HEADER = 20
 _ELEMENT = np.dtype([("size", ">i4"), ("value", ">i8")])
 
 
 @dataclass(frozen=True)
 class StoredValues:
-    """Stored values, n of them.
+    """n stored values.
 
     Args:
         cities: the numbers of their cities.
         times: microseconds since 1970.
-        values: by value column whole hundredths, ABSENT where there is none.
-        minutes: of their intervals.
+        values: for each value column, integer hundredths, ABSENT for null.
+        minutes: lengths of their intervals.
     """
 
     cities: np.ndarray[Any, Any]
@@ -41,12 +40,12 @@ class StoredValues:
 def stored_values(
     connection: Connection, spans: Sequence[tuple[int, datetime, datetime]], value_count: int
 ) -> StoredValues:
-    """What is stored within spans of time of some cities.
+    """Return the stored values within time spans of some cities.
 
     Args:
-        connection: one on which a load has made its views.
+        connection: a connection on which a load has created its views.
         spans: number of a city as in `staged_cities`, first and last timestamp; at least one.
-        value_count: how many value columns there are.
+        value_count: number of value columns.
     """
     numbers, firsts, lasts = (list(column) for column in zip(*spans, strict=True))
     with connection.cursor(binary=True) as cursor:
@@ -59,7 +58,7 @@ def stored_values(
         )  # fmt: skip
         result = cursor.pgresult
         assert result is not None
-        # The driver would make an object of every element
+        # The driver would create an object for every element
         rows = [
             [result.get_value(row, place) or b"" for place in range(result.nfields)] for row in range(result.ntuples)
         ]
@@ -69,7 +68,7 @@ def stored_values(
         np.concatenate([np.empty(0, np.int64), *(_elements(row[place]) for row in rows)])
         for place in range(1, value_count + 3)
     ]
-    return StoredValues(cities, columns[1] + _EPOCH, columns[2:], columns[0])
+    return StoredValues(cities, columns[1] + POSTGRES_EPOCH, columns[2:], columns[0])
 
 
 def _elements(array: bytes) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""Whether the database server reads time zones by the same rules as this program."""
+"""Compare the time zone rules of the database server with those of this program."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from energy_forecast.database.connection import Connection, Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.zones import offsets, zone_names
 
-# Two changes of a clock are 30 days apart or more, so these samples find a rule that only the server has
+# Clock changes are at least 30 days apart, so these samples find a rule that only the server has
 _SAMPLE_DAYS = 14
 _DAY = 86_400
-# Rules of times further ahead change too often to be worth a warning
+# Rules further ahead change too often for a warning
 _YEARS_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class ZoneDifference:
-    """A span of time in which the server's offset of a zone differs from this program's.
+    """A time span in which the server's offset of a zone differs from this program's.
 
-    first: a moment at which they differ; before it they agree until at most two weeks earlier.
-    until: the next moment at which they are known to agree; None if there is none up to two years from now.
-    since: the last moment before `first` at which they are known to agree.
+    first: a time at which they differ; they agree until at most two weeks earlier.
+    until: the next time at which they are known to agree; None if there is none within the next two years.
+    since: the last time before `first` at which they are known to agree.
     server, program: local minus UTC time at `first`, seconds; None if that side does not know the zone.
     """
 
@@ -52,13 +52,13 @@ def check_zones(database: Database, *, years_back: int | None = None) -> list[Zo
     """Compare the rules of the zones of all cities between the server and this program.
 
     Args:
-        years_back: how far back; None: to 1970.
+        years_back: first year to compare, relative to now; None: 1970.
 
     Returns:
-        The differences by zone and time; none if SQL and this program read every local time alike.
+        The differences by zone and time; empty if SQL and this program agree on every local time.
 
     Raises:
-        DatabaseError: the database refused.
+        DatabaseError: a statement failed.
     """
     with database.reading() as connection:
         stored = [zone for (zone,) in connection.execute(queries("zones")["stored_zones"])]
@@ -72,7 +72,7 @@ def zone_differences(
 ) -> list[ZoneDifference]:
     """Compare the rules of zones from a year to two years ahead of `now`, in one query.
 
-    Every change that this program knows is compared at its second, and in addition one moment in 14 days.
+    Every change known to this program is compared to the second, and in addition one time every 14 days.
     """
     known = [zone for zone in zones if zone in zone_names()]
     begin, end = (
@@ -85,7 +85,7 @@ def zone_differences(
         return found + _compared(connection, known, begin, end)
     except psycopg.errors.InvalidParameterValue:
         pass
-    # Slow, because the server reads all its files: only if it does not know a zone
+    # Slow, because the server reads all of its files: only if it does not know a zone
     by_server = {zone for (zone,) in connection.execute(queries("zones")["known_zones"], {"zones": known})}
     found += [
         ZoneDifference(zone, _moment(begin), None, _moment(begin), None, 0) for zone in known if zone not in by_server
@@ -114,7 +114,7 @@ def _compared(connection: Connection, zones: list[str], begin: int, end: int) ->
 
 
 def _samples(zone: str, begin: int, end: int) -> tuple[list[int], list[int]]:
-    """Return moments to compare at, ascending, and this program's offset at each."""
+    """Return the times to compare, ascending, and this program's offset at each."""
     # Not to the year 2100: that takes three times as long, and every command compares the zones of all cities
     known = offsets(zone, datetime.fromtimestamp(end, UTC).year)
     changes = [start for start in known.starts if begin < start < end]
