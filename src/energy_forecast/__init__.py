@@ -1,8 +1,8 @@
-"""Forecasts of a city's energy consumption, kept and scored in PostgreSQL."""
+"""Forecasts of a city's energy consumption, stored and scored in PostgreSQL."""
 
 import os
 
-# Before numpy is first imported. The systems solved here are many and small: with two threads one step of learning
-# took 75 s on a busy machine of two cores, with one 20 s. Whatever the environment says: threads add up in another
-# order, so the same data would give another model.
+# Set before numpy is first imported. The linear systems are many and small: on a busy machine with two cores, one
+# training step took 75 s with two threads and 20 s with one. This overrides the environment, because the number of
+# threads changes the order of additions, and so the same data would give a different model.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"

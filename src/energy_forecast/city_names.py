@@ -1,4 +1,4 @@
-"""Names of cities: which are accepted, and which are read as the same one."""
+"""Names of cities: validation, and which spellings are the same name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 
 LONGEST_NAME = 100
-# Characters of these categories have no visible form of their own: control, format (bidi, zero width), surrogates,
-# private use, unassigned, line and paragraph separators; and spaces that are not the common one
+# Characters of these categories are invisible: control, format (bidi, zero width), surrogates, private use,
+# unassigned, line and paragraph separators, and spaces other than U+0020
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
-# Letters and marks that Unicode says to ignore where they have no form: fillers and variation selectors
+# Default-ignorable letters and marks: fillers and variation selectors
 _IGNORABLE = frozenset(
     [
         *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
@@ -17,15 +17,15 @@ _IGNORABLE = frozenset(
     ]
 )
 _FORMULA_SIGNS = "=+-@"
-# A city's name may contain commas; of a list with commas, names of up to so many parts are found
+# A name may contain commas. In a comma-separated list, names of up to this many parts are recognised
 _MOST_PARTS = 4
 
 
 def name_key(name: str) -> str:
-    """Return what two names have in common if they are one name. The index `city_name_key` compares by the same.
+    """Return the key under which equal names compare equal. The index `city_name_key` uses the same key.
 
-    Letters are lowered one by one, each to one letter, as PostgreSQL does: Python writes the last sigma of a word in
-    another form, and the capital dotted I as two characters.
+    Each letter is lowered alone to one letter, as PostgreSQL does. Python would write the last sigma of a word
+    in another form, and the capital dotted I as two characters.
     """
     return "".join(letter.lower()[0] for letter in unicodedata.normalize("NFC", name))
 
@@ -45,26 +45,26 @@ def name_fault(name: str) -> str | None:
             return f"has an invisible character at place {place}: U+{ord(sign):04X}, {called}; remove it"
     if "  " in name or name != name.strip(" "):
         return "has a doubled, leading or trailing space; write one space between words"
-    # Wide forms of these signs too: spreadsheets read them alike
+    # Wide forms of these signs too: spreadsheets treat them the same
     if unicodedata.normalize("NFKC", name[:1])[:1] in (*_FORMULA_SIGNS,):
         return f"begins with {name[0]!r}, which a spreadsheet would read as a formula"
     return None
 
 
 def possible_names(wanted: Sequence[str]) -> list[str]:
-    """Return every name that some texts may hold, each text being a name or several names with commas."""
+    """Return every name that the texts may contain. Each text is a name or several names with commas."""
     return list(dict.fromkeys(name for text in wanted for name in (composed(text), *_names_within(text.split(",")))))
 
 
 def named_in(wanted: Sequence[str], known: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """Split texts into names. A text that is a name as a whole is that name; in another the longest names are taken.
+    """Split texts into names. A text that is a name as a whole is one name; otherwise the longest names match first.
 
     Args:
         wanted: texts, each a name or several names with commas.
         known: names by `name_key`.
 
     Returns:
-        The known names that were found, each once, and the texts that are no name.
+        The known names that were found, each once, and the texts that match no name.
     """
     found: dict[str, None] = {}
     missing: list[str] = []

@@ -1,7 +1,8 @@
 """Every error that this package raises on purpose.
 
-One tree: the message of an error is its class's docstring unless a better one is given, what is known
-stands in its fields, and `hint` says what to do. The command line maps the tree to exit statuses in one place.
+They form one tree. The default message of an error is the docstring of its class, and `hint` is the remedy. Messages
+name a parameter in backquotes; the command line shows its option instead, and maps the tree to exit statuses in one
+place.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ class PartialResultError(EnergyForecastError):
 
 
 class SettingsError(EnergyForecastError):
-    """A setting has a value that cannot be used."""
+    """A setting has an invalid value."""
 
 
 class ServerError(EnergyForecastError):
-    """The embedded PostgreSQL could not do what was asked."""
+    """The embedded PostgreSQL server failed."""
 
 
 class DatabaseError(EnergyForecastError):
-    """The database refused what was asked."""
+    """The database refused the request."""
 
 
 class DataRefusedError(DatabaseError):
-    """The database refused a value of the data."""
+    """The database refused a data value."""
 
 
 class ConnectionLostError(DatabaseError):
@@ -53,55 +54,55 @@ class UnreachableError(ConnectionLostError):
 
 
 class SchemaError(DatabaseError):
-    """The database's schema is not the one that this version needs."""
+    """The database schema does not match this version of the program."""
 
 
 class BackupError(EnergyForecastError):
-    """The backup could not be made, or is not as it was made."""
+    """The backup failed, or the stored backup is damaged."""
 
 
 class IngestError(EnergyForecastError):
-    """The file cannot be loaded at all."""
+    """The file cannot be loaded."""
 
 
 class AccessError(EnergyForecastError):
-    """What a person may see cannot be changed like this."""
+    """The access of a user cannot be changed in this way."""
 
 
 class AuditError(EnergyForecastError):
-    """The audit log is not whole."""
+    """The audit log is incomplete or was changed."""
 
 
 class ZoneError(EnergyForecastError):
-    """A time zone is not known, or its rules differ between this program and the database."""
+    """A time zone is unknown, or its rules differ between this program and the database."""
 
 
 class PlaceError(EnergyForecastError):
-    """A country or a subdivision is not known."""
+    """A country or a subdivision is unknown."""
 
 
 class UnknownCityError(EnergyForecastError):
-    """There is no city of this name."""
+    """No city has this name."""
 
 
 class UnknownModelError(EnergyForecastError):
-    """There is no model of this name."""
+    """No model has this name."""
 
 
 class ModelFaultError(EnergyForecastError):
-    """A model failed, or did not make a valid forecast."""
+    """A model failed or returned an invalid forecast."""
 
 
 class UnknownScoreError(EnergyForecastError):
-    """There is no such score."""
+    """The score was not found."""
 
 
 class PromotionError(EnergyForecastError):
-    """A model version cannot be made champion like this."""
+    """A model version cannot become champion in this way."""
 
 
 class NotEnoughDataError(EnergyForecastError):
-    """There is too little data to do this."""
+    """There is not enough data."""
 
 
 class OutOfRangeError(EnergyForecastError):
@@ -109,21 +110,21 @@ class OutOfRangeError(EnergyForecastError):
 
 
 class ArtifactError(EnergyForecastError):
-    """A stored model cannot be read back as it was written."""
+    """A stored model cannot be read."""
 
 
 class SampleError(EnergyForecastError):
-    """The sample data is not at hand."""
+    """The sample data is not installed."""
 
 
 def describe(error: BaseException) -> str:
     """Return an exception in one line of printable characters: its type and its message."""
-    # Not str(error), which may fail itself
+    # str(error) may fail itself
     text = one_line("".join(traceback.format_exception_only(error)))
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def one_line(text: str) -> str:
-    """Return a text in one line, without characters that a terminal or PostgreSQL refuses, and not endless."""
+    """Return a text as one line of limited length, without characters that a terminal or PostgreSQL refuses."""
     printable = " ".join("".join(one if one.isprintable() else " " for one in text).split())
     return printable if len(printable) <= _LONGEST else f"{printable[: _LONGEST - 1]}…"

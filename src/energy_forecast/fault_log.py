@@ -1,7 +1,7 @@
-"""The log of faults: tracebacks go to a file, and the user gets a reason and the path of the file.
+"""Fault log: tracebacks go to a file, and the user gets a reason and the path of the file.
 
-Code anywhere writes a fault with `program_fault` or `logged`. The command line sets the file; a program that uses the
-package as a library may add any handler to the logger "energy_forecast" instead.
+`program_fault` and `logged` write a fault. The command line sets the file. A program that uses the package as a library
+can add any handler to the logger "energy_forecast" instead.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from energy_forecast.errors import describe
 
 _log = logging.getLogger("energy_forecast")
 _log.addHandler(logging.NullHandler())
-# A backtest would write a traceback an issue time
+# Without this, a backtest would write a traceback for each issue time
 _logged: set[tuple[str, str]] = set()
 _MOST = 1000
 
 
 class _FaultFile(logging.FileHandler):
-    """A file that is made when the first fault is written. If it cannot be written, the fault is not logged."""
+    """A file that is created with the first fault. If it cannot be written, the fault is not logged."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, delay=True)
@@ -31,7 +31,7 @@ class _FaultFile(logging.FileHandler):
     def _open(self) -> TextIO:  # type: ignore[override]
         path = Path(self.baseFilename)
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        # Readable by its owner alone with any umask; no link is followed
+        # Readable by its owner only, with any umask; links are not followed
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
 
@@ -47,7 +47,7 @@ class _FaultFile(logging.FileHandler):
 
 
 def log_faults_to(path: Path) -> None:
-    """Write faults of this process to a file from now on."""
+    """Write later faults of this process to a file."""
     for handler in [one for one in _log.handlers if isinstance(one, _FaultFile)]:
         _log.removeHandler(handler)
         handler.close()
@@ -60,13 +60,13 @@ def fault_file() -> Path | None:
 
 
 def logged(what: str, error: BaseException) -> str:
-    """Write an exception to the log, unless the same work wrote the same one before.
+    """Write an exception to the log, unless the same task logged the same exception before.
 
     Args:
-        what: the work that failed, for the reader of the log.
+        what: the task that failed, for the reader of the log.
 
     Returns:
-        Where the traceback is, to be put after the reason: " Details: PATH", or nothing if there is no file.
+        The place of the traceback, to append to the reason: " Details: PATH", or an empty text without a file.
     """
     if (key := (what, describe(error))) not in _logged:
         if len(_logged) >= _MOST:
@@ -78,9 +78,9 @@ def logged(what: str, error: BaseException) -> str:
 
 
 def program_fault(what: str, error: BaseException) -> str:
-    """Write an exception that nothing expected to the log; return it as one line for the user.
+    """Log an unexpected exception and return it as one line for the user.
 
     Args:
-        what: the work that failed, for the reader of the log.
+        what: the task that failed, for the reader of the log.
     """
     return f"Fault of the program: {describe(error)}{logged(what, error)}"

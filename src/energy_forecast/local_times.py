@@ -1,7 +1,7 @@
-"""Columns of times between UTC and the clock of a zone. All conversions of columns are here.
+"""Conversion of time columns between UTC and local time. Every conversion of a column is here.
 
-polars has zone rules of its own, built into it; these functions use those of `zones`. They are at least as fast: a
-binary search in a table of the zone's offsets.
+polars has built-in zone rules; these functions use the rules of `zones` instead. They are at least as fast: a binary
+search in a table of the offsets of the zone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from energy_forecast.zones import BEGINNING, CYCLE_SECONDS, FAR_END_YEAR, NEAR_E
 
 _Ints = npt.NDArray[np.int64]
 _MICROS = 1_000_000
-# A day before the tables end, so that local times are within them too
+# One day before the tables end, so that local times are inside the tables too
 _NEAR_END, _FAR_END = (
     int(np.datetime64(f"{year + 1}-01-01", "s").astype(np.int64) - 86_400) * _MICROS
     for year in (NEAR_END_YEAR, FAR_END_YEAR)
@@ -25,7 +25,7 @@ _CYCLE = CYCLE_SECONDS * _MICROS
 
 
 def to_local(times: pl.Series, zone: str) -> pl.Series:
-    """Return the local times of moments.
+    """Return the local times of UTC times.
 
     Args:
         times: Datetime in UTC.
@@ -43,9 +43,9 @@ def to_local(times: pl.Series, zone: str) -> pl.Series:
 
 
 def to_utc(walls: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
-    """Return the moments at which clocks in a zone show local times, each as its first and its second moment.
+    """Return the UTC times of local times, each as a first and a second time.
 
-    They are equal for a time that happens once. For a time that the clock skips, the first is later than the second.
+    Both are equal for a local time that occurs once. For a skipped local time, the first is later than the second.
 
     Args:
         walls: Datetime without zone.
@@ -68,7 +68,7 @@ def to_utc(walls: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
 
 
 def to_utc_first(walls: pl.Series, zone: str) -> pl.Series:
-    """Return the first moment at which clocks in a zone show each local time; null for a time that the clock skips."""
+    """Return the first UTC time of each local time; null for a skipped local time."""
     first, second = to_utc(walls, zone)
     return pl.select(pl.when(first <= second).then(first)).to_series().alias(walls.name)
 
@@ -77,8 +77,8 @@ def to_utc_first(walls: pl.Series, zone: str) -> pl.Series:
 def _table(zone: str, *, far: bool) -> tuple[_Ints, _Ints, _Ints, _Ints]:
     """Return the changes of a zone in UTC, the offsets around them, and the changes in local time.
 
-    A clock that is set shows `change + offset before` and then `change + offset after`. Times between them happen
-    twice, or never: the larger of both ends the first moments, the smaller begins the second ones (PEP 495, fold).
+    At a change the clock moves from `change + offset before` to `change + offset after`. Local times between them occur
+    twice or never. The larger value ends the first times, the smaller value begins the second times (PEP 495, fold).
     """
     known = offsets(zone, FAR_END_YEAR if far else NEAR_END_YEAR)
     assert known.starts[0] == BEGINNING
@@ -103,7 +103,7 @@ def _is_far(values: _Ints) -> bool:
 
 
 def _folded(values: _Ints) -> _Ints:
-    """Times as they are in the tables: after the tables' end, the same time of an earlier cycle of 400 years."""
+    """Return times inside the tables. A time after their end is moved back by whole cycles of 400 years."""
     if not values.size or int(values.max()) < _FAR_END:
         return values
     return np.where(values < _FAR_END, values, _FAR_END - _CYCLE + (values - _FAR_END) % _CYCLE)

@@ -1,7 +1,7 @@
 """Codes of countries and their subdivisions, as users and files write them.
 
-The library `holidays` knows the countries, and the subdivisions that have holidays of their own. Other subdivisions of
-ISO 3166-2 are accepted too: there the holidays of the country apply.
+The library `holidays` lists the countries, and the subdivisions with their own holidays. Other subdivisions of
+ISO 3166-2 are accepted too; they have the holidays of the country.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from functools import cache
 
 from energy_forecast.errors import PlaceError
 
-# In use in addition to ISO 3166-1: the European Union's code of Greece
+# Used in addition to ISO 3166-1: the European Union code of Greece
 _OTHER_CODES = {"EL": "GR"}
-# What the column of the table can hold
+# Codes that fit the column of the table
 _STORABLE = re.compile(r"[A-Za-z0-9-]{1,10}")
 _MOST_NAMED = 20
 
 
 def country_code(text: str) -> str:
-    """Return the code (ISO 3166-1 alpha-2) of a country that is written as a code or by its English name.
+    """Return the code (ISO 3166-1 alpha-2) of a country, given as a code or an English name.
 
     Raises:
-        PlaceError: no such country is known.
+        PlaceError: the country is unknown.
     """
     known = _countries()
     code = known.get(_plain(text))
@@ -33,13 +33,13 @@ def country_code(text: str) -> str:
         return code
     near = get_close_matches(_plain(text), known, n=1, cutoff=0.75) if len(text.strip()) > 3 else []
     raise PlaceError(
-        f"{text.strip()[:40]!r} is no country for which holidays are known",
+        f"{text.strip()[:40]!r} is not a country with known holidays",
         hint=f"Did you mean {known[near[0]]!r}?" if near else "Give a code of two letters (ISO 3166-1) such as DE.",
     )
 
 
 def subdivision_code(country: str, text: str) -> str:
-    """Return the code of a subdivision that is written as a code (BY, DE-BY) or by its name (Bavaria, Bayern).
+    """Return the code of a subdivision, given as a code (BY, DE-BY) or a name (Bavaria, Bayern).
 
     Args:
         country: its code, as `country_code` returns it.
@@ -60,16 +60,16 @@ def subdivision_code(country: str, text: str) -> str:
     codes = sorted(set(_own_holidays(country)) or set(known.values()))
     listed = f"Choose one of {', '.join(codes[:_MOST_NAMED])}{', ...' if len(codes) > _MOST_NAMED else ''}."
     raise PlaceError(
-        f"{text[:40]!r} is no subdivision of {country}",
+        f"{text[:40]!r} is not a subdivision of {country}",
         hint=f"Did you mean {known[near[0]]!r}?" if near else listed if codes else "Leave it out.",
     )
 
 
 def place_codes(country: str | None, subdivision: str | None) -> tuple[str | None, str | None]:
-    """Return the codes of a country and its subdivision; a subdivision such as DE-BY names its country.
+    """Return the codes of a country and its subdivision; a subdivision such as DE-BY includes its country.
 
     Raises:
-        PlaceError: one of them is not known, or a subdivision has no country.
+        PlaceError: one of them is unknown, or a subdivision has no country.
     """
     if subdivision is None:
         return None if country is None else country_code(country), None
@@ -83,14 +83,14 @@ def place_codes(country: str | None, subdivision: str | None) -> tuple[str | Non
 
 
 def _plain(text: str) -> str:
-    """Return a text without case, accents, spaces and punctuation."""
+    """Return a text in lower case without accents, spaces and punctuation."""
     parts = unicodedata.normalize("NFKD", text.lower())
     return "".join(sign for sign in parts if sign.isalnum())
 
 
 @cache
 def _countries() -> dict[str, str]:
-    """Return the codes of countries, by every way to write them."""
+    """Return the codes of countries by every accepted spelling."""
     from holidays.registry import COUNTRIES
 
     known: dict[str, str] = {}
@@ -102,7 +102,7 @@ def _countries() -> dict[str, str]:
 
 @cache
 def _own_holidays(country: str) -> tuple[str, ...]:
-    """Return the subdivisions for which the library has holidays of their own, and that the table can hold."""
+    """Return the subdivisions with their own holidays in the library, if the code fits the table."""
     import holidays
 
     supported = holidays.list_supported_countries().get(country, [])
@@ -111,7 +111,7 @@ def _own_holidays(country: str) -> tuple[str, ...]:
 
 @cache
 def _subdivisions(country: str) -> dict[str, str]:
-    """Return the codes of a country's subdivisions, by every unambiguous way to write them."""
+    """Return the codes of the subdivisions of a country by every unambiguous spelling."""
     import holidays
 
     codes = {_plain(code): code for code in _own_holidays(country)}
@@ -125,5 +125,5 @@ def _subdivisions(country: str) -> dict[str, str]:
             _, code, name = line.split("\t")
             code = codes.setdefault(_plain(code), code)
             names.setdefault(_plain(name), set()).add(code)
-    # A code goes before a name; a name of two subdivisions is left out
+    # A code takes precedence over a name; a name shared by two subdivisions is left out
     return {name: next(iter(found)) for name, found in names.items() if len(found) == 1} | codes

@@ -1,4 +1,4 @@
-"""How long work tells how far it is."""
+"""Progress reports of long tasks."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with what is being done, how many steps of it are done, how many there are, and the rows read so far."""
+    """A callback that receives the task, the number of finished steps, the total, and the rows read so far."""
 
     def __call__(self, what: str, done: int, total: int, rows: int | None = None) -> None: ...
 
 
 def silent(what: str, done: int, total: int, rows: int | None = None) -> None:
-    """Tells nobody."""
+    """Ignore the progress."""
 
 
 class Steps:
-    """Tells of steps out of a total: never of fewer than before, by whom and in what order they are counted."""
+    """A counter of finished steps out of a total. The reported number never decreases, in any order of the calls."""
 
     def __init__(self, progress: Progress, what: str, total: int) -> None:
         self._progress, self._what, self._total = progress, what, total
         self._done = 0
         progress(what, 0, total)
 
-    def __call__(self, done: int, words: str = "") -> None:
-        """So many are done; `words` say what the last one was, where that is known."""
-        # Work that is done again is counted once
+    def __call__(self, done: int, label: str = "") -> None:
+        """Report the number of finished steps; `label` describes the last step if it is known."""
+        # Repeated work counts once
         self._done = min(self._total, max(self._done, done))
-        self._progress(words or self._what, self._done, self._total)
+        self._progress(label or self._what, self._done, self._total)

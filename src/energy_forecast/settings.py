@@ -1,4 +1,4 @@
-"""What can be set from outside, and the defaults."""
+"""Settings from the environment, and their defaults."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from energy_forecast.errors import SettingsError
 
 
 def default_home() -> Path:
-    """The state folder when none is set.
+    """Return the default state folder.
 
-    Root's own home is closed to every other user, and PostgreSQL refuses to run as root, so root's state lives
-    where a system service keeps its own.
+    PostgreSQL refuses to run as root, and the home folder of root is closed to other users. So the state of root is
+    in the folder for system services.
     """
     if os.geteuid() == 0:
         return Path("/var/lib/energy-forecast")
@@ -31,43 +31,42 @@ class Settings(BaseSettings):
 
     home: Path = Field(
         default_factory=default_home,
-        description="The state folder: the embedded server, pictures and logs. "
+        description="The state folder with the embedded server, pictures and logs. "
         "Default: `/var/lib/energy-forecast` for root, the user's data folder for others.",
     )
     database_url: str | None = Field(
         default=None,
-        description="A libpq URL of a PostgreSQL 15 to 18 to use instead of the embedded server.",
+        description="A libpq URL of a PostgreSQL server, version 15 to 18, to use instead of the embedded server.",
     )
     port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="A TCP port of 127.0.0.1 on which the embedded server listens as well. "
-        "Default: none; it is reached by a socket in the state folder.",
+        description="A TCP port of 127.0.0.1 on which the embedded server also listens. "
+        "Default: none; clients use a socket in the state folder.",
     )
     pgbackrest_stanza: str | None = Field(
         default=None,
-        description="The stanza under which pgBackRest keeps the physical backups of a server of your own; "
-        "`recovery status` asks it.",
+        description="The pgBackRest stanza with the physical backups of your own server; `recovery status` reads it.",
     )
     rejected_rows_kept: int = Field(
         default=10_000,
         ge=10,
         le=10_000_000,
-        description="How many rejected rows and empty cells of a load are kept in `ops.rejected_rows`. "
+        description="The number of rejected rows and empty cells of one file to store in `ops.rejected_rows`. "
         "The others are counted by reason. Default: 10,000.",
     )
     pgbackrest_config: Path | None = Field(
-        default=None, description="The configuration file of pgBackRest, where it is not the usual one."
+        default=None, description="The configuration file of pgBackRest, if it is not in the default place."
     )
 
 
 @functools.cache
 def settings() -> Settings:
-    """The settings of this process.
+    """Return the settings of this process.
 
     Raises:
-        SettingsError: a value in the environment is not usable.
+        SettingsError: a value in the environment is invalid.
     """
     try:
         found = Settings()

@@ -1,4 +1,4 @@
-"""Free text in CSV files that people open in a spreadsheet, which runs a cell such as `=cmd|...` as a formula."""
+"""Protection of CSV text against formula injection: a spreadsheet runs a cell such as `=cmd|...` as a formula."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import polars as pl
 
-# With the wide and small forms that spreadsheets read alike
+# Including the wide and small forms that spreadsheets treat the same
 _WIDE = "".join(sign for sign in map(chr, range(0xFE50, 0xFFEF)) if unicodedata.normalize("NFKC", sign) in "=+-@")
 _SIGNS = f"=+@\t\r\n{_WIDE}-"
 _STARTS = f"^[{_SIGNS}]"
@@ -17,12 +17,12 @@ _NUMBER = r"^[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 
 
 def guard_text(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe."""
+    """Return a text that no spreadsheet runs as a formula: a text that begins like a formula gets an apostrophe."""
     return f"'{text}" if text[:1] in tuple(_SIGNS) else text
 
 
 def guard_frame(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose texts no spreadsheet takes for formulas; numbers, also as text, keep their sign."""
+    """Return a frame whose texts no spreadsheet runs as formulas; numbers, also as text, keep their sign."""
     import polars as pl
 
     texts = [pl.col(column.name) for column in frame.iter_columns() if column.dtype == pl.String]

@@ -1,7 +1,7 @@
-"""The rules of the time zones. Their only source is the package `tzdata`, whose version is pinned.
+"""Time zone rules. Their only source is the package `tzdata`, whose version is pinned.
 
-The operating system, the frame library, PostgreSQL and browsers have rules of their own, which may be older or newer.
-Nothing is converted by them: see docs/decisions/time-zones.md.
+The operating system, the frame library, PostgreSQL and browsers have their own rules, which may be older or newer.
+They are not used for conversions: see docs/decisions/time-zones.md.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from zoneinfo import ZoneInfo
 
 from energy_forecast.errors import ZoneError
 
-# Rules without an end repeat after 400 years: these are a whole number of weeks
+# Rules without an end repeat after 400 years, which are a whole number of weeks
 CYCLE_YEARS = 400
 CYCLE_SECONDS = 146_097 * 86_400
-# Tables of offsets end here. Rules without an end begin before 2038 in every zone
+# The tables of offsets end here. Rules without an end begin before 2038 in every zone
 NEAR_END_YEAR, FAR_END_YEAR = 2100, 2100 + CYCLE_YEARS
-# Before any time that has a year
+# Earlier than any time with a year
 BEGINNING = -(1 << 62)
 _YEAR_1, _YEAR_9999 = -62_135_510_400, 253_402_214_400
-# Of a compiled file: magic, version, and the numbers of UT/local and standard/wall indicators, leap seconds, times,
-# types and characters (RFC 8536, section 3.1)
+# Header of a compiled file: magic, version, and the numbers of UT/local and standard/wall indicators, leap seconds,
+# times, types and characters (RFC 8536, section 3.1)
 _HEADER = struct.Struct(">4s c 15x 6l")
 
 
@@ -67,7 +67,7 @@ def zone_file(name: str) -> bytes:
 
 @cache
 def zone(name: str) -> ZoneInfo:
-    """Return a zone with these rules, and not those of the operating system.
+    """Return a zone with the rules of `tzdata` instead of those of the operating system.
 
     Raises:
         ZoneError: there is no such zone.
@@ -79,8 +79,8 @@ def zone(name: str) -> ZoneInfo:
 class Offsets:
     """The offsets of a zone, one span after the other.
 
-    starts: when each span begins, seconds since 1970-01-01 UTC; the first is BEGINNING.
-    seconds: local minus UTC time in the span.
+    starts: the start of each span, seconds since 1970-01-01 UTC; the first is BEGINNING.
+    seconds: local time minus UTC in the span.
     """
 
     starts: tuple[int, ...]
@@ -107,10 +107,10 @@ def offsets(name: str, end_year: int = NEAR_END_YEAR) -> Offsets:
 
 
 def zone_file_for_server(name: str) -> bytes:
-    """Return the compiled rules of a zone in a form that PostgreSQL reads as it should.
+    """Return the compiled rules of a zone in a form that PostgreSQL reads correctly.
 
-    PostgreSQL drops a last change that changes nothing, and with it the moment from which the rule without an end
-    holds: Vilnius would have a summer time in 2000 to 2002. In such a file every change up to NEAR_END_YEAR is written.
+    PostgreSQL drops a last change that changes nothing, and with it the start of the rule without an end: Vilnius would
+    have summer time in 2000 to 2002. For such a zone, every change up to NEAR_END_YEAR is written.
 
     Raises:
         ZoneError: there is no such zone.
@@ -162,9 +162,9 @@ def _written_kinds(data: bytes) -> bytes:
 
 
 def _written(data: bytes) -> tuple[int, int, str]:
-    """Return where the list of changes begins, how long it is, and the code of its integers.
+    """Return the position and the length of the list of changes, and the code of its integers.
 
-    It is that of the second block, whose times have 64 bits; a file of the first version has one block.
+    The list is in the second block, whose times have 64 bits. A file of the first version has one block.
     """
     _, version, utc, standard, leap, times, types, characters = _HEADER.unpack_from(data)
     if version < b"2":
@@ -174,7 +174,7 @@ def _written(data: bytes) -> tuple[int, int, str]:
 
 
 def _later_changes(rules: ZoneInfo, after: int, end_year: int) -> Iterator[int]:
-    """Yield the changes by the rule without an end, which follows the written ones. They are months apart."""
+    """Yield the changes by the rule without an end, which follow the listed changes. They are months apart."""
     end = round(datetime(end_year + 1, 1, 1, tzinfo=UTC).timestamp())
     low, before = after, _offset(rules, after)
     for high in range(after + 14 * 86_400, end, 14 * 86_400):
@@ -189,28 +189,28 @@ def _later_changes(rules: ZoneInfo, after: int, end_year: int) -> Iterator[int]:
 
 
 def instant_at(name: str, wall: datetime) -> datetime:
-    """Return the moment (UTC) at which clocks in a zone show `wall`, which has no offset.
+    """Return the UTC time of the local time `wall`, which has no offset.
 
-    A time that happens twice is its first moment. A time that the clock skips is the moment of the change.
+    For a local time that occurs twice it is the first time, for a skipped local time the time of the change.
     """
     rules = zone(name)
     first, second = (wall.replace(tzinfo=rules, fold=fold).astimezone(UTC) for fold in (0, 1))
     if first <= second:
         return first
-    # Of a time in the gap, the offset before the change leads past it, and the offset after the change to before it
+    # For a time in the gap, the offset before the change gives a time after the change, and vice versa
     changes = offsets(name, max(NEAR_END_YEAR, wall.year)).starts
     after = changes[bisect.bisect_right(changes, second.timestamp())]
     return datetime.fromtimestamp(after, UTC)
 
 
 def daily_instants(name: str, first: datetime, end: datetime, at: time) -> list[datetime]:
-    """Return the moments (UTC) from `first` to before `end` at which clocks in a zone show `at`, one each local day.
+    """Return the UTC times from `first` to before `end` with the local time `at`, one for each local day.
 
     Args:
         name: the zone.
-        first, end: moments with an offset.
-        at: the local time. On a day that has it twice its first moment counts, on a day that skips it the moment of the
-            change. A day that the zone skipped as a whole has none.
+        first, end: times with an offset.
+        at: the local time. If it occurs twice on a day, the first time counts; if it is skipped, the time of the
+            change. A day that the zone skipped entirely has none.
     """
     rules = zone(name)
     day = first.astimezone(rules).date() - timedelta(days=1)
@@ -218,7 +218,7 @@ def daily_instants(name: str, first: datetime, end: datetime, at: time) -> list[
     found: list[datetime] = []
     while day <= last:
         moment = instant_at(name, datetime.combine(day, at))
-        # The moment after a skipped day belongs to the day that follows
+        # The time after a skipped day belongs to the next day
         if first <= moment < end and moment not in found[-1:]:
             found.append(moment)
         day += timedelta(days=1)

@@ -101,7 +101,7 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
     promoted = document(command_line, "model", "promote", "vanilla")["cities"]
     assert [(one["city"], one["outcome"]) for one in promoted] == [("Berlin", "promoted"), ("Pune", "promoted")]
     assert all(row["mae_kwh"]["p_value"] < 0.05 for one in promoted for row in one["evidence"])
-    assert all("with the weather that came" in one["reason"] for one in promoted)
+    assert all("with observed weather" in one["reason"] for one in promoted)
     command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", "--reason", "a trial")
     served = document(command_line, "forecast", "--horizon", "3h")["forecasts"]
     assert {(one["city"], one["model"]) for one in served} == {("Berlin", "naive-24"), ("Pune", "vanilla")}
@@ -160,7 +160,7 @@ def test_evidence_with_the_weather_that_came_counts_only_where_there_is_no_other
     promote = ("model", "promote", "vanilla", "--city", "Berlin", "--force", "--reason", "a trial")
     evidence = document(command_line, *promote)["cities"][0]["evidence"]
     assert {row["weather"] for row in evidence} == {"none"}
-    assert not any("with the weather that came" in row["verdict"] for row in evidence)
+    assert not any("with observed weather" in row["verdict"] for row in evidence)
 
 
 def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(
@@ -226,7 +226,7 @@ def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(
         )
     changed = command_line.run("score", "explain", identifier, status=1)
     assert "differs in pair_digest" in changed.stderr
-    assert "There is no such score" in command_line.run("score", "explain", "--city", "Nowhere", status=1).stderr
+    assert "The score was not found" in command_line.run("score", "explain", "--city", "Nowhere", status=1).stderr
 
 
 def test_a_city_that_cannot_be_examined_costs_no_other(command_line: CommandLine, database: Database) -> None:

@@ -128,7 +128,7 @@ def test_ingest_says_what_where_and_how_many_and_changes_nothing(
 
     # The same file again touches nothing, and is not judged again
     assert json.loads(command_line.run("ingest", "consumption", folder / "load.csv", "--json").stdout)["quality"] == []
-    assert "Warning: Berlin: no temperature, 6 hours, 2025-05-20 12:00 to 2025-05-20 17:00 UTC" in said["weather"]
+    assert "Warning: Berlin: missing temperature, 6 hours, 2025-05-20 12:00 to 2025-05-20 17:00 UTC" in said["weather"]
     assert "Warning: Pune" not in said["weather"]
 
 
@@ -208,8 +208,8 @@ def test_doctor_data_shows_the_record_as_it_is(place: tuple[CommandLine, Databas
     assert examined["weather_clock"]["drifts"] is False
     shown = command_line.run("doctor", "data").stderr
     assert "Berlin: a stuck meter, 11 hours" in shown
-    runs = next(line for line in shown.splitlines() if "zero or less" in line)
-    assert runs.endswith(f"; from {day(55, 12):%Y-%m-%d %H:%M} (4 h), {day(100, 12):%Y-%m-%d %H:%M} (4 h)")
+    runs = next(line for line in shown.splitlines() if "zero or negative" in line)
+    assert runs.endswith(f"; at {day(55, 12):%Y-%m-%d %H:%M} (4 h), {day(100, 12):%Y-%m-%d %H:%M} (4 h)")
 
 
 def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_corrected(
@@ -267,7 +267,7 @@ def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Databa
 
     assert ingest(load) == []
     odd = load.head(1).with_columns(pl.lit("2025-03-04T05:17:00Z").alias("timestamp"))
-    told = "Berlin: intervals that overlap, 1 hour, 2025-03-04 05:00 UTC; left out of training and scores"
+    told = "Berlin: overlapping intervals, 1 hour, 2025-03-04 05:00 UTC; left out of training and scores"
     assert ingest(odd) == [told]
     flags = "SELECT kind, hours, left_out FROM ops.quality_flags"
     assert rows(database, flags) == [("overlap", 1, True)]
@@ -469,7 +469,7 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         said = " ".join(made.stderr.split())
         assert "Of 48 hours with weather, not known is humidity for 48: what is usual at that hour" in said
         # 2025-04-02T00:00Z on Berlin's clock
-        assert "From Wed 2025-04-02 02:00 (Europe/Berlin) on it is without weather" in said
+        assert "From Wed 2025-04-02 02:00 (Europe/Berlin) on, the forecast does not use weather" in said
         assert "ladder" not in said
         assert "No forecast has been scored yet." in picture.read_text()
         ((notes, rungs),) = rows(database, "SELECT notes, rungs FROM forecast_runs")
@@ -490,7 +490,7 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         )
         page = picture.read_text()
         assert "No forecast has been scored yet." not in page
-        assert "Berlin: forecasts made later, as if then, 0 to 6 hours ahead, forecast weather" in page
+        assert "Berlin: forecasts issued later for a past moment, 0 to 6 hours ahead, forecast weather" in page
         for kind in ("forecast weather", "actual weather", "without weather"):
             assert f"Berlin: backtests, 0 to 24 hours ahead, {kind}" in page
         assert "48 hours ahead, one value per hour" in page
@@ -516,7 +516,7 @@ def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_h
         one = issued(database, "Pune", LADDER_AT + timedelta(minutes=30), "linear")
         assert one.weather_hours == 18
         assert one.frame["timestamp"][18] == LADDER_AT + timedelta(hours=18, minutes=30)
-        assert any("From Tue 2025-04-01 00:00 (Asia/Kolkata) on it is without weather" in note for note in one.notes)
+        assert any("(Asia/Kolkata) on, the forecast does not use weather" in note for note in one.notes)
 
 
 def spoil(database: Database, model: str, version: int) -> None:

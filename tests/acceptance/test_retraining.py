@@ -69,7 +69,7 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     assert retrain.train_due(database).reports == []
     with pytest.raises(EnergyForecastError, match="no reason"):
         retrain.set_policy(database, "mood", 1)
-    with pytest.raises(EnergyForecastError, match="has to lie between 0 and 1"):
+    with pytest.raises(EnergyForecastError, match="must be between 0 and 1"):
         retrain.set_policy(database, "coverage", 1.2)
     # What the program says is what the database checks
     with psycopg.connect(database.url) as connection:

@@ -232,7 +232,7 @@ def test_stored_codes_that_are_not_known_are_found(database: Database, tmp_path:
     assert [(finding.city, finding.problem) for finding in place_findings(database)] == [
         ("Athens", "EL is stored for GR"),
         ("Munich", "DE-Bayern is stored for DE-BY"),
-        ("Nowhere", "'XX' is no country for which holidays are known"),
+        ("Nowhere", "'XX' is not a country with known holidays"),
     ]
     corrected = HEADER + "Athens,1,1,UTC,EL,\nMunich,1,1,UTC,DE,Bayern\nNowhere,1,1,UTC,DE,\n"
     assert load(database, tmp_path, corrected).updated == 3

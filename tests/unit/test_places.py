@@ -60,11 +60,11 @@ def test_subdivisions_are_read(country: str, text: str, code: str) -> None:
         ("DE", "XX", "BB, BE, BW, BY"),
         ("DE", "Bayrn", "'BY'"),
         ("DE", "AT-9", "Choose one of"),
-        ("US", "BY", "is no subdivision of US"),
+        ("US", "BY", "is not a subdivision of US"),
     ],
 )
 def test_unknown_subdivisions_are_refused(country: str, text: str, said: str) -> None:
-    with pytest.raises(PlaceError, match=f"is no subdivision of {country}") as raised:
+    with pytest.raises(PlaceError, match=f"is not a subdivision of {country}") as raised:
         subdivision_code(country, text)
     assert said in str(raised.value)
 

@@ -147,7 +147,7 @@ def backtest(
                 "weather": report.weather,
                 "forecasts": report.pairs.height,
                 "left_out_hours": report.left_out,
-                "usual_weather_hours": report.usual_weather,
+                "usual_weather_hours": report.imputed_weather,
                 "load_delay": report.load_delay,
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
@@ -183,7 +183,7 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
         out.print(SCORE_WORDS)
     say_left_out(report.left_out)
-    for name, hours in report.usual_weather.items():
+    for name, hours in report.imputed_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
         say(f"  {name}: weather was not known at these hours, and what is usual stood in: {lacking}.")
     for (name, model_name), why in report.failed.items():

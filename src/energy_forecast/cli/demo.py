@@ -41,7 +41,7 @@ def demo(
     began = time.monotonic()
     database = acting_database()
     with progress() as report_progress:
-        report = run(database, as_recorded=as_recorded, progress=report_progress, say=say)
+        report = run(database, as_recorded=as_recorded, progress=report_progress, announce=say)
     path = settings().home / ("demo-as-recorded.html" if as_recorded else "demo.html")
     write_forecast_page(
         path,
@@ -76,7 +76,7 @@ def demo(
                     for city in report.cities
                 ],
                 "scores": report.scores,
-                "did": report.did,
+                "did": report.done,
                 "picture": path,
             }
         )
@@ -108,7 +108,7 @@ def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) ->
         for note in city.notes:
             out.print(f"  {note}", markup=False)
     out.print(f"\nThe picture, for a browser: {path.as_uri()}", markup=False, soft_wrap=True)
-    if report.did:
+    if report.done:
         out.print(f"Done in {seconds:.0f} s. PostgreSQL stays up until: energy-forecast db down", markup=False)
     else:
         out.print(f"Everything was there already; looked at in {seconds:.1f} s.")

@@ -1,4 +1,4 @@
-"""Train, forecast, backtest, score: read the database as of a moment, call the pure part, write the database."""
+"""Train, forecast, backtest and score: read the database as of a moment, call `forecasting`, write the database."""
 
 from energy_forecast.pipelines.backtest import BacktestReport, backtest
 from energy_forecast.pipelines.compare import Comparison, ComparisonReport, compare

@@ -1,4 +1,4 @@
-"""Everything about a city that could be known at a moment, in the form that the pure part takes."""
+"""Point-in-time inputs: everything about a city that was known at a moment, as `forecasting` needs it."""
 
 from __future__ import annotations
 
@@ -22,39 +22,43 @@ ACTUALS: dict[str, pl.DataType] = {
     "consumption_kwh": pl.Float64(),
     "left_out": pl.Boolean(),
 }
-# Whether an hour of a year is faulty is judged by the year, by this much before it, and by this much after it
-_JUDGED_BY = timedelta(days=90)
-_JUDGED_UNTIL = timedelta(days=8)
+# Faulty hours of a year are found from the data of the year, of this span before it, and of this span after it
+_DAYS_BEFORE = timedelta(days=90)
+_DAYS_AFTER = timedelta(days=8)
 
 
 @dataclass(frozen=True)
 class HourShift:
-    """Moves hours that begin past the full UTC hour (a meter that counts local hours in a half-hour zone) onto it.
+    """Shift of hours that begin past the full UTC hour, as those of a meter with local hours in a half-hour zone.
 
-    Forward, not back: an hour that begins at half past keeps its local hour and its local day.
+    The shift is forward, so an hour that begins at half past keeps its local hour and its local day.
+
+    phase: minutes past the full UTC hour.
     """
 
     phase: int
 
     @property
-    def by(self) -> timedelta:
+    def offset(self) -> timedelta:
+        """The time added to reach the full UTC hour."""
         return timedelta(minutes=(60 - self.phase) % 60)
 
-    def onto(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The frame with its timestamps on full UTC hours."""
-        return frame.with_columns(pl.col("timestamp") + self.by) if self.phase else frame
+    def to_full_hours(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with its timestamps on full UTC hours."""
+        return frame.with_columns(pl.col("timestamp") + self.offset) if self.phase else frame
 
-    def back(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The frame with its timestamps where the city's hours really begin."""
-        return frame.with_columns(pl.col("timestamp") - self.by) if self.phase else frame
+    def to_city_hours(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the frame with its timestamps at the real start of the hours of the city."""
+        return frame.with_columns(pl.col("timestamp") - self.offset) if self.phase else frame
 
 
 @dataclass(frozen=True)
 class AsOfData:
-    """What was known of a city at `at`. All frames are hourly and on full UTC hours, moved there by `shift`.
+    """Data of a city that was known at `at`. All frames are hourly, and `shift` moved them to full UTC hours.
 
-    load: timestamp, consumption_kwh. weather and weather_ahead: timestamp, temperature, humidity, wind_speed,
-    precipitation; `weather_ahead` stands for the hours from `at` on.
+    load: timestamp, consumption_kwh.
+    weather, weather_ahead: timestamp, temperature, humidity, wind_speed, precipitation; `weather_ahead` is of the hours
+        from `at` on.
     """
 
     at: datetime
@@ -75,12 +79,12 @@ def read_as_of(
     actual_as_of: datetime | None = None,
     recorded_by: datetime | None = None,
 ) -> AsOfData:
-    """Read what was known at `at` of the time from `first` on.
+    """Read the data from `first` on that was known at `at`.
 
     Args:
-        horizon_hours: for how many hours from `at` on weather is wanted.
-        weather: which weather stands for those hours. `actual` borrows from the future, as of `actual_as_of`.
-        recorded_by: leave out what was recorded later, even if its source claims an earlier moment.
+        horizon_hours: number of hours from `at` on for which to read weather.
+        weather: source of the weather of those hours. `actual` uses later observations, as of `actual_as_of`.
+        recorded_by: leave out rows that were recorded later, even if their source claims an earlier time.
     """
     phase = history.phase_as_of(connection, city.id, at)
     shift = HourShift(phase)
@@ -89,44 +93,45 @@ def read_as_of(
     load = history.load_as_of(connection, city.id, as_of=at, first=first, end=at, **read)
     past_weather = history.weather_as_of(connection, city.id, as_of=at, first=first, end=at, **read)
     ahead = past_weather.clear()
-    # From a little before: the hour in which `at` lies may still be under way
+    # Start one hour earlier: the hour that contains `at` may not be over
     ahead_first = at - timedelta(hours=1)
     if horizon_hours and weather == "forecast":
         ahead = history.weather_forecast_as_of(connection, city.id, as_of=at, first=ahead_first, end=end, **read)
     elif horizon_hours and weather == "actual":
         if actual_as_of is None:
-            raise ValueError("actual weather needs actual_as_of")
+            raise ValueError("actual weather requires `actual_as_of`")
         ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, **read)
-    return AsOfData(at, shift, shift.onto(load), shift.onto(past_weather), shift.onto(ahead))
+    return AsOfData(at, shift, shift.to_full_hours(load), shift.to_full_hours(past_weather), shift.to_full_hours(ahead))
 
 
 def actual_load(
     connection: Connection, city: StoredCity, *, as_of: datetime, first: datetime, end: datetime
 ) -> pl.DataFrame:
-    """Actuals to score against, by the city's own hours from `first` to before `end`.
+    """Read the observed load from `first` to before `end` for scoring, by the hours of the city.
 
     Returns:
-        timestamp, consumption_kwh (null where the hour is faulty), left_out (whether it is). Hours that are not known
-        have no row.
+        timestamp, consumption_kwh (null in a faulty hour), left_out (true in a faulty hour). Unknown hours have no row.
     """
     phase = history.phase_as_of(connection, city.id, as_of)
     years = range(first.astimezone(UTC).year, (end - timedelta(microseconds=1)).astimezone(UTC).year + 1)
     parts = [pl.DataFrame(schema=ACTUALS)]
     for year in years:
-        # By calendar years, whatever span is asked for: a score and its explanation must judge an hour alike
+        # By calendar years for any requested span: a score and its explanation must agree on every hour
         begin, stop = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
         known = history.load_as_of(
-            connection, city.id, as_of=as_of, first=begin - _JUDGED_BY, end=stop + _JUDGED_UNTIL, phase=phase
+            connection, city.id, as_of=as_of, first=begin - _DAYS_BEFORE, end=stop + _DAYS_AFTER, phase=phase
         )
-        judged = known.with_columns(pl.Series("left_out", faulty_rows(known), pl.Boolean)).filter(
+        checked = known.with_columns(pl.Series("left_out", faulty_rows(known), pl.Boolean)).filter(
             pl.col("timestamp") >= max(begin, first), pl.col("timestamp") < min(stop, end)
         )
-        parts.append(judged.with_columns(pl.when(~pl.col("left_out")).then("consumption_kwh").alias("consumption_kwh")))
+        parts.append(
+            checked.with_columns(pl.when(~pl.col("left_out")).then("consumption_kwh").alias("consumption_kwh"))
+        )
     return pl.concat(parts)
 
 
 def forecasting_city(city: StoredCity) -> City:
-    """The city as the pure part knows it."""
+    """Return the city as `forecasting` describes it."""
     return City(
         name=city.name,
         latitude=city.latitude,

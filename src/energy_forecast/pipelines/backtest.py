@@ -1,4 +1,4 @@
-"""Backtests: forecasts made now as if at past moments, each from what was known then, scored and kept."""
+"""Backtests: forecasts for past issue times from the data known at those times, scored and stored."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from energy_forecast.zones import daily_instants
 
 _DELAYS_SINCE = timedelta(days=7)
 
-NO_ACTUAL = "Not one actual is known for the hours that were forecast."
+NO_ACTUAL = "No observed load is known for the forecast hours."
 _NO_PAIRS = pl.DataFrame(
     schema={
         "model": pl.String,
@@ -57,15 +57,13 @@ _NO_PAIRS = pl.DataFrame(
 class BacktestReport:
     """Result of a backtest.
 
-    pairs: model, city, issued_at, timestamp, actual, predicted, q05 .. q95, kWh in the hour; `actual` is null where
-        it is not known or faulty.
-    scores: a row a city and model over all lead times.
-    left_out: by city, how many of the hours that were forecast have a faulty actual, and count in no score.
-    failed: (city, model) and the reason.
-    usual_weather: by city and column of the weather, at how many of the hours newly forecast with weather it was not
-        known, so that what is usual stood in.
-    load_delay: by city that was scored, how late its load was available, from a week before the first issue to the
-        last.
+    pairs: model, city, issued_at, timestamp, actual, predicted, q05 .. q95, kWh in the hour; `actual` is null if it
+        is unknown or faulty.
+    scores: one row for each city and model over all lead times.
+    left_out: by city, the number of forecast hours whose actual is faulty; they count in no score.
+    failed: the reason by (city, model).
+    imputed_weather: by city and weather column, the number of newly forecast hours for which the value was imputed.
+    load_delay: by scored city, how late its load was available, from a week before the first issue time to the last.
     """
 
     first: datetime
@@ -75,13 +73,13 @@ class BacktestReport:
     scores: list[dict[str, Any]]
     left_out: dict[str, int] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
-    usual_weather: dict[str, dict[str, int]] = field(default_factory=dict)
+    imputed_weather: dict[str, dict[str, int]] = field(default_factory=dict)
     load_delay: dict[str, LoadDelay] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Made:
-    """The forecast of one city by one version at one moment."""
+class _CityForecast:
+    """The forecast of one city by one model version at one issue time."""
 
     model: str
     model_id: UUID
@@ -89,33 +87,33 @@ class _Made:
     issued_at: datetime
     frame: pl.DataFrame
     weather: str
-    usual_weather: dict[str, int] = field(default_factory=dict)
+    imputed_weather: dict[str, int] = field(default_factory=dict)
 
 
 def issue_times(
     first: datetime, end: datetime, every: timedelta, *, at_local: time | None = None, zone: str = "UTC"
 ) -> list[datetime]:
-    """Return the issue times of a city before `end`: `first`, `first + every`, ..., or a local time of its days.
+    """Return the issue times of a city before `end`: `first`, `first + every`, ..., or one local time of its days.
 
     Args:
-        every: the time between two of them; with `at_local` a number of days.
-        at_local: issue when clocks in `zone` show this, as `daily_instants` defines it.
+        every: the time between two issue times; with `at_local` a number of days.
+        at_local: a local time in `zone`, as `daily_instants` defines it.
 
     Raises:
-        EnergyForecastError: there is none, or `every` is too short or no number of days.
+        EnergyForecastError: there is no issue time, or `every` is too short or not a number of days.
     """
     if at_local is not None and every % timedelta(days=1):
-        raise EnergyForecastError("With --at-local, --every has to be a number of days.")
+        raise EnergyForecastError("With `at_local`, `every` must be a number of days.")
     if every < timedelta(hours=1):
-        raise EnergyForecastError("--every has to be an hour or more.")
+        raise EnergyForecastError("`every` must be one hour or more.")
     if end <= first:
-        raise EnergyForecastError("--to has to be later than --from.")
+        raise EnergyForecastError("`end` must be later than `first`.")
     if at_local is None:
         return [first + every * number for number in range(-(-(end - first) // every))]
     times = daily_instants(zone, first, end, at_local)[:: every // timedelta(days=1)]
     if not times:
         raise EnergyForecastError(
-            f"No day from --from to --to has the local time {at_local:%H:%M} in {zone}.", hint="Choose a later --to."
+            f"No day from `first` to `end` has the local time {at_local:%H:%M} in {zone}.", hint="Choose a later `end`."
         )
     return times
 
@@ -137,26 +135,26 @@ def backtest(
     allow_none: bool = False,
     progress: Progress = silent,
 ) -> BacktestReport:
-    """Forecast as if at `first`, `first + every`, ... before `end`; keep runs, vintages and scores.
+    """Forecast for the issue times `first`, `first + every`, ... before `end`; store runs, vintages and scores.
 
-    What is finished is kept city by city, and between two fits; the scores come last. A fault in one city costs only
-    that city: see isolation.attempt.
+    Finished forecasts are stored city by city and after each refit; the scores follow at the end. A failure in one city
+    does not affect the others: see isolation.attempt.
 
     Args:
-        models: names; each is fitted on what was available at `first`.
-        at_local: issue at this local time of each city's days; `every` is then a number of days. Models are still
-            fitted for all cities at one moment, that of the first issue.
-        refit: fit again every so often, on what was available then; None: never.
-        weather: what stands for the weather of the target hours. `actual` looks into the future, and is marked so.
-        processes: how many cities are worked on at a time; see parallel.each. The forecasts do not depend on it.
-        resume: take what an earlier backtest has left of the same model versions, issue times, horizon and weather
-            instead of forecasting it again: after an interruption only the rest is done.
-        allow_none: return the report also if there was nothing to forecast, or no actual to score against.
+        models: names; each model is fitted on the data available at `first`.
+        at_local: issue at this local time of each city; `every` is then a number of days. Models are still fitted for
+            all cities at one moment, the first issue time.
+        refit: time between two fits, each on the data available then; None for one fit.
+        weather: source of the weather of the target hours. `actual` uses later observations, and is recorded as such.
+        processes: number of cities to process at a time; see parallel.each. The forecasts do not depend on it.
+        resume: reuse the stored forecasts of an earlier backtest with the same model versions, issue times, horizon and
+            weather. After an interruption, only the rest is computed.
+        allow_none: return the report even if there was nothing to forecast, or no actual to score against.
 
     Raises:
-        UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: there was nothing to forecast, or no actual to score against, and `allow_none` is not set.
-        DatabaseError: the database refused.
+        UnknownModelError, UnknownCityError: a name is unknown.
+        NotEnoughDataError: there was nothing to forecast or no actual to score against, and `allow_none` is false.
+        DatabaseError: the database refused the request.
     """
     names = check_models(models)
     hours = check_horizon(horizon)
@@ -173,13 +171,13 @@ def backtest(
             continue
         failed |= {(city.name, name): found_times.reason for name in names}
         if len(chosen) == len({name for name, _ in failed}):
-            # Wrong options fail for every city
+            # Invalid arguments fail for every city
             raise EnergyForecastError(found_times.message, hint=found_times.hint)
     chosen = [city for city in chosen if city.name in times]
     check_not_future(max(each_city[-1] for each_city in times.values()), now, "The last issue time")
 
     started_at = datetime.now(UTC)
-    made: list[_Made] = []
+    made: list[_CityForecast] = []
     for segment in _segments(times, refit):
         report = train(
             database,
@@ -204,9 +202,9 @@ def backtest(
             if versions[city.name] and city.name in segment
         ]
         steps = list(accumulate(len(issues) for *_, issues in work))
-        told = Steps(progress, "Backtesting", steps[-1] if steps else 0)
+        report_steps = Steps(progress, "Backtesting", steps[-1] if steps else 0)
         processes_now = min(processes, len(work))
-        with closing(each(issue, work, name=_work_name, processes=processes_now, steps=told)) as results:
+        with closing(each(issue, work, name=_work_name, processes=processes_now, steps=report_steps)) as results:
             for number, (part, found) in enumerate(zip(work, results, strict=True)):
                 city = part[0]
                 kept = found
@@ -221,7 +219,7 @@ def backtest(
                     made += before + new
                     failed |= why
                 done = not isinstance(kept, Failed) and bool(kept[0] or kept[1])
-                told(steps[number], f"{'Backtested' if done else 'Not backtested:'} {city.name}")
+                report_steps(steps[number], f"{'Backtested' if done else 'Not backtested:'} {city.name}")
 
     scored: list[_Scored] = []
     used: dict[tuple[str, str], str] = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
@@ -242,15 +240,15 @@ def backtest(
         progress("Scoring", number, len(chosen))
     if not any(one.overall for one in scored) and not allow_none:
         raise NotEnoughDataError(
-            next(iter(failed.values()), "Nothing was known of these cities at any issue time."),
-            hint="Choose an earlier --from." if made else "Choose a later --from.",
+            next(iter(failed.values()), "No data of these cities was known at any issue time."),
+            hint="Choose an earlier `first`." if made else "Choose a later `first`.",
         )
     by_version = [row for one in scored for row in one.by_version]
     with database.transaction(Role.FORECASTER) as connection:
         for metrics in _evaluations(by_version, hours, every):
             stored_scores.add_metrics(connection, metrics)
     if weather == "forecast" and "forecast" not in used.values():
-        # Asked for, but no weather service had said anything: what was used is none
+        # No weather forecast existed: record that none was used
         weather = "none"
     pairs = pl.concat([_NO_PAIRS, *(one.pairs for one in scored)]).sort("model", "city", "issued_at", "timestamp")
     overall = sorted((row for one in scored for row in one.overall), key=lambda row: (row["model"], row["city"]))
@@ -259,7 +257,7 @@ def backtest(
     begin = min(issued[0] for issued in times.values())
     left_out = dict(faulty.iter_rows())
     delays = {one.city: one.load_delay for one in scored}
-    return BacktestReport(begin, end, weather, shown, overall, left_out, failed, _usual_weather(made), delays)
+    return BacktestReport(begin, end, weather, shown, overall, left_out, failed, _imputed_weather(made), delays)
 
 
 def _segments(times: dict[str, list[datetime]], refit: timedelta | None) -> list[dict[str, list[datetime]]]:
@@ -298,10 +296,10 @@ def _issue_all(
     resume: bool,
     work: tuple[StoredCity, dict[str, UUID], list[datetime]],
     step: Step,
-) -> tuple[list[_Made], list[_Made], dict[tuple[str, str], str]]:
-    """A city's forecasts at all times by all versions (by model): those there already, the new ones, what failed."""
+) -> tuple[list[_CityForecast], list[_CityForecast], dict[tuple[str, str], str]]:
+    """Return the forecasts of a city by all versions (by model): the stored ones, the new ones, and the failures."""
     city, versions, times = work
-    new: list[_Made] = []
+    new: list[_CityForecast] = []
     failed: dict[tuple[str, str], str] = {}
     fitted: dict[str, FittedModel] = {}
     with database.transaction(Role.FORECASTER) as connection:
@@ -333,17 +331,17 @@ def _issue_all(
             for name in wanted:
                 issued = attempt(f"Backtest {name} for {city.name}", partial(_forecast, fitted[name], known, hours))
                 if isinstance(issued, Failed):
-                    # A hole in the history longer than the model looks back, or a fault
+                    # A gap in the history longer than the lookback of the model, or a fault
                     skipped[name].append(issued.message)
                     continue
                 if issued.weather_hours:
                     with_weather.add(name)
-                frame = stored_forecasts.as_stored(known.shift.back(issued.frame))
-                new.append(_Made(name, versions[name], city, at, frame, weather, issued.usual_weather))
+                frame = stored_forecasts.as_stored(known.shift.to_city_hours(issued.frame))
+                new.append(_CityForecast(name, versions[name], city, at, frame, weather, issued.usual_weather))
     if weather == "forecast":
-        # Asked for, but no weather service had said anything, or nothing for this model: what was used is none
-        heard = {one.weather for one in before} | {"forecast" if with_weather else "none"}
-        new = [replace(one, weather="forecast" if "forecast" in heard else "none") for one in new]
+        # No weather forecast existed, or none that this model uses: record that none was used
+        used = {one.weather for one in before} | {"forecast" if with_weather else "none"}
+        new = [replace(one, weather="forecast" if "forecast" in used else "none") for one in new]
     failed |= {
         (city.name, name): f"No forecast at {len(reasons)} of {len(times)} issue times. {reasons[0]}"
         for name, reasons in skipped.items()
@@ -353,7 +351,7 @@ def _issue_all(
 
 def _forecast(model: FittedModel, known: AsOfData, hours: int) -> Forecast:
     made = model.forecast(
-        *(known.load, known.weather, known.weather_ahead), issued_at=known.at + known.shift.by, horizon_hours=hours
+        *(known.load, known.weather, known.weather_ahead), issued_at=known.at + known.shift.offset, horizon_hours=hours
     )
     stored_forecasts.check_range(made.frame)
     return made
@@ -366,7 +364,7 @@ def _made_before(
     times: list[datetime],
     hours: int,
     weather: Weather,
-) -> list[_Made]:
+) -> list[_CityForecast]:
     names = {model_id: name for name, model_id in versions.items()}
     rows = stored_forecasts.backtested(
         connection,
@@ -377,14 +375,17 @@ def _made_before(
         weathers=[weather, "none"] if weather == "forecast" else [weather],
         quantile_columns=QUANTILE_COLUMNS,
     )
-    return [_Made(names[model_id], model_id, city, issued_at, frame, used) for model_id, issued_at, used, frame in rows]
+    return [
+        _CityForecast(names[model_id], model_id, city, issued_at, frame, used)
+        for model_id, issued_at, used, frame in rows
+    ]
 
 
-def _usual_weather(made: list[_Made]) -> dict[str, dict[str, int]]:
-    """See BacktestReport. Models see the same weather, so that of several the one with the most hours says it."""
+def _imputed_weather(made: list[_CityForecast]) -> dict[str, dict[str, int]]:
+    """Return the imputed hours by city and column: the largest number of all models, which use the same weather."""
     by_model: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for one in made:
-        by_model[one.city.name, one.model].update(one.usual_weather)
+        by_model[one.city.name, one.model].update(one.imputed_weather)
     most: dict[str, dict[str, int]] = defaultdict(dict)
     for (city, _), hours in by_model.items():
         for column, n in hours.items():
@@ -394,9 +395,9 @@ def _usual_weather(made: list[_Made]) -> dict[str, dict[str, int]]:
 
 @dataclass(frozen=True)
 class _Scored:
-    """A city's forecasts with their actuals, and their scores: by model, and by version and bucket of lead times.
+    """The forecasts of a city with their actuals and scores, by model and by version and lead time bucket.
 
-    load_delay: how late its load was available, from a week before the first issue to the last.
+    load_delay: how late the load was available, from a week before the first issue time to the last.
     """
 
     city: str
@@ -413,19 +414,19 @@ def _score_city(
     now: datetime,
     weathers: dict[tuple[str, str], str],
     city: StoredCity,
-    made: list[_Made],
+    made: list[_CityForecast],
     issues: dict[str, Any],
 ) -> _Scored:
-    """Score a city's forecasts, and keep the scores.
+    """Score the forecasts of a city, and store the scores.
 
     Args:
-        span: of the issue times and the hours forecast.
-        weathers: what was used for the target hours, by version and city.
+        span: from the first issue time to the last forecast hour.
+        weathers: the weather source used for the target hours, by version and city.
     """
     first, end = span
     delays_since = issues["issued_from"] - _DELAYS_SINCE
     with database.transaction(Role.FORECASTER) as connection:
-        # From a week before the first, for the reference
+        # From a week earlier, for the reference
         load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
         pairs = _pairs(made, load, city)
         delay = load_delay(connection, city.id, as_of=now, first=delays_since, end=issues["issued_until"])
@@ -434,8 +435,8 @@ def _score_city(
     return _Scored(city.name, delay, pairs, overall, by_version)
 
 
-def _pairs(made: list[_Made], load: pl.DataFrame, city: StoredCity) -> pl.DataFrame:
-    """A city's forecasts with actuals (null where unknown) and with naive-168 as a reference."""
+def _pairs(made: list[_CityForecast], load: pl.DataFrame, city: StoredCity) -> pl.DataFrame:
+    """Return the forecasts of a city with actuals (null if unknown) and with naive-168 as a reference."""
     forecasts = pl.concat(
         one.frame.select(
             pl.lit(one.model).alias("model"),
@@ -456,7 +457,7 @@ def _pairs(made: list[_Made], load: pl.DataFrame, city: StoredCity) -> pl.DataFr
 def _scores(
     pairs: pl.DataFrame, city: City, weathers: dict[tuple[str, str], str], hours: int, now: datetime
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Scores over the whole backtest by model, and those to keep by version and bucket of lead times."""
+    """Return the scores of the whole backtest by model, and the scores to store by version and lead time bucket."""
     known = pairs.filter(pl.col("actual").is_not_null())
     facts = {"purpose": "backtest", "actuals_as_of": now}
     overall = [
@@ -488,7 +489,7 @@ def _evaluations(scores: list[dict[str, Any]], hours: int, every: timedelta) -> 
     return [evaluation(model_id, parts, settings) for model_id, parts in by_model.items()]
 
 
-def _runs(made: list[_Made], horizon: timedelta, started_at: datetime) -> list[NewRun]:
+def _runs(made: list[_CityForecast], horizon: timedelta, started_at: datetime) -> list[NewRun]:
     finished_at = datetime.now(UTC)
     return [
         NewRun(

@@ -1,4 +1,4 @@
-"""Comparing models on the backtests that both have: the same cities, issue times and hours."""
+"""Compare two models on their common backtests: the same cities, issue times and hours."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ FEWEST_ISSUES = 20
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models on the issues that both forecast for a city; losses are kWh in an hour.
+    """Two models at the issue times that both forecast for a city; losses are kWh in an hour.
 
-    losses: issued_at, hours, mae_a, mae_b, pinball_a, pinball_b; a row an issue.
+    losses: issued_at, hours, mae_a, mae_b, pinball_a, pinball_b; one row for each issue time.
     """
 
     city: str
@@ -44,12 +44,12 @@ class Comparison:
 
     @property
     def issued(self) -> tuple[datetime, datetime]:
-        """The first and the last issue."""
+        """The first and the last issue time."""
         return self.losses["issued_at"][0], self.losses["issued_at"][-1]
 
     @property
     def better(self) -> str | None:
-        """The model whose error is smaller beyond chance (5 %), with no larger pinball loss; None where it is open."""
+        """The model with a significantly smaller error (5 %) and no larger pinball loss; None if neither."""
         if self.mae.p_value < 0.05 and self.pinball.difference <= 0:
             return self.model_a
         if self.mae.upper_tail < 0.05 and self.pinball.difference >= 0:
@@ -59,7 +59,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """Result of a comparison. `failed` maps a city to the reason; `lacking` are those with too few backtests."""
+    """Result of a comparison. `failed` maps a city to the reason; `lacking` holds cities with too few backtests."""
 
     comparisons: list[Comparison]
     failed: dict[str, str] = field(default_factory=dict)
@@ -80,19 +80,19 @@ def compare(
     """Compare two models on their stored backtests, city by city.
 
     Args:
-        weather: of the target hours in the backtests. None: that with which both were backtested last.
+        weather: source of the weather of the target hours. None: the one of the last backtests of both models.
         first, end: bounds of the issue times.
-        allow_none: return the report also if not one city could be compared.
+        allow_none: return the report even if no city could be compared.
 
     Raises:
-        EnergyForecastError: they are one model.
-        UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: not one city could be compared, and `allow_none` is not set.
-        DatabaseError: the database refused.
+        EnergyForecastError: both names are the same model.
+        UnknownModelError, UnknownCityError: a name is unknown.
+        NotEnoughDataError: no city could be compared, and `allow_none` is false.
+        DatabaseError: the database refused the request.
     """
     check_models([model_a, model_b])
     if model_a == model_b:
-        raise EnergyForecastError(f"{model_a} cannot be compared with itself.", hint="Name two models.")
+        raise EnergyForecastError(f"{model_a} cannot be compared with itself.", hint="Choose two different models.")
     found: list[Comparison] = []
     failed: dict[str, str] = {}
     lacking: set[str] = set()
@@ -117,7 +117,7 @@ def compare(
 
 
 def backtest_both(model_a: str, model_b: str) -> str:
-    """Return what to do for a comparison of two models."""
+    """Return the remedy for missing backtests of two models."""
     return f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME"
 
 
@@ -131,10 +131,10 @@ def compare_city(
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> Comparison:
-    """Compares two models for one city.
+    """Compare two models for one city.
 
     Raises:
-        NotEnoughDataError: fewer than FEWEST_ISSUES issues have forecasts of both and actuals.
+        NotEnoughDataError: fewer than FEWEST_ISSUES issue times have forecasts of both models and actuals.
     """
     models = [model_a, model_b]
     with savepoint(connection):
@@ -163,7 +163,7 @@ def compare_city(
 
 
 def pairs_with_actuals(connection: Connection, city: StoredCity, pairs: pl.DataFrame) -> pl.DataFrame:
-    """The forecasts (timestamp and whatever else) whose actual is known now and not faulty, with it, kWh an hour."""
+    """Return the forecasts with a known, valid observed load, and add it as `actual` (kWh in the hour)."""
     if pairs.is_empty():
         return pairs.with_columns(pl.lit(None, pl.Float64).alias("actual"))
     first, last = pairs.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
@@ -175,9 +175,9 @@ def pairs_with_actuals(connection: Connection, city: StoredCity, pairs: pl.DataF
 
 
 def _losses(pairs: pl.DataFrame, model_a: str, model_b: str) -> pl.DataFrame:
-    """Mean losses by issue time over the hours that both models forecast."""
+    """Return the mean losses by issue time over the hours that both models forecast."""
     error = pl.col("actual") - pl.col("predicted")
-    # Of no pair at all there is an array of no column
+    # Without pairs the array would have no columns
     quantiles = np.array(pairs["quantiles"].to_list()).reshape(pairs.height, len(QUANTILE_LEVELS))
     pinball = metrics.pinball_losses(pairs["actual"].to_numpy(), quantiles).mean(axis=1)
     by_hour = pairs.select(

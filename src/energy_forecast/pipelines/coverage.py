@@ -1,4 +1,4 @@
-"""Looking into the forecasts of a model: do its intervals cover what they say, and when does it err?"""
+"""Examine the forecasts of a model: the coverage of its intervals, and its errors by weekday and hour."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class CoverageReport:
-    """Coverage of one model's intervals.
+    """Coverage of the intervals of one model.
 
     rows: as `coverage_certificate` returns them.
-    reliability: city, level, observed (share), hours: how often actuals lie at or below each quantile.
+    reliability: city, level, observed (share), hours: the share of actuals at or below each quantile.
     lacking: cities without a forecast that has an actual.
-    failed: by city, why its intervals could not be examined.
+    failed: the reason for each city whose intervals could not be examined.
     """
 
     model: str
@@ -51,7 +51,7 @@ class CoverageReport:
 
     @property
     def verdict(self) -> str:
-        """The worst of the verdicts on the parts: failed, not enough data or passed."""
+        """The worst verdict of all parts: failed, not enough data or passed."""
         verdicts = set(self.rows["verdict"])
         return next(one for one in (FAILED, NOT_ENOUGH_DATA, PASSED) if one in verdicts)
 
@@ -71,21 +71,21 @@ def check_coverage(
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> CoverageReport:
-    """Count how often actuals lay inside the intervals of the forecasts that a model issued.
+    """Count how often the observed load was inside the intervals of the forecasts of a model.
 
-    A fault in one city costs only that city: see isolation.attempt.
+    A failure in one city does not affect the others: see isolation.attempt.
 
     Args:
-        purpose: forecast (issued in time), replay or backtest; never mixed.
-        weather: of the target hours; None for any.
-        cities: names; every city when empty.
+        purpose: forecast (issued in time), replay or backtest; one at a time.
+        weather: source of the weather of the target hours; None for any.
+        cities: names; every city if empty.
         first, end: bounds of the issue times.
 
     Raises:
-        UnknownModelError, UnknownCityError: a name is not known.
+        UnknownModelError, UnknownCityError: a name is unknown.
         NotEnoughDataError: no forecast has an actual.
-        EnergyForecastError: not one city could be examined.
-        DatabaseError: the database refused.
+        EnergyForecastError: no city could be examined.
+        DatabaseError: the database refused the request.
     """
 
     def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -98,10 +98,11 @@ def check_coverage(
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """When a model errs. rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday`.
+    """Errors of a model by weekday and hour.
 
+    rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday` returns them.
     mape: percent over all hours, by city.
-    lacking, failed: as of CoverageReport.
+    lacking, failed: as in CoverageReport.
     """
 
     model: str
@@ -124,7 +125,7 @@ def report_errors(
 ) -> ErrorReport:
     """Score the forecasts that a model issued, by weekday and local hour.
 
-    Args, Raises: as `check_coverage`.
+    For arguments and errors see `check_coverage`.
     """
 
     def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, float]:
@@ -149,7 +150,7 @@ def _each_city(
     """Examine the forecasts of each city that have an actual (issued_at, timestamp, actual, predicted, q05 .. q95).
 
     Returns:
-        The results by city, the cities without such a forecast, and why others could not be examined, by city.
+        The results by city, the cities without such a forecast, and the reason for each city that failed.
     """
     check_models([model])
     found: dict[str, Result] = {}
@@ -180,7 +181,7 @@ def _each_city(
         raise EnergyForecastError(next(iter(failed.values())))
     if not found:
         raise NotEnoughDataError(
-            f"No {purpose} of {model} has an actual yet.",
-            hint="Wait until forecasts have matured, or look at a backtest: --purpose backtest",
+            f"No forecast of {model} with purpose {purpose!r} has observed load yet.",
+            hint="Wait until the hours of the forecasts have passed, or set `purpose` to backtest.",
         )
     return found, lacking, failed

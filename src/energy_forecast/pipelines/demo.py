@@ -1,4 +1,4 @@
-"""The main job on real sample data: load, train, backtest, forecast, score. A second run does only what is left."""
+"""The whole workflow on real sample data: load, train, backtest, forecast, score. A second run does only the rest."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from energy_forecast.sources.sample import SampleCity, load_sample
 
 HORIZON = timedelta(hours=48)
 BACKTEST_DAYS = 21
-# How old a training or a backtest may be before a later run makes it anew
+# Maximum age of a training or a backtest; a later run repeats an older one
 KEEP = timedelta(days=7)
 AS_RECORDED_SUFFIX = "_as_recorded"
 
 
 @dataclass(frozen=True)
 class DemoCity:
-    """What there is to show of one city. Frames: timestamp (UTC) and kWh in the hour, or degrees Celsius.
+    """Results of the demo for one city. Frames: timestamp (UTC) and kWh in the hour, or degrees Celsius.
 
-    forecast and past_forecast: predicted, q05 .. q95; the past one was issued two days before.
+    forecast, past_forecast: predicted, q05 .. q95; the past forecast was issued two days earlier.
     """
 
     name: str
@@ -61,26 +61,26 @@ class DemoCity:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demo shows; `scores` are rows of forecast_scores of the backtests. `did` says what was done anew."""
+    """Result of the demo. `scores` are rows of forecast_scores of the backtests; `done` lists the work of this run."""
 
     cities: list[DemoCity]
     scores: list[dict[str, Any]]
     backtest_days: int
-    did: list[str]
+    done: list[str]
 
 
-def demo(database: Database, *, as_recorded: bool, progress: Progress, say: Callable[[str], None]) -> DemoReport:
-    """Runs the main job.
+def demo(database: Database, *, as_recorded: bool, progress: Progress, announce: Callable[[str], None]) -> DemoReport:
+    """Run the whole workflow.
 
     Args:
-        as_recorded: keep the real dates of the records; else they are replayed as if they ended now.
-        say: told in plain words what comes next.
+        as_recorded: keep the real dates of the records; otherwise they are shifted to end now.
+        announce: receives a description of each stage before it starts.
 
     Raises:
         SampleError: the package with the sample is not installed.
-        DatabaseError: the database refused.
+        DatabaseError: the database refused the request.
     """
-    did: list[str] = []
+    done: list[str] = []
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         weeks = {
@@ -92,32 +92,32 @@ def demo(database: Database, *, as_recorded: bool, progress: Progress, say: Call
     names = [s.name + (AS_RECORDED_SUFFIX if as_recorded else "") for s in sample]
     last_hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
-    say("Loading the sample")
+    announce("Loading the sample")
     for name, part in zip(names, sample, strict=True):
-        _load(database, name, part, did, progress)
+        _load(database, name, part, done, progress)
     with database.transaction(Role.FORECASTER) as connection:
         cities = {city.name: city for city in stored_cities.cities_named(connection, names)}
-    # A replay that has come to its end stays there
+    # A shifted record that has ended stays at its end
     at = {name: min(last_hour, part.ends_at) for name, part in zip(names, sample, strict=True)}
 
-    say(f"Backtesting the last {BACKTEST_DAYS} days: 48 hours ahead, each local midnight, models fitted before")
+    announce(f"Backtesting the last {BACKTEST_DAYS} days: 48 hours ahead from each local midnight, fitted before that")
     for name in names:
-        _backtest(database, cities[name], at[name], did, progress)
-    say("Training on everything known by now")
+        _backtest(database, cities[name], at[name], done, progress)
+    announce("Training on all data known now")
     for name in names:
         if not _trained(database, cities[name], at[name]):
             train(database, models=_backtested("none"), cities=[name], until=at[name], progress=progress)
-            did.append(f"trained the models of {name}")
-    say("Forecasting the next 48 hours, and, as if two days ago, the last 48")
+            done.append(f"trained the models of {name}")
+    announce("Forecasting the next 48 hours, and the last 48 hours as of two days ago")
     for name in names:
         for moment in (at[name] - HORIZON, at[name]):
             if not _issued(database, cities[name], moment):
                 forecast(database, cities=[name], at=moment, horizon=HORIZON, progress=progress)
-                did.append(f"forecast {name} from {moment:%Y-%m-%d %H:%MZ}")
-    say("Scoring what has matured")
+                done.append(f"forecast {name} from {moment:%Y-%m-%d %H:%MZ}")
+    announce("Scoring forecasts whose hours have passed")
     scored = score(database, progress=progress)
     if scored.new:
-        did.append(f"scored {scored.new} new sets of forecasts")
+        done.append(f"scored {scored.new} new sets of forecasts")
 
     with database.transaction(Role.FORECASTER) as connection:
         shown = [_shown(connection, cities[name], part, at[name]) for name, part in zip(names, sample, strict=True)]
@@ -126,10 +126,10 @@ def demo(database: Database, *, as_recorded: bool, progress: Progress, say: Call
             for row in stored_scores.latest_scores(connection, purpose="backtest", cities=names)
             if (row["lead_start_hours"], row["lead_end_hours"]) == (0, HORIZON // timedelta(hours=1))
         ]
-    return DemoReport(shown, rows, BACKTEST_DAYS, did)
+    return DemoReport(shown, rows, BACKTEST_DAYS, done)
 
 
-def _load(database: Database, name: str, part: SampleCity, did: list[str], progress: Progress) -> None:
+def _load(database: Database, name: str, part: SampleCity, done: list[str], progress: Progress) -> None:
     with database.transaction(Role.INGEST) as connection:
         added = stored_cities.add_city(
             connection,
@@ -149,11 +149,11 @@ def _load(database: Database, name: str, part: SampleCity, did: list[str], progr
             table = frame.select(pl.lit(name).alias("city"), pl.all())
             report = load_table(database, kind, table, name=f"sample {name}", interval_minutes=30)
             if report.inserted or report.corrected:
-                did.append(f"loaded {report.inserted:,} rows of {kind} of {name}")
+                done.append(f"loaded {report.inserted:,} rows of {kind} of {name}")
     progress(f"Loading {name}", len(frames), len(frames))
 
 
-def _backtest(database: Database, city: StoredCity, at: datetime, did: list[str], progress: Progress) -> None:
+def _backtest(database: Database, city: StoredCity, at: datetime, done: list[str], progress: Progress) -> None:
     local = at.astimezone(zones.zone(city.timezone))
     last_midnight = local.replace(hour=0)
     end = (last_midnight - HORIZON).astimezone(UTC)
@@ -166,7 +166,7 @@ def _backtest(database: Database, city: StoredCity, at: datetime, did: list[str]
             continue
         backtest(
             database,
-            # What needs no weather was scored without it already
+            # Models without weather inputs were already scored without weather
             models=_backtested(weather),
             first=end - timedelta(days=BACKTEST_DAYS),
             end=end,
@@ -175,7 +175,7 @@ def _backtest(database: Database, city: StoredCity, at: datetime, did: list[str]
             cities=[city.name],
             progress=progress,
         )
-        did.append(f"backtested {city.name}, weather of the target hours: {weather}")
+        done.append(f"backtested {city.name}, weather of the target hours: {weather}")
 
 
 def _backtested(weather: Weather) -> Sequence[str]:

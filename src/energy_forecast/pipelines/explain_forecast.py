@@ -1,4 +1,4 @@
-"""Explaining a forecast that was issued: what it was made from, read again as it was known then."""
+"""Explain an issued forecast by its inputs, read again as they were known at the issue time."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ ISSUED_PURPOSES = ("forecast", "replay")
 
 @dataclass(frozen=True)
 class ForecastExplanation:
-    """One local day of a stored forecast, explained. Energies are kWh in the hour.
+    """Explanation of one local day of a stored forecast. Energies are kWh in the hour.
 
     run: id, model, version, purpose, issued_at, horizon, weather.
     fallback: the fallback level, as FallbackLevel.as_dict; None if the run stores none (a backtest).
-    weather_left_out: whether weather for these hours was recorded after the issue, and is left out: it did not serve.
-    late_hours: how many hours of load of before the issue were recorded or corrected after it, and left out.
-    forecast: timestamp, predicted, q05 .. q95, actual (null where not known yet): all hours, as they were stored.
-    differing_hours: in how many the forecast, computed again from the data recorded by then, is off by over 0.01 kWh.
-        More than none if the program has changed, or data or model were changed from outside.
-    history: timestamp, consumption_kwh, of the ten days before the issue.
+    weather_left_out: whether weather of these hours was recorded after the issue, and therefore left out.
+    late_hours: number of hours of load before the issue that were recorded or corrected after it, and left out.
+    forecast: timestamp, predicted, q05 .. q95, actual (null if not yet known): all hours, as stored.
+    differing_hours: number of hours in which the recomputed forecast differs by more than 0.01 kWh. It is above zero if
+        the program has changed, or if data or model were changed from outside.
+    history: timestamp, consumption_kwh of the ten days before the issue.
     """
 
     city: StoredCity
@@ -55,7 +55,7 @@ class ForecastExplanation:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The city's clock."""
+        """The time zone of the city."""
         return zones.zone(self.city.timezone)
 
     @property
@@ -67,12 +67,12 @@ class ForecastExplanation:
         lines = [f"Fallback: served by {name} (level {level}), which is explained here."]
         lines += [f"  {reason}" for reason in self.fallback["reasons"]]
         if self.weather_left_out:
-            lines.append("  Weather of these hours was recorded after the issue. It did not serve, and is left out.")
+            lines.append("  Weather of these hours was recorded after the issue. It was not used, and is left out.")
         return lines
 
     @property
     def other_notes(self) -> list[str]:
-        """The notes that are no reason for the rung."""
+        """The notes that are not reasons for the fallback."""
         reasons = self.fallback["reasons"] if self.fallback is not None and self.fallback["level"] else []
         return [note for note in self.notes if note not in reasons]
 
@@ -87,19 +87,19 @@ def explain_forecast(
     day: date | None = None,
     progress: Progress = silent,
 ) -> ForecastExplanation:
-    """Explains the forecast of a city that was issued last by a moment.
+    """Explain the last forecast of a city that was issued by a moment.
 
     Args:
-        model: a name; None: whichever model's was issued last.
-        at: the moment; now when None.
-        purposes: of the runs: forecast, replay, backtest.
-        day: which local day of the forecast; None: the first that it has the most hours of.
+        model: a name; None for the model of the last forecast.
+        at: the moment; None for now.
+        purposes: purposes of the runs: forecast, replay, backtest.
+        day: the local day of the forecast; None for the first day with the most forecast hours.
 
     Raises:
-        UnknownModelError, UnknownCityError: a name is not known.
+        UnknownModelError, UnknownCityError: a name is unknown.
         NotEnoughDataError: no such forecast was issued.
-        EnergyForecastError: the forecast has no hour of that day.
-        DatabaseError: the database refused.
+        EnergyForecastError: the forecast has no hour on that day.
+        DatabaseError: the database refused the request.
     """
     if model is not None:
         check_models([model])
@@ -110,9 +110,9 @@ def explain_forecast(
         if run is None:
             raise NotEnoughDataError(
                 f"No forecast of {city}{f' by {model}' if model else ''} was issued by then.",
-                hint="Issue one: energy-forecast forecast --help",
+                hint="Issue one: energy-forecast forecast",
             )
-        progress("Reading what was known", 0, 2)
+        progress("Reading the known data", 0, 2)
         artifact = artifact_of(connection, model=run["model_id"], city=place.id)
         assert artifact is not None
         issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
@@ -126,17 +126,17 @@ def explain_forecast(
             weather=run["weather"],
             actual_as_of=run["created_at"],
         )
-        # A late value claims that it was known at the end of its hour; the forecast was made without it
+        # A late value claims to be known at the end of its hour, but the forecast did not use it
         known, since = read(recorded_by=run["created_at"]), read()
         actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
-    progress("Asking the model", 1, 2)
+    progress("Running the model", 1, 2)
     fitted = load(artifact.name, artifact.artifact)
     shift = known.shift
     asked = Asked(
         known.load,
         known.weather,
         known.weather_ahead,
-        run["issued_at"] + shift.by,
+        run["issued_at"] + shift.offset,
         run["horizon"] // timedelta(hours=1),
     )
     fallback = run["rungs"].get(place.name)
@@ -144,16 +144,16 @@ def explain_forecast(
     try:
         found = explain(fitted, forecasting_city(place), asked, day)
     except ValueError as error:
-        raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another --day.") from error
-    progress("Asking the model", 2, 2)
+        raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another `day`.") from error
+    progress("Running the model", 2, 2)
     stored = (
         issued.with_columns(pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest())
         .select("timestamp", "predicted", *QUANTILE_COLUMNS)
         .join(actual.select("timestamp", actual="consumption_kwh"), on="timestamp", how="left")
     )
-    again = stored.select("timestamp").join(shift.back(found.made), on="timestamp", how="left")
+    again = stored.select("timestamp").join(shift.to_city_hours(found.made), on="timestamp", how="left")
     values = ["predicted", *QUANTILE_COLUMNS]
-    # The last bits of a matrix product depend on where its arrays lie
+    # The last bits of a matrix product depend on the memory alignment of its arrays
     same = np.abs(stored.select(values).to_numpy() - again.select(values).to_numpy()) <= 0.01
     differing = int((~same.all(axis=1)).sum())
     return ForecastExplanation(
@@ -165,17 +165,17 @@ def explain_forecast(
         run["notes"].get(place.name, []) if isinstance(run["notes"], dict) else [],
         stored,
         differing,
-        shift.back(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),
-        found.moved(shift.back),
+        shift.to_city_hours(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),
+        found.moved(shift.to_city_hours),
     )
 
 
 def _hours_with_weather(known: AsOfData) -> int:
-    """How many hours from the issue on have a temperature."""
-    ahead = known.weather_ahead.filter(pl.col("timestamp") >= known.at + known.shift.by)
+    """Return the number of hours after the issue with a temperature."""
+    ahead = known.weather_ahead.filter(pl.col("timestamp") >= known.at + known.shift.offset)
     return ahead["temperature"].count()
 
 
 def _changed_rows(before: pl.DataFrame, after: pl.DataFrame) -> int:
-    """How many rows of one frame are not in the other, or have another value there; by timestamp."""
+    """Return the number of timestamps whose row is missing in one frame or has another value."""
     return before.vstack(after).unique(keep="none")["timestamp"].n_unique()

@@ -1,4 +1,4 @@
-"""Explaining a score: the pairs of forecast and actual behind it, and the score computed from them once more."""
+"""Explain a score: list its pairs of forecast and actual, and recompute it from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.backtest import issue_times
 from energy_forecast.pipelines.score import matured, score_pairs
 
-# What is recomputed: every number of a row, and the digest of its pairs
+# The recomputed columns: every number of a row, and the digest of its pairs
 RECOMPUTED = (
     "pair_count",
     "pair_digest",
@@ -35,10 +35,10 @@ RECOMPUTED = (
 
 @dataclass(frozen=True)
 class ScoreExplanation:
-    """A stored score beside the same score computed anew.
+    """A stored score and the same score recomputed.
 
     pairs: issued_at, timestamp, actual, predicted, q05 .. q95, reference (naive-168), kWh in the hour; by time.
-    differing: the columns in which the two differ; empty when all digits agree.
+    differing: the columns that differ; empty if all digits agree.
     """
 
     stored: dict[str, Any]
@@ -57,27 +57,27 @@ def explain_score(
     month: str | None = None,
     lead_start: int | None = None,
 ) -> ScoreExplanation:
-    """Finds one score, its pairs, and computes it again from them with the actuals as they were known then.
+    """Find a score and its pairs, and recompute it with the actuals that were known at that time.
 
     Args:
-        id, city, model, purpose, month, lead_start: as `database.scores.find_scores`; the newest that fits is taken.
+        id, city, model, purpose, month, lead_start: as in `database.scores.find_scores`; the newest match is used.
 
     Raises:
-        UnknownScoreError: no score fits.
-        EnergyForecastError: the pairs are gone: their partition was dropped.
-        DatabaseError: the database refused.
+        UnknownScoreError: no score matches.
+        EnergyForecastError: the pairs no longer exist, because their partition was dropped.
+        DatabaseError: the database refused the request.
     """
     with database.transaction(Role.FORECASTER) as connection:
         found = stored_scores.find_scores(
             connection, id=id, city=city, model=model, purpose=purpose, month=month, lead_start=lead_start, limit=1
         )
         if not found:
-            raise UnknownScoreError(hint="See: energy-forecast score --json")
+            raise UnknownScoreError(hint="List the scores: energy-forecast score --json")
         stored = found[0]
         place = city_named(connection, stored["city"])
         pairs = _pairs(connection, place, stored)
     if pairs.is_empty():
-        raise EnergyForecastError("None of the forecasts behind this score is stored any more.")
+        raise EnergyForecastError("The forecasts behind this score are no longer stored.")
     recomputed = score_pairs(pairs, forecasting_city(place))
     differing = [name for name in RECOMPUTED if _bytes(stored[name]) != _bytes(recomputed[name])]
     return ScoreExplanation(stored, recomputed, pairs.drop("purpose", "weather").sort("timestamp"), differing)

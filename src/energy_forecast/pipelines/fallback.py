@@ -1,7 +1,7 @@
-"""The ladder of fallbacks: which version forecasts when the one that should cannot, and on which rung that stands.
+"""Fallback chain: which model version forecasts if the preferred one cannot, and the level of that fallback.
 
-From the top: the model that serves, with all that it knows how to use; the same without weather; another version that
-can be read; naive-168; naive-24. Below that, the city is refused, with every reason.
+The levels in order: the preferred model with all its inputs; the same model without weather; another version that can
+be read; naive-168; naive-24. If none works, the city gets no forecast, and the report lists every reason.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from energy_forecast.database.models import StoredArtifact, artifact_of, newest_
 DEFAULT_MODEL = "ensemble"
 FALLBACK_MODEL = "naive-168"
 LAST_RESORT_MODEL = "naive-24"
-# What serves a city without a champion, the best first
+# Models of a city without a champion, the best first
 PREFERRED_MODELS = (DEFAULT_MODEL, FALLBACK_MODEL)
 FALLBACK_LEVELS = ("full", "without weather", "another version", FALLBACK_MODEL, LAST_RESORT_MODEL)
 FULL, WITHOUT_WEATHER, ANOTHER_VERSION = range(3)
-# Versions of one name that are tried, the newest first
+# Number of versions of one model to try, the newest first
 _VERSIONS = 4
 
 
@@ -46,7 +46,7 @@ class FallbackLevel:
         return FALLBACK_LEVELS[self.level]
 
     def as_dict(self) -> dict[str, object]:
-        """The rung as JSON can hold it."""
+        """Return the level as JSON values."""
         return {
             "level": self.level,
             "rung": self.name,
@@ -62,11 +62,11 @@ Candidate = Callable[[], StoredArtifact | None]
 def candidates(
     connection: Connection, city: StoredCity, names: Sequence[str], at: datetime, *, champion: bool
 ) -> Iterator[Candidate]:
-    """What may forecast a city at a moment, the best first; each is read, or raises ArtifactError, when it is called.
+    """Yield the versions that may forecast a city at a moment, the best first. Calling a candidate reads its artifact.
 
     Args:
-        names: models, of which the newest versions are taken.
-        champion: whether the city's champion comes before them.
+        names: models; their newest versions are candidates.
+        champion: whether the champion of the city comes first.
     """
     if champion and (found := champions.champion_at(connection, city.id, at)) is not None:
         promoted = found.model_id
@@ -80,13 +80,13 @@ def candidates(
             yield read
 
 
-def level_of(artifact: StoredArtifact, *, weather_hours: int, hours: int, fell: bool) -> int:
-    """The level of a forecast.
+def level_of(artifact: StoredArtifact, *, weather_hours: int, hours: int, fell_back: bool) -> int:
+    """Return the fallback level of a forecast.
 
     Args:
-        weather_hours, hours: for how many of its hours weather was known.
-        fell: whether something that stands higher could not be used.
+        weather_hours, hours: number of forecast hours with known weather, and in total.
+        fell_back: whether a better candidate could not be used.
     """
-    if fell:
+    if fell_back:
         return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
     return WITHOUT_WEATHER if "weather" in artifact.training_facts and weather_hours < hours else FULL

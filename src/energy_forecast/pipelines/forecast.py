@@ -1,4 +1,4 @@
-"""Forecasting: issue a forecast from what was known at a moment, and keep it with that moment."""
+"""Issue forecasts from the data known at a moment, and store them with that moment."""
 
 from __future__ import annotations
 
@@ -41,22 +41,23 @@ from energy_forecast.progress import Progress, Steps, silent
 INTERVAL = (0.05, 0.95)
 _STALE_HOURS = 3
 LONGEST_HORIZON = timedelta(hours=168)
-# What is issued for an earlier moment is a replay; the database refuses it as a forecast after 3 hours
+# A forecast issued later than this is a replay; the database refuses it as a live forecast after 3 hours
 IN_TIME = timedelta(hours=2)
-# How much history goes with a forecast, for who looks at it
+# Length of the history shown with a forecast
 _SHOWN = timedelta(days=28)
 _CITIES_AT_ONCE = 20
-LOAD_MORE = "Load more of it: energy-forecast ingest consumption FILE; or forecast an earlier moment: --at TIME."
+LOAD_MORE = "Load more consumption (energy-forecast ingest consumption FILE), or choose an earlier `at`."
 
 
 @dataclass(frozen=True)
 class CityForecast:
-    """A city's forecast as issued. `fallback` says what it stands on.
+    """The issued forecast of a city.
 
+    fallback: the model level and the inputs it was made from.
     frame: timestamp (UTC), predicted, q05 .. q95, kWh in the hour.
-    history: timestamp, consumption_kwh: the load that was known, of the last weeks.
-    temperature: timestamp, temperature (degrees Celsius): observed up to the issue, as forecast from there on; empty
-        for a city without weather.
+    history: timestamp, consumption_kwh: the known load of the last weeks.
+    temperature: timestamp, temperature (degrees Celsius): observed up to the issue time, forecast after it;
+        empty for a city without weather.
     """
 
     city: str
@@ -75,7 +76,7 @@ class CityForecast:
 
 @dataclass(frozen=True)
 class ForecastReport:
-    """The forecasts that were issued. `failed` maps a city to the reason."""
+    """The issued forecasts. `failed` maps a city to the reason."""
 
     issued_at: datetime
     horizon: timedelta
@@ -84,14 +85,14 @@ class ForecastReport:
 
 
 def check_horizon(horizon: timedelta) -> int:
-    """The horizon in hours.
+    """Return the horizon in hours.
 
     Raises:
-        EnergyForecastError: it is not a whole number of hours from 1 to 168.
+        EnergyForecastError: the horizon is not a whole number of hours from 1 to 168.
     """
     hours = horizon / timedelta(hours=1)
     if hours != int(hours) or not timedelta(0) < horizon <= LONGEST_HORIZON:
-        raise EnergyForecastError("--horizon has to be a whole number of hours from 1h to 168h.")
+        raise EnergyForecastError("`horizon` must be a whole number of hours from 1h to 168h.")
     return int(hours)
 
 
@@ -106,57 +107,56 @@ def forecast(
     allow_none: bool = False,
     progress: Progress = silent,
 ) -> ForecastReport:
-    """Issue a forecast for each city and keep run, vintage and current prediction.
+    """Issue a forecast for each city and store the run, the vintage and the current prediction.
 
-    A fault in one city costs only that city: see isolation.attempt.
+    A failure in one city does not affect the others: see isolation.attempt.
 
-    Only what was available at `at` is seen, and only versions that had learned from nothing later. Where there is
-    none, one is trained first. Where something is missing, the forecast is issued from the best rung of the ladder
-    that is left, and says so; see pipelines/fallback.py.
+    Only data available at `at` is used, and only model versions trained on such data. A missing model is trained first.
+    If an input is missing, the best remaining fallback level issues the forecast and reports it; see fallback.py.
 
     Args:
-        model: a name. None: the city's champion at `at`; where it has none, the ensemble, or naive-168 where
-            that was better on held-out time.
-        at: the moment of issue; now when None.
+        model: a name. None: the champion of the city at `at`; without a champion, the ensemble, or naive-168 if it was
+            better on held-out data.
+        at: the issue time; None for now.
         horizon: the longest lead time, whole hours up to 168.
-        processes: how many cities are forecast at a time; see parallel.each. What is said does not depend on it.
-        allow_none: return the report also if not one city could be forecast.
+        processes: number of cities to forecast at a time; see parallel.each. The forecasts do not depend on it.
+        allow_none: return the report even if no city could be forecast.
 
     Raises:
-        UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: not one city could be forecast, and `allow_none` is not set.
-        DatabaseError: the database refused.
+        UnknownModelError, UnknownCityError: a name is unknown.
+        NotEnoughDataError: no city could be forecast, and `allow_none` is false.
+        DatabaseError: the database refused the request.
     """
     started_at = datetime.now(UTC)
     hours = check_horizon(horizon)
     if model is not None:
         check_models([model])
     with database.transaction(Role.FORECASTER) as connection:
-        at = check_not_future(at, database_now(connection), "--at")
+        at = check_not_future(at, database_now(connection), "`at`")
         chosen = cities_named(connection, cities)
-    climb = _Climb(database, model, at, hours, processes, progress)
-    climb.issue(chosen, PREFERRED_MODELS if model is None else [model])
+    run = _FallbackRun(database, model, at, hours, processes, progress)
+    run.issue(chosen, PREFERRED_MODELS if model is None else [model])
     steps: list[tuple[Sequence[str], Sequence[str]]]
     if model is not None:
         steps = [([model], [model])]
     else:
-        # The last one is trained, and asked, only where the others cannot be: it forecasts from a week of load
+        # The last-resort model is trained and used only if the others cannot be: it needs a week of load
         steps = [
             ([FALLBACK_MODEL, DEFAULT_MODEL], PREFERRED_MODELS),
             ([], [LAST_RESORT_MODEL]),
             ([LAST_RESORT_MODEL], [LAST_RESORT_MODEL]),
         ]
-    for to_train, to_ask in steps:
-        said = climb.said
-        lacking = [city for city in chosen if not (said[city.name].issued or said[city.name].lacks_load)]
-        # What cannot be read is not learnt anew while a forecast waits: that takes minutes for each city
-        damaged = [city for city in lacking if said[city.name].damaged]
-        climb.train(to_train, [city for city in lacking if city not in damaged])
-        climb.train([name for name in to_train if name != DEFAULT_MODEL], damaged)
-        climb.issue(lacking, to_ask)
+    for to_train, to_try in steps:
+        outcomes = run.outcomes
+        lacking = [city for city in chosen if not (outcomes[city.name].issued or outcomes[city.name].lacks_load)]
+        # An unreadable model is not trained again while a forecast waits: that takes minutes for each city
+        damaged = [city for city in lacking if outcomes[city.name].damaged]
+        run.train(to_train, [city for city in lacking if city not in damaged])
+        run.train([name for name in to_train if name != DEFAULT_MODEL], damaged)
+        run.issue(lacking, to_try)
     progress("Forecasting", len(chosen), len(chosen))
-    made = {name: one.issued for name, one in climb.said.items() if one.issued is not None}
-    failed = {name: one.failure for name, one in climb.said.items() if one.issued is None}
+    made = {name: one.issued for name, one in run.outcomes.items() if one.issued is not None}
+    failed = {name: one.failure for name, one in run.outcomes.items() if one.issued is None}
     run_ids: dict[UUID, UUID] = defaultdict(uuid4)
     finished_at = datetime.now(UTC)
 
@@ -187,7 +187,7 @@ def forecast(
 
     def write(names: Collection[str], *, trial: bool = False) -> None:
         with database.transaction(Role.FORECASTER, trial=trial) as connection:
-            # Now, and not when it began: a training may lie between, and the database asks when it was recorded
+            # At the time of writing: training may have taken long, and the database compares the recording time
             in_time = database_now(connection) - at <= IN_TIME
             stored_forecasts.add_runs(connection, runs_of(names, in_time), interval=INTERVAL)
 
@@ -196,7 +196,7 @@ def forecast(
             stored_forecasts.ensure_partitions(connection, first=at, last=at)
         written = attempt("Write the forecasts", partial(write, list(made)))
         if isinstance(written, Failed):
-            # All together or none, but for the cities whose forecast the database refuses
+            # One transaction for all, without the cities whose forecast the database refuses
             for name in made:
                 tried = attempt(f"Write the forecast of {name}", partial(write, [name], trial=True))
                 if isinstance(tried, Failed):
@@ -207,16 +207,16 @@ def forecast(
             if kept:
                 write(kept)
     if len(failed) == len(chosen) and not allow_none:
-        raise NotEnoughDataError(next(iter(failed.values()), "There is no city to forecast."), hint=LOAD_MORE)
+        raise NotEnoughDataError(next(iter(failed.values()), "No city to forecast."), hint=LOAD_MORE)
     issued = [replace(one, run_id=run_ids[model_id]) for name, (model_id, one, _) in made.items() if name not in failed]
     return ForecastReport(at, horizon, sorted(issued, key=lambda one: one.city), failed)
 
 
 @dataclass
-class _Said:
-    """What came of one city: its forecast with the version that made it, and why there is none, or none from higher up.
+class _CityOutcome:
+    """Outcome for one city: its forecast with the model version, and the reasons against better levels.
 
-    reasons: by reason, which of several alike it is: models give the same reason with other numbers.
+    reasons: maps each reason to its group: models give the same reason with different numbers.
     """
 
     issued: tuple[UUID, CityForecast, NewForecast] | None = None
@@ -224,38 +224,39 @@ class _Said:
     damaged: bool = False
     lacks_load: bool = False
 
-    def because(self, reason: str, *, alike: str | None = None) -> None:
-        self.reasons.setdefault(reason, alike)
+    def add_reason(self, reason: str, *, group: str | None = None) -> None:
+        """Add the reason why a level could not be used."""
+        self.reasons.setdefault(reason, group)
 
-    def fell(self, failed: Failed) -> None:
-        """Note that a version could not forecast."""
+    def add_failure(self, failed: Failed) -> None:
+        """Add the failure of a version."""
         self.lacks_load |= failed.lacks_data
         self.damaged |= not failed.lacks_data
-        alike = "lacks data" if failed.lacks_data else "out of range" if failed.out_of_range else None
-        self.because(failed.message, alike=alike)
+        group = "lacks data" if failed.lacks_data else "out of range" if failed.out_of_range else None
+        self.add_reason(failed.message, group=group)
 
     @property
     def failure(self) -> str:
-        """Why there is no forecast: of reasons alike the last, which is that of the model that needs least."""
-        last = {alike: reason for reason, alike in self.reasons.items()}
-        return " ".join(reason for reason, alike in self.reasons.items() if alike is None or last[alike] == reason)
+        """The reasons for a missing forecast. Of each group only the last, from the model that needs the least data."""
+        last = {group: reason for reason, group in self.reasons.items()}
+        return " ".join(reason for reason, group in self.reasons.items() if group is None or last[group] == reason)
 
 
-class _Climb:
-    """What has come of each city so far, by name."""
+class _FallbackRun:
+    """One pass through the fallback levels for many cities, with the outcome of each city so far."""
 
     def __init__(
         self, database: Database, model: str | None, at: datetime, hours: int, processes: int, progress: Progress
     ) -> None:
-        self.said: dict[str, _Said] = {}
+        self.outcomes: dict[str, _CityOutcome] = {}
         self._database, self._model, self._at, self._hours = database, model, at, hours
         self._processes, self._progress = processes, progress
 
     def issue(self, cities: Sequence[StoredCity], names: Sequence[str]) -> None:
-        """Forecasts each city from the highest rung that holds; those that none holds stay without.
+        """Forecast each city from the best level that works.
 
         Args:
-            names: the models to ask, the best first; where none was asked for, the city's champion comes before them.
+            names: the models to try, the best first. Without a requested model, the champion of the city comes first.
         """
         if not cities:
             return
@@ -265,25 +266,25 @@ class _Climb:
             self._issue(lone, names, 1)
 
     def _issue(self, cities: Sequence[StoredCity], names: Sequence[str], at_once: int) -> list[StoredCity]:
-        """As `issue`, in batches. Returns the cities of batches that failed."""
-        work = [(city, self.said.get(city.name, _Said())) for city in cities]
+        """Issue forecasts in batches, and return the cities of failed batches."""
+        work = [(city, self.outcomes.get(city.name, _CityOutcome())) for city in cities]
         batches = [work[begin : begin + at_once] for begin in range(0, len(work), at_once)]
         issue = partial(_issue_batch, self._database, self._model, self._at, self._hours, names)
-        told = Steps(self._progress, "Forecasting", len(cities))
+        steps = Steps(self._progress, "Forecasting", len(cities))
         processes = min(self._processes, len(batches))
         failed: list[StoredCity] = []
-        with closing(each(issue, batches, name=_batch_name, processes=processes, steps=told)) as results:
-            for batch, said in zip(batches, results, strict=True):
-                if isinstance(said, Failed):
+        with closing(each(issue, batches, name=_batch_name, processes=processes, steps=steps)) as results:
+            for batch, outcomes in zip(batches, results, strict=True):
+                if isinstance(outcomes, Failed):
                     failed += [city for city, _ in batch]
                     if at_once == 1:
-                        self.said.setdefault(batch[0][0].name, _Said()).fell(said)
+                        self.outcomes.setdefault(batch[0][0].name, _CityOutcome()).add_failure(outcomes)
                 else:
-                    self.said |= said
+                    self.outcomes |= outcomes
         return failed
 
     def train(self, names: Sequence[str], cities: Sequence[StoredCity]) -> None:
-        """Trains models for cities that no version can forecast; what could not be trained is a reason."""
+        """Train models for cities without a usable version. A failed training becomes a reason."""
         if not names or not cities:
             return
         report = train(
@@ -296,10 +297,10 @@ class _Climb:
             progress=self._progress,
         )
         for (city, model), reason in report.failed.items():
-            self.said[city].because(reason, alike="lacks data" if (city, model) in report.lacking else None)
+            self.outcomes[city].add_reason(reason, group="lacks data" if (city, model) in report.lacking else None)
 
 
-def _batch_name(work: Sequence[tuple[StoredCity, _Said]]) -> str:
+def _batch_name(work: Sequence[tuple[StoredCity, _CityOutcome]]) -> str:
     return f"Forecast {', '.join(city.name for city, _ in work)}"
 
 
@@ -309,18 +310,18 @@ def _issue_batch(
     at: datetime,
     hours: int,
     names: Sequence[str],
-    work: Sequence[tuple[StoredCity, _Said]],
+    work: Sequence[tuple[StoredCity, _CityOutcome]],
     step: Step,
-) -> dict[str, _Said]:
+) -> dict[str, _CityOutcome]:
     with database.transaction(Role.FORECASTER) as connection:
-        for city, said in work:
-            climbed = attempt(
-                f"Forecast {city.name}", partial(_issue_city, connection, model, at, hours, names, city, said)
+        for city, outcome in work:
+            done = attempt(
+                f"Forecast {city.name}", partial(_issue_city, connection, model, at, hours, names, city, outcome)
             )
-            if isinstance(climbed, Failed):
-                said.fell(climbed)
+            if isinstance(done, Failed):
+                outcome.add_failure(done)
             step("Forecasting")
-    return {city.name: said for city, said in work}
+    return {city.name: outcome for city, outcome in work}
 
 
 def _issue_city(
@@ -330,24 +331,24 @@ def _issue_city(
     hours: int,
     names: Sequence[str],
     city: StoredCity,
-    said: _Said,
+    outcome: _CityOutcome,
 ) -> None:
-    """Forecast a city by the first version that can; why the others could not is added to `said`."""
+    """Forecast a city with the first usable version, and add the failures of the others to `outcome`."""
 
     def issue(read: Candidate) -> tuple[UUID, CityForecast, NewForecast] | None:
         with savepoint(connection):
             artifact = read()
             if artifact is None:
                 return None
-            return _best(connection, city, artifact, model, at, hours, list(said.reasons))
+            return _best(connection, city, artifact, model, at, hours, list(outcome.reasons))
 
     with savepoint(connection):
         for read in candidates(connection, city, names, at, champion=model is None):
             found = attempt(f"Forecast {city.name}", partial(issue, read))
             if isinstance(found, Failed):
-                said.fell(found)
+                outcome.add_failure(found)
             elif found is not None:
-                said.issued = found
+                outcome.issued = found
                 return
 
 
@@ -358,13 +359,13 @@ def _best(
     model: str | None,
     at: datetime,
     hours: int,
-    fell: list[str],
+    reasons: list[str],
 ) -> tuple[UUID, CityForecast, NewForecast]:
-    """The forecast of a version, or of the naive model where that was better, and the version that it is of."""
+    """Return the forecast of a version, or of the naive model if that was better, with the id of its version."""
     chosen = model is not None or _champion(connection, city, at)
-    if not fell and not chosen and artifact.name != DEFAULT_MODEL:
-        fell.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
-    one, new = _issue(connection, city, artifact, at, hours, fell)
+    if not reasons and not chosen and artifact.name != DEFAULT_MODEL:
+        reasons.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
+    one, new = _issue(connection, city, artifact, at, hours, reasons)
 
     def instead() -> tuple[UUID, CityForecast, NewForecast] | None:
         with savepoint(connection):
@@ -376,7 +377,7 @@ def _best(
         forecast.notes.append(note)
         return other.id, forecast, kept
 
-    if model is None and not fell:
+    if model is None and not reasons:
         found = attempt(f"Forecast {city.name} by {FALLBACK_MODEL}", instead)
         if found is not None and not isinstance(found, Failed):
             return found
@@ -390,7 +391,7 @@ def _champion(connection: Connection, city: StoredCity, at: datetime) -> bool:
 def _better(
     connection: Connection, city: StoredCity, artifact: StoredArtifact, issued: CityForecast
 ) -> tuple[StoredArtifact, str] | None:
-    """The fallback, with a note that says why, where the default lost to it on held-out time."""
+    """Return the fallback model with a note if the given model was worse than it on held-out data, else None."""
     if artifact.name == FALLBACK_MODEL:
         return None
     head = artifact.training_facts.get("weather" if issued.weather_hours else "plain", {})
@@ -399,36 +400,36 @@ def _better(
     if own is None or other is None or own <= other:
         return None
     if _champion(connection, city, issued.issued_at):
-        # It has proved itself on a backtest
+        # A champion has already won on a backtest
         return None
     fallback = newest_artifact(connection, name=FALLBACK_MODEL, city=city.id, at=issued.issued_at)
     if fallback is None:
         return None
     share = 100 * (own / other - 1)
     return fallback, (
-        f"{FALLBACK_MODEL} serves this city: on held-out time the error of {artifact.name} was {share:.0f} % larger."
+        f"{FALLBACK_MODEL} serves this city: on held-out data the error of {artifact.name} was {share:.0f} % larger."
     )
 
 
 def _issue(
-    connection: Connection, city: StoredCity, artifact: StoredArtifact, at: datetime, hours: int, fell: list[str]
+    connection: Connection, city: StoredCity, artifact: StoredArtifact, at: datetime, hours: int, reasons: list[str]
 ) -> tuple[CityForecast, NewForecast]:
     fitted = load(artifact.name, artifact.artifact)
     known = read_as_of(connection, city, at=at, first=at - timedelta(days=fitted.history_days + 1), horizon_hours=hours)
     made = fitted.forecast(
-        known.load, known.weather, known.weather_ahead, issued_at=at + known.shift.by, horizon_hours=hours
+        known.load, known.weather, known.weather_ahead, issued_at=at + known.shift.offset, horizon_hours=hours
     )
     stored_forecasts.check_range(made.frame)
-    frame = stored_forecasts.as_stored(known.shift.back(made.frame))
-    level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell=bool(fell))
-    # Old load goes with it all the same, so that the gap can be seen
+    frame = stored_forecasts.as_stored(known.shift.to_city_hours(made.frame))
+    level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell_back=bool(reasons))
+    # Old load is included, so that the gap is visible
     shown = at - timedelta(hours=made.stale_hours) - _SHOWN
     notes = list(made.notes)
     if made.weather_ends is not None:
-        local = (made.weather_ends - known.shift.by).astimezone(zones.zone(city.timezone))
+        local = (made.weather_ends - known.shift.offset).astimezone(zones.zone(city.timezone))
         notes.append(
-            f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on it is without weather: where the weather ends, the "
-            "level may jump."
+            f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on, the forecast does not use weather. Its "
+            "level may change abruptly there."
         )
     one = CityForecast(
         city=city.name,
@@ -439,26 +440,26 @@ def _issue(
         issued_at=at,
         weather_hours=made.weather_hours,
         frame=frame,
-        history=known.shift.back(_late(known.load, shown)),
-        temperature=known.shift.back(_temperature(known, shown)),
+        history=known.shift.to_city_hours(_late(known.load, shown)),
+        temperature=known.shift.to_city_hours(_temperature(known, shown)),
         notes=notes,
         fallback=FallbackLevel(
             level,
             made.stale_hours,
             made.weather_hours,
-            [*fell, *(notes if level or made.stale_hours >= _STALE_HOURS else [])],
+            [*reasons, *(notes if level or made.stale_hours >= _STALE_HOURS else [])],
         ),
     )
-    return one, NewForecast(city.id, frame, known.shift.back(made.features))
+    return one, NewForecast(city.id, frame, known.shift.to_city_hours(made.features))
 
 
 def _late(frame: pl.DataFrame, since: datetime) -> pl.DataFrame:
-    """The rows from a moment on. As a part of what is sorted, not by a filter, which takes ten times as long."""
+    """Return the rows from a time on. A binary search of the sorted frame is ten times as fast as a filter."""
     return frame[int(frame["timestamp"].search_sorted(since)) :]
 
 
 def _temperature(known: AsOfData, since: datetime) -> pl.DataFrame:
-    """What was observed, and where that ends what was forecast."""
+    """Return the observed temperature, followed by the forecast temperature."""
     observed = _late(known.weather.select("timestamp", "temperature"), since)
     ahead = known.weather_ahead.select("timestamp", "temperature")
     if not observed.height:

@@ -1,7 +1,7 @@
-"""Isolation: a fault in one city costs only that city.
+"""Isolation of failures: a failure in one city does not affect the others.
 
-Every loop over cities runs its parts through `attempt`. An exception becomes a reason in the report, its traceback
-goes to the log of faults, and the other cities go on.
+Every loop over cities calls `attempt` for each city. An exception becomes a reason in the report, its traceback goes
+to the fault log, and the loop continues.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Failed:
-    """A part of the work that could not be done: why, and what to do, each in one line.
+    """A failed part of the work, with its reason and its remedy in one line each.
 
-    lacks_data: whether more data would help. out_of_range: whether a value is larger than the database can store.
+    lacks_data: whether more data would help.
+    out_of_range: whether a value is larger than the database can store.
     """
 
     message: str
@@ -37,19 +38,19 @@ class Failed:
 
     @property
     def reason(self) -> str:
-        """Message and hint."""
+        """The message and the hint."""
         return f"{self.message} {self.hint}" if self.hint else self.message
 
 
 def attempt(what: str, work: Callable[[], Result]) -> Result | Failed:
-    """Return the result of `work`, or why it failed.
+    """Return the result of `work`, or the failure.
 
     Args:
-        what: the work in words, such as "Train linear for Berlin"; for the log.
+        what: a description of the task, such as "Train linear for Berlin"; for the log.
 
     Raises:
         KeyboardInterrupt: the user stopped the command.
-        ConnectionLostError: the database is gone, for all cities.
+        ConnectionLostError: the connection to the database was lost, which affects all cities.
     """
     try:
         return work()
@@ -62,5 +63,5 @@ def attempt(what: str, work: Callable[[], Result]) -> Result | Failed:
         hint = None if error.hint is None else one_line(error.hint)
         lacks_data, out_of_range = isinstance(error, NotEnoughDataError), isinstance(error, OutOfRangeError)
         return Failed(message, hint, lacks_data, out_of_range)
-    except BaseException as error:  # noqa: BLE001 - also a SystemExit of a third-party model, and a panic of polars
+    except BaseException as error:  # noqa: BLE001 - includes a SystemExit of a third-party model and a panic of polars
         return Failed(program_fault(what, error))

@@ -1,15 +1,15 @@
-"""What runs and their weather are called where people read of them; the database has the short names."""
+"""Labels of run purposes and weather sources for users. The database stores the short names."""
 
 from __future__ import annotations
 
 PURPOSE_LABELS = {
     "forecast": "forecasts issued in time",
-    "replay": "forecasts made later, as if then",
+    "replay": "forecasts issued later for a past moment",
     "backtest": "backtests",
 }
-ISSUED_LABELS = {"forecast": "issued in time", "replay": "made later, as if then", "backtest": "a backtest"}
+ISSUED_LABELS = {"forecast": "issued in time", "replay": "issued later for a past moment", "backtest": "a backtest"}
 WEATHER_LABELS = {
     "forecast": "with the weather forecasts of that moment",
-    "actual": "with the weather that came, as if forecast perfectly",
+    "actual": "with observed weather (as if the weather forecast were perfect)",
     "none": "without weather",
 }

@@ -1,4 +1,4 @@
-"""Work on many cities in several processes: the same work, the same results, in the same order."""
+"""Process many cities in several processes, with the same results in the same order as in one process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from energy_forecast.pipelines.isolation import Failed, attempt
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Handed out ahead of what was taken back: enough to keep all busy, little enough to bound the memory
+# Submitted items for each process: enough to keep all processes busy, few enough to bound the memory
 _AHEAD = 3
-# Seconds between looks at how far the processes are
+# Seconds between progress checks
 _LOOK_EVERY = 0.5
 
-# Called by work when a step of it is done, with a few words on what it was
+# Callback of the work function after each step, with a short label of the step
 Step = Callable[[str], None]
 Work = Callable[[Item, Step], Result]
-# Items handed out, the oldest first, each with its future if it was accepted
+# Submitted items, the oldest first, each with its future if the pool accepted it
 UnderWay: TypeAlias = list[tuple[Item, "Future[Any] | None"]]
 
 
 def usable_processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
@@ -46,28 +46,27 @@ def each(
     processes: int,
     steps: Callable[[int, str], None],
 ) -> Generator[Result | Failed]:
-    """The result of `work` on each item, or why it failed, in their order; see isolation.attempt.
+    """Yield the result of `work` on each item, or its failure, in the order of the items; see isolation.attempt.
 
-    With one process all is done here. With more, `work` and what it takes and gives have to be picklable, and the
-    program that calls has to keep its own start under `if __name__ == "__main__"`. The processes are new ones: a fork
-    would inherit the threads' locks of polars and BLAS. They end with the iterator, and with this process, however
-    it ends.
+    One process means this process. With more, `work`, its arguments and its results must be picklable, and the calling
+    program must guard its start with `if __name__ == "__main__"`. The processes are spawned: a fork would inherit
+    locks of the threads of polars and BLAS. They end with the iterator and with this process, even if it is killed.
 
-    If a process is killed, as when memory runs out, the items that were under way are done again one by one, each in a
-    process of its own. An item that kills this one too has failed.
+    If a process is killed, for example because memory runs out, the unfinished items are repeated one by one, each in
+    its own process. An item whose process is killed again has failed.
 
     Args:
-        name: the work on an item in words, for the log.
-        steps: told now and then how many steps of all items are done, and what the last one was, where one process
-            does them all.
+        name: returns a description of the work on an item, for the log.
+        steps: receives the number of finished steps of all items at intervals; with one process also the label of the
+            last step.
     """
     if processes <= 1:
         count = 0
 
-        def step(words: str) -> None:
+        def step(label: str) -> None:
             nonlocal count
             count += 1
-            steps(count, words)
+            steps(count, label)
 
         for item in items:
             yield attempt(name(item), partial(work, item, step))
@@ -79,28 +78,28 @@ def each(
             if future is not None and future.done() and not isinstance(future.exception(), BrokenProcessPool):
                 yield attempt(name(item), future.result)
             elif (yield from pools.run(iter([item]), 1)):
-                yield Failed("The process that worked on it was killed, perhaps because memory ran out.")
+                yield Failed("The worker process was killed, possibly because memory ran out.")
 
 
 class _Pools(Generic[Item, Result]):
-    """Pools of processes, one after the other."""
+    """Process pools, one after the other."""
 
     def __init__(
         self, work: Work[Item, Result], name: Callable[[Item], str], steps: Callable[[int, str], None]
     ) -> None:
         self._work, self._name, self._steps = work, name, steps
         self._context = get_context("spawn")
-        # Steps of the pools before
+        # Steps of earlier pools
         self._before = 0
 
     def run(self, items: Iterator[Item], processes: int) -> Generator[Result | Failed, None, UnderWay[Item]]:
-        """Yield the results of items in their order.
+        """Yield the results of the items in their order.
 
         Returns:
-            The items that were under way when a process was killed, each with its future if it has one.
+            The unfinished items if a process was killed, each with its future if it has one.
         """
         others = set(active_children())
-        # A number each, which only its process writes: a lock would stay taken by one that is killed
+        # One counter for each process, written by it alone: a killed process would never release a lock
         places, counts = self._context.Value("i", 0), self._context.RawArray("L", processes)
         waiting: UnderWay[Item] = []
 
@@ -113,7 +112,7 @@ class _Pools(Generic[Item, Result]):
             if isinstance(error := future.exception(), BrokenProcessPool):
                 raise error
             self._steps(self._before + sum(counts), "")
-            # Also what cannot be pickled is a fault of the item
+            # A pickling error also counts as a failure of the item
             found = attempt(self._name(item), future.result)
             del waiting[0]
             return found
@@ -133,7 +132,7 @@ class _Pools(Generic[Item, Result]):
             except BrokenProcessPool:
                 return waiting
             except BaseException:
-                # Ctrl-C, or nobody wants the rest: what is under way would be waited for
+                # Ctrl-C, or the caller stopped: do not wait for unfinished items
                 for process in set(active_children()) - others:
                     process.terminate()
                 raise
@@ -145,7 +144,7 @@ class _Pools(Generic[Item, Result]):
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """While processes are started: polars in each takes one thread, or they wait for each other."""
+    """Limit polars to one thread in processes started meanwhile; with more they would block each other."""
     name = "POLARS_MAX_THREADS"
     given = os.environ.get(name)
     os.environ[name] = "1"
@@ -158,7 +157,7 @@ def _one_thread_each() -> Iterator[None]:
             os.environ[name] = given
 
 
-# Of a process at work: where it counts its steps, and which place is its own
+# In a worker process: the shared counters, and the index of its own counter
 _steps: tuple[Any, int]
 
 
@@ -175,20 +174,20 @@ def _begin(places: Any, counts: Any, faults: Path | None) -> None:
 def _counted(work: Work[Item, Result], item: Item, name: str) -> Result | Failed:
     counts, place = _steps
 
-    def step(words: str) -> None:  # noqa: ARG001
+    def step(label: str) -> None:  # noqa: ARG001
         counts[place] += 1
 
     return attempt(name, partial(work, item, step))
 
 
 def _end_with_parent() -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent says what is to be done
+    # Ctrl-C reaches all processes of a terminal; the parent handles it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
 
     def watch() -> None:
-        # A killed parent tells nobody, and the queue would be waited at for ever
+        # Without this, the worker would wait for the queue forever after its parent was killed
         pipes.wait([parent.sentinel])
         os._exit(1)
 

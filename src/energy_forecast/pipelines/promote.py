@@ -1,4 +1,4 @@
-"""Champions: a version serves a city when a backtest says that it should."""
+"""Champions: promote a model version for a city if a backtest supports it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ NAIVE = ("naive-24", "naive-168")
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a city.
+    """The outcome for a city.
 
     Args:
-        outcome: promoted, forced, rolled back, unchanged (it is the champion already), refused or failed.
-        before: the champion before, as "name version".
-        reason: why it was refused or failed, or what it was promoted on.
-        evidence: a row a rival: its name, issues, mean errors (kWh in an hour) and p-value, or why there is none.
+        outcome: promoted, forced, rolled back, unchanged (already the champion), refused or failed.
+        before: the previous champion, as "name version".
+        reason: the reason of the refusal or failure, or the grounds of the promotion.
+        evidence: one row for each rival: its name, issue times, mean errors (kWh in an hour) and p-value, or the reason
+            for missing evidence.
     """
 
     city: str
@@ -49,38 +50,38 @@ def promote(
     reason: str | None = None,
     force: bool = False,
 ) -> list[Promotion]:
-    """Makes a version the champion of cities, where it is better beyond chance than what it replaces.
+    """Make a version the champion of each city in which it is significantly better than the current champion.
 
-    Its model has to have a smaller mean absolute error than the naive models and than the present champion's model, on
-    backtests that both have, with a p-value below 5 % each, and no larger pinball loss. A newer version of the
-    champion's own model has to beat the naive models. Cities are decided one by one, in one transaction; a fault in one
-    city costs only that city: see isolation.attempt.
+    On common backtests, its model must have a smaller mean absolute error than the naive models and the model of the
+    current champion, with a p-value below 5 % each, and no larger pinball loss. A newer version of the model of the
+    champion must beat the naive models only. Each city is decided separately, in one transaction. A failure in one city
+    does not affect the others: see isolation.attempt.
 
     Args:
-        version: None for the newest that was trained for the city.
-        cities: names; every city when empty.
-        force: promote whatever the evidence says; wants a reason.
+        version: None for the newest version trained for the city.
+        cities: names; every city if empty.
+        force: promote without sufficient evidence; requires a reason.
 
     Raises:
-        PromotionError: forced without a reason.
-        UnknownModelError, UnknownCityError: a name is not known.
-        DatabaseError: the database refused.
+        PromotionError: the promotion is forced without a reason.
+        UnknownModelError, UnknownCityError: a name is unknown.
+        DatabaseError: the database refused the request.
     """
     check_models([model])
     if force and not (reason or "").strip():
-        raise PromotionError("A forced promotion wants a reason.", hint="Say why: --reason TEXT")
+        raise PromotionError("A forced promotion requires a reason.", hint="Set `reason`.")
     with database.transaction(Role.FORECASTER) as connection:
         champions.lock_promotions(connection)
         done = [
             _isolated(connection, city, model, partial(_promote_city, connection, city, model, version, reason, force))
             for city in cities_named(connection, cities)
         ]
-        _settle(connection, done)
+        _update_active(connection, done)
     return done
 
 
 def _isolated(connection: Connection, city: StoredCity, model: str, decide: Callable[[], Promotion]) -> Promotion:
-    """The outcome for a city; after a fault nothing is written for it."""
+    """Return the outcome for a city. After a failure nothing is written for it."""
 
     def decided() -> Promotion:
         with savepoint(connection):
@@ -102,7 +103,7 @@ def _promote_city(
         why = f"{wanted} was not trained for {city.name}. Run: energy-forecast train --model {model}"
         return Promotion(city.name, model, version or "", named, "refused", why)
     if before is not None and before.model_id == chosen.id:
-        return Promotion(city.name, model, chosen.version, named, "unchanged", "It is the champion already.")
+        return Promotion(city.name, model, chosen.version, named, "unchanged", "It is already the champion.")
     rivals = dict.fromkeys([*NAIVE, *([] if before is None else [before.name])])
     evidence = [_against(connection, city, model, rival) for rival in rivals if rival != model]
     lacking = [row for row in evidence if not row["is_better"]]
@@ -134,7 +135,7 @@ def _against(connection: Connection, city: StoredCity, model: str, rival: str) -
 
 
 def _evidence(connection: Connection, city: StoredCity, model: str, rival: str) -> Comparison | NotEnoughDataError:
-    """The comparison that decides: by the weather used last; by that which came only where there is no other."""
+    """Return the deciding comparison: with the weather source of the last backtests, observed weather last."""
     lacking: NotEnoughDataError | None = None
     weathers = champions.backtest_weathers(connection, city=city.id, models=[model, rival])
     for weather in sorted(weathers or ["forecast"], key=lambda weather: weather == "actual"):
@@ -147,26 +148,26 @@ def _evidence(connection: Connection, city: StoredCity, model: str, rival: str) 
 
 
 def verdict(found: Comparison) -> str:
-    """A comparison in one line."""
+    """Return a comparison as one line."""
     share = 100 * (found.mae.mean_a / found.mae.mean_b - 1) if found.mae.mean_b else float("nan")
     words = {found.model_a: "is better than", found.model_b: "is worse than"}.get(
-        found.better or "", "is not better beyond chance than"
+        found.better or "", "is not significantly better than"
     )
     return (
         f"{found.model_a} {words} {found.model_b}: error {share:+.1f} % on {found.mae.issues} issues "
         f"(p {found.mae.p_value:.4f}"
-        # Nobody has it when a forecast is issued, and it flatters whoever uses weather
-        f"{', with the weather that came' if found.weather == 'actual' else ''})"
+        # Unknown when a forecast is issued, so it favours models that use weather
+        f"{', with observed weather' if found.weather == 'actual' else ''})"
     )
 
 
 def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | None = None) -> list[Promotion]:
-    """Makes the champion before the present one the champion again; a row more in the history, none less.
+    """Make the previous champion the champion again. The history gets one more row and loses none.
 
-    Once more goes one further back, not to and fro.
+    A second call goes back one further champion, and does not return to the first.
 
     Args:
-        cities: names; every city when empty.
+        cities: names; every city if empty.
     """
     with database.transaction(Role.FORECASTER) as connection:
         champions.lock_promotions(connection)
@@ -174,7 +175,7 @@ def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | N
             _isolated(connection, city, "", partial(_roll_back_city, connection, city, reason))
             for city in cities_named(connection, cities)
         ]
-        _settle(connection, done)
+        _update_active(connection, done)
     return done
 
 
@@ -186,15 +187,15 @@ def _roll_back_city(connection: Connection, city: StoredCity, reason: str | None
     if before is None:
         lacking = "It has no champion." if named is None else f"There was no champion before {named}."
         return Promotion(city.name, "", "", named, "refused", lacking)
-    why = (reason or "").strip() or f"Back from {named}."
+    why = (reason or "").strip() or f"Rolled back from {named}."
     champions.add_promotion(
         connection, city=city.id, model=before.model_id, reason=why, evidence=[], forced=True, returns_to=before.id
     )
     return Promotion(city.name, before.name, before.version, named, "rolled back", why)
 
 
-def _settle(connection: Connection, done: Sequence[Promotion]) -> None:
-    """Brings is_active in line with the champions."""
+def _update_active(connection: Connection, done: Sequence[Promotion]) -> None:
+    """Update is_active to match the champions."""
     changed = {one.model for one in done if one.model} | {one.before.split()[0] for one in done if one.before}
     for name in sorted(changed):
         stored_models.update_active(connection, name)

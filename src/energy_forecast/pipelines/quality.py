@@ -1,4 +1,4 @@
-"""Checking what was loaded: gaps, faults and new levels, found in the span that a load touched, kept and told."""
+"""Check ingested data: find gaps, faults and level changes in the ingested time range, and store them as flags."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from energy_forecast.pipelines.as_of import BEGINNING
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.progress import Progress, silent
 
-# What is judged is judged by this much before it: 28 days of reference, and 28 more to know a new level by
+# Data before the checked range: 28 days of reference, and 28 more to detect a level change
 _BEFORE = timedelta(days=60)
-# What was corrected is the reference of this much after it, whose flags are written anew as well
+# Corrected hours are the reference of this much later data, whose flags are also replaced
 _AFTER = timedelta(days=30)
 _HOUR = timedelta(hours=1)
-# An hour is judged by this much after it too: the first four weeks by one another, another unit by three days
-_JUDGED_BY = timedelta(days=28)
-# City-hours. Reading back and judging takes 5 to 10 microseconds each: half a million is the time of a COPY of as many
-# rows and more, so a load of ten million would wait for its check longer than for itself
+# Later data also affects an hour: the first four weeks are compared with each other, another unit takes three days
+_REFERENCE = timedelta(days=28)
+# City-hours. Reading back and checking takes 5 to 10 microseconds each. For half a million that is at least the time of
+# a COPY of as many rows, so the check of ten million rows would take longer than their ingest
 LARGE = 500_000
 _LATEST = timedelta(days=90)
 _MOST_RUNS = 3
@@ -39,7 +39,7 @@ SERIES = {"consumption": "consumption", "weather": "weather"}
 
 @dataclass(frozen=True)
 class _Span:
-    """From when to when findings count; those of new levels, which two weeks of later load tell, from earlier on."""
+    """The range in which findings count. Level changes count from earlier on, because they need two weeks of data."""
 
     first: datetime
     last: datetime
@@ -51,7 +51,7 @@ class _Span:
 
 @dataclass(frozen=True)
 class Run:
-    """`hours` hours on end, the first of which starts at `first`, UTC."""
+    """A run of `hours` consecutive hours that starts at `first`, UTC."""
 
     first: datetime
     hours: int
@@ -59,9 +59,9 @@ class Run:
 
 @dataclass(frozen=True)
 class FindingSummary:
-    """What was found of one kind in a city: `hours` in `runs` runs, from `first` to `last` (START of hours, UTC).
+    """Summary of one kind of finding in a city: `hours` in `runs` runs, from `first` to `last` (start of hours, UTC).
 
-    longest: the longest runs, up to three, by time.
+    longest: up to three longest runs, by time.
     """
 
     city: str
@@ -80,37 +80,38 @@ class FindingSummary:
         if self.last != self.first:
             where += f" to {self.last:%Y-%m-%d %H:%M}"
         if self.kind == "level":
-            often = f", and {self.runs - 1} times more" if self.runs > 1 else ""
-            step = f"a new level, {self.factor:.2f} times the one before"
-            return f"{self.city}: {step}, from {where} UTC{often}; kept in use"
+            often = f", and {self.runs - 1} more" if self.runs > 1 else ""
+            step = f"level change by a factor of {self.factor:.2f}"
+            return f"{self.city}: {step}, from {where} UTC{often}; still used"
         hours = "1 hour" if self.hours == 1 else f"{self.hours:,} hours"
         runs = f" in {self.runs:,} runs" if self.runs > 1 else ""
-        factor = "" if self.factor is None else f" (about {self.factor:,.3g} times the usual)"
-        kept = "; left out of training and scores" if self.left_out else ""
-        found = f"{self.city}: {_WORDS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{kept}"
+        factor = "" if self.factor is None else f" (about {self.factor:,.3g} times the expected load)"
+        used = "; left out of training and scores" if self.left_out else ""
+        found = f"{self.city}: {_LABELS[self.series, self.kind]}{factor}, {hours}{runs}, {where} UTC{used}"
         if self.runs == 1:
             return found
         longest = ", ".join(f"{run.first:%Y-%m-%d %H:%M} ({run.hours:,} h)" for run in self.longest)
-        return f"{found}; the longest from {longest}" if self.runs > len(self.longest) else f"{found}; from {longest}"
+        return f"{found}; the longest at {longest}" if self.runs > len(self.longest) else f"{found}; at {longest}"
 
 
-_WORDS = {
-    ("consumption", "gap"): "no load",
-    ("consumption", "overlap"): "intervals that overlap",
-    ("consumption", "zero"): "zero or less where load usually is not",
+_LABELS = {
+    ("consumption", "gap"): "missing load",
+    ("consumption", "overlap"): "overlapping intervals",
+    ("consumption", "zero"): "zero or negative values",
     ("consumption", "spike"): "spikes",
     ("consumption", "dip"): "dips",
     ("consumption", "stuck"): "a stuck meter",
-    ("consumption", "unit"): "another unit",
-    ("weather", "gap"): "no temperature",
+    ("consumption", "unit"): "wrong unit",
+    ("weather", "gap"): "missing temperature",
 }
 
 
 @dataclass(frozen=True)
 class QualityCheck:
-    """What a check found, city by city; `what` says of which part: all, last 90 days, or nothing.
+    """Result of a check by city.
 
-    failed: by city, why it could not be checked.
+    what: the checked part: all, last 90 days, or nothing.
+    failed: the reason for each city that could not be checked.
     """
 
     what: str
@@ -121,16 +122,16 @@ class QualityCheck:
 def check_quality(
     database: Database, report: Report, *, whole: bool | None = None, progress: Progress = silent
 ) -> QualityCheck:
-    """Judges the cities and spans that a load touched, and keeps the flags.
+    """Check the cities and time ranges of an ingest report, and store the flags.
 
-    No value is changed. One city is in memory at a time.
+    No value changes. One city is in memory at a time.
 
     Args:
-        whole: the spans from end to end. None: so, unless they come to more than LARGE hours over all cities; of a
-            larger load the last 90 days of each city. False: nothing.
+        whole: True checks the whole ranges, False nothing. None checks them if they have at most LARGE hours in all
+            cities, and otherwise the last 90 days of each city.
 
     Raises:
-        DatabaseError: the database refused; what was loaded stays loaded.
+        DatabaseError: the database refused; the ingested data stays stored.
     """
     series = SERIES.get(report.kind)
     if whole is False or series is None or not report.inserted + report.corrected:
@@ -143,27 +144,27 @@ def check_quality(
         now = database_now(connection)
     failed: dict[str, str] = {}
     for number, (name, first, last) in enumerate(report.touched):
-        progress(f"Judging {name}", number, len(report.touched))
+        progress(f"Checking {name}", number, len(report.touched))
         begin = max(first, last - _LATEST) if latest else first
-        judge = partial(_check_city, database, cities[name], series, begin, last, now, UUID(report.batch))
-        found = attempt(f"Judge {name}", judge)
+        check = partial(_check_city, database, cities[name], series, begin, last, now, UUID(report.batch))
+        found = attempt(f"Check {name}", check)
         if isinstance(found, Failed):
             failed[name] = found.reason
         else:
             warned += found
-    progress("Judging", len(report.touched), len(report.touched))
+    progress("Checking", len(report.touched), len(report.touched))
     return QualityCheck(f"last {_LATEST.days} days" if latest else "all", warned, failed)
 
 
 def _check_city(
     database: Database, city: StoredCity, series: str, begin: datetime, last: datetime, now: datetime, batch: UUID
 ) -> list[FindingSummary]:
-    """Judge a span of a city, and keep the flags."""
-    # A transaction for each city: two loads that touch the same cities wait for each other at one only
+    """Check a time range of a city, and store the flags."""
+    # One transaction for each city: two ingests of the same cities block each other for one city only
     with database.transaction(Role.INGEST) as connection:
-        # The hour before: it may have begun at any minute
+        # One hour earlier: it may have begun at any minute
         span = _Span(begin - 2 * _HOUR, last + _HOUR, begin - LEVEL_DELAY)
-        later = _Span(begin - _JUDGED_BY, last + _AFTER, span.levels_from)
+        later = _Span(begin - _REFERENCE, last + _AFTER, span.levels_from)
         found = _findings(connection, city, series, first=begin, last=last, now=now)
         replace_flags(
             connection,
@@ -179,16 +180,16 @@ def _check_city(
 def _findings(
     connection: Connection, city: StoredCity, series: str, *, first: datetime, last: datetime, now: datetime
 ) -> list[Finding]:
-    """All that is found when the span is judged with what lies before it and after it."""
+    """Return the findings in a range, using the data before and after it."""
     begin = first - _BEFORE
     before = last_before(connection, city.id, series, first)
     if before is not None and before < begin:
-        # A gap longer than the reference: from its other side on
+        # The gap is longer than the reference: start before the gap
         begin = before - _BEFORE
-    return _judge(connection, city, series, first=begin, end=last + 2 * _AFTER, now=now)
+    return _find(connection, city, series, first=begin, end=last + 2 * _AFTER, now=now)
 
 
-def _judge(
+def _find(
     connection: Connection, city: StoredCity, series: str, *, first: datetime, end: datetime, now: datetime
 ) -> list[Finding]:
     phase = history.phase_as_of(connection, city.id, now)
@@ -228,7 +229,7 @@ def _longest(found: Sequence[Finding]) -> tuple[Run, ...]:
 
 @dataclass(frozen=True)
 class CityQuality:
-    """A city's record as known now: the findings by time, summed by kind, and the clock of its weather."""
+    """Quality of the known data of a city: findings by time, summaries by kind, and the clock of its weather."""
 
     city: str
     load_hours: int
@@ -240,20 +241,20 @@ class CityQuality:
 
 @dataclass(frozen=True)
 class QualityReport:
-    """Result of an examination. failed: by city, why it could not be examined."""
+    """Result of an examination. `failed` maps a city to the reason."""
 
     cities: list[CityQuality]
     failed: dict[str, str]
 
 
 def examine_quality(database: Database, *, cities: Sequence[str] = (), progress: Progress = silent) -> QualityReport:
-    """Judge all that is known now of cities (all when none is named), and write nothing.
+    """Examine all known data of cities (all if none is named) without writing anything.
 
-    A fault in one city costs only that city: see isolation.attempt.
+    A failure in one city does not affect the others: see isolation.attempt.
 
     Raises:
-        UnknownCityError: a name is not known.
-        DatabaseError: the database refused.
+        UnknownCityError: a name is unknown.
+        DatabaseError: the database refused the request.
     """
     examined: list[CityQuality] = []
     failed: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Retraining: which cities the policy says are to be learnt anew, and why."""
+"""Retraining: find the cities that the policy requires to train again, and train them."""
 
 from __future__ import annotations
 
@@ -26,25 +26,29 @@ from energy_forecast.pipelines.score import join_actuals, score_pairs
 from energy_forecast.pipelines.train import TrainingReport, train
 from energy_forecast.progress import Progress, silent
 
-# What a threshold of each reason counts, and between what it may lie: as the database's own check
+# Unit and allowed range of the threshold of each reason, as in the check constraint of the database
 THRESHOLDS = {
     "age": ("days", 1, 3650),
     "drift": ("times the held-out MAPE", 1, 100),
     "coverage": ("of the hours inside", 0, 1),
 }
-# Held-out scores are those of the first day of lead
+# Held-out scores cover lead times of the first day
 _LEAD = timedelta(hours=24)
-# Three days of hours: fewer say nothing of a change
+# Three days: fewer hours are not evidence of a change
 _FEWEST_HOURS = 72
 
 
 @dataclass(frozen=True)
 class RetrainingStatus:
-    """How the newest version of the model that serves a city stands.
+    """Status of the newest version of the active model of a city.
 
-    reasons: why it is to be learnt anew; empty where it is not. mape, held_out_mape: percent, of the forecasts issued
-    in the policy's window, a day ahead, and on held-out time. coverage: the share of those hours inside the 90 %
-    interval. hours: how many hours those are. None where nothing is known. fault: why this could not be found out.
+    Unknown values are None.
+
+    reasons: why the model is due for retraining; empty if it is not.
+    mape, held_out_mape: percent, of day-ahead forecasts in the window of the policy, and on held-out data.
+    coverage: share of those hours inside the 90 % interval.
+    hours: number of those hours.
+    fault: why the status could not be determined.
     """
 
     city: str
@@ -62,53 +66,53 @@ class RetrainingStatus:
 
 @dataclass(frozen=True)
 class Retraining:
-    """Result of `train_due`: how each city stood before, and the trainings."""
+    """Result of `train_due`: the status of each city before, and the training reports."""
 
     statuses: list[RetrainingStatus]
     reports: list[TrainingReport] = field(default_factory=list)
 
 
 def policies(database: Database) -> list[dict[str, Any]]:
-    """When a city is to be learnt anew: reason, threshold (None: never), window_days, note, and who changed it when."""
+    """Return the policies: reason, threshold (None for never), window_days, note, and the last change."""
     with database.transaction(Role.FORECASTER) as connection:
         return stored_models.retraining_policies(connection)
 
 
 def set_policy(database: Database, reason: str, threshold: float | None) -> dict[str, Any]:
-    """Changes from when on a city is to be learnt anew for a reason.
+    """Set the threshold for retraining for a reason; None for never. Return the changed policy.
 
     Raises:
-        EnergyForecastError: there is no such reason, or the threshold is out of range.
+        EnergyForecastError: the reason is unknown, or the threshold is out of range.
     """
     if reason in THRESHOLDS and threshold is not None:
         unit, least, most = THRESHOLDS[reason]
         if not least <= threshold <= most:
             raise EnergyForecastError(
-                f"{threshold:g} {unit} is no threshold of {reason}: it has to lie between {least} and {most:,}.",
-                hint="Or say never.",
+                f"The threshold of {reason} must be between {least} and {most:,} {unit}, and not {threshold:g}.",
+                hint='To switch it off, use "never".',
             )
     with database.transaction(Role.OPERATOR) as connection:
         changed = stored_models.set_retraining_policy(connection, reason, threshold)
     if changed is None:
-        raise EnergyForecastError(f"{reason!r} is no reason to retrain.", hint="Reasons: age, drift, coverage.")
+        raise EnergyForecastError(f"{reason!r} is not a reason to retrain.", hint="Reasons: age, drift, coverage.")
     return changed
 
 
 def retraining_status(database: Database, *, cities: Sequence[str] = ()) -> list[RetrainingStatus]:
-    """How each city's model stands against the policy now.
+    """Return the status of the model of each city against the policy.
 
-    Judged is the newest version of the champion's model (of the ensemble where there is no champion): once it has been
-    learnt anew, it is due no more, even while the champion still serves.
+    The status is that of the newest version of the champion's model (without a champion, of the ensemble). After a
+    retraining the city is no longer due, even if the champion is still an older version.
 
     Raises:
-        UnknownCityError: a name is not known.
+        UnknownCityError: a name is unknown.
     """
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         policy = {row["reason"]: row for row in stored_models.retraining_policies(connection)}
         found = []
         for city in cities_named(connection, cities):
-            one = attempt(f"Judge the model of {city.name}", partial(_city_status, connection, city, policy, now))
+            one = attempt(f"Assess the model of {city.name}", partial(_city_status, connection, city, policy, now))
             if isinstance(one, Failed):
                 one = RetrainingStatus(city.name, "", None, None, None, [], fault=one.reason)
             found.append(one)
@@ -118,11 +122,11 @@ def retraining_status(database: Database, *, cities: Sequence[str] = ()) -> list
 def train_due(
     database: Database, *, cities: Sequence[str] = (), processes: int = 1, progress: Progress = silent
 ) -> Retraining:
-    """Trains what is due, each city by the model that serves it. A champion serves on until another is promoted.
+    """Train the active model of each city that is due. A champion stays active until another is promoted.
 
     Raises:
-        UnknownCityError: a name is not known.
-        DatabaseError: the database refused.
+        UnknownCityError: a name is unknown.
+        DatabaseError: the database refused the request.
     """
     found = retraining_status(database, cities=cities)
     due: dict[str, list[str]] = {}
@@ -155,28 +159,30 @@ def _assess(
     reasons = []
     oldest = policy["age"]["threshold"]
     if oldest is not None and age > oldest:
-        reasons.append(f"age: learnt from data up to {age:.0f} days ago, more than {oldest:g}")
+        reasons.append(f"age: training data ends {age:.0f} days ago, more than {oldest:g}")
     facts: dict[str, Any] = {}
     for reason in ("drift", "coverage"):
         limit = policy[reason]["threshold"]
         if limit is None:
             continue
-        late = _of_late(connection, city, newest, now - timedelta(days=policy[reason]["window_days"]), now)
-        facts |= late
-        if late["hours"] < _FEWEST_HOURS:
+        recent = _recent_scores(connection, city, newest, now - timedelta(days=policy[reason]["window_days"]), now)
+        facts |= recent
+        if recent["hours"] < _FEWEST_HOURS:
             continue
-        usual = late["held_out_mape"]
-        if reason == "drift" and usual and late["mape"] is not None and late["mape"] > limit * usual:
-            reasons.append(f"drift: MAPE {late['mape']:.2f} % of late, {usual:.2f} % on held-out time")
-        if reason == "coverage" and late["coverage"] < limit:
-            reasons.append(f"coverage: {late['coverage']:.0%} of the hours inside the 90 % interval, below {limit:.0%}")
+        expected = recent["held_out_mape"]
+        if reason == "drift" and expected and recent["mape"] is not None and recent["mape"] > limit * expected:
+            reasons.append(f"drift: MAPE {recent['mape']:.2f} % recently, {expected:.2f} % on held-out data")
+        if reason == "coverage" and recent["coverage"] < limit:
+            reasons.append(
+                f"coverage: {recent['coverage']:.0%} of the hours inside the 90 % interval, below {limit:.0%}"
+            )
     return RetrainingStatus(city.name, model, newest.version, newest.trained_until, age, reasons, **facts)
 
 
-def _of_late(
+def _recent_scores(
     connection: Connection, city: StoredCity, version: StoredArtifact, first: datetime, now: datetime
 ) -> dict[str, Any]:
-    """Scores of what a version forecast a day ahead for the hours from `first` on, and of its held-out time."""
+    """Return the scores of day-ahead forecasts of a version for the hours from `first` on, and on held-out data."""
     nothing = {"mape": None, "held_out_mape": None, "coverage": None, "hours": 0}
     issued = stored_forecasts.to_score(connection, city=city.id, model=version.id, by=now).filter(
         pl.col("timestamp") >= first, pl.col("timestamp") - pl.col("issued_at") < _LEAD

@@ -1,4 +1,4 @@
-"""Scoring: forecasts beside what came."""
+"""Score forecasts against observed load."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ LEAD_BUCKETS = [(0, 6), (6, 24), (24, 48), (48, 168)]
 
 @dataclass(frozen=True)
 class ScoreReport:
-    """Result of scoring: rows as in forecast_scores with city and model; `new` of them had not been there.
+    """Result of scoring.
 
-    left_out: by city, how many of the hours that were forecast have a faulty actual, and count in no score.
-    failed: (city, model) and the reason.
+    scores: rows as in forecast_scores with city and model.
+    new: number of rows that were not stored before.
+    left_out: by city, the number of forecast hours whose actual is faulty; they count in no score.
+    failed: the reason by (city, model).
     """
 
     as_of: datetime
@@ -48,21 +50,23 @@ class ScoreReport:
 
 
 def lead_buckets(hours: int) -> list[tuple[int, int]]:
-    """The whole span of lead times up to `hours`, then the buckets within it: (first, end) in hours."""
+    """Return the range of lead times up to `hours`, followed by the buckets within it: (first, end) in hours."""
     parts = [(low, min(high, hours)) for low, high in LEAD_BUCKETS if low < hours]
     return list(dict.fromkeys([(0, hours), *parts]))
 
 
 def join_actuals(forecasts: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:
-    """Forecasts with three columns more: `actual`, and `reference`, which is naive-168: the load at the same local hour
-    a week before, kWh in the hour, null where unknown or faulty; and `left_out`, whether the actual is faulty.
+    """Return the forecasts with three more columns.
+
+    `actual` is the observed load, and `reference` is naive-168: the load at the same local hour a week before. Both are
+    kWh in the hour, null if unknown or faulty. `left_out` is true if the actual is faulty.
 
     Args:
-        forecasts: timestamp, and whatever else.
+        forecasts: timestamp and any other columns.
         load: as `actual_load` returns it, from 8 days before the first forecast on.
-        timezone: the city's IANA zone.
+        timezone: the IANA zone of the city.
     """
-    # A local hour that the clock had twice has the first one's load; one that it skipped has none
+    # A repeated local hour uses the load of its first occurrence; a skipped one has none
     week_before = to_utc_first(to_local(forecasts["timestamp"], timezone).dt.offset_by("-7d"), timezone)
     known = load.select("timestamp", pl.col("consumption_kwh").alias("actual"), "left_out")
     reference = known.select(pl.col("timestamp").alias("week_before"), pl.col("actual").alias("reference"))
@@ -76,10 +80,10 @@ def join_actuals(forecasts: pl.DataFrame, load: pl.DataFrame, timezone: str) -> 
 
 
 def score_pairs(pairs: pl.DataFrame, city: City) -> dict[str, Any]:
-    """Scores of the pairs of one city, as the columns of forecast_scores.
+    """Return the scores of the pairs of one city, as the columns of forecast_scores.
 
     Args:
-        pairs: issued_at, timestamp, actual, predicted, q05 .. q95, reference (naive-168; null where unknown), kWh.
+        pairs: issued_at, timestamp, actual, predicted, q05 .. q95, reference (naive-168; null if unknown), kWh.
     """
     actual, predicted = pairs["actual"].to_numpy(), pairs["predicted"].to_numpy()
     quantiles = pairs.select(QUANTILE_COLUMNS).to_numpy()
@@ -110,7 +114,7 @@ def score_pairs(pairs: pl.DataFrame, city: City) -> dict[str, Any]:
 
 
 def evaluation(model_id: object, parts: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
-    """A row of model_metrics: the mean over the cities of one model version."""
+    """Return a row of model_metrics: the mean over the cities of one model version."""
 
     def mean(name: str) -> float | None:
         values = [part[name] for part in parts if part[name] is not None]
@@ -119,7 +123,7 @@ def evaluation(model_id: object, parts: list[dict[str, Any]], settings: dict[str
     def within(value: float | None, limit: float) -> float | None:
         return value if value is not None and abs(value) <= limit else None
 
-    # DECIMAL(8,4) and DECIMAL(12,2): what does not fit has no meaning as a score either
+    # DECIMAL(8,4) and DECIMAL(12,2): a value that does not fit has no meaning as a score
     of_shares, of_energies = 9_999.9999, stored_forecasts.LARGEST_KWH
     return {
         "model_id": model_id,
@@ -155,14 +159,14 @@ def _digest(pairs: pl.DataFrame) -> bytes:
 
 
 def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
-    """Score every forecast whose hour has an actual by now; pairs that were scored before are left alone.
+    """Score every forecast whose hour has a known actual. Stored scores do not change.
 
-    One row a city, model version, weather, local month and bucket of lead times goes to forecast_scores, with the same
-    scores by weekday type and local hour in it, and one a model version, purpose and weather with anything new to
-    model_metrics. A fault in one city costs only that city: see isolation.attempt.
+    forecast_scores gets one row for each city, model version, weather, local month and lead time bucket, with the same
+    scores by weekday type and local hour. model_metrics gets one row for each model version, purpose and weather with a
+    new score. A failure in one city does not affect the others: see isolation.attempt.
 
     Raises:
-        DatabaseError: the database refused.
+        DatabaseError: the database refused the request.
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     failed: dict[tuple[str, str], str] = {}
@@ -172,10 +176,10 @@ def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
         cities = {city.id: city for city in all_cities(connection)}
         candidates = stored_forecasts.models_to_score(connection)
         for number, candidate in enumerate(candidates):
-            words = f"Scoring {candidate['model']} for {candidate['city']}"
-            progress(words, number, len(candidates))
+            task = f"Scoring {candidate['model']} for {candidate['city']}"
+            progress(task, number, len(candidates))
             scored = attempt(
-                words, partial(_score_version, connection, cities[candidate["city_id"]], candidate["model_id"], now)
+                task, partial(_score_version, connection, cities[candidate["city_id"]], candidate["model_id"], now)
             )
             if isinstance(scored, Failed):
                 failed[candidate["city"], candidate["model"]] = scored.reason
@@ -189,13 +193,13 @@ def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
     kept: list[dict[str, Any]] = []
     with database.transaction(Role.FORECASTER) as connection:
         for (name, model), rows in found.items():
-            added = attempt(f"Keep the scores of {model} for {name}", partial(_keep, connection, rows))
+            added = attempt(f"Store the scores of {model} for {name}", partial(_store, connection, rows))
             if isinstance(added, Failed):
                 failed[name, model] = added.reason
                 continue
             kept += rows
             new += added
-        # What was there in time is never averaged with what was made later, nor with what had other weather
+        # Live forecasts are never averaged with later ones, nor forecasts with different weather sources
         alike: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
         for row in new:
             alike[row["model_id"], row["purpose"], row["weather"]].append(row)
@@ -208,7 +212,7 @@ def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
 def _score_version(
     connection: Connection, city: StoredCity, model_id: UUID, now: datetime
 ) -> tuple[list[dict[str, Any]], set[datetime]]:
-    """The scores of a city's forecasts by one version, and the hours of them that have a faulty actual."""
+    """Return the scores of the forecasts of a city by one version, and their hours with a faulty actual."""
     with savepoint(connection):
         issued = stored_forecasts.to_score(connection, city=city.id, model=model_id, by=now)
         if issued.is_empty():
@@ -220,17 +224,17 @@ def _score_version(
     return _by_month_and_lead(pairs, city, now), left_out
 
 
-def _keep(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add the scores of a city's forecasts by one model, and return the new ones."""
+def _store(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Store the scores of the forecasts of a city by one model, and return the new ones."""
     with savepoint(connection):
         return [row for row in rows if stored_scores.add_scores(connection, [row])]
 
 
 def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, Any]]:
-    """The newest scores of cities, rows of forecast_scores with their `purpose`, to look at beside a forecast.
+    """Return the newest scores of cities to show with a forecast: rows of forecast_scores with their `purpose`.
 
-    Of each city those of forecasts issued in time, or of those made later where there are none, and those of backtests
-    over all their lead times.
+    For each city these are the scores of live forecasts, or of replays if there are none, and the scores of backtests
+    over all lead times.
     """
     with database.transaction(Role.FORECASTER) as connection:
         found = {
@@ -241,7 +245,7 @@ def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, 
 
 
 def worth_showing(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """See scores_to_show: a choice among the newest scores of each purpose."""
+    """Select from the newest scores of each purpose; see scores_to_show."""
     in_time = {row["city"] for row in found["forecast"]}
     shown = [
         row | {"purpose": purpose}
@@ -263,11 +267,11 @@ def worth_showing(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]
 
 
 def matured(issued: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataFrame:
-    """Forecasts with an actual that is not faulty. Of two of one moment and hour, the one recorded last counts.
+    """Return the forecasts with a valid actual. Of several for one issue time and hour, the last recorded one counts.
 
     Args:
         issued: purpose, weather, issued_at, timestamp, predicted, quantiles (kWh), in the order of recording.
-        load, timezone: as `join_actuals`.
+        load, timezone: as in `join_actuals`.
     """
     forecasts = (
         issued.unique(["purpose", "weather", "issued_at", "timestamp"], keep="last", maintain_order=True)
@@ -278,9 +282,9 @@ def matured(issued: pl.DataFrame, load: pl.DataFrame, timezone: str) -> pl.DataF
 
 
 def local_month(times: pl.Series, timezone: str) -> pl.Series:
-    """Return the beginning of the month of each time on a zone's clock.
+    """Return the first local moment of the month of each time.
 
-    Havana's November of 2020 began at a midnight that comes twice, and would be two months.
+    In UTC, November 2020 in Havana would be two months: it began at a midnight that occurs twice.
     """
     return to_local(times, timezone).dt.truncate("1mo")
 

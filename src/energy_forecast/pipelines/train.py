@@ -1,4 +1,4 @@
-"""Training: fit models to what was known at a moment, keep them as versions."""
+"""Train models on the data known at a moment, and store them as versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NAIVE = ("naive-24", "naive-168")
 
 @dataclass(frozen=True)
 class Trained:
-    """A model version that is there for a city; `reused` when the same data had given it before."""
+    """A trained model version of a city; `reused` if the same data had already produced it."""
 
     city: str
     model: str
@@ -45,20 +45,20 @@ class Trained:
 
     @property
     def left_out(self) -> int:
-        """How many faulty hours it did not learn from."""
+        """The number of faulty hours that training left out."""
         return sum(self.facts.get("faulty_hours", {}).values())
 
     @property
     def clock(self) -> WeatherClock:
-        """The clock of the weather that it learnt from."""
+        """The detected clock of the weather in the training data."""
         kept = self.facts.get("weather_clock", {})
-        # As JSON a year is text
+        # In JSON a year is a string
         return WeatherClock(*({int(y): v for y, v in kept.get(name, {}).items()} for name in ("weather", "load")))
 
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Result of a training. `failed` maps (city, model) to the reason; `lacking` are those that need more data."""
+    """Result of a training. `failed` maps (city, model) to the reason; `lacking` holds those that need more data."""
 
     until: datetime
     trained: list[Trained]
@@ -67,10 +67,10 @@ class TrainingReport:
 
 
 def check_models(names: Sequence[str]) -> list[str]:
-    """The names, or all models when none is named.
+    """Return the names, or all models if there are none.
 
     Raises:
-        UnknownModelError: there is no model of one of the names.
+        UnknownModelError: a name is unknown.
     """
     for name in names:
         if name not in model_names():
@@ -78,16 +78,17 @@ def check_models(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names)) or list(model_names())
 
 
-def check_not_future(moment: datetime | None, now: datetime, option: str) -> datetime:
-    """The moment, or now.
+def check_not_future(moment: datetime | None, now: datetime, name: str) -> datetime:
+    """Return the moment, or now if it is None.
+
+    Args:
+        name: the parameter in backquotes, for the message.
 
     Raises:
-        EnergyForecastError: the moment lies in the future.
+        EnergyForecastError: the moment is in the future.
     """
     if moment is not None and moment > now:
-        raise EnergyForecastError(
-            f"{option} lies in the future: {moment.isoformat()}.", hint="Give a moment that has been."
-        )
+        raise EnergyForecastError(f"{name} is in the future: {moment.isoformat()}.", hint="Use a time that has passed.")
     return moment or now
 
 
@@ -101,23 +102,22 @@ def train(
     allow_none: bool = False,
     progress: Progress = silent,
 ) -> TrainingReport:
-    """Fit models to each city and keep them, one version a model. Each city is kept as soon as it is finished.
+    """Train models for each city and store them, one version for each model. Each city is stored when it is finished.
 
-    A model that was already trained from the very same data by the same code, and by that moment, is reused: after an
-    interruption the same call goes on where it stopped. A fault in one city costs only that city, and a fault of one
-    model only that model: see isolation.attempt.
+    A stored model with the same training data, code and moment is reused, so the same call continues after an
+    interruption. A failure in one city or one model does not affect the others: see isolation.attempt.
 
     Args:
-        models: names; all when empty.
-        cities: names; all when empty.
-        until: knowledge cutoff: nothing that became available later is seen. Now when None.
-        processes: how many cities are learnt at a time; see parallel.each. What is learnt does not depend on it.
-        allow_none: return the report also if not one city could be trained.
+        models: names; all if empty.
+        cities: names; all if empty.
+        until: knowledge cutoff: data that became available later is not used. None for now.
+        processes: number of cities to train at a time; see parallel.each. The models do not depend on it.
+        allow_none: return the report even if no city could be trained.
 
     Raises:
-        UnknownModelError, UnknownCityError: a name is not known.
-        NotEnoughDataError: not one city could be trained, and `allow_none` is not set.
-        DatabaseError: the database refused.
+        UnknownModelError, UnknownCityError: a name is unknown.
+        NotEnoughDataError: no city could be trained, and `allow_none` is false.
+        DatabaseError: the database refused the request.
     """
     names = check_models(models)
     trained: list[Trained] = []
@@ -125,18 +125,18 @@ def train(
     lacking: set[tuple[str, str]] = set()
     versions: dict[str, Version] = {}
     with database.transaction(Role.FORECASTER) as connection:
-        until = check_not_future(until, database_now(connection), "--until")
+        until = check_not_future(until, database_now(connection), "`until`")
         chosen = cities_named(connection, cities)
-    # A naive model has learnt before a process has started
+    # A naive model is trained faster than a process starts
     processes = 1 if set(names) <= set(NAIVE) else min(processes, len(chosen))
-    learn = partial(_learn, database, names, until)
-    told = Steps(progress, f"Training {', '.join(names)}", len(chosen) * len(names))
+    train_city = partial(_train_city, database, names, until)
+    steps = Steps(progress, f"Training {', '.join(names)}", len(chosen) * len(names))
     name_of = partial(_named, names)
-    with closing(each(learn, chosen, name=name_of, processes=processes, steps=told)) as results:
-        for city, learnt in zip(chosen, results, strict=True):
-            kept = learnt
-            if not isinstance(learnt, Failed):
-                kept = attempt(f"Keep the models of {city.name}", partial(_keep, database, until, learnt, versions))
+    with closing(each(train_city, chosen, name=name_of, processes=processes, steps=steps)) as results:
+        for city, result in zip(chosen, results, strict=True):
+            kept = result
+            if not isinstance(result, Failed):
+                kept = attempt(f"Store the models of {city.name}", partial(_store, database, until, result, versions))
             for name in names:
                 one = kept if isinstance(kept, Failed) else kept[name]
                 if isinstance(one, Failed):
@@ -153,7 +153,7 @@ def train(
             for name in versions:
                 stored_models.update_active(connection, name)
     if not trained and not allow_none:
-        raise NotEnoughDataError(next(iter(failed.values()), "There is no city to train a model for."))
+        raise NotEnoughDataError(next(iter(failed.values()), "No city to train a model for."))
     return TrainingReport(until, trained, failed, lacking)
 
 
@@ -161,34 +161,36 @@ def _named(names: Sequence[str], city: StoredCity) -> str:
     return f"Train {', '.join(names)} for {city.name}"
 
 
-Learnt = dict[str, StoredArtifact | NewArtifact | Failed]
+TrainedModels = dict[str, StoredArtifact | NewArtifact | Failed]
 
 
-def _learn(database: Database, names: Sequence[str], until: datetime, city: StoredCity, step: Step) -> Learnt:
-    """By model: the version that there was already, what was learnt, or why nothing could be."""
-    # No transaction stays open while a model is fitted: an open one holds up vacuum
+def _train_city(
+    database: Database, names: Sequence[str], until: datetime, city: StoredCity, step: Step
+) -> TrainedModels:
+    """Return for each model the reused version, the new artifact, or the failure."""
+    # No transaction stays open during training, because it would delay VACUUM
     with database.transaction(Role.FORECASTER) as connection:
         known = read_as_of(connection, city, at=until)
         digests = {name: training_digest(name, city, known) for name in names}
-        alike = {name: _alike(connection, name, city, digest, until) for name, digest in digests.items()}
+        identical = {name: _find_identical(connection, name, city, digest, until) for name, digest in digests.items()}
 
-    def learn(name: str) -> NewArtifact:
-        fitted = fit(name, forecasting_city(city), known.load, known.weather, at=until + known.shift.by, seed=SEED)
+    def fit_model(name: str) -> NewArtifact:
+        fitted = fit(name, forecasting_city(city), known.load, known.weather, at=until + known.shift.offset, seed=SEED)
         return NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
 
-    learnt: Learnt = {}
+    trained: TrainedModels = {}
     for name in names:
-        same = alike[name]
-        one = attempt(f"Train {name} for {city.name}", partial(learn, name)) if same is None else same
-        learnt[name] = one
+        same = identical[name]
+        one = attempt(f"Train {name} for {city.name}", partial(fit_model, name)) if same is None else same
+        trained[name] = one
         step(f"{'Not trained:' if isinstance(one, Failed) else 'Trained'} {name} for {city.name}")
-    return learnt
+    return trained
 
 
-def _alike(
+def _find_identical(
     connection: Connection, name: str, city: StoredCity, digest: bytes, until: datetime
 ) -> StoredArtifact | None:
-    """The version that was trained from just the same, where it can still be read."""
+    """Return the version with identical training data and code, if it can be read."""
 
     def read() -> StoredArtifact | None:
         with savepoint(connection):
@@ -203,14 +205,14 @@ def _alike(
     return None if isinstance(found, Failed) else found
 
 
-def _keep(database: Database, until: datetime, learnt: Learnt, versions: dict[str, Version]) -> Learnt:
-    """Add the new models of a city to this training's versions, which begin with their first city.
+def _store(database: Database, until: datetime, trained: TrainedModels, versions: dict[str, Version]) -> TrainedModels:
+    """Add the new models of a city to the versions of this training. A version is created with its first city.
 
     Returns:
-        The models, or why they could not be kept.
+        The models, or the failures to store them.
     """
-    kept = dict(learnt)
-    if not any(isinstance(one, NewArtifact) for one in learnt.values()):
+    kept = dict(trained)
+    if not any(isinstance(one, NewArtifact) for one in trained.values()):
         return kept
     begun: dict[str, Version] = {}
 
@@ -233,19 +235,19 @@ def _keep(database: Database, until: datetime, learnt: Learnt, versions: dict[st
             )
 
     with database.transaction(Role.FORECASTER) as connection:
-        for name, one in learnt.items():
+        for name, one in trained.items():
             if isinstance(one, NewArtifact):
-                added = attempt(f"Keep {name}", partial(add, connection, name, one))
+                added = attempt(f"Store {name}", partial(add, connection, name, one))
                 if isinstance(added, Failed):
                     kept[name] = added
-    # Not before the transaction is committed
+    # Only after the commit
     versions |= begun
     return kept
 
 
 @functools.cache
 def code_digest() -> str:
-    """SHA-256 of the code that learns, in hexadecimal: a version number does not change with every commit."""
+    """Return the SHA-256 of the training code in hexadecimal. A version number would not change with every commit."""
     folder = files("energy_forecast.forecasting")
     digest = hashlib.sha256()
     with as_file(folder) as path:
@@ -255,7 +257,7 @@ def code_digest() -> str:
 
 
 def training_digest(name: str, city: StoredCity, known: AsOfData) -> bytes:
-    """SHA-256 of all that a fit depends on: equal digests mean equal models."""
+    """Return the SHA-256 of everything that training depends on. Equal digests mean equal models."""
     digest = hashlib.sha256()
     versions = {
         package: package_version(package) for package in ("energy-forecast", "holidays", "numpy", "xgboost-cpu")
