@@ -232,9 +232,7 @@ def database_error(error: psycopg.Error) -> DatabaseError:
         case psycopg.errors.DiskFull():
             return DatabaseError(f"The disk of the database is full: {text}.", hint="Make room and try again.")
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedColumn():
-            return DatabaseError(
-                f"The schema is missing or outdated: {text}.", hint="Run: energy-forecast db upgrade"
-            )
+            return DatabaseError(f"The schema is missing or outdated: {text}.", hint="Run: energy-forecast db upgrade")
         case psycopg.errors.InvalidParameterValue() if "role" in text:
             return DatabaseError(f"The platform's roles are missing: {text}.", hint="Run: energy-forecast db upgrade")
         case psycopg.errors.InsufficientPrivilege() if "extension" in text:
@@ -259,9 +257,7 @@ def database_error(error: psycopg.Error) -> DatabaseError:
             )
         case psycopg.errors.InternalError_() if "cache lookup failed" in text:
             # Retention can drop a partition between two reads of the catalog
-            return DatabaseError(
-                f"Another session dropped a table during this query: {text}.", hint="Run it again."
-            )
+            return DatabaseError(f"Another session dropped a table during this query: {text}.", hint="Run it again.")
         case psycopg.DataError() | psycopg.IntegrityError():
             return DataRefusedError(f"The database refused: {text}.")
         case _:

@@ -1,4 +1,4 @@
-"""A load inside the database: rows are staged by COPY, checked against each other, and merged in one transaction."""
+"""Staging session of a load: rows are copied into temporary tables, judged, and merged in one transaction."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from energy_forecast.errors import DatabaseError
 
 # Partitions are dependent_counts under a lock on the parent; a year at a time keeps it short
 _MONTHS_AT_ONCE = 12
-# The server does not see that a session waits for what another session of ours holds
+# The server cannot detect that one session waits for a lock of another session of the same load
 _PATIENCE = "5s"
-# One row of so many is looked up by its key more cheaply than by reading all that is stored
+# If at most one row in 10 was staged, looking up each key is cheaper than reading all stored rows
 _FEW = 10
 
 
 @dataclass(frozen=True)
 class LoadTarget:
-    """Where a kind of rows goes.
+    """The destination of one kind of rows.
 
     Args:
         kind: the kind's name in the ledger.
         table: the partitioned table.
         subject: the prefix of the kind's queries.
-        key: what identifies a row beside its city, in words.
+        key: description of the columns that, with the city, identify a row.
         values: the value columns in the order of value_1 to value_4.
         corrects: whether a stored value may be replaced.
-        adds_up: whether values are amounts, so that where intervals overlap something is counted twice.
+        adds_up: whether values are amounts, which overlapping intervals would count twice.
     """
 
     kind: str
@@ -55,11 +55,11 @@ class LoadTarget:
 
 @dataclass(frozen=True)
 class Retention:
-    """How long rows are kept.
+    """How long rows are retained.
 
     Args:
-        span: in words, such as 2 years.
-        since: START of the first month, UTC, that retention would leave now.
+        span: the retention period as text, such as 2 years.
+        since: START of the first month, UTC, that retention does not remove now.
     """
 
     span: str
@@ -68,7 +68,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Spacing:
-    """Rows of a city at a distance (minutes) that no interval has: the commonest if it is even, else the least."""
+    """A distance between rows of a city (minutes) that is not a valid interval: the commonest if even, else the least."""
 
     city: str
     minutes: int
@@ -77,11 +77,11 @@ class Spacing:
 
 @dataclass(frozen=True)
 class StoredMean:
-    """Stored values of a city near the first ones of a load.
+    """Mean of the stored values of a city near the first values of a load.
 
     Args:
-        row_count: how many.
-        mean: of log10(kWh a minute), or of degrees Celsius.
+        row_count: number of values.
+        mean: mean of log10(kWh per minute), or of degrees Celsius.
     """
 
     row_count: int
@@ -90,13 +90,13 @@ class StoredMean:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What became of the staged rows before anything stored was looked at. Counts of rows.
+    """The result of judging the staged rows against each other. Counts of rows.
 
     Args:
-        repeated: rows that say what another row of the load says.
-        older: rows that an other row of the load supersedes; they become history.
-        assumed: names of the cities whose interval length nothing told.
-        wide: cities whose rows lie at a distance that no interval has.
+        repeated: rows that repeat another row of the load.
+        older: rows superseded by another row of the load; they become history.
+        assumed: names of the cities whose interval length is assumed, because no data show it.
+        wide: cities whose rows are at a distance that is not a valid interval.
     """
 
     repeated: int
@@ -111,10 +111,10 @@ class RevisedIntervals:
 
     Args:
         city_no: the number of the city.
-        minutes: of their interval now.
-        row_count: how many.
+        minutes: the new length of their intervals.
+        row_count: number of values.
         first: the first timestamp, UTC.
-        last: the last one.
+        last: the last timestamp, UTC.
     """
 
     city_no: int
@@ -126,16 +126,16 @@ class RevisedIntervals:
 
 @dataclass(frozen=True)
 class Merged:
-    """What the merge did. Counts of rows.
+    """The result of a merge. Counts of rows.
 
     Args:
         inserted: keys that were not stored.
         corrected: keys whose stored value was replaced.
-        corrected_now: those of them that came without available_at, and so are known from now.
-        older: rows older than what is stored or than another row of the load; kept as history.
+        corrected_now: corrected keys without available_at, which are available from now.
+        older: rows older than the stored row or than another row of the load; stored as history.
         repeats: rows with a value that was superseded before.
-        refused: column, reason and number of the rows that the database refused.
-        examples: the first refused rows: file, line, column, reason.
+        refused: column, reason and number of the rows that the database rejected.
+        examples: the first rejected rows: file, line, column, reason.
         revised: stored values, not of this load, whose provisional interval was corrected.
     """
 
@@ -151,7 +151,7 @@ class Merged:
 
 @dataclass(frozen=True)
 class CityRow:
-    """A city as a file or the table says: degrees north and east with six places, an IANA zone, codes or None."""
+    """A city of a file or of the table: degrees north and east with six decimals, an IANA zone, codes or None."""
 
     name: str
     latitude: Decimal
@@ -161,19 +161,19 @@ class CityRow:
     subdivision: str | None
 
     def over(self, stored: CityRow) -> CityRow:
-        """This city where it says something, the stored one where it does not."""
+        """Return this city, with missing values taken from the stored city."""
         return replace(
             self,
             name=stored.name,
             country_code=self.country_code or stored.country_code,
-            # A subdivision of another country says nothing of this one
+            # A subdivision of another country does not apply to this one
             subdivision=self.subdivision
             or (stored.subdivision if self.country_code in (None, stored.country_code) else None),
         )
 
 
 class Staging:
-    """One load's session: temporary tables of its own, and in the end one transaction that merges them."""
+    """The session of one load: temporary tables, and finally one transaction that merges them."""
 
     def __init__(self, connection: Connection, target: LoadTarget) -> None:
         self._connection = connection
@@ -191,24 +191,24 @@ class Staging:
         self._last: datetime | None = None
 
     def clock(self) -> tuple[datetime, Retention | None]:
-        """The database's clock, UTC, and how long the rows are kept; None for ever."""
+        """Return the database's clock, UTC, and the retention of the rows; None for unlimited retention."""
         now, span, since = self._row("server_clock", table=self._target.table)
         return now.astimezone(UTC), None if since is None else Retention(span, since.astimezone(UTC))
 
     def cities(self) -> list[StoredCity]:
-        """Every city, by name."""
+        """Return every city, sorted by name."""
         return all_cities(self._connection)
 
     def zone_differences(self, zones: Sequence[str]) -> list[ZoneDifference]:
-        """Return how the rules of these zones differ between the server and this program."""
+        """Return the differences between the rules of these zones on the server and in this program."""
         return zone_differences(self._connection, zones, self.clock()[0])
 
     def add_files(self, names: Sequence[str]) -> None:
-        """Names the files of the load; their numbers are their places, from 0."""
+        """Register the files of the load; they are numbered by position, from 0."""
         self._run("add_files", names=list(names))
 
     def add_cities(self, cities: Sequence[tuple[UUID, str]]) -> None:
-        """Names the cities (id, name) that rows may refer to; their numbers are their places, from 0."""
+        """Register the cities (id, name) of the rows; they are numbered by position, from 0."""
         self._run(
             "add_cities",
             numbers=list(range(len(cities))),
@@ -217,12 +217,13 @@ class Staging:
         )
 
     def copy_rows(self, data: bytes) -> None:
-        """Stages rows: binary COPY in the column order of the kind's `_copy` query."""
+        """Stage rows: binary COPY in the column order of the kind's `_copy` query."""
         self._staged += self._copy(f"{self._target.subject}_copy", data)
 
     def copy_refused(self, data: bytes) -> None:
-        """Stage refused rows and empty cells: CSV of file number, line, column, reason, the row as JSON,
-        whether only a cell was left empty, and true.
+        """Stage rejected rows and empty cells as CSV.
+
+        Columns: file number, line, column, reason, the row as JSON, whether only a cell was left empty, and true.
         """
         self._copy("refused_copy", data)
 
@@ -232,16 +233,16 @@ class Staging:
         gaps: Sequence[tuple[int, timedelta, int, int]],
         months: Sequence[datetime],
     ) -> None:
-        """Says what the order of the rows staged has shown: that no time of a city repeats, and what they cover.
+        """Set the time coverage of the staged rows, derived by the client from their order: no time of a city repeats.
 
-        Without it, `judge` finds this out by sorting them.
+        Without it, `judge` derives the coverage by sorting the rows.
 
         Args:
-            cities: number, first and last timestamp, the least time from a timestamp to its available_at, whether every
-                row states its interval, and whether one of those is available before its end.
-            gaps: number of the city, a distance between neighbouring rows, how often it occurs, and how often, at
-                most, it occurs after one of the same length.
-            months: the UTC months that the rows lie in.
+            cities: number, first and last timestamp, minimum of available_at minus timestamp, whether every row states
+                its interval, and whether one of those is available before its end.
+            gaps: number of the city, a distance between neighbouring rows, how often it occurs, and how often at most
+                it occurs after a distance of the same length.
+            months: the UTC months of the rows.
         """
         numbers, firsts, lasts, lags, stated, early = (
             (list(column) for column in zip(*cities, strict=True)) if cities else [[]] * 6
@@ -261,33 +262,36 @@ class Staging:
     def set_unstaged(
         self, read: int, months: Sequence[datetime], first: datetime | None, last: datetime | None
     ) -> None:
-        """Says, after `set_coverage`, that rows of other months, or that say what is stored, were not staged.
+        """Declare, after `set_coverage`, that rows of other months or unchanged rows were not staged.
 
         Args:
-            read: how many rows there were.
-            months: the UTC months of the rows staged.
-            first: the first timestamp of the rows staged, None when there are none; and the last.
+            read: total number of rows.
+            months: the UTC months of the staged rows.
+            first: the first timestamp of the staged rows; None without staged rows.
+            last: the last timestamp of the staged rows; None without staged rows.
         """
         self._is_all = False
         self._are_few = self._staged * _FEW <= read
         self._months, self._first, self._last = months, first, last
 
     def stored_values(self, spans: Sequence[tuple[int, datetime, datetime]]) -> StoredValues:
-        """What is stored within spans of time: number of a city, first and last timestamp. Inside `merging`, so that
-        nobody else loads meanwhile."""
+        """Return the stored values within time spans (number of a city, first and last timestamp).
+
+        Call it inside `merging`, so that no other session loads meanwhile.
+        """
         self._make_views()
         return stored_values(self._connection, spans, len(self._target.values))
 
     def partition_load(self) -> PartitionLoad:
-        """The months that can be filled beside the table; inside `merging`."""
+        """Return the load into new partitions; call it inside `merging`."""
         return PartitionLoad(self._connection, self._target.table, self._target.values)
 
     def intervals(self) -> dict[int, int]:
-        """Minutes of the interval of each city with rows that do not state theirs, by its number, after `judge`."""
+        """Return, after `judge`, the interval (minutes) of each city, by number, with rows that do not state theirs."""
         return dict(self._rows("found_intervals"))
 
     def stored_means(self, cities: Sequence[tuple[int, datetime]]) -> dict[int, StoredMean]:
-        """The level of the stored values near a moment, by the number of the city."""
+        """Return the mean of the stored values near a time, by number of the city."""
         if not cities:
             return {}
         self._make_views()
@@ -296,14 +300,14 @@ class Staging:
         return {city: StoredMean(count, mean) for city, count, mean in rows}
 
     def judge(self, *, now: datetime, interval_minutes: int | None) -> Judgement:
-        """Finds each city's interval length, and sorts out rows that are too early or contradict each other.
+        """Find the interval length of each city, and reject rows that are too early or contradict each other.
 
         Args:
-            now: the database's clock when the load began; nothing later could be known.
-            interval_minutes: minutes of an interval when the user gave them.
+            now: the database's clock at the start of the load; later values cannot be available.
+            interval_minutes: the interval length in minutes, if the user gave it.
 
         Raises:
-            NeedsJudging: there is something to sort out, and not all rows were staged.
+            NeedsJudging: rows must be rejected, but not all rows were staged.
         """
         self._script("analyze_staged" if self._in_order else "index_staged")
         assumed: tuple[str, ...] = ()
@@ -367,10 +371,10 @@ class Staging:
         return taken - refused - restored - older, older
 
     def ensure_partitions(self, database: Database) -> None:
-        """Makes the months that the rows need, in transactions of their own, so that their locks are short.
+        """Create the partitions for the rows in separate transactions, so that their locks are short.
 
         Raises:
-            NeedsJudging: somebody keeps them from being made, who may be waiting for this session's open transaction.
+            NeedsJudging: another session holds a lock, and may itself wait for this session's open transaction.
         """
         there = existing_months(self._connection, self._target.table).months
         missing = [month for month in self._months if month not in there]
@@ -388,22 +392,22 @@ class Staging:
 
     @contextmanager
     def merging(self) -> Iterator[None]:
-        """One merge of a kind at a time, in one transaction.
+        """Run one transaction for a merge; merges of one kind run one at a time.
 
-        The lock is the session's and comes first: so the transaction begins after every earlier merge has been
-        committed, and its now() is later than theirs. It ends with the session: to give it back by a statement would
-        be one more that can fail, after all has been stored.
+        The session takes the lock first. So the transaction begins after every earlier merge has been committed, and
+        its now() is later than theirs. The lock ends with the session: a statement to release it could fail after
+        everything has been stored.
         """
         self._run("lock_kind", kind=self._target.kind)
         with self._connection.transaction():
             yield
 
     def merge(self) -> Merged:
-        """Inserts, corrects and keeps; inside `merging`."""
+        """Insert and correct rows, and store older versions as history; call it inside `merging`."""
         verdicts: dict[str, tuple[int, int]] = {}
         inserted = corrected = 0
         if self._first is not None:
-            # Bounds of the rows let the planner leave out the other months
+            # Bounds of the rows let the planner skip the other months
             bounds = {"first": self._first, "last": self._last}
             if not self._target.corrects:
                 self._run("refuse_changed_forecasts", values=list(self._target.values), **bounds)
@@ -432,7 +436,7 @@ class Staging:
         )
 
     def _revise_intervals(self) -> tuple[RevisedIntervals, ...]:
-        """Corrects stored intervals that were provisional, and keeps in mind which ones still are."""
+        """Correct stored intervals that were provisional, and record which ones still are."""
         kind = self._target.kind
         revised: tuple[RevisedIntervals, ...] = ()
         if not self._interval_given:
@@ -451,23 +455,23 @@ class Staging:
         return verdicts
 
     def zones(self) -> set[str]:
-        """The names of the time zones that the server knows."""
+        """Return the names of the time zones that the server knows."""
         return {name for (name,) in self._rows("zones")}
 
     def dependent_counts(self, name: str) -> dict[str, int]:
-        """Return how many values, models and scores belong to a city."""
+        """Return the numbers of values, models and scores of a city."""
         return dependent_counts(self._connection, name)
 
     def stored_cities(self) -> dict[str, CityRow]:
-        """Every stored city by its name."""
+        """Return every stored city by name."""
         return {row[0]: CityRow(*row) for row in self._rows("stored_cities")}
 
     def insert_city(self, city: CityRow) -> bool:
-        """Add a city, inside `merging`; return False if the database has the name already."""
+        """Add a city, inside `merging`; return False if the name is already in use."""
         return self._run("insert_city", **asdict(city)) == 1
 
     def update_city(self, city: CityRow) -> None:
-        """Corrects a city; inside `merging`."""
+        """Correct a city, inside `merging`."""
         self._run("update_city", **asdict(city))
 
     def record(
@@ -480,15 +484,18 @@ class Staging:
         most_kept: int,
         **counts: int,
     ) -> int:
-        """Write the ledger's row and the quarantine.
+        """Write the ledger entry and the quarantine.
 
         Args:
-            reasons: column, reason, count and cell_only of what was rejected or left empty.
-            most_kept: how many rows and cells the quarantine keeps.
+            batch: id of the load.
+            files: description of each file.
+            notes: remarks on the load.
+            reasons: column, reason, count and cell_only of the rejected rows and empty cells.
+            most_kept: maximum number of rows and cells in the quarantine.
             counts: read, inserted, corrected, unchanged, rejected, cells_left_empty.
 
         Returns:
-            The number of rows and cells kept.
+            The number of rows and cells stored.
         """
         self._run(
             "record_batch",
@@ -504,7 +511,7 @@ class Staging:
         return self._run("record_refused", batch=batch, kind=self._target.kind, limit=most_kept)
 
     def _script(self, name: str) -> None:
-        """Several statements; the driver sends them together only when they have no parameters."""
+        """Run several statements, which the driver sends together only without parameters."""
         self._connection.execute(self._queries[name])
 
     def _run(self, name: str, /, **parameters: object) -> int:
@@ -527,14 +534,14 @@ class Staging:
 
 
 def stored_city(connection: Connection, name: str) -> CityRow:
-    """Return the stored city that is known by a name."""
+    """Return the stored city with a name."""
     row = connection.execute(queries("staging")["stored_city"], {"name": name}).fetchone()
     assert row is not None
     return CityRow(*row)
 
 
 def dependent_counts(connection: Connection, name: str) -> dict[str, int]:
-    """Return how many values, models and scores belong to a city."""
+    """Return the numbers of values, models and scores of a city."""
     row = connection.execute(queries("staging")["dependent_counts"], {"name": name}).fetchone()
     assert row is not None
     return dict(zip(("values", "models", "scores"), row, strict=True))
@@ -542,10 +549,10 @@ def dependent_counts(connection: Connection, name: str) -> dict[str, int]:
 
 @contextmanager
 def staging(database: Database, target: LoadTarget) -> Iterator[Staging]:
-    """A session for one load as the role that loads facts. Nothing is stored before `merging` has ended.
+    """Open a session for one load as the role that loads facts. Nothing is stored before `merging` ends.
 
     Raises:
-        DatabaseError: the server cannot be reached, or refused a statement.
+        DatabaseError: the server cannot be reached, or a statement failed.
     """
     connection = database.connect(autocommit=True)
     try:
