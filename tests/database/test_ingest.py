@@ -1040,7 +1040,7 @@ def test_where_no_minute_is_the_usual_one_both_are_refused(place: Place) -> None
     before, after = [60 * hour for hour in range(10)], [560 + 60 * hour for hour in range(10)]
     report = place.load(HEADER + quarters(*before, *after))
     assert (report.inserted, report.rejected) == (18, 2)
-    assert "which of the two is wrong cannot be told" in report.rejected_examples[0].reason
+    assert "it is unknown which of the two is wrong" in report.rejected_examples[0].reason
 
 
 def test_a_few_rows_are_told_by_what_is_stored(place: Place) -> None:

@@ -40,7 +40,7 @@ def replace_flags(
     statements = queries("quality")
     span = {"first": first, "last": last, "levels_from": levels_from}
     new = {f"{name}s": [flag[name] for flag in flags] for name in ("kind", "first", "last")}
-    connection.execute(statements["forget_flags"], {"city": city, "series": series, **span, **new})
+    connection.execute(statements["remove_flags"], {"city": city, "series": series, **span, **new})
     with connection.cursor() as cursor:
         cursor.executemany(
             statements["add_flag"],

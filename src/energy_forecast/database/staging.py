@@ -319,7 +319,7 @@ class Staging:
             if not self._in_order:
                 self._run("find_gaps")
             if interval_minutes is not None:
-                self._run("give_interval", interval_minutes=interval_minutes)
+                self._run("set_interval", interval_minutes=interval_minutes)
             else:
                 self._run("add_provisional_gaps", kind=self._target.kind)
                 self._run("find_intervals", kind=self._target.kind)
@@ -416,7 +416,7 @@ class Staging:
                 if self._are_few:
                     self._row("set_joins", joins="off")
                 verdicts = self._judge_against_stored(bounds)
-                self._run(f"{self._target.subject}_keep_older")
+                self._run(f"{self._target.subject}_store_older")
                 corrected = self._run(f"{self._target.subject}_correct")
                 inserted = self._row("insert_staged", kind=self._target.kind, only_new=True)[0]
             else:
@@ -443,15 +443,15 @@ class Staging:
             revised = tuple(RevisedIntervals(*row) for row in self._rows("provisional_values", kind=kind))
         for one in revised:
             self._run(f"{self._target.subject}_revise_intervals", city_no=one.city_no, first=one.first, last=one.last)
-        self._run("forget_provisional", kind=kind)
-        self._run("keep_provisional", kind=kind)
+        self._run("remove_provisional", kind=kind)
+        self._run("record_provisional", kind=kind)
         return revised
 
     def _judge_against_stored(self, bounds: Mapping[str, object]) -> dict[str, tuple[int, int]]:
         self._run("judge_differing", interval_given=self._interval_given, **bounds)
         self._run("add_older_versions")
         verdicts = {verdict: (rows, without) for verdict, rows, without in self._rows("count_differing")}
-        self._run("forget_known_versions")
+        self._run("remove_stored_versions")
         return verdicts
 
     def zones(self) -> set[str]:

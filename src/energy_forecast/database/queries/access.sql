@@ -1,6 +1,6 @@
 -- name: role_properties
--- What decides whether a role can be a user: one role by name, or every user if the name is null.
-/* Of the members of energy_forecast_app, a platform's own login is no user: it has ADMIN OPTION, or is who asks. */
+-- The properties that decide whether a role can be a user: of one role by name, or of every user if the name is null.
+/* A login of the platform is a member of energy_forecast_app but not a user: it has ADMIN OPTION or is the session user. */
 WITH RECURSIVE member AS (
     SELECT m.member AS oid, bool_or(m.admin_option) AS is_administrator
     FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
@@ -27,15 +27,15 @@ WHERE CASE WHEN %(name)s::text IS NULL THEN c.is_user ELSE c.rolname = %(name)s:
 ORDER BY 1
 
 -- name: is_keyword
--- Whether SQL takes a name only in quotes.
+-- Whether SQL accepts a name only in quotes.
 SELECT EXISTS (SELECT FROM pg_get_keywords() WHERE word = %(name)s AND catcode <> 'U')
 
 -- name: name_in_other_case
--- A role whose name differs from a name in lower case only in case.
+-- A role whose name differs from a lower-case name only in case.
 SELECT rolname::text FROM pg_roles WHERE lower(rolname::text) = %(name)s AND rolname <> %(name)s::name LIMIT 1
 
 -- name: has_no_membership
--- Whether a role is no member of energy_forecast_app, and the API no member of it.
+-- Whether a role is not a member of energy_forecast_app and the API is not a member of the role.
 SELECT NOT EXISTS (
     SELECT FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles r ON r.oid = m.member
     WHERE (g.rolname, r.rolname) IN (('energy_forecast_app', %(name)s::name), (%(name)s::name, 'energy_forecast_api')))
@@ -48,21 +48,21 @@ WHERE %(name)s::text IS NULL OR a.user_id::text = %(name)s::text
 GROUP BY a.user_id
 
 -- name: grant_cities
--- Lets a person see cities; those that she may see already are left alone.
+-- Grant cities to a user; existing grants are not changed.
 INSERT INTO user_city_access (user_id, city_id)
 SELECT %(name)s, city FROM unnest(%(cities)s::uuid[]) AS city
 ON CONFLICT DO NOTHING
 
 -- name: revoke_cities
--- Takes cities back from a person.
+-- Revoke cities from a user.
 DELETE FROM user_city_access WHERE user_id = %(name)s AND city_id = ANY (%(cities)s)
 
 -- name: revoke_everything
--- Takes every city back from a person.
+-- Revoke every city from a user.
 DELETE FROM user_city_access WHERE user_id = %(name)s
 
 -- name: open_functions
--- The functions that everybody may call and that database.sql revokes where a superuser upgrades.
+-- The functions that PUBLIC may call, and that database.sql revokes if a superuser upgrades.
 SELECT DISTINCT p.proname::text
 FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 WHERE p.pronamespace = 'pg_catalog'::regnamespace::oid AND a.grantee = 0
@@ -70,7 +70,7 @@ WHERE p.pronamespace = 'pg_catalog'::regnamespace::oid AND a.grantee = 0
 ORDER BY 1
 
 -- name: leakproof_operators
--- How many functions of operators are leakproof that database.sql makes not leakproof where a superuser upgrades.
+-- The number of leakproof operator functions that database.sql makes not leakproof if a superuser upgrades.
 SELECT count(*) FROM pg_proc p
 WHERE p.proleakproof AND p.pronamespace = 'pg_catalog'::regnamespace::oid
   AND EXISTS (SELECT FROM pg_operator o WHERE o.oprcode::oid = p.oid)

@@ -1,14 +1,14 @@
 -- name: chain_end
--- The end of the chain, and the beginning's hash, which names the chain.
+-- The end of the chain, and the hash of its first link, which identifies the chain.
 SELECT (SELECT hash FROM ops.audit_chain WHERE sequence = 0), sequence, hash
 FROM ops.audit_chain ORDER BY sequence DESC LIMIT 1
 
 -- name: server_identity
--- Which server and database this is; both change with a restore elsewhere.
+-- The system identifier and the database name; a restore elsewhere changes both.
 SELECT (SELECT system_identifier FROM pg_control_system())::text, current_database()::text
 
 -- name: links
--- The next links of the chain with the text that each is the hash of. Its own copy of audit_entry_text(): see there.
+-- The next links of the chain with the hashed text of each. A copy of audit_entry_text(): see there.
 SELECT c.sequence, c.previous_hash, c.hash, a.id IS NOT NULL AS present,
        jsonb_build_array(
            c.sequence, a.id, a.number, a.table_name, a.action, a.old_data, a.new_data, a.user_name, a.session_user_name,
@@ -20,13 +20,13 @@ ORDER BY c.sequence
 LIMIT %(limit)s
 
 -- name: unchained_entries
--- Entries that no link of the chain holds; the trigger makes none.
+-- Entries without a link in the chain; the trigger never creates any.
 SELECT count(*) OVER (), a.id, a.number, a.table_name, a.action, a.timestamp
 FROM audit_log a WHERE NOT EXISTS (SELECT FROM ops.audit_chain c WHERE c.audit_id = a.id)
 ORDER BY a.number LIMIT 10
 
 -- name: take_baselines
--- Records the rows of each compared table once; the triggers of ops.fact_baselines write the entries.
+-- Record the rows of each compared table once; the triggers of ops.fact_baselines write the entries.
 INSERT INTO ops.fact_baselines (table_name)
 SELECT wanted FROM unnest(ARRAY['energy_consumption', 'energy_consumption_revisions', 'weather_data',
                                 'weather_data_revisions', 'weather_forecasts', 'prediction_vintages', 'cities', 'models',
@@ -35,7 +35,7 @@ SELECT wanted FROM unnest(ARRAY['energy_consumption', 'energy_consumption_revisi
 WHERE NOT EXISTS (SELECT FROM ops.fact_baselines b WHERE b.table_name = wanted)
 
 -- name: fact_ranges
--- The spans in which the rows of a table are read: (first, end), nulls where there is no bound.
+-- The ranges in which the rows of a table are read: (first, end), null for no bound.
 SELECT substring(b.bound FROM $re$FROM \('([^']+)'\)$re$)::timestamptz, substring(b.bound FROM $re$TO \('([^']+)'\)$re$)::timestamptz
 FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b (bound)
@@ -43,7 +43,7 @@ WHERE i.inhparent = format('public.%%I', %(table)s::text)::regclass AND b.bound 
 ORDER BY 1, 2
 
 -- name: recorded_sums
--- What the entries of the log say that a table holds, by blocks of 30 days: (block, rows and the four sums).
+-- The contents of a table by the entries of the log, in blocks of 30 days: (block, rows and the four sums).
 SELECT s.key, sum(e.sign * (s.value ->> 0)::numeric), sum(e.sign * (s.value ->> 1)::numeric),
        sum(e.sign * (s.value ->> 2)::numeric), sum(e.sign * (s.value ->> 3)::numeric), sum(e.sign * (s.value ->> 4)::numeric)
 FROM public.audit_log a, LATERAL (VALUES (1, a.new_data), (-1, a.old_data)) AS e (sign, data),
@@ -52,7 +52,7 @@ WHERE a.table_name = %(table)s AND a.action IN ('INSERT', 'UPDATE', 'DELETE')
 GROUP BY s.key
 
 -- name: changed_rows
--- Rows of controlled tables that are not those of their last entries: (table, key, difference). Only columns that an entry has are compared.
+-- Rows of controlled tables that differ from their last entries: (table, key, difference). Only columns of the entry are compared.
 WITH controlled (name, key) AS (VALUES
     ('cities', ARRAY['id']), ('models', ARRAY['id']), ('model_artifacts', ARRAY['model_id', 'city_id']),
     ('user_city_access', ARRAY['user_id', 'city_id']), ('model_promotions', ARRAY['id']), ('forecast_runs', ARRAY['id']),
@@ -95,12 +95,12 @@ WHERE difference IS NOT NULL
 ORDER BY name, key
 
 -- name: baseline
--- Since when the entries have sums: (when, whether there were rows before).
+-- The time since which entries have checksums: (time, whether there were rows before).
 SELECT b.created_at, EXISTS (SELECT FROM public.audit_log a WHERE a.table_name = b.table_name AND a.new_data ? 'baseline')
 FROM ops.fact_baselines b WHERE b.table_name = %(table)s
 
 -- name: sums_of_energy_consumption
--- What energy_consumption holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of energy_consumption in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -113,7 +113,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_data
--- What weather_data holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of weather_data in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -126,7 +126,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_energy_consumption_revisions
--- What energy_consumption_revisions holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of energy_consumption_revisions in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -139,7 +139,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_data_revisions
--- What weather_data_revisions holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of weather_data_revisions in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -152,7 +152,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_forecasts
--- What weather_forecasts holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of weather_forecasts in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -165,7 +165,7 @@ FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_prediction_vintages
--- What prediction_vintages holds in a span, by blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of prediction_vintages in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))

@@ -4,13 +4,13 @@ SELECT r.rolbypassrls OR r.rolsuper, pg_has_role(current_user, 'pg_read_all_data
 FROM pg_roles r WHERE r.rolname = current_user
 
 -- name: export_snapshot
--- The name by which pg_dump reads what this transaction reads.
+-- The identifier by which pg_dump reads the snapshot of this transaction.
 SELECT pg_export_snapshot()
 
 -- name: tables
--- Every table with rows of its own or of its partitions: (name, statement that counts and digests its rows).
-/* The digest is the sum of a 64-bit hash of each row's text: the same whatever the order of the rows, in which partition
-   they lie or which version of PostgreSQL holds them, in bounded memory. Equal rows count as often as they occur. */
+-- Every table with rows, its own or those of its partitions: (name, statement that counts and digests the rows).
+/* The digest is the sum of a 64-bit hash of each row's text, in bounded memory. It does not depend on the order of the
+   rows, their partitions or the PostgreSQL version. Equal rows count as often as they occur. */
 SELECT format('%s.%s', n.nspname, c.relname),
        format('SELECT count(*), coalesce(sum(hashtextextended("this row"::text, 0)), 0)::text FROM %I.%I "this row"',
               n.nspname, c.relname)
@@ -21,7 +21,7 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p
 ORDER BY 1
 
 -- name: objects
--- Every object of the schema that is not an extension's: (kind, identity, definition).
+-- Every object of the schema that does not belong to an extension: (kind, identity, definition).
 WITH RECURSIVE relation AS (
     SELECT c.*, format('%I.%I', n.nspname, c.relname) AS identity
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -29,7 +29,7 @@ WITH RECURSIVE relation AS (
       AND NOT EXISTS (SELECT FROM pg_depend d
                       WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ), of_parent AS (
-    -- A dump has a partition's constraint as the parent's alone, and a restore gives the partition's another name
+    -- A dump has only the parent's constraint, and a restore gives the partition's constraint another name
     SELECT oid, oid AS parent FROM pg_constraint WHERE conparentid = 0
     UNION ALL
     SELECT k.oid, p.parent FROM of_parent p JOIN pg_constraint k ON k.conparentid = p.oid
@@ -54,7 +54,7 @@ SELECT 'constraint', concat_ws(' ', r.identity, quote_ident(p.conname),
        concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
 FROM relation r JOIN pg_constraint k ON k.conrelid = r.oid JOIN of_parent ON of_parent.oid = k.oid
     JOIN pg_constraint p ON p.oid = of_parent.parent
--- Those that 18 makes of NOT NULL have names that other versions do not; `column` has them
+-- PostgreSQL 18 names NOT NULL constraints, other versions do not; `column` contains them
 WHERE k.contype <> 'n'
 UNION ALL
 SELECT 'policy', r.identity || ' ' || quote_ident(p.polname),
@@ -76,11 +76,11 @@ WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 UNION ALL
 SELECT 'privilege', format('%s %s %s', r.identity, a.grantee_name, a.privilege_type), a.is_grantable::text
--- A privilege that stands by default and one that was granted are the same
+-- A default privilege and a granted one are equal
 FROM relation r, LATERAL (
     SELECT CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(x.grantee)::text END AS grantee_name, x.privilege_type,
            x.is_grantable
-    -- What only one version knows is no difference: MAINTAIN is new in 17
+    -- A privilege that only one version has is not a difference: MAINTAIN is new in 17
     FROM aclexplode(coalesce(r.relacl, acldefault((CASE r.relkind WHEN 'S' THEN 's' ELSE 'r' END)::"char", r.relowner))) x
     WHERE x.privilege_type <> 'MAINTAIN') a
 WHERE r.relkind IN ('r', 'p', 'm', 'v', 'S')
@@ -105,7 +105,7 @@ SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n
 WHERE c.relispartition AND c.relkind IN ('r', 'p')
 
 -- name: roles
--- The platform's roles and their members, without passwords: (name, attributes, comment, roles that it is a member of).
+-- The platform's roles and their members, without passwords: (name, attributes, comment, groups).
 WITH RECURSIVE known AS (
     SELECT oid FROM pg_roles WHERE rolname ~ '^energy_forecast_' AND NOT rolsuper
     UNION
@@ -120,14 +120,14 @@ SELECT r.rolname::text,
 FROM known JOIN pg_roles r USING (oid)
     LEFT JOIN pg_auth_members m ON m.member = r.oid
     LEFT JOIN pg_roles g ON g.oid = m.roleid
--- The login belongs to its server, whose upgrade creates it
+-- The login belongs to the server, whose upgrade creates it
 WHERE NOT r.rolsuper AND r.rolname <> 'energy_forecast_login'
 GROUP BY r.oid, r.rolname, r.rolcanlogin, r.rolinherit, r.rolbypassrls
 ORDER BY 1
 
 -- name: role_statements
--- The statements that make one role of a backup, and the login a member of it; none for what is there.
--- Only a superuser can give BYPASSRLS away
+-- The statements that create one role of a backup and make the login a member of it; none for existing roles.
+-- Only a superuser can grant BYPASSRLS
 SELECT format('CREATE ROLE %%I %%s', %(name)s::text,
               CASE WHEN (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN %(attributes)s::text
                    ELSE replace(%(attributes)s::text, 'BYPASSRLS', '') END)
@@ -142,14 +142,14 @@ WHERE %(name)s ~ '^energy_forecast_' AND NOT EXISTS (
   AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 
 -- name: membership_statements
--- The statements that make one role a member of others; none for what it is.
+-- The statements that make one role a member of others; none for existing memberships.
 SELECT format('GRANT %%I TO %%I', wanted, %(name)s::text)
 FROM unnest(%(groups)s::text[]) wanted
 WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) AND NOT EXISTS (
     SELECT FROM pg_auth_members WHERE roleid = to_regrole(quote_ident(wanted)) AND member = to_regrole(quote_ident(%(name)s)))
 
 -- name: database_privileges
--- The statements that give the database the privileges that the first migration gives it.
+-- The statements that grant the privileges that the first migration grants on the database.
 SELECT format('GRANT CREATE ON DATABASE %%I TO energy_forecast_owner', %(database)s::text)
 UNION ALL
 SELECT format('REVOKE TEMPORARY ON DATABASE %%I FROM PUBLIC', %(database)s::text)
@@ -158,31 +158,31 @@ SELECT format('GRANT TEMPORARY ON DATABASE %%I TO energy_forecast_owner, energy_
               %(database)s::text)
 
 -- name: database_exists
--- Whether there is a database of this name.
+-- Whether a database with this name exists.
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(database)s)
 
 -- name: database_locale
--- What a new database needs to sort and compare as this one does: encoding, locale provider, collation, character type, provider's locale.
+-- The settings by which a new database sorts and compares like this one: encoding, locale provider, collation, character type, locale of the provider.
 SELECT pg_encoding_to_char(encoding), datlocprovider::text, datcollate::text, datctype::text,
        to_jsonb(d) ->> (CASE WHEN to_jsonb(d) ? 'datlocale' THEN 'datlocale' ELSE 'daticulocale' END)
 FROM pg_database d WHERE datname = current_database()
 
 -- name: killed
--- The databases of restores and drills that were killed; a living one holds the lock of its name.
+-- The databases of restores and drills; a running one holds the lock of its database's name, a killed one does not.
 SELECT datname::text FROM pg_database WHERE datname ~ '^energy_forecast_(restoring|drill)_[0-9a-f]{12}$'
 
 -- name: try_lock
--- Takes the session's lock of this name; whether it was free.
+-- Try to take the session lock of this name: whether it was free.
 SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 13))
 
 -- name: record_backup
--- Writes one attempt into the ledger.
+-- Record one attempt in the ledger.
 INSERT INTO ops.backups (kind, name, folder, status, reason, bytes, sha256, server_version, tables, details, started_at)
 VALUES (%(kind)s, %(name)s, %(folder)s, %(status)s, %(reason)s, %(bytes)s, %(sha256)s, %(server_version)s,
         %(tables)s::jsonb, %(details)s::jsonb, %(started_at)s)
 
 -- name: record_check
--- Writes one drill, verification or removal into the ledger.
+-- Record one drill, verification or removal in the ledger.
 INSERT INTO ops.recovery_checks (kind, subject, passed, reason, details, started_at)
 VALUES (%(kind)s, %(subject)s, %(passed)s, %(reason)s, %(details)s::jsonb, %(started_at)s)
 
@@ -195,29 +195,29 @@ WHERE kind = ANY (%(kinds)s) AND status = 'failed' AND NOT EXISTS (
 ORDER BY serial DESC LIMIT 20
 
 -- name: last_check
--- The last check of a kind: (subject, passed, reason, details, finished_at, age in seconds, below 0 after a clock was set back).
+-- The last check of a kind: (subject, passed, reason, details, finished_at, age in seconds, negative after a clock was set back).
 SELECT subject, passed, reason, details, finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float8
 FROM ops.recovery_checks WHERE kind = %(kind)s ORDER BY serial DESC LIMIT 1
 
 -- name: mark_copy
--- Marks this database as a restored copy that is not to act.
+-- Mark this database as a restored copy, which stays passive.
 INSERT INTO ops.restored_copies (source, target) VALUES (%(source)s, %(target)s)
 
 -- name: activate_copy
--- Lets a restored copy act; returns what it was restored from.
+-- Activate a restored copy: its sources.
 UPDATE ops.restored_copies SET activated_at = clock_timestamp(), activated_by = session_user
 WHERE activated_at IS NULL RETURNING source, target
 
 -- name: is_restored_copy
--- Whether this database is a restored copy that was not activated.
+-- Whether this database is a restored copy that is not activated.
 SELECT is_restored_copy()
 
 -- name: copies_not_activated
--- What this copy was restored from; nothing where it is no copy: (source, target, restored_at).
+-- The sources of this copy: (source, target, restored_at); no row if it is not a copy.
 SELECT source, target, restored_at FROM ops.restored_copies WHERE activated_at IS NULL
 
 -- name: is_empty
--- Whether nobody has made a relation in this database.
+-- Whether this database has no relations of users.
 SELECT NOT EXISTS (
     SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'

@@ -1,5 +1,5 @@
 -- name: tables
--- Every table of the platform but partitions: name, comment, partition key.
+-- Every table of the platform except partitions: name, comment, partition key.
 SELECT c.oid, CASE n.nspname WHEN 'public' THEN c.relname ELSE n.nspname || '.' || c.relname END AS name,
        obj_description(c.oid, 'pg_class') AS comment, pg_get_partkeydef(c.oid) AS partition_key
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -16,7 +16,7 @@ WHERE a.attrelid = %(table)s AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attnum
 
 -- name: rules
--- The constraints of a table but NOT NULL, and the indexes that no constraint made.
+-- The constraints of a table except NOT NULL, and the indexes that do not belong to a constraint.
 SELECT conname AS name, pg_get_constraintdef(oid) AS definition, 0 AS place
 FROM pg_constraint WHERE conrelid = %(table)s AND contype <> 'n'
 UNION ALL

@@ -1,16 +1,16 @@
 -- name: lock_promotions
--- One promotion at a time; held to the end of the transaction.
+-- Take the lock for promotions until the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtext('energy_forecast promotions'))
 
 -- name: champion_at
--- The champion of a city at a moment; no row where there was none.
+-- The champion of a city at a time; no row if there was none.
 SELECT p.id, p.model_id, m.name, m.version
 FROM model_promotions p JOIN models m ON m.id = p.model_id
 WHERE p.city_id = %(city)s AND p.during @> %(at)s::timestamptz
 
 -- name: champion_before
--- The promotion of a city before the present one; no row where there was none. A way back stands where the promotion stands
--- to which it led, so that one way back after another leads further and not to and fro.
+-- The promotion of a city before the present one; no row if there was none.
+-- A rollback takes the position of the promotion that it restored, so repeated rollbacks go further back.
 WITH RECURSIVE present AS (
     SELECT id, city_id, during, returns_to FROM model_promotions WHERE city_id = %(city)s AND upper_inf(during)
     UNION ALL
@@ -24,12 +24,12 @@ JOIN models m ON m.id = p.model_id
 WHERE present.returns_to IS NULL
 
 -- name: add_promotion
--- Makes a version the champion of a city from now on.
+-- Make a version the champion of a city from now on.
 INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced, returns_to)
 VALUES (%(city)s, %(model)s, %(reason)s, %(evidence)s, %(is_forced)s, %(returns_to)s)
 
 -- name: promotions
--- The champions of cities, the present one first; with a moment, those of then.
+-- The champions of cities, the present one first; with a time, those at that time.
 SELECT c.name AS city, m.name AS model, m.version, lower(p.during) AS first, upper(p.during) AS end, p.reason,
        p.is_forced, p.promoted_by, p.evidence
 FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id = p.model_id
@@ -37,7 +37,7 @@ WHERE c.name = ANY (%(cities)s) AND (%(at)s::timestamptz IS NULL OR p.during @> 
 ORDER BY c.name, lower(p.during) DESC
 
 -- name: backtest_weathers
--- The weathers with which all of these models were backtested for a city, the one used last first.
+-- The kinds of weather with which all of these models were backtested for a city, last used first.
 SELECT r.weather
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
 WHERE r.purpose = 'backtest' AND m.name = ANY (%(models)s)

@@ -5,25 +5,25 @@ FROM cities
 ORDER BY name
 
 -- name: some_cities
--- The cities of these names, compared without case and without regard to the form of accents.
+-- The cities with these names, compared without regard to case and Unicode normalisation.
 SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
 FROM cities
 WHERE lower(normalize(name, NFC)) IN (SELECT lower(normalize(wanted, NFC)) FROM unnest(%(names)s::text[]) AS wanted)
 ORDER BY name
 
 -- name: add_city
--- Adds a city; no row when the name is taken.
+-- Add a city; no row if the name is in use.
 INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
 VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
 ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: set_metadata
--- Replaces one key of a city's metadata.
+-- Replace one key of a city's metadata.
 UPDATE cities SET metadata = metadata || jsonb_build_object(%(key)s::text, %(value)s::jsonb) WHERE id = %(city)s
 
 -- name: city_counts
--- What is stored for each city: counts, first and last interval (UTC), corrections kept.
+-- The stored data of each city: counts, first and last interval (UTC), number of corrections.
 SELECT c.name,
        f.rows AS consumption_rows, f.first AS consumption_first, f.last AS consumption_last,
        f.interval_minutes,

@@ -1,5 +1,5 @@
 -- name: consumption
--- Consumption of a city as it stands: kWh in the interval, kW.
+-- Present consumption of a city: kWh in the interval, kW.
 SELECT %(name)s::text AS city, iso_utc(timestamp) AS timestamp, consumption_kwh, peak_demand_kw,
        iso_utc(available_at) AS available_at, interval_minutes
 FROM energy_consumption
@@ -7,14 +7,14 @@ WHERE city_id = %(city)s::uuid AND timestamp >= %(first)s::timestamptz AND times
 ORDER BY energy_consumption.timestamp
 
 -- name: consumption_as_of
--- Consumption of a city as it could be known at a moment: kWh in the interval, kW.
+-- Consumption of a city as known at a time: kWh in the interval, kW.
 SELECT %(name)s::text AS city, iso_utc(timestamp) AS timestamp, consumption_kwh, peak_demand_kw,
        iso_utc(available_at) AS available_at, interval_minutes
 FROM consumption_as_of(%(city)s::uuid, %(as_of)s::timestamptz, %(first)s::timestamptz, %(end)s::timestamptz) c
 ORDER BY c.timestamp
 
 -- name: weather
--- Observed weather of a city as it stands: degrees Celsius, percent, m/s, mm.
+-- Present observed weather of a city: degrees Celsius, percent, m/s, mm.
 SELECT %(name)s::text AS city, iso_utc(timestamp) AS timestamp, temperature, humidity, wind_speed, precipitation,
        iso_utc(available_at) AS available_at, interval_minutes
 FROM weather_data
@@ -22,7 +22,7 @@ WHERE city_id = %(city)s::uuid AND timestamp >= %(first)s::timestamptz AND times
 ORDER BY weather_data.timestamp
 
 -- name: weather_as_of
--- Observed weather of a city as it could be known at a moment: degrees Celsius, percent, m/s, mm.
+-- Observed weather of a city as known at a time: degrees Celsius, percent, m/s, mm.
 SELECT %(name)s::text AS city, iso_utc(timestamp) AS timestamp, temperature, humidity, wind_speed, precipitation,
        iso_utc(available_at) AS available_at, interval_minutes
 FROM weather_as_of(%(city)s::uuid, %(as_of)s::timestamptz, %(first)s::timestamptz, %(end)s::timestamptz) w
@@ -38,7 +38,7 @@ WHERE p.city_id = %(city)s::uuid AND p.timestamp >= %(first)s::timestamptz AND p
 ORDER BY p.timestamp, m.name, m.version::integer
 
 -- name: predictions_as_of
--- The forecasts of a city that were live at a moment, by model: kWh in the hour.
+-- The forecasts of a city that were live at a time, by model: kWh in the hour.
 SELECT %(name)s::text AS city, f.model, f.version, iso_utc(f.timestamp) AS timestamp, f.predicted_consumption,
        round(f.confidence_lower::numeric, 2) AS confidence_lower, round(f.confidence_upper::numeric, 2) AS confidence_upper,
        iso_utc(f.issued_at) AS issued_at, iso_utc(f.recorded_at) AS recorded_at

@@ -1,9 +1,9 @@
 -- name: ensure_partitions
--- Makes the monthly partitions of the vintages between two moments of issue.
+-- Create the monthly partitions of vintages between two issue times.
 SELECT ensure_month_partitions('prediction_vintages', %(first)s, %(last)s)
 
 -- name: add_run
--- Adds a run.
+-- Add a run.
 INSERT INTO forecast_runs
     (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, rungs, started_at, finished_at)
 VALUES
@@ -11,18 +11,18 @@ VALUES
      %(rungs)s, %(started_at)s, %(finished_at)s)
 
 -- name: make_staging
--- A temporary table for the forecasts of this transaction; kWh in the hour.
+-- Create a temporary table for the forecasts of this transaction; kWh in the hour.
 CREATE TEMPORARY TABLE staged_forecasts (
     run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, timestamp timestamptz,
     predicted_consumption double precision, quantiles double precision[], features_used jsonb
 ) ON COMMIT DROP
 
 -- name: copy_staging
--- Fills the staging table.
+-- Fill the staging table.
 COPY staged_forecasts FROM STDIN (FORMAT binary)
 
 -- name: add_vintages
--- Keeps every staged forecast as a vintage.
+-- Store every staged forecast as a vintage.
 INSERT INTO prediction_vintages
     (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, quantile_count)
 SELECT run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, cardinality(quantiles)
@@ -30,7 +30,7 @@ FROM staged_forecasts
 ORDER BY city_id, issued_at, timestamp
 
 -- name: replace_predictions
--- Makes the staged forecasts the current ones, unless a later issue stands there; `lower` and `upper` are places among the quantiles.
+-- Make the staged forecasts current, unless a later issue is stored; `lower` and `upper` are positions in the quantiles.
 INSERT INTO predictions AS p
     (city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, confidence_level,
      features_used, run_id, issued_at)
@@ -45,7 +45,7 @@ ON CONFLICT (city_id, model_id, timestamp) DO UPDATE SET
 WHERE excluded.issued_at >= p.issued_at
 
 -- name: vintage
--- The forecast of a city that a model issued at a moment, kWh; of several the one recorded last.
+-- The forecast that a model issued for a city at a time, kWh; of several, the last recorded one.
 SELECT m.name AS model, m.version, r.weather, r.notes, r.quantile_levels, v.timestamp,
        v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id JOIN models m ON m.id = r.model_id
@@ -58,7 +58,7 @@ WHERE v.city_id = %(city)s AND v.issued_at = %(issued_at)s AND r.id = (
 ORDER BY v.timestamp
 
 -- name: to_score
--- Forecasts that count of a city and model version whose hour has ended by a moment, kWh; several issues of an hour side by side.
+-- Scorable forecasts of a city and model version for hours that ended by a time, kWh; every issue of an hour.
 SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.city_id = %(city)s AND v.model_id = %(model)s AND r.purpose <> 'backtest'
@@ -67,7 +67,7 @@ WHERE v.city_id = %(city)s AND v.model_id = %(model)s AND r.purpose <> 'backtest
 ORDER BY r.purpose, r.weather, v.timestamp, v.issued_at, r.created_at, r.id
 
 -- name: backtested
--- What backtests of these versions have said of a city at these moments, kWh; of several the one recorded last.
+-- Backtest forecasts of these versions for a city at these issue times, kWh; of several, the last recorded one.
 SELECT v.model_id, v.issued_at, r.weather, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.city_id = %(city)s AND v.issued_at BETWEEN %(first)s AND %(last)s AND v.issued_at = ANY (%(times)s)
@@ -88,7 +88,7 @@ WHERE r.purpose <> 'backtest'
 ORDER BY c.name, m.name, m.version
 
 -- name: last_run
--- The run of the forecast of a city that was issued last by a moment, of one model or any, of runs of some purposes.
+-- The run of the last forecast of a city issued by a time, of one model or any, for the given purposes.
 SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.rungs,
   r.created_at
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
@@ -99,7 +99,7 @@ ORDER BY r.issued_at DESC, r.created_at DESC
 LIMIT 1
 
 -- name: run_forecast
--- What a run said of a city, kWh.
+-- A run's forecast of a city, kWh.
 SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.run_id = %(run)s AND v.issued_at = %(issued_at)s AND v.city_id = %(city)s

@@ -1,22 +1,22 @@
 -- name: phase
--- Minute past the UTC hour at which the city's hours begin, as known at a moment.
+-- The minute past the UTC hour at which the city's hours begin, as known at a time.
 SELECT load_phase_as_of(%(city)s, %(as_of)s)
 
 -- name: load
--- Consumption as known at a moment, of the intervals that start in [first, end), kWh and minutes. One row: the bytes of each column.
+-- Consumption of the intervals that start in [first, end), as known at a time, kWh and minutes. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(consumption_kwh::float8), ''),
        string_agg(int2send(interval_minutes), '')
 FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
 -- name: load_delay
--- Consumption of the intervals that start in [first, end), as known at a moment: values, those with available_at at the end of their interval, and the median of available_at after that end, minutes.
+-- Delay of the intervals that start in [first, end), as known at a time: values, values available at the end of their interval, median delay after that end in minutes.
 SELECT count(*), count(*) FILTER (WHERE delay = 0), percentile_cont(0.5) WITHIN GROUP (ORDER BY delay)
 FROM (SELECT extract(epoch FROM available_at - timestamp) / 60 - interval_minutes AS delay
       FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)) delays
 
 -- name: weather
--- Observed weather as known at a moment, NaN where unknown. One row: the bytes of each column.
+-- Observed weather as known at a time, NaN if unknown. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
        string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
@@ -25,7 +25,7 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
 FROM weather_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
 -- name: weather_forecast
--- Weather forecast, the latest that was issued by a moment, NaN where unknown. One row: the bytes of each column.
+-- The latest weather forecast issued by a time, NaN if unknown. One row: the bytes of each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
        string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
@@ -34,14 +34,14 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
 FROM weather_forecast_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
 -- name: load_recorded
--- As load, of what this database had recorded by a second moment.
+-- As load, limited to values that this database had recorded by a second time.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(consumption_kwh::float8), ''),
        string_agg(int2send(interval_minutes), '')
 FROM consumption_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
 
 -- name: weather_recorded
--- As weather, of what this database had recorded by a second moment.
+-- As weather, limited to values that this database had recorded by a second time.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
        string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
@@ -50,7 +50,7 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
 FROM weather_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
 
 -- name: weather_forecast_recorded
--- As weather_forecast, of what this database had recorded by a second moment.
+-- As weather_forecast, limited to values that this database had recorded by a second time.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
        string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),

@@ -1,36 +1,36 @@
 -- name: try_lock
--- Whether this session now holds the lock of a step of maintenance; else somebody else does.
+-- Try to take the session lock of a maintenance step: whether it was free.
 SELECT pg_try_advisory_lock(hashtext('energy_forecast maintenance'), hashtext(%(step)s))
 
 -- name: read_only
--- Makes this transaction one that can change nothing.
+-- Make this transaction read-only.
 SELECT set_config('transaction_read_only', 'on', true)
 
 -- name: close_interrupted
--- Completes the rows of runs of a step that ended without a word.
+-- Mark the unfinished runs of a step as interrupted.
 SELECT count(ops.finish_maintenance(id, 'interrupted', details))
 FROM ops.maintenance_runs WHERE step = %(step)s AND finished_at IS NULL
 
 -- name: begin_run
--- Records that a step begins.
+-- Record the start of a step.
 INSERT INTO ops.maintenance_runs (id, step) VALUES (%(id)s, %(step)s)
 
 -- name: finish_run
--- Records how it ended.
+-- Record the outcome of a step.
 SELECT ops.finish_maintenance(%(id)s, %(outcome)s, %(details)s)
 
 -- name: retention_due
--- What the policies say should go, month by month; rows are counted only if asked for.
+-- The months that the policies remove; rows are counted only if requested.
 SELECT table_name, partition_name, range_start, range_end, row_count, byte_count, revision_count, score_count
 FROM ops.retention_due(%(counted)s)
 
 -- name: apply_retention
--- Takes one of these away: outcome, rows, bytes, revisions that went with it, and why not.
+-- Remove one month: outcome, rows, bytes, revisions removed with it, and the reason if it was not removed.
 SELECT outcome, row_count, byte_count, revision_count, detail
 FROM ops.apply_retention(%(table)s, %(partition)s, %(first)s, %(last)s, %(run)s)
 
 -- name: policies
--- How long each table is kept (null: for ever), and what retention has taken from it so far.
+-- The retention of each table (null: unlimited), and the data removed from it so far.
 SELECT p.table_name, p.keep::text AS keep, p.by_month, p.note, p.changed_at, p.changed_by::text AS changed_by,
        d.rows AS dropped_rows, d.last AS dropped_until
 FROM ops.retention_policies p
@@ -40,14 +40,14 @@ LEFT JOIN LATERAL (
 ORDER BY p.table_name
 
 -- name: set_policy
--- Changes how long a table is kept; null for ever. No row when there is no such policy.
+-- Change the retention of a table (null: unlimited); no row if the policy does not exist.
 UPDATE ops.retention_policies
 SET keep = %(keep)s::text::interval
 WHERE table_name = %(table)s
 RETURNING table_name, keep::text AS keep
 
 -- name: ledger
--- What retention took away, newest first.
+-- The removals by retention, newest first.
 SELECT table_name, partition_name, range_start, range_end, row_count, byte_count, encode(digest, 'hex') AS sha256,
        keep::text AS keep, dropped_by::text AS dropped_by, dropped_at
 FROM ops.dropped_data
@@ -55,21 +55,21 @@ ORDER BY dropped_at DESC, table_name
 LIMIT %(limit)s
 
 -- name: refresh_hours
--- Refreshes the hourly view and its roll-up: hours that had changed, that were wrong and were mended, that were too old.
+-- Refresh the hourly view and its roll-up: numbers of hours changed, repaired and expired.
 SELECT folded AS folded_hours, mended AS mended_hours, expired AS expired_hours FROM ops.refresh_hours()
 
 -- name: hourly_differences
--- Hours of which people read something else than the facts say: both, kWh, kW and minutes.
+-- Hours of which users see other values than the facts: both values, kWh, kW and minutes.
 SELECT c.name AS city, d.hour, d.shown_consumption, d.true_consumption, d.shown_peak, d.true_peak, d.shown_minutes,
        d.true_minutes
 FROM ops.hourly_differences() d JOIN cities c ON c.id = d.city_id
 
 -- name: pending_hours
--- Spans of hours that are not folded in yet, and of how many cities.
+-- The number of changed spans that are not in the roll-up yet, and of their cities.
 SELECT count(*) AS waiting_spans, count(DISTINCT city_id) AS waiting_cities FROM ops.changed_consumption
 
 -- name: last_refresh
--- When the hourly view was last refreshed, up to what data, and its rows and bytes.
+-- The last refresh of the hourly view, the end of its data, its rows and its bytes.
 SELECT refreshed_at, data_until, row_count, pg_total_relation_size('hourly_consumption') AS byte_count
 FROM (VALUES (1)) AS one
 LEFT JOIN ops.view_refreshes ON view_name = 'hourly_consumption'
@@ -77,12 +77,12 @@ ORDER BY refreshed_at DESC NULLS LAST
 LIMIT 1
 
 -- name: vacuum_tables
--- What VACUUM (tables, partitions, materialized views) and ANALYZE (parents, whose statistics autovacuum never makes) are for.
+-- The targets of VACUUM (tables, partitions, materialized views) and ANALYZE (parents, which autovacuum never analyzes).
 SELECT n.nspname AS schema_name, c.relname AS table_name, c.relkind = 'p' AS is_parent, c.relispartition AS is_partition,
        coalesce(s.n_dead_tup, 0) AS dead_rows, size.byte_count
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid
 CROSS JOIN LATERAL pg_total_relation_size(c.oid) AS size(byte_count)
--- Null: dropped by another session since this query began
+-- Null if another session dropped it since this query began
 WHERE size.byte_count IS NOT NULL AND n.nspname IN ('public', 'ops') AND c.relkind IN ('r', 'm', 'p') AND pg_get_userbyid(c.relowner) = 'energy_forecast_owner'
 ORDER BY c.relkind = 'p', n.nspname DESC, c.relname

@@ -1,23 +1,23 @@
 -- name: lock_versions
--- One training numbers its versions at a time; held to the end of the transaction.
+-- Take the lock for numbering versions until the end of the transaction.
 SELECT pg_advisory_xact_lock(hashtext('energy_forecast model versions'))
 
 -- name: next_version
--- The number after the highest version of a model.
+-- The next version number of a model.
 SELECT coalesce(max(version::integer), 0) + 1 FROM models WHERE name = %(name)s
 
 -- name: add_model
--- Adds a version.
+-- Add a version.
 INSERT INTO models (id, name, type, parameters, version, is_active, trained_at, trained_until)
 VALUES (%(id)s, %(name)s, %(type)s, %(parameters)s, %(version)s, false, clock_timestamp(), %(trained_until)s)
 
 -- name: add_artifact
--- Adds the fitted parameters of a version for one city.
+-- Add the fitted parameters of a version for one city.
 INSERT INTO model_artifacts (model_id, city_id, artifact, sha256, training_digest, training_facts)
 VALUES (%(model)s, %(city)s, %(artifact)s, %(sha256)s, %(training_digest)s, %(training_facts)s)
 
 -- name: update_active
--- Marks as active the versions that are the champion of a city, or the newest of their name for at least one.
+-- Mark as active the versions that are the champion of a city, or the newest of their name for at least one.
 UPDATE models SET is_active = newest.is_newest
 FROM (
     SELECT m.id, EXISTS (
@@ -32,7 +32,7 @@ FROM (
 WHERE models.id = newest.id AND models.is_active <> newest.is_newest
 
 -- name: trained_identically
--- The version of a model for a city that was trained by a moment from just the same, the newest.
+-- The newest version of a model for a city that was trained by a time from identical data and parameters.
 SELECT m.id, m.name, m.version, m.trained_until, a.artifact, a.sha256, a.training_facts
 FROM model_artifacts a JOIN models m ON m.id = a.model_id
 WHERE m.name = %(name)s AND a.city_id = %(city)s AND a.training_digest = %(training_digest)s
@@ -41,7 +41,7 @@ ORDER BY m.version::integer DESC
 LIMIT 1
 
 -- name: newest_artifact
--- The newest version of a model for a city that had learned nothing from after a moment, or an older one than that.
+-- The newest version of a model for a city whose training data end by a time, or an older one.
 SELECT m.id, m.name, m.version, m.trained_until, a.artifact, a.sha256, a.training_facts
 FROM model_artifacts a JOIN models m ON m.id = a.model_id
 WHERE m.name = %(name)s AND a.city_id = %(city)s AND m.trained_until <= %(at)s
@@ -49,7 +49,7 @@ ORDER BY m.trained_until DESC, m.version::integer DESC
 LIMIT 1 OFFSET %(older)s
 
 -- name: version_for
--- A version of a model that was trained for a city; the newest when none is named.
+-- A version of a model that was trained for a city; the newest if the version is null.
 SELECT m.id, m.name, m.version, m.trained_until
 FROM model_artifacts a JOIN models m ON m.id = a.model_id
 WHERE m.name = %(name)s AND a.city_id = %(city)s AND (%(version)s::text IS NULL OR m.version = %(version)s)
@@ -74,7 +74,7 @@ LEFT JOIN LATERAL (
 ORDER BY m.name, m.version::integer DESC
 
 -- name: show_model
--- The versions of a model with everything that is known of each but the artifact.
+-- The versions of a model with all columns except the artifact.
 SELECT m.id, m.name, m.version, m.type, m.is_active, m.trained_at, m.trained_until, m.parameters,
        (SELECT jsonb_object_agg(c.name, a.training_facts || jsonb_build_object(
             'artifact_bytes', octet_length(a.artifact), 'sha256', encode(a.sha256, 'hex'),
@@ -89,13 +89,13 @@ WHERE m.name = %(name)s AND (%(version)s::text IS NULL OR m.version = %(version)
 ORDER BY m.version::integer DESC
 
 -- name: retraining_policies
--- When a city is to be learnt anew: by age (days), drift (ratio of MAPEs) and coverage (a share); null: never.
+-- The thresholds for retraining a city: age (days), drift (ratio of MAPEs) and coverage (a share); null: never.
 SELECT reason, threshold, window_days, note, changed_at, changed_by::text AS changed_by
 FROM ops.retraining_policies
 ORDER BY reason
 
 -- name: set_retraining_policy
--- Changes from when on a city is to be learnt anew for a reason; null: never. No row when there is no such reason.
+-- Change the retraining threshold of a reason (null: never); no row if the reason does not exist.
 UPDATE ops.retraining_policies
 SET threshold = %(threshold)s
 WHERE reason = %(reason)s

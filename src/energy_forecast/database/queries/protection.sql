@@ -1,10 +1,10 @@
 -- name: schema
--- Schemas of the platform: (object, state). The owner of public and ext is the choice of who prepared the database.
+-- Schemas of the platform: (object, state). The administrator chose the owner of public and ext.
 SELECT nspname::text, jsonb_build_object('owner', CASE WHEN nspname = 'ops' THEN pg_get_userbyid(nspowner) END)
 FROM pg_namespace WHERE nspname IN ('public', 'ops', 'ext')
 
 -- name: relation
--- Tables, views and sequences but for partitions: (object, state).
+-- Tables, views and sequences except partitions: (object, state).
 SELECT c.oid::regclass::text, jsonb_strip_nulls(jsonb_build_object(
     'kind', CASE c.relkind WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitioned table' WHEN 'v' THEN 'view'
                            WHEN 'm' THEN 'materialized view' WHEN 'S' THEN 'sequence' WHEN 'f' THEN 'foreign table'
@@ -20,7 +20,7 @@ SELECT c.oid::regclass::text, jsonb_strip_nulls(jsonb_build_object(
                      WHERE i.inhparent = c.oid AND c.relkind = 'r'),
     'inherits', (SELECT string_agg(i.inhparent::regclass::text, ', ' ORDER BY i.inhparent) FROM pg_inherits i
                  WHERE i.inhrelid = c.oid),
-    -- Versions before 16 name the table of every column where there is only one
+    -- Versions before 16 qualify every column even with a single table
     'definition', CASE WHEN c.relkind IN ('v', 'm') THEN (
         SELECT left(encode(sha256(convert_to(CASE WHEN cardinality(q.names) = 1
                    THEN regexp_replace(d.text, '\m' || q.names[1] || '\.', '', 'g') ELSE d.text END, 'UTF8')), 'hex'), 16)
@@ -33,14 +33,14 @@ WHERE (n.nspname IN ('public', 'ops', 'ext') OR n.nspname = 'pg_catalog' AND c.o
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 
 -- name: column
--- Columns of tables and views but for partitions: (object, state).
+-- Columns of tables and views except partitions: (object, state).
 SELECT format('%%s.%%I', c.oid::regclass, a.attname), jsonb_strip_nulls(jsonb_build_object(
     'type', format_type(a.atttypid, a.atttypmod),
     'not null', nullif(a.attnotnull, false),
     'default', CASE a.attgenerated WHEN '' THEN pg_get_expr(d.adbin, d.adrelid) END,
     'generated', CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END,
     'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END,
-    -- -1 until 16, null from 17 on
+    -- -1 up to version 16, null since 17
     'statistics target', nullif(a.attstattarget, -1)))
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -49,7 +49,7 @@ WHERE n.nspname IN ('public', 'ops') AND c.relkind IN ('r', 'p', 'v', 'm') AND N
   AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid AND e.deptype = 'e')
 
 -- name: constraint
--- Constraints of tables but for partitions: (object, state). `column` has NOT NULL, unless it was never validated.
+-- Constraints of tables except partitions: (object, state). `column` contains NOT NULL, unless it was never validated.
 SELECT format('%%s on %%s', k.conname, k.conrelid::regclass),
        jsonb_build_object('definition', pg_get_constraintdef(k.oid), 'validated', k.convalidated)
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -57,14 +57,14 @@ WHERE n.nspname IN ('public', 'ops') AND NOT c.relispartition AND NOT (k.contype
   AND k.contype <> 't'
 
 -- name: index
--- Indexes of tables but for partitions: (object, state).
+-- Indexes of tables except partitions: (object, state).
 SELECT i.indexrelid::regclass::text, jsonb_build_object(
     'definition', pg_get_indexdef(i.indexrelid), 'usable', i.indisvalid AND i.indisready AND i.indislive)
 FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('public', 'ops') AND c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
 
 -- name: trigger
--- Triggers of tables but for partitions: (object, state). `always`: session_replication_role does not switch it off.
+-- Triggers of tables except partitions: (object, state). `always`: session_replication_role does not disable it.
 SELECT format('%%s on %%s', t.tgname, t.tgrelid::regclass), jsonb_build_object(
     'definition', regexp_replace(pg_get_triggerdef(t.oid), '\s+', ' ', 'g'),
     'enabled', CASE t.tgenabled WHEN 'A' THEN 'always' WHEN 'O' THEN 'yes' WHEN 'R' THEN 'as a replica only' ELSE 'no' END)
@@ -72,13 +72,13 @@ FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.
 WHERE n.nspname IN ('public', 'ops') AND NOT c.relispartition AND NOT t.tgisinternal
 
 -- name: rule
--- Rules of tables, partitions included: (object, state). None is ever expected.
+-- Rules of tables and partitions: (object, state). No rule is expected.
 SELECT format('%%s on %%s', r.rulename, r.ev_class::regclass), jsonb_build_object('definition', pg_get_ruledef(r.oid))
 FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname IN ('public', 'ops') AND c.relkind IN ('r', 'p')
 
 -- name: policy
--- Policies of tables, partitions included: (object, state).
+-- Policies of tables and partitions: (object, state).
 SELECT format('%%s on %%s', p.policyname, format('%%I.%%I', p.schemaname, p.tablename)::regclass),
        jsonb_strip_nulls(jsonb_build_object(
            'permissive', nullif(p.permissive = 'PERMISSIVE', true), 'command', p.cmd,
@@ -87,7 +87,7 @@ SELECT format('%%s on %%s', p.policyname, format('%%I.%%I', p.schemaname, p.tabl
 FROM pg_policies p WHERE p.schemaname IN ('public', 'ops')
 
 -- name: function
--- Functions and procedures: (object, state). The body by its digest.
+-- Functions and procedures: (object, state). The state has a digest of the body.
 SELECT p.oid::regprocedure::text, jsonb_strip_nulls(jsonb_build_object(
     'owner', pg_get_userbyid(p.proowner), 'language', l.lanname,
     'arguments', pg_get_function_arguments(p.oid), 'result', pg_get_function_result(p.oid),
@@ -102,7 +102,7 @@ WHERE (n.nspname IN ('public', 'ops', 'ext') OR n.nspname = 'pg_catalog' AND p.o
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
 
 -- name: object
--- Objects of other kinds that somebody has made here: (object, state). Those of the server and of extensions are left out.
+-- User-created objects of other kinds: (object, state). Objects of the server and of extensions are excluded.
 SELECT format('%%s %%s', i.type, i.identity), jsonb_build_object('owner', pg_get_userbyid(o.owner))
 FROM (
     SELECT 'pg_type'::regclass AS class, t.oid, t.typnamespace AS namespace, t.typowner AS owner FROM pg_type t
@@ -140,13 +140,13 @@ FROM pg_default_acl WHERE pg_get_userbyid(defaclrole) ~ '^energy_forecast_' OR d
     SELECT oid FROM pg_namespace WHERE nspname IN ('public', 'ops', 'ext'))
 
 -- name: extension
--- Extensions with their schema: (object, state). Those that others have put into schemas of their own are theirs.
+-- Extensions in the platform's schemas: (object, state). Extensions in other schemas are not checked.
 SELECT extname::text, jsonb_build_object('schema', n.nspname)
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE n.nspname IN ('public', 'ops', 'ext') AND extname <> 'pg_stat_statements'
 
 -- name: event_trigger
--- Event triggers: (object, state). Those of extensions are left out.
+-- Event triggers except those of extensions: (object, state).
 SELECT e.evtname::text, jsonb_strip_nulls(jsonb_build_object(
     'event', e.evtevent, 'function', e.evtfoid::regproc::text, 'commands', array_to_string(e.evttags, ', '),
     'enabled', CASE e.evtenabled WHEN 'A' THEN 'always' WHEN 'O' THEN 'yes' WHEN 'R' THEN 'as a replica only' ELSE 'no' END))
@@ -155,7 +155,7 @@ WHERE NOT EXISTS (SELECT FROM pg_depend d
                   WHERE d.classid = 'pg_event_trigger'::regclass AND d.objid = e.oid AND d.deptype = 'e')
 
 -- name: privilege
--- Privileges beyond those of the owner, by object and role: (object, state). Of a partition nobody has any.
+-- Privileges beyond those of the owner, by object and role: (object, state). Partitions have none.
 WITH granted AS (
     SELECT format('%%s to %%s', c.oid::regclass, x.grantee) AS object, x.privilege_type AS privilege, x.is_grantable
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace,
@@ -183,16 +183,16 @@ WITH granted AS (
            x.privilege_type, x.is_grantable
     FROM pg_namespace n, LATERAL aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x
     WHERE n.nspname IN ('public', 'ops', 'ext') AND x.grantee <> n.nspowner
-      -- The owner's own, where ext or public belongs to somebody else
+      -- The owner's privileges, if ext or public belongs to another role
       AND NOT (n.nspname = 'ext' AND x.grantee = 'energy_forecast_owner'::regrole)
     UNION ALL
-    -- Who may connect is the DBA's to say
+    -- The DBA decides who may connect
     SELECT format('database to %%s', CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(x.grantee)::text END),
            x.privilege_type, x.is_grantable
     FROM pg_database b, LATERAL aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) x
     WHERE b.datname = current_database() AND x.grantee <> b.datdba AND x.privilege_type <> 'CONNECT'
     UNION ALL
-    -- Of the server's own functions, tables and settings: what this platform's roles were given
+    -- Privileges of the platform's roles on the server's functions, tables and settings
     SELECT format('%%s to %%s', p.oid::regprocedure, pg_get_userbyid(x.grantee)), x.privilege_type, x.is_grantable
     FROM pg_proc p, LATERAL aclexplode(p.proacl) x
     WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid < 16384 AND x.grantee <> 0
@@ -214,7 +214,7 @@ SELECT object, jsonb_build_object('privileges', string_agg(
 FROM granted GROUP BY object
 
 -- name: closed_function
--- Functions of the server that only the roles named may call, where everybody could: (object, state).
+-- Functions of the server that PUBLIC may not call, with the roles that may: (object, state).
 SELECT p.proname::text, jsonb_build_object('only for', coalesce((
     SELECT string_agg(DISTINCT pg_get_userbyid(x.grantee)::text COLLATE "C", ', ' ORDER BY pg_get_userbyid(x.grantee)::text COLLATE "C")
     FROM pg_proc o, LATERAL aclexplode(o.proacl) x
@@ -238,7 +238,7 @@ SELECT r.rolname::text, jsonb_strip_nulls(jsonb_build_object(
 FROM pg_roles r WHERE r.rolname = ANY (%(roles)s)
 
 -- name: membership
--- Roles that a role of the platform is a member of: (object, state). Options of 16 and later where they are not the usual.
+-- Memberships of the platform's roles: (object, state). Options of version 16 and later if they are not the default.
 SELECT format('%%s in %%s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid)), jsonb_strip_nulls(jsonb_build_object(
     'admin', nullif(bool_or(m.admin_option), false),
     'inherit', nullif(bool_or(coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, r.rolinherit)), r.rolinherit),
@@ -246,13 +246,13 @@ SELECT format('%%s in %%s', pg_get_userbyid(m.member), pg_get_userbyid(m.roleid)
 FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
 WHERE r.rolname = ANY (%(roles)s) AND NOT (r.rolname = 'energy_forecast_operator'
                                            AND m.roleid = 'pg_read_all_stats'::regrole)
-  -- The API takes the role of every user; `anomaly` judges users
+  -- The API may SET ROLE to every user; `anomaly` checks users
   AND NOT (r.rolname = 'energy_forecast_api' AND EXISTS (
       SELECT FROM pg_auth_members u WHERE u.member = m.roleid AND u.roleid = 'energy_forecast_app'::regrole))
 GROUP BY m.member, m.roleid, r.rolinherit
 
 -- name: anomaly
--- What no snapshot can hold, since partitions, people and logins differ: (object, what is wrong, remedy, whether an upgrade repairs it).
+-- Faults that no snapshot can express, because partitions, users and logins differ: (object, fault, remedy, whether an upgrade repairs it).
 SELECT format('Partition %%s', c.oid::regclass), x.fault, 'Run: energy-forecast db upgrade', true
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, LATERAL (VALUES
     (CASE WHEN c.relowner <> 'energy_forecast_owner'::regrole THEN 'belongs to ' || pg_get_userbyid(c.relowner) END),
@@ -305,7 +305,7 @@ FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member, LATERAL (VALUES
     (CASE WHEN m.admin_option THEN 'may make others members of energy_forecast_app' END,
      format('Run: REVOKE ADMIN OPTION FOR energy_forecast_app FROM %%I', r.rolname))) AS x (fault, remedy)
 WHERE m.roleid = 'energy_forecast_app'::regrole AND r.rolname <> ALL (%(roles)s) AND x.fault IS NOT NULL
-  -- A login that made the roles is no person
+  -- A login that created the roles is not a user
   AND NOT pg_has_role(r.oid, 'energy_forecast_owner', 'MEMBER')
 UNION ALL
 SELECT format('Role %%s', r.rolname), format('is a user, but also a member of %%s', o.rolname),
@@ -315,10 +315,10 @@ JOIN pg_roles o ON o.oid = also.roleid
 WHERE m.roleid = 'energy_forecast_app'::regrole AND r.rolname <> ALL (%(roles)s) AND NOT r.rolsuper
   AND (o.rolname ~ '^pg_' OR o.rolsuper OR o.rolbypassrls OR o.rolcreaterole OR o.rolname = ANY (%(roles)s)
        AND o.rolname <> 'energy_forecast_app')
-  -- A login that takes the platform's roles and adds users is no user
+  -- A login that takes the platform's roles and adds users is not a user
   AND NOT (pg_has_role(r.oid, 'energy_forecast_owner', 'MEMBER') AND EXISTS (
       SELECT FROM pg_auth_members own WHERE own.member = m.member AND own.roleid = m.roleid AND own.admin_option))
-  -- Whoever upgrades without being a superuser is a member of all
+  -- A login that upgrades without being a superuser is a member of all roles
   AND NOT (SELECT bool_and(pg_has_role(r.oid, k.rolname, 'MEMBER')) FROM pg_roles k
            WHERE k.rolname = ANY (%(roles)s) AND k.rolname NOT IN ('energy_forecast_recorder', 'energy_forecast_loader'))
 UNION ALL
@@ -326,7 +326,7 @@ SELECT format('Role %%s', pg_get_userbyid(m.member)), format('is a member of %%s
        format('Run: REVOKE %%I FROM %%I', pg_get_userbyid(m.roleid), pg_get_userbyid(m.member)), false
 FROM pg_auth_members m
 WHERE pg_get_userbyid(m.roleid) IN ('energy_forecast_recorder', 'energy_forecast_loader')
-  -- From 16 on whoever makes a role is a member of it
+  -- Since version 16 the creator of a role is a member of it
   AND NOT (SELECT rolsuper FROM pg_roles WHERE oid = m.member)
 UNION ALL
 SELECT CASE WHEN s.setrole = 0 AND s.setdatabase = 0 THEN 'The server' WHEN s.setrole = 0 THEN 'The database'
@@ -340,7 +340,7 @@ SELECT CASE WHEN s.setrole = 0 AND s.setdatabase = 0 THEN 'The server' WHEN s.se
 FROM pg_db_role_setting s, unnest(s.setconfig) c
 WHERE (s.setdatabase = 0 OR s.setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()))
   AND split_part(c, '=', 1) = ANY (%(parameters)s)
-  -- `role` has those of the platform's own roles; a person's own change nothing for others
+  -- `role` contains the settings of the platform's roles; a user's own settings do not affect others
   AND (s.setrole = 0 OR EXISTS (
       SELECT FROM pg_auth_members m WHERE m.member = s.setrole AND pg_get_userbyid(m.roleid) = ANY (%(roles)s)
         AND m.roleid <> 'energy_forecast_app'::regrole AND pg_get_userbyid(s.setrole) <> ALL (%(roles)s)))
@@ -353,12 +353,12 @@ WHERE name IN ('session_replication_role', 'event_triggers', 'row_security', 'al
 ORDER BY 1, 2
 
 -- name: ddl_was_audited
--- Whether changes of the schema are audited here, or ever were: only a superuser can arrange it.
+-- Whether schema changes are or were audited here, which only a superuser can enable.
 SELECT EXISTS (SELECT FROM pg_event_trigger WHERE evtname LIKE 'energy_forecast_audit_%%')
     OR EXISTS (SELECT FROM public.audit_log WHERE action IN ('DDL', 'DROP'))
 
 -- name: repairs
--- The statements that end faults, given as arrays, where applying the routines again does not: (statement).
+-- The statements that repair the given faults (as arrays) if applying the routines again does not: (statement).
 WITH fault AS (
     SELECT * FROM unnest(%(kinds)s::text[], %(names)s::text[], %(verdicts)s::text[], %(states)s::jsonb[])
         WITH ORDINALITY AS f (kind, name, verdict, state, place)
@@ -367,7 +367,7 @@ WITH fault AS (
            CASE regexp_replace(f.name, '^.* to ', '') WHEN 'PUBLIC' THEN 'PUBLIC'
                ELSE quote_ident(regexp_replace(f.name, '^.* to ', '')) END AS grantee
     FROM fault f WHERE f.kind = 'privilege' AND f.verdict <> 'missing'
-      -- While it lacks them, no change of the schema can be audited
+      -- Without these privileges no schema change can be audited
       AND f.name NOT LIKE '%% to energy_forecast_recorder'
 )
 SELECT s.statement FROM (
@@ -405,7 +405,7 @@ SELECT s.statement FROM (
     SELECT place, format('REVOKE CREATE, TEMPORARY ON DATABASE %%I FROM PUBLIC', current_database())
     FROM granted WHERE thing = 'database' AND grantee = 'PUBLIC'
     UNION ALL
-    -- Everybody may use public and ext
+    -- PUBLIC may use the schemas public and ext
     SELECT place, format('GRANT USAGE ON %%s TO PUBLIC', thing) FROM granted
     WHERE thing IN ('schema public', 'schema ext') AND grantee = 'PUBLIC'
     UNION ALL
@@ -443,7 +443,7 @@ SELECT s.statement FROM (
 ) AS s ORDER BY s.place
 
 -- name: record_repairs
--- Writes the faults that an upgrade has ended into the ledger.
+-- Record the faults that an upgrade repaired in the ledger.
 INSERT INTO ops.repairs (fault) SELECT unnest(%(faults)s::text[])
 
 -- name: search_path
@@ -451,5 +451,5 @@ INSERT INTO ops.repairs (fault) SELECT unnest(%(faults)s::text[])
 SELECT current_setting('search_path')
 
 -- name: set_search_path
--- Changes the search path until the transaction ends: (search_path).
+-- Set the search path until the end of the transaction: (search_path).
 SELECT set_config('search_path', %(path)s, true)

@@ -1,15 +1,15 @@
 -- name: last_before
--- The last time before a moment for which a city has consumption; null when there is none.
+-- The last timestamp before a time with consumption of a city; null without one.
 SELECT max(timestamp) FROM energy_consumption WHERE city_id = %(city)s AND timestamp < %(before)s
 
 -- name: weather_last_before
--- The last time before a moment for which a city has observed weather; null when there is none.
+-- The last timestamp before a time with observed weather of a city; null without one.
 SELECT max(timestamp) FROM weather_data WHERE city_id = %(city)s AND timestamp < %(before)s
 
--- name: forget_flags
--- Takes away the flags of a city's series that reach into [first, last], and levels from `levels_from` on; a new check
--- replaces them. Also those of a kind that share an hour with one of its new flags, which are given as arrays: a run that
--- goes on is one flag, wherever the load begins.
+-- name: remove_flags
+-- Remove the flags of a city's series that overlap [first, last], and level changes since `levels_from`: a new check replaces them.
+-- Also remove flags that share an hour with a new flag of the same kind (given as arrays), so that a continued run is
+-- one flag, regardless of the start of the load.
 DELETE FROM ops.quality_flags f
 WHERE city_id = %(city)s AND series = %(series)s
   AND (first_timestamp <= %(last)s
@@ -19,7 +19,7 @@ WHERE city_id = %(city)s AND series = %(series)s
            WHERE n.kind = f.kind AND f.first_timestamp <= n.last AND f.last_timestamp >= n.first))
 
 -- name: add_flag
--- Keeps what a check found: hours, from the first to the last, and how many times the usual.
+-- Store a flag of a check: number of hours, first and last hour, and the factor to the expected value.
 INSERT INTO ops.quality_flags
     (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id)
 VALUES (%(city)s, %(series)s, %(kind)s, %(first)s, %(last)s, %(hours)s, %(factor)s, %(left_out)s, %(batch)s)

@@ -1,12 +1,12 @@
 -- name: uncounted_vintages
--- Vintages of live runs that were not recorded in time with their run: runs, vintages, and the first issued_at.
+-- Vintages of live runs that were recorded too late or not with their run: runs, vintages, and the first issued_at.
 SELECT count(DISTINCT v.run_id), count(*), min(v.issued_at)
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
 WHERE r.purpose = 'forecast'
   AND (v.created_at <> r.created_at OR v.created_at < v.issued_at OR v.created_at - v.issued_at > interval '3 hours')
 
 -- name: runs_before_training
--- Runs of model versions that were trained on data from after their issue: runs, and the first issued_at.
+-- Runs of model versions trained on data that became available after the issue: runs, and the first issued_at.
 SELECT count(*), min(r.issued_at)
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
 WHERE m.trained_until > r.issued_at
@@ -22,7 +22,7 @@ WHERE v.model_id <> p.model_id OR v.predicted_consumption <> p.predicted_consump
     OR p.confidence_lower = ANY (v.quantiles::numeric(12,2)[]) AND p.confidence_upper = ANY (v.quantiles::numeric(12,2)[]))
 
 -- name: predictions_without_vintage
--- Current forecasts without a vintage, of months of which vintages are kept: rows, and the first timestamp.
+-- Current forecasts without a vintage in months with stored vintages: rows, and the first timestamp.
 SELECT count(*), min(p.timestamp)
 FROM predictions p
 WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NOT EXISTS (
@@ -30,7 +30,7 @@ WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NO
     WHERE v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.timestamp = p.timestamp AND v.run_id = p.run_id)
 
 -- name: scores_with_uncounted_pairs
--- Scores of live runs with more pairs than forecasts that count: scores, and the first period_start. Retention keeps the vintages of a score.
+-- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Retention keeps the vintages of a score.
 SELECT count(*), min(s.period_start)
 FROM forecast_scores s
 WHERE s.purpose = 'forecast'

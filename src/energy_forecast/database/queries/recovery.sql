@@ -1,5 +1,5 @@
 -- name: archiver
--- How archiving goes: (on, segments archived, last of them, its age in seconds, whether the last that failed still waits, segments that wait).
+-- State of WAL archiving: (on, segments archived, last one, its age in seconds, whether the last failed segment still waits, waiting segments).
 SELECT current_setting('archive_mode') = 'on', a.archived_count, a.last_archived_wal,
        extract(epoch FROM clock_timestamp() - a.last_archived_time)::float8, w.failing, w.waiting
 FROM pg_stat_archiver a, LATERAL (
@@ -7,38 +7,38 @@ FROM pg_stat_archiver a, LATERAL (
     FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') w
 
 -- name: waiting_segments
--- The segments that wait for being archived, oldest first.
+-- The segments that wait to be archived, oldest first.
 SELECT replace(name, '.ready', '') FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}\.ready$' ORDER BY name
 
 -- name: restore_point
--- Writes a restore point into the WAL: (its LSN).
+-- Write a restore point into the WAL: (its LSN).
 SELECT pg_create_restore_point(%(label)s)::text
 
 -- name: switch_wal
--- Ends the present segment, so that it is archived: (its name, where it ended).
+-- Switch to a new segment, so that the present one is archived: (its name, its end).
 SELECT pg_walfile_name(ended), ended::text FROM pg_switch_wal() ended
 
 -- name: position
--- Where the WAL is now: (LSN, timeline, system identifier).
+-- The present WAL position: (LSN, timeline, system identifier).
 SELECT pg_current_wal_insert_lsn()::text, (SELECT timeline_id FROM pg_control_checkpoint()),
        (SELECT system_identifier::text FROM pg_control_system())
 
 -- name: lsn_difference
--- Bytes of WAL from one place to another.
+-- Bytes of WAL between two positions.
 SELECT pg_wal_lsn_diff(%(last)s::pg_lsn, %(first)s::pg_lsn)::bigint
 
 -- name: has_point
--- Whether a restore point of this name is in the ledger.
+-- Whether the ledger has a restore point with this name.
 SELECT EXISTS (SELECT FROM ops.restore_points WHERE name = %(name)s)
 
 -- name: record_point
--- Writes a restore point into the ledger, unless there is one of that name; returns its name.
+-- Record a restore point in the ledger: its name; no row if the name is in use.
 INSERT INTO ops.restore_points (name, label, lsn, timeline, tables)
 VALUES (%(name)s, %(label)s, %(lsn)s::pg_lsn, %(timeline)s, %(tables)s::jsonb)
 ON CONFLICT (name) DO NOTHING RETURNING name
 
 -- name: lockable_tables
--- Every table whose writers are held for the moment of a restore point: (schema, name).
+-- Every table that is locked against writers during a restore point: (schema, name).
 SELECT n.nspname::text, c.relname::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
@@ -47,17 +47,17 @@ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p
 ORDER BY 1, 2
 
 -- name: replay
--- How recovery goes: (in recovery, paused at the target, last replayed LSN, time of the last commit).
+-- Progress of recovery: (in recovery, paused at the target, last replayed LSN, time of the last commit).
 SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() = 'paused' END,
        pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()
 
 -- name: resume
--- Ends recovery: the server takes the data as they are and may be written to.
+-- End recovery: the server accepts writes from now on.
 SELECT pg_wal_replay_resume()
 
 -- name: unarchived_age
--- Seconds since the last WAL was archived, or the server was started before any was; 0 where hardly anything was written since, below 0 after a clock was set back.
-/* A segment's end is archived a moment after it was written; a checkpoint's own records count for nothing. */
+-- Seconds since the last WAL was archived, or since the server start if none was; 0 if almost nothing was written since, negative after a clock was set back.
+/* A segment is archived shortly after its end was written; the records of a checkpoint alone do not count. */
 SELECT CASE WHEN a.last_archived_wal IS NOT NULL AND w.waiting = 0
                  AND pg_walfile_name(pg_current_wal_insert_lsn()) > a.last_archived_wal
                  AND pg_current_wal_insert_lsn() - p.begins < 1024 THEN 0
@@ -69,9 +69,9 @@ FROM pg_stat_archiver a,
              FROM pg_walfile_name_offset(pg_current_wal_insert_lsn())) p
 
 -- name: incomplete_batches
--- Of the newest 200 batches, those of which fewer rows are there than the ledger says: (id, kind, rows by the ledger, rows that are there).
-/* A batch's rows carry its created_at, here or among the revisions. What retention has dropped, or a copy's rows have
-   replaced, is missing rightly; so only a batch that is newer counts. */
+-- Batches among the newest 200 with fewer stored rows than in the ledger: (id, kind, rows in the ledger, stored rows).
+/* The rows of a batch have its created_at, in the table or its revisions. Rows dropped by retention or replaced from a
+   copy are missing legitimately, so only newer batches count. */
 WITH recent AS (
     SELECT id, kind, inserted + corrected AS written, created_at FROM ops.ingest_batches
     WHERE kind IN ('consumption', 'weather')
@@ -96,7 +96,7 @@ WHERE coalesce(t.rows, 0) < r.written
 ORDER BY r.created_at
 
 -- name: as_of_digest
--- What one city's load of 30 days was, as known at the last of them: (city, intervals, digest).
+-- The load of one city in its last 30 days, as known at their end: (city, intervals, digest).
 SELECT c.name::text, count(a.timestamp), coalesce(sum(hashtextextended(a::text, 0)), 0)::text
 FROM (SELECT id, name FROM public.cities ORDER BY name LIMIT 1) c,
     LATERAL (SELECT max(available_at) AS moment FROM public.energy_consumption WHERE city_id = c.id) newest
@@ -104,7 +104,7 @@ FROM (SELECT id, name FROM public.cities ORDER BY name LIMIT 1) c,
 GROUP BY c.name
 
 -- name: copy_city_statements
--- What copies one city's rows of a table: (delete, copy out, copy in, what takes revisions away that stand in the table again, if it has any); nothing where the table has no cities or there is no such city.
+-- The statements that copy one city's rows of a table: (delete, copy out, copy in, delete revisions that are current again or null); no row if the table has no cities or the city does not exist.
 SELECT format('DELETE FROM %%I.%%I WHERE city_id = %%L', n.nspname, c.relname, city.id),
        format('COPY (SELECT %%s FROM %%I.%%I WHERE city_id = %%L) TO STDOUT (FORMAT binary)', columns.list, n.nspname, c.relname, city.id),
        format('COPY %%I.%%I (%%s) FROM STDIN (FORMAT binary)', n.nspname, c.relname, columns.list),
@@ -120,7 +120,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, public.cities cit
 WHERE c.oid = to_regclass(%(table)s) AND columns.of_cities AND city.name = %(city)s
 
 -- name: table_with_partitions
--- A table and its partitions as pg_dump wants them; nothing where there is no such table.
+-- A table and its partitions as names for pg_dump; no row if the table does not exist.
 WITH RECURSIVE part AS (
     SELECT to_regclass(%(table)s)::oid AS oid WHERE to_regclass(%(table)s) IS NOT NULL
     UNION ALL
@@ -130,8 +130,8 @@ SELECT format('%%I.%%I', n.nspname, c.relname)
 FROM part JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
 
 -- name: trigger_statements
--- For the triggers of a table that refuse or rewrite rows which are put back: (statement that disables one, statement that enables it as it is).
-/* Those that write a removal into the audit log stay; disabling the others is a change of the schema, which is audited. */
+-- For each trigger of a table that rejects or rewrites restored rows: (statement that disables it, statement that enables it as before).
+/* Triggers that audit a removal stay enabled; disabling the others is a schema change, which is audited. */
 SELECT format('ALTER TABLE %%I.%%I DISABLE TRIGGER %%I', n.nspname, c.relname, t.tgname),
        format('ALTER TABLE %%I.%%I ENABLE %%s TRIGGER %%I', n.nspname, c.relname,
               CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, t.tgname)

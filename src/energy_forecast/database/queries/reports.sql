@@ -1,30 +1,30 @@
 -- name: recent
--- Consumption of a city by hour, kWh, highest demand, kW, and how many minutes of the hour are known.
+-- Consumption of a city by hour, kWh, with peak demand, kW, and the known minutes of the hour.
 SELECT hour, local_hour, total_consumption, peak_demand, minutes_known
 FROM recent_consumption(%(city)s, %(hours)s, %(until)s)
 
 -- name: daily
--- Consumption of a city by local day, kWh, hours of the day, and how many are known.
+-- Consumption of a city by local day, kWh, with the hours of the day and the known hours.
 SELECT local_date, hours, hours_known, total_consumption, peak_demand, whole
 FROM daily_consumption(%(city)s, %(first_day)s, %(last_day)s)
 
 -- name: local_days
--- The local days of a city in which the last hours before a moment lie.
+-- The local days of a city that contain the last hours before a time.
 SELECT ((%(until)s::timestamptz - make_interval(hours => %(hours)s)) AT TIME ZONE timezone)::date,
        ((%(until)s::timestamptz - interval '1 microsecond') AT TIME ZONE timezone)::date
 FROM cities WHERE id = %(city)s
 
 -- name: last_known
--- When the last known interval of consumption of a city starts, up to a moment; null where none is known.
+-- The start of the last stored consumption interval of a city up to a time; null without one.
 SELECT max(timestamp) FROM energy_consumption WHERE city_id = %(city)s AND timestamp < %(until)s
 
 -- name: weather_correlation
--- Mean consumption of the hours of a city, kWh, by temperature in bins, degrees Celsius.
+-- Mean hourly consumption of a city, kWh, by temperature bin, degrees Celsius.
 SELECT temperature, temperature_end, avg_consumption, sample_count
 FROM weather_correlation(%(city)s, %(days)s, %(bin)s, %(until)s)
 
 -- name: weather_correlation_inputs
--- Hours that a correlation rests on, those it leaves out and why, and Pearson's coefficient.
+-- The hours that a correlation includes, those that it excludes by reason, and Pearson's coefficient.
 SELECT count(*) FILTER (WHERE minutes_known = 60 AND temperature IS NOT NULL) AS hours,
        count(*) FILTER (WHERE minutes_known <> 60) AS part_hours,
        count(*) FILTER (WHERE minutes_known = 60 AND temperature IS NULL) AS hours_without_weather,
@@ -38,7 +38,7 @@ SELECT name, version, purpose, weather, avg_mape, avg_rmse, avg_mae, coverage_90
 FROM model_performance(%(days)s, %(until)s)
 
 -- name: exact_recent
--- The schema guide's own statement: kWh by UTC hour. The first and the last hour are cut off where the span begins and ends.
+-- The unchanged statement of the schema guide: kWh by UTC hour. The first and last hours are incomplete.
 SELECT date_trunc('hour', timestamp) AS hour, sum(consumption_kwh) AS total_consumption, max(peak_demand_kw) AS peak_demand
 FROM energy_consumption
 WHERE city_id = %(city)s AND timestamp >= now() - make_interval(hours => %(hours)s)
@@ -46,7 +46,7 @@ GROUP BY 1
 ORDER BY 1
 
 -- name: exact_weather_correlation
--- The schema guide's own statement: mean kWh in an interval by temperature. Intervals shorter than an hour are multiplied.
+-- The unchanged statement of the schema guide: mean kWh per interval by temperature. It multiplies intervals shorter than an hour.
 SELECT w.temperature, avg(e.consumption_kwh) AS avg_consumption, count(*) AS sample_count
 FROM energy_consumption e
 JOIN weather_data w ON e.city_id = w.city_id AND date_trunc('hour', e.timestamp) = date_trunc('hour', w.timestamp)
@@ -55,7 +55,7 @@ GROUP BY 1
 ORDER BY 1
 
 -- name: exact_model_performance
--- The schema guide's own statement. prediction_count is the number of evaluations, and unlike purposes are mixed.
+-- The unchanged statement of the schema guide. Its prediction_count is the number of evaluations, and it mixes purposes.
 SELECT m.name, m.version, avg(mm.mape) AS avg_mape, avg(mm.rmse) AS avg_rmse, count(*) AS prediction_count
 FROM models m
 JOIN model_metrics mm ON m.id = mm.model_id

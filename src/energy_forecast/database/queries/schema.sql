@@ -11,11 +11,11 @@ SELECT obj_description(to_regnamespace('ops'), 'pg_namespace') LIKE '%%' || %(di
 SELECT version_num FROM public.alembic_version
 
 -- name: has_role
--- Whether a role exists. Asked as a superuser, so that it finds no operator of the owner.
+-- Whether a role exists. It runs as a superuser, so it must not find an operator of the owner.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) %(role)s::pg_catalog.name)
 
 -- name: has_objects
--- Whether a role owns anything in this database, read with pg_catalog alone in the search path.
+-- Whether a role owns anything in this database; it runs with only pg_catalog in the search path.
 SELECT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
                WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND r.rolname = %(role)s::name
                  AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
@@ -26,7 +26,7 @@ SELECT pg_has_role(session_user, %(role)s::text,
                    CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
 
 -- name: lock_tables
--- Locks every table of the platform against everybody else, or none when one is in use.
+-- Lock every table of the platform exclusively, or none if one is in use.
 DO $$
 DECLARE
     names text;

@@ -1,5 +1,5 @@
 -- name: add_score
--- Adds a score; no row when the same pairs were scored before.
+-- Add a score; no row if the same pairs were scored before.
 INSERT INTO forecast_scores
     (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count,
      pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168,
@@ -13,12 +13,12 @@ ON CONFLICT ON CONSTRAINT forecast_score_key DO NOTHING
 RETURNING id
 
 -- name: add_metrics
--- Adds an evaluation of a model version.
+-- Add an evaluation of a model version.
 INSERT INTO model_metrics (model_id, timestamp, mape, rmse, mae, r2_score, detailed_metrics)
 VALUES (%(model_id)s, clock_timestamp(), %(mape)s, %(rmse)s, %(mae)s, %(r2_score)s, %(detailed_metrics)s)
 
 -- name: latest_scores
--- The newest score of each city, model, weather and bucket of lead times for one purpose.
+-- The newest score of each city, model, weather and lead-time bucket for one purpose.
 SELECT DISTINCT ON (c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours)
        c.name AS city, m.name AS model, m.version, s.weather, s.period_start, s.period_end, s.lead_start_hours,
        s.lead_end_hours, s.pair_count, s.mape, s.mae_kwh, s.rmse_kwh, s.r2_score, s.pinball_kwh, s.coverage_90,
@@ -44,7 +44,7 @@ ORDER BY s.created_at DESC, c.name, m.name, s.period_start DESC, s.lead_start_ho
 LIMIT %(limit)s
 
 -- name: scored_forecasts
--- The forecasts behind a score, kWh; of several with one issued_at and hour the one recorded last by then.
+-- The forecasts behind a score, kWh; of several with one issued_at and hour, the last one recorded before the score.
 SELECT DISTINCT ON (v.timestamp, v.issued_at)
        r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
@@ -53,7 +53,7 @@ WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(pu
   AND v.timestamp - v.issued_at >= make_interval(hours => %(lead_start_hours)s)
   AND v.timestamp - v.issued_at < make_interval(hours => %(lead_end_hours)s)
   AND r.created_at <= %(created_at)s AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
-  -- Other backtests of the version may lie between
+  -- Other backtests of the version may have issue times in between
   AND (%(issued_from)s::timestamptz IS NULL OR (
     r.horizon = %(horizon)s::interval
     AND v.issued_at BETWEEN %(issued_from)s::timestamptz AND %(issued_until)s::timestamptz
@@ -64,7 +64,7 @@ WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(pu
 ORDER BY v.timestamp, v.issued_at, r.created_at DESC, r.id DESC
 
 -- name: issued_by
--- Forecasts that count of models for a city in runs of one purpose, kWh; of several with one issued_at the one recorded last.
+-- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded one.
 SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
        m.name AS model, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v

@@ -1,6 +1,6 @@
 -- name: create_staging
--- The session's own tables: the files and cities of a load by number, the rows read, and the rows refused.
--- Ten million rows are sorted and joined; the server's default of 4 MB is for many small questions at once
+-- Create the session's tables: the numbered files and cities of a load, the rows read, and the rows rejected.
+-- Up to ten million rows are sorted and joined; the server's default of 4 MB is meant for many small queries
 SET work_mem = '64MB';
 SET maintenance_work_mem = '128MB';
 CREATE TEMP TABLE staged_files (file_no integer PRIMARY KEY, name text NOT NULL);
@@ -9,16 +9,16 @@ CREATE TEMP TABLE staged_cities (
     city_id          uuid NOT NULL,
     name             text NOT NULL,
     interval_minutes smallint,
-    -- Neither the rows nor the database said how long an interval is
+    -- Neither the rows nor the database show the interval length
     assumed          boolean NOT NULL DEFAULT false,
-    -- The rows read and stored say too little of it to be sure
+    -- The read and stored rows are too few to determine the interval length
     provisional      boolean NOT NULL DEFAULT false,
-    -- Many rows lie further apart than the interval, by another length that an interval may have
+    -- Many rows are at a distance that is another valid interval length
     mixed            boolean NOT NULL DEFAULT false,
-    -- Some rows lie closer together than the interval is long
+    -- Some rows are closer together than the interval length
     overlapping      boolean NOT NULL DEFAULT false
 );
--- One shape for all kinds: value_1 to value_4 are the kind's value columns in order, kWh and kW or weather's units.
+-- One layout for all kinds: value_1 to value_4 are the kind's value columns in order, in kWh and kW or units of weather.
 CREATE TEMP TABLE staged (
     file_no      integer NOT NULL,
     line         bigint NOT NULL,
@@ -30,12 +30,12 @@ CREATE TEMP TABLE staged (
     value_2      numeric(12,2),
     value_3      numeric(12,2),
     value_4      numeric(12,2),
-    -- As the row states it; null: the city's
+    -- As stated in the row; null: that of the city
     interval_minutes smallint,
-    -- Made by the client, in bulk; a row that the database puts together itself has none
+    -- Created by the client, in bulk; null for a row that the database combines
     id           uuid
 );
--- The span of each city's rows, and the least time from a timestamp to its available_at
+-- The time span of each city's rows, and the minimum of available_at minus timestamp
 CREATE TEMP TABLE spans (
     city_no integer PRIMARY KEY,
     first   timestamptz NOT NULL,
@@ -46,7 +46,7 @@ CREATE TEMP TABLE spans (
     -- A row that states its interval has an available_at before its end
     early   boolean NOT NULL
 );
--- How often neighbouring rows of a city lie how far apart, and how often, at most, after others just as far
+-- The frequency of each distance between neighbouring rows, and how often at most it follows the same distance
 CREATE TEMP TABLE gaps (
     city_no integer NOT NULL, gap interval NOT NULL, times bigint NOT NULL, follows bigint NOT NULL);
 CREATE TEMP TABLE repeated (LIKE staged);
@@ -70,44 +70,44 @@ CREATE TEMP TABLE refused (
     reason      text NOT NULL,
     row_data    jsonb NOT NULL,
     cell_only   boolean NOT NULL DEFAULT false,
-    -- By the client, which has counted these, and sends only as many as are kept
+    -- Rejected by the client, which counted these rows and sends only as many as are stored
     by_client   boolean NOT NULL DEFAULT false
 )
 
 -- name: server_clock
--- The database's clock now; how long a table is kept, and the moment before which retention takes its months (nulls: for ever).
+-- The database's clock, the retention of a table, and the time before which retention removes its months (nulls: unlimited).
 SELECT clock_timestamp(), p.keep::text, date_trunc('month', now() - p.keep, 'UTC')
 FROM (VALUES (1)) AS one LEFT JOIN ops.retention_policies p ON p.table_name = %(table)s AND p.by_month
 
 -- name: add_files
--- The files of the load, numbered from 0.
+-- Store the files of the load, numbered from 0.
 INSERT INTO staged_files SELECT position - 1, name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS f (name, position)
 
 -- name: add_cities
--- The cities of the load, numbered.
+-- Store the numbered cities of the load.
 INSERT INTO staged_cities (city_no, city_id, name)
 SELECT * FROM unnest(%(numbers)s::integer[], %(ids)s::uuid[], %(names)s::text[])
 
 -- name: consumption_copy
--- Rows read: kWh in the interval, and kW.
+-- Copy rows: kWh in the interval, and kW.
 COPY staged (file_no, line, city_no, id, timestamp, available_at, interval_minutes, value_1, value_2) FROM STDIN (FORMAT binary)
 
 -- name: weather_copy
--- Rows read: degrees Celsius, percent, m/s, mm.
+-- Copy rows: degrees Celsius, percent, m/s, mm.
 COPY staged (file_no, line, city_no, id, timestamp, available_at, interval_minutes, value_1, value_2, value_3, value_4)
 FROM STDIN (FORMAT binary)
 
 -- name: weather_forecasts_copy
--- Rows read: degrees Celsius, percent, m/s, mm.
+-- Copy rows: degrees Celsius, percent, m/s, mm.
 COPY staged (file_no, line, city_no, id, timestamp, issued_at, value_1, value_2, value_3, value_4)
 FROM STDIN (FORMAT binary)
 
 -- name: refused_copy
--- Rows refused while reading, and cells left empty.
+-- Copy rows rejected while reading, and cells left empty.
 COPY refused (file_no, line, column_name, reason, row_data, cell_only, by_client) FROM STDIN (FORMAT csv)
 
 -- name: index_staged
--- One order serves what the files' own order did not tell: gaps, spans and repeated keys.
+-- Sort the rows to find gaps, spans and repeated keys, if the order of the files did not show them.
 CREATE INDEX staged_key ON staged (city_no, timestamp, issued_at);
 ANALYZE staged;
 INSERT INTO spans
@@ -117,21 +117,21 @@ FROM staged GROUP BY city_no;
 ANALYZE spans
 
 -- name: analyze_staged
--- Tells the planner what was staged; the client has told the spans.
+-- Update the planner's statistics; the client has provided the spans.
 ANALYZE staged, spans
 
 -- name: add_spans
--- The spans that the client found while it read.
+-- Store the spans that the client found while reading.
 INSERT INTO spans
 SELECT * FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lags)s::interval[],
                      %(stated)s::boolean[], %(early)s::boolean[])
 
 -- name: add_gaps
--- The gaps that the client found while it read.
+-- Store the gaps that the client found while reading.
 INSERT INTO gaps SELECT * FROM unnest(%(numbers)s::integer[], %(gaps)s::interval[], %(times)s::bigint[], %(follows)s::bigint[])
 
 -- name: find_gaps
--- The gaps between the rows staged.
+-- Find the gaps between the staged rows.
 INSERT INTO gaps
 SELECT city_no, gap, count(*), count(*) FILTER (WHERE gap = before)
 FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestamp) AS before
@@ -140,8 +140,8 @@ FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestam
 WHERE gap IS NOT NULL GROUP BY city_no, gap
 
 -- name: add_provisional_gaps
--- The gaps between the stored values of cities whose interval length is provisional, and to the first and the last row read:
--- together with the rows read they are judged as if all had been read at once.
+-- Add the gaps between the stored values of cities with a provisional interval length, and to the first and last row read.
+-- Stored and read rows are then judged as if all had been read at once.
 INSERT INTO gaps
 SELECT city_no, gap, count(*), count(*) FILTER (WHERE gap = before)
 FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestamp) AS before
@@ -165,7 +165,7 @@ FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestam
 WHERE gap IS NOT NULL GROUP BY city_no, gap
 
 -- name: consumption_views
--- Stored consumption in the shape of `staged`: the current values and the superseded ones.
+-- Create views of stored consumption in the layout of `staged`: current and superseded values.
 CREATE TEMP VIEW current_values AS
 SELECT city_id, timestamp, available_at, interval_minutes, consumption_kwh AS value_1, peak_demand_kw AS value_2,
        NULL::numeric AS value_3, NULL::numeric AS value_4
@@ -176,7 +176,7 @@ SELECT city_id, timestamp, available_at, interval_minutes, consumption_kwh AS va
 FROM energy_consumption_revisions
 
 -- name: weather_views
--- Stored weather in the shape of `staged`: the current values and the superseded ones.
+-- Create views of stored weather in the layout of `staged`: current and superseded values.
 CREATE TEMP VIEW current_values AS
 SELECT city_id, timestamp, available_at, interval_minutes, temperature AS value_1, humidity AS value_2,
        wind_speed AS value_3, precipitation AS value_4
@@ -186,8 +186,8 @@ SELECT city_id, timestamp, available_at, interval_minutes, temperature AS value_
        wind_speed AS value_3, precipitation AS value_4
 FROM weather_data_revisions
 
--- name: give_interval
--- Every city has the interval length that the user named (minutes).
+-- name: set_interval
+-- Set the interval length of every city to that of the user (minutes).
 UPDATE staged_cities k
 SET interval_minutes = %(interval_minutes)s::integer,
     overlapping = EXISTS (
@@ -195,9 +195,9 @@ SET interval_minutes = %(interval_minutes)s::integer,
         WHERE c.city_no = k.city_no AND c.gap < make_interval(mins => %(interval_minutes)s::integer) AND NOT p.stated)
 
 -- name: find_intervals
--- Interval length of each city read (minutes): its most common gap, what it has had so far, or 60. Of rows at random, of
--- which no gap is every second one, the shortest gap if all others are multiples of it. It is provisional until a day's worth
--- of rows has shown it, or a hundred show that they are uneven.
+-- Find the interval length of each city read (minutes): its most common gap, its stored length, or 60.
+-- If no gap accounts for half of the gaps, it is the shortest gap, provided that all others are multiples of it.
+-- The length is provisional until 24 rows confirm it, or 100 rows show that the gaps are uneven.
 WITH minutes AS (
     SELECT city_no, (extract(epoch FROM gap) / 60)::bigint AS minutes, sum(times) AS times FROM gaps GROUP BY city_no, gap
 ), shortest AS (
@@ -221,7 +221,7 @@ WITH minutes AS (
             SELECT FROM ops.provisional_intervals r WHERE r.city_id = k.city_id AND r.kind = %(kind)s)
         ORDER BY v.timestamp DESC LIMIT 1) stored ON true
 ), chosen AS (
-    -- A few rows with holes between them say less than the city's history, unless they lie closer than it allows
+    -- A few rows with missing ones in between are weaker evidence than the city's history, unless they are closer than its interval
     SELECT f.*, make_interval(mins => coalesce(minutes, stored)::integer) AS told,
            CASE WHEN minutes IS NOT NULL AND (stored IS NULL OR times >= 24 AND mostly OR minutes < stored)
                 THEN minutes ELSE coalesce(stored, 60) END AS length
@@ -237,7 +237,7 @@ SET interval_minutes = f.length,
     mixed = NOT f.stated AND EXISTS (
         SELECT FROM gaps c
         WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23 AND c.gap <> f.told
-          -- Below ten minutes only what lies closer than the interval: further apart, it is every second value that is missing
+          -- Below ten minutes only distances shorter than the interval count: at longer ones, every second value is missing
           AND (c.gap IN (interval '10 minutes', interval '12 minutes', interval '15 minutes', interval '20 minutes',
                          interval '30 minutes', interval '60 minutes')
                OR (c.gap < f.told
@@ -246,10 +246,10 @@ SET interval_minutes = f.length,
 FROM chosen f WHERE f.city_no = k.city_no
 
 -- name: wide_cities
--- Cities whose rows lie at a distance that no interval has: the distance (minutes), and whether it is even. Where nothing is
--- stored, if no two of three rows or more are an hour apart or less. Else rows may be corrections of single values, so only
--- even distances count: of a week of rows, of a stretch of 24, or of 7 that are days apart. And distances that do not divide
--- the hour, of values that are added up.
+-- Cities whose rows are at a distance that is not a valid interval: the distance (minutes), and whether it is even.
+-- If nothing is stored: three or more rows of which no two are an hour apart or less. Otherwise the rows may be corrections
+-- of single values, so only even distances count: of a week of rows, of a stretch of 24, or of 7 that are days apart. For
+-- amounts also distances that do not divide the hour.
 WITH minutes AS (
     SELECT c.city_no, (extract(epoch FROM c.gap) / 60)::bigint AS minutes, sum(c.times) AS times, sum(c.follows) AS follows
     FROM gaps c JOIN spans p USING (city_no) WHERE NOT p.stated GROUP BY c.city_no, c.gap
@@ -276,7 +276,7 @@ WHERE c.least > 60 AND NOT s.is_stored AND c.times >= 2
 ORDER BY k.name
 
 -- name: refuse_mixed
--- Refuses stretches of a day's worth of rows, 24, whose distance says another interval than the city's: one would be wrong.
+-- Reject stretches of at least 24 rows at a distance that is another valid interval than that of the city: one must be wrong.
 WITH gaps AS (
     SELECT s.city_no, s.timestamp, lead(s.timestamp) OVER city - s.timestamp AS gap
     FROM staged s JOIN staged_cities k USING (city_no) WHERE k.mixed
@@ -286,7 +286,7 @@ WITH gaps AS (
               - row_number() OVER (PARTITION BY city_no, gap ORDER BY timestamp) AS island
     FROM gaps g WHERE gap > interval '0'
 ), stretches AS (
-    -- The last row of a city has nothing after it, and is told by what comes before
+    -- The last row of a city has no following row, so the distance to the previous row decides
     SELECT city_no, gap, min(timestamp) AS first,
            max(timestamp) + CASE WHEN max(timestamp) + gap = p.last THEN gap ELSE interval '0' END AS last
     FROM islands JOIN spans p USING (city_no) GROUP BY city_no, gap, island, p.last HAVING count(*) >= 24
@@ -308,13 +308,14 @@ SELECT file_no, line, 'timestamp',
 FROM gone
 
 -- name: any_closer
--- Whether there are rows to refuse because their distance says another interval; and whether because they overlap.
+-- Whether there are rows to reject because their distance is another interval, and because they overlap.
 SELECT coalesce(bool_or(mixed), false), coalesce(bool_or(overlapping), false) FROM staged_cities
 
 -- name: refuse_overlapping
--- Refuses rows whose interval overlaps that of the row before or after: where three of four rows of a city begin at the same
--- minutes, or what is stored does, those that begin at others. Of values that are added up (kWh) also what cannot be told
--- apart: both where there are no such minutes, and rows at even distances that may be of another interval.
+-- Reject rows whose interval overlaps that of the previous or next row.
+-- If three of four rows of a city, or the stored rows, begin at the same minute, those at other minutes are rejected. For
+-- amounts (kWh) also ambiguous rows: both rows if there is no such minute, and rows at even distances that may belong to
+-- another interval.
 WITH times AS (
     SELECT DISTINCT s.city_no, s.timestamp, k.city_id, k.interval_minutes, make_interval(mins => k.interval_minutes) AS length,
            (extract(epoch FROM s.timestamp) / 60)::bigint %% k.interval_minutes AS begins
@@ -353,7 +354,7 @@ SELECT file_no, line, 'timestamp',
               minutes,
               CASE WHEN is_even THEN format('if these rows, %%s minutes apart, are of another interval, load them in a file of their own',
                                             (extract(epoch FROM gap) / 60)::integer)
-                   WHEN in_place IS NULL THEN 'which of the two is wrong cannot be told'
+                   WHEN in_place IS NULL THEN 'it is unknown which of the two is wrong'
                    ELSE format('the other rows of %%s do not begin at this minute', name) END),
        jsonb_strip_nulls(
            jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
@@ -361,18 +362,18 @@ SELECT file_no, line, 'timestamp',
 FROM gone
 
 -- name: any_early
--- Whether there are rows that could not be known yet.
+-- Whether there are rows that could not be available yet.
 SELECT EXISTS (
     SELECT FROM spans p JOIN staged_cities k USING (city_no)
     WHERE p.early OR p.last + make_interval(mins => CASE WHEN p.stated THEN 60 ELSE k.interval_minutes END) > %(now)s
        OR NOT p.stated AND p.lag < make_interval(mins => k.interval_minutes))
 
 -- name: assumed_cities
--- The cities whose interval length nothing told.
+-- The cities whose interval length is assumed.
 SELECT name FROM staged_cities WHERE assumed ORDER BY name
 
 -- name: refuse_early
--- Refuses what could not be known yet: intervals that have not ended, and values known before their interval's end.
+-- Reject rows that could not be available yet: intervals that have not ended, and values available before their interval's end.
 WITH lengths AS (
     SELECT s.ctid AS place, k.name, coalesce(s.interval_minutes, k.interval_minutes)::integer AS minutes
     FROM staged s JOIN staged_cities k USING (city_no)
@@ -395,7 +396,7 @@ SELECT file_no, line,
 FROM gone
 
 -- name: take_repeated
--- Takes out every row whose key occurs more than once in the load.
+-- Move out every row whose key occurs more than once in the load.
 WITH keys AS MATERIALIZED (
     SELECT city_no, timestamp, issued_at FROM staged GROUP BY city_no, timestamp, issued_at HAVING count(*) > 1
 ), gone AS (
@@ -406,10 +407,10 @@ WITH keys AS MATERIALIZED (
 INSERT INTO repeated SELECT * FROM gone
 
 -- name: judge_repeated
--- Per repeated key: `same` values, a `history` of versions with moments of their own, or a `conflict`.
+-- Judge each repeated key: `same` values, a `history` of versions with different available_at, or a `conflict`.
 CREATE TEMP TABLE repeated_verdicts AS
 WITH versions AS (
-    -- An empty field says nothing, so it differs from nothing
+    -- An empty field is compatible with every value
     SELECT city_no, timestamp, issued_at, available_at,
            min(value_1) AS low_1, max(value_1) AS high_1, min(value_2) AS low_2, max(value_2) AS high_2,
            min(value_3) AS low_3, max(value_3) AS high_3, min(value_4) AS low_4, max(value_4) AS high_4,
@@ -428,7 +429,7 @@ FROM versions GROUP BY city_no, timestamp, issued_at;
 ANALYZE repeated, repeated_verdicts
 
 -- name: refuse_conflicts
--- Refuses all rows of a key whose values contradict each other; which one is right is not knowable.
+-- Reject all rows of a key with contradicting values, because the correct one is unknown.
 INSERT INTO refused
 SELECT r.file_no, r.line, NULL,
        format('line %%s%%s gives other values for the same city and %%s', other.line,
@@ -451,11 +452,11 @@ JOIN staged_files f ON f.file_no = other.file_no
 WHERE v.verdict = 'conflict'
 
 -- name: index_repeated
--- Serves: the other rows of a key.
+-- Serves: finding the other rows of a key.
 CREATE INDEX repeated_key ON repeated (city_no, timestamp, issued_at)
 
 -- name: restore_same
--- Puts one row back for each key whose rows agree; known as early as the earliest of them claims.
+-- Restore one row for each key whose rows agree, with the earliest available_at.
 INSERT INTO staged
 SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1], (array_agg(r.line ORDER BY r.file_no, r.line))[1],
        city_no, timestamp, issued_at, min(r.available_at), max(r.value_1), max(r.value_2), max(r.value_3), max(r.value_4),
@@ -465,7 +466,7 @@ WHERE v.verdict = 'same'
 GROUP BY city_no, timestamp, issued_at
 
 -- name: restore_histories
--- Puts the newest version of each history back; the ones before it go to older_versions. Returns how many went there.
+-- Restore the newest version of each history and move the others to older_versions: the number moved.
 WITH versions AS (
     SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1] AS file_no,
            (array_agg(r.line ORDER BY r.file_no, r.line))[1] AS line,
@@ -497,22 +498,23 @@ SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, valu
 FROM ranked WHERE age > 1
 
 -- name: months
--- The UTC months of the rows read, and the first and last timestamp; nulls when there are none.
+-- The UTC months of the rows read, and the first and last timestamp; nulls without rows.
 SELECT array_agg(DISTINCT date_trunc('month', timestamp, 'UTC') ORDER BY date_trunc('month', timestamp, 'UTC')),
        min(timestamp), max(timestamp)
 FROM (SELECT timestamp FROM staged UNION ALL SELECT timestamp FROM older_versions) AS s
 
 -- name: wait_for_locks
--- How long this transaction waits for a lock at most.
+-- Limit the time for which this transaction waits for a lock.
 SELECT set_config('lock_timeout', %(time)s::text, true)
 
 -- name: ensure_months
--- Makes the missing partitions of these months.
+-- Create the missing partitions of these months.
 SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
 
 -- name: stored_values
--- What is stored within the span of some cities: number of the city, and arrays of minutes of the interval, timestamps, and
--- values in hundredths (kWh and kW, or weather's units), all of 8 bytes. One row a city.
+-- The stored values within the spans of some cities, one row per city.
+-- Columns: number of the city, and arrays of interval minutes, timestamps and values in hundredths (kWh and kW, or units
+-- of weather), all of 8 bytes.
 SELECT p.city_no, c.minutes, c.times, c.value_1, c.value_2, c.value_3, c.value_4
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS p (city_no, first, last)
 JOIN staged_cities k USING (city_no)
@@ -524,31 +526,31 @@ CROSS JOIN LATERAL (
            array_agg(coalesce((v.value_4 * 100)::bigint, %(absent)s::bigint)) AS value_4
     FROM current_values v
     WHERE v.city_id = k.city_id AND v.timestamp BETWEEN p.first AND p.last
-      -- Of all cities: the planner leaves out the other months
+      -- Bounds over all cities let the planner skip the other months
       AND v.timestamp BETWEEN %(first)s AND %(last)s) AS c
 WHERE c.times IS NOT NULL
 
 -- name: existing_months
--- The UTC months of a table whose partitions exist, and the moment before which a month has to end to be filled beside it.
+-- The existing UTC months of a table, and the time by which a month must end to be filled before it is attached.
 SELECT coalesce((
            SELECT array_agg(to_timestamp(right(relname, 7), 'YYYY"m"MM')) FROM pg_class
            WHERE relnamespace = 'public'::regnamespace AND relname ~ ('^' || %(table)s::text || '_y[0-9]{4}m[0-9]{2}$')), '{}'),
        ops.months_loaded_before(%(table)s)
 
 -- name: begin_month
--- Makes the table that a month's rows are copied into; its name in ops.
+-- Create the table for the rows of a month: its name in ops.
 SELECT ops.begin_month(%(table)s, %(month)s)
 
 -- name: attach_months
--- Makes the months that were filled partitions of their table.
+-- Attach the filled months as partitions of their table.
 SELECT ops.attach_months(%(table)s, %(months)s)
 
 -- name: found_intervals
--- The interval length (minutes) of each city of which rows were read that do not state theirs.
+-- The interval length (minutes) of each city with rows that do not state theirs.
 SELECT k.city_no, k.interval_minutes FROM staged_cities k JOIN spans s USING (city_no) WHERE NOT s.stated
 
 -- name: consumption_means
--- By city: how many positive values are stored within 60 days of its first new one, and the mean of log10(kWh a minute).
+-- By city: the number of positive values stored within 60 days of its first new value, and the mean of log10(kWh per minute).
 SELECT p.city_no, count(*), avg(log(v.value_1 / v.interval_minutes))::float8
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
 JOIN staged_cities k USING (city_no)
@@ -557,7 +559,7 @@ WHERE v.timestamp BETWEEN p.first - interval '60 days' AND p.first + interval '6
 GROUP BY p.city_no
 
 -- name: weather_means
--- By city: how many temperatures are stored within 30 days of its first new one, and their mean, degrees Celsius.
+-- By city: the number of temperatures stored within 30 days of its first new value, and their mean, degrees Celsius.
 SELECT p.city_no, count(*), avg(v.temperature)::float8
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
 JOIN staged_cities k USING (city_no)
@@ -566,13 +568,13 @@ WHERE v.timestamp BETWEEN p.first - interval '30 days' AND p.first + interval '3
 GROUP BY p.city_no
 
 -- name: lock_kind
--- One merge at a time for each kind, until the end of the session.
+-- Take the lock for merges of a kind until the end of the session.
 SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
 
 -- name: judge_differing
--- The rows whose values are not stored: new, a correction, an older version, or a repeat of a superseded value.
+-- Judge the rows with values that are not stored: new, a correction, an older version, or a repeat of a superseded value.
 INSERT INTO differing
--- Another value that claims the moment of the stored one cannot have been known then too: it is known from now
+-- Two values cannot be available at the same time: a value with the available_at of the stored one is available from now
 SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), coalesce(s.interval_minutes, k.interval_minutes),
        s.value_1, s.value_2, s.value_3, s.value_4, s.id,
        CASE WHEN c.city_id IS NULL THEN 'new'
@@ -593,31 +595,31 @@ JOIN staged_cities k USING (city_no)
 LEFT JOIN (SELECT * FROM current_values WHERE timestamp BETWEEN %(first)s AND %(last)s) c
     ON c.city_id = k.city_id AND c.timestamp = s.timestamp
 WHERE c.city_id IS NULL OR s.value_1 <> c.value_1
-       -- An empty field says nothing: it is no reason to forget what is stored
+       -- An empty field does not replace a stored value
        OR s.value_2 IS NOT NULL AND s.value_2 IS DISTINCT FROM c.value_2
        OR s.value_3 IS NOT NULL AND s.value_3 IS DISTINCT FROM c.value_3
        OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM c.value_4
        OR c.interval_minutes <> coalesce(s.interval_minutes, CASE WHEN %(interval_given)s THEN k.interval_minutes END)
 
 -- name: any_stored
--- Whether anything is stored within the span of a city's rows; where nothing is, no row has to be looked for.
+-- Whether anything is stored within the span of a city's rows; if not, no row has to be looked up.
 SELECT EXISTS (
     SELECT FROM spans p JOIN staged_cities k USING (city_no)
     CROSS JOIN LATERAL (
         SELECT FROM current_values c WHERE c.city_id = k.city_id AND c.timestamp BETWEEN p.first AND p.last LIMIT 1) stored)
 
 -- name: add_older_versions
--- Joins the versions before the newest of this load to those older than what is stored.
+-- Add the superseded versions of this load to the versions older than the stored rows.
 INSERT INTO differing
 SELECT k.city_id, o.timestamp, o.available_at, coalesce(o.interval_minutes, k.interval_minutes), o.value_1, o.value_2, o.value_3, o.value_4, o.id, 'older'
 FROM older_versions o JOIN staged_cities k USING (city_no)
 
 -- name: count_differing
--- How many rows of each verdict; of the corrections also how many came without available_at.
+-- The number of rows of each verdict, and of those without available_at.
 SELECT verdict, count(*), count(*) FILTER (WHERE available_at IS NULL) FROM differing WHERE verdict <> 'new' GROUP BY verdict
 
--- name: forget_known_versions
--- Leaves out the older versions that are stored already.
+-- name: remove_stored_versions
+-- Remove the older versions that are already stored.
 DELETE FROM differing d
 WHERE d.verdict = 'older' AND EXISTS (
     SELECT FROM (
@@ -628,21 +630,21 @@ WHERE d.verdict = 'older' AND EXISTS (
       AND (d.value_2 IS NULL OR d.value_2 = known.value_2) AND (d.value_3 IS NULL OR d.value_3 = known.value_3)
       AND (d.value_4 IS NULL OR d.value_4 = known.value_4))
 
--- name: consumption_keep_older
--- Keeps older versions of consumption (kWh, kW) as history.
+-- name: consumption_store_older
+-- Store older versions of consumption (kWh, kW) as history.
 INSERT INTO energy_consumption_revisions
     (city_id, timestamp, consumption_kwh, peak_demand_kw, available_at, interval_minutes)
 SELECT city_id, timestamp, value_1, value_2, available_at, interval_minutes FROM differing WHERE verdict = 'older'
 
--- name: weather_keep_older
--- Keeps older versions of weather (degrees Celsius, percent, m/s, mm) as history.
+-- name: weather_store_older
+-- Store older versions of weather (degrees Celsius, percent, m/s, mm) as history.
 INSERT INTO weather_data_revisions
     (city_id, timestamp, temperature, humidity, wind_speed, precipitation, available_at, interval_minutes)
 SELECT city_id, timestamp, value_1, value_2, value_3, value_4, available_at, interval_minutes
 FROM differing WHERE verdict = 'older'
 
 -- name: consumption_correct
--- Corrects consumption (kWh, kW); the trigger keeps the old value. Without a moment, it is known from now.
+-- Correct consumption (kWh, kW); a trigger stores the old value. Without available_at the value is available from now.
 UPDATE energy_consumption c
 SET consumption_kwh = d.value_1, peak_demand_kw = coalesce(d.value_2, c.peak_demand_kw),
     available_at = coalesce(d.available_at, greatest(now(), c.available_at)), interval_minutes = d.interval_minutes
@@ -650,7 +652,7 @@ FROM differing d
 WHERE d.verdict = 'correction' AND c.city_id = d.city_id AND c.timestamp = d.timestamp
 
 -- name: weather_correct
--- Corrects weather (degrees Celsius, percent, m/s, mm); the trigger keeps the old value.
+-- Correct weather (degrees Celsius, percent, m/s, mm); a trigger stores the old value.
 UPDATE weather_data c
 SET temperature = d.value_1, humidity = coalesce(d.value_2, c.humidity),
     wind_speed = coalesce(d.value_3, c.wind_speed), precipitation = coalesce(d.value_4, c.precipitation),
@@ -659,12 +661,12 @@ FROM differing d
 WHERE d.verdict = 'correction' AND c.city_id = d.city_id AND c.timestamp = d.timestamp
 
 -- name: insert_staged
--- Inserts the rows staged: all, where nothing is stored within their spans, or those found to be new.
+-- Insert the staged rows: all if nothing is stored within their spans, otherwise the new ones.
 SELECT ops.insert_staged(%(kind)s, %(only_new)s)
 
 -- name: provisional_values
--- Stored values whose provisional interval is not the length that the rows show (minutes): by city its number, how many, the
--- first and the last.
+-- Stored values whose provisional interval differs from the length shown by the rows (minutes).
+-- Columns: number of the city, the length, number of values, first and last timestamp.
 SELECT k.city_no, k.interval_minutes, count(*), min(v.timestamp), max(v.timestamp)
 FROM ops.provisional_intervals r
 JOIN staged_cities k ON k.city_id = r.city_id
@@ -674,7 +676,7 @@ WHERE r.kind = %(kind)s AND v.interval_minutes <> k.interval_minutes
 GROUP BY k.city_no, k.interval_minutes ORDER BY k.city_no
 
 -- name: consumption_revise_intervals
--- Gives those values of a city the length that the rows show (minutes). It is known from now.
+-- Set the interval length of those values of a city (minutes). It is available from now.
 UPDATE energy_consumption c
 SET interval_minutes = k.interval_minutes, available_at = greatest(now(), c.available_at)
 FROM staged_cities k JOIN ops.provisional_intervals r USING (city_id)
@@ -683,7 +685,7 @@ WHERE k.city_no = %(city_no)s AND r.kind = 'consumption' AND c.city_id = k.city_
   AND c.interval_minutes <> k.interval_minutes
 
 -- name: weather_revise_intervals
--- Gives those values of a city the length that the rows show (minutes). It is known from now.
+-- Set the interval length of those values of a city (minutes). It is available from now.
 UPDATE weather_data c
 SET interval_minutes = k.interval_minutes, available_at = greatest(now(), c.available_at)
 FROM staged_cities k JOIN ops.provisional_intervals r USING (city_id)
@@ -691,13 +693,13 @@ WHERE k.city_no = %(city_no)s AND r.kind = 'weather' AND c.city_id = k.city_id
   AND c.timestamp BETWEEN %(first)s AND %(last)s AND c.timestamp BETWEEN r.first_timestamp AND r.last_timestamp
   AND c.interval_minutes <> k.interval_minutes
 
--- name: forget_provisional
--- Forgets the cities whose interval length is not provisional any more.
+-- name: remove_provisional
+-- Remove the cities whose interval length is no longer provisional.
 DELETE FROM ops.provisional_intervals r USING staged_cities k, spans p
 WHERE r.city_id = k.city_id AND r.kind = %(kind)s AND p.city_no = k.city_no AND NOT p.stated AND NOT k.provisional
 
--- name: keep_provisional
--- Remembers the cities whose interval length is provisional, and the span of its values.
+-- name: record_provisional
+-- Record the cities with a provisional interval length, and the span of their values.
 INSERT INTO ops.provisional_intervals AS r (city_id, kind, first_timestamp, last_timestamp)
 SELECT k.city_id, %(kind)s, p.first, p.last FROM staged_cities k JOIN spans p USING (city_no) WHERE k.provisional
 ON CONFLICT (city_id, kind) DO UPDATE
@@ -705,7 +707,7 @@ SET first_timestamp = least(r.first_timestamp, excluded.first_timestamp),
     last_timestamp = greatest(r.last_timestamp, excluded.last_timestamp)
 
 -- name: refuse_changed_forecasts
--- Refuses forecasts that say something else than the stored ones of the same issue.
+-- Reject forecasts that differ from the stored ones of the same issue.
 WITH gone AS (
     DELETE FROM staged s USING staged_cities k, weather_forecasts f
     WHERE k.city_no = s.city_no AND f.city_id = k.city_id AND f.timestamp = s.timestamp AND f.issued_at = s.issued_at
@@ -724,7 +726,7 @@ SELECT file_no, line, NULL, 'other values are stored for this issue: a forecast 
 FROM gone
 
 -- name: weather_forecasts_insert
--- Inserts forecasts of the weather (degrees Celsius, percent, m/s, mm) that are not stored.
+-- Insert weather forecasts (degrees Celsius, percent, m/s, mm) that are not stored.
 INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity, wind_speed, precipitation)
 SELECT k.city_id, s.timestamp, s.issued_at, s.value_1, s.value_2, s.value_3, s.value_4
 FROM staged s JOIN staged_cities k USING (city_no)
@@ -735,32 +737,32 @@ WHERE NOT EXISTS (
 ORDER BY s.city_no, s.timestamp, s.issued_at
 
 -- name: set_joins
--- Off: where few rows were staged beside what is stored, each is looked up by its key. The newest partitions have no
--- statistics that would tell the planner so.
+-- Enable or disable hash and merge joins. With few staged rows, key lookups are faster.
+-- The newest partitions have no statistics from which the planner could derive this.
 SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_mergejoin', %(joins)s::text, true)
 
 -- name: count_staged
--- Rows that are still to be merged.
+-- The number of rows still to be merged.
 SELECT count(*) FROM staged
 
 -- name: refused_reasons
--- How many rows the database refused for each column and reason, values and numbers in it replaced by three dots.
+-- The number of rows that the database rejected for each column and reason, with values and numbers replaced by three dots.
 SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*)
 FROM refused WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
 
 -- name: refused_examples
--- The first refused rows, in the files' order.
+-- The first rejected rows in file order.
 SELECT f.name, r.line, r.column_name, r.reason FROM refused r JOIN staged_files f USING (file_no) WHERE NOT r.cell_only
 ORDER BY r.file_no, r.line LIMIT %(limit)s
 
 -- name: record_batch
--- Writes the load into the ledger.
+-- Record the load in the ledger.
 INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected, notes, cells_left_empty, reasons)
 VALUES (%(batch)s, %(kind)s, %(files)s, %(read)s, %(inserted)s, %(corrected)s, %(unchanged)s, %(rejected)s, %(notes)s,
         %(cells_left_empty)s, %(reasons)s)
 
 -- name: record_refused
--- Keeps the refused rows and the empty cells, at most so many, rows before cells.
+-- Store the rejected rows and the empty cells, at most `limit`, rows before cells.
 INSERT INTO ops.rejected_rows (batch_id, file, line, column_name, reason, row_data, cell_only, city_id)
 SELECT %(batch)s, f.name, r.line, r.column_name, r.reason, r.row_data, r.cell_only, c.id
 FROM refused r JOIN staged_files f USING (file_no)
@@ -773,30 +775,30 @@ ORDER BY r.cell_only, r.file_no, r.line LIMIT %(limit)s
 SELECT name FROM pg_timezone_names
 
 -- name: insert_city
--- Adds a city (degrees north and east); no row when the name is taken.
+-- Add a city (degrees north and east); no row if the name is in use.
 INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
 VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
 ON CONFLICT DO NOTHING
 
 -- name: update_city
--- Corrects a city (degrees north and east).
+-- Correct a city (degrees north and east).
 UPDATE cities
 SET latitude = %(latitude)s, longitude = %(longitude)s, timezone = %(timezone)s, country_code = %(country_code)s,
     subdivision = %(subdivision)s
 WHERE name = %(name)s
 
 -- name: dependent_counts
--- How many values (of load and weather), models and scores belong to a city.
+-- The numbers of values (load and weather), models and scores of a city.
 SELECT (SELECT count(*) FROM energy_consumption WHERE city_id = c.id) + (SELECT count(*) FROM weather_data WHERE city_id = c.id),
        (SELECT count(*) FROM model_artifacts WHERE city_id = c.id),
        (SELECT count(*) FROM forecast_scores WHERE city_id = c.id)
 FROM cities c WHERE c.name = %(name)s
 
 -- name: stored_city
--- What is stored of the city that is known by a name (degrees north and east, exactly as stored).
+-- The stored city with a name (degrees north and east, exactly as stored).
 SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities
 WHERE lower(normalize(name, NFC)) = lower(normalize(%(name)s, NFC))
 
 -- name: stored_cities
--- What is stored of every city (degrees north and east, exactly as stored).
+-- Every stored city (degrees north and east, exactly as stored).
 SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities

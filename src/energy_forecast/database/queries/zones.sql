@@ -1,14 +1,14 @@
 -- name: stored_zones
--- The time zones of all cities, by name.
+-- The time zones of all cities, sorted by name.
 SELECT DISTINCT timezone FROM cities ORDER BY timezone
 
 -- name: known_zones
--- Which of some time zones the server knows.
+-- The given time zones that the server knows.
 SELECT name FROM pg_timezone_names WHERE name = ANY (%(zones)s)
 
 -- name: offsets_that_differ
--- The samples whose offset (local minus UTC time, seconds) is another one by the server's rules: the zone's place, the
--- moment (seconds since 1970) and the server's offset.
+-- The samples for which the server has another offset (local minus UTC time, seconds).
+-- Columns: position of the zone, time (seconds since 1970), the server's offset.
 SELECT s.zone, s.moment, by_server.seconds
 FROM unnest(%(numbers)s::integer[], %(moments)s::bigint[], %(seconds)s::integer[]) AS s (zone, moment, seconds)
 CROSS JOIN LATERAL (
