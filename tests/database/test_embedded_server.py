@@ -532,7 +532,7 @@ def test_a_home_with_too_long_a_path_is_refused_and_the_longest_works(folder: Pa
 def test_a_cluster_of_another_major_version_is_left_alone(made_home: Path) -> None:
     version = made_home / "postgres" / "data" / "PG_VERSION"
     version.write_text("17\n")
-    with pytest.raises(ServerError, match=r"made by PostgreSQL 17, and this is PostgreSQL 18\."):
+    with pytest.raises(ServerError, match=r"created by PostgreSQL 17, but this is PostgreSQL 18\."):
         EmbeddedServer(made_home).start()
     assert version.read_text() == "17\n"
 
@@ -715,7 +715,7 @@ def test_as_root_without_useradd_it_says_what_to_do(home: Path) -> None:
         pytest.skip(f"a mount namespace is not allowed here: {done.stderr.strip()}")
     last = done.stderr.strip().splitlines()[-1]
     assert "no useradd" in last
-    assert "Make a system user 'energy-forecast'" in last
+    assert "Create a system user 'energy-forecast'" in last
 
 
 def as_nobody(interpreter: str, code: str, home: Path) -> subprocess.CompletedProcess[str]:

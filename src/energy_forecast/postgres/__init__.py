@@ -1,4 +1,4 @@
-"""The PostgreSQL that comes as a wheel: made, started, adopted, recovered and stopped in the state folder."""
+"""The embedded PostgreSQL from a wheel: create, start, adopt, recover and stop it in the state folder."""
 
 from energy_forecast.postgres.archiving import Archive
 from energy_forecast.postgres.server import EmbeddedServer

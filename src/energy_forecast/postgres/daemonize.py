@@ -1,10 +1,10 @@
-"""Run by the client as a program of its own: sets a server going as a daemon, then ends.
+"""Start a server as a daemon, then exit. The client runs this module as a separate program.
 
-A process between the client and the server, so that the server is nobody's child: a client that lives on
-would otherwise keep a dead server as a zombie, whose pid still looks alive to the next one. Standard library
-only, and nothing of this package: it starts in about 20 ms.
+Because of this process between them, the server is not a child of the client. Otherwise a client that keeps running
+would keep a dead server as a zombie, whose pid looks alive to the next client. The module uses the standard library
+only, and nothing of this package, so it starts in about 20 ms.
 
-Arguments: where to write the record, the server's version, the uid and gid to run as (or -), the program, and
+Arguments: the path of the record, the version of the server, the uid and gid to run as (or -), the program, and
 its arguments.
 """
 
@@ -13,13 +13,13 @@ import sys
 
 
 def main(record: str, version: str, uid: str, gid: str, program: str, *arguments: str) -> None:
-    """Fork, and become the server in the child."""
+    """Fork, and run the server in the child."""
     if os.fork() != 0:
         os._exit(0)
     os.setsid()
     try:
         os.umask(0o077)
-        # Written before root's rights are given up: the server's account must not be able to name us a pid.
+        # Written before root gives up its rights: the user of the server must not choose the recorded pid.
         with open(record, "w", encoding="ascii") as file:  # noqa: PTH123 - pathlib would double the start-up time
             file.write(f"{os.getpid()} {version}\n")
         if uid != "-":

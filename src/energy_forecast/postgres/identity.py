@@ -1,7 +1,7 @@
-"""The identity of a state folder. A copy is recognised: its identity file is not the file that was written.
+"""The identity of a state folder. It identifies a copy, because the copied file is not the file that was written.
 
-Archives and backups note the identity of their state folder. So a copy of a state folder neither archives into the
-original's archive nor removes anything from it, until the user makes it a server of its own.
+Archives and backups record the identity of their state folder. So a copy of a state folder does not archive into the
+archive of the original or remove anything from it, until the user makes it a separate server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import uuid4
 
 from energy_forecast.errors import ServerError
 
-# One block, so that it can be replaced in place: the file itself has to stay the same
+# One block, so that it can be overwritten in place: the inode must not change
 _LENGTH = 1024
 
 
@@ -25,8 +25,8 @@ class Identity:
 
     Args:
         id: a random name.
-        former: the names of the folders that this one has taken the place of.
-        home, device, inode: where it was at the last start, and which file it was written to.
+        former: the names of the folders that this one has replaced.
+        home, device, inode: the path at the last start, and the file with the identity.
     """
 
     id: str
@@ -37,17 +37,17 @@ class Identity:
 
     @property
     def ids(self) -> set[str]:
-        """The names under which archives and backups are this folder's."""
+        """The names by which archives and backups refer to this folder."""
         return {self.id, *self.former}
 
 
 def identity_file(home: Path) -> Path:
-    """Return the file of a state folder's identity."""
+    """Return the path of the identity file of a state folder."""
     return home.resolve() / "identity"
 
 
 def read_identity(home: Path) -> Identity | None:
-    """Return the identity of a state folder, of its original if it is a copy; None if it has none yet.
+    """Return the identity of a state folder, or of the original if it is a copy; None if there is none yet.
 
     Raises:
         ServerError: the file is damaged.
@@ -66,8 +66,8 @@ def read_identity(home: Path) -> Identity | None:
 def original_of(home: Path) -> Identity | None:
     """Return the identity of the original if a state folder is a copy; None if it is not.
 
-    A copied file has another number. Disks may be numbered differently after a start and folders be moved, but not both
-    at once. A copy by hard links has the same files, in another place.
+    A copied file has another inode. Devices may be renumbered at a start, and folders may be moved, but not both at
+    once. A copy by hard links has the same files in another place.
     """
     found = read_identity(home)
     if found is None:
@@ -78,28 +78,28 @@ def original_of(home: Path) -> Identity | None:
 
 
 def own_ids(home: Path) -> set[str]:
-    """Return the names under which archives and backups are this state folder's: none if it is a copy, or new."""
+    """Return the names by which archives and backups refer to this state folder; none if it is a copy or new."""
     found = read_identity(home)
     return set() if found is None or original_of(home) is not None else found.ids
 
 
 def take_identity(home: Path) -> Identity:
-    """Return the identity of a state folder, which is made if it has none.
+    """Return the identity of a state folder, and create it if it is missing.
 
     Raises:
-        ServerError: the folder is a copy of another.
+        ServerError: the folder is a copy of another folder.
     """
     found = read_identity(home)
     if found is None:
         _create(home, [])
         found = read_identity(home)
         if found is None:
-            raise ServerError(f"The file {identity_file(home)} cannot be made.")
+            raise ServerError(f"The file {identity_file(home)} cannot be created.")
     if (original := original_of(home)) is not None:
         raise copy_error(home, original)
     descriptor = os.open(identity_file(home), os.O_WRONLY | os.O_NOFOLLOW)
     try:
-        # The file may be moved, or its disk get another number
+        # The file may have moved, or its device may have another number
         os.pwrite(descriptor, _document(found.id, found.former, home, descriptor), 0)
         os.fsync(descriptor)
     finally:
@@ -108,30 +108,31 @@ def take_identity(home: Path) -> Identity:
 
 
 def copy_error(home: Path, original: Identity) -> ServerError:
-    """Return the refusal of what a copy may not do."""
+    """Return the error for an operation that a copy may not do."""
     return ServerError(
         f"The state folder {home} is a copy of {original.home}, to which the archive and the backups belong.",
-        hint="To make it a server of its own, run: energy-forecast recovery adopt. If the original is gone: --moved.",
+        hint="To make it a separate server, run: energy-forecast recovery adopt. "
+        "If the original no longer exists, set `moved`.",
     )
 
 
 def adopt_identity(home: Path, *, moved: bool) -> Identity:
-    """Give a copy of a state folder an identity of its own, and return it.
+    """Give a copy of a state folder its own identity, and return it.
 
     Args:
-        moved: the original is gone, and its archive and backups belong to this folder from now on.
+        moved: the original no longer exists, and its archive and backups belong to this folder.
 
     Raises:
-        ServerError: it is no copy, or it has moved and the original is still there.
+        ServerError: the folder is not a copy, or `moved` is set and the original still exists.
     """
     original = original_of(home)
     if original is None:
-        raise ServerError(f"The state folder {home} is not a copy of another.", hint="Nothing has to be done.")
+        raise ServerError(f"The state folder {home} is not a copy.", hint="Nothing needs to be done.")
     place = Path(original.home)
     if moved and place != home.resolve() and own_ids(place) & original.ids:
         raise ServerError(
-            f"The original {original.home} is still there.",
-            hint="Remove it first, or leave out --moved to make this folder a server of its own.",
+            f"The original {original.home} still exists.",
+            hint="Remove it first, or omit `moved` to make this folder a separate server.",
         )
     identity_file(home).unlink()
     _create(home, sorted(original.ids) if moved else [])
@@ -139,7 +140,7 @@ def adopt_identity(home: Path, *, moved: bool) -> Identity:
 
 
 def _create(home: Path, former: list[str]) -> None:
-    """Make the file, complete at once; one that another process has made meanwhile stays."""
+    """Create the file atomically. A file that another process has created meanwhile is kept."""
     new = identity_file(home).with_name(f"identity.{uuid4().hex[:12]}")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:

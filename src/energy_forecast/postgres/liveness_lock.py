@@ -1,8 +1,8 @@
-"""Two locks: one for whoever starts or stops the server, one that the server's own processes hold.
+"""Two locks: one for starting or stopping the server, and the liveness lock, which the server processes hold.
 
-The second is the liveness_lock. The server inherits it open and locked, and so do all of its processes; the kernel
-lets go of it when the last of them is gone, however they went. It therefore says what no pid can say: whether
-anything of this server still lives, even backends that outlive a killed postmaster.
+The server and all of its processes inherit the liveness lock open and locked. The kernel releases it when the last of
+them ends, in any way. So it shows, unlike a pid, whether any process of this server still runs, including backends
+that outlive a killed postmaster.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _PAUSE = 0.01
 
 
 def _lock(path: Path, kind: int) -> int | None:
-    """Open and lock, without waiting. None when another holds it, or the path was replaced meanwhile."""
+    """Open and lock a file without waiting. Return None if another process holds it or the file was replaced."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -38,16 +38,16 @@ def _lock(path: Path, kind: int) -> int | None:
 
 @contextlib.contextmanager
 def exclusive(path: Path, timeout: float, what: str = "the server") -> Iterator[int]:
-    """Hold the lock on `path`; the descriptor is given, so that a child that works on can keep it held.
+    """Hold the lock on `path`, and yield its descriptor, which a child that continues can inherit.
 
     Raises:
-        ServerError: another process holds it for longer than `timeout` seconds.
+        ServerError: another process holds the lock for longer than `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
     while (descriptor := _lock(path, fcntl.LOCK_EX)) is None:
         if time.monotonic() > deadline:
             raise ServerError(
-                f"Another process is at work on {what} in {path.parent}, since {timeout:.0f} s.",
+                f"Another process has used {what} in {path.parent} for more than {timeout:.0f} s.",
                 hint="Wait for it or end it, then try again.",
             )
         time.sleep(_PAUSE)
@@ -59,7 +59,7 @@ def exclusive(path: Path, timeout: float, what: str = "the server") -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Which server the liveness_lock was last given to."""
+    """The last server that held the liveness lock."""
 
     pid: int
     version: str
@@ -67,18 +67,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class LivenessLock:
-    """The lock that a server's processes hold."""
+    """The lock that the processes of a server hold."""
 
     path: Path
 
     def held(self) -> bool:
-        """Whether a process of a server lives."""
+        """Return whether a process of the server lives."""
         try:
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             return False
         try:
-            # Shared, so that two who look at once do not take each other for the server.
+            # Shared, so that two concurrent checks do not mistake each other for the server.
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -87,10 +87,10 @@ class LivenessLock:
         return False
 
     def take(self, timeout: float) -> int | None:
-        """Take it, to be given to a server. None when a process of a server holds it all the time.
+        """Take the lock for a new server. Return None if a server process holds it until the timeout.
 
         Args:
-            timeout: for how long to try, in seconds.
+            timeout: in seconds.
         """
         deadline = time.monotonic() + timeout
         while (descriptor := _lock(self.path, fcntl.LOCK_EX)) is None:
@@ -100,7 +100,7 @@ class LivenessLock:
         return descriptor
 
     def record(self) -> Record | None:
-        """Which server it was last given to; None where it never was."""
+        """Return the last server that held the lock; None if there was none."""
         try:
             pid, version = self.path.read_text().split()
             return Record(int(pid), version)

@@ -1,4 +1,4 @@
-"""Where everything of the embedded server lies in the state folder."""
+"""Paths of the embedded server in the state folder."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 from energy_forecast.errors import ServerError
 
-# The size of sun_path less its final zero: 107 on Linux, 103 on macOS and the BSDs. A longer one is a FATAL
-# of the server, long after initdb has run.
+# The size of sun_path without its final zero: 107 on Linux, 103 on macOS and the BSDs. With a longer path the server
+# fails with FATAL, long after initdb has run.
 LONGEST_SOCKET_PATH = 107 if os.uname().sysname == "Linux" else 103
 
-# A comma parts two hosts for libpq. initdb calls the server by a shell, with its path in double quotes.
+# A comma separates two hosts for libpq. initdb runs the server in a shell, with its path in double quotes.
 UNUSABLE = ',"$`\\\n'
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The paths below `home/postgres`. Making one touches nothing."""
+    """The paths below `home/postgres`. Creating this object changes nothing."""
 
     home: Path
 
     @property
     def state(self) -> Path:
-        """The folder of the server. Links are resolved: what counts are the folders really passed through."""
+        """The folder of the server. Links are resolved, because the permissions of the real folders matter."""
         return self.home.resolve() / "postgres"
 
     @property
@@ -34,16 +34,16 @@ class Paths:
 
     @property
     def unfinished(self) -> Path:
-        """A cluster in the making; it becomes `data` by one rename."""
+        """An unfinished cluster; one rename makes it `data`."""
         return self.state / "data.new"
 
     @property
     def socket_folder(self) -> Path:
-        """The folder of the Unix socket: closed to all but the server's account and root."""
+        """The folder of the Unix socket; only the user of the server and root may enter it."""
         return self.state / "run"
 
     def socket(self, port: int) -> Path:
-        """The Unix socket; its name has the port in it, used or not."""
+        """Return the path of the Unix socket. Its name contains the port, even without TCP."""
         return self.socket_folder / f".s.PGSQL.{port}"
 
     @property
@@ -53,50 +53,50 @@ class Paths:
 
     @property
     def start_log(self) -> Path:
-        """What the last start said before the log was open."""
+        """The output of the last start before the log was open."""
         return self.state / "start.log"
 
     @property
     def lock(self) -> Path:
-        """Locked by whoever starts or stops the server."""
+        """The lock file for starting and stopping the server."""
         return self.state / "lock"
 
     @property
     def liveness_lock(self) -> Path:
-        """Locked by the server's processes, for as long as one of them lives."""
+        """The lock file that the processes of the server hold while one of them lives."""
         return self.state / "alive"
 
     @property
     def password(self) -> Path:
-        """The password of the role on TCP. There only once the server has had a port."""
+        """The password of the role on TCP. It exists once the server has had a port."""
         return self.state / "password"
 
     @property
     def archiving(self) -> Path:
-        """Where the server archives its WAL to. There only once that was enabled."""
+        """The setting of WAL archiving. It exists once archiving was enabled."""
         return self.state / "archiving"
 
     @property
     def binaries(self) -> Path:
-        """The private copy of the binaries, in a folder named after its versions of PostgreSQL and time zones."""
+        """The private copy of the binaries, in a folder named by the versions of PostgreSQL and of the time zones."""
         return self.state / "programs"
 
     def check_socket_path(self, port: int) -> None:
-        """Raise where the socket could not be made, or not be found.
+        """Check that the socket can be created and found.
 
         Raises:
-            ServerError: its path is longer than a socket's may be, or PostgreSQL would misread it.
+            ServerError: its path is too long for a socket, or PostgreSQL would misread it.
         """
         for unusable in UNUSABLE:
             if unusable in str(self.socket_folder):
                 raise ServerError(
-                    f"The state folder {self.home} has {unusable!r} in its path, which PostgreSQL cannot take.",
+                    f"The state folder {self.home} has {unusable!r} in its path, which PostgreSQL does not support.",
                     hint="Set ENERGY_FORECAST_HOME to a path without it.",
                 )
         length = len(os.fsencode(self.socket(port)))
         if length > LONGEST_SOCKET_PATH:
             raise ServerError(
-                f"The state folder {self.home} has too long a path: the server's socket in it would have "
-                f"{length} bytes, and {LONGEST_SOCKET_PATH} is the most.",
+                f"The state folder {self.home} has too long a path: its server socket would have "
+                f"{length} bytes, and the limit is {LONGEST_SOCKET_PATH}.",
                 hint=f"Set ENERGY_FORECAST_HOME to a path {length - LONGEST_SOCKET_PATH} bytes shorter.",
             )

@@ -1,4 +1,4 @@
-"""The embedded server: one daemon for one state folder, shared by all commands that use that folder."""
+"""The embedded server: one daemon for each state folder, shared by all commands that use the folder."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from energy_forecast.postgres.status import PidFile, ServerStatus, is_postmaster
 from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user, make_home, make_system_user
 
 SOCKET_PORT = 5432
-# In seconds. Making a cluster and starting it take about one; recovery after a crash reads up to 2 GB of WAL.
+# In seconds. Creating and starting a cluster take about 1 s; recovery after a crash reads up to 2 GB of WAL.
 LOCK_TIMEOUT = 120.0
 START_TIMEOUT = 300.0
 STOP_TIMEOUT = 120.0
-# A backend whose server was killed notices at the end of its statement.
+# A backend whose server was killed ends after its statement.
 ORPHAN_TIMEOUT = 10.0
-# A server whose data folder was deleted notices it within a minute.
+# A server whose data folder was deleted ends within a minute.
 LEFTOVER_TIMEOUT = 75.0
 _PAUSE = 0.01
 
@@ -41,12 +41,12 @@ _PAUSE = 0.01
 class EmbeddedServer:
     """The PostgreSQL of one state folder.
 
-    It is a daemon: it outlives the process that started it, and the next one adopts it. Making this object
-    touches nothing.
+    It is a daemon: it outlives the process that started it, and the next process adopts it. Creating this object
+    changes nothing.
 
     Args:
-        home: the state folder; the server's own things lie in `postgres` in it.
-        port: a TCP port of 127.0.0.1 to listen on as well. None: the socket only.
+        home: the state folder; the files of the server are in its folder `postgres`.
+        port: a TCP port of 127.0.0.1 to listen on as well. None for the socket only.
     """
 
     def __init__(self, home: Path, port: int | None = None) -> None:
@@ -57,19 +57,19 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The libpq URL of the bootstrap superuser, by the socket, whether the server runs or not."""
+        """The libpq URL of the bootstrap superuser by the socket, even if the server does not run."""
         return self.status().url
 
     def tool(self, name: str) -> Path:
-        """The absolute path of a client program of the server's version, such as `pg_dump`.
+        """Return the absolute path of a client program of the same version, such as `pg_dump`.
 
         Raises:
-            ServerError: there is no such program.
+            ServerError: the program does not exist.
         """
         return Binaries.from_wheel().tool(name)
 
     def status(self) -> ServerStatus:
-        """How the server is now. Starts and changes nothing.
+        """Return the status of the server. Nothing is started or changed.
 
         Raises:
             ServerError: the state folder cannot be read.
@@ -78,19 +78,19 @@ class EmbeddedServer:
             found = self._living()
             taken = found and found.ready and takes_connections(self._paths.socket(found.socket_port), cluster.ROLE)
             if found is None or not taken:
-                # One that was killed is none, though its pid file says ready
+                # A killed server does not count, although its pid file says ready
                 starting = found is not None and (not found.ready or taken is False)
                 return self._status(self.port or SOCKET_PORT, starting=starting)
             record = self._liveness_lock.record()
             return self._status(found.socket_port, found, record.version if record else None)
 
     def start(self) -> ServerStatus:
-        """Have the server running: adopt the one that runs, or make the cluster if it is new, and start it.
+        """Adopt the running server, or start it. Create the cluster if it is new.
 
-        Safe to call from several processes at once; after a crash it recovers.
+        Several processes may call this concurrently. After a crash the server recovers.
 
         Raises:
-            ServerError: it cannot be started here; the message says why and what to do.
+            ServerError: the server cannot be started.
         """
         with self._faults():
             if (status := self.status()).running:
@@ -126,13 +126,13 @@ class EmbeddedServer:
             return self.status()
 
     def stop(self) -> bool:
-        """Stop the server and wait for its end. Connections are cut and open transactions rolled back.
+        """Stop the server and wait for its end. Connections are closed and open transactions rolled back.
 
         Returns:
-            False where none ran.
+            False if no server ran.
 
         Raises:
-            ServerError: it does not end in time.
+            ServerError: the server does not end in time.
         """
         with self._faults():
             if not self._liveness_lock.held():
@@ -154,11 +154,11 @@ class EmbeddedServer:
 
     @property
     def archive(self) -> archiving.Archive | None:
-        """Where the server archives its WAL from its last or next start on; None where that is not enabled."""
+        """The WAL archive that the server uses from its last or next start on; None if archiving is not enabled."""
         return archiving.archive_of(self._paths)
 
     def enable_archiving(self, folder: Path) -> archiving.Archive:
-        """Have the server archive its WAL into a folder, from its next start on.
+        """Enable WAL archiving into a folder, from the next start on.
 
         Raises:
             ServerError: the server's user could not write there, or another server archives there.
@@ -169,18 +169,18 @@ class EmbeddedServer:
             return archive
 
     def disable_archiving(self) -> None:
-        """Have the server archive no more, from its next start on. What was archived stays."""
+        """Disable archiving, from the next start on. Archived files stay."""
         with self._faults():
             archiving.write_archive_setting(self._paths, None)
 
     def adopt(self, *, moved: bool) -> Identity:
-        """Make a copy of a state folder a server of its own, from its next start on, and return its identity.
+        """Make a copy of a state folder a separate server, from the next start on, and return its identity.
 
         Args:
-            moved: the original is gone; its archive and its backups belong to this server from now on.
+            moved: the original no longer exists; its archive and its backups belong to this server.
 
         Raises:
-            ServerError: the folder is not a copy, or its original is still there.
+            ServerError: the folder is not a copy, or `moved` is set and the original still exists.
         """
         with self._faults():
             archive = self.archive
@@ -192,15 +192,15 @@ class EmbeddedServer:
             return found
 
     def restart(self) -> ServerStatus:
-        """Stop the server if it runs, and start it. Connections are cut."""
+        """Stop the server if it runs, and start it. Connections are closed."""
         self.stop()
         return self.start()
 
     def _living(self) -> PidFile | None:
-        """The pid file of our server while it lives, be it starting, ready or ending.
+        """Return the pid file of this server while it lives: starting, ready or ending.
 
-        The liveness_lock says that something of it lives, the record that the pid file is of the same server, and the
-        process itself that it is not a stranger by now.
+        The liveness lock shows that a process lives, the record that the pid file is of the same server, and the
+        working folder of the process that the pid was not reused.
         """
         if not self._liveness_lock.held():
             return None
@@ -210,9 +210,9 @@ class EmbeddedServer:
         return found if is_postmaster(found.pid, self._paths.data) else None
 
     def _end_orphans(self, passed: float) -> None:
-        """End the backends of a killed server, when in `passed` seconds they have not noticed themselves.
+        """Kill the backends of a killed server if they have not ended within `passed` seconds.
 
-        They are in the middle of a statement, whose outcome nobody can be told any more.
+        They are in the middle of a statement whose result no client can receive.
         """
         if passed < ORPHAN_TIMEOUT or self._living() or PidFile.read(self._paths.data) is None:
             return
@@ -220,10 +220,10 @@ class EmbeddedServer:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    # What start is made of.
+    # Steps of start
 
     def _prepare(self) -> None:
-        """Check that this folder will do, then make it. Nothing is made or changed when it will not."""
+        """Check that the folder is usable, then create it. Nothing changes if it is not."""
         paths, user = self._paths, find_system_user()
         paths.check_socket_path(self.port or SOCKET_PORT)
         if self.home.exists() and not self.home.is_dir():
@@ -244,10 +244,10 @@ class EmbeddedServer:
             paths.state.chmod(0o711)
 
     def _take_liveness_lock(self) -> int | None:
-        """The liveness_lock, for a new server; None when one runs that has it.
+        """Return the liveness lock for a new server; None if a running server holds it.
 
-        One that another client has just launched gets the time to start, one that is ending the time to end,
-        and the backends of a killed one the time to finish their statement and notice.
+        Wait for a server that another client has just launched, for a server that is stopping, and for the backends of
+        a killed server, which end after their statement.
         """
         began = time.monotonic()
         while (descriptor := self._liveness_lock.take(timeout=0.1)) is None:
@@ -263,7 +263,7 @@ class EmbeddedServer:
         return descriptor
 
     def _check_port(self) -> None:
-        """Raise where the port is taken, before anything is made for it."""
+        """Check that the port is free, before anything is created for it."""
         if self.port is None:
             return
         with socket.socket() as probe:
@@ -275,15 +275,15 @@ class EmbeddedServer:
 
     def _port_error(self) -> ServerError:
         return ServerError(
-            f"The server cannot listen on port {self.port} of 127.0.0.1: it is in use, or not for this user.",
+            f"The server cannot listen on port {self.port} of 127.0.0.1: it is in use, or this user may not use it.",
             hint="Set ENERGY_FORECAST_PORT to another port, or unset it: the socket needs none.",
         )
 
     def _clear_crash(self) -> None:
-        """Remove what a killed server has left.
+        """Remove the files that a killed server has left.
 
-        The liveness_lock is ours, so nothing of that server lives. PostgreSQL looks only whether the pid in its
-        files exists, and refuses when that is by now a zombie or some other program's.
+        This process holds the liveness lock, so no process of that server lives. PostgreSQL checks only whether the pid
+        in its files exists, and refuses to start if that is now a zombie or another program.
         """
         record, pid_file = self._liveness_lock.record(), self._paths.data / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError, ValueError, IndexError):
@@ -303,12 +303,12 @@ class EmbeddedServer:
             user.own(folder)
 
     def _launch(self, binaries: Binaries, version: str, user: SystemUser, liveness_lock: int) -> None:
-        """Set the server going. It keeps the liveness_lock."""
+        """Start the server, which inherits the liveness lock."""
         paths = self._paths
         who = [str(user.uid), str(user.gid)] if user.foreign else ["-", "-"]
-        # Where it is found stands on the command line, so that no other setting can move it.
+        # The addresses are on the command line, so that no other setting can change them.
         options: dict[str, object] = {
-            # A list, so a path with a space or a quote in it has to be quoted.
+            # The value is a list, so a path with a space or a quote must be quoted.
             "unix_socket_directories": '"{}"'.format(str(paths.socket_folder).replace('"', '""')),
             "listen_addresses": "" if self.port is None else "127.0.0.1",
             "port": self.port or SOCKET_PORT,
@@ -336,7 +336,7 @@ class EmbeddedServer:
                 env=environment(),
                 pass_fds=(liveness_lock,),
                 start_new_session=True,
-                # Whatever goes wrong in there, the liveness_lock is free again and start.log says why.
+                # After any failure the liveness lock is free again, and start.log has the reason.
                 check=False,
             )
 
@@ -347,7 +347,7 @@ class EmbeddedServer:
                 raise self._start_error(known)
             if time.monotonic() > deadline:
                 raise ServerError(
-                    f"The server is not ready after {START_TIMEOUT:.0f} s; it goes on starting.",
+                    f"The server is not ready after {START_TIMEOUT:.0f} s; it is still starting.",
                     hint=f"Its log is in {self._paths.log}.",
                 )
             time.sleep(_PAUSE)
@@ -356,26 +356,26 @@ class EmbeddedServer:
         return {path: path.stat().st_size for path in self._paths.log.iterdir()}
 
     def _start_error(self, known: dict[Path, int]) -> ServerError:
-        """Why the server ended at once, from what its logs have got since they had the sizes `known`."""
-        said = self._paths.start_log.read_text(errors="replace")
+        """Explain an immediate exit, using the log lines written since the files had the sizes `known`."""
+        output = self._paths.start_log.read_text(errors="replace")
         for path in sorted(self._paths.log.iterdir()):
             with path.open("rb") as file:
                 file.seek(known.get(path, 0))
-                said += file.read().decode(errors="replace")
-        if "could not create any TCP/IP sockets" in said:
+                output += file.read().decode(errors="replace")
+        if "could not create any TCP/IP sockets" in output:
             return self._port_error()
-        error = failure("The server did not start", said)
+        error = failure("The server did not start", output)
         error.hint = error.hint or f"Its log is in {self._paths.log}."
         return ServerError(error.message, hint=error.hint)
 
     def _set_password(self) -> None:
-        """Give the role the password that is kept in the state folder, made when there is none."""
+        """Set the password of the role to the one in the state folder, which is created if missing."""
         path = self._paths.password
         if not path.exists():
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(24) + "\n")
-        # Not tracked: pg_stat_statements would keep the statement, with the password in it.
+        # Not tracked: pg_stat_statements would store the statement with the password.
         run_program(
             [self.tool("psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", self.url],
             text="SET pg_stat_statements.track = 'none';\n"
@@ -385,7 +385,7 @@ class EmbeddedServer:
     def _adopted(self, status: ServerStatus) -> ServerStatus:
         if self.port is not None and status.port != self.port:
             raise ServerError(
-                f"The server runs already, and does not listen on port {self.port}.",
+                f"The server is already running, and does not listen on port {self.port}.",
                 hint="Run `energy-forecast db down` first, or unset ENERGY_FORECAST_PORT.",
             )
         return status
@@ -416,7 +416,7 @@ class EmbeddedServer:
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
-        """Turn an error of the file system into one of ours that says what to do."""
+        """Convert an error of the file system into a ServerError with a remedy."""
         try:
             yield
         except OSError as error:

@@ -1,4 +1,4 @@
-"""What is known of the server at one moment."""
+"""The status of the server at one moment."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-# The protocol's version 3.0, and the message with which a client ends.
+# Protocol version 3.0, and the message that terminates a connection.
 _PROTOCOL = 196608
 _TERMINATE = b"X" + struct.pack("!i", 4)
-# cannot_connect_now: it starts, recovers or ends
+# cannot_connect_now: the server is starting, recovering or stopping
 _NOT_NOW = b"C57P03\x00"
 _PATIENCE = 5.0
 
@@ -22,10 +22,14 @@ _PATIENCE = 5.0
 class ServerStatus:
     """The embedded server at one moment.
 
-    `running` says that it takes connections, `starting` that it lives and does not yet: it starts, or recovers after
-    one of its processes was killed. `port` is the TCP port of 127.0.0.1 that it listens on, None
-    without TCP; `password_file` then holds the role's password. `since` is the moment of its start, UTC.
-    `pid`, `version`, `port`, `since` and `password_file` are None when it does not run.
+    running: it accepts connections.
+    starting: it lives but does not accept connections yet: it is starting, or recovering after one of its processes was
+        killed.
+    port: the TCP port of 127.0.0.1 that it listens on; None without TCP.
+    password_file: the file with the password of the role; None without TCP.
+    since: the time of its start, UTC.
+
+    `pid`, `version`, `port`, `since` and `password_file` are None if it does not run.
     """
 
     running: bool
@@ -43,7 +47,7 @@ class ServerStatus:
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """What a server writes about itself into postmaster.pid."""
+    """The contents of postmaster.pid, which the server writes."""
 
     pid: int
     since: datetime
@@ -53,20 +57,20 @@ class PidFile:
 
     @classmethod
     def read(cls, data: Path) -> PidFile | None:
-        """The pid file of a data folder; None where there is none or the server is still writing it."""
+        """Return the pid file of a data folder; None if it is missing or the server is still writing it."""
         try:
             lines = (data / "postmaster.pid").read_text().splitlines()
         except (FileNotFoundError, NotADirectoryError):
             return None
         # Line by line: pid, data folder, start in Unix seconds, port, socket folder, first TCP address,
-        # shared memory, state. A server adds the later ones as it gets there.
+        # shared memory, state. The server adds the later lines during its start.
         try:
             return cls(
                 pid=int(lines[0]),
                 since=datetime.fromtimestamp(int(lines[2]), UTC),
                 socket_port=int(lines[3]),
                 tcp=len(lines) > 5 and lines[5].strip() != "",
-                # A standby is one that recovers from a backup, and can be read.
+                # A standby is recovering from a backup, and can be read.
                 ready=len(lines) > 7 and lines[7].strip() in ("ready", "standby"),
             )
         except (IndexError, ValueError):
@@ -74,40 +78,40 @@ class PidFile:
 
 
 def takes_connections(path: Path, role: str) -> bool | None:
-    """Whether a server at this socket takes connections now; None when none answers there.
+    """Return whether the server at this socket accepts connections; None if no server answers.
 
-    A process that was just killed still has its pid and its pid file for a moment; and a server that recovers after one
-    of its processes was killed keeps a pid file that says ready. So it is asked, as pg_isready does: with a connection
-    that ends at once. Whatever it says but "not now" will do, also that no connection is left.
+    A process that was just killed keeps its pid and its pid file for a moment, and a server that recovers after one of
+    its processes was killed keeps a pid file with the state ready. So this opens a short connection, like pg_isready.
+    Any answer except "not now" counts, including that no connection is free.
 
     Args:
-        role: who asks; one that exists, or its log gets a line.
+        role: the role of the connection; it must exist, or the server logs a line.
     """
     startup = struct.pack("!i", _PROTOCOL) + f"user\0{role}\0database\0postgres\0\0".encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_PATIENCE)
-        said = b""
+        answer = b""
         try:
             connection.connect(os.fspath(path))
             connection.sendall(struct.pack("!i", len(startup) + 4) + startup + _TERMINATE)
-            # An error is short and the last that it says
-            while (more := connection.recv(4096)) and (said + more)[:1] == b"E":
-                said += more
-            said = said or more
+            # An error message is short and the last message
+            while (more := connection.recv(4096)) and (answer + more)[:1] == b"E":
+                answer += more
+            answer = answer or more
         except TimeoutError:
-            # Slow, or stopped by a signal: there all the same.
+            # The server is slow or stopped by a signal, but it exists.
             return True
         except OSError:
             pass
-        return None if not said else _NOT_NOW not in said
+        return None if not answer else _NOT_NOW not in answer
 
 
 def is_postmaster(pid: int, data: Path) -> bool:
-    """Whether this process is a living server of this data folder.
+    """Return whether this process is a living server of this data folder.
 
-    A pid alone proves little: after a crash or a reboot it may be a zombie's or another program's. A server
-    works inside its data folder, and Linux tells a process's working folder; elsewhere the pid has to do,
-    together with the liveness_lock that the caller has looked at.
+    A pid alone is not enough: after a crash or a reboot it may belong to a zombie or another program. A server works in
+    its data folder, and Linux shows the working folder of a process. On other systems the pid must do, together with
+    the liveness lock, which the caller has checked.
     """
     try:
         os.kill(pid, 0)
@@ -121,10 +125,10 @@ def is_postmaster(pid: int, data: Path) -> bool:
 
 
 def orphans(data: Path) -> list[int]:
-    """The processes of PostgreSQL that work in this data folder, on Linux; elsewhere none are found."""
+    """Return the pids of PostgreSQL processes that work in this data folder; none are found except on Linux."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
-        # Zombies and those of others have no readable links.
+        # Zombies and processes of other users have no readable links.
         with contextlib.suppress(OSError):
             program = (process / "exe").readlink().name.removesuffix(" (deleted)")
             if program == "postgres" and _works_in(process, data):
