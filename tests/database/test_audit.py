@@ -623,7 +623,7 @@ def test_a_trigger_that_swallows_or_alters_an_entry_is_refused(connection: Conne
             f"CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;"
             " SET CONSTRAINTS ALL IMMEDIATE"
         )
-        with pytest.raises(errors.IntegrityConstraintViolation, match="did not arrive"):
+        with pytest.raises(errors.IntegrityConstraintViolation, match="was not written to the audit log"):
             connection.execute("CREATE TRIGGER z BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION quiet()")
         connection.rollback()
         become(connection, Role.OWNER)

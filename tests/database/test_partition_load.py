@@ -355,7 +355,7 @@ def test_who_loads_can_neither_read_a_month_on_its_way_nor_attach_one_of_somebod
     for month in ("date_trunc('month', now())", "'2019-02-02Z'", "'1960-01-01Z'", "'infinity'", "NULL"):
         with (
             psycopg.connect(cities.url) as other,
-            pytest.raises(errors.InvalidParameterValue, match="not loaded beside"),
+            pytest.raises(errors.InvalidParameterValue, match="cannot be filled before it is attached"),
         ):
             other.execute(f"SELECT ops.begin_month('energy_consumption', {month})")
     with psycopg.connect(cities.url) as other, pytest.raises(errors.InvalidParameterValue):

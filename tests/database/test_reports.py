@@ -195,13 +195,13 @@ def test_the_zone_of_the_session_changes_no_answer(connection: Connection, zone:
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("SELECT * FROM recent_consumption(%s, 0)", "from 1 to 87840"),
-        ("SELECT * FROM recent_consumption(%s, 1000000000)", "from 1 to 87840"),
-        ("SELECT * FROM weather_correlation(%s, 30, 0)", "0.01 to 50"),
-        ("SELECT * FROM weather_correlation(%s, 30, 'NaN')", "0.01 to 50"),
-        ("SELECT * FROM weather_correlation(%s, NULL)", "1 to 3660"),
-        ("SELECT * FROM daily_consumption(%s, '2025-01-02', '2025-01-01')", "no span"),
-        ("SELECT * FROM daily_consumption(%s, '2025-01-02', 'infinity')", "no span|out of range|infinite"),
+        ("SELECT * FROM recent_consumption(%s, 0)", "between 1 and 87840"),
+        ("SELECT * FROM recent_consumption(%s, 1000000000)", "between 1 and 87840"),
+        ("SELECT * FROM weather_correlation(%s, 30, 0)", "0.01 and 50"),
+        ("SELECT * FROM weather_correlation(%s, 30, 'NaN')", "0.01 and 50"),
+        ("SELECT * FROM weather_correlation(%s, NULL)", "1 and 3660"),
+        ("SELECT * FROM daily_consumption(%s, '2025-01-02', '2025-01-01')", "not between 1 and 36525"),
+        ("SELECT * FROM daily_consumption(%s, '2025-01-02', 'infinity')", "not between|out of range|infinite"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(connection: Connection, statement: str, says: str) -> None:

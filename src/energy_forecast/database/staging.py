@@ -68,7 +68,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Spacing:
-    """A distance between rows of a city (minutes) that is not a valid interval: the commonest if even, else the least."""
+    """A distance between rows of a city (minutes) that is not a valid interval: the commonest, or else the least."""
 
     city: str
     minutes: int

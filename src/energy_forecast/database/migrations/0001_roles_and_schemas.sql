@@ -1,5 +1,5 @@
-/* Who may do what is decided by role. Nobody logs in as one of these but the API; people and the command line are
-   members and SET ROLE. Roles belong to the whole server, so another database on it may have made them already. */
+/* Privileges depend on roles. Only the API logs in as one of these; users and the command line are members and SET ROLE.
+   Roles belong to the whole server, so another database on it may have created them already. */
 DO $$
 DECLARE
     wanted record;
@@ -20,20 +20,20 @@ BEGIN
                 EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
                 EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.name, wanted.purpose);
             EXCEPTION WHEN duplicate_object OR unique_violation THEN
-                NULL;  -- Another database of this server was upgraded at the same time, and made it first
+                NULL;  -- A concurrent upgrade of another database of this server created it first
             END;
         END IF;
-        -- A superuser may take any role; another login that upgrades the schema has to be a member. From 16 on its
-        -- maker is one, but without the right to SET ROLE.
+        -- A superuser may take any role; another login that upgrades the schema must be a member. Since version 16
+        -- the creator of a role is a member, but may not SET ROLE to it.
         IF NOT pg_has_role(current_user, wanted.name,
                            CASE WHEN current_setting('server_version_num')::integer >= 160000
                                 THEN 'SET' ELSE 'MEMBER' END) THEN
             EXECUTE format('GRANT %I TO %I', wanted.name, current_user);
         END IF;
     END LOOP;
-    -- A backup must see every row of every partition. Only a superuser can give this away.
+    -- A backup must see every row of every partition. Only a superuser can grant this.
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        -- Only where it is not so yet: two databases may be upgraded at once, and the roles are common to them
+        -- Only if it is missing: two databases may be upgraded concurrently, and share the roles
         IF NOT (SELECT rolbypassrls FROM pg_roles WHERE rolname = 'energy_forecast_operator') THEN
             ALTER ROLE energy_forecast_operator BYPASSRLS;
         END IF;
@@ -44,8 +44,8 @@ END $$;
 
 GRANT CREATE, USAGE ON SCHEMA public TO energy_forecast_owner;
 
-/* Extensions stand apart: what is qualified with `ext` is found whatever the search path, also by pg_restore.
-   earthdistance wants a superuser; one may have made both before, for a login that is none. */
+/* Extensions have their own schema: names qualified with `ext` are found with any search path, also by pg_restore.
+   earthdistance requires a superuser, who may have created both before for another login. */
 CREATE SCHEMA IF NOT EXISTS ext AUTHORIZATION energy_forecast_owner;
 CREATE EXTENSION IF NOT EXISTS cube SCHEMA ext;
 CREATE EXTENSION IF NOT EXISTS earthdistance SCHEMA ext;

@@ -1,5 +1,5 @@
-/* earthdistance's own ll_to_earth() finds its type by the search path, so an index on it is lost in a restore and
-   breaks under search_path = ''. This one carries its path with it. */
+/* ll_to_earth() of earthdistance finds its type by the search path, so an index on it is lost in a restore and breaks
+   under search_path = ''. This function sets its own path. */
 CREATE FUNCTION geo_point(latitude numeric, longitude numeric) RETURNS ext.earth
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     SET search_path = ext, pg_catalog
@@ -21,8 +21,8 @@ CREATE TABLE cities (
     CONSTRAINT city_name_printable CHECK (name = btrim(name) AND name <> '' AND name !~ '[[:cntrl:]]'),
     CONSTRAINT city_latitude_range CHECK (latitude BETWEEN -90 AND 90),
     CONSTRAINT city_longitude_range CHECK (longitude BETWEEN -180 AND 180),
-    /* PostgreSQL takes '10:00 IST' for Israel and any POSIX string for a zone. A name of the IANA form that is not
-       one makes timezone() raise 22023. */
+    /* PostgreSQL reads '10:00 IST' as Israel time and accepts any POSIX string as a zone. For an unknown name in IANA
+       form timezone() raises 22023. */
     CONSTRAINT city_timezone_iana CHECK (
         timezone ~ '^(UTC|Etc/(UTC|GMT[+-][0-9]{1,2})|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z_-]+){1,2})$'
         AND timezone(timezone, timestamp '2000-01-01') IS NOT NULL),
@@ -39,5 +39,5 @@ COMMENT ON COLUMN cities.metadata IS 'Free notes; the platform keeps the origin 
 
 -- Serves: cities near a point, by ext.earth_box(geo_point(..), metres) @> geo_point(latitude, longitude)
 CREATE INDEX idx_cities_location ON cities USING gist (geo_point(latitude, longitude));
--- Serves: all cities of one zone
+-- Serves: all cities of a zone
 CREATE INDEX idx_cities_timezone ON cities (timezone);

@@ -9,7 +9,7 @@ CREATE TABLE energy_consumption (
     available_at     TIMESTAMP WITH TIME ZONE NOT NULL,
     interval_minutes SMALLINT NOT NULL DEFAULT 60,
     CONSTRAINT consumption_city_timestamp PRIMARY KEY (city_id, timestamp),
-    -- NaN passes >= 0; it does not pass < Infinity
+    -- NaN satisfies >= 0 but not < Infinity
     CONSTRAINT consumption_kwh_range CHECK (consumption_kwh >= 0 AND consumption_kwh < 'Infinity'),
     CONSTRAINT consumption_peak_range CHECK (peak_demand_kw >= 0 AND peak_demand_kw < 'Infinity'),
     CONSTRAINT consumption_interval_range CHECK (interval_minutes >= 1 AND interval_minutes <= 60 AND 60 % interval_minutes = 0),
@@ -26,7 +26,7 @@ COMMENT ON COLUMN energy_consumption.available_at IS 'When the value could first
 COMMENT ON COLUMN energy_consumption.created_at IS 'When this database recorded the value; equals created_at of its row in ops.ingest_batches';
 COMMENT ON COLUMN energy_consumption.interval_minutes IS 'Length of the interval, a divisor of 60; without it a sum over an hour could not tell a whole hour from a part of one';
 
--- Serves: what arrived in a span of time over all cities; a few kB a month
+-- Serves: rows of all cities recorded in a time range; a few kB per month
 CREATE INDEX idx_consumption_time ON energy_consumption USING BRIN (timestamp);
 
 CREATE TABLE energy_consumption_revisions (

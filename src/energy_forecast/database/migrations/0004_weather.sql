@@ -10,7 +10,7 @@ CREATE TABLE weather_data (
     available_at     TIMESTAMP WITH TIME ZONE NOT NULL,
     interval_minutes SMALLINT NOT NULL DEFAULT 60,
     CONSTRAINT weather_city_timestamp PRIMARY KEY (city_id, timestamp),
-    -- The coldest and hottest air ever measured are -89.2 and 56.7; BETWEEN refuses NaN
+    -- The lowest and highest air temperatures ever measured are -89.2 and 56.7; BETWEEN rejects NaN
     CONSTRAINT weather_temperature_range CHECK (temperature BETWEEN -90 AND 60),
     CONSTRAINT weather_humidity_range CHECK (humidity BETWEEN 0 AND 100),
     CONSTRAINT weather_wind_range CHECK (wind_speed BETWEEN 0 AND 150),
@@ -30,7 +30,7 @@ COMMENT ON COLUMN weather_data.available_at IS 'When the value could first be kn
 COMMENT ON COLUMN weather_data.created_at IS 'When this database recorded the value';
 COMMENT ON COLUMN weather_data.interval_minutes IS 'Length of the interval, a divisor of 60';
 
--- Serves: what arrived in a span of time over all cities
+-- Serves: rows of all cities recorded in a time range
 CREATE INDEX idx_weather_time ON weather_data USING BRIN (timestamp);
 
 CREATE TABLE weather_data_revisions (

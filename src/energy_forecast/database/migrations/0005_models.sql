@@ -36,7 +36,7 @@ CREATE TABLE model_artifacts (
     CONSTRAINT model_artifact_whole CHECK (sha256 = sha256(artifact)),
     CONSTRAINT model_artifact_digest_size CHECK (octet_length(training_digest) = 32)
 );
--- Model parameters are numbers that hardly compress; trying costs more time than it saves room
+-- Model parameters hardly compress; trying costs more time than it saves space
 ALTER TABLE model_artifacts ALTER COLUMN artifact SET STORAGE EXTERNAL;
 COMMENT ON TABLE model_artifacts IS
     'The fitted parameters of one model version for one city, never a pickle. Append-only';

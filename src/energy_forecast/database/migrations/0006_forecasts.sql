@@ -32,16 +32,16 @@ CREATE TABLE forecast_runs (
     finished_at     TIMESTAMP WITH TIME ZONE NOT NULL,
     created_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT forecast_run_purpose CHECK (purpose IN ('forecast', 'replay', 'backtest')),
-    -- What was made long after its moment was not there to be used then
+    -- A forecast made long after its issue time could not be used then
     CONSTRAINT forecast_run_in_time CHECK (purpose <> 'forecast' OR created_at - issued_at <= interval '3 hours'),
     CONSTRAINT forecast_run_weather CHECK (weather IN ('actual', 'forecast', 'none')),
-    -- Actual weather of the target hours is the future; only a backtest may borrow it, and says so
+    -- Actual weather of the target hours is in the future; only a backtest may use it, and declares it
     CONSTRAINT forecast_run_weather_known CHECK (weather <> 'actual' OR purpose = 'backtest'),
     CONSTRAINT forecast_run_status CHECK (status IN ('succeeded', 'partial', 'failed')),
     CONSTRAINT forecast_run_horizon CHECK (horizon > interval '0' AND horizon <= interval '168 hours'),
     CONSTRAINT forecast_run_levels CHECK (
         is_ascending(quantile_levels) AND cardinality(quantile_levels) > 0 AND array_ndims(quantile_levels) = 1
-        -- '[0:1]={0.1,0.9}' is an array too, and its [1] is not the first
+        -- '[0:1]={0.1,0.9}' is a valid array whose [1] is not the first element
         AND array_lower(quantile_levels, 1) = 1
         AND quantile_levels[1] > 0 AND quantile_levels[cardinality(quantile_levels)] < 1),
     CONSTRAINT forecast_run_order CHECK (finished_at >= started_at),
@@ -74,7 +74,7 @@ CREATE TABLE prediction_vintages (
     CONSTRAINT prediction_vintage_run FOREIGN KEY (run_id, model_id, issued_at, quantile_count)
         REFERENCES forecast_runs (id, model_id, issued_at, quantile_count),
     CONSTRAINT prediction_vintage_after_issue CHECK (timestamp >= issued_at),
-    -- No run asks for more; a reader of an hour need look no further back
+    -- The longest horizon of a run, so a reader of an hour need not look further back
     CONSTRAINT prediction_vintage_horizon CHECK (timestamp - issued_at <= interval '168 hours'),
     CONSTRAINT prediction_vintage_value CHECK (predicted_consumption >= 0 AND predicted_consumption < 'Infinity'),
     CONSTRAINT prediction_vintage_levels CHECK (
@@ -87,7 +87,7 @@ COMMENT ON COLUMN prediction_vintages.timestamp IS 'START of the hour that is fo
 COMMENT ON COLUMN prediction_vintages.predicted_consumption IS 'kWh in the hour';
 COMMENT ON COLUMN prediction_vintages.quantiles IS 'kWh in the hour at the levels of the run, ascending';
 
--- Serves: which forecasts of an hour were ever issued, and scoring what has matured
+-- Serves: all forecasts issued for an hour, and scoring of past hours
 CREATE INDEX idx_prediction_vintages_target ON prediction_vintages (city_id, timestamp, issued_at);
 CREATE INDEX idx_prediction_vintages_run ON prediction_vintages (run_id);
 
@@ -123,13 +123,13 @@ COMMENT ON COLUMN predictions.confidence_upper IS 'Upper bound of the central in
 COMMENT ON COLUMN predictions.confidence_level IS 'Nominal coverage of the interval between the bounds, e.g. 0.9';
 COMMENT ON COLUMN predictions.features_used IS 'The values of the leading features for this hour';
 
-/* A partition for every city was measured at 5,000 cities to make a write for all cities 10 times slower and a read
-   36 times. Cities share this one until one is given its own. */
+/* At 5,000 cities, one partition per city made a write for all cities 10 times slower and a read 36 times. Cities share
+   this partition until one is moved to its own. */
 CREATE TABLE predictions_shared PARTITION OF predictions DEFAULT;
 
--- Serves: the forecasts of a city in a span of time, all models
+-- Serves: the forecasts of a city in a time range, all models
 CREATE INDEX idx_predictions_city_time ON predictions (city_id, timestamp);
--- Serves: what one model version said
+-- Serves: the forecasts of one model version
 CREATE INDEX idx_predictions_model ON predictions (model_id);
 -- Serves: retention by time over all cities
 CREATE INDEX idx_predictions_time ON predictions USING BRIN (timestamp);

@@ -21,7 +21,7 @@ COMMENT ON COLUMN model_metrics.mae IS 'Mean absolute error, kWh in an hour; mea
 COMMENT ON COLUMN model_metrics.r2_score IS 'Coefficient of determination; mean over the cities';
 COMMENT ON COLUMN model_metrics.detailed_metrics IS 'What was evaluated, and pinball loss, coverage and skill';
 
--- Serves: all evaluations in a span of time
+-- Serves: all evaluations in a time range
 CREATE INDEX idx_metrics_time ON model_metrics USING BRIN (timestamp);
 
 CREATE TABLE forecast_scores (

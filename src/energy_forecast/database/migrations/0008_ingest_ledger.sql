@@ -34,5 +34,5 @@ COMMENT ON TABLE ops.rejected_rows IS
 COMMENT ON COLUMN ops.rejected_rows.line IS 'Line of a CSV file, the header being line 1; row of a Parquet file, the first being row 1';
 COMMENT ON COLUMN ops.rejected_rows.column_name IS 'The column at fault; null where it is the row as a whole';
 
--- Serves: what was refused from a batch, in the file's order
+-- Serves: the rejected rows of a batch in file order
 CREATE INDEX idx_rejected_rows_batch ON ops.rejected_rows (batch_id, file, line);

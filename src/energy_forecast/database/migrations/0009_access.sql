@@ -11,9 +11,9 @@ COMMENT ON COLUMN user_city_access.user_id IS 'A PostgreSQL role, member of ener
 COMMENT ON COLUMN user_city_access.granted_by IS 'The login that granted it';
 COMMENT ON COLUMN user_city_access.created_at IS 'When it was granted';
 
--- Serves: who may see a city
+-- Serves: the users of a city
 CREATE INDEX idx_user_city_access_city ON user_city_access (city_id);
 
--- A rejected row belongs to the city that it names, where there is one; the policies are by this column
+-- A rejected row belongs to the city that it names, if it exists; the policies use this column
 ALTER TABLE ops.rejected_rows ADD COLUMN city_id UUID REFERENCES cities (id);
 COMMENT ON COLUMN ops.rejected_rows.city_id IS 'The city that the row names; null where there is none of that name';

@@ -27,7 +27,7 @@ COMMENT ON COLUMN audit_log.number IS 'Order of writing inside a transaction. Ha
 
 -- Serves: the entries of a transaction, when it is chained
 CREATE INDEX idx_audit_log_transaction ON audit_log (transaction_id);
--- Serves: what happened to a table in a span of time
+-- Serves: the changes of a table in a time range
 CREATE INDEX idx_audit_log_table_time ON audit_log (table_name, timestamp);
 
 CREATE TABLE ops.audit_chain (

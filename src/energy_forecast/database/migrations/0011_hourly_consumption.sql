@@ -1,5 +1,5 @@
-/* In a function of its own, since pg_restore fills materialized views with row_security off: a query that a policy
-   binds then fails, and the owner is bound. Buckets by UTC whatever the session's zone; the first hour is whole. */
+/* In a separate function, because pg_restore fills materialized views with row_security off: a query restricted by a
+   policy then fails, and policies apply to the owner. Buckets by UTC in every session zone; the first hour is complete. */
 CREATE FUNCTION ops.consumption_by_hour()
     RETURNS TABLE (city_id uuid, hour timestamptz, total_consumption numeric, peak_demand numeric,
                    covered_minutes integer)
@@ -16,7 +16,7 @@ $$;
 COMMENT ON FUNCTION ops.consumption_by_hour() IS
     'Consumption of each city by UTC hour over the last 30 days, from the facts: what hourly_consumption keeps';
 
--- An upgrade that finds data leaves it empty until the first refresh; ops.view_refreshes has no row until then
+-- After an upgrade with data the view is empty until the first refresh; ops.view_refreshes has no row until then
 CREATE MATERIALIZED VIEW hourly_consumption AS
 SELECT city_id, hour, total_consumption, peak_demand, covered_minutes FROM ops.consumption_by_hour()
 WITH DATA;
@@ -27,13 +27,13 @@ COMMENT ON COLUMN hourly_consumption.total_consumption IS 'kWh in the hour';
 COMMENT ON COLUMN hourly_consumption.peak_demand IS 'Highest power in the hour, kW; null where no value says it';
 COMMENT ON COLUMN hourly_consumption.covered_minutes IS 'Minutes of the hour that have a value: 60 is a whole hour, less only a part of one';
 
--- REFRESH CONCURRENTLY wants a full unique index. Serves: the hours of a city
+-- REFRESH CONCURRENTLY requires a full unique index. Serves: the hours of a city
 CREATE UNIQUE INDEX hourly_consumption_city_hour ON hourly_consumption (city_id, hour);
 -- Serves: consumption_at_utc_hour(), all cities at one hour of the UTC day
 CREATE INDEX idx_hour_of_day ON hourly_consumption (extract(hour FROM hour AT TIME ZONE 'UTC'));
 
-/* The guide's predicate, timestamp >= now() - interval '24 hours', would move; an index cannot. */
--- Serves: the forecasts of the present and the hours to come over all cities
+/* The predicate of the schema guide, timestamp >= now() - interval '24 hours', changes over time, which an index cannot. */
+-- Serves: the forecasts of the present and coming hours over all cities
 CREATE INDEX idx_active_predictions ON predictions (timestamp);
 
 CREATE TABLE ops.view_refreshes (

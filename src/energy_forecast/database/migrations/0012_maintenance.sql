@@ -7,7 +7,7 @@ CREATE TABLE ops.retention_policies (
     changed_by NAME NOT NULL DEFAULT session_user,
     CONSTRAINT retention_policy_table CHECK (table_name IN ('energy_consumption', 'weather_data', 'weather_forecasts',
         'prediction_vintages', 'predictions', 'model_metrics')),
-    -- A slip of the finger must not cost a year; naive-168, the hourly view and training read up to months back
+    -- A typing error must not delete a year; naive-168, the hourly view and training read up to months back
     CONSTRAINT retention_policy_keep CHECK (keep >= interval '90 days' AND keep <= interval '100 years')
 );
 COMMENT ON TABLE ops.retention_policies IS
@@ -71,5 +71,5 @@ COMMENT ON COLUMN ops.dropped_data.digest IS
     'SHA-256 of the SHA-256s of each city (each model for model_metrics) and UTC day, in that order, each over its rows as text in UTC, sorted bytewise, joined by newlines';
 COMMENT ON COLUMN ops.dropped_data.keep IS 'What the policy said then';
 
--- Serves: what went from a table, by its time
+-- Serves: the removals from a table by time
 CREATE INDEX idx_dropped_data_range ON ops.dropped_data (table_name, range_start);

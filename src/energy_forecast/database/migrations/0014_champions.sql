@@ -10,7 +10,7 @@ CREATE TABLE model_promotions (
     is_forced   BOOLEAN NOT NULL,
     promoted_by NAME NOT NULL DEFAULT session_user,
     created_at  TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    -- One champion a city at any time
+    -- At most one champion per city at any time
     CONSTRAINT promotion_no_overlap EXCLUDE USING gist (city_id WITH =, during WITH &&),
     CONSTRAINT promotion_artifact FOREIGN KEY (model_id, city_id) REFERENCES model_artifacts (model_id, city_id),
     CONSTRAINT promotion_during CHECK (NOT isempty(during) AND lower(during) = created_at AND lower_inc(during)),

@@ -1,5 +1,5 @@
--- The order of attempts and checks is that in which they were written: by time, one written while the clock was ahead
--- would pass for the last one until that time has come.
+-- Attempts and checks are ordered by insertion. Ordered by time, a row written while the clock was ahead would be the last
+-- one until that time.
 ALTER TABLE ops.backups ADD COLUMN serial BIGINT GENERATED ALWAYS AS IDENTITY;
 COMMENT ON COLUMN ops.backups.serial IS 'The order of attempts, whatever the clock said';
 ALTER TABLE ops.recovery_checks ADD COLUMN serial BIGINT GENERATED ALWAYS AS IDENTITY;

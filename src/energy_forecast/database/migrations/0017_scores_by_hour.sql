@@ -1,5 +1,5 @@
-/* 72 rows of their own for each score would make a table 73 times as long, written anew as each month fills up. The parts
-   stand in the row of their score instead, and are recomputed with it. */
+/* 72 separate rows for each score would make a table 73 times as long, rewritten as each month fills up. Instead the parts
+   are stored in the row of their score, and are recomputed with it. */
 ALTER TABLE forecast_scores
     ADD COLUMN by_hour JSONB NOT NULL DEFAULT '[]',
     ADD CONSTRAINT forecast_score_by_hour CHECK (jsonb_typeof(by_hour) = 'array');

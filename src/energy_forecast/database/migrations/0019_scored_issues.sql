@@ -1,5 +1,5 @@
-/* A backtest is recorded city by city, can be interrupted, and can take up what an earlier one has left, so that its runs
-   have no moment in common with its score. What was scored is told by the moments of issue instead. */
+/* A backtest is recorded city by city, can be interrupted, and can continue an earlier one, so its runs share no time with
+   its score. The issue times identify the scored forecasts instead. */
 ALTER TABLE forecast_scores
     ADD COLUMN issued_from  TIMESTAMP WITH TIME ZONE,
     ADD COLUMN issued_until TIMESTAMP WITH TIME ZONE,

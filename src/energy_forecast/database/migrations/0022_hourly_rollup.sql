@@ -1,7 +1,7 @@
-/* Beside the guide's materialized view, the same hours in a table that is kept as the facts change. A writer notes which
-   hours it changed, in its own transaction; the hours are worked out from the facts later, and until then by whoever
-   reads. Writers never wait for one another, and nobody reads anything else than the facts say. Neither table has a
-   foreign key: their rows follow from energy_consumption, which has one. */
+/* In addition to the materialized view of the schema guide, the same hours in a table that follows the facts. A writer
+   records the hours that it changed in its own transaction. These hours are computed from the facts later, and until then by
+   each reader. Writers never wait for each other, and readers always get the result of the facts. Neither table has a
+   foreign key: their rows derive from energy_consumption, which has one. */
 CREATE TABLE hourly_consumption_rollup (
     city_id           UUID NOT NULL,
     hour              TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -19,7 +19,7 @@ COMMENT ON COLUMN hourly_consumption_rollup.peak_demand IS 'Highest power in the
 COMMENT ON COLUMN hourly_consumption_rollup.covered_minutes IS 'Minutes of the hour that have a value: 60 is a whole hour, less only a part of one';
 COMMENT ON COLUMN hourly_consumption_rollup.off_hour_values IS 'How many values of 60 minutes begin in the hour and not at its start: a city without any has full hours of UTC';
 
--- Serves: whether a city has hours that begin off the full hour; empty but for those cities
+-- Serves: whether a city has hours that begin off the full hour; contains only those cities
 CREATE INDEX idx_hourly_rollup_off_hour ON hourly_consumption_rollup (city_id, hour) WHERE off_hour_values > 0;
 
 CREATE TABLE ops.changed_consumption (
@@ -33,12 +33,12 @@ COMMENT ON TABLE ops.changed_consumption IS
 COMMENT ON COLUMN ops.changed_consumption.first_hour IS 'START of the first hour, UTC';
 COMMENT ON COLUMN ops.changed_consumption.last_hour IS 'START of the last hour, UTC; infinity: all later ones';
 
--- Serves: what has changed of a city since it was folded in
+-- Serves: the changes of a city since the last fold
 CREATE INDEX idx_changed_consumption_city ON ops.changed_consumption (city_id);
 
--- What is stored already is worked out by the next `maintain refresh`, and read from the facts until then
+-- The next `maintain refresh` computes the stored hours; until then they are read from the facts
 INSERT INTO ops.changed_consumption (city_id, first_hour, last_hour)
 SELECT id, date_trunc('hour', now() - interval '744 hours', 'UTC'), 'infinity' FROM cities;
 
--- They told how stale they were; they are not any more, and a column cannot be replaced away
+-- These views showed their age, which they no longer have, and CREATE OR REPLACE cannot remove a column
 DROP VIEW IF EXISTS hour_of_day_profile, city_hourly_consumption;

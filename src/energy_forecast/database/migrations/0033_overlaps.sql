@@ -1,12 +1,12 @@
 ALTER TABLE ops.quality_flags
     DROP CONSTRAINT quality_flag_kind,
     ADD CONSTRAINT quality_flag_kind CHECK (kind IN (
-        'gap',     -- no value, or of an hour's intervals not all
-        'overlap', -- intervals that overlap, so that something is counted twice
-        'zero',    -- not positive where the load usually is
-        'spike',   -- far above the same hour of the days before, or the hours beside it
+        'gap',     -- no value, or not all intervals of an hour
+        'overlap', -- overlapping intervals, which count energy twice
+        'zero',    -- not positive, although the expected load is
+        'spike',   -- far above the same hour of the days before, or the neighbouring hours
         'dip',     -- far below them
-        'stuck',   -- one value again and again
-        'unit',    -- about a thousand times the usual, or a thousandth
-        'level'    -- a new level from here on; the hours are kept in use
+        'stuck',   -- a repeated value
+        'unit',    -- about a thousand times the expected value, or a thousandth
+        'level'    -- a lasting change of the level; the hours remain in use
     ));

@@ -1,5 +1,5 @@
-/* The first rows of a city may not show how long its intervals are: a file of one row, or a few rows with holes. They are
-   stored with the best guess, and this table remembers that it is one, until enough rows have shown the length. */
+/* The first rows of a city may not show the interval length: a file of one row, or a few rows with gaps. They are stored
+   with an estimate, which this table records until enough rows confirm the length. */
 CREATE TABLE ops.provisional_intervals (
     city_id         UUID NOT NULL REFERENCES cities (id),
     kind            TEXT NOT NULL,

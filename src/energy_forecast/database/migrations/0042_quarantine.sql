@@ -1,4 +1,4 @@
--- A load keeps a limited number of rejected rows and counts the others; retention deletes old ones
+-- A load stores a limited number of rejected rows and counts the others; retention deletes old ones
 ALTER TABLE ops.rejected_rows ADD COLUMN cell_only BOOLEAN NOT NULL DEFAULT false;
 COMMENT ON TABLE ops.rejected_rows IS
     'Quarantine: rows that a load could not use, and cells that it left empty, as read. A load keeps a limited number of them. Never changed; retention deletes old ones';

@@ -1,5 +1,5 @@
--- One name, one city: two names that people read as the same one must not be two cities. Names are composed (NFC), print as
--- they are, and are compared without case. A leading = + - or @ would be a formula in a spreadsheet.
+-- One name, one city: two names that look alike must not be two cities. Names are composed (NFC), contain only printable
+-- characters, and are compared without case. A leading = + - or @ would be a formula in a spreadsheet.
 DO $$
 DECLARE
     found text;
@@ -30,5 +30,5 @@ ALTER TABLE cities
         AND name NOT LIKE '%  %'),
     ADD CONSTRAINT city_name_no_formula CHECK (name !~ '^[-=+@]');
 COMMENT ON COLUMN cities.name IS 'By which users and files know the city; compared without case and without regard to the form of accents';
--- Serves: a city by its name as users and files write it; keeps one name for one city
+-- Serves: a city by its name in commands and files; ensures that a name belongs to one city
 CREATE UNIQUE INDEX city_name_key ON cities (lower(normalize(name, NFC)));

@@ -1,4 +1,4 @@
--- A backtest may issue at one local time of each day. Its moments are then not evenly spaced where the clock changes.
+-- A backtest may issue at one local time of each day. Its issue times are then not evenly spaced across clock changes.
 ALTER TABLE forecast_scores
     ADD COLUMN issued_at_local TIME,
     ADD CONSTRAINT forecast_score_local_issues CHECK (issued_at_local IS NULL OR issued_every IS NOT NULL);

@@ -1,26 +1,26 @@
-/* Runs as the login that upgrades. The foreign key to cities is checked row by row: 4 microseconds each, as much as all
-   else of an insert. A load has a few cities and many rows, so this function checks and locks each city once, FOR KEY
-   SHARE as the key's own trigger would, and then inserts with that trigger off. The key stays in the schema, valid and
-   true: a city cannot go before the load has ended.
+/* Runs as the login that upgrades. The foreign key to cities is checked row by row at 4 microseconds each, as much as the
+   rest of an insert. A load has few cities and many rows, so this function checks and locks each city once, FOR KEY SHARE
+   like the trigger of the key, and then inserts with that trigger disabled. The key stays in the schema and remains valid:
+   a city cannot be deleted before the load has ended.
 
-   To switch the trigger off is a privilege that only a superuser can give: it is given to a role of its own, which owns
-   this function and nothing else, and of which nobody is a member. Without a superuser the function belongs to the
-   owner, and inserts with the trigger on. What is not the key's is never switched off: every trigger of the platform
-   fires ALWAYS, and where somebody has hung one of their own on the table, or another foreign key, all of them fire. */
+   Only a superuser can grant the privilege to disable the trigger. A separate role has it, which owns only this function
+   and has no members. Without a superuser the function belongs to the owner and inserts with the trigger enabled. No other
+   trigger is disabled: every trigger of the platform fires ALWAYS, and if the table has a trigger or foreign key of another
+   owner, all of them fire. */
 DO $$
 DECLARE
     is_superuser boolean := (SELECT rolsuper FROM pg_roles WHERE rolname = current_user);
 BEGIN
     IF NOT is_superuser AND (SELECT p.proowner <> 'energy_forecast_owner'::regrole FROM pg_proc p
                              WHERE p.oid = to_regprocedure('ops.insert_staged(text, boolean)')) THEN
-        RETURN;  -- A superuser has made it, and only one can make it anew
+        RETURN;  -- A superuser created it, and only a superuser can replace it
     END IF;
     IF is_superuser AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_loader') THEN
         BEGIN
             CREATE ROLE energy_forecast_loader NOLOGIN;
-            COMMENT ON ROLE energy_forecast_loader IS 'Inserts what a load has staged; nobody is a member';
+            COMMENT ON ROLE energy_forecast_loader IS 'Inserts the staged rows of a load; has no members';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- Another database of this server was upgraded at the same time, and made it first
+            NULL;  -- A concurrent upgrade of another database of this server created it first
         END;
     END IF;
     IF NOT is_superuser THEN
@@ -46,13 +46,13 @@ BEGIN
             AND has_parameter_privilege(current_user, 'session_replication_role', 'SET');
     BEGIN
         IF target IS NULL THEN
-            RAISE EXCEPTION 'There is no kind of rows %', kind USING ERRCODE = 'invalid_parameter_value';
+            RAISE EXCEPTION 'Unknown kind of rows: %', kind USING ERRCODE = 'invalid_parameter_value';
         END IF;
-        -- The caller's own tables, so nothing but plain tables of plain types: what else runs with a SELECT runs as us
+        -- The tables belong to the caller, so only plain tables of built-in types: other code in a SELECT would run as the owner of this function
         IF EXISTS (SELECT FROM pg_class c
                    WHERE c.relnamespace = pg_my_temp_schema() AND c.relname IN ('staged', 'staged_cities', 'spans', 'differing')
                      AND (c.relkind <> 'r' OR c.relrowsecurity OR c.relhassubclass OR c.relchecks > 0
-                          -- The planner may work out what a CHECK or an index says
+                          -- The planner may evaluate expressions of a CHECK or an index
                           OR EXISTS (SELECT FROM pg_index i
                                      WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
                           OR EXISTS (SELECT FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
@@ -68,18 +68,18 @@ BEGIN
                                AND c.conkey = ARRAY[(SELECT a.attnum FROM pg_attribute a
                                                      WHERE a.attrelid = t.tgrelid AND a.attname = 'city_id')], false));
         IF in_bulk THEN
-            -- Empty, not null: null stands for rows that the key's own trigger checks
+            -- Empty, not null: null means that the trigger of the key checks the rows
             SELECT coalesce(array_agg(DISTINCT k.city_id), '{}') INTO wanted
             FROM pg_temp.staged_cities k
             WHERE EXISTS (SELECT FROM pg_temp.spans p WHERE p.city_no = k.city_no);
             PERFORM FROM public.cities c WHERE c.id = ANY (wanted) ORDER BY c.id FOR KEY SHARE;
             GET DIAGNOSTICS found = ROW_COUNT;
             IF found <> cardinality(wanted) THEN
-                RAISE EXCEPTION 'A city of the load is not there any more' USING ERRCODE = 'foreign_key_violation';
+                RAISE EXCEPTION 'A city of the load was deleted' USING ERRCODE = 'foreign_key_violation';
             END IF;
             PERFORM set_config('session_replication_role', 'replica', true);
         END IF;
-        -- By the key itself: the index then grows at its end only
+        -- In key order, so that the index grows only at its end
         EXECUTE format(CASE WHEN only_new THEN $new$
             INSERT INTO %s (id, city_id, timestamp, %s, available_at, interval_minutes)
             SELECT coalesce(s.id, gen_random_uuid()), s.city_id, s.timestamp, %s,
@@ -102,9 +102,9 @@ BEGIN
         RETURN inserted;
     END $function$;
     COMMENT ON FUNCTION ops.insert_staged(text, boolean) IS
-        'Inserts the rows that a load has staged: all, or those found to be new; each city is checked and locked once';
+        'Inserts the staged rows of a load, all or only the new ones; each city is checked and locked once';
     REVOKE ALL ON FUNCTION ops.insert_staged(text, boolean) FROM PUBLIC;
-    -- As with audit_ddl_func: grants.sql takes rights back as the owner
+    -- As with audit_ddl_func: grants.sql revokes privileges as the owner
     GRANT EXECUTE ON FUNCTION ops.insert_staged(text, boolean) TO energy_forecast_owner, energy_forecast_ingest;
     IF is_superuser THEN
         GRANT energy_forecast_ingest TO energy_forecast_loader;

@@ -1,6 +1,6 @@
-/* What the login does, since the owner of the schema cannot. Privileges of the database itself, which neither a dump nor a copy by TEMPLATE carries along; so they are given anew
-   after each upgrade, by the login: the owner of the schema does not own the database. A temporary table or function is
-   a way to lead functions astray, so only who needs one may make it. */
+/* Privileges of the database itself, which neither a dump nor a copy by TEMPLATE contains. The login grants them after each
+   upgrade, because the owner of the schema does not own the database. Temporary tables and functions can redirect names in
+   functions, so only roles that need them may create them. */
 DO $$
 DECLARE
     open_to_all record;
@@ -10,7 +10,7 @@ BEGIN
     EXECUTE format('GRANT CREATE ON DATABASE %I TO energy_forecast_owner', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO energy_forecast_owner, energy_forecast_ingest,'
                    ' energy_forecast_forecaster', current_database());
-    -- A partition that somebody made by hand, as the guide shows it, is the platform's as soon as it hangs on its table
+    -- A partition created by hand, as in the schema guide, belongs to the platform once it is attached
     FOR foreign_partition IN
         SELECT c.oid::regclass FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class p ON p.oid = i.inhparent
         WHERE p.relowner = 'energy_forecast_owner'::regrole AND c.relowner <> p.relowner AND c.relkind = 'r'
@@ -19,9 +19,9 @@ BEGIN
         EXECUTE format('ALTER TABLE %s OWNER TO energy_forecast_owner', foreign_partition);
     END LOOP;
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
-        /* Functions that cost without reading a table, which PostgreSQL opens to everybody: an advisory lock keeps the
-           platform waiting, a large object and a logical message write without limit, an exported snapshot makes a file.
-           Each change is an entry of the audit log, so it is made only where it is missing. */
+        /* Costly functions without table access that PostgreSQL grants to PUBLIC: an advisory lock can block the platform,
+           large objects and logical messages write without limit, an exported snapshot creates a file. Each change is an
+           entry of the audit log, so it is made only if it is missing. */
         FOR open_to_all IN
             SELECT p.oid::regprocedure AS signature, f.users
             FROM pg_proc p JOIN LATERAL (SELECT CASE
@@ -40,10 +40,10 @@ BEGIN
                                array_to_string(open_to_all.users, ', energy_forecast_'));
             END IF;
         END LOOP;
-        /* PostgreSQL applies a leakproof operator before a policy: as a condition of an index, and for estimates from
-           statistics of all rows. EXPLAIN then shows whether a value of another city exists. So here only the operators
-           that find a city by its id and rows by their time stay leakproof; uuid stays so for equality alone, since
-           ids can be found by comparing, and not by guessing. */
+        /* PostgreSQL applies a leakproof operator before a policy, as an index condition and for estimates from the
+           statistics of all rows. EXPLAIN then shows whether a value of another city exists. So only the operators for
+           cities by id and rows by time stay leakproof; for uuid only equality, because ids can be found by ordered
+           comparison but not by guessing. */
         FOR open_to_all IN
             SELECT p.oid::regprocedure AS signature FROM pg_proc p
             WHERE p.proleakproof AND p.pronamespace = 'pg_catalog'::regnamespace
@@ -52,21 +52,21 @@ BEGIN
         LOOP
             EXECUTE format('ALTER FUNCTION %s NOT LEAKPROOF', open_to_all.signature);
         END LOOP;
-        -- Of the server, too: a backup that is restored on another one brings the role (bulk_insert.sql) without it
+        -- A privilege of the server: a backup restored on another server has the role (bulk_insert.sql) without it
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_loader')
            AND NOT has_parameter_privilege('energy_forecast_loader', 'session_replication_role', 'SET') THEN
             GRANT SET ON PARAMETER session_replication_role TO energy_forecast_loader;
         END IF;
     END IF;
 END $$;
-/* What statements cost, where the server collects it. The operator reads it and no person: by default everybody sees how
-   often each statement of every other role was run, and how many rows it gave. Each change only where it is not so yet:
-   it is an entry of the audit log. A login that may not make the extension goes on without. */
+/* Costs of statements, if the server collects them. The operator reads them, users do not: by default every role sees the
+   number of calls and rows of every statement of other roles. Each change is an entry of the audit log, so it is made only
+   if it is missing. A login that may not create the extension continues without it. */
 DO $$
 DECLARE
     place text;
 BEGIN
-    -- A restore comes here before the dump, which has the schema and the extension
+    -- A restore runs this before the dump, which contains the schema and the extension
     IF to_regnamespace('ext') IS NULL
        OR NOT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max')
        OR NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_stat_statements') THEN
@@ -92,7 +92,7 @@ BEGIN
     END IF;
 EXCEPTION
     WHEN insufficient_privilege THEN
-        NULL;  -- `doctor queries` says what a superuser has to do
+        NULL;  -- `doctor queries` explains what a superuser must do
     WHEN unique_violation THEN
-        NULL;  -- Another database of this server was upgraded at the same time, and made the operator a member first
+        NULL;  -- A concurrent upgrade of another database of this server granted the membership first
 END $$;

@@ -1,8 +1,8 @@
-/* Runs as the login that upgrades, not as the owner: an event trigger belongs to a superuser. Without one, changes of
-   the schema are not audited, and `energy-forecast doctor audit` says so.
+/* Runs as the login that upgrades, not as the owner, because event triggers belong to superusers. Without a superuser,
+   schema changes are not audited, which `energy-forecast doctor audit` reports.
 
-   Their function belongs to a role of its own: the owner of the schema cannot replace it, and nothing that the owner
-   could hang on audit_log would run as a superuser. Only this role may write entries of changes of the schema. */
+   The function belongs to a separate role: the owner of the schema cannot replace it, and code that the owner could attach
+   to audit_log would not run as a superuser. Only this role may write entries of schema changes. */
 DO $$
 BEGIN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
@@ -11,17 +11,17 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_recorder') THEN
         BEGIN
             CREATE ROLE energy_forecast_recorder NOLOGIN;
-            COMMENT ON ROLE energy_forecast_recorder IS 'Writes changes of the schema into the audit log; nobody is a member';
+            COMMENT ON ROLE energy_forecast_recorder IS 'Writes schema changes into the audit log; has no members';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- Another database of this server was upgraded at the same time, and made it first
+            NULL;  -- A concurrent upgrade of another database of this server created it first
         END;
     END IF;
     GRANT INSERT, SELECT ON public.audit_log TO energy_forecast_recorder;
     IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'public.audit_log'::regclass AND polname = 'recorder') THEN
         CREATE POLICY recorder ON public.audit_log FOR ALL TO energy_forecast_recorder USING (true);
     END IF;
-    /* Temporary tables concern nobody else; a comment or a refresh changes no meaning. The event triggers are made last,
-       by an upgrade and by pg_restore, so when this runs the log stands, or somebody has put it aside. */
+    /* Temporary tables are private to a session, and comments and refreshes do not change data. An upgrade and pg_restore
+       create the event triggers last, so when this runs the log exists, or it was moved away by hand. */
     CREATE OR REPLACE FUNCTION public.audit_ddl_func() RETURNS event_trigger
         LANGUAGE plpgsql SECURITY DEFINER
         SET search_path = pg_catalog, pg_temp
@@ -62,8 +62,8 @@ BEGIN
                 '   AND d.command_tag NOT IN (''COMMENT'', ''REFRESH MATERIALIZED VIEW'')'
             END USING TG_TAG
         LOOP
-            -- Whole, since what matters may come late; of a script that makes many changes the first entry has it. Here
-            -- and not above: pg_restore refreshes a view before this role has its rights
+            -- The whole text, because its end may matter; in a script with many changes only the first entry has it. Here and
+            -- not above, because pg_restore refreshes a view before this role has its privileges
             IF statement IS NULL THEN
                 digest := encode(sha256(convert_to(current_query(), 'UTF8')), 'hex');
                 statement := jsonb_build_object('query_sha256', digest);
@@ -81,26 +81,26 @@ BEGIN
             FROM (SELECT jsonb_build_object('type', entry.type, 'command', entry.command) || statement) AS f (facts)
             RETURNING a.table_name, a.action, a.user_name, a.session_user_name, a.timestamp INTO written;
             statement := statement - 'query';
-            -- No row, or another: a trigger of somebody swallowed or altered it
+            -- No row or a different one: another trigger suppressed or changed it
             IF to_jsonb(written) IS DISTINCT FROM jsonb_build_object('table_name', entry.name, 'action', entry.action,
                 'user_name', who, 'session_user_name', session_user, 'timestamp', now()) THEN
-                RAISE EXCEPTION '% is refused: its entry did not arrive in the audit log', TG_TAG
+                RAISE EXCEPTION '% is refused: its entry was not written to the audit log', TG_TAG
                     USING ERRCODE = 'integrity_constraint_violation';
             END IF;
         END LOOP;
     END $function$;
     ALTER FUNCTION public.audit_ddl_func() OWNER TO energy_forecast_recorder;
     REVOKE ALL ON FUNCTION public.audit_ddl_func() FROM PUBLIC;
-    -- grants.sql takes rights back on all functions, as the owner: that fails on one where the owner has none at all
+    -- grants.sql revokes privileges on all functions as the owner, which fails on a function without privileges of the owner
     GRANT EXECUTE ON FUNCTION public.audit_ddl_func() TO energy_forecast_owner;
-    COMMENT ON FUNCTION public.audit_ddl_func() IS 'Writes a change of the schema into audit_log, or refuses it';
+    COMMENT ON FUNCTION public.audit_ddl_func() IS 'Writes a schema change into audit_log, or rejects it';
     IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'energy_forecast_audit_ddl') THEN
         CREATE EVENT TRIGGER energy_forecast_audit_ddl ON ddl_command_end EXECUTE FUNCTION public.audit_ddl_func();
     END IF;
     IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'energy_forecast_audit_drop') THEN
         CREATE EVENT TRIGGER energy_forecast_audit_drop ON sql_drop EXECUTE FUNCTION public.audit_ddl_func();
     END IF;
-    -- ALTER TABLE ... USING changes rows that no trigger of the table sees
+    -- ALTER TABLE ... USING changes rows without firing triggers of the table
     IF NOT EXISTS (SELECT FROM pg_event_trigger WHERE evtname = 'energy_forecast_audit_rewrite') THEN
         CREATE EVENT TRIGGER energy_forecast_audit_rewrite ON table_rewrite EXECUTE FUNCTION public.audit_ddl_func();
     END IF;

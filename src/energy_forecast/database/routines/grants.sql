@@ -1,19 +1,19 @@
-/* What each role may do, whole: everything is taken back first, so this file is the truth. created_at is in no list:
-   the database sets it. Nobody is granted anything on a partition, since row-level security of the parent does not
-   hold there; nor TRUNCATE, REFERENCES or TRIGGER, which it does not bind. */
+/* All privileges of each role: everything is revoked first, so this file is authoritative. No list contains created_at,
+   which the database sets. There are no privileges on partitions, where row-level security of the parent does not apply,
+   and none for TRUNCATE, REFERENCES or TRIGGER, which it does not restrict. */
 REVOKE ALL ON ALL TABLES IN SCHEMA public, ops FROM PUBLIC, energy_forecast_app, energy_forecast_ingest,
     energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor, energy_forecast_api;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA public, ops FROM PUBLIC, energy_forecast_app, energy_forecast_ingest,
     energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor, energy_forecast_api;
 GRANT USAGE ON SCHEMA ops TO energy_forecast_app, energy_forecast_ingest, energy_forecast_forecaster,
     energy_forecast_operator, energy_forecast_auditor;
--- Every login reads which schema it meets, before it takes a role
+-- Every login reads the schema version before it takes a role
 GRANT SELECT ON alembic_version TO PUBLIC;
--- CHECK constraints and indexes call these as whoever writes
+-- CHECK constraints and indexes call these functions as the writing role
 GRANT EXECUTE ON FUNCTION is_ascending(double precision[]), geo_point(numeric, numeric) TO PUBLIC;
 
--- People: they read what the policies show them, and write nothing. Notes and parameters may name cities of others, so
--- only some columns of tables without a city
+-- Users read the rows that the policies allow and write nothing. Notes and parameters may name cities of others, so they
+-- read only some columns of tables without a city
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
     weather_forecasts, predictions, prediction_vintages, forecast_scores, forecast_scores_by_hour, model_metrics,
     user_city_access, ops.rejected_rows, ops.quality_flags TO energy_forecast_app;
@@ -22,7 +22,7 @@ GRANT SELECT (id, name, type, version, is_active, trained_at, trained_until, cre
 GRANT SELECT (model_id, city_id, created_at) ON model_artifacts TO energy_forecast_app;
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, quantile_count, status, started_at,
     finished_at, created_at) ON forecast_runs TO energy_forecast_app;
--- Not the evidence and its reason: they may speak of models of others
+-- Without evidence and reason, which may mention models of others
 GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
 GRANT EXECUTE ON FUNCTION
     consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
@@ -30,14 +30,14 @@ GRANT EXECUTE ON FUNCTION
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
     forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text),
     may_read_evaluation(uuid) TO energy_forecast_app;
--- A materialized view knows no policy, so people read the views over it; those ask about each city as who reads
+-- A materialized view has no policies, so users read the views on it, which check each city for the reading role
 GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_app;
 GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_app;
 
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
     weather_forecasts, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.retention_policies TO energy_forecast_ingest;
--- How many there are of a city that a file would move
+-- To count the rows of a city whose position a file would change
 GRANT SELECT (city_id) ON model_artifacts, forecast_scores TO energy_forecast_ingest;
 GRANT INSERT (id, name, latitude, longitude, timezone, country_code, subdivision, metadata),
     UPDATE (latitude, longitude, timezone, country_code, subdivision, metadata) ON cities TO energy_forecast_ingest;
@@ -63,7 +63,7 @@ GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz
     TO energy_forecast_ingest;
 GRANT SELECT, INSERT (city_id, kind, first_timestamp, last_timestamp), UPDATE (first_timestamp, last_timestamp), DELETE
     ON ops.provisional_intervals TO energy_forecast_ingest;
--- What it loaded it judges, and writes down what it found
+-- It checks the loaded data and records quality flags
 GRANT INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), DELETE
     ON ops.quality_flags TO energy_forecast_ingest;
 GRANT EXECUTE ON FUNCTION
@@ -71,7 +71,7 @@ GRANT EXECUTE ON FUNCTION
     consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz) TO energy_forecast_ingest;
 
--- Trains, forecasts, scores: history only as of a moment
+-- Trains, forecasts, scores: point-in-time history only
 GRANT SELECT ON cities, models, model_artifacts, forecast_runs, prediction_vintages, predictions, model_metrics,
     forecast_scores, forecast_scores_by_hour TO energy_forecast_forecaster;
 GRANT EXECUTE ON FUNCTION
@@ -106,7 +106,7 @@ GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end,
     skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
     ON forecast_scores TO energy_forecast_forecaster;
 
--- Looks after everything; it reads as a member of pg_read_all_data, partitions included
+-- Operates the platform; as a member of pg_read_all_data it reads everything, including partitions
 GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), ensure_partitions_ahead(integer)
     TO energy_forecast_operator;
 GRANT EXECUTE ON PROCEDURE refresh_materialized_views(), cleanup_old_data() TO energy_forecast_operator;
@@ -121,7 +121,7 @@ GRANT UPDATE (keep) ON ops.retention_policies TO energy_forecast_operator;
 GRANT SELECT ON ops.retraining_policies TO energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor;
 GRANT UPDATE (threshold, window_days) ON ops.retraining_policies TO energy_forecast_operator;
 GRANT INSERT (id, step) ON ops.maintenance_runs TO energy_forecast_operator;
--- What the common questions read; without a superuser it is no member of pg_read_all_data
+-- The tables of the reports; without a superuser it is not a member of pg_read_all_data
 GRANT SELECT ON energy_consumption, weather_data, models, model_metrics, forecast_scores, forecast_scores_by_hour
     TO energy_forecast_operator;
 GRANT SELECT ON cities, user_city_access TO energy_forecast_operator;
@@ -130,7 +130,7 @@ GRANT INSERT (user_id, city_id), DELETE ON user_city_access TO energy_forecast_o
 -- Reads the ledgers
 GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.view_refreshes, ops.retention_policies,
     ops.maintenance_runs, ops.dropped_data, ops.attached_months, ops.repairs, ops.fact_baselines, audit_log, ops.audit_chain TO energy_forecast_auditor;
--- And the facts and controlled rows, to compare them with the log
+-- The facts and controlled rows, to compare them with the log
 GRANT SELECT ON energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions, weather_forecasts,
     prediction_vintages, cities, models, model_promotions TO energy_forecast_auditor;
 GRANT SELECT (model_id, city_id, sha256, training_digest, training_facts, created_at) ON model_artifacts
@@ -138,7 +138,7 @@ GRANT SELECT (model_id, city_id, sha256, training_digest, training_facts, create
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at, created_at)
     ON forecast_runs TO energy_forecast_auditor;
 
--- The common questions, with the rights and by the policies of whoever asks
+-- The reports, with the privileges and policies of the reading role
 GRANT SELECT ON hourly_consumption_rollup, ops.changed_consumption
     TO energy_forecast_app, energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION
@@ -163,5 +163,5 @@ GRANT INSERT (kind, subject, passed, reason, details, started_at) ON ops.recover
 GRANT INSERT (source, target), UPDATE (activated_at, activated_by) ON ops.restored_copies TO energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION is_restored_copy() TO energy_forecast_app, energy_forecast_ingest,
     energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor, energy_forecast_api;
--- A drill asks it of the original and of the copy
+-- A drill compares the results of the original and the copy
 GRANT EXECUTE ON FUNCTION consumption_as_of(uuid, timestamptz, timestamptz, timestamptz) TO energy_forecast_operator;

@@ -1,6 +1,6 @@
-/* The login of daily commands on the embedded server: no superuser, so that a trigger or an operator of the owner never
-   runs as one. It inherits nothing and takes the role that a command needs; with CREATEROLE and ADMIN OPTION it adds users.
-   Runs as the server's superuser; on another server the DBA decides who logs in (docs/howto/own-server.md). */
+/* The login of daily commands on the embedded server. It is not a superuser, so that a trigger or operator of the owner
+   never runs as one. It inherits nothing and takes the role that a command needs; with CREATEROLE and ADMIN OPTION it adds
+   users. This script runs as the server's superuser; on other servers the DBA decides on logins (docs/howto/own-server.md). */
 DO $$
 DECLARE
     platform text;
@@ -13,9 +13,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_login') THEN
         BEGIN
             CREATE ROLE energy_forecast_login LOGIN NOINHERIT CREATEROLE;
-            COMMENT ON ROLE energy_forecast_login IS 'Daily commands log in as this role, and take the role that they need';
+            COMMENT ON ROLE energy_forecast_login IS 'Login of daily commands, which then take the role that they need';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
-            NULL;  -- Another database of this server was upgraded at the same time, and made it first
+            NULL;  -- A concurrent upgrade of another database of this server created it first
         END;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_login' AND rolcanlogin AND rolcreaterole
@@ -33,9 +33,9 @@ BEGIN
         EXECUTE 'GRANT energy_forecast_app TO energy_forecast_login WITH ADMIN '
             || CASE WHEN has_options THEN 'TRUE, INHERIT FALSE, SET FALSE' ELSE 'OPTION' END;
     END IF;
-    /* Users whom `user add` made in the name of somebody else. From 16 on only the role that granted a membership can
-       take it back, so it is granted again in the name of this one. The API may take the role of each of them; a login that a
-       DBA made is none of them, and stays as it is. */
+    /* Users that `user add` created as another role. Since version 16 only the role that granted a membership can revoke it, so
+       it is granted again by this login. The API may take the role of each of these users; a login created by a DBA is not
+       among them and is not changed. */
     FOR person IN
         SELECT r.oid, r.rolname FROM pg_roles r
         WHERE has_options AND r.rolname !~ '^energy_forecast_' AND NOT r.rolsuper AND EXISTS (

@@ -1,5 +1,5 @@
-/* AFTER the months that a load has filled beside their table were named in ops.attached_months: an entry a month, as
-   audit_batch_func() writes one a statement. All of them in one query, which workers share.
+/* AFTER INSERT into ops.attached_months of the months that a load filled before attaching them: one entry per month, as
+   audit_batch_func() writes one per statement. One query for all months, so that parallel workers share it.
    Arguments: the table, and those of audit_sums_query() after the first. */
 CREATE OR REPLACE FUNCTION audit_attached_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -18,10 +18,10 @@ BEGIN
     IF wanted IS NULL THEN
         RETURN NULL;  -- Months of another table
     END IF;
-    -- Not a loop over the query: a cursor has no workers
+    -- Not a loop over the query, because a cursor has no parallel workers
     EXECUTE format('SELECT jsonb_agg(to_jsonb(m)) FROM (%s) m', wanted) INTO months;
     IF (SELECT bool_or(NOT (m ->> 'honest')::boolean OR m -> 'summary' = 'null') FROM jsonb_array_elements(months) m) THEN
-        RAISE EXCEPTION 'A month of % has no rows, or rows that claim another time of recording', TG_ARGV[0]
+        RAISE EXCEPTION 'A month of % has no rows, or rows with a forged created_at', TG_ARGV[0]
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     INSERT INTO public.audit_log (table_name, action, new_data, user_name, city_ids)
@@ -31,4 +31,4 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION audit_attached_func() IS
-    'Writes months that were filled beside their table into audit_log, and refuses rows with a forged created_at';
+    'Writes months that were filled before they were attached into audit_log, and rejects rows with a forged created_at';

@@ -1,6 +1,6 @@
-/* AFTER a statement that changed bulk facts: one entry with counts, range, cities, and the sums of its rows, of those that
-   it replaced or deleted too; rows with a forged moment of recording are refused. A revision has the moment at which its value
-   was recorded, which a trigger of its own checks. Arguments: those of audit_sums_query() after the first. */
+/* AFTER a statement that changed bulk facts: one entry with counts, range, cities and checksums of its rows, including the
+   rows that it replaced or deleted. Rows with a forged created_at are rejected. A revision has the created_at of its value,
+   which another trigger checks. Arguments: those of audit_sums_query() after the first. */
 CREATE OR REPLACE FUNCTION audit_batch_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -18,16 +18,16 @@ BEGIN
     IF TG_OP <> 'DELETE' THEN
         EXECUTE public.audit_sums_query('changed c', TG_ARGV[0], TG_ARGV[1]) INTO is_honest, cities, added;
         IF NOT is_honest AND TG_TABLE_NAME NOT LIKE '%\_revisions' THEN
-            RAISE EXCEPTION 'created_at of % is set by the database, and by nobody else', TG_TABLE_NAME
+            RAISE EXCEPTION 'created_at of % can only be set by the database', TG_TABLE_NAME
                 USING ERRCODE = 'integrity_constraint_violation';
         END IF;
     END IF;
     IF cities IS NULL THEN
-        RETURN NULL;  -- The statement touched no row
+        RETURN NULL;  -- The statement changed no row
     END IF;
     INSERT INTO public.audit_log (table_name, action, old_data, new_data, user_name, city_ids)
     VALUES (TG_TABLE_NAME, TG_OP, removed, added, public.acting_role(), cities);
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION audit_batch_func() IS
-    'Writes a statement that changed bulk facts into audit_log, and refuses rows with a forged created_at';
+    'Writes a statement that changed bulk facts into audit_log, and rejects rows with a forged created_at';

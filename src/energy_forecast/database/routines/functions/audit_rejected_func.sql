@@ -1,5 +1,5 @@
-/* AFTER a statement that deleted rejected rows: one entry with counts and range. The contents of the rows are not kept in
-   the log, since retention deletes them to free space; ops.dropped_data has their digest. */
+/* AFTER a statement that deleted rejected rows: one entry with counts and range. The log does not store the contents of
+   the rows, because retention deletes them to free space; ops.dropped_data has their digest. */
 CREATE OR REPLACE FUNCTION audit_rejected_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp

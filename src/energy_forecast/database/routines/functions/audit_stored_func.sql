@@ -1,6 +1,6 @@
-/* AFTER a row of ops.fact_baselines: an entry that adds up all rows of a table, those that have no sums in the log so far.
-   AFTER a row of ops.dropped_data that names a partition: an entry that takes its rows away, since a partition is dropped by
-   no statement on its table; the row is written while the partition still stands, and is locked.
+/* AFTER INSERT into ops.fact_baselines: an entry with the checksums of all rows of a table, which had none in the log.
+   AFTER INSERT into ops.dropped_data of a partition: an entry that subtracts its rows, because no statement on the table
+   drops a partition. The row is inserted while the partition still exists and is locked.
    Arguments: the table, and those of audit_sums_query() after the first. */
 CREATE OR REPLACE FUNCTION audit_stored_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -20,7 +20,7 @@ BEGIN
                   WHERE p.oid = to_regclass(format('public.%I', to_jsonb(NEW) ->> 'partition_name')))
             THEN format('public.%I c WHERE c.%I >= %L AND c.%2$I < %4$L', TG_ARGV[0], TG_ARGV[1],
                         to_jsonb(NEW) ->> 'range_start', to_jsonb(NEW) ->> 'range_end')
-            -- Somebody has detached it
+            -- It was detached by hand
             ELSE format('public.%I c', to_jsonb(NEW) ->> 'partition_name') END;
     END IF;
     EXECUTE public.audit_sums_query(source, TG_ARGV[1], TG_ARGV[2]) INTO facts;
@@ -33,4 +33,4 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION audit_stored_func() IS
-    'Writes all rows of a table, or those of a partition that is dropped, into audit_log';
+    'Writes the checksums of all rows of a table, or of a dropped partition, into audit_log';

@@ -1,6 +1,6 @@
-/* AFTER a row of ops.fact_baselines that names a controlled table: an entry for each row that the table has then. From there on
-   the last entry of a row is the row that is stored, which `doctor audit` compares.
-   Arguments: the table, the columns that are kept, the condition for rows that are audited. */
+/* AFTER INSERT into ops.fact_baselines of a controlled table: an entry for each present row. From then on the last entry
+   of a row equals the stored row, which `doctor audit` compares.
+   Arguments: the table, the recorded columns, the condition for audited rows. */
 CREATE OR REPLACE FUNCTION audit_stored_rows_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -20,4 +20,4 @@ BEGIN
         TG_ARGV[1], TG_ARGV[0], TG_ARGV[2]);
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION audit_stored_rows_func() IS 'Writes each row that a controlled table has into audit_log, once';
+COMMENT ON FUNCTION audit_stored_rows_func() IS 'Writes each row of a controlled table into audit_log, once';

@@ -1,9 +1,9 @@
-/* Each row is hashed by SHA-256, with its moment of recording. Four 64-bit parts of the hashes are added up by blocks of 30
-   days, counted from 2000 on: to find the month of a row was a quarter of the whole cost. Sums do not depend on the order,
-   and the sums of entries add up: those of all entries have to be those of the rows that are stored, which `doctor audit`
-   compares. No sort and one pass, so it costs no more than a digest of the rows in the order of their key did.
+/* Each row is hashed by SHA-256, with its created_at. Four 64-bit parts of the hashes are summed in blocks of 30 days,
+   counted from 2000: to find the month of a row was a quarter of the whole cost. The sums do not depend on the order of
+   rows, and the sums over all entries must equal those of the stored rows, which `doctor audit` compares. It needs one pass
+   without a sort, so it costs no more than a digest of the rows in key order.
 
-   The arguments: where the rows are, as `c`; the column of time that makes blocks; the columns that are hashed. */
+   Arguments: the source of the rows, as `c`; the time column for the blocks; the hashed columns. */
 CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hashed text) RETURNS text
     LANGUAGE sql IMMUTABLE
     SET search_path = pg_catalog, pg_temp
@@ -25,10 +25,10 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
                        min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
                        sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
                        sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
-                -- OFFSET: else the hash would be worked out four times
+                -- OFFSET, because otherwise the hash would be computed four times
                 FROM (SELECT c.*, encode(sha256(record_send(ROW(%3$s))), 'base64') AS hash FROM %1$s OFFSET 0) h
                 GROUP BY h.city_id, date_bin('30 days', h.%2$I, '2000-01-01 00:00:00+00')) d
             WINDOW w AS (PARTITION BY d.block)) b $query$, source, block_column, hashed)
 $$;
 COMMENT ON FUNCTION audit_sums_query(text, text, text) IS
-    'The query that sums up bulk facts for an entry of audit_log: honest, cities, summary (null: no row)';
+    'The query for the checksums of bulk facts in audit_log: honest, cities, summary (null: no row)';

@@ -1,6 +1,6 @@
-/* AFTER a row of a controlled table has changed. Arguments are columns whose values are not kept, such as an artifact's
-   bytes: its digest stands beside it. Defined by its owner, so that nobody needs a right on audit_log; the acting role is
-   therefore not current_user. */
+/* AFTER a row of a controlled table has changed. Arguments: columns whose values are not recorded, such as the bytes of an
+   artifact, which has a digest column. SECURITY DEFINER, so that no role needs a privilege on audit_log; the acting role
+   is therefore not current_user. */
 CREATE OR REPLACE FUNCTION audit_trigger_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp

@@ -1,9 +1,9 @@
-/* At commit: a deferred trigger, so that a long load holds the lock only while it commits, and no two wait for each
-   other. The lock is on the chain's first row, which nobody but the owner can take; the row never changes, so nothing
-   bloats. The first of a transaction's entries chains all of them.
+/* A deferred trigger at commit, so that a long load holds the lock only during the commit, and loads do not wait for each
+   other. The lock is on the first row of the chain, which only the owner can lock; the row never changes, so it does not
+   bloat. The first entry of a transaction chains all of its entries.
 
-   A transaction of READ COMMITTED sees the end of the chain once it has the lock. One of REPEATABLE READ may not; then
-   the key of the chain refuses the fork, and the transaction has to be repeated. */
+   A READ COMMITTED transaction sees the end of the chain after taking the lock. A REPEATABLE READ transaction may not; then
+   the primary key of the chain rejects the fork, and the transaction must be repeated. */
 CREATE OR REPLACE FUNCTION chain_audit_entries() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -37,4 +37,4 @@ EXCEPTION WHEN unique_violation THEN
     RAISE EXCEPTION 'Another transaction was audited since this one began; repeat it'
         USING ERRCODE = 'serialization_failure';
 END $$;
-COMMENT ON FUNCTION chain_audit_entries() IS 'Binds the entries of a transaction to the end of the chain when it commits';
+COMMENT ON FUNCTION chain_audit_entries() IS 'Appends the entries of a transaction to the chain at commit';

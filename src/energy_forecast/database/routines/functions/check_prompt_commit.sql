@@ -1,7 +1,7 @@
-/* At commit, by a deferred trigger: created_at is when the transaction began, so a transaction that stays open could choose
-   after the event which rows it keeps. SET CONSTRAINTS can run the trigger before the commit. Then the transaction holds the
-   lock under which the audit chain is closed, and no other change of the platform is committed until it ends: it cannot
-   wait for the load, nor hold a second candidate ready. */
+/* A deferred trigger at commit: created_at is the start of the transaction, so a transaction that stays open could decide
+   after the event which rows to commit. SET CONSTRAINTS can run the trigger before the commit. The transaction then holds
+   the lock of the audit chain, and no other change of the platform is committed until it ends: it cannot wait for the
+   load, nor keep a second candidate open. */
 CREATE OR REPLACE FUNCTION check_prompt_commit() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -15,4 +15,4 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION check_prompt_commit() IS
-    'Refuses to commit a row whose transaction was open for longer than the limit in the argument';
+    'Rejects the commit of a row whose transaction was open for longer than the limit in the argument';

@@ -1,9 +1,8 @@
-/* As load_phase_as_of(), for what is known now. It asks once whether the caller may read the city, since the policies of
-   each statement would take 0.4 ms more than all the rest. 672 hours and not 28 days: a day added to a
-   moment has the length that it has in the session's zone. Step by step, so that each statement is planned for a span of
-   which the bounds are known: the last value is looked for in the last 28 days first, since among all months it took
-   3 ms to plan. Where the roll-up knows of no hourly value off the full hour, no value need be counted: of ten-minute
-   values there are 4,000. Counted, not sorted, as mode() would. */
+/* As load_phase_as_of(), for the present data. It checks once whether the caller may read the city, because the policies
+   of each statement would take 0.4 ms more than all the rest. 672 hours instead of 28 days, because the length of a day
+   depends on the session's zone. Several statements, so that each is planned for known bounds: the last value is searched
+   in the last 28 days first, because planning for all months took 3 ms. If the roll-up has no hourly value off the full
+   hour, no values are counted: there are 4,000 ten-minute values. Counted, not sorted as mode() would. */
 CREATE OR REPLACE FUNCTION city_hour_phase(city uuid, until timestamptz)
     RETURNS integer
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -45,9 +44,9 @@ BEGIN
         FROM public.energy_consumption c
         WHERE c.city_id = city AND c.timestamp >= first_time AND c.timestamp <= last_time
         GROUP BY 1
-        -- The commonest; of equally common ones the least, as mode() has it
+        -- The most common phase; of equally common ones the smallest, as mode() returns
         ORDER BY count(*) DESC, 1
         LIMIT 1), 0);
 END $$;
 COMMENT ON FUNCTION city_hour_phase(uuid, timestamptz) IS
-    'The minute past the UTC hour at which a city''s hours begin, by its last 28 days before a moment: 0, but for hourly values that begin elsewhere';
+    'The minute past the UTC hour at which a city''s hours begin, by its last 28 days before a time: 0, except for hourly values that begin off the full hour';

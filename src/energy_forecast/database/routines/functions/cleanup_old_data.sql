@@ -1,6 +1,6 @@
-/* The guide's procedure. Each month is a transaction of its own, so that no lock lasts; a procedure may commit only
-   as its caller, with no setting of its own, and outside of a transaction block. What it does is done by functions of
-   the owner. `maintain retention` does the same, and records the run. */
+/* The procedure of the schema guide. Each month is a separate transaction, so that locks are short. A procedure may commit
+   only with the rights of its caller, without settings of its own, and outside of a transaction block; functions of the
+   owner do the work. `maintain retention` does the same and records the run. */
 CREATE OR REPLACE PROCEDURE cleanup_old_data()
     LANGUAGE plpgsql
     AS $$
@@ -18,4 +18,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON PROCEDURE cleanup_old_data() IS
-    'Takes away what the retention policies no longer keep, month by month; ops.dropped_data tells what went';
+    'Removes the data that the retention policies no longer keep, month by month; ops.dropped_data records the removals';

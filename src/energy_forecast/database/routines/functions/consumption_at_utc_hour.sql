@@ -11,4 +11,4 @@ CREATE OR REPLACE FUNCTION consumption_at_utc_hour(utc_hour integer)
     ORDER BY c.name
 $$;
 COMMENT ON FUNCTION consumption_at_utc_hour(integer) IS
-    'What each city that one may see used at one hour of the UTC day over the last 30 days (kWh, kW), whole hours only';
+    'Consumption of each readable city at one hour of the UTC day over the last 30 days (kWh, kW), complete hours only';

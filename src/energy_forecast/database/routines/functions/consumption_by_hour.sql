@@ -1,6 +1,6 @@
-/* Full hours of UTC of the last 30 days stand in the roll-up, but for the span that has changed since. Those values are
-   read that must be: of the span, and of the hours that the bounds cut. A row a city and hour lies on a page of its own
-   where values arrive hour by hour; the roll-up reads a sixth of ten-minute values. Less than two days are not worth it. */
+/* Full UTC hours of the last 30 days are in the roll-up, except the changed range. Values are read only for that range and
+   for the hours cut by the bounds. If values arrive hour by hour, each row of a city and hour is on a different page; of
+   ten-minute values the roll-up reads a sixth. It does not pay off below two days. */
 CREATE OR REPLACE FUNCTION consumption_by_hour(
     city uuid, first_time timestamptz, end_time timestamptz, phase_minutes integer)
     RETURNS TABLE (hour timestamptz, total_consumption numeric, peak_demand numeric, minutes_known integer)
@@ -43,4 +43,4 @@ BEGIN
     ORDER BY 1;
 END $$;
 COMMENT ON FUNCTION consumption_by_hour(uuid, timestamptz, timestamptz, integer) IS
-    'Consumption of a city by hour as it is known now, kWh, with the highest demand, kW. An hour of which fewer than 60 minutes are known is a part of one; of more than 60, intervals overlap';
+    'Present consumption of a city by hour, kWh, with peak demand, kW. An hour with fewer than 60 known minutes is incomplete; with more than 60, intervals overlap';

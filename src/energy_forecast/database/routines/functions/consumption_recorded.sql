@@ -1,5 +1,5 @@
-/* For an explanation: available_at is what a source claims, and a late value claims that it was known at the end of its interval.
-   Of the versions of a value that were recorded by then, the one that came last counts. */
+/* For explanations: available_at is stated by the source, and a late value may state the end of its interval. Of the
+   versions of a value recorded by `recorded_by`, the last one counts. */
 CREATE OR REPLACE FUNCTION consumption_recorded(
     city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz)
     RETURNS TABLE ("timestamp" timestamptz, consumption_kwh numeric, interval_minutes smallint)
@@ -20,4 +20,4 @@ CREATE OR REPLACE FUNCTION consumption_recorded(
     ORDER BY v.timestamp, v.available_at DESC, v.created_at DESC
 $$;
 COMMENT ON FUNCTION consumption_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'As consumption_as_of, of what this database had recorded by a second moment';
+    'As consumption_as_of, limited to values that this database had recorded by a second time';

@@ -1,6 +1,6 @@
-/* An hour with an hour: rows of ten minutes joined to rows of ten minutes by the hour would count each six times. The
-   phase is worked out once: once a row of weather, it made 30 days of ten minutes take 65 s. One plan for all bounds, as in
-   consumption_from_values(): it knows no numbers of rows, so it may not compare each hour of one side with each of the other. */
+/* Joins hours to hours: joining ten-minute rows by the hour would count each row six times. The phase is computed once:
+   computed per row of weather, 30 days of ten-minute values took 65 s. One plan for all bounds, as in
+   consumption_from_values(). It has no row estimates, so nested loops are disabled. */
 CREATE OR REPLACE FUNCTION consumption_with_temperature(city uuid, first_time timestamptz, end_time timestamptz)
     RETURNS TABLE (hour timestamptz, total_consumption numeric, minutes_known integer, temperature numeric)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
@@ -24,4 +24,4 @@ BEGIN
     ORDER BY c.hour;
 END $$;
 COMMENT ON FUNCTION consumption_with_temperature(uuid, timestamptz, timestamptz) IS
-    'Consumption of a city by hour, kWh, beside the mean temperature of that hour, degrees Celsius; null where there is no weather';
+    'Consumption of a city by hour, kWh, with the mean temperature of that hour, degrees Celsius; null without weather';

@@ -1,5 +1,5 @@
-/* An interval belongs to the local day in which it starts, so that every one is counted once. An interval that runs over
-   midnight makes a day of 23.5 hours have 23 or 24 hours of starts: whole compares with what can be, not with the length. */
+/* An interval belongs to the local day in which it starts, so that each is counted once. With an interval across midnight,
+   a day of 23.5 hours has 23 or 24 hours of starts: `whole` compares with the possible starts, not with the length. */
 CREATE OR REPLACE FUNCTION daily_consumption(city uuid, first_day date, last_day date)
     RETURNS TABLE (local_date date, hours numeric, hours_known numeric, total_consumption numeric,
                    peak_demand numeric, whole boolean)
@@ -12,7 +12,7 @@ DECLARE
 BEGIN
     IF (last_day - first_day BETWEEN 0 AND 36525 AND first_day >= date '1970-01-01' AND last_day < date '2200-01-01')
        IS NOT TRUE THEN
-        RAISE EXCEPTION 'From % to % is no span of 1 to 36525 days', first_day, last_day
+        RAISE EXCEPTION 'The range from % to % is not between 1 and 36525 days', first_day, last_day
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT c.timezone INTO zone FROM public.cities c WHERE c.id = city;
@@ -38,4 +38,4 @@ BEGIN
     ORDER BY d.day;
 END $$;
 COMMENT ON FUNCTION daily_consumption(uuid, date, date) IS
-    'Consumption of a city by day of its own clock, kWh: 23, 24 or 25 hours (half hours where the clock moves by one), how many of them are known, and whether none is missing';
+    'Consumption of a city by local day, kWh: 23, 24 or 25 hours (or half hours if the clock changes by one), the known hours, and whether the day is complete';

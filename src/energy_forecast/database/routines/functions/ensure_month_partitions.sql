@@ -14,14 +14,14 @@ BEGIN
     END IF;
     IF (first_time >= '1970-01-01 00:00:00+00' AND last_time < '2200-01-01 00:00:00+00') IS NOT TRUE
        OR last_time < first_time OR last_time - first_time > interval '36525 days' THEN
-        RAISE EXCEPTION 'Partitions from % to % are not a plausible wish', first_time, last_time
+        RAISE EXCEPTION 'The range of partitions from % to % is not plausible', first_time, last_time
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     WHILE month <= last_time LOOP
         partition_name := parent || to_char(month AT TIME ZONE 'UTC', '"_y"YYYY"m"MM');
         IF to_regclass('public.' || partition_name) IS NULL THEN
-            -- One maker at a time; the second one finds what the first has made. Not by to_regclass(): it answers from
-            -- the session's cache, which waiting for this lock does not refresh
+            -- One session at a time; the second one finds the partition of the first. Not by to_regclass(), which
+            -- reads the session's cache; waiting for this lock does not refresh it
             PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
             IF NOT EXISTS (SELECT FROM pg_class
                            WHERE relname = partition_name AND relnamespace = 'public'::regnamespace) THEN
@@ -35,4 +35,4 @@ BEGIN
     RETURN made;
 END $$;
 COMMENT ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz) IS
-    'Makes the missing monthly partitions of a table between two moments; returns how many';
+    'Creates the missing monthly partitions of a table between two times; returns their number';

@@ -7,4 +7,4 @@ CREATE OR REPLACE FUNCTION ensure_partitions_ahead(months integer DEFAULT 3)
     FROM unnest(ARRAY['energy_consumption', 'weather_data', 'weather_forecasts', 'prediction_vintages']) AS parent
 $$;
 COMMENT ON FUNCTION ensure_partitions_ahead(integer) IS
-    'Makes the partitions of this month and the months to come; returns how many were missing';
+    'Creates the missing partitions of this month and the coming months; returns their number';

@@ -1,7 +1,7 @@
-/* Live was a vintage that a run of purpose 'forecast' had issued, that counts by vintage_counts(), and that this database had
-   recorded by then. A replay or a backtest was made later, as if then: nobody could have used it. Without a model, the champion of the city at that moment counts; where
-   it had none, every model that forecast the hour has a row. No target is more than 168 hours after its issue, and none
-   before it, so other months of vintages are not looked at: nor planned for, since the bounds are worked out before. */
+/* A vintage was live if a run of purpose 'forecast' issued it, vintage_counts() accepts it, and this database had recorded
+   it by then. A replay or backtest was made later, so nobody could have used it. Without a model, the champion of the city
+   at that time counts; without a champion, every model that forecast the hour has a row. A target is 0 to 168 hours after
+   its issue, so other months of vintages are neither read nor planned for, because the bounds are computed first. */
 CREATE OR REPLACE FUNCTION forecast_as_of(
     city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz, model_name text DEFAULT NULL)
     RETURNS TABLE ("timestamp" timestamptz, model text, version text, model_id uuid, run_id uuid, issued_at timestamptz,
@@ -37,4 +37,4 @@ BEGIN
     ORDER BY v.timestamp, m.name, v.issued_at DESC, v.created_at DESC, v.run_id DESC;
 END $$;
 COMMENT ON FUNCTION forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text) IS
-    'The forecasts of a city that were live at a moment: by target hour in [first_time, end_time) and model the latest issue, kWh, with the bounds of the 90 % interval';
+    'The forecasts of a city that were live at a time: for each target hour in [first_time, end_time) and model the latest issue, kWh, with the bounds of the 90 % interval';

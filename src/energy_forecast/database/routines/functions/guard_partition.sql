@@ -1,5 +1,5 @@
-/* The triggers that audit bulk facts sit on the parent, and a statement on a partition does not fire them. Only the owner
-   and superusers can make such a statement; it is refused. */
+/* The audit triggers of bulk facts are on the parent, and a statement on a partition does not fire them. Only the owner
+   and superusers can run such a statement; it is rejected. */
 CREATE OR REPLACE FUNCTION guard_partition(partition regclass) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, public, pg_temp
@@ -10,4 +10,4 @@ BEGIN
         'a partition is written through its table, which is audited, and never truncated');
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER through_parent', partition);
 END $$;
-COMMENT ON FUNCTION guard_partition(regclass) IS 'Makes a partition refuse what does not come through its table; called for every new one';
+COMMENT ON FUNCTION guard_partition(regclass) IS 'Makes a partition reject direct changes; called for every new partition';

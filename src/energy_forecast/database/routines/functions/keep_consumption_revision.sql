@@ -1,4 +1,4 @@
--- AFTER a statement that corrected values: an INSERT a row was two thirds of what a correction took
+-- AFTER a statement that corrected values: one INSERT per row took two thirds of the time of a correction
 CREATE OR REPLACE FUNCTION keep_consumption_revision() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -9,9 +9,9 @@ BEGIN
     SELECT o.city_id, o.timestamp, o.consumption_kwh, o.peak_demand_kw, o.metadata,
            o.created_at, o.available_at, o.interval_minutes
     FROM corrected o
-    -- Of this very transaction: nobody else ever saw the value
+    -- No other transaction saw a value that was recorded by this one
     WHERE o.created_at <> CURRENT_TIMESTAMP;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION keep_consumption_revision() IS
-    'Keeps the old values of corrected rows of energy_consumption, whoever corrects them';
+    'Stores the old values of corrected rows of energy_consumption, for every role';

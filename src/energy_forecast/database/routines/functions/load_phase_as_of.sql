@@ -1,6 +1,6 @@
-/* A meter in a half-hour zone that counts local hours starts them at half past, UTC. Its hours must not be mixed. The
-   commonest start of the last known 28 days counts, so that a stray row does not move a city's hours; and values since
-   corrected count as they were, so that a later correction moves nothing either. Counted, not sorted, as mode() would. */
+/* A meter in a half-hour zone that counts local hours starts them at half past, UTC. Its hours must not be mixed. The most
+   common start of the last known 28 days counts, so that a single row does not move a city's hours. Corrected values count
+   as they were, so that a later correction does not move them either. Counted, not sorted as mode() would. */
 CREATE OR REPLACE FUNCTION load_phase_as_of(city uuid, as_of timestamptz)
     RETURNS integer
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
@@ -21,9 +21,9 @@ BEGIN
                     ELSE 0 END AS phase
         FROM public.consumption_as_of(city, as_of, last_time - interval '672 hours', as_of) c
         GROUP BY 1
-        -- The commonest; of equally common ones the least
+        -- The most common phase; of equally common ones the smallest
         ORDER BY count(*) DESC, 1
         LIMIT 1), 0);
 END $$;
 COMMENT ON FUNCTION load_phase_as_of(uuid, timestamptz) IS
-    'The minute past the UTC hour at which a city''s hours begin: 0, but for hourly values that begin elsewhere';
+    'The minute past the UTC hour at which a city''s hours begin: 0, except for hourly values that begin off the full hour';

@@ -1,6 +1,6 @@
-/* Almost every day has 1440. The others are counted, not worked out from two midnights: a midnight may be missing (Sao
-   Paulo), come twice (Havana), or be taken back after a minute (St John's until 2011), and a day may be left out (Apia,
-   2011-12-30). Noon is never moved. */
+/* Almost every day has 1440 minutes. The others are counted, not derived from two midnights: a midnight may be missing (Sao
+   Paulo), occur twice (Havana), or be set back after a minute (St John's until 2011), and a day may be skipped (Apia,
+   2011-12-30). Noon is never affected. */
 CREATE OR REPLACE FUNCTION local_day_minutes(
     day date, zone text, step_minutes integer DEFAULT 1,
     anchor timestamptz DEFAULT timestamptz '2000-01-01 00:00:00+00')
@@ -20,4 +20,4 @@ CREATE OR REPLACE FUNCTION local_day_minutes(
         END
 $$;
 COMMENT ON FUNCTION local_day_minutes(date, text, integer, timestamptz) IS
-    'Minutes of a local day that intervals of some minutes cover which start in it, one of them at the anchor; with steps of one minute, the length of the day';
+    'The minutes covered by the intervals that start in a local day, on a grid of step_minutes through the anchor; with steps of one minute, the length of the day';

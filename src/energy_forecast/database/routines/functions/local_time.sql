@@ -10,4 +10,4 @@ CREATE OR REPLACE FUNCTION local_time(moment timestamptz, zone text)
           AS minutes) o
 $$;
 COMMENT ON FUNCTION local_time(timestamptz, text) IS
-    'A moment on the clock of a zone, with its offset, such as 2026-10-25 02:30 +01:00: an hour that the clock has twice is told apart';
+    'A time in a zone with its offset, such as 2026-10-25 02:30 +01:00; the offset distinguishes repeated hours';

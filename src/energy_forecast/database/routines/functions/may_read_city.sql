@@ -1,4 +1,4 @@
--- For functions that read as the owner: the policies of the tables do not bind those. Not in SQL, as acting_role()
+-- For functions that read as the owner, whom the policies of the tables do not restrict. Not in SQL, as acting_role()
 CREATE OR REPLACE FUNCTION may_read_city(city uuid) RETURNS boolean
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
@@ -12,4 +12,4 @@ BEGIN
             SELECT FROM public.user_city_access a WHERE a.user_id = public.acting_role() AND a.city_id = city);
 END $$;
 COMMENT ON FUNCTION may_read_city(uuid) IS
-    'Whether who asked may see a city: a role of the platform every one, a person those that she was granted';
+    'Whether the acting role may see a city: a role of the platform sees every city, a user the cities granted to them';

@@ -7,4 +7,4 @@ CREATE OR REPLACE FUNCTION may_read_evaluation(model uuid) RETURNS boolean
                        WHERE a.model_id = model AND NOT public.may_read_city(a.city_id))
 $$;
 COMMENT ON FUNCTION may_read_evaluation(uuid) IS
-    'Whether who asked may see a mean over all cities of a model version: only who may see each of them';
+    'Whether the acting role may see a mean over all cities of a model version: only if it may see each of them';

@@ -1,6 +1,6 @@
-/* From the scores of single cities, so that a reader gets the mean over the cities that are hers. A month of target hours
-   is scored again as it fills up, and a backtest is scored whole and by lead time: of scores that lie in one another, in
-   time and in lead times, the widest counts, and of equal ones the newest. */
+/* From the scores of single cities, so that a user gets the mean over their cities. A month of target hours is scored
+   again as it fills up, and a backtest is scored as a whole and by lead time: of scores that contain each other, in time
+   and lead time, the widest counts, and of equal ones the newest. */
 CREATE OR REPLACE FUNCTION model_performance(days integer DEFAULT 7, until timestamptz DEFAULT CURRENT_TIMESTAMP)
     RETURNS TABLE (name text, version text, purpose text, weather text, avg_mape double precision,
                    avg_rmse double precision, avg_mae double precision, coverage_90 double precision,
@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION model_performance(days integer DEFAULT 7, until times
 #variable_conflict use_column
 BEGIN
     IF (days BETWEEN 1 AND 3660) IS NOT TRUE THEN
-        RAISE EXCEPTION 'days has to be from 1 to 3660, not %', days USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'days must be between 1 and 3660, not %', days USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN QUERY
     WITH newest AS (
@@ -39,4 +39,4 @@ BEGIN
     ORDER BY 5 NULLS LAST, m.name, m.version;
 END $$;
 COMMENT ON FUNCTION model_performance(integer, timestamptz) IS
-    'Model versions by their scores of the last days, best first: MAPE in percent, RMSE and MAE in kWh in an hour, each a mean over the pairs of forecast and actual. What was forecast in time, what was made later, and backtests are never mixed';
+    'Model versions by their scores of the last days, best first: MAPE in percent, RMSE and MAE in kWh in an hour, each a mean over the pairs of forecast and actual. Live runs, replays and backtests are never mixed';

@@ -1,6 +1,6 @@
-/* One row a city and statement, whatever the number of rows: to work the hours out here would cost a load as much as an
-   index does, and make writers of one hour wait for each other. A day more than the view shows, for transactions that
-   stay open. The moment is worked out once: in the condition it would be for every row. */
+/* One row per city and statement, for any number of rows: computing the hours here would cost a load as much as an index,
+   and make writers of one hour wait for each other. A day more than the view shows, for transactions that stay open. The
+   limit is computed once, because in the condition it would be computed for every row. */
 CREATE OR REPLACE FUNCTION note_changed_consumption() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -16,4 +16,4 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION note_changed_consumption() IS
-    'Notes the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';
+    'Records the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';

@@ -15,4 +15,4 @@ BEGIN
     END IF;
 END $$;
 COMMENT ON FUNCTION ops.apply_retention(text, text, timestamptz, timestamptz, uuid) IS
-    'Takes away one row of ops.retention_due(), in one transaction';
+    'Removes the data of one row of ops.retention_due(), in one transaction';

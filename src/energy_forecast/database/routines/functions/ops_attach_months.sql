@@ -1,6 +1,6 @@
-/* The long part first, the key and the digests; then, all at once, the locks: SHARE UPDATE EXCLUSIVE on the parent, which
-   no reader and no writer minds, and SHARE ROW EXCLUSIVE on cities, which keeps their writers waiting while ATTACH checks
-   the rows' key to them. */
+/* The long part comes first, the key and the digests. Then all locks are taken: SHARE UPDATE EXCLUSIVE on the parent, which
+   blocks neither readers nor writers, and SHARE ROW EXCLUSIVE on cities, whose writers wait while ATTACH checks the
+   foreign key. */
 CREATE OR REPLACE FUNCTION ops.attach_months(parent text, months timestamptz[]) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -14,28 +14,28 @@ BEGIN
         IF ops.loading_table(name) IS NULL THEN
             RAISE EXCEPTION 'This transaction has not begun %', name USING ERRCODE = 'invalid_parameter_value';
         END IF;
-        -- What ops.begin_month() has granted
+        -- The privilege granted by ops.begin_month()
         EXECUTE (SELECT format('REVOKE INSERT (%s) ON %s FROM energy_forecast_ingest',
                                string_agg(quote_ident(a.attname), ', '), a.attrelid::regclass)
                  FROM pg_attribute a WHERE a.attrelid = ops.loading_table(name) AND a.attacl IS NOT NULL GROUP BY a.attrelid);
-        -- As the table's own: ATTACH takes no other
+        -- As a constraint of the table, because ATTACH accepts no other
         EXECUTE (SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s',
                                ops.loading_table(name), name || '_pkey', pg_get_constraintdef(k.oid))
                  FROM pg_constraint k WHERE k.conrelid = format('public.%I', parent)::regclass AND k.contype = 'p');
     END LOOP;
     INSERT INTO ops.attached_months (table_name, partition_name) SELECT parent, n FROM unnest(wanted) n;
-    -- One maker of partitions at a time
+    -- One session at a time creates partitions
     PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
-    -- Nobody hangs a trigger on it from now on; one that came meanwhile has not seen the rows
+    -- From now on no trigger can be added; a trigger added meanwhile has not seen the rows
     EXECUTE format('LOCK TABLE ONLY public.%I IN SHARE UPDATE EXCLUSIVE MODE', parent);
     IF ops.months_loaded_before(parent) < now() - interval '32 days' THEN
-        RAISE EXCEPTION 'Somebody has hung a trigger on % meanwhile', parent
+        RAISE EXCEPTION 'A trigger was added to % meanwhile', parent
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     FOR position IN 1..cardinality(wanted) LOOP
         name := wanted[position];
         IF EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = 'public'::regnamespace) THEN
-            RAISE EXCEPTION 'Somebody else has made % meanwhile', name USING ERRCODE = 'duplicate_table';
+            RAISE EXCEPTION 'Another session created % meanwhile', name USING ERRCODE = 'duplicate_table';
         END IF;
         EXECUTE format('ALTER TABLE %s SET SCHEMA public', ops.loading_table(name));
         EXECUTE format('ALTER TABLE public.%I RENAME TO %I', name || '_' || pg_current_xact_id()::text, name);
@@ -43,4 +43,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION ops.attach_months(text, timestamptz[]) IS
-    'Makes the months that this transaction has filled partitions of their table, with key, audit and guards';
+    'Attaches the months that this transaction has filled to their table, with key, audit and guards';

@@ -1,4 +1,4 @@
--- Refuses what ops.months_loaded_before() does
+-- Rejects the months that ops.months_loaded_before() excludes
 CREATE OR REPLACE FUNCTION ops.begin_month(parent text, month timestamptz) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -10,12 +10,12 @@ DECLARE
 BEGIN
     IF parent NOT IN ('energy_consumption', 'weather_data') OR month <> date_trunc('month', month)
        OR (month >= '1970-01-01 00:00:00+00' AND month + interval '1 month' <= ops.months_loaded_before(parent)) IS NOT TRUE THEN
-        RAISE EXCEPTION 'The month % of % is not loaded beside it', month, parent USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'The month % of % cannot be filled before it is attached', month, parent USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM public.make_month_table(parent, 'ops', name);
-    -- At commit it has to be attached
+    -- It must be attached at commit
     INSERT INTO ops.begun_months (partition_name) VALUES (parent || to_char(month, '"_y"YYYY"m"MM'));
-    -- What the loader may insert into the table itself; so created_at is the database's here too
+    -- The columns that the loader may insert into the parent; so the database sets created_at here too
     SELECT string_agg(quote_ident(a.attname), ', ') INTO columns FROM pg_attribute a
     WHERE a.attrelid = format('public.%I', parent)::regclass AND a.attnum > 0
       AND has_column_privilege('energy_forecast_ingest', a.attrelid, a.attnum, 'INSERT');
@@ -23,4 +23,4 @@ BEGIN
     RETURN name;
 END $$;
 COMMENT ON FUNCTION ops.begin_month(text, timestamptz) IS
-    'Makes a table for the rows of a month that does not exist yet, and tells its name in ops; ops.attach_months() makes it a partition';
+    'Creates a table for the rows of a new month and returns its name in ops; ops.attach_months() attaches it as a partition';

@@ -1,6 +1,7 @@
-/* Writers of predictions wait while the rows move; readers do not, until the shared partition has to be this
-   transaction's alone: attaching reads it once, to see that it holds no row of the city (1 GB a second, measured; a larger one than
-   `most_bytes` is refused). The wait for it is given up after 300 ms and tried again. Indexes and foreign keys are made before, where nobody waits for them. */
+/* Writers of predictions wait while the rows move. Readers wait only at the end, while this transaction locks the shared
+   partition exclusively: ATTACH reads it once to check that it has no row of the city (1 GB per second, measured; a partition
+   above `most_bytes` is rejected). Waiting for that lock ends after 300 ms and is tried again. Indexes and foreign keys are
+   created before, when no session waits for them. */
 CREATE OR REPLACE FUNCTION ops.dedicate_partition(
     city uuid, wanted text, most_bytes bigint DEFAULT 512 << 20,
     OUT outcome text, OUT partition_name text, OUT row_count bigint)
@@ -10,10 +11,10 @@ CREATE OR REPLACE FUNCTION ops.dedicate_partition(
     AS $$
 BEGIN
     IF wanted !~ '^predictions_[a-z0-9_]{1,50}$' THEN
-        RAISE EXCEPTION '% is not a name for a partition of predictions', wanted USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION '% is not a valid name for a partition of predictions', wanted USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT EXISTS (SELECT FROM public.cities c WHERE c.id = city) THEN
-        RAISE EXCEPTION 'There is no such city' USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'The city does not exist' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     PERFORM set_config('lock_timeout', '5s', true);
     PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
@@ -28,13 +29,13 @@ BEGIN
         RETURN;
     END IF;
     partition_name := wanted;
-    -- A table, but an index or a view of that name as well
+    -- A table, index or view may have that name
     IF EXISTS (SELECT FROM pg_class c WHERE c.relname = wanted AND c.relnamespace = 'public'::regnamespace) THEN
         partition_name := left(wanted, 50) || '_' || left(city::text, 8);
     END IF;
     LOCK TABLE public.predictions IN SHARE ROW EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.predictions INCLUDING ALL EXCLUDING COMMENTS)', partition_name);
-    -- Through the parent, where the owner's policy holds
+    -- Through the parent, which has a policy for the owner
     EXECUTE format('WITH moved AS (DELETE FROM public.predictions WHERE city_id = %L RETURNING *)'
                    ' INSERT INTO public.%I SELECT * FROM moved', city, partition_name);
     GET DIAGNOSTICS row_count = ROW_COUNT;
@@ -61,4 +62,4 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     row_count := NULL;
 END $$;
 COMMENT ON FUNCTION ops.dedicate_partition(uuid, text, bigint) IS
-    'Moves a city''s current predictions into a partition of their own: dedicated, already (partition_name says which), or busy or too large, when nothing was changed';
+    'Moves a city''s current predictions into a partition of their own: dedicated, already (in partition_name), or busy or too large (no change)';

@@ -30,4 +30,4 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     byte_count := NULL;
 END $$;
 COMMENT ON FUNCTION ops.delete_month(text, timestamptz, timestamptz, uuid) IS
-    'Deletes the rows of a range that the policy no longer keeps, with its row in ops.dropped_data: deleted, gone, not due or busy';
+    'Deletes the rows of a range that the policy no longer keeps, with a row in ops.dropped_data: deleted, gone, not due or busy';

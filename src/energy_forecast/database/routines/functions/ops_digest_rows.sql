@@ -1,6 +1,6 @@
-/* The text of a row depends on settings, so they are pinned. A digest a city and day, and one over those: the text of
-   all rows at once would pass the gigabyte that a value may have. With `deleting`, exactly the rows that go are
-   digested, whatever commits meanwhile. */
+/* The text of a row depends on settings, so these are fixed. One digest per city and day, and one over those digests: the
+   text of all rows would exceed the limit of one gigabyte per value. With `deleting`, exactly the deleted rows are
+   digested, independent of concurrent commits. */
 CREATE OR REPLACE FUNCTION ops.digest_rows(
     source text, key_column text, first_time timestamptz, end_time timestamptz, deleting boolean DEFAULT false,
     OUT row_count bigint, OUT byte_count bigint, OUT digest bytea)
@@ -33,4 +33,4 @@ BEGIN
     INTO row_count, byte_count, digest;
 END $$;
 COMMENT ON FUNCTION ops.digest_rows(text, text, timestamptz, timestamptz, boolean) IS
-    'Counts and digests the rows of a table in [first_time, end_time), as ops.dropped_data says; may delete them as well';
+    'Counts and digests the rows of a table in [first_time, end_time) for ops.dropped_data; can delete them as well';

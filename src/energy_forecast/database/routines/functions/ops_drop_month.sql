@@ -1,10 +1,10 @@
-/* One transaction: ledger row and drop together, so that a crash leaves either all or nothing. The rows are digested
-   while everybody reads and writes. Then the parent, the partition and the tables that its foreign keys point to have to
-   be this transaction's alone, for some milliseconds: each wait for one of them is given up after 150 ms, during which
-   others queue behind it, and tried again. No lock is held meanwhile, since a writer whose month is only known when it
-   runs locks every partition, the old ones too. So, once alone, it looks whether the rows are still those of the
-   digest: as many, and of those that a transaction open then may have written, the very same row versions (70 to 90 ms
-   for a month of 100 cities, on a busy machine). */
+/* One transaction for the ledger row and the drop, so that a crash leaves both or neither. The rows are digested while other
+   sessions read and write. Then this transaction needs exclusive locks on the parent, the partition and the tables of its
+   foreign keys for some milliseconds. Each wait ends after 150 ms, during which others queue behind it, and is tried again.
+   No lock is held meanwhile, because a writer whose month is only known at run time locks every partition, including old
+   ones. So once it has the locks, it checks that the rows are still those of the digest: the same number, and of the rows
+   that a then open transaction may have written, the same row versions (70 to 90 ms for a month of 100 cities, on a busy
+   machine). */
 CREATE OR REPLACE FUNCTION ops.drop_month(
     wanted text, run uuid DEFAULT NULL,
     OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text)
@@ -34,7 +34,7 @@ BEGIN
     END IF;
     PERFORM set_config('lock_timeout', '5s', true);
     IF part.table_name = 'prediction_vintages' THEN
-        -- No score may come to refer to what is about to go
+        -- No new score may refer to the vintages that are removed
         LOCK TABLE public.forecast_scores IN SHARE MODE;
         detail := ops.scores_of_vintages(part.range_start, part.range_end);
         IF detail <> '0' THEN
@@ -45,12 +45,12 @@ BEGIN
         detail := NULL;
     END IF;
     IF part.detach_pending THEN
-        -- Someone's DETACH CONCURRENTLY was cut short; the parent shows its rows no more, so they are read here
+        -- A DETACH CONCURRENTLY was interrupted; the parent no longer shows the rows, so they are read from the partition
         EXECUTE format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', part.table_name, wanted);
         EXECUTE format('ALTER TABLE public.%I NO FORCE ROW LEVEL SECURITY', wanted);
     END IF;
     IF part.table_name IN ('energy_consumption', 'weather_data') THEN
-        -- Without the current values beside them, reads as of a moment would take replaced values for true
+        -- Without the current values, point-in-time reads would return superseded values
         revisions := ops.digest_rows(part.table_name || '_revisions', 'timestamp', part.range_start, part.range_end, true);
         revision_count := revisions.row_count;
         IF revision_count > 0 THEN
@@ -95,7 +95,7 @@ BEGIN
     RAISE EXCEPTION 'busy' USING ERRCODE = 'lock_not_available';
 EXCEPTION
     WHEN lock_not_available OR deadlock_detected THEN
-        -- All that this function did is undone
+        -- All changes of this function are rolled back
         outcome := 'busy';
         row_count := NULL;
         byte_count := NULL;
@@ -109,8 +109,8 @@ EXCEPTION
                                  to_regclass('public.' || quote_ident(part.table_name)),
                                  'public.cities'::regclass, 'public.forecast_runs'::regclass)) END;
     WHEN undefined_table THEN
-        -- Another run was faster
+        -- Another session dropped it first
         outcome := 'gone';
 END $$;
 COMMENT ON FUNCTION ops.drop_month(text, uuid) IS
-    'Drops one monthly partition that the policy no longer keeps, with its row in ops.dropped_data: dropped, gone, not due, kept, or busy (detail: the backends that use it)';
+    'Drops one monthly partition that the policy no longer keeps, with a row in ops.dropped_data: dropped, gone, not due, kept, or busy (detail: the backends that use it)';

@@ -1,7 +1,7 @@
-/* The hours are worked out anew from the facts, never added to, so it does not matter in what order writers commit: a row
-   of ops.changed_consumption is seen exactly when the facts of its transaction are, and only rows that were seen go. One
-   fold at a time, by the lock; the statement after it sees all that an earlier fold has written. Readers and writers
-   wait for nothing. */
+/* The hours are recomputed from the facts, not incremented, so the order of commits does not matter: a row of
+   ops.changed_consumption is visible exactly when the facts of its transaction are, and only visible rows are deleted. The
+   lock allows one fold at a time, and the next statement sees everything that an earlier fold wrote. Readers and writers
+   do not wait. */
 CREATE OR REPLACE FUNCTION ops.fold_changed_consumption() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -39,4 +39,4 @@ BEGIN
     RETURN changed_hours;
 END $$;
 COMMENT ON FUNCTION ops.fold_changed_consumption() IS
-    'Brings hourly_consumption_rollup up to date with what ops.changed_consumption names; returns how many hours it changed';
+    'Updates hourly_consumption_rollup for the hours in ops.changed_consumption; returns the number of hours changed';

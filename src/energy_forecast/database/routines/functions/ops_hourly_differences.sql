@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION ops.hourly_differences()
                    shown_peak numeric, true_peak numeric, shown_minutes integer, true_minutes integer)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
-    -- The view's 30 days would be an hour longer or shorter where the clock was changed
+    -- In another zone the view's 30 days would be an hour longer or shorter across a clock change
     SET timezone = 'UTC'
     AS $$
     SELECT coalesce(s.city_id, t.city_id), coalesce(s.hour, t.hour), s.total_consumption, t.total_consumption,
@@ -15,4 +15,4 @@ CREATE OR REPLACE FUNCTION ops.hourly_differences()
     ORDER BY 1, 2
 $$;
 COMMENT ON FUNCTION ops.hourly_differences() IS
-    'Where the hours that people read are not what the facts say, kWh and kW; no row when all is well';
+    'The hours of which users see other values than the facts, kWh and kW; no row if they are equal';

@@ -1,9 +1,8 @@
-/* Months that do not exist yet are filled beside their table, without index and trigger, by the transaction that attaches
-   them in the end. Nobody else sees a table of a transaction that is still open, so nothing has to be hidden, guarded
-   against other loads, or cleared away after one that was killed. The name holds the transaction's number, so that loads
-   beside each other never meet. */
+/* New months are filled in separate tables, without indexes and triggers, by the transaction that finally attaches them.
+   Other sessions do not see tables of an open transaction, so the tables need no protection, no locks against other loads
+   and no cleanup after a killed load. The name contains the transaction id, so concurrent loads do not conflict. */
 CREATE OR REPLACE FUNCTION ops.loading_table(partition_name text) RETURNS regclass
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
     AS $$ SELECT to_regclass(format('ops.%I', partition_name || '_' || pg_current_xact_id()::text)) $$;
-COMMENT ON FUNCTION ops.loading_table(text) IS 'The table that this transaction fills for a partition; null where there is none';
+COMMENT ON FUNCTION ops.loading_table(text) IS 'The table that this transaction fills for a partition, or null';

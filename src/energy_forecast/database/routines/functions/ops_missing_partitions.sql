@@ -16,4 +16,4 @@ CREATE OR REPLACE FUNCTION ops.missing_partitions(months integer DEFAULT 3)
     ORDER BY 1, 2
 $$;
 COMMENT ON FUNCTION ops.missing_partitions(integer) IS
-    'The monthly partitions from this month on that are not there; one that stands alone was detached by someone, and blocks its name';
+    'The missing monthly partitions from this month on; stands_alone: the table exists but is detached, and blocks the name';

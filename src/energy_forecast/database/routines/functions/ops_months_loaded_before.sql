@@ -1,5 +1,5 @@
-/* Old enough months only: those of the present are few, exist already, and what follows new values hangs on the triggers
-   of their table. And none at all where somebody has hung a trigger of their own on it: that has to see every row. */
+/* Only old months: recent months are few and exist already, and processing of new values depends on the triggers of their
+   table. No months at all if the table has a trigger of another owner, because that trigger must see every row. */
 CREATE OR REPLACE FUNCTION ops.months_loaded_before(parent text) RETURNS timestamptz
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp
@@ -11,4 +11,4 @@ CREATE OR REPLACE FUNCTION ops.months_loaded_before(parent text) RETURNS timesta
     THEN '1970-01-01 00:00:00+00' ELSE now() - interval '32 days' END
 $$;
 COMMENT ON FUNCTION ops.months_loaded_before(text) IS
-    'Months of a table that end before this moment may be filled beside it; the hourly view covers the 30 days before now';
+    'Months of a table that end by this time may be filled before they are attached; the hourly view covers the 30 days before now';

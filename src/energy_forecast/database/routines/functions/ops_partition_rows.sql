@@ -1,4 +1,4 @@
-/* Through the parent, where the owner's policy holds: a partition has none, and shows her nothing. */
+/* Counts through the parent, which has a policy for the owner; a partition has none and shows no rows. */
 CREATE OR REPLACE FUNCTION ops.partition_rows(exact_below bigint)
     RETURNS TABLE (table_name text, partition_name text, range_start timestamptz, range_end timestamptz, city_id uuid,
                    city text, is_shared boolean, detach_pending boolean, row_count bigint, is_exact boolean,
@@ -37,4 +37,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION ops.partition_rows(bigint) IS
-    'Every partition with its rows: counted where it is smaller than so many bytes, else the planner''s estimate';
+    'Every partition with its rows: counted if it is smaller than exact_below bytes, otherwise the planner''s estimate';

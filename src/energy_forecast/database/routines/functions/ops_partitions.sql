@@ -18,7 +18,7 @@ CREATE OR REPLACE FUNCTION ops.partitions()
     JOIN pg_partitioned_table t ON t.partrelid = p.oid
     JOIN pg_attribute a ON a.attrelid = p.oid AND a.attnum = t.partattrs[0]
     CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid), pg_total_relation_size(c.oid)) AS b(bound, byte_count)
-    -- Null: dropped by another session since this query began
+    -- Null if another session dropped it since this query began
     WHERE b.bound IS NOT NULL AND b.byte_count IS NOT NULL
     ORDER BY p.relname, c.relname
 $$;

@@ -1,6 +1,6 @@
-/* The refreshed view is the truth as of this transaction, so comparing with it costs no second look at the facts. With the
-   lock held from the beginning nobody else folds meanwhile, and what is changed meanwhile has a row in
-   ops.changed_consumption: whatever else differs is wrong, and is worked out anew. */
+/* The refreshed view is correct as of this transaction, so a comparison with it needs no second read of the facts. The lock
+   is held from the start, so no other session folds meanwhile, and hours changed meanwhile have a row in
+   ops.changed_consumption: all other differences are errors and are recomputed. */
 CREATE OR REPLACE FUNCTION ops.refresh_hours(OUT folded bigint, OUT mended bigint, OUT expired bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -31,4 +31,4 @@ BEGIN
     GET DIAGNOSTICS expired = ROW_COUNT;
 END $$;
 COMMENT ON FUNCTION ops.refresh_hours() IS
-    'Refreshes hourly_consumption and brings its roll-up up to date: hours that had changed, hours that were wrong without a reason and were mended, and hours that were too old to stay';
+    'Refreshes hourly_consumption and its roll-up: numbers of hours that had changed, hours repaired because they were wrong without a recorded change, and hours removed because of their age';

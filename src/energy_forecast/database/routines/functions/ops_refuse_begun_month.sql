@@ -1,5 +1,5 @@
-/* At commit: a month's table that was not attached would stay in ops, without row-level security, which it can only have once
-   its rows are in. */
+/* At commit: a month's table that was not attached would remain in ops without row-level security, which can only be enabled
+   after its rows are inserted. */
 CREATE OR REPLACE FUNCTION ops.refuse_begun_month() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -14,4 +14,4 @@ BEGIN
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION ops.refuse_begun_month() IS
-    'Lets no transaction commit that has begun a month with ops.begin_month() and not attached it';
+    'Rejects the commit of a transaction that has begun a month with ops.begin_month() and not attached it';

@@ -51,4 +51,4 @@ BEGIN
     END LOOP;
 END $$;
 COMMENT ON FUNCTION ops.retention_due(boolean) IS
-    'What the retention policies say should go now, month by month; a month to which scores refer is named, and stays';
+    'The months that the retention policies remove now; a month to which scores refer is listed but not removed';

@@ -17,4 +17,4 @@ CREATE OR REPLACE FUNCTION ops.scores_of_vintages(first_time timestamptz, end_ti
           AND r.purpose = s.purpose AND r.weather = s.weather)
 $$;
 COMMENT ON FUNCTION ops.scores_of_vintages(timestamptz, timestamptz) IS
-    'How many stored scores refer to a vintage issued in [first_time, end_time)';
+    'The number of stored scores that refer to a vintage issued in [first_time, end_time)';

@@ -1,5 +1,5 @@
-/* The way back. The shared partition takes the rows only when the city's own is detached, so readers wait while they are
-   written (3,200 rows a second, on a busy machine; more than `most_rows` are refused). */
+/* The reverse of ops.dedicate_partition(). The shared partition accepts the rows only after the city's own is detached, so
+   readers wait while they are written (3,200 rows per second, on a busy machine; more than `most_rows` are rejected). */
 CREATE OR REPLACE FUNCTION ops.share_partition(
     city uuid, most_rows bigint DEFAULT 3000, OUT outcome text, OUT partition_name text, OUT row_count bigint)
     LANGUAGE plpgsql SECURITY DEFINER
@@ -24,13 +24,13 @@ BEGIN
         DROP TABLE moving_predictions;
         RETURN;
     END IF;
-    -- They are recorded anew, and a row's created_at is when that was; the vintages keep when it was first
+    -- The rows are recorded again, which sets their created_at; the vintages keep the original one
     UPDATE moving_predictions SET created_at = now();
     FOR attempt IN 1..10 LOOP
         BEGIN
             PERFORM set_config('lock_timeout', '200ms', true);
             EXECUTE format('DROP TABLE public.%I', partition_name);
-            -- What the drop has locked by now stays so until the end of the transaction
+            -- The locks of the drop are held until the end of the transaction
             INSERT INTO public.predictions SELECT * FROM moving_predictions;
             DROP TABLE moving_predictions;
             outcome := 'shared';
@@ -45,4 +45,4 @@ EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     row_count := NULL;
 END $$;
 COMMENT ON FUNCTION ops.share_partition(uuid, bigint) IS
-    'Moves a city''s current predictions back into the shared partition: shared, already, or busy or too large, when nothing was changed';
+    'Moves a city''s current predictions back into the shared partition: shared, already, or busy or too large (no change)';

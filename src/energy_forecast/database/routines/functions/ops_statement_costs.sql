@@ -1,6 +1,6 @@
-/* What each statement of this database has cost since the server began to count. The extension may be in any schema, or
-   missing: then this fails, and `statistics` in queries/query_stats.sql says so before. A statement that several roles ran, or
-   that ran inside a function as well, is one row. */
+/* The cost of each statement of this database since the last reset of the statistics. The extension may be in any schema. If
+   it is missing, this function fails; the query `statistics` in queries/query_stats.sql checks this before. A statement that
+   several roles ran, or that also ran inside a function, is one row. */
 CREATE OR REPLACE FUNCTION ops.statement_costs()
     RETURNS TABLE (query text, role_names text[], calls bigint, total_ms double precision, mean_ms double precision,
                    max_ms double precision, row_count bigint, blocks_read bigint, blocks_hit bigint)
@@ -17,4 +17,4 @@ BEGIN
         ' GROUP BY s.queryid', (SELECT extnamespace::regnamespace FROM pg_extension WHERE extname = 'pg_stat_statements'));
 END $$;
 COMMENT ON FUNCTION ops.statement_costs() IS
-    'What each statement of this database has cost since the server began to count, by pg_stat_statements: milliseconds, rows, blocks of 8 kB';
+    'The cost of each statement of this database since the last reset, by pg_stat_statements: milliseconds, rows, blocks of 8 kB';

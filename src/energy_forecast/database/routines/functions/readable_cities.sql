@@ -1,4 +1,4 @@
-/* Once a statement, where may_read_city() would be asked once a city: 30 microseconds each. */
+/* Computed once per statement, while may_read_city() would run once per city at 30 microseconds each. */
 CREATE OR REPLACE FUNCTION readable_cities() RETURNS uuid[]
     LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
@@ -11,4 +11,4 @@ CREATE OR REPLACE FUNCTION readable_cities() RETURNS uuid[]
         ELSE ARRAY(SELECT a.city_id FROM public.user_city_access a WHERE a.user_id = public.acting_role()) END
 $$;
 COMMENT ON FUNCTION readable_cities() IS
-    'The cities that who asked may see: a role of the platform every one, a person those that she was granted';
+    'The cities that the acting role may see: a role of the platform sees every city, a user the cities granted to them';

@@ -14,14 +14,14 @@ DECLARE
     first_time timestamptz;
 BEGIN
     IF (hours BETWEEN 1 AND 87840) IS NOT TRUE THEN
-        RAISE EXCEPTION 'hours has to be from 1 to 87840, not %', hours USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'hours must be between 1 and 87840, not %', hours USING ERRCODE = 'invalid_parameter_value';
     END IF;
     SELECT c.timezone INTO zone FROM public.cities c WHERE c.id = city;
     IF zone IS NULL THEN
         RETURN;
     END IF;
     phase := public.city_hour_phase(city, until);
-    -- The hour in which the moment lies is under way; a moment at its start belongs to the hour before
+    -- The hour that contains `until` is not over; a time at the start of an hour belongs to the hour before
     end_time := date_bin('1 hour', until - interval '1 microsecond',
                          timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => phase)) + interval '1 hour';
     first_time := end_time - make_interval(hours => hours);
@@ -32,4 +32,4 @@ BEGIN
     ORDER BY h.hour;
 END $$;
 COMMENT ON FUNCTION recent_consumption(uuid, integer, timestamptz) IS
-    'The last hours of a city up to a moment, the one under way included: kWh in the hour, highest demand in kW, and of how many minutes. An hour of which nothing is known has a row too';
+    'The last hours of a city up to a time, including the current hour and hours without data: kWh in the hour, peak demand in kW, and known minutes';

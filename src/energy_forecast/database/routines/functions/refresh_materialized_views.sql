@@ -1,5 +1,5 @@
-/* SECURITY DEFINER, since only the owner of a materialized view may refresh it. CONCURRENTLY: readers go on reading; it
-   cannot fill a view that was restored without its data. */
+/* SECURITY DEFINER, because only the owner of a materialized view may refresh it. CONCURRENTLY does not block readers, but
+   cannot fill a view that was restored without data. */
 CREATE OR REPLACE PROCEDURE refresh_materialized_views()
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -17,4 +17,4 @@ BEGIN
     SELECT 'hourly_consumption', began, max(hour) + interval '1 hour', count(*) FROM public.hourly_consumption;
 END $$;
 COMMENT ON PROCEDURE refresh_materialized_views() IS
-    'Refreshes every materialized view without blocking readers, and records when and up to what data';
+    'Refreshes every materialized view without blocking readers, and records the time and the end of the data';

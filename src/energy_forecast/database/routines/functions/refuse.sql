@@ -1,5 +1,5 @@
-/* For BEFORE triggers that have found what must not be; the argument says why. Holds for the owner and for superusers
-   too, as long as nobody disables the trigger, which `doctor audit` notices. */
+/* For BEFORE triggers on forbidden changes; the argument is the reason. It also applies to the owner and superusers, unless
+   the trigger is disabled, which `doctor audit` detects. */
 CREATE OR REPLACE FUNCTION refuse() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -8,4 +8,4 @@ BEGIN
     RAISE EXCEPTION '% on % is refused: %', TG_OP, TG_TABLE_NAME, TG_ARGV[0]
         USING ERRCODE = 'integrity_constraint_violation';
 END $$;
-COMMENT ON FUNCTION refuse() IS 'Refuses a statement or a row, with the reason given by the trigger';
+COMMENT ON FUNCTION refuse() IS 'Rejects a statement or a row, with the reason given by the trigger';

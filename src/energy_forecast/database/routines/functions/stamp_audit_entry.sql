@@ -1,5 +1,5 @@
-/* Who, when and in which transaction is not the writer's to say. Runs as the writer, who may execute nothing of the
-   platform's: so the expression of acting_role() stands here once more. */
+/* The writer cannot choose the role, the time and the transaction. The trigger runs as the writer, who may not execute
+   functions of the platform, so it repeats the expression of acting_role(). */
 CREATE OR REPLACE FUNCTION stamp_audit_entry() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -11,4 +11,4 @@ BEGIN
     NEW.transaction_id := pg_current_xact_id();
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION stamp_audit_entry() IS 'Sets who wrote an entry of audit_log and when, whatever was asked';
+COMMENT ON FUNCTION stamp_audit_entry() IS 'Sets the role and time of an entry of audit_log, ignoring given values';

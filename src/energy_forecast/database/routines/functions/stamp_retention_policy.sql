@@ -7,4 +7,4 @@ BEGIN
     NEW.changed_by := session_user;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION ops.stamp_retention_policy() IS 'Sets who changed a policy and when, whatever was asked';
+COMMENT ON FUNCTION ops.stamp_retention_policy() IS 'Sets the role and time of a policy change, ignoring given values';

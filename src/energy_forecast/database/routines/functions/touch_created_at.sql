@@ -6,4 +6,4 @@ BEGIN
     NEW.created_at := CURRENT_TIMESTAMP;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION touch_created_at() IS 'Sets created_at of a row that is replaced';
+COMMENT ON FUNCTION touch_created_at() IS 'Sets created_at of a replaced row';

@@ -7,4 +7,4 @@ BEGIN
     NEW.updated_at := CURRENT_TIMESTAMP;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION touch_updated_at() IS 'Keeps created_at and sets updated_at, whatever was asked';
+COMMENT ON FUNCTION touch_updated_at() IS 'Keeps created_at and sets updated_at, ignoring given values';

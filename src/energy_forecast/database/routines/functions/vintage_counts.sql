@@ -1,5 +1,5 @@
-/* The one rule for what counts as a forecast that was issued in time; scores, certificates, forecast_as_of() and exports use
-   it. Replays and backtests are recorded afterwards by definition, so the rule is about live runs only. A meter that reports
+/* The only rule for whether a forecast was issued in time; scores, coverage reports, forecast_as_of() and exports use it.
+   Replays and backtests are recorded afterwards by definition, so the rule applies to live runs only. A meter that reports
    every 15 minutes has then reported at most one value of the hour. Without SET search_path, so that a query can inline it;
    subtraction of timestamps is immutable, adding an interval is not. */
 CREATE OR REPLACE FUNCTION vintage_counts(
@@ -12,4 +12,4 @@ CREATE OR REPLACE FUNCTION vintage_counts(
         AND recorded_at - target <= interval '15 minutes')
 $$;
 COMMENT ON FUNCTION vintage_counts(text, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'Whether a vintage counts: for a live run, it was recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target hour had passed';
+    'Whether a vintage is scorable: for a live run, it was recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target hour had passed';

@@ -1,5 +1,6 @@
-/* Where nothing of the span was ever revised, what is stored is the one version of each value, in the order of the key: no choice and no
-   sort, which were two thirds of it. Else the version that came last by the moment. One plan for all bounds, as in consumption_from_values(). */
+/* If no value of the range was revised, the stored rows are the only versions, in key order. Selecting and sorting versions
+   was two thirds of the time. Otherwise the last version by `as_of` counts. One plan for all bounds, as in
+   consumption_from_values(). */
 CREATE OR REPLACE FUNCTION weather_as_of(
     city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz)
     RETURNS TABLE ("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric,
@@ -37,4 +38,4 @@ BEGIN
     ORDER BY v.timestamp, v.available_at DESC, v.created_at DESC;
 END $$;
 COMMENT ON FUNCTION weather_as_of(uuid, timestamptz, timestamptz, timestamptz) IS
-    'Observed weather of a city in [first_time, end_time) as it could be known at a moment';
+    'Observed weather of a city in [first_time, end_time) as known at a time';

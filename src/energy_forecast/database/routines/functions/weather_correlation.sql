@@ -8,19 +8,19 @@ CREATE OR REPLACE FUNCTION weather_correlation(
 #variable_conflict use_column
 BEGIN
     IF (days BETWEEN 1 AND 3660) IS NOT TRUE THEN
-        RAISE EXCEPTION 'days has to be from 1 to 3660, not %', days USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'days must be between 1 and 3660, not %', days USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF (bin BETWEEN 0.01 AND 50) IS NOT TRUE THEN
-        RAISE EXCEPTION 'bin has to be from 0.01 to 50 degrees, not %', bin USING ERRCODE = 'invalid_parameter_value';
+        RAISE EXCEPTION 'bin must be between 0.01 and 50 degrees, not %', bin USING ERRCODE = 'invalid_parameter_value';
     END IF;
     RETURN QUERY
     SELECT floor(h.temperature / bin) * bin, (floor(h.temperature / bin) + 1) * bin,
            avg(h.total_consumption), count(*)
     FROM public.consumption_with_temperature(city, until - make_interval(hours => 24 * days), until) h
-    -- A part of an hour is not an hour
+    -- Incomplete hours are excluded
     WHERE h.minutes_known = 60 AND h.temperature IS NOT NULL
     GROUP BY floor(h.temperature / bin)
     ORDER BY floor(h.temperature / bin);
 END $$;
 COMMENT ON FUNCTION weather_correlation(uuid, integer, numeric, timestamptz) IS
-    'Mean consumption of a city''s hours, kWh, by temperature in bins: from temperature up to temperature_end, degrees Celsius. Whole hours with weather only';
+    'Mean hourly consumption of a city, kWh, by temperature bin: from temperature up to temperature_end, degrees Celsius. Complete hours with weather only';

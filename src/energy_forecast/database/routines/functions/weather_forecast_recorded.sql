@@ -12,4 +12,4 @@ CREATE OR REPLACE FUNCTION weather_forecast_recorded(
     ORDER BY f.timestamp, f.issued_at DESC
 $$;
 COMMENT ON FUNCTION weather_forecast_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz) IS
-    'As weather_forecast_as_of, of what this database had recorded by a second moment';
+    'As weather_forecast_as_of, limited to values that this database had recorded by a second time';

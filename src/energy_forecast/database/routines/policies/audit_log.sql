@@ -1,8 +1,8 @@
-/* People have no right on the log. Should one be granted one day, they see what concerns cities of theirs alone, and
-   nothing that concerns none in particular. */
+/* Users have no privilege on the log. If one is ever granted, they see only entries that concern exclusively their own
+   cities, and no entries without a city. */
 DO $$
 BEGIN
-    -- Made once and first: while it is gone, nothing could be audited, not even its own making
+    -- Created once and first: without it nothing could be audited, not even its own creation
     IF NOT EXISTS (SELECT FROM pg_policy WHERE polrelid = 'public.audit_log'::regclass AND polname = 'platform') THEN
         CREATE POLICY platform ON audit_log FOR ALL TO energy_forecast_owner, energy_forecast_ingest,
             energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor USING (true);

@@ -1,6 +1,6 @@
-/* Every table that names a city is bound to it, found by its column: a new one needs nobody to remember it. A
-   partition gets no policy, so that nobody who is bound reads past its parent. The list of cities is an ARRAY
-   subquery, worked out once a statement and not once a row, and an index takes it. */
+/* Every table with a city column gets the policy, so a new table needs no entry here. A partition gets no policy, so that
+   bound roles can only read through its parent. The list of cities is an ARRAY subquery, which is computed once per
+   statement, not per row, and can use an index. */
 DO $$
 DECLARE
     relation record;
@@ -25,7 +25,7 @@ BEGIN
             'SELECT a.city_id FROM public.user_city_access a WHERE a.user_id = current_user)))',
             relation.name, CASE WHEN relation.is_cities THEN 'id' ELSE 'city_id' END);
         EXECUTE format('DROP POLICY IF EXISTS platform ON %s', relation.name);
-        -- The platform's own roles see every city; the owner too, since functions run as her
+        -- The platform's roles see every city; the owner as well, because functions run as the owner
         EXECUTE format(
             'CREATE POLICY platform ON %s FOR ALL TO energy_forecast_owner, energy_forecast_ingest,'
             ' energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor USING (true)',

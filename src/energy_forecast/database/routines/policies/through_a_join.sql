@@ -1,5 +1,5 @@
-/* Tables that carry no city themselves. A person sees a model that was trained for a city of hers, a run that forecast
-   one; and an evaluation, which is a mean over cities, only where all cities of its model are hers. */
+/* Tables without a city column. A user sees the models trained for one of their cities and the runs that forecast one. An
+   evaluation is a mean over cities, so a user sees it only if all cities of its model are theirs. */
 DO $$
 DECLARE
     bound record;

@@ -1,9 +1,9 @@
-/* What is audited, and how. All of it ENABLE ALWAYS: session_replication_role does not get around it. */
+/* The audit triggers. All are ENABLE ALWAYS, so session_replication_role does not disable them. */
 DO $$
 DECLARE
     wanted record;
 BEGIN
-    -- Controlled tables: an entry a row, so that the last entry of a row has to be the row that is stored
+    -- Controlled tables: one entry per row, so that the last entry of a row must equal the stored row
     FOR wanted IN
         SELECT * FROM (VALUES
             ('public.cities', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
@@ -12,13 +12,13 @@ BEGIN
                 'c.model_id, c.city_id, c.sha256, c.training_digest, c.training_facts, c.created_at'),
             ('public.user_city_access', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('public.model_promotions', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
-            -- Append-only. Only live runs are evidence; the notes are long
+            -- Append-only. Only live runs are evidence; notes are excluded because of their length
             ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''forecast'')', '''notes'', ''rungs''',
                 'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.quantile_levels, c.status, c.created_at'),
             ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.repairs', 'INSERT', '', '', 'c.*'),
-            -- Append-only, but for retention, which must not go unseen
+            -- Append-only except for retention, which must be audited
             ('public.model_metrics', 'DELETE', '', '', NULL)
         ) AS controlled (relation, events, condition, arguments, columns)
         WHERE to_regclass(controlled.relation) IS NOT NULL
@@ -36,7 +36,7 @@ BEGIN
         EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER %I',
             'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'));
     END LOOP;
-    -- Bulk facts: an entry a statement. Every column but `id`, so that the sums show any change
+    -- Bulk facts: one entry per statement. Every column except `id`, so that the checksums show any change
     FOR wanted IN
         SELECT facts.*, event FROM (VALUES
             ('energy_consumption', 'timestamp',
@@ -66,13 +66,13 @@ BEGIN
             wanted.event, upper(wanted.event), wanted.relation,
             CASE wanted.event WHEN 'insert' THEN 'NEW TABLE AS changed' WHEN 'delete' THEN 'OLD TABLE AS replaced'
                 ELSE 'OLD TABLE AS replaced NEW TABLE AS changed' END,
-            -- Values also come one by one: these have functions whose plans a session keeps
+            -- Values may also arrive one at a time: these tables have functions whose plans a session caches
             CASE wanted.relation
                 WHEN 'energy_consumption' THEN 'audit_consumption_func()'
                 WHEN 'weather_data' THEN 'audit_weather_func()'
                 ELSE format('audit_batch_func(%L, %L)', wanted.block_column, wanted.hashed) END);
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', wanted.relation, wanted.event);
-        -- The current forecast is replaced by the next, and moves between partitions: nothing to compare with
+        -- Current forecasts are replaced and move between partitions, so there is no baseline to compare with
         CONTINUE WHEN wanted.event <> 'insert' OR wanted.relation = 'predictions';
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.fact_baselines FOR EACH ROW'
             ' WHEN (NEW.table_name = %L) EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
@@ -84,7 +84,7 @@ BEGIN
             ' EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
             wanted.relation, wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
         EXECUTE format('ALTER TABLE ops.dropped_data ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
-        -- Months that a load fills outside the table are named there, and summed up in the same way
+        -- Months that a load fills before attaching them are recorded there, and summed in the same way
         CONTINUE WHEN wanted.relation NOT IN ('energy_consumption', 'weather_data');
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.attached_months'
             ' REFERENCING NEW TABLE AS attached FOR EACH STATEMENT'
@@ -92,7 +92,7 @@ BEGIN
             wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
         EXECUTE format('ALTER TABLE ops.attached_months ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
     END LOOP;
-    -- The log itself: rows come from triggers; the chain is closed at commit
+    -- The log itself: only triggers insert entries; the chain is extended at commit
     CREATE OR REPLACE TRIGGER from_triggers BEFORE INSERT ON public.audit_log FOR EACH ROW
         WHEN (CASE WHEN NEW.action IN ('DDL', 'DROP') THEN current_user <> 'energy_forecast_recorder'
                    ELSE pg_trigger_depth() = 0 END)

@@ -1,5 +1,5 @@
-/* What holds for everybody, the owner's plain statements included. Retention drops whole months, which is DDL, and
-   deletes from predictions, model_metrics, rejected rows and the revisions of those months, which is audited. */
+/* Rules for every role, including plain statements of the owner. Retention drops whole months, which is DDL, and deletes
+   from predictions, model_metrics, rejected rows and the revisions of those months, which is audited. */
 DO $$
 DECLARE
     wanted record;
@@ -25,17 +25,17 @@ BEGIN
             ('ops.dropped_data', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.repairs', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.fact_baselines', 'UPDATE OR DELETE OR TRUNCATE'),
-            -- A step that was begun is finished
+            -- A started step may be updated once, when it ends
             ('ops.maintenance_runs', 'DELETE OR TRUNCATE')
         ) AS guarded (relation, events) ON to_regclass(guarded.relation) = c.oid
-        -- The others are not append-only, but nothing goes unseen; found by the catalog, so that a new table needs nobody
-        -- to remember it
+        -- Other tables are not append-only, but TRUNCATE would bypass the audit; they are found in the catalog, so a new
+        -- table needs no entry here
         WHERE c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) AND c.relkind IN ('r', 'p')
           AND NOT c.relispartition AND c.relowner = 'energy_forecast_owner'::regrole
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE %s ON %s FOR EACH STATEMENT'
             ' EXECUTE FUNCTION public.refuse(%L)', wanted.events, wanted.relation,
-            CASE wanted.events WHEN 'TRUNCATE' THEN 'it would go unseen' ELSE 'rows here are never changed' END);
+            CASE wanted.events WHEN 'TRUNCATE' THEN 'it would not be audited' ELSE 'rows here are never changed' END);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', wanted.relation);
     END LOOP;
 
@@ -43,9 +43,9 @@ BEGIN
         WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION public.refuse('a run that has finished is never changed');
     ALTER TABLE ops.maintenance_runs ENABLE ALWAYS TRIGGER finished_once;
 
-    /* created_at is this transaction's time, whoever writes; found by its column, so that a new table needs nobody to
-       remember it. Bulk facts are checked by audit_batch_func in one pass; a revision carries the moment at which the
-       old value was recorded. The condition is cheap, so a row that is honest costs next to nothing. */
+    /* created_at must be the time of the transaction, for every role. The tables are found by their column, so a new table
+       needs no entry here. audit_batch_func checks bulk facts in one pass; a revision has the created_at of the old value.
+       The condition is cheap, so a valid row costs almost nothing. */
     FOR wanted IN
         SELECT c.oid::regclass AS relation FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) AND c.relkind = 'r' AND NOT c.relispartition
@@ -70,8 +70,8 @@ BEGIN
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
     END LOOP;
 
-    /* created_at of these is trusted to the minute, or decides which champion served: so a transaction may not stay open
-       until the load is known. A promotion compares backtests of every city first, and has longer. */
+    /* created_at of these tables must be accurate to the minute, or determines the champion at a time, so a transaction may not
+       stay open until the load is known. A promotion first compares backtests of every city and has a longer limit. */
     FOR wanted IN
         SELECT * FROM (VALUES ('forecast_runs', '15 minutes'), ('model_promotions', '3 hours')) AS prompt (relation, most)
     LOOP

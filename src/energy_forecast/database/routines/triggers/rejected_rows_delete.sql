@@ -1,5 +1,5 @@
-/* Retention deletes old rejected rows and nothing else may: not even the owner deletes a recent one, and a deletion is
-   always in the audit log. 90 days are the least that a retention policy may keep. */
+/* Only retention may delete old rejected rows: not even the owner can delete a recent one, and every deletion is in the
+   audit log. 90 days is the minimum of a retention policy. */
 CREATE OR REPLACE TRIGGER keeps_recent BEFORE DELETE ON ops.rejected_rows FOR EACH ROW
     WHEN (OLD.created_at > CURRENT_TIMESTAMP - interval '90 days')
     EXECUTE FUNCTION public.refuse('rejected rows are kept for at least 90 days');

@@ -1,7 +1,7 @@
-/* The hours that are folded in, and those that changed since, from the facts: together what the definition of
-   hourly_consumption gives at this moment. Both branches begin at the city, so that a condition on its id reaches the
-   indexes. The list of cities is worked out once a statement. As a barrier, no function in a reader's WHERE sees a row
-   of another city; PostgreSQL drops the barrier of a view that is a UNION ALL itself, so the union is in a subquery. */
+/* The hours of the roll-up, and the hours changed since, from the facts: together the present result of the definition of
+   hourly_consumption. Both branches begin at the city, so that a condition on its id reaches the indexes. The list of cities
+   is computed once per statement. With security_barrier, no function in a user's WHERE sees a row of another city;
+   PostgreSQL drops the barrier of a view that is itself a UNION ALL, so the union is in a subquery. */
 CREATE OR REPLACE VIEW city_hourly_consumption WITH (security_barrier) AS
 SELECT u.* FROM (
 SELECT c.id AS city_id, c.name AS city, r.hour, r.total_consumption, r.peak_demand, r.covered_minutes
@@ -25,4 +25,4 @@ CROSS JOIN LATERAL consumption_from_values(
 WHERE c.id = ANY ((SELECT readable_cities())::uuid[]) AND x.first_hour IS NOT NULL
 ) AS u;
 COMMENT ON VIEW city_hourly_consumption IS
-    'Consumption by UTC hour over the last 30 days of the cities that one may see, as it is known now; the hours of hourly_consumption, and never stale';
+    'Present consumption by UTC hour over the last 30 days of the readable cities; the hours of hourly_consumption, always current';

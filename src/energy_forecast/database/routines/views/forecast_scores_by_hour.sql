@@ -1,4 +1,4 @@
-/* The parts of each score as rows. With the rights of whoever reads, so that the policies of forecast_scores hold. */
+/* The parts of each score as rows. security_invoker applies the policies of forecast_scores to the reading role. */
 CREATE OR REPLACE VIEW forecast_scores_by_hour WITH (security_invoker) AS
 SELECT s.id AS score_id, s.city_id, s.model_id, s.purpose, s.weather, s.period_start, s.period_end, s.lead_start_hours,
        s.lead_end_hours, h.day_type, h.local_hour, h.pair_count, h.mape, h.mae_kwh, h.rmse_kwh, h.bias_kwh,
