@@ -524,7 +524,7 @@ def test_an_old_schema_on_a_server_that_is_not_ours_is_left_alone(empty_database
     )
     assert "db upgrade" in command_line.run("city", "list", status=1).stderr
     assert f"version {newest_version()}" in command_line.run("db", "upgrade").stdout
-    assert command_line.run("city", "list").stdout.startswith("There are no cities")
+    assert command_line.run("city", "list").stdout.startswith("No cities are stored")
 
 
 def test_a_server_that_is_not_there_is_said_in_one_line(tmp_path: Path) -> None:

@@ -227,9 +227,9 @@ def test_nothing_of_a_batch_is_loaded_when_one_of_its_files_cannot_be_read(place
 @pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
-        ("gas", {}, "no kind"),
-        ("consumption", {"timezone": "Middle/Earth"}, "no time zone"),
-        ("consumption", {"timezone": "localtime"}, "no time zone"),
+        ("gas", {}, "'gas' not found"),
+        ("consumption", {"timezone": "Middle/Earth"}, "'Middle/Earth' not found"),
+        ("consumption", {"timezone": "localtime"}, "'localtime' not found"),
         ("consumption", {"interval_minutes": 45}, "divide"),
         ("weather-forecasts", {"interval_minutes": 60}, "no interval"),
     ],
@@ -348,8 +348,8 @@ def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> Non
     """Names are not guessed: the row is refused, with the name that may be meant."""
     report = place.load(hourly(JANUARY, 1, city="Berlim") + hourly(JANUARY, 1, city="Xyz").split("\n", 1)[1])
     assert [row.reason for row in report.rejected_examples] == [
-        "there is no city 'Berlim'; did you mean 'Berlin'? Else add it with: energy-forecast city add, or city import",
-        "there is no city 'Xyz'; add it with: energy-forecast city add, or city import",
+        "city 'Berlim' not found; did you mean 'Berlin'? If not, add it: `add_city`, or `import_cities`",
+        "city 'Xyz' not found; add it: `add_city`, or `import_cities`",
     ]
     assert any("'Berlim' (1 row; did you mean 'Berlin'?), 'Xyz' (1 row)" in note for note in report.notes)
 
@@ -544,7 +544,7 @@ def test_the_skipped_hour_is_refused(place: Place) -> None:
 
 def test_a_naive_time_is_refused_with_the_option_that_says_how_to_read_it(place: Place) -> None:
     report = place.load(one(1, timestamp="2026-01-05 10:00"))
-    assert "--timezone" in place.rejected(report)[0][2]
+    assert "`timezone`" in place.rejected(report)[0][2]
 
 
 # How long an interval is
@@ -615,7 +615,7 @@ def test_an_interval_that_the_user_gives_wins(place: Place) -> None:
 def test_identical_rows_of_one_load_count_once(place: Place) -> None:
     report = place.load(one("5") + "Berlin,2026-01-05T11:00+01:00,5.00\nBerlin,2026-01-05T10:00Z,4.996\n", one(5))
     assert (report.read, report.inserted, report.unchanged) == (4, 1, 3)
-    assert "Rows that say what another row of this load says: 3." in report.notes
+    assert "Rows that repeat another row of this batch: 3." in report.notes
 
 
 def test_rows_that_contradict_each_other_are_all_refused(place: Place) -> None:
@@ -702,8 +702,8 @@ def test_a_correction_keeps_the_old_value_and_counts_from_now(place: Place) -> N
     assert before <= available_at <= datetime.now(UTC)
     assert place.revisions() == [(TEN, Decimal(5), at(2026, 1, 5, 11))]
     assert (
-        "Corrections whose available_at is missing, or is that of the value they correct; "
-        "they count as available from now: 1."
+        "Corrections whose available_at is missing, or equals that of the corrected value: 1. "
+        "They count as available from now."
     ) in report.notes
 
 
@@ -1090,9 +1090,8 @@ def test_rows_older_than_they_are_kept_for_are_told_with_what_keeps_them(place: 
     rows = hourly(since - timedelta(hours=3), *range(5))
     told = [note for note in place.load(rows).notes if "retention" in note]
     assert told == [
-        f"Rows of before {since:%Y-%m-%d} UTC: 3. They are older than energy_consumption is kept for (2 years), and go"
-        " at the next: energy-forecast maintain. To keep them: energy-forecast retention keep energy_consumption"
-        " forever"
+        f"Rows from before {since:%Y-%m-%d} UTC: 3. They are older than the retention of energy_consumption (2 years)."
+        " The next maintenance run removes them. To keep them, set the retention of energy_consumption to forever."
     ]
     due = place.rows("SELECT sum(row_count)::int FROM ops.retention_due(true) WHERE table_name = 'energy_consumption'")
     assert due == [(3,)], "what was told is what goes"

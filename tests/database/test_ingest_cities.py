@@ -169,7 +169,7 @@ def test_a_city_is_not_moved_to_another_place_unasked(database: Database, tmp_pa
     report = load(database, tmp_path, HEADER + TEXAS + BERLIN)
     assert (report.inserted, report.rejected) == (1, 1)
     assert "7,783 km away (Europe/Paris, FR), with 2 values, 0 models and 0 scores" in report.reasons[0]
-    assert "--update" in report.reasons[0]
+    assert "`update`" in report.reasons[0]
     assert stored(database)["Paris"][2] == "Europe/Paris"
     for other in (
         "Paris,48.86,2.35,Europe/Brussels,FR,IDF\n",

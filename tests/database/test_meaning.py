@@ -103,7 +103,7 @@ def test_notes_that_24_00_is_the_end_of_a_day(place: Place) -> None:
         (city, f"2026-01-05{sign}{hour:02}:00", usual(hour)) for hour, sign in zip(range(1, 25), "T " * 12, strict=True)
     ]
     report = place.load(rows, timezone="city")
-    assert any("24:00, the end of a day: 1." in note and "--label end" in note for note in report.notes)
+    assert any("24:00, the end of a day: 1." in note and "`label` set to end" in note for note in report.notes)
     for label in ("start", "end"):
         assert not any("24:00" in note for note in place.load(rows, timezone="city", label=label).notes)
     assert not any("24:00" in note for note in place.load(every(60, 24, place.city())).notes)
@@ -118,7 +118,7 @@ def test_notes_that_24_00_is_the_end_of_a_day(place: Place) -> None:
 )
 def test_refuses_rows_at_a_distance_that_no_interval_has(place: Place, minutes: int, count: int) -> None:
     city = place.city()
-    with pytest.raises(IngestError, match=f"{city} are {minutes:,} minutes apart.*--interval 60"):
+    with pytest.raises(IngestError, match=f"{city} are {minutes:,} minutes apart.*`interval_minutes` to 60"):
         place.load(every(minutes, count, city))
     assert place.stored(city) == []
 
@@ -205,7 +205,7 @@ def test_refuses_ends_that_the_clock_changes_prove(place: Place, minutes: int, d
     city = place.city(timezone="America/New_York")
     starts = hours_of(days, minutes)
     rows = [(city, end_label(start, minutes, "start plus interval"), 100 + start.hour) for start in starts]
-    with pytest.raises(IngestError, match=r"ENDS of intervals: on 202[56].*--label end"):
+    with pytest.raises(IngestError, match=r"ENDS of intervals: on 202[56].*`label` to end"):
         place.load(rows, timezone="city")
     assert place.stored(city) == []
 
@@ -230,7 +230,7 @@ def test_an_end_counts_as_available_from_itself(place: Place) -> None:
 
 def test_needs_the_interval_of_an_end_that_shows_none(place: Place) -> None:
     city = place.city()
-    with pytest.raises(IngestError, match="--interval 15"):
+    with pytest.raises(IngestError, match="`interval_minutes`, for example to 15"):
         place.load([(city, stamp(START), 5)], label="end")
     place.load([(city, stamp(START), 5)], label="end", interval_minutes=30)
     assert place.stored(city) == [(START - timedelta(minutes=30), 5, 30)]
@@ -304,7 +304,7 @@ def test_asks_for_the_unit_of_temperatures_that_cannot_be(
     place: Place, latitude: float, month: int, low: float, high: float, unit: str
 ) -> None:
     city = place.city(latitude=latitude)
-    with pytest.raises(IngestError, match=f"of {city} look like .*--unit temperature={unit}"):
+    with pytest.raises(IngestError, match=f"of {city} look like .*`units` to temperature={unit}"):
         place.load(weather(city, month, low, high), "temperature")
     assert place.stored(city, "temperature, timestamp") == []
     assert place.load(weather(city, month, low, high), "temperature", units=[f"temperature={unit}"]).inserted == 72
@@ -342,7 +342,7 @@ def test_weather_forecasts_are_asked_for_their_unit_too(place: Place) -> None:
     city = place.city(latitude=41.9)
     frame = pl.DataFrame(weather(city, 1, 14, 34), schema=["city", "timestamp", "temperature"], orient="row")
     frame = frame.with_columns(pl.lit("2026-01-02T00:00Z").alias("issued_at"))
-    with pytest.raises(IngestError, match="--unit temperature=F"):
+    with pytest.raises(IngestError, match="`units` to temperature=F"):
         load_table(place.database, "weather-forecasts", frame, name="file")
     assert load_table(place.database, "weather-forecasts", frame, name="file", units=["temperature=F"]).inserted == 72
 
@@ -353,7 +353,7 @@ def test_asks_for_the_unit_of_loads_far_from_the_stored_ones(place: Place, facto
     place.load(every(15, 500, city, lambda n: 1e6 + 2e5 * (n % 7)))
     later = START + timedelta(days=10)
     rows = [(city, stamp(later + timedelta(hours=n)), 4 * (1e6 + 2e5 * (n % 7)) * factor) for n in range(30)]
-    with pytest.raises(IngestError, match=f"of {city} are about .*--unit energy={unit}"):
+    with pytest.raises(IngestError, match=f"of {city} are about .*`units`, for example to energy={unit}"):
         place.load(rows)
     assert place.load(rows, units=["energy=kWh"]).inserted == 30
 
@@ -436,7 +436,8 @@ def test_reports_values_that_rounding_takes(place: Place) -> None:
 def test_reports_hourly_sums_that_no_forecast_can_store(place: Place) -> None:
     city = place.city()
     report = place.load(every(15, 40, city, lambda n: 3e9 + n % 2))
-    assert any(f"{city} (12,000,000,004 kWh)" in note and "--unit energy=Wh" in note for note in report.notes)
+    advice = "`units`, for example energy=Wh"
+    assert any(f"{city} (12,000,000,004 kWh)" in note and advice in note for note in report.notes)
     report = place.load(every(60, 40, place.city(), lambda n: 3e9 + n % 2))
     assert not any("no forecast" in note for note in report.notes)
 

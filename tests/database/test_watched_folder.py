@@ -114,12 +114,12 @@ def test_each_file_is_a_batch_in_the_order_of_writing_and_goes_where_its_outcome
     assert [one["file"] for one in document["files"]] == ["b.csv", "note.csv", "a.csv"]
     assert (document["loaded"], document["failed"], document["left"]) == (2, 1, [])
     assert [(one.get("inserted"), one.get("rejected")) for one in document["files"]] == [(48, 0), (None, None), (24, 1)]
-    assert "there is no column city" in document["files"][1]["failure"]
+    assert "no column city" in document["files"][1]["failure"]
     assert "Partial: 1 of 3 files could not be used" in done.stderr
     assert "1 row of loaded files were rejected." in done.stderr
     assert (folder / "link.csv").is_symlink()
     assert files(folder) == ignored | {"done/a.csv", "done/b.csv", "failed/note.csv", "failed/note.csv.txt"}
-    assert "there is no column city" in (folder / "failed" / "note.csv.txt").read_text()
+    assert "no column city" in (folder / "failed" / "note.csv.txt").read_text()
     assert rows(database, BATCHES) == [("b.csv", 48, 0, 0), ("a.csv", 24, 0, 1)]
     assert rows(database, "SELECT file, line FROM ops.rejected_rows") == [("a.csv", 26)]
 
@@ -221,8 +221,8 @@ def test_a_database_that_is_away_is_waited_for(
             cannot = line if "Cannot connect" in line else cannot
             if cannot:
                 break
-        assert "The file stays; trying again in 1 s." in lost
-        assert "The file stays; trying again in 2 s." in cannot
+        assert "The file stays; retry in 1 s." in lost
+        assert "The file stays; retry in 2 s." in cannot
         assert files(folder) == {"loading/load.csv"}
         connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
         until(process, (folder / "done" / "load.csv").exists)
@@ -257,7 +257,7 @@ def test_with_once_a_database_that_is_away_is_an_error_and_the_file_stays(
 def test_two_watchers_do_not_share_a_folder(command_line: CommandLine, folder: Path) -> None:
     with watching(command_line, folder) as process:
         second = command_line.run("ingest", "weather", "--watch", folder, *NOW, status=1)
-        assert "Another watcher is at work" in second.stderr
+        assert "Another watcher uses" in second.stderr
         assert process.poll() is None
     # A killed one leaves no lock behind
     command_line.run("ingest", "consumption", "--watch", folder, *NOW)
@@ -282,8 +282,8 @@ def test_what_is_wrong_with_the_folder_or_the_options_is_said_at_once(command_li
     """And no file is blamed for it."""
     write(folder, "load.csv", "Berlin,2024-01-01T00:00Z,1")
     for arguments, why in (
-        (("--watch", folder / "none"), "There is no folder"),
-        (("--watch", folder, "--timezone", "Moon/Base"), "There is no time zone"),
+        (("--watch", folder / "none"), "not found. Create it"),
+        (("--watch", folder, "--timezone", "Moon/Base"), "Time zone 'Moon/Base' not found"),
     ):
         assert why in command_line.run("ingest", "consumption", *arguments, *NOW, status=1).stderr
     assert files(folder) == {"load.csv"}
@@ -325,9 +325,11 @@ def test_a_name_as_long_as_a_name_can_be_is_in_nobodys_way(tmp_path: Path, name:
 
     def all_of_it() -> list[str | None]:
         (tmp_path / name).write_text("some", encoding="utf-8")
-        found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print))
+        found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, report=print))
         (tmp_path / name).touch()
-        return [one.result for one in [*found, *watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print)]]
+        return [
+            one.result for one in [*found, *watch(WatchedFolder(tmp_path, settle=0), load, once=True, report=print)]
+        ]
 
     assert all_of_it() == ["some", None]
     assert all_of_it() == ["some", None]
@@ -342,7 +344,7 @@ def test_a_file_that_is_taken_away_while_it_is_loaded_ends_nothing(tmp_path: Pat
 
     for name in ("gone.csv", "next.csv"):
         (tmp_path / name).write_text("some")
-    found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print))
+    found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, report=print))
     assert [(one.result, one.moved_to) for one in found] == [
         ("gone.csv", None),
         ("next.csv", tmp_path / "done" / "next.csv"),
@@ -399,7 +401,7 @@ def test_a_file_that_is_written_to_while_it_is_loaded_comes_again(tmp_path: Path
         return len(seen)
 
     (tmp_path / "load.csv").write_text("some")
-    with closing(watch(WatchedFolder(tmp_path, settle=0), load, say=seen.append)) as taken:
+    with closing(watch(WatchedFolder(tmp_path, settle=0), load, report=seen.append)) as taken:
         first, second = next(taken), next(taken)
     assert (first.name, first.moved_to) == ("load.csv", None)
     assert (second.moved_to, second.result, second.failure) == (tmp_path / "done" / "load.csv", 2, None)
@@ -418,7 +420,7 @@ def test_once_leaves_what_is_still_being_written(tmp_path: Path) -> None:
                 late.write("more" * len(late.read() + "x"))
             return super().arrived()
 
-    found = list(watch(Growing(tmp_path, settle=0.3), lambda path: path.name, once=True, say=print))
+    found = list(watch(Growing(tmp_path, settle=0.3), lambda path: path.name, once=True, report=print))
     assert [one.name for one in found] == ["whole.csv"]
     assert files(tmp_path) == {"done/whole.csv", "growing.csv"}
 
@@ -428,7 +430,7 @@ def test_once_leaves_what_is_still_being_written(tmp_path: Path) -> None:
 def test_names_a_file_that_stands_where_a_folder_is_needed(tmp_path: Path, name: str, make: Any) -> None:
     """Other programs write a file called `done` to say that they are."""
     make(tmp_path / name)
-    with pytest.raises(IngestError, match=f"/{name} is a file") as caught, WatchedFolder(tmp_path, 0).alone():
+    with pytest.raises(IngestError, match=f"/{name} is a file") as caught, WatchedFolder(tmp_path, 0).exclusive():
         raise AssertionError("it must not get here")
     assert caught.value.hint == "Move the file away or rename it, and start the watcher again."
 
@@ -442,7 +444,7 @@ def test_makes_a_folder_again_that_was_taken_away(tmp_path: Path) -> None:
 
     for name in ("bad.csv", "good.csv"):
         (tmp_path / name).write_text("some")
-        assert [one.name for one in watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print)] == [name]
+        assert [one.name for one in watch(WatchedFolder(tmp_path, settle=0), load, once=True, report=print)] == [name]
         for path in files(tmp_path):
             (tmp_path / path).unlink()
 
@@ -475,7 +477,7 @@ def test_sets_a_poison_file_aside_and_goes_on(tmp_path: Path, name: str, capfd: 
 
     for file in ("1-poison.csv", "2-good.csv"):
         (tmp_path / file).write_text("some")
-    found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, say=print))
+    found = list(watch(WatchedFolder(tmp_path, settle=0), load, once=True, report=print))
     assert [(one.name, one.failure is None) for one in found] == [("1-poison.csv", False), ("2-good.csv", True)]
     assert files(tmp_path) >= {"failed/1-poison.csv", "failed/1-poison.csv.txt", "done/2-good.csv"}
     assert capfd.readouterr().err == ""
@@ -488,7 +490,7 @@ def test_sets_a_file_aside_that_was_in_hand_when_watchers_died(tmp_path: Path) -
     os.utime(tmp_path / "poison.csv", (1, 1))
     script = "import os, sys; from pathlib import Path; from energy_forecast.ingest import WatchedFolder, watch\n"
     script += "load = lambda path: os._exit(9) if path.name == 'poison.csv' else None\n"
-    script += "list(watch(WatchedFolder(Path(sys.argv[1]), 0), load, once=True, say=print))"
+    script += "list(watch(WatchedFolder(Path(sys.argv[1]), 0), load, once=True, report=print))"
     statuses = [subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False).returncode for _ in range(4)]
     assert statuses == [9, 9, 9, 0]
     assert files(tmp_path) == {"failed/poison.csv", "failed/poison.csv.txt", "done/good.csv"}

@@ -184,7 +184,7 @@ def test_what_cannot_be_read_at_all_is_one_line_that_names_the_file(tmp_path: Pa
 
     packed = gzip.compress(b"a,b\n" + bytes(str(list(range(5000))), "ascii"))
     for path, words in {
-        tmp_path / "missing.csv": "no such file",
+        tmp_path / "missing.csv": "file not found",
         tmp_path: "a folder",
         file("empty.csv", b""): "is empty",
         file("blank.csv", b"\n \n\n"): "is empty",
@@ -196,7 +196,7 @@ def test_what_cannot_be_read_at_all_is_one_line_that_names_the_file(tmp_path: Pa
         file("semicolon.csv", b"a;b\n1;2\n"): "semicolons",
         file("tab.csv", b"a\tb\n1\t2\n"): "tabs",
         file("other.csv", b"x,y\n1,2\n"): "no column a, b; found: x, y",
-        file("twice.csv", b"a,A,b\n1,2,3\n"): "column a is there twice",
+        file("twice.csv", b"a,A,b\n1,2,3\n"): "column a occurs twice",
         file("utf16.csv", "a,b\n1,2\n".encode("utf-16")): "UTF-16",
         file("latin.csv", "a,b,größe\n".encode("latin-1")): "not UTF-8",
         file("mac.csv", b"a,b\r1,2\r"): "carriage return",

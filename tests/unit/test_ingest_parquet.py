@@ -123,7 +123,7 @@ def test_a_nanosecond_after_the_minute_is_not_the_minute(tmp_path: Path) -> None
         ({"consumption_kwh": [True, False, True]}, "column consumption_kwh is of type Boolean"),
         ({"consumption_kwh": [START] * 3}, "column consumption_kwh is of type Datetime"),
         ({"consumption_kwh": [[1.0]] * 3}, "column consumption_kwh is of type List"),
-        ({"CITY ": ["Pune"] * 3}, "column city is there twice"),
+        ({"CITY ": ["Pune"] * 3}, "column city occurs twice"),
     ],
 )
 def test_refuses_a_column_of_a_type_that_cannot_be_its(tmp_path: Path, columns: dict[str, Any], words: str) -> None:

@@ -18,6 +18,8 @@ from energy_forecast.cli import option_names
             "`horizon` is no parameter here, and `city` is one.",
             "`horizon` is no parameter here, and --city is one.",
         ),
+        (["ingest", "consumption"], "Set `interval_minutes` or `units`.", "Set --interval or --unit."),
+        (["ingest", "weather"], "Add it: `add_city`.", "Add it: energy-forecast city add."),
         ([], "See `model due`.", "See `model due`."),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from energy_forecast.cli.console import named, say
+from energy_forecast.cli.console import echo, named
 from energy_forecast.database import LOGIN, Database, schema_is_current
 from energy_forecast.database.backups import is_restored_copy
 from energy_forecast.database.zones import check_zones
@@ -24,7 +24,7 @@ def server_database() -> Database:
     server = embedded_server()
     status = server.status()
     if not status.running:
-        say("Waiting for the embedded PostgreSQL" if status.starting else "Starting the embedded PostgreSQL")
+        echo("Waiting for the embedded PostgreSQL" if status.starting else "Starting the embedded PostgreSQL")
     return Database(server.start().url, embedded=True, login=LOGIN)
 
 
@@ -54,7 +54,7 @@ def _compare_zones(database: Database) -> None:
     found = check_zones(database, years_back=2)
     if found:
         zones = sorted({difference.zone for difference in found})
-        say(
+        echo(
             f"Warning: the server and this program have different rules of {named(zones)}. "
             "Run: energy-forecast doctor zones"
         )

@@ -1,4 +1,4 @@
-"""The commands put together, and the one place where errors become exit statuses."""
+"""The command line: all commands, and the one place that maps errors to exit statuses."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ app.add_typer(recovery.app, name="recovery")
 
 
 def run() -> None:
-    """Runs the command line."""
-    # What is not UTF-8 arrives as lone surrogates, which no later part can print or store
+    """Run the command line."""
+    # Invalid UTF-8 arrives as lone surrogates, which no later part can print or store
     if any("\udc80" <= character <= "\udcff" for argument in sys.argv for character in argument):
         _fail("An argument is not valid UTF-8, or the locale is not. Set LC_ALL=C.UTF-8.")
     with suppress(EnergyForecastError):
-        # Without settings the command itself reports what is wrong with them
+        # If the settings are invalid, the command itself reports it
         log_faults_to(settings().home / "faults.log")
     try:
         app()
@@ -99,12 +99,12 @@ def run() -> None:
         raise
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - the last stop: no traceback reaches a user, nor that of a panic
+    except BaseException as error:  # noqa: BLE001 - no traceback reaches a user, nor that of a panic
         _fail(program_fault(" ".join(["energy-forecast", *sys.argv[1:3]]), error))
 
 
 def _full_disk(error: EnergyForecastError) -> str:
-    """A server whose disk fills up just goes away; what it died of has to be looked for."""
+    """Return a sentence if the disk is full: a server with a full disk ends without a reason."""
     if not isinstance(error, ConnectionLostError) or settings().database_url is not None:
         return ""
     free = shutil.disk_usage(settings().home).free

@@ -19,6 +19,7 @@ from energy_forecast.cli.console import (
     Processes,
     counted,
     duration,
+    echo,
     emit,
     local_time,
     longest_lead_time,
@@ -28,7 +29,6 @@ from energy_forecast.cli.console import (
     out,
     progress,
     require_parts,
-    say,
     table,
 )
 from energy_forecast.cli.output_files import check_output, draw_comparison, write_frame
@@ -178,16 +178,16 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
             f"Issued {minute(report.first)} to {minute(report.end)}, "
             f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
         )
-        say(f"  {_assumption(report.load_delay)}")
+        echo(f"  {_assumption(report.load_delay)}")
         for name, rows in by_city(report.scores).items():
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
         out.print(SCORE_WORDS)
     say_left_out(report.left_out)
     for name, hours in report.imputed_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
-        say(f"  {name}: weather was not known at these hours, and what is usual stood in: {lacking}.")
+        echo(f"  {name}: weather was not known at these hours, and what is usual stood in: {lacking}.")
     for (name, model_name), why in report.failed.items():
-        say(f"Not wholly backtested: {model_name} for {name}: {why}")
+        echo(f"Not wholly backtested: {model_name} for {name}: {why}")
 
 
 def _assumption(delays: dict[str, LoadDelay]) -> str:
@@ -213,7 +213,7 @@ def _saying_how_to_go_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("Cities that were finished are kept: the same command with --resume goes on with the rest.")
+        echo("Cities that were finished are kept: the same command with --resume goes on with the rest.")
         raise
 
 
@@ -326,9 +326,9 @@ def _print_comparison(report: ComparisonReport, model_a: str, model_b: str, *, w
         )
     for name, why in report.failed.items():
         if wanted or name not in report.lacking:
-            say(f"Not compared: {name}: {why}")
+            echo(f"Not compared: {name}: {why}")
     if report.lacking and not wanted:
-        say(f"Not compared, for want of backtests in common: {named(sorted(report.lacking))}. Why: --city CITY")
+        echo(f"Not compared, for want of backtests in common: {named(sorted(report.lacking))}. Why: --city CITY")
 
 
 def _percent(kwh: float, mae: PairedTest) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import open_database, server_database
-from energy_forecast.cli.console import Json, counted, duration, emit, err, out, progress, say, table
+from energy_forecast.cli.console import Json, counted, duration, echo, emit, err, out, progress, table
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import (
     Backup,
@@ -164,7 +164,9 @@ def prune(
     for reason in pruned.damaged.values():
         err.print(reason, markup=False)
     if pruned.foreign:
-        say(f"{counted(len(pruned.foreign), 'backup')} of another server or state folder: not counted and not removed.")
+        echo(
+            f"{counted(len(pruned.foreign), 'backup')} of another server or state folder: not counted and not removed."
+        )
     out.print(f"{counted(len(pruned.kept), 'good backup')} remain.")
 
 
@@ -191,7 +193,7 @@ def restore(
     with progress() as report:
         restored = restore_backup(database, where, name, into, activate=activate, report=report)
     for note in restored.notes:
-        say(note)
+        echo(note)
     if json:
         emit(restored)
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import AllowPartial, Json, counted, emit, minute, out, require_complete, say, table
+from energy_forecast.cli.console import AllowPartial, Json, counted, echo, emit, minute, out, require_complete, table
 from energy_forecast.database import Role
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.errors import IngestError
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="The cities whose consumption is fo
 
 @app.command()
 def add(
-    name: Annotated[str, typer.Argument(help="The city's name, by which every command knows it.")],
+    name: Annotated[str, typer.Argument(help="The city's name, for all commands.")],
     latitude: Annotated[float, typer.Option(help="Degrees north, -90 to 90.")],
     longitude: Annotated[float, typer.Option(help="Degrees east, -180 to 180.")],
     timezone: Annotated[str, typer.Option(help="IANA zone, such as Europe/Berlin.")],
@@ -59,7 +59,7 @@ def import_(
     file: Annotated[Path, typer.Argument(help="CSV, CSV.gz or Parquet.")],
     update: Annotated[
         bool,
-        typer.Option("--update", help="Also move stored cities to another place, with all that belongs to them."),
+        typer.Option("--update", help="Also move stored cities to another place, with all their data."),
     ] = False,
     allow_partial: AllowPartial = False,
     json: Json = False,
@@ -81,9 +81,9 @@ def import_(
             f"{report.unchanged} unchanged, {report.rejected} rejected."
         )
         for note in report.notes:
-            say(f"  Note: {note}")
+            echo(f"  Note: {note}")
         for reason in report.reasons:
-            say(f"  {reason}")
+            echo(f"  {reason}")
     if report.failure is not None:
         raise IngestError(report.failure)
     require_complete(
@@ -103,7 +103,7 @@ def list_(json: Json = False) -> None:
     if json:
         emit(cities)
     elif not cities:
-        out.print("There are no cities yet. Add one: energy-forecast city add --help")
+        out.print("No cities are stored. Add one: energy-forecast city add --help")
     else:
         table(
             ["city", "latitude", "longitude", "timezone", "country", "subdivision"],
@@ -116,7 +116,7 @@ def show(
     name: Annotated[str, typer.Argument(help="The city's name.")],
     json: Json = False,
 ) -> None:
-    """Show a city and what is stored for it.
+    """Show a city and its stored data.
 
     Example: energy-forecast city show Munich
     """

@@ -1,4 +1,4 @@
-"""What a person sees: tables and progress; and what a program sees: one JSON document."""
+"""Output for users, as tables and progress, and for programs, as one JSON document."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ Cities = Annotated[
     ),
 ]
 Processes = Annotated[
-    int | None, typer.Option(min=1, help="How many cities are worked on at a time. Default: one a processor.")
+    int | None, typer.Option(min=1, help="Number of cities to process in parallel. Default: one for each processor.")
 ]
 AllowPartial = Annotated[
     bool,
     typer.Option("--allow-partial", help="Exit with 0 instead of 3 if some cities or rows could not be processed."),
 ]
 
-# Seconds between lines that say how far it is, where no bar can
-_SAY_EVERY = 15
-# A pipe has no width to fit into
+# Seconds between progress lines, if no bar can be shown
+_ECHO_EVERY = 15
+# A pipe has no width
 out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 
 def emit(document: object) -> None:
-    """One JSON document on standard output."""
-    # print, not Rich: nothing may be wrapped or coloured. Another encoding may lack characters, which JSON can escape
+    """Print one JSON document on standard output."""
+    # print, not Rich: no wrapping and no colours. An encoding other than UTF may lack characters, which JSON can escape
     unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     print(json.dumps(_plain(document), indent=2, ensure_ascii=not unicode, allow_nan=False))
 
@@ -92,7 +92,7 @@ def _plain(value: object) -> object:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """A table; the first columns of text to the left, numbers to the right."""
+    """Print a table; text is aligned left, numbers right."""
     grid = Table(
         title=None if title is None else Text(title, style="bold"),
         box=box.SIMPLE_HEAD,
@@ -103,7 +103,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     )
     for number, name in enumerate(columns):
         numeric = all(re.fullmatch(r"[-+]?[\d,.]+|-|None", str(row[number])) for row in rows)
-        # Folded where a terminal is too narrow, never cut off
+        # Folded in a narrow terminal, never cut off
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, not markup: a city may be called [bold]
@@ -111,8 +111,8 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     out.print(grid)
 
 
-def say(text: str) -> None:
-    """A line for a person, beside what the command is asked for."""
+def echo(text: str) -> None:
+    """Print a message for users on standard error, separate from the result."""
     err.print(with_option_names(text), markup=False, soft_wrap=True)
 
 
@@ -146,8 +146,8 @@ def require_parts(
         done: how many parts were done.
         reasons: why the others were not, one each.
         did: the work, such as "forecast".
-        in_part: how many of the others were done in part, so that something was done.
-        hint: what to do if nothing was done.
+        in_part: how many of the others were done in part, which counts as some work done.
+        hint: the remedy if nothing was done.
 
     Raises:
         EnergyForecastError: nothing was done. The exit status is 1.
@@ -162,23 +162,23 @@ def require_parts(
 
 
 def named(names: Sequence[str], most: int = 5) -> str:
-    """Names in a row, of many the first few and how many more there are."""
+    """Return names in one line; of many, the first few and the number of others."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def minute(moment: datetime | None) -> str | None:
-    """A moment in UTC, to the minute."""
+    """Return a time in UTC, to the minute."""
     return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: `1 city`, `2,000 cities`. Without `many` the plural takes an s."""
+    """Return a number with its noun: `1 city`, `2,000 cities`. Without `many` the plural gets an s."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def size(count: int) -> str:
-    """Bytes for a person: 12 kB, 3.4 MB, 1.2 GB."""
+    """Format a number of bytes: 12 kB, 3.4 MB, 1.2 GB."""
     for unit, factor in (("GB", 1 << 30), ("MB", 1 << 20)):
         if count >= factor:
             return f"{count / factor:,.1f} {unit}"
@@ -187,16 +187,16 @@ def size(count: int) -> str:
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """A bar on standard error; on anything but a terminal, a line when a new piece of work begins, and now and then."""
+    """Show a bar on standard error; without a terminal, print a line for each new step and every few seconds."""
     if not err.is_terminal:
-        last, said_at = "", 0.0
+        last, printed_at = "", 0.0
 
         def line(what: str, done: int, total: int, rows: int | None = None) -> None:  # noqa: ARG001
-            nonlocal last, said_at
+            nonlocal last, printed_at
             now = time.monotonic()
-            if done < total and (what != last or now - said_at >= _SAY_EVERY):
-                say(what if what != last else f"{what}: {done:,} of {total:,}")
-                last, said_at = what, now
+            if done < total and (what != last or now - printed_at >= _ECHO_EVERY):
+                echo(what if what != last else f"{what}: {done:,} of {total:,}")
+                last, printed_at = what, now
 
         yield line
         return
@@ -225,7 +225,7 @@ def progress() -> Iterator[Report]:
 
 
 def moment(text: str) -> datetime:
-    """A TIME: ISO 8601 with an offset."""
+    """Parse a TIME: ISO 8601 with an offset."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
@@ -239,15 +239,15 @@ def moment(text: str) -> datetime:
 
 
 def local_time(text: str) -> clock_time:
-    """A local time of day such as 00:00."""
+    """Parse a local time of day such as 00:00."""
     found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no local time such as 00:00 or 13:30.")
+        raise typer.BadParameter(f"{text!r} is not a local time such as 00:00 or 13:30.")
     return clock_time(int(found[1]), int(found[2]))
 
 
 def duration(text: str) -> timedelta:
-    """A span of time such as 90min, 48h or 30d."""
+    """Parse a span of time such as 90min, 48h or 30d."""
     found = re.fullmatch(r"(\d{1,6})\s*(min|h|d)", text)
     if found is None or int(found[1]) == 0:
         raise typer.BadParameter(f"{text!r} is not a span of time such as 48h or 30d.")
@@ -255,7 +255,7 @@ def duration(text: str) -> timedelta:
 
 
 def longest_lead_time(text: str) -> timedelta:
-    """A longest lead time: whole hours, up to a week."""
+    """Parse a longest lead time: whole hours, up to a week."""
     span = duration(text)
     if span % timedelta(hours=1) or span > timedelta(hours=168):
         raise typer.BadParameter(f"{text!r} is not a whole number of hours from 1h to 168h.")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import embedded_server, server_database
-from energy_forecast.cli.console import Json, emit, minute, out, say
+from energy_forecast.cli.console import Json, echo, emit, minute, out
 from energy_forecast.database import schema_version
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.postgres import EmbeddedServer
@@ -34,7 +34,7 @@ def _clear_drill(server: EmbeddedServer) -> None:
         from energy_forecast.operations.recovery.drill import clear_killed_drill
 
         if clear_killed_drill(server):
-            say("Removed what a killed drill had left.")
+            echo("Removed what a killed drill had left.")
 
 
 @app.command()
@@ -49,7 +49,7 @@ def up(json: Json = False) -> None:
     server = embedded_server()
     before = server.status()
     if before.starting:
-        say("PostgreSQL starts, or recovers from a crash; waiting until it takes connections")
+        echo("PostgreSQL starts, or recovers from a crash; waiting until it takes connections")
     status = server.start()
     _clear_drill(server)
     if json:
@@ -153,6 +153,6 @@ def upgrade(
     if not json:
         for heading, faults in (("Repaired", done.repaired), ("Not repaired", done.remaining)):
             for fault in faults[:_MOST_FAULTS]:
-                say(f"  {heading}: {fault}")
+                echo(f"  {heading}: {fault}")
             if len(faults) > _MOST_FAULTS:
-                say(f"  {heading}: {len(faults) - _MOST_FAULTS:,} more. --json lists all.")
+                echo(f"  {heading}: {len(faults) - _MOST_FAULTS:,} more. --json lists all.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database
-from energy_forecast.cli.console import Json, emit, minute, out, progress, say, table
+from energy_forecast.cli.console import Json, echo, emit, minute, out, progress, table
 from energy_forecast.cli.output_files import score_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, score_cells
 from energy_forecast.settings import settings
@@ -41,7 +41,7 @@ def demo(
     began = time.monotonic()
     database = acting_database()
     with progress() as report_progress:
-        report = run(database, as_recorded=as_recorded, progress=report_progress, announce=say)
+        report = run(database, as_recorded=as_recorded, progress=report_progress, announce=echo)
     path = settings().home / ("demo-as-recorded.html" if as_recorded else "demo.html")
     write_forecast_page(
         path,

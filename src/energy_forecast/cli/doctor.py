@@ -12,12 +12,12 @@ from energy_forecast.cli.console import (
     Cities,
     Json,
     counted,
+    echo,
     emit,
     minute,
     out,
     progress,
     require_parts,
-    say,
     table,
 )
 from energy_forecast.database.query_stats import SortKey, costliest_statements
@@ -110,12 +110,12 @@ def audit(
     if json:
         emit({"whole": not report.findings, "anchor": None if report.findings else anchor, **report.__dict__})
     for note in report.notes if not json else ():
-        say(f"  Note: {note}.")
+        echo(f"  Note: {note}.")
     if report.findings:
         for finding in report.findings if not json else ():
-            say(f"  {finding.message}. {finding.remedy or ''}".rstrip())
+            echo(f"  {finding.message}. {finding.remedy or ''}".rstrip())
         if report.omitted and not json:
-            say(f"  {report.omitted:,} more. --json lists the first of each kind.")
+            echo(f"  {report.omitted:,} more. --json lists the first of each kind.")
         kinds = {finding.kind for finding in report.findings}
         raise AuditError(
             f"The audit log is not whole: {counted(len(report.findings) + report.omitted, 'difference')}.",
@@ -188,7 +188,7 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
 
 def _print_data(examined: QualityReport) -> None:
     for name, why in examined.failed.items():
-        say(f"Not examined: {name}: {why}")
+        echo(f"Not examined: {name}: {why}")
     if not examined.cities:
         return
     table(
@@ -207,9 +207,9 @@ def _print_data(examined: QualityReport) -> None:
     )
     for one in examined.cities:
         for warned in one.summed:
-            say(f"  {warned}")
+            echo(f"  {warned}")
         if one.clock.drifts:
-            say(f"  {one.city}: {one.clock}")
+            echo(f"  {one.city}: {one.clock}")
 
 
 @app.command()
@@ -225,7 +225,7 @@ def cities(json: Json = False) -> None:
         emit({"findings": found})
     else:
         for finding in found:
-            say(f"  {finding}")
+            echo(f"  {finding}")
     if found:
         raise EnergyForecastError(
             f"{counted(len(found), 'city has', 'cities have')} an unknown country or subdivision.",
@@ -249,7 +249,7 @@ def zones(json: Json = False) -> None:
         emit({"rules": rules_version(), "differences": found})
     elif found:
         for difference in found:
-            say(f"  {difference}")
+            echo(f"  {difference}")
     if found:
         raise ZoneError(
             f"The server and this program (tzdata {rules_version()}) have different rules of "
@@ -337,7 +337,7 @@ def queries(
         ],
     )
     if not costs.complete:
-        say(
+        echo(
             "  The text of other roles' statements is hidden. Let a superuser run: GRANT pg_read_all_stats TO "
             "energy_forecast_operator"
         )

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, counted, emit, minute, moment, out, progress, say, table
+from energy_forecast.cli.console import Json, counted, echo, emit, minute, moment, out, progress, table
 from energy_forecast.cli.output_files import check_output, draw_explanation
 from energy_forecast.cli.score_cells import Purpose
 
@@ -114,7 +114,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         markup=False,
     )
     for line in found.fallback_lines:
-        say(line)
+        echo(line)
     local = [time.astimezone(zone) for time in one.hours["timestamp"]]
     predicted = one.hours["predicted"]
     shown = [i for i, time in enumerate(local) if time.hour in wanted] if wanted else []
@@ -132,7 +132,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
             ],
         )
     elif one.drivers is None:
-        say(f"What drove it cannot be told: {run['model']} has no table of features, or its history is too short.")
+        echo(f"What drove it cannot be told: {run['model']} has no table of features, or its history is too short.")
     else:
         by_hour = {(row["driver"], row["timestamp"]): row for row in one.drivers.iter_rows(named=True)}
         times = [one.hours["timestamp"][i] for i in shown]
@@ -151,7 +151,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         )
     effect = one.weather_effect
     if effect is None:
-        say("No effect of the weather to tell: none was known for these hours.")
+        echo("No effect of the weather to tell: none was known for these hours.")
     else:
         out.print(
             f"Weather: {effect.temperature:.1f} °C, usually {effect.usual_temperature:.1f} °C at these hours and "
@@ -171,11 +171,11 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         ],
     )
     for note in found.other_notes:
-        say(f"  {note}")
+        echo(f"  {note}")
     if found.late_hours:
-        say(f"  {counted(found.late_hours, 'hour')} of load came or changed after the issue, and are left out here.")
+        echo(f"  {counted(found.late_hours, 'hour')} of load came or changed after the issue, and are left out here.")
     if found.differing_hours:
-        say(
+        echo(
             f"Computed again from the data recorded by then, {found.differing_hours} of {found.forecast.height} hours "
             "differ from the forecast that was issued: the program has changed since, or the data or the model were "
             "changed from outside."

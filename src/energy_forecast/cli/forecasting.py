@@ -20,6 +20,7 @@ from energy_forecast.cli.console import (
     Json,
     Processes,
     counted,
+    echo,
     emit,
     longest_lead_time,
     minute,
@@ -27,7 +28,6 @@ from energy_forecast.cli.console import (
     out,
     progress,
     require_parts,
-    say,
     table,
 )
 from energy_forecast.cli.explanation import explain
@@ -115,7 +115,7 @@ def train(
 
 def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> None:
     for name, whys in due.items():
-        say(f"{name}: {'; '.join(whys)}")
+        echo(f"{name}: {'; '.join(whys)}")
     if report.trained:
         table(
             ["city", "model", "version", "held-out MAPE %", "naive-168 %", "hours", "left out", ""],
@@ -135,9 +135,9 @@ def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> Non
         )
     drifting = {t.city: t.clock for t in report.trained if t.clock.drifts}
     for name, clock in drifting.items():
-        say(f"  {name}: {clock}")
+        echo(f"  {name}: {clock}")
     for (name, model_name), why in report.failed.items():
-        say(f"Not trained: {model_name} for {name}: {why}")
+        echo(f"Not trained: {model_name} for {name}: {why}")
 
 
 def _held_out(facts: dict[str, object], name: str) -> str | None:
@@ -247,17 +247,17 @@ def _print_forecasts(report: ForecastReport) -> None:
         )
     for one in report.forecasts:
         for note in one.notes:
-            say(f"  {one.city}: {note}")
+            echo(f"  {one.city}: {note}")
         if one.fallback.level > WITHOUT_WEATHER:
-            say(
+            echo(
                 f"  {one.city}: Fallback: served by {one.fallback.name} (level {one.fallback.level}), "
                 "because the preferred model was unavailable."
             )
         for reason in one.fallback.reasons:
             if reason not in one.notes:
-                say(f"    Reason: {reason}")
+                echo(f"    Reason: {reason}")
     for name, why in report.failed.items():
-        say(f"Not forecast: {name}: {why}")
+        echo(f"Not forecast: {name}: {why}")
 
 
 def _inputs(one: CityForecast) -> str:

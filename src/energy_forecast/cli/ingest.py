@@ -22,13 +22,14 @@ from energy_forecast.cli.console import (
     AllowPartial,
     Json,
     counted,
+    echo,
     emit,
     minute,
     out,
     progress,
     require_complete,
-    say,
 )
+from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
 
@@ -56,19 +57,19 @@ Watch = Annotated[
     typer.Option(
         "--watch",
         metavar="FOLDER",
-        help="Instead of FILES: load what arrives in this folder, each file a batch, and move it to FOLDER/done, or "
+        help="Instead of FILES: load each file that arrives in this folder as a batch, and move it to FOLDER/done, or "
         "to FOLDER/failed with a .txt that has the reason. Names that begin with a dot or end in .tmp or .part are "
-        "left.",
+        "ignored.",
     ),
 ]
-Once = Annotated[bool, typer.Option("--once", help="With --watch: load what is there, and end.")]
+Once = Annotated[bool, typer.Option("--once", help="With --watch: load the present files, and end.")]
 Settle = Annotated[
     float,
     typer.Option(
         metavar="SECONDS",
         min=0,
         max=3600,
-        help="With --watch: a file is complete when its size and time have not changed for so long.",
+        help="With --watch: a file is complete when its size and time have not changed for this long.",
     ),
 ]
 _SETTLE = 5.0
@@ -78,7 +79,7 @@ Zone = Annotated[
         "--timezone",
         metavar="ZONE",
         help="How to read timestamps without an offset: an IANA zone, or 'city' for each city's own. "
-        "Without it they are refused.",
+        "Without it they are rejected.",
     ),
 ]
 Interval = Annotated[
@@ -89,14 +90,14 @@ Interval = Annotated[
         min=1,
         max=60,
         callback=_divides_the_hour,
-        help="Length of the intervals, a divisor of 60, of rows without interval_minutes. Default: told from the "
+        help="Interval length, a divisor of 60, for rows without interval_minutes. Default: inferred from the "
         "timestamps.",
     ),
 ]
 
 
 class LabelEnd(StrEnum):
-    """The end of an interval that its timestamp names."""
+    """The end of an interval that a timestamp names."""
 
     START = "start"
     END = "end"
@@ -106,8 +107,8 @@ Label = Annotated[
     LabelEnd | None,
     typer.Option(
         "--label",
-        help="The end of the interval that a timestamp names. Default: start, but a file whose clock changes prove "
-        "that they are ends is refused.",
+        help="The end of the interval that a timestamp names. Default: start, but a file is refused if its clock "
+        "changes prove that timestamps are ends.",
         show_default=False,
     ),
 ]
@@ -135,12 +136,12 @@ Check = Annotated[
     bool | None,
     typer.Option(
         "--check/--no-check",
-        help="Judge what was loaded: gaps, zeros, spikes, stuck meters, other units, new levels. Nothing is changed. "
-        "Default: all of it, and of a load of more than 500,000 hours the last 90 days of each city.",
+        help="Check the loaded data: gaps, zeros, spikes, stuck meters, other units, new levels. Nothing is changed. "
+        "Default: all of it; for more than 500,000 hours, the last 90 days of each city.",
         show_default=False,
     ),
 ]
-_MOST_SAID = 20
+_MOST_PRINTED = 20
 _MOST_REASONS = 10
 
 
@@ -148,9 +149,9 @@ _MOST_REASONS = 10
 def consumption(
     files: Files = None,
     timezone: Zone = None,
-    interval: Interval = None,
+    interval_minutes: Interval = None,
     label: Label = None,
-    unit: Units = None,
+    units: Units = None,
     check: Check = None,
     watch: Watch = None,
     once: Once = False,
@@ -162,7 +163,7 @@ def consumption(
 
     Example: energy-forecast ingest consumption january.csv february.csv.gz
     """
-    options = _Options(timezone, interval, label, unit or (), check)
+    options = _Options(timezone, interval_minutes, label, units or (), check)
     _run("consumption", options, files, watch, once, settle, allow_partial, json)
 
 
@@ -170,9 +171,9 @@ def consumption(
 def weather(
     files: Files = None,
     timezone: Zone = None,
-    interval: Interval = None,
+    interval_minutes: Interval = None,
     label: Label = None,
-    unit: TemperatureUnit = None,
+    units: TemperatureUnit = None,
     check: Check = None,
     watch: Watch = None,
     once: Once = False,
@@ -185,7 +186,7 @@ def weather(
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
-    options = _Options(timezone, interval, label, unit or (), check)
+    options = _Options(timezone, interval_minutes, label, units or (), check)
     _run("weather", options, files, watch, once, settle, allow_partial, json)
 
 
@@ -193,7 +194,7 @@ def weather(
 def weather_forecasts(
     files: Files = None,
     timezone: Zone = None,
-    unit: TemperatureUnit = None,
+    units: TemperatureUnit = None,
     watch: Watch = None,
     once: Once = False,
     settle: Settle = _SETTLE,
@@ -204,7 +205,7 @@ def weather_forecasts(
 
     Example: energy-forecast ingest weather-forecasts gfs.csv.gz
     """
-    options = _Options(timezone, None, None, unit or (), check=False)
+    options = _Options(timezone, None, None, units or (), check=False)
     _run("weather-forecasts", options, files, watch, once, settle, allow_partial, json)
 
 
@@ -213,8 +214,8 @@ app.command("rejected")(rejected)
 
 @dataclass(frozen=True)
 class _Options:
-    """How files are read: zone of naive times, minutes of an interval, end that a timestamp names, units; and what is
-    judged of them."""
+    """Options for reading files: zone of local times, minutes of an interval, label, units; and whether to check the
+    data."""
 
     timezone: str | None
     interval: int | None
@@ -234,14 +235,14 @@ def _run(
     json: bool,
 ) -> None:
     if watch is None and not files:
-        raise typer.BadParameter("Give FILES, or a folder by --watch.", param_hint="FILES")
+        raise typer.BadParameter("Give FILES, or a folder with --watch.", param_hint="FILES")
     if watch is not None and files:
-        raise typer.BadParameter("Give FILES or a folder by --watch, not both.", param_hint="FILES")
+        raise typer.BadParameter("Give FILES or a folder with --watch, not both.", param_hint="FILES")
     if once and watch is None:
-        raise typer.BadParameter("It is for a folder: --watch FOLDER.", param_hint="--once")
+        raise typer.BadParameter("It requires a folder: --watch FOLDER.", param_hint="--once")
     if watch is not None:
         if json and not once:
-            raise typer.BadParameter("A watch that does not end has no one document; add --once.", param_hint="--json")
+            raise typer.BadParameter("An endless watch cannot print one document; add --once.", param_hint="--json")
         _watch(kind, options, watch, settle, once, allow_partial, json)
         return
     _check_units(kind, options.units)
@@ -267,7 +268,7 @@ def _check_units(kind: str, units: Sequence[str]) -> None:
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
-    # Here and not above: they bring the frame library, which `--help` need not wait for
+    # Imported here: they import the frame library, which `--help` does not need
     from energy_forecast import pipelines
     from energy_forecast.ingest import load_files
 
@@ -281,25 +282,25 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
             interval_minutes=options.interval,
             label=options.label,
             units=options.units,
-            progress=lambda what, done, total, rows: report_progress(what, done, total or done, rows),
+            progress=lambda step, done, total, rows: report_progress(step, done, total or done, rows),
         )
         try:
             checked = pipelines.check_quality(database, report, whole=options.check, progress=report_progress)
         except DatabaseError as error:
-            # What was loaded is loaded, and the report of it is owed
+            # The batch is stored, so its report must be printed
             checked = pipelines.QualityCheck("nothing", [], {name: str(error) for name, _, _ in report.touched})
     return report, checked
 
 
 def _rejected(report: Report) -> str | None:
-    """Return how many rows were rejected, in a sentence; None if none was."""
+    """Return the number of rejected rows in a sentence; None if no row was rejected."""
     if not report.rejected:
         return None
     return f"{report.rejected:,} of {counted(report.read, 'row')} {'was' if report.rejected == 1 else 'were'} rejected."
 
 
 def _not_checked(cities: int) -> str | None:
-    """Return how many cities could not be checked, in a sentence; None if there is none."""
+    """Return the number of cities that could not be checked in a sentence; None if all were."""
     return f"{counted(cities, 'city was', 'cities were')} loaded, but not checked." if cities else None
 
 
@@ -318,30 +319,30 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
         soft_wrap=True,
     )
     for note in report.notes:
-        say(f"  Note: {note}")
+        echo(f"  Note: {note}")
     if checked.what not in ("all", "nothing"):
-        say(f"  Note: of this large load the {checked.what} of each city were judged; all: energy-forecast doctor data")
-    for name, why in list(checked.failed.items())[:_MOST_SAID]:
-        say(f"  Loaded, but not checked: {name}: {why}")
-    for one in warned[:_MOST_SAID]:
-        say(f"  Warning: {one}")
-    if len(warned) > _MOST_SAID:
-        say(f"  {len(warned) - _MOST_SAID} warnings more: energy-forecast doctor data, or ops.quality_flags.")
+        echo(f"  Note: only the {checked.what} of each city were checked; for all: energy-forecast doctor data")
+    for name, why in list(checked.failed.items())[:_MOST_PRINTED]:
+        echo(f"  Loaded, but not checked: {name}: {why}")
+    for one in warned[:_MOST_PRINTED]:
+        echo(f"  Warning: {one}")
+    if len(warned) > _MOST_PRINTED:
+        echo(f"  {len(warned) - _MOST_PRINTED} more warnings: energy-forecast doctor data, or ops.quality_flags.")
     for row in report.rejected_examples:
-        say(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
+        echo(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
     for reason in report.reasons:
         if reason.cell_only:
-            say(f"  Left empty: {counted(reason.count, 'cell')}, {reason}.")
+            echo(f"  Left empty: {counted(reason.count, 'cell')}, {reason}.")
     if report.rejected > len(report.rejected_examples):
         reasons = [reason for reason in report.reasons if not reason.cell_only]
         for reason in reasons[:_MOST_REASONS]:
-            say(f"  Rejected: {counted(reason.count, 'row')}, {reason}.")
+            echo(f"  Rejected: {counted(reason.count, 'row')}, {reason}.")
         if len(reasons) > _MOST_REASONS:
-            say(f"  {len(reasons) - _MOST_REASONS} more reasons.")
+            echo(f"  {len(reasons) - _MOST_REASONS} more reasons.")
     if report.kept < report.rejected + report.cells_left_empty:
-        say(f"  Only {report.kept:,} of them are kept. ENERGY_FORECAST_REJECTED_ROWS_KEPT sets the limit.")
+        echo(f"  Only {report.kept:,} of them are kept. ENERGY_FORECAST_REJECTED_ROWS_KEPT sets the limit.")
     if report.kept > len(report.rejected_examples):
-        say(f"  List: energy-forecast ingest rejected {report.batch}")
+        echo(f"  List: energy-forecast ingest rejected {report.batch}")
 
 
 def _watch(
@@ -349,28 +350,28 @@ def _watch(
 ) -> None:
     from energy_forecast.ingest import WatchedFolder, find_dataset, read_options, watch
 
-    # A service is stopped by SIGTERM. Of the file under way nothing is stored then, unless all is
+    # A service is stopped by SIGTERM. The current file is then stored whole or not at all
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = WatchedFolder(path, settle)
-    # What is wrong from the start is said at once, and not of each file
+    # Invalid options are reported once at the start, not for each file
     _check_units(kind, options.units)
     read_options(find_dataset(kind), timezone=options.timezone, interval_minutes=options.interval)
     acting_database()
     if not once:
-        say(f"Watching {path}. Ctrl-C ends it.")
+        echo(f"Watching {path}. Press Ctrl-C to stop.")
     documents: list[dict[str, object]] = []
     loaded = failed = rejected = not_checked = 0
     problem: EnergyForecastError | None = None
-    taken = watch(
+    outcomes = watch(
         folder,
-        lambda file: _load(kind, options, [file]),
-        failure_of=lambda result: result[0].failure,
+        lambda file: _load_with_options(kind, options, file),
+        failure_of=lambda result: None if result[0].failure is None else with_option_names(result[0].failure),
         once=once,
-        say=say,
+        report=echo,
     )
     try:
-        with closing(taken):
-            for one in taken:
+        with closing(outcomes):
+            for one in outcomes:
                 if one.failure is None:
                     loaded += 1
                     rejected += 0 if one.result is None else one.result[0].rejected
@@ -385,9 +386,11 @@ def _watch(
                 elif one.result is not None:
                     _print(*one.result, before=f"{minute(datetime.now(UTC))} {one.name}: ")
                 if one.moved_to is None:
-                    say(f"  {one.name} was written to or taken away meanwhile; if it is there, its turn comes again.")
+                    echo(
+                        f"  {one.name} was changed or removed during the load; if it still exists, it is loaded again."
+                    )
                 elif one.failure is not None:
-                    say(f"{minute(datetime.now(UTC))} {one.failure} The file is in {path / 'failed'} now.")
+                    echo(f"{minute(datetime.now(UTC))} {one.failure} The file is in {path / 'failed'} now.")
     except KeyboardInterrupt:
         if once:
             raise
@@ -403,9 +406,9 @@ def _watch(
         raise problem
     if not json:
         for name in left:
-            say(f"  {name} is still being written to, or came meanwhile; left for the next time.")
+            echo(f"  {name} is still being written, or arrived during the run; left for the next run.")
         out.print(f"{counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
-    where = f"The reason is next to each in {path / 'failed'}."
+    where = f"See the .txt file next to each one in {path / 'failed'}."
     if failed and not loaded:
         raise IngestError(f"{counted(failed, 'file')} could not be used.", hint=where)
     problems = [
@@ -416,16 +419,26 @@ def _watch(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
+def _load_with_options(kind: str, options: _Options, file: Path) -> tuple[Report, QualityCheck]:
+    """Load a file; an error names options, because the watcher writes it to a file for the user."""
+    try:
+        return _load(kind, options, [file])
+    except IngestError as error:
+        raise IngestError(
+            with_option_names(error.message), hint=error.hint and with_option_names(error.hint)
+        ) from error
+
+
 def _text(path: Path | str | None) -> str | None:
-    """A name on the disk is bytes, and need not be text."""
+    """Return a file name as text; it is bytes, which may not be valid UTF-8."""
     return None if path is None else os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
 def _arrived(files: Sequence[Path]) -> Iterator[list[Path]]:
-    """The files, with a copy on the disk in place of standard input.
+    """Yield the files, with a copy on the disk in place of standard input.
 
-    A batch is loaded whole or not at all, so it begins when all has arrived; whoever writes faster than the disk waits.
+    A batch is loaded whole or not at all, so it begins after all input has arrived.
     """
     if Path("-") not in files:
         yield list(files)

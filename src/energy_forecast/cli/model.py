@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import AllowPartial, Cities, Json, emit, minute, moment, out, require_parts, say, table
+from energy_forecast.cli.console import (
+    AllowPartial,
+    Cities,
+    Json,
+    echo,
+    emit,
+    minute,
+    moment,
+    out,
+    require_parts,
+    table,
+)
 from energy_forecast.database import Role, champions
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import city_named
@@ -171,7 +182,7 @@ def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str, allow_p
             ],
         )
         for one in done:
-            say(f"  {one.city}: {one.reason}")
+            echo(f"  {one.city}: {one.reason}")
     failed = [one.reason for one in done if one.outcome == "failed"]
     if not failed and done and all(one.outcome == "refused" for one in done):
         raise PromotionError("No champion was changed.", hint=hint)

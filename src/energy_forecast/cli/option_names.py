@@ -1,6 +1,7 @@
-"""Translate parameter names in messages to the options of the running command.
+"""Translate parameter and function names in messages to options and commands.
 
-Modules below the command line name a parameter in backquotes, such as `at`. The user of the command line reads --at.
+Modules below the command line name a parameter or function in backquotes, such as `at`. The user of the command line
+reads --at.
 """
 
 from __future__ import annotations
@@ -11,10 +12,16 @@ from functools import cache
 
 import typer
 
+_COMMANDS = {
+    "add_city": "energy-forecast city add",
+    "import_cities": "energy-forecast city import",
+    "zone_differences": "energy-forecast doctor zones",
+}
+
 
 def with_option_names(text: str) -> str:
-    """Return a message in which each `parameter` of the running command is replaced by its option."""
-    return re.sub(r"`(\w+)`", lambda found: _options().get(found[1], found[0]), text)
+    """Return a message in which each `parameter` of the running command, and each `function`, is replaced."""
+    return re.sub(r"`(\w+)`", lambda found: (_COMMANDS | _options()).get(found[1], found[0]), text)
 
 
 @cache

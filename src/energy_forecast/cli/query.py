@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, emit, minute, moment, out, say, table
+from energy_forecast.cli.console import Json, echo, emit, minute, moment, out, table
 from energy_forecast.cli.output_files import check_output, draw_answer
 from energy_forecast.database import reports
 from energy_forecast.database.cities import StoredCity, city_named
@@ -88,7 +88,7 @@ def recent(
         _nothing(place, last)
     if plot is not None:
         draw_answer("days" if by is By.DAY else "hours", place, rows, plot)
-        say(f"Drawn: {plot}")
+        echo(f"Drawn: {plot}")
 
 
 @app.command("weather-correlation")
@@ -145,7 +145,7 @@ def weather_correlation(
         _nothing(place, last)
     if plot is not None:
         draw_answer("temperatures", place, rows, plot)
-        say(f"Drawn: {plot}")
+        echo(f"Drawn: {plot}")
 
 
 @app.command("model-performance")
@@ -243,12 +243,12 @@ def _say_correlation(facts: dict[str, Any]) -> None:
         )
     for key, why in (("part_hours", "are not wholly known"), ("hours_without_weather", "have no weather")):
         if facts[key]:
-            say(f"{facts[key]:,} hours are left out: they {why}.")
+            echo(f"{facts[key]:,} hours are left out: they {why}.")
 
 
 def _nothing(city: StoredCity, last: datetime | None) -> None:
     if last is None:
-        say(f"Nothing is known of {city.name}. Load something: energy-forecast ingest consumption --help")
+        echo(f"Nothing is known of {city.name}. Load something: energy-forecast ingest consumption --help")
     else:
         after = (last + timedelta(hours=1)).astimezone(UTC)
-        say(f"Nothing to show; the last known interval starts at {minute(last)}. See: --until {after:%Y-%m-%dT%H:%MZ}")
+        echo(f"Nothing to show; the last known interval starts at {minute(last)}. See: --until {after:%Y-%m-%dT%H:%MZ}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from energy_forecast.cli.access import acting_database, embedded_server, open_database, server_database
-from energy_forecast.cli.console import Json, duration, emit, minute, out, progress, say
+from energy_forecast.cli.console import Json, duration, echo, emit, minute, out, progress
 from energy_forecast.database.backups import activate_copy
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import BackupFolder
@@ -145,7 +145,7 @@ def restore(
     with progress() as report:
         done = recover(server, to, into, elsewhere=archive, report=report)
     for note in done.notes:
-        say(note)
+        echo(note)
     if json:
         emit(done)
         return
@@ -295,7 +295,7 @@ def prune(
     span = duration(older_than)
     server = _own_server("prune")
     if not dry_run and clear_killed_drill(server):
-        say("Removed what a killed drill had left.")
+        echo("Removed what a killed drill had left.")
     with progress() as report:
         done = prune_archive(server, older_than=span, keep=keep, dry_run=dry_run, report=report)
     if json:
@@ -304,7 +304,7 @@ def prune(
     verb = "Would remove" if dry_run else "Removed"
     out.print(f"{verb} {len(done.removed)} base backups, {done.segments} segments and {done.points} restore points.")
     for reason in done.damaged.values():
-        say(reason)
+        echo(reason)
     out.print(f"{len(done.kept)} base backups stay.")
 
 

@@ -10,7 +10,8 @@ from uuid import UUID
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, counted, emit, minute, out, say, table
+from energy_forecast.cli.console import Json, counted, echo, emit, minute, out, table
+from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.cli.output_files import check_output, write_frame
 
 _ON_SCREEN = 50
@@ -20,10 +21,11 @@ _MOST_REASONS = 20
 
 def rejected(
     batch: Annotated[
-        UUID | None, typer.Argument(metavar="[BATCH]", help="A load, as its report names it. Default: the newest.")
+        UUID | None, typer.Argument(metavar="[BATCH]", help="A batch id from a report. Default: the newest batch.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help=f"At most so many rows. Default: {_ON_SCREEN} on the screen, else all.")
+        int | None,
+        typer.Option(min=1, help=f"Largest number of rows. Default: {_ON_SCREEN} on the screen, otherwise all."),
     ] = None,
     output: Annotated[
         Path | None,
@@ -35,7 +37,7 @@ def rejected(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the rows that a load rejected, and the cells that it left empty, with line, column and reason.
+    """List the rows that a batch rejected, and the cells that it left empty, with line, column and reason.
 
     Example: energy-forecast ingest rejected --output rejected.csv
     """
@@ -44,7 +46,7 @@ def rejected(
     check_output(output, "--output", (".csv", ".parquet"))
     on_screen = output is None and not json
     load, rows = rejected_rows(open_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
-    # As in the files: "column" is no word for a field of a table
+    # The same keys as in the output files
     found = [
         {
             "file": row.file,
@@ -87,7 +89,7 @@ def rejected(
                     one["line"],
                     one["column"],
                     "cell" if one["cell_only"] else "row",
-                    one["reason"],
+                    with_option_names(str(one["reason"])),
                     _text(one["row"])[:_LONGEST_ROW],
                 )
                 for one in found
@@ -102,12 +104,12 @@ def rejected(
     )
     entries = load.rejected + load.cells_left_empty
     if load.kept < entries:
-        say(f"  {load.kept:,} of {entries:,} are kept; by reason:")
+        echo(f"  {load.kept:,} of {entries:,} are kept; by reason:")
         for reason in load.reasons[:_MOST_REASONS]:
             where = f"{reason['column']}: " if reason["column"] else ""
-            say(f"  {reason['count']:,} {'cells' if reason['cell_only'] else 'rows'}: {where}{reason['reason']}")
+            echo(f"  {reason['count']:,} {'cells' if reason['cell_only'] else 'rows'}: {where}{reason['reason']}")
     if on_screen and len(found) < load.kept:
-        say(f"  {load.kept - len(found):,} more: --limit, or all of them by --output FILE.csv")
+        echo(f"  {load.kept - len(found):,} more: use --limit, or --output FILE.csv for all.")
 
 
 def _text(cells: object) -> str:

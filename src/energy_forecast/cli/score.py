@@ -17,6 +17,7 @@ from energy_forecast.cli.console import (
     AllowPartial,
     Cities,
     Json,
+    echo,
     emit,
     minute,
     moment,
@@ -24,7 +25,6 @@ from energy_forecast.cli.console import (
     out,
     progress,
     require_parts,
-    say,
     table,
 )
 from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
@@ -86,7 +86,7 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
 def _print_scores(report: ScoreReport) -> None:
     say_left_out(report.left_out)
     for (name, model), why in report.failed.items():
-        say(f"Not scored: {model} for {name}: {why}")
+        echo(f"Not scored: {model} for {name}: {why}")
     if not report.scores:
         if not report.failed:
             out.print("No forecast has matured yet: there is no actual for any hour that was forecast.")
@@ -283,9 +283,9 @@ def certificate(
             "energy-forecast score certificate --help"
         )
         if found.lacking:
-            say(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+            echo(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
         for city_name, why in found.failed.items():
-            say(f"Not certified: {city_name}: {why}")
+            echo(f"Not certified: {city_name}: {why}")
         if plot is not None:
             out.print(f"Written: {plot}", markup=False)
     counts = Counter(found.rows["verdict"])
@@ -370,9 +370,9 @@ def _print_errors(found: ErrorReport) -> None:
             f"of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:
-        say(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+        echo(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
     for city, why in found.failed.items():
-        say(f"Not examined: {city}: {why}")
+        echo(f"Not examined: {city}: {why}")
 
 
 def _share(mape: float) -> str:

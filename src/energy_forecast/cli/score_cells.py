@@ -6,7 +6,7 @@ import math
 from enum import StrEnum
 from typing import Any
 
-from energy_forecast.cli.console import say
+from energy_forecast.cli.console import echo
 
 
 class Purpose(StrEnum):
@@ -33,7 +33,7 @@ def by_city(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def say_left_out(hours: dict[str, int]) -> None:
     """Says by city how many hours are in no score since their actual is faulty."""
     for city, count in hours.items():
-        say(f"Left out, the actual being faulty: {count:,} hours of {city}. Which: energy-forecast doctor data")
+        echo(f"Left out, the actual being faulty: {count:,} hours of {city}. Which: energy-forecast doctor data")
 
 
 def score_cells(row: dict[str, Any]) -> list[str | None]:

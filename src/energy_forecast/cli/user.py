@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, counted, emit, out, say, table
+from energy_forecast.cli.console import Json, counted, echo, emit, out, table
 from energy_forecast.operations import users
 
 app = typer.Typer(
@@ -127,4 +127,4 @@ def list_(json: Json = False) -> None:
         )
     for one in found:
         if one.problem is not None and not json:
-            say(f"{one.name} can do more than a user may: {one.problem}.")
+            echo(f"{one.name} can do more than a user may: {one.problem}.")

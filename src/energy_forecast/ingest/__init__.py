@@ -1,4 +1,4 @@
-"""Files and frames of facts, checked row by row and merged into the database, with a report that adds up."""
+"""Load files and frames: check each row, merge the rows into the database, and report counts that add up."""
 
 from energy_forecast.ingest.batch import load_files, load_table
 from energy_forecast.ingest.cities import add_city, check_city, import_cities

@@ -1,9 +1,9 @@
-"""The hour that a clock set back shows twice, told apart by the order of a file.
+"""Resolve the local times that occur twice when the clock is set back, by the order of rows in a file.
 
-One local time alone says nothing about which of the two it is. A file that runs through the hour twice does: for one
-city 01:00, 02:00, 02:00, 03:00 is the night of the change, row by row. This is accepted only when it is unmistakable:
-every time of the hour exactly twice, first all of them and then all of them again, in ascending order, with ascending
-neighbours on both sides. A file in another order, with one of the two missing or with every row doubled is refused.
+One local time alone is ambiguous. A file that passes through the hour twice is not: for one city 01:00, 02:00, 02:00,
+03:00 is the night of the change, row by row. This is accepted only if it is certain: every time of the hour occurs
+exactly twice, first all of them and then all of them again, in ascending order, with ascending neighbours on both
+sides. A file in another order, with one of the two missing or with every row doubled is refused.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import polars as pl
 from energy_forecast import zones as zone_rules
 from energy_forecast.ingest.timestamps import NEARBY, TWICE, repeated_hours, skipped_hours
 
-# Rows held back in memory while a file is read; two an hour-long change and city are normal
+# Rows held in memory while a file is read; two for each city and change of one hour are normal
 _MOST_HELD = 200_000
-# Rows of other years are refused anyway
+# Rows of other years are rejected elsewhere
 _FIRST_YEAR, _LAST_YEAR = 1970, 2200
 _MINUTE = timedelta(minutes=1)
 
 
 class AmbiguousHours:
-    """Holds the rows of repeated hours back until a file has been read.
+    """Buffer for the rows of repeated hours until the whole file has been read.
 
     Args:
-        series: the columns that, with the same values, make one series of times: the city, and issued_at if any.
+        series: the columns whose values identify one series of times: the city, and issued_at if any.
         ends: whether the times are ends of intervals.
     """
 
@@ -43,15 +43,15 @@ class AmbiguousHours:
         self.resolved = 0
 
     def hold(self, rows: pl.DataFrame, read: pl.DataFrame, zones: pl.Series) -> pl.Series:
-        """Takes note of rows whose local time is near a repeated hour.
+        """Record rows whose local time is near a repeated hour.
 
         Args:
             rows: the rows as text, with `line`.
-            read: what parse_timestamps made of their timestamps.
+            read: their timestamps as parse_timestamps returns them.
             zones: the zone of each row's local time, or null.
 
         Returns:
-            True for each row that is held back: its time happens twice, in one of the ways to write an end.
+            True for each row that is held: its time occurs twice, in one of the ways to write an end.
         """
         twice = (read["fault"] == TWICE).fill_null(value=False)
         if self._count > _MOST_HELD or not zones.null_count() < len(zones):
@@ -81,16 +81,16 @@ class AmbiguousHours:
             self._count += near.height
 
     def release(self) -> pl.DataFrame | None:
-        """The rows held back, in the file's order: with an offset where the order tells it, else as they were."""
+        """Return the held rows in the file's order, with an offset if the order determines it."""
         if not sum(frame.height for frame in self._held):
             return None
         held = pl.concat(self._held).sort("line")
         offsets: dict[int, str] = {}
         for series in _series(self._near, self._series):
             if self._ends:
-                offsets |= _told_apart(series, ends=True) or _told_apart(series, whole=True)
+                offsets |= _offsets_by_order(series, ends=True) or _offsets_by_order(series, whole=True)
             else:
-                offsets |= _told_apart(series)
+                offsets |= _offsets_by_order(series)
         self.resolved = len(offsets)
         lines = pl.DataFrame(
             {"line": list(offsets), "offset": list(offsets.values())}, schema={"line": pl.Int64, "offset": pl.String}
@@ -104,9 +104,9 @@ class AmbiguousHours:
     def proof_of_ends(self) -> str | None:
         """Return how the clock changes prove that the times are ends of intervals, in words; None if they do not.
 
-        An end is written as the start plus the interval. So where the clock goes from 02:00 to 03:00, a file of ends
-        has 02:00 and lacks 03:00; and where 01:00 to 02:00 happens twice, it has 01:00 once and 02:00 twice. A file of
-        starts has it the other way round.
+        An end is written as the start plus the interval. If the clock goes from 02:00 to 03:00, a file of ends has
+        02:00 and lacks 03:00. If 01:00 to 02:00 occurs twice, it has 01:00 once and 02:00 twice. For a file of starts
+        the opposite is true.
         """
         for series in _series(self._near_skipped, self._series):
             start, end = series["start"][0], series["end"][0]
@@ -120,7 +120,7 @@ class AmbiguousHours:
         for series in _series(self._near, self._series):
             start, end = series["start"][0], series["end"][0]
             times = series["wall"].to_list()
-            if times.count(start) == 1 and times.count(end) == 2 and _told_apart(series, ends=True):
+            if times.count(start) == 1 and times.count(end) == 2 and _offsets_by_order(series, ends=True):
                 return (
                     f"on {start:%Y-%m-%d} {series['city'][0]} has {start:%H:%M} once and {end:%H:%M} twice, but the "
                     f"clock of {series['zone'][0]} showed {start:%H:%M} twice and {end:%H:%M} once"
@@ -134,17 +134,17 @@ def _near(rows: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
 
 
 def _series(frames: list[pl.DataFrame], columns: list[str]) -> Iterator[pl.DataFrame]:
-    """The rows near one change of one series of times, in the file's order."""
+    """Yield the rows near one clock change for each series of times, in the file's order."""
     if frames:
         for _, series in pl.concat(frames).sort("line").group_by("start", "zone", *columns, maintain_order=True):
             yield series
 
 
-def _told_apart(series: pl.DataFrame, *, ends: bool = False, whole: bool = False) -> dict[int, str]:
-    """Offsets by line for one city's times around one repeated hour, or nothing when they are not unmistakable.
+def _offsets_by_order(series: pl.DataFrame, *, ends: bool = False, whole: bool = False) -> dict[int, str]:
+    """Return the offsets by line of one city's times around one repeated hour; empty if they are not certain.
 
     Args:
-        series: the rows near it.
+        series: the rows near the hour.
         ends: whether a time has the offset of the minute before it.
         whole: whether the first time after the repeated hour gets its offset too.
     """
@@ -169,7 +169,7 @@ def _told_apart(series: pl.DataFrame, *, ends: bool = False, whole: bool = False
         lines[place]: _offset_text(walls[place].replace(tzinfo=rules, fold=0 if place < half else 1))
         for place in range(first, last)
     } | {
-        # Read as an end it would be of the repeated hour
+        # As an end it would belong to the repeated hour
         lines[place]: _offset_text(walls[place].replace(tzinfo=rules))
         for place in range(last, len(walls))
         if whole and walls[place] == after

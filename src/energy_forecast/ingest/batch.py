@@ -1,4 +1,4 @@
-"""Loading: files or a frame become rows in the database, and a report. All of a load or nothing of it."""
+"""Load a batch: read files or a frame, store the rows and report the counts. A batch is stored whole or not at all."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from energy_forecast.settings import settings
 Progress = Callable[[str, int, int | None, int], None]
 
 _MOST_NAMED = 10
-# It is a file of something else, and reading on would take for ever
+# The file holds other data, and to read all of it would take too long
 _MOST_WITHOUT_USE = 1_000_000
 _MOST_REASONS = 50
-# Below it the tables beside cost more than they save
+# With fewer rows, a partition load costs more than it saves
 PARTITION_LOAD_ROWS = 100_000
-# Minutes of an interval whose length nothing shows
+# Minutes of an interval if the rows do not show its length
 _HOUR = 60
 
 
 def load_files(
     database: Database,
-    kind: str,
+    dataset: str,
     paths: Sequence[Path],
     *,
     timezone: str | None = None,
@@ -56,43 +56,43 @@ def load_files(
     units: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Loads files of one kind as one batch.
+    """Load files of one dataset as one batch.
 
     Args:
-        database: where to.
-        kind: a name in DATASETS.
-        paths: CSV, gzipped CSV or Parquet files; see DESIGN for their columns.
-        timezone: how a moment without offset is read: None refuses its row, "city" takes the zone of the row's city,
-            an IANA zone takes that one.
-        interval_minutes: length of every interval whose row does not state it; None finds it out for each city.
-        label: which end of an interval a timestamp names: start, or end; None: start, but a load whose clock changes
-            prove it wrong is refused.
-        units: units of the numbers, each QUANTITY=UNIT: of temperature C, F or K; of energy kWh, Wh, MWh, GWh, or a
-            mean power W, kW, MW, GW; of power (the peak) kW, W, MW, GW.
-        progress: called with what is being done, how much of it is done, how much there is (None: not known), and how
-            many rows have been read.
+        database: the database to load into.
+        dataset: a name in DATASETS.
+        paths: CSV, gzipped CSV or Parquet files.
+        timezone: how to read timestamps without an offset: None rejects their rows, "city" uses the zone of the row's
+            city, an IANA name uses that zone.
+        interval_minutes: length of every interval whose row does not state it; None infers it for each city.
+        label: the end of an interval that a timestamp names: "start" or "end"; None is "start", but a batch whose
+            clock changes disprove it is refused.
+        units: units of the numbers, each QUANTITY=UNIT: temperature in C, F or K; energy in kWh, Wh, MWh, GWh, or as
+            mean power in W, kW, MW, GW; power (the peak) in kW, W, MW, GW.
+        progress: called with the current step, the amount done, the total (None if unknown), and the number of rows
+            read.
 
     Returns:
-        The counts, notes, and the first rejected rows. The rest is loaded even when rows are rejected.
+        The counts, notes, and the first rejected rows. The other rows are loaded.
 
     Raises:
-        IngestError: a file or an option cannot be used at all; nothing was loaded.
-        DatabaseError: the database could not be reached or refused; nothing was loaded.
+        IngestError: a file or a parameter cannot be used at all; nothing was loaded.
+        DatabaseError: the database is unreachable or refused the batch; nothing was loaded.
     """
     if not paths:
-        raise IngestError("No file is named.")
-    wanted = find_dataset(kind)
+        raise IngestError("No file was given.", hint="Pass at least one path.")
+    wanted = find_dataset(dataset)
     sources = [
         open_source(path, name, wanted.required, wanted.optional)
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
-    reading = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
-    return _load(database, wanted, sources, reading, progress or _silent)
+    options = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
+    return _load(database, wanted, sources, options, progress or _silent)
 
 
 def load_table(
     database: Database,
-    kind: str,
+    dataset: str,
     frame: pl.DataFrame,
     *,
     name: str,
@@ -102,56 +102,56 @@ def load_table(
     units: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Loads a frame as if it were a file: the same columns, checks and report.
+    """Load a frame like a file: the same columns, checks and report.
 
     Args:
-        frame: one row an interval, columns as in a file of this kind.
-        name: what the ledger calls it.
+        frame: one row for each interval, with the columns of a file of this dataset.
+        name: the name of the source in the ledger.
 
     Raises:
-        IngestError: a column is missing, or an option cannot be used.
-        DatabaseError: the database could not be reached or refused; nothing was loaded.
+        IngestError: a column is missing, or a parameter cannot be used.
+        DatabaseError: the database is unreachable or refused the batch; nothing was loaded.
     """
-    wanted = find_dataset(kind)
+    wanted = find_dataset(dataset)
     source = FrameSource(frame, name, wanted.required, wanted.optional)
-    reading = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
-    return _load(database, wanted, [source], reading, progress or _silent)
+    options = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
+    return _load(database, wanted, [source], options, progress or _silent)
 
 
 def _silent(_what: str, _done: int, _total: int | None, _rows: int) -> None:
-    """Tells nobody."""
+    """Ignore progress."""
 
 
 def _load(
-    database: Database, kind: Dataset, sources: Sequence[Source], reading: ReadOptions, progress: Progress
+    database: Database, dataset: Dataset, sources: Sequence[Source], options: ReadOptions, progress: Progress
 ) -> Report:
     try:
-        return _load_either_way(database, kind, sources, reading, progress)
+        return _run_batch(database, dataset, sources, options, progress)
     except pl.exceptions.PanicException as error:
-        # It is no Exception: without this, nothing above would notice
+        # It is not a subclass of Exception, so the callers would not catch it
         names = ", ".join(source.name for source in sources[:_MOST_NAMED])
         words = str(error).strip().splitlines() or ["unknown fault"]
         raise IngestError(f"{names}: the rows cannot be processed ({words[0][:120]}).") from error
 
 
-def _load_either_way(
-    database: Database, kind: Dataset, sources: Sequence[Source], reading: ReadOptions, progress: Progress
+def _run_batch(
+    database: Database, dataset: Dataset, sources: Sequence[Source], options: ReadOptions, progress: Progress
 ) -> Report:
-    beside = kind.target.corrects and sum(source.row_estimate for source in sources) >= PARTITION_LOAD_ROWS
+    partition_load = dataset.target.corrects and sum(source.row_estimate for source in sources) >= PARTITION_LOAD_ROWS
     lengths: Mapping[int, int] = {}
-    # Lengths do not depend on the timestamps' ends or on the values, so a second reading with them is the last
+    # Lengths do not depend on the label or on the values, so the second pass with them is the last
     for _ in range(4):
         try:
-            return _Load(database, kind, sources, reading, progress, lengths, beside=beside).run()
+            return _Batch(database, dataset, sources, options, progress, lengths, partition_load=partition_load).run()
         except NeedsJudging:
-            beside = False
+            partition_load = False
         except _OtherLengthsError as error:
             lengths = error.lengths
-    raise AssertionError("the lengths of intervals are found at the second reading")
+    raise AssertionError("the lengths of intervals are found in the second pass")
 
 
 class _OtherLengthsError(Exception):
-    """The files were read with other lengths of intervals than their rows show; nothing has been stored."""
+    """The files were read with other interval lengths than their rows show; nothing has been stored."""
 
     def __init__(self, lengths: Mapping[int, int]) -> None:
         super().__init__()
@@ -164,10 +164,10 @@ class _Ready:
 
     Args:
         rows: the rows to stage.
-        near: city, first and last timestamp within which the stored rows are worth comparing with them.
-        refused: the refused rows, as COPY takes them.
-        months: by month the rows that go beside the table, as COPY takes them.
-        done: how much of the file it ends.
+        near: city, first and last timestamp of stored rows to compare them with.
+        refused: the rejected rows in COPY format.
+        months: the rows for new partitions in COPY format, by month.
+        done: the amount of the file read so far.
     """
 
     rows: pl.DataFrame
@@ -177,91 +177,98 @@ class _Ready:
     done: int
 
 
-class _Load:
-    """One try at a load: all of it staged, or its new months beside the table."""
+class _Batch:
+    """One attempt at a batch: all rows are staged, or rows of new months go to new partitions."""
 
     def __init__(
         self,
         database: Database,
-        kind: Dataset,
+        dataset: Dataset,
         sources: Sequence[Source],
-        reading: ReadOptions,
+        options: ReadOptions,
         progress: Progress,
         lengths: Mapping[int, int],
         *,
-        beside: bool,
+        partition_load: bool,
     ) -> None:
         self._database = database
-        self._kind = kind
+        self._dataset = dataset
         self._sources = sources
-        self._reading = reading
+        self._options = options
         self._lengths = lengths
         self._progress = progress
-        self._goes_beside = beside
-        self._beside: PartitionSplitter | None = None
-        self._new_months: PartitionLoad | None = None
+        self._uses_partition_load = partition_load
+        self._splitter: PartitionSplitter | None = None
+        self._partition_load: PartitionLoad | None = None
         self._read = 0
         self._usable = 0
         self._quarantine = Quarantine(settings().rejected_rows_kept)
-        self._told_apart = 0
+        self._resolved = 0
         self._kept: Retention | None = None
         self._outdated = 0
-        self._touched = TimeRanges()
+        self._time_ranges = TimeRanges()
         self._cities: list[tuple[UUID, str, str]] = []
-        self._spans = Coverage()
-        self._meaning = PlausibilityChecks(kind, [], reading)
+        self._coverage = Coverage()
+        self._plausibility = PlausibilityChecks(dataset, [], options)
         self._minutes: Mapping[int, int] = {}
 
     def run(self) -> Report:
-        with staging(self._database, self._kind.target) as session:
+        with staging(self._database, self._dataset.target) as session:
             stored = session.cities()
             self._cities = [(city.id, city.name, city.timezone) for city in stored]
-            self._meaning = PlausibilityChecks(self._kind, stored, self._reading)
-            if not self._goes_beside:
+            self._plausibility = PlausibilityChecks(self._dataset, stored, self._options)
+            if not self._uses_partition_load:
                 judgement, validator = self._prepare(session)
                 with session.merging():
                     return self._merge(session, judgement, validator)
-            # The tables beside live in the transaction that fills them, so that nobody sees them and none is left over
+            # The new partitions live in the transaction that fills them: nobody sees them, and none is left over
             with session.merging():
-                self._new_months = session.partition_load()
+                self._partition_load = session.partition_load()
                 ids = [city for city, _, _ in self._cities]
-                self._beside = PartitionSplitter(
-                    self._kind, ids, self._new_months.existing, self._reading.interval_minutes
+                self._splitter = PartitionSplitter(
+                    self._dataset, ids, self._partition_load.existing, self._options.interval_minutes
                 )
                 judgement, validator = self._prepare(session)
                 return self._merge(session, judgement, validator)
 
     def _prepare(self, session: Staging) -> tuple[Judgement, Validator]:
-        """Reads, checks and stages the files; the validator counted the rows of cities that are not there."""
+        """Read, check and stage the files; return also the validator, which counts the rows of unknown cities."""
         now, self._kept = session.clock()
         session.add_files([source.name for source in self._sources])
         session.add_cities([(city, name) for city, name, _ in self._cities])
         disputed = self._disputed(session)
         validator = Validator(
-            self._kind, self._cities, self._reading, now, self._quarantine, self._meaning, self._lengths, disputed
+            self._dataset,
+            self._cities,
+            self._options,
+            now,
+            self._quarantine,
+            self._plausibility,
+            self._lengths,
+            disputed,
         )
         for number, source in enumerate(self._sources):
             self._stage(session, validator, number, source)
-        self._meaning.refuse()
-        self._spans.finish()
-        if self._beside is not None and not self._spans.in_order:
+        self._plausibility.refuse()
+        self._coverage.finish()
+        if self._splitter is not None and not self._coverage.in_order:
             raise NeedsJudging
-        if self._spans.in_order:
-            session.set_coverage(self._spans.cities.rows(), self._spans.gaps().rows(), self._spans.months)
-        if self._beside is not None:
-            session.set_unstaged(self._read, sorted(self._beside.months), self._beside.first, self._beside.last)
+        if self._coverage.in_order:
+            session.set_coverage(self._coverage.cities.rows(), self._coverage.gaps().rows(), self._coverage.months)
+        if self._splitter is not None:
+            session.set_unstaged(self._read, sorted(self._splitter.months), self._splitter.first, self._splitter.last)
         self._progress("Checking", 0, None, self._read)
-        judgement = session.judge(now=now, interval_minutes=self._reading.interval_minutes)
+        judgement = session.judge(now=now, interval_minutes=self._options.interval_minutes)
         self._check_intervals(session, judgement)
-        if self._beside is not None and not self._beside.guessed.items() <= session.intervals().items():
+        if self._splitter is not None and not self._splitter.guessed.items() <= session.intervals().items():
             raise NeedsJudging
         session.ensure_partitions(self._database)
         self._progress("Writing", 0, None, self._read)
         return judgement, validator
 
     def _disputed(self, session: Staging) -> dict[str, list[tuple[datetime, datetime | None]]]:
-        """Return when the server has other offsets than this program, in the zones by which local times are read."""
-        timezone = self._reading.timezone
+        """Return the spans in which server and program disagree on the offset, for the zones of local times."""
+        timezone = self._options.timezone
         if timezone is None:
             return {}
         zones = {zone for _, _, zone in self._cities} if timezone == "city" else {timezone}
@@ -272,39 +279,38 @@ class _Load:
         return dict(spans)
 
     def _check_intervals(self, session: Staging, judgement: Judgement) -> None:
-        """Refuse rows whose distance is no interval, and values far from the stored ones; start again if the files have
-        to be read with other lengths.
+        """Refuse rows whose spacing is not an interval, and values far from the stored ones.
 
         Raises:
-            IngestError: what the rows show is no load that can be stored.
-            _OtherLengthsError: the files were read with other lengths.
+            IngestError: the batch cannot be stored.
+            _OtherLengthsError: the files have to be read again with other lengths.
         """
-        if not self._kind.has_intervals:
-            self._meaning.refuse_other_level(session.stored_means(self._meaning.spans()), {})
+        if not self._dataset.has_intervals:
+            self._plausibility.refuse_other_level(session.stored_means(self._plausibility.spans()), {})
             return
         for spacing in judgement.wide:
             raise IngestError(
-                f"The rows of {spacing.city} are {_spacing(spacing)}, which is no interval of an hour or less.",
+                f"The rows of {spacing.city} are {_spacing(spacing)}, which is not an interval of an hour or less.",
                 hint="Nothing was loaded. Load values of intervals that divide the hour. If each row is the value of "
-                "one hour only, add --interval 60.",
+                "one hour only, set `interval_minutes` to 60.",
             )
         self._minutes = session.intervals()
-        if self._reading.needs_lengths:
+        if self._options.needs_lengths:
             if judgement.assumed:
                 raise IngestError(
-                    f"The interval length of {judgement.assumed[0]} does not show in the rows, but is needed.",
-                    hint="Nothing was loaded. Add it, for example --interval 15.",
+                    f"The interval length of {judgement.assumed[0]} is required, but cannot be inferred from the rows.",
+                    hint="Nothing was loaded. Set `interval_minutes`, for example to 15.",
                 )
             read_with = {
-                city: self._lengths.get(city, self._reading.interval_minutes or _HOUR) for city in self._minutes
+                city: self._lengths.get(city, self._options.interval_minutes or _HOUR) for city in self._minutes
             }
             if read_with != self._minutes:
                 raise _OtherLengthsError(self._minutes)
-        self._meaning.refuse_other_level(session.stored_means(self._meaning.spans()), self._minutes)
+        self._plausibility.refuse_other_level(session.stored_means(self._plausibility.spans()), self._minutes)
 
     def _stage(self, session: Staging, validator: Validator, number: int, source: Source) -> None:
         ready = self._ready(validator, number, source)
-        # One piece is read and checked while the server takes the one before
+        # One piece is read and checked while the server receives the previous one
         with ThreadPoolExecutor(1) as reader:
             coming = reader.submit(next, ready, None)
             while (piece := coming.result()) is not None:
@@ -312,40 +318,40 @@ class _Load:
                 self._stage_rows(session, number, piece.rows, piece.near)
                 if piece.refused:
                     session.copy_refused(piece.refused)
-                if self._new_months is not None:
+                if self._partition_load is not None:
                     for month, data in piece.months:
-                        self._new_months.copy(month, data)
+                        self._partition_load.copy(month, data)
                 self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size, self._read)
 
     def _stage_rows(
         self, session: Staging, number: int, rows: pl.DataFrame, near: Sequence[tuple[int, datetime, datetime]]
     ) -> None:
-        values = [column.name for column in self._kind.values]
+        values = [column.name for column in self._dataset.values]
         if near:
-            rows = rows.filter(is_changed(rows, values, session.stored_values(near), self._reading.interval_minutes))
-        if self._beside is not None:
-            self._beside.stages(rows)
+            rows = rows.filter(is_changed(rows, values, session.stored_values(near), self._options.interval_minutes))
+        if self._splitter is not None:
+            self._splitter.stages(rows)
         if rows.height:
             session.copy_rows(staged_rows(number, rows, values))
 
     def _ready(self, validator: Validator, number: int, source: Source) -> Iterator[_Ready]:
         name = self._sources[number].name
-        series = ("city", *(column for column in self._kind.times if column == "issued_at"))
-        held_back = AmbiguousHours(series, ends=self._reading.label == "end")
+        series = ("city", *(column for column in self._dataset.times if column == "issued_at"))
+        ambiguous = AmbiguousHours(series, ends=self._options.label == "end")
         for piece in source.pieces():
             self._read += piece.rows.height + piece.broken.height
-            yield self._encoded(number, piece.done, *validator.check(name, piece, held_back))
-        proof = held_back.proof_of_ends() if self._kind.has_intervals and self._reading.label is None else None
+            yield self._encoded(number, piece.done, *validator.check(name, piece, ambiguous))
+        proof = ambiguous.proof_of_ends() if self._dataset.has_intervals and self._options.label is None else None
         if proof is not None:
             raise IngestError(
                 f"{name}: the timestamps look like the ENDS of intervals: {proof}.",
-                hint="Nothing was loaded. If they are ends, add --label end; if they are starts, --label start.",
+                hint="Nothing was loaded. Set `label` to end, or to start if they are starts.",
             )
-        rows = held_back.release()
+        rows = ambiguous.release()
         if rows is not None:
             piece = Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), source.size)
             yield self._encoded(number, piece.done, *validator.check(name, piece, None))
-        self._told_apart += held_back.resolved
+        self._resolved += ambiguous.resolved
 
     def _encoded(self, number: int, done: int, rows: pl.DataFrame, refused: pl.DataFrame) -> _Ready:
         self._usable += rows.height
@@ -355,15 +361,15 @@ class _Load:
                 f"{self._sources[number].name}: none of the first {self._read:,} rows can be used.{first}",
                 hint="Nothing was loaded.",
             )
-        self._touched.add(rows)
-        self._spans.add(rows)
+        self._time_ranges.add(rows)
+        self._coverage.add(rows)
         if self._kept is not None and rows.height:
             self._outdated += int((rows["timestamp"] < self._kept.since).sum())
         months: Sequence[tuple[datetime, bytes]] = ()
         near: Sequence[tuple[int, datetime, datetime]] = ()
-        if self._beside is not None and rows.height:
-            rows, months = self._beside.split(rows, self._spans)
-            near = self._beside.near(rows, self._spans)
+        if self._splitter is not None and rows.height:
+            rows, months = self._splitter.split(rows, self._coverage)
+            near = self._splitter.near(rows, self._coverage)
         text = io.BytesIO()
         if refused.height:
             entries = refused.select(pl.lit(number).alias("file"), pl.all(), pl.lit(value=True).alias("by_client"))
@@ -372,11 +378,11 @@ class _Load:
 
     def _merge(self, session: Staging, judgement: Judgement, validator: Validator) -> Report:
         merged = session.merge()
-        if self._new_months is not None:
-            self._new_months.attach()
-            merged = replace(merged, inserted=merged.inserted + self._new_months.row_count)
+        if self._partition_load is not None:
+            self._partition_load.attach()
+            merged = replace(merged, inserted=merged.inserted + self._partition_load.row_count)
         for one in merged.revised:
-            self._touched.add_span(one.city_no, one.first, one.last)
+            self._time_ranges.add_span(one.city_no, one.first, one.last)
         batch: UUID = uuid4()
         quarantine = self._quarantine
         quarantine.add(merged.refused)
@@ -399,26 +405,26 @@ class _Load:
         )
         return Report(
             batch=str(batch),
-            kind=self._kind.name,
+            kind=self._dataset.name,
             files=tuple(source.name for source in self._sources),
             **counts,
             notes=notes,
             kept=kept,
             reasons=quarantine.reasons()[:_MOST_REASONS],
             rejected_examples=tuple(Rejected(*example) for example in merged.examples),
-            touched=self._touched.named([name for _, name, _ in self._cities]),
+            touched=self._time_ranges.named([name for _, name, _ in self._cities]),
         )
 
     def _notes(self, judgement: Judgement, merged: Merged, validator: Validator) -> Iterator[str]:
         for source in self._sources:
             if source.ignored:
                 yield f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."
-            if "available_at" in self._kind.times and "available_at" not in source.columns:
+            if "available_at" in self._dataset.times and "available_at" not in source.columns:
                 yield f"{source.name}: without available_at, a value counts as available when its interval has ended."
         if not self._read:
-            yield "There are no rows."
+            yield "No rows found."
         if validator.unknown:
-            # The most rows first, and not in whatever order they were met
+            # The most rows first, so that the order does not depend on the file
             unknown = sorted(validator.unknown.items(), key=lambda one: (-one[1], one[0].casefold(), one[0]))
             named = [
                 f"{name!r} ({rows} row{'' if rows == 1 else 's'}"
@@ -427,50 +433,50 @@ class _Load:
             ]
             rest = len(unknown) - _MOST_NAMED
             more = f" and {rest} more" if rest > 0 else ""
-            yield f"There is no city {', '.join(named)}{more}; add it with: energy-forecast city add, or city import."
+            yield f"Unknown city: {', '.join(named)}{more}. Add it: `add_city`, or `import_cities`."
         if judgement.assumed:
             yield (
-                f"The interval length of {', '.join(judgement.assumed[:_MOST_NAMED])} does not show in the rows; "
-                "60 minutes are assumed. --interval says otherwise."
+                f"The interval length of {', '.join(judgement.assumed[:_MOST_NAMED])} cannot be inferred from the "
+                "rows; 60 minutes are assumed. If this is wrong, set `interval_minutes`."
             )
         for one in merged.revised:
             yield (
                 f"Stored values of {self._cities[one.city_no][1]} whose interval was provisional: {one.row_count:,}. "
-                f"It is {one.minutes} minutes, as the rows of this load show."
+                f"The rows of this batch show that it is {one.minutes} minutes."
             )
-        if validator.midnights and self._kind.has_intervals and self._reading.label is None:
+        if validator.midnights and self._dataset.has_intervals and self._options.label is None:
             yield (
                 f"Timestamps written as 24:00, the end of a day: {validator.midnights:,}. They are read as the start "
-                "of the next day. If the timestamps are ends of intervals, load the file with --label end."
+                "of the next day. If the timestamps are ends of intervals, load the file with `label` set to end."
             )
         if self._outdated and self._kept is not None:
-            table = self._kind.target.table
+            table = self._dataset.target.table
             yield (
-                f"Rows of before {self._kept.since:%Y-%m-%d} UTC: {self._outdated:,}. They are older than {table} is "
-                f"kept for ({self._kept.span}), and go at the next: energy-forecast maintain. To keep them: "
-                f"energy-forecast retention keep {table} forever"
+                f"Rows from before {self._kept.since:%Y-%m-%d} UTC: {self._outdated:,}. They are older than the "
+                f"retention of {table} ({self._kept.span}). The next maintenance run removes them. To keep them, set "
+                f"the retention of {table} to forever."
             )
-        yield from self._meaning.notes(self._minutes)
-        if self._told_apart:
-            yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."
+        yield from self._plausibility.notes(self._minutes)
+        if self._resolved:
+            yield f"Times of a repeated hour, distinguished by their order in the file: {self._resolved}."
         if judgement.repeated:
-            yield f"Rows that say what another row of this load says: {judgement.repeated}."
+            yield f"Rows that repeat another row of this batch: {judgement.repeated}."
         if merged.older:
             yield f"Rows older than another value of their time, kept as history: {merged.older}."
         if merged.repeats:
             yield (
-                f"Rows that repeat a value which was corrected since: {merged.repeats}. The correction stays; "
-                "if the value is right after all, give it an available_at."
+                f"Rows that repeat a value which was corrected later: {merged.repeats}. The correction stays. "
+                "If the old value is right, load it with an available_at."
             )
         if merged.corrected_now:
             yield (
-                "Corrections whose available_at is missing, or is that of the value they correct; "
-                f"they count as available from now: {merged.corrected_now}."
+                "Corrections whose available_at is missing, or equals that of the corrected value: "
+                f"{merged.corrected_now}. They count as available from now."
             )
 
 
 def _spacing(spacing: Spacing) -> str:
-    """The distance between rows in words."""
+    """Return the distance between rows in words."""
     if spacing.is_even:
         return f"{spacing.minutes:,} minutes apart"
     return f"{spacing.minutes:,} minutes apart or more, at uneven distances"

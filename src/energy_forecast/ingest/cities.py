@@ -1,4 +1,4 @@
-"""Cities from a file. They are few, so they are checked one by one."""
+"""Import cities from a file. They are few, so they are checked one by one."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ _OPTIONAL = ("country_code", "subdivision")
 _TARGET = LoadTarget("cities", "cities", "cities", "name", (), corrects=True)
 
 _DEGREES = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
-# The zones of the form Area/City, which the table demands: 'EST5EDT' or 'GB' say too little about a place
+# Zones of the form Area/City, as the table requires: 'EST5EDT' or 'GB' are not specific enough
 _ZONE = re.compile(r"UTC|Etc/(?:UTC|GMT[+-][0-9]{1,2})|[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_-]+){1,2}")
 _SIX_PLACES = Decimal("0.000001")
-# A correction of coordinates stays in the city
+# Longest move that is a correction of coordinates
 _SAME_PLACE_KM = 25
 _MOST_MOVED = 20
 _EARTH_RADIUS_KM = 6371.0
 
 
 class _RowError(Exception):
-    """A row that cannot be taken: the column at fault and why."""
+    """A row that cannot be used: the column at fault and the reason."""
 
     def __init__(self, column: str, reason: str) -> None:
         super().__init__(reason)
@@ -53,20 +53,20 @@ class _RowError(Exception):
 
 
 def import_cities(database: Database, path: Path, *, update: bool = False) -> CityReport:
-    """Add the cities of a file, and correct those that are there.
+    """Add the cities of a file, and correct stored ones.
 
-    An empty field leaves the stored value. Rows that cannot be used are kept in ops.rejected_rows; the rest is loaded.
-    A row that moves a stored city to another place is rejected unless `update` is set: it would take the city's values,
-    models and scores with it. Another place is another time zone or country, or more than 25 km away.
+    An empty field keeps the stored value. Rows that cannot be used are kept in ops.rejected_rows; the rest is loaded.
+    A row that moves a stored city to another place is rejected unless `update` is set, because the city's values,
+    models and scores would move with it. Another place is another time zone or country, or more than 25 km away.
 
     Args:
-        update: move cities to another place.
+        update: allow to move cities to another place.
         path: CSV, gzipped CSV or Parquet with columns name, latitude, longitude (degrees), timezone (IANA), and
-            perhaps country_code (ISO 3166-1 alpha-2) and subdivision.
+            optionally country_code (ISO 3166-1 alpha-2) and subdivision.
 
     Raises:
         IngestError: the file cannot be used at all; nothing was loaded.
-        DatabaseError: the database could not be reached or refused; nothing was loaded.
+        DatabaseError: the database is unreachable or refused the cities; nothing was loaded.
     """
     source = open_source(path, names_of([path])[0], _REQUIRED, _OPTIONAL)
     with staging(database, _TARGET) as session:
@@ -87,17 +87,17 @@ def check_city(
     country_code: str | None = None,
     subdivision: str | None = None,
 ) -> dict[str, Any]:
-    """The same checks for one city that is named by hand.
+    """Check the values of one city, as the import of a file does.
 
     Args:
         latitude: degrees north.
         longitude: degrees east.
 
     Returns:
-        The arguments as they are to be stored: trimmed, six places, the country in capitals.
+        The values to store: trimmed, coordinates with six decimals, the country in capitals.
 
     Raises:
-        IngestError: one of them cannot be taken.
+        IngestError: one of the values is invalid.
     """
     cells = {
         "name": name,
@@ -139,8 +139,7 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
         where = _move(stored, new) or f"with {_differences(stored, new)}"
         raise IngestError(
             f"City {stored.name!r} is already stored {where}, {attached(dependent_counts(connection, stored.name))}.",
-            hint="Give this city another name. To change the stored one: energy-forecast city import FILE "
-            "(with --update if it is another place).",
+            hint="Give this city another name. To change the stored one: `import_cities`.",
         )
 
 
@@ -222,7 +221,7 @@ def _degrees(cells: Mapping[str, str | None], column: str, limit: int) -> Decima
 
 
 def _agreeing(rows: _Rows, refused: _Refused) -> Iterator[tuple[int, tuple[CityRow, Mapping[str, str | None]]]]:
-    """The rows whose name no other row uses for another place."""
+    """Yield the rows whose name no other row uses for another place."""
     first: dict[str, int] = {}
     contradicted: dict[str, int] = {}
     for line, (city, _) in rows.items():
@@ -252,7 +251,7 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         if old is not None and move is not None and not update:
             reason = (
                 f"{old.name!r} is stored as another place: {move}, {attached(session.dependent_counts(old.name))}; "
-                "give this city another name, or move the stored one with --update"
+                "give this city another name, or set `update` to move the stored one"
             )
             refused[line] = ("name", reason, cells)
             continue
@@ -261,8 +260,8 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
                 f"{old.name} was moved from another place, {move}, {attached(session.dependent_counts(old.name))}."
             )
         if old is None and not session.insert_city(new):
-            # Its lower() may know other letters than Python's
-            reason = f"the database reads {new.name!r} as the name of another city; give this city another name"
+            # PostgreSQL's lower() may treat some letters differently than Python's
+            reason = f"for the database {new.name!r} is the name of another city; give this city another name"
             refused[line] = ("name", reason, cells)
             continue
         if old is None:
@@ -298,7 +297,7 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
 
 
 def _move(stored: CityRow, new: CityRow) -> str | None:
-    """Return how another place differs from the stored one, or None if it is the same place with corrections."""
+    """Return how the new place differs from the stored one; None if it is the same place with corrections."""
     km = distance_km(stored, new)
     other_country = new.country_code != stored.country_code and _is_known(stored.country_code)
     if km <= _SAME_PLACE_KM and new.timezone == stored.timezone and not other_country:
@@ -315,7 +314,7 @@ def _differences(stored: CityRow, new: CityRow) -> str:
 
 
 def _is_known(country: str | None) -> bool:
-    """Return whether a stored code is that of a country; an unknown one, or EL for Greece, is only corrected."""
+    """Return whether a stored code is a valid country; an unknown one, or EL for Greece, is only corrected."""
     try:
         return country is not None and country_code(country) == country
     except PlaceError:
@@ -323,7 +322,7 @@ def _is_known(country: str | None) -> bool:
 
 
 def distance_km(a: CityRow, b: CityRow) -> float:
-    """Return the distance of two cities, on a sphere."""
+    """Return the distance between two cities in km, on a sphere."""
     south, north = math.radians(a.latitude), math.radians(b.latitude)
     east = math.radians(b.longitude - a.longitude)
     half = math.sin((north - south) / 2) ** 2 + math.cos(south) * math.cos(north) * math.sin(east / 2) ** 2
@@ -331,7 +330,7 @@ def distance_km(a: CityRow, b: CityRow) -> float:
 
 
 def attached(counts: Mapping[str, int]) -> str:
-    """Return in words what a city has: values, models and scores."""
+    """Return the numbers of a city's values, models and scores in words."""
     words = [f"{count:,} {noun if count != 1 else noun.removesuffix('s')}" for noun, count in counts.items()]
     return f"with {', '.join(words[:-1])} and {words[-1]}"
 

@@ -1,12 +1,12 @@
-"""Temperatures that no place has had, by latitude and season: enough to tell Fahrenheit and Kelvin from Celsius."""
+"""Upper bounds of temperature by latitude and season, to distinguish Fahrenheit and Kelvin from Celsius."""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime
 
-# Absolute latitude, and the hottest mean of a day there at midsummer and at midwinter, degrees Celsius. Outside the
-# records: Death Valley had a day of 48, Lytton (50 north) one of 37, Verkhoyansk (68 north) one of 30
+# Absolute latitude, and the highest daily mean at midsummer and at midwinter, degrees Celsius. They are above the
+# records: a day of 48 in Death Valley, of 37 in Lytton (50 north), of 30 in Verkhoyansk (68 north)
 _HOTTEST = (
     (0, 42, 40),
     (20, 46, 38),
@@ -20,13 +20,13 @@ _HOTTEST = (
     (70, 30, 8),
     (90, 20, 5),
 )
-# Days after 1 January when a northern summer is at its height
+# Day of the year at the peak of the northern summer
 _MIDSUMMER = 205
 _HALF_YEAR = 182.6
 
 
 def hottest_day(latitude: float, moment: datetime) -> float:
-    """Return a mean temperature of a day, degrees Celsius, that no place of this latitude (degrees north) has had."""
+    """Return a daily mean temperature, degrees Celsius, that no place at this latitude (degrees north) has reached."""
     day = moment.timetuple().tm_yday - _MIDSUMMER + (0 if latitude >= 0 else _HALF_YEAR)
     # From 0 at midwinter to 1 at midsummer
     season = (1 + math.cos(math.pi * day / _HALF_YEAR)) / 2

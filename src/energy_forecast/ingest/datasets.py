@@ -1,4 +1,4 @@
-"""The kinds of rows that files hold: their columns, and what a value may be."""
+"""The datasets that files can hold: their columns, and the plausible range of each value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from energy_forecast.database.staging import LoadTarget
 from energy_forecast.errors import IngestError
 
-# The column in which a row states the length of its interval, minutes
+# The column for the length of the row's interval, in minutes
 INTERVAL = "interval_minutes"
 
 
@@ -17,10 +17,10 @@ class ValueColumn:
 
     Args:
         name: the column, in files and in the database.
-        low: the smallest value allowed.
-        high: the largest value allowed.
+        low: the smallest plausible value.
+        high: the largest plausible value.
         plausible: the range in words, with its unit.
-        required: whether a row without it is refused.
+        required: whether a row without it is rejected.
     """
 
     name: str
@@ -32,12 +32,12 @@ class ValueColumn:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A kind of rows: which columns it has, and where it is stored.
+    """A dataset: its columns and its table.
 
     Args:
-        target: its place in the database.
-        times: the columns that hold moments; all but available_at are required.
-        values: the columns that hold numbers.
+        target: its table in the database.
+        times: the columns of timestamps; all but available_at are required.
+        values: the columns of numbers.
     """
 
     target: LoadTarget
@@ -46,29 +46,29 @@ class Dataset:
 
     @property
     def name(self) -> str:
-        """The kind as the command line says it."""
+        """Return the name, as in DATASETS."""
         return self.target.kind
 
     @property
     def has_intervals(self) -> bool:
-        """Whether each row is of an interval, and may state its length."""
+        """Return whether each row covers an interval, and may state its length."""
         return "available_at" in self.times
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Columns that a file must have."""
+        """Return the columns that a file must have."""
         moments = (column for column in self.times if column != "available_at")
         return ("city", *moments, *(value.name for value in self.values if value.required))
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """Columns that a file may have."""
+        """Return the columns that a file may have."""
         known = ("city", *self.times, *(value.name for value in self.values))
         own = (INTERVAL,) if self.has_intervals else ()
         return (*(column for column in known if column not in self.required), *own)
 
 
-# DECIMAL(12,2) overflows from 9999999999.995 on; a bound below it leaves nothing to rounding
+# DECIMAL(12,2) overflows from 9999999999.995 on; with this bound, rounding cannot reach it
 _LARGEST = 9_999_999_999.99
 
 _WEATHER = (
@@ -107,15 +107,15 @@ _ALL = (
     ),
 )
 
-DATASETS: dict[str, Dataset] = {kind.name: kind for kind in _ALL}
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
 
 def find_dataset(name: str) -> Dataset:
-    """The kind of this name.
+    """Return the dataset of this name.
 
     Raises:
-        IngestError: there is none.
+        IngestError: the name is unknown.
     """
     if name not in DATASETS:
-        raise IngestError(f"There is no kind of rows {name!r}.", hint=f"There are: {', '.join(DATASETS)}.")
+        raise IngestError(f"Dataset {name!r} not found.", hint=f"Choose from: {', '.join(DATASETS)}.")
     return DATASETS[name]

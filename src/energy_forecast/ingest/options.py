@@ -1,4 +1,4 @@
-"""How the files of a load are to be read, as the user says it."""
+"""Options for reading the files of a batch, and their checks."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from energy_forecast.ingest.datasets import Dataset
 from energy_forecast.ingest.units import Unit, parse_units
 from energy_forecast.zones import zone_names
 
-# In the tz database, and no zone of any place
+# In the tz database, but not the zone of any place
 _NO_ZONES = {"Factory"}
 LABELS = ("start", "end")
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """Options of a load.
+    """Options for reading a batch.
 
     Args:
-        timezone: how a moment without offset is read: None refuses it, "city" takes the city's zone, else an IANA zone.
-        interval_minutes: length of every interval whose row does not state its own; None finds it out for each city.
-        label: the end of an interval that timestamps name, start or end; None: start, unless the file proves it wrong.
-        units: by value column, the unit that the user named.
+        timezone: how to read a timestamp without an offset: None rejects it, "city" uses the city's zone, or an IANA
+            zone.
+        interval_minutes: length of every interval whose row does not state it; None infers it for each city.
+        label: the end of an interval that a timestamp names, start or end; None is start, unless the file disproves it.
+        units: the given units by value column.
     """
 
     timezone: str | None = None
@@ -33,38 +34,38 @@ class ReadOptions:
 
     @property
     def needs_lengths(self) -> bool:
-        """Whether the length of an interval changes a timestamp or a value."""
+        """Return whether the length of an interval changes a timestamp or a value."""
         return self.label == "end" or any(unit.is_power for unit in self.units.values())
 
 
 def read_options(
-    kind: Dataset,
+    dataset: Dataset,
     *,
     timezone: str | None = None,
     interval_minutes: int | None = None,
     label: str | None = None,
     units: Sequence[str] = (),
 ) -> ReadOptions:
-    """Return the options of a load of this kind.
+    """Return the checked options of a batch.
 
     Args:
         units: each QUANTITY=UNIT, such as temperature=F.
 
     Raises:
-        IngestError: no file of this kind could be loaded like this.
+        IngestError: a value is invalid, or does not apply to the dataset.
     """
     if timezone not in (None, "city") and timezone not in zone_names() - _NO_ZONES:
-        raise IngestError(
-            f"There is no time zone {timezone!r}.", hint="Give an IANA zone such as Europe/Berlin, or city."
-        )
+        raise IngestError(f"Time zone {timezone!r} not found.", hint="Use an IANA zone such as Europe/Berlin, or city.")
     if interval_minutes is not None:
-        if not kind.has_intervals:
-            raise IngestError("Weather forecasts have no interval length.", hint="Leave it out.")
+        if not dataset.has_intervals:
+            raise IngestError("Weather forecasts have no interval length.", hint="Leave out `interval_minutes`.")
         if not 1 <= interval_minutes <= 60 or 60 % interval_minutes:
             raise IngestError(f"An interval of {interval_minutes} minutes does not divide the hour.")
     if label is not None:
-        if not kind.has_intervals:
-            raise IngestError("Weather forecasts have no intervals with two ends.", hint="Leave the label out.")
+        if not dataset.has_intervals:
+            raise IngestError("Weather forecasts have no intervals with two ends.", hint="Leave out `label`.")
         if label not in LABELS:
             raise IngestError(f"Label {label!r} not found.", hint="Choose from: start, end.")
-    return ReadOptions(timezone, interval_minutes, label, parse_units(units, [column.name for column in kind.values]))
+    return ReadOptions(
+        timezone, interval_minutes, label, parse_units(units, [column.name for column in dataset.values])
+    )

@@ -1,7 +1,7 @@
-"""Numbers that can be read but mean something else: another unit, a meter's register, net load.
+"""Detect valid numbers with another meaning: another unit, readings of a meter's register, net load.
 
-A row cannot show it, the rows of a city together can. Each finding refuses the files of the load once, with advice,
-in place of some of their rows: the other rows would be stored with a wrong value, or would not add up to a right sum.
+A single row cannot show it; the rows of a city together can. Each finding refuses the whole batch once, with advice,
+instead of some of its rows: the other rows would be stored with a wrong value, or their sum would be wrong.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from energy_forecast.ingest.climate import hottest_day
 from energy_forecast.ingest.datasets import INTERVAL, Dataset
 from energy_forecast.ingest.options import ReadOptions
 
-# A meter fault is rare and small, and is refused by row; a city that feeds power in does so for hours
+# A meter fault is rare and small, and only its row is rejected; a city that feeds power in does so for hours
 _MOST_NEGATIVE = 0.001
 _MOST_FED_IN = 0.1
 # Of the loads of nine US cities and Tetouan, none rises for more than 18 hours without a fall; of all changes within
 # two days at least 28 % are falls. A register falls only where it is set back, to less than half, once a day at most
 _MOST_FALLS = 0.01
 _MOST_RESETS = 0.1
-# A register that is set back each day is so at one time of the day, but for the hour of a clock change (minutes)
+# A daily reset of a register is at one time of the day, except for the hour of a clock change (minutes)
 _RESET_BAND = 60
 _MOST_ROLLOVERS = 2
-# By span and rises: of a register that is far above what it gains in an interval; that starts near 0; that is set back
+# Least span and rises of a register that is far above its gain per interval; that starts near 0; that is set back
 _FAR_ABOVE, _GAIN = (timedelta(hours=23), 20), 0.005
 _NEAR_ZERO = (timedelta(hours=71), 60)
 _SET_BACK = (timedelta(days=6), 130)
-# Orders of magnitude between a file and the city's stored values that are units, and not a city that has grown
+# Orders of magnitude between a file and the city's stored values that mean another unit, not growth of the city
 _UNIT_STEPS = (3, 6)
 _UNIT_TOLERANCE = 0.6
 _LEAST_ROWS = 24
@@ -45,17 +45,17 @@ _DAY_MARGIN, _HOUR_MARGIN = 2.0, 12.0
 _DAY = timedelta(hours=20)
 # Between the mean of a file and the one stored of the same weeks
 _LARGE_STEP = 20.0
-# A sensor that fails reports 85 degrees now and then, a file in Fahrenheit has many values above 60 in summer
+# A faulty sensor sometimes reports 85 degrees; a file in Fahrenheit has many values above 60 in summer
 _MANY_HOT = 0.2
 _MANY_KELVIN = 0.5
-# What rounding to two decimals may take of a value without a note
+# Share of a value that rounding to two decimals may change without a note
 _MOST_ROUNDED = 0.1
 _MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Negative:
-    """The first negative value of a city: where it is, and as written."""
+    """The first negative value of a city, with its file and line."""
 
     file: str
     line: int
@@ -63,23 +63,23 @@ class Negative:
 
 
 class PlausibilityChecks:
-    """Facts about the values of a load, gathered piece by piece, and the findings that they allow."""
+    """Facts about the values of a batch, collected piece by piece, and the checks on them."""
 
-    def __init__(self, kind: Dataset, cities: Sequence[StoredCity], reading: ReadOptions) -> None:
-        self._kind = kind
+    def __init__(self, dataset: Dataset, cities: Sequence[StoredCity], options: ReadOptions) -> None:
+        self._dataset = dataset
         self._cities = cities
-        self._reading = reading
-        self._column = kind.values[0].name
+        self._options = options
+        self._column = dataset.values[0].name
         self._facts: list[pl.DataFrame] = []
         self._negative: dict[int, Negative] = {}
 
     def add(self, file: str, rows: pl.DataFrame) -> None:
-        """Takes note of rows.
+        """Add the facts of some rows.
 
         Args:
             file: the file's name.
             rows: line, city_no, timestamp, interval_minutes (null if not stated), and value: the first value column in
-                the stored unit, which may be out of its range.
+                the stored unit, which may be out of range.
         """
         if not rows.height:
             return
@@ -97,7 +97,7 @@ class PlausibilityChecks:
                 self._negative.setdefault(city, Negative(file, line, value))
 
     def refuse(self) -> None:
-        """Refuse a load whose values, by themselves, mean something else.
+        """Refuse a batch whose values show another meaning without a comparison.
 
         Raises:
             IngestError: the finding, the city, and the remedy.
@@ -110,16 +110,16 @@ class PlausibilityChecks:
                 self._refuse_temperature(facts)
 
     def refuse_other_level(self, stored: Mapping[int, StoredMean], minutes: Mapping[int, int]) -> None:
-        """Refuse a load whose values are in another unit than the stored ones of the city.
+        """Refuse a batch whose values are in another unit than the stored ones of the city.
 
         Args:
-            stored: by city, the level of its stored values near the first ones of the load.
-            minutes: by city, the length of the intervals that do not state it.
+            stored: the level of the stored values near the first values of the batch, by city.
+            minutes: the length of the intervals whose rows do not state it, by city.
 
         Raises:
-            IngestError: the cities' values differ by a factor between units.
+            IngestError: the values of a city differ by a factor between units.
         """
-        if self._column in self._reading.units:
+        if self._column in self._options.units:
             return
         for facts in self._by_city():
             level = stored.get(facts["city_no"])
@@ -131,8 +131,8 @@ class PlausibilityChecks:
                 self._refuse_step(facts, level)
 
     def spans(self) -> list[tuple[int, datetime]]:
-        """Return city and first timestamp of the values that are enough to be compared with their stored neighbours."""
-        if self._column in self._reading.units:
+        """Return city and first timestamp for each city with enough values to compare with stored neighbours."""
+        if self._column in self._options.units:
             return []
         return [(facts["city_no"], facts["first"]) for facts in self._by_city() if self._are_enough(facts)]
 
@@ -145,7 +145,7 @@ class PlausibilityChecks:
         """Yield the findings that refuse nothing, in sentences.
 
         Args:
-            minutes: by city, the length of the intervals that do not state it.
+            minutes: the length of the intervals whose rows do not state it, by city.
         """
         if self._column != "consumption_kwh":
             return
@@ -160,13 +160,12 @@ class PlausibilityChecks:
         if rounded:
             yield (
                 f"Values below 0.05 kWh that two decimals change by more than a tenth: {_named(rounded)}. "
-                "If the numbers are in a larger unit, load the file again with --unit energy=MWh, for example."
+                "If the numbers are in a larger unit, load the file again with `units`, for example energy=MWh."
             )
         if large:
             yield (
-                f"Values that come to more than {LARGEST_KWH:,.2f} kWh an hour, which no forecast can store: "
-                f"{_named(large)}. If the numbers are in a smaller unit, load the file again with --unit energy=Wh, "
-                "for example."
+                f"Values of more than {LARGEST_KWH:,.2f} kWh an hour, which no forecast can store: {_named(large)}. "
+                "If the numbers are in a smaller unit, load the file again with `units`, for example energy=Wh."
             )
 
     def _refuse_negative(self, facts: Mapping[str, Any]) -> None:
@@ -184,7 +183,7 @@ class PlausibilityChecks:
 
     def _refuse_register(self, facts: Mapping[str, Any]) -> None:
         rises, falls, resets = facts["rises"], facts["falls"], facts["resets"]
-        if "consumption_kwh" in self._reading.units:
+        if "consumption_kwh" in self._options.units:
             return
         if rises and facts["gain"] / rises <= _GAIN * max(facts["peak"], 0.01):
             span, least = _FAR_ABOVE
@@ -201,11 +200,11 @@ class PlausibilityChecks:
                 f"The values of {name} look like readings of a meter's register: from {first} to {last} UTC they rise "
                 f"{rises:,} times, fall {falls:,} times, and are set back {resets:,} times.",
                 hint="Nothing was loaded. Load the differences between the readings. If each value is the consumption "
-                "of its interval, add --unit energy=kWh.",
+                "of its interval, set `units` to energy=kWh.",
             )
 
     def _refuse_temperature(self, facts: Mapping[str, Any]) -> None:
-        if "temperature" in self._reading.units:
+        if "temperature" in self._options.units:
             return
         city = self._cities[facts["city_no"]]
         if facts["kelvin"] > _MANY_KELVIN * facts["n"]:
@@ -227,7 +226,7 @@ class PlausibilityChecks:
                     )
 
     def _refuse_step(self, facts: Mapping[str, Any], level: StoredMean) -> None:
-        """Refuse temperatures that are near the stored ones of the same weeks if read in Fahrenheit, and only then."""
+        """Refuse temperatures that are near the stored ones of the same weeks only if read in Fahrenheit."""
         near = [month for month in facts["months"] if month["known"]][:1]
         if not near:
             return
@@ -242,7 +241,7 @@ class PlausibilityChecks:
         words = {"F": "degrees Fahrenheit", "K": "kelvins"}[unit]
         return IngestError(
             f"The temperatures of {name} look like {words}: {reason}.",
-            hint=f"Nothing was loaded. Are they? Then add --unit temperature={unit}; if not, --unit temperature=C.",
+            hint=f"Nothing was loaded. If they are, set `units` to temperature={unit}; if not, to temperature=C.",
         )
 
     def _refuse_factor(self, facts: Mapping[str, Any], level: StoredMean, minutes: int) -> None:
@@ -254,9 +253,10 @@ class PlausibilityChecks:
                 way = "times" if steps > 0 else "times less than"
                 unit = {3: "Wh", -3: "MWh", -6: "GWh"}.get(int(math.copysign(size, steps)), "Wh")
                 raise IngestError(
-                    f"The values of {name} are about {10 ** abs(steps):,.0f} {way} the stored ones. Another unit?",
-                    hint=f"Nothing was loaded. If so, name it, for example --unit energy={unit}; if they are right, "
-                    "--unit energy=kWh.",
+                    f"The values of {name} are about {10 ** abs(steps):,.0f} {way} the stored ones. They may be in "
+                    "another unit.",
+                    hint=f"Nothing was loaded. If so, set `units`, for example to energy={unit}; if they are right, to "
+                    "energy=kWh.",
                 )
 
     def _summed(self) -> pl.DataFrame:

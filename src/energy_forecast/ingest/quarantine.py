@@ -1,4 +1,4 @@
-"""How many rows and cells a load could not use and why, and which of them are kept."""
+"""Counts of rejected rows and empty cells by reason, and the choice of those that are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from energy_forecast.ingest.report import Reason
 
-# A file of something else would have as many reasons as rows
+# A file with other data would have as many reasons as rows
 _MOST_REASONS = 200
 _OTHER = "another reason"
 _VALUES = re.compile(r"'[^']*'|[0-9][0-9:.,-]*")
@@ -22,10 +22,10 @@ def without_values(reason: str) -> str:
 
 
 class Quarantine:
-    """Counts every rejected row and empty cell of a load, and keeps the first of them.
+    """Counter of the rejected rows and empty cells of a batch; the first of them are kept.
 
     Args:
-        most: how many entries are kept.
+        most: number of entries to keep.
     """
 
     def __init__(self, most: int) -> None:
@@ -48,7 +48,7 @@ class Quarantine:
                 self.row_count += count
 
     def keep(self, entries: pl.DataFrame) -> pl.DataFrame:
-        """Return the entries that are kept: the first ones, as long as there is room."""
+        """Return the entries to keep: the first ones, up to the limit."""
         kept = entries.head(self.most - self._kept)
         self._kept += kept.height
         return kept

@@ -1,4 +1,4 @@
-"""What a load did, in counts that add up."""
+"""Reports of a batch, in counts that add up."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that was refused.
+    """A rejected row.
 
     Args:
         file: the file's name.
         line: the line of a CSV file, the header being line 1; the row of a Parquet file, the first being row 1.
-        column: the column at fault; None where it is the row as a whole.
+        column: the column at fault; None if it is the row as a whole.
         reason: why, in words.
     """
 
@@ -30,7 +30,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Reason:
-    """How often a load rejected rows, or left cells empty, for one reason.
+    """A reason, and how often a batch rejected rows or left cells empty for it.
 
     Args:
         column: the column at fault; None if it is the row as a whole.
@@ -50,24 +50,24 @@ class Reason:
 
 @dataclass(frozen=True)
 class Report:
-    """What a load did. `read = inserted + corrected + unchanged + rejected`, counts of rows.
+    """The result of a batch. `read = inserted + corrected + unchanged + rejected`, counts of rows.
 
     Args:
-        batch: the load's id in ops.ingest_batches.
-        kind: what the rows are.
+        batch: the batch's id in ops.ingest_batches.
+        kind: the dataset of the rows.
         files: names of the files.
         read: rows found in the files; empty lines do not count.
         inserted: rows whose city and time were not stored.
         corrected: rows that replaced a stored value; the old one is kept.
-        unchanged: rows that said nothing new, or only something about the past.
+        unchanged: rows that changed no current value.
         rejected: rows that could not be used. ops.rejected_rows keeps the first of them.
-        notes: what a reader should know, in sentences.
+        notes: remarks on the batch, in sentences.
         rejected_examples: the first rejected rows.
         cells_left_empty: optional cells with an implausible value. Their rows were used without them; the cells are in
             ops.rejected_rows too.
         kept: entries in ops.rejected_rows, rows and cells.
         reasons: the rejected rows and the empty cells by reason, the most frequent first.
-        touched: city, first and last timestamp of the rows that could be taken, UTC.
+        touched: city, first and last timestamp of the usable rows, UTC.
     """
 
     batch: str
@@ -87,27 +87,27 @@ class Report:
 
     @property
     def failure(self) -> str | None:
-        """Why nothing of the load could be used, in a sentence; None where something could, or there were no rows."""
+        """Return why no row could be used, in a sentence; None if some could, or there were no rows."""
         return _failure(self.read, self.rejected, self.rejected_examples)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """Return the report as a dict for JSON."""
         spans = [{"city": city, "first": _iso(first), "last": _iso(last)} for city, first, last in self.touched]
         return asdict(self) | {"touched": spans}
 
 
 @dataclass(frozen=True)
 class CityReport:
-    """What `city import` did. `read = inserted + updated + unchanged + rejected`, counts of cities.
+    """The result of an import of cities. `read = inserted + updated + unchanged + rejected`, counts of cities.
 
     Args:
         batch: the import's id in ops.ingest_batches.
         read: rows found in the file.
         inserted: new cities.
-        updated: cities of which something was corrected.
-        unchanged: cities that are stored as the file says.
-        rejected: rows that could not be taken; kept in ops.rejected_rows.
-        notes: what a reader should know, in sentences.
+        updated: stored cities that were corrected.
+        unchanged: cities that are stored with the same values.
+        rejected: rows that could not be used; kept in ops.rejected_rows.
+        notes: remarks on the import, in sentences.
         rejected_examples: the rejected rows, up to 10.
     """
 
@@ -122,16 +122,16 @@ class CityReport:
 
     @property
     def failure(self) -> str | None:
-        """Why no city could be used, in a sentence; None where one could, or there were no rows."""
+        """Return why no city could be used, in a sentence; None if one could, or there were no rows."""
         return _failure(self.read, self.rejected, self.rejected_examples)
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """Return the report as a dict for JSON."""
         return asdict(self)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The rejected rows in words, up to 10."""
+        """Return the rejected rows in words, up to 10."""
         return tuple(str(example) for example in self.rejected_examples)
 
 

@@ -1,8 +1,8 @@
-"""Moments as files write them, read strictly: ISO 8601, with an offset unless the user said how to read local time.
+"""A strict parser for timestamps: ISO 8601, with an offset unless the options give a zone for local times.
 
-PostgreSQL's own reading is too kind for data: it takes 'now', 'infinity' and '10:00 IST' (as Israel's time). Spellings
-of ISO 8601 that have one meaning only are all read: 24:00, the basic format, lower-case letters, a decimal comma, hours
-without minutes, and UTC or GMT in place of Z.
+PostgreSQL's own parser is too lenient for data: it accepts 'now', 'infinity' and '10:00 IST' (as Israel's time). This
+one accepts all unambiguous spellings of ISO 8601: 24:00, the basic format, lower-case letters, a decimal comma, hours
+without minutes, and UTC or GMT instead of Z.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHAPE = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
     r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?$"
 )
-# What else ISO 8601, RFC 3339 and common programs write; U+2212 is the minus sign that ISO 8601 prints
+# Other spellings in ISO 8601, RFC 3339 and common programs; U+2212 is the minus sign that ISO 8601 prints
 _OTHER_SHAPE = (
     r"^([0-9]{4})(?:-([0-9]{2})-([0-9]{2})|([0-9]{2})([0-9]{2}))"
     r"(?:[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?"
@@ -32,7 +32,7 @@ _EASTERNMOST, _WESTERNMOST = 14 * 60, -12 * 60
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
-# How far around an hour that happens twice its neighbours are looked for
+# Distance around a repeated hour in which to look for its neighbours
 NEARBY = timedelta(hours=3)
 _MINUTE = timedelta(minutes=1)
 
@@ -42,36 +42,36 @@ REASONS = {
     EMPTY: "is empty",
     NO_TIME: "{value} is not an ISO 8601 time such as 2026-03-01T14:00:00Z",
     NO_DATE: "{value} is not in the calendar",
-    NO_OFFSET: "{value} has no offset; write one, or say how to read it: --timezone ZONE or --timezone city",
+    NO_OFFSET: "{value} has no offset; write one, or set `timezone` to its zone or to city",
     BAD_OFFSET: "{value} has an offset that no place on earth has",
     SKIPPED: "{value} never happened in {zone}: the clock skipped it; write the offset",
     TWICE: "{value} happened twice in {zone}; write the offset",
     TOO_OLD: "{value} is before 1970",
-    LEAP: "{value} is a leap second, which no interval begins with; give the second before or after it",
+    LEAP: "{value} is a leap second, which no interval begins with; use the second before or after it",
     TOO_LATE: "{value} is after the year 9999",
-    DISPUTED: "{value} is another moment by the rules that the database server has of {zone}",
+    DISPUTED: "{value} is another time by the database server's rules for {zone}",
 }
 
 
-# By zone, the spans (UTC, both ends included) in which the database server has another offset; the end may be open
+# Spans (UTC, both ends included) by zone in which the database server has another offset; the end may be open
 Disputed = Mapping[str, Sequence[tuple[datetime, datetime | None]]]
 
 
 def parse_timestamps(
     text: pl.Series, zones: pl.Series, disputed: Disputed = MappingProxyType({}), *, ends: bool = False
 ) -> pl.DataFrame:
-    """Reads moments.
+    """Parse timestamps.
 
     Args:
-        text: the moments as written, n rows; or Datetime("us", "UTC").
-        zones: n rows; the IANA zone in which a moment without offset is to be read, or null to refuse it.
-        disputed: local times of these are a fault.
-        ends: whether a local moment names the end of an interval. Most files then write the start plus the interval, so
-            it has the offset of the interval: of the hour before the clock is changed, the end is 02:00, not 03:00.
+        text: the timestamps as written, n rows; or Datetime("us", "UTC").
+        zones: n rows; the IANA zone of a timestamp without an offset, or null to reject it.
+        disputed: spans whose local times are a fault.
+        ends: whether a local time names the end of an interval. Most files then write the start plus the interval, so
+            it has the offset of the interval: the hour before a clock change ends at 02:00, not 03:00.
 
     Returns:
-        n rows: `instant` (UTC, microseconds; null where there is a fault), `wall` (a local time as written; null for
-        one with an offset), `fault` (a key of REASONS, or null).
+        n rows: `instant` (UTC, microseconds; null if there is a fault), `wall` (a local time as written; null if it
+        has an offset), `fault` (a key of REASONS, or null).
     """
     if text.dtype != pl.String:
         return _read_typed(text)
@@ -108,7 +108,7 @@ def parse_timestamps(
 
 
 def _parts(text: pl.Series) -> pl.DataFrame:
-    """Split moments of the usual shape: `date`, `wall`, `offset`; nulls if the text has another shape."""
+    """Split timestamps of the usual shape: `date`, `wall`, `offset`; nulls if the text has another shape."""
     parts = text.str.extract_groups(_SHAPE).struct
     date, minute, second, fraction, offset = (parts[place] for place in range(5))
     frame = pl.DataFrame({"date": date, "offset": offset}).with_columns(
@@ -118,14 +118,14 @@ def _parts(text: pl.Series) -> pl.DataFrame:
     )
     if fraction.null_count() < len(fraction):
         micros = fraction.str.slice(0, 6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
-        # A nanosecond more is not the whole minute
+        # One nanosecond more is no longer the whole minute
         micros += fraction.str.slice(6).str.contains("[1-9]").fill_null(value=False).cast(pl.Int64)
         frame = frame.with_columns(pl.col("wall") + micros.cast(pl.Duration("us")))
     return frame
 
 
 def _with_other_shapes(frame: pl.DataFrame, text: pl.Series, odd: pl.Series) -> pl.DataFrame:
-    """Read again the texts that do not have the usual shape, respelled in it; `leap` marks leap seconds."""
+    """Rewrite texts of other shapes in the usual one and parse them; `leap` marks leap seconds."""
     groups = text.filter(odd).str.extract_groups(_OTHER_SHAPE).struct
     year, *rest = (groups[place] for place in range(14))
     month, day = (rest[place].fill_null(rest[place + 2]) for place in (0, 1))
@@ -159,12 +159,12 @@ def _read_typed(moments: pl.Series) -> pl.DataFrame:
 
 
 def _storable(name: str) -> pl.Expr:
-    """Return the moments that Python and PostgreSQL can hold, and null for others: polars counts on for millennia."""
+    """Return the times that Python and PostgreSQL can hold, and null for others; polars has a larger range."""
     return pl.when(pl.col(name).is_between(_EARLIEST, _LATEST)).then(pl.col(name)).alias(name)
 
 
 def _minutes_east(offset: pl.Series) -> pl.Series:
-    """Minutes east of Greenwich; null for what no place on earth has. Offsets are few, so each is read once."""
+    """Return minutes east of Greenwich; null if no place on earth has the offset. Each distinct one is parsed once."""
     known: dict[str, int] = {"Z": 0}
     for text in offset.unique().drop_nulls().to_list():
         if text != "Z":
@@ -176,7 +176,7 @@ def _minutes_east(offset: pl.Series) -> pl.Series:
 
 
 def _read_local(frame: pl.DataFrame, local: pl.Expr, disputed: Disputed, *, ends: bool) -> pl.DataFrame:
-    """Reads the moments without offset, zone by zone."""
+    """Convert the timestamps without an offset, zone by zone."""
     frame = frame.with_row_index("place")
     read = []
     for (zone,), rows in frame.filter(local & pl.col("zone").is_not_null()).group_by("zone"):
@@ -203,10 +203,10 @@ def _read_local(frame: pl.DataFrame, local: pl.Expr, disputed: Disputed, *, ends
 
 
 def _end_to_utc(walls: pl.Series, zone: str) -> tuple[pl.Series, pl.Series]:
-    """Return the first and the second moment of local times that are ends of intervals, as `to_utc` does.
+    """Return the first and the second instant of local times that are ends of intervals, as `to_utc` does.
 
-    The clock is not changed within an interval, so that its last minute tells the offset. An end that no interval of
-    that clock has is the time that the clock itself showed at the end.
+    The clock does not change within an interval, so its last minute determines the offset. If no interval of that
+    clock has such an end, it is the time that the clock itself showed.
     """
     first, second = to_utc(walls, zone)
     inside_first, inside_second = (moments + _MINUTE for moments in to_utc(walls - _MINUTE, zone))
@@ -222,12 +222,12 @@ def _within(moments: pl.Series, spans: Sequence[tuple[datetime, datetime | None]
 
 
 def repeated_hours(zone: str, year: int) -> tuple[tuple[datetime, datetime], ...]:
-    """Return the spans of local time that happen twice in a year: half open, without zone."""
+    """Return the spans of local time that occur twice in a year: half open, without zone."""
     return _changed_hours(zone, year)[0]
 
 
 def skipped_hours(zone: str, year: int) -> tuple[tuple[datetime, datetime], ...]:
-    """Return the spans of local time that never happen in a year: half open, without zone."""
+    """Return the spans of local time that are skipped in a year: half open, without zone."""
     return _changed_hours(zone, year)[1]
 
 
@@ -236,7 +236,7 @@ def _changed_hours(zone: str, year: int) -> tuple[tuple[tuple[datetime, datetime
     known = offsets(zone, max(year, NEAR_END_YEAR))
     repeated, skipped = [], []
     for start, before, after in zip(known.starts[1:], known.seconds, known.seconds[1:], strict=False):
-        # As a clock on the wall shows it
+        # In local time
         moment = datetime.fromtimestamp(0, UTC).replace(tzinfo=None) + timedelta(seconds=start)
         last, first = (moment + timedelta(seconds=offset) for offset in (before, after))
         if first < last and first.year == year:

@@ -16,10 +16,10 @@ class Unit:
     """A unit: stored value = factor * value + offset.
 
     Args:
-        name: as users write it.
-        factor: of the stored unit; of a mean power, of one hour of it.
+        name: the spelling for users.
+        factor: stored units in one of this unit; for a mean power, in one hour of it.
         offset: in the stored unit.
-        is_power: whether an energy is given as mean power, so that the length of the interval counts too.
+        is_power: whether energy is given as mean power, so that the conversion needs the length of the interval.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Unit:
         """Return numbers in the stored unit.
 
         Args:
-            number: doubles, null where there is none.
-            minutes: of the interval of each row.
+            number: doubles, null if missing.
+            minutes: the length of each row's interval.
         """
         return number * float(self.factor) * (minutes / 60 if self.is_power else 1.0) + float(self.offset)
 
     def exactly(self, minutes: pl.Series) -> Callable[[int, Fraction], Fraction]:
-        """Return the conversion of the number of a row, by the row's place and without rounding."""
+        """Return a function that converts the number of a row, given by its index, without rounding."""
 
         def converted(place: int, number: Fraction) -> Fraction:
             hours = Fraction(minutes[place], 60) if self.is_power else Fraction(1)
@@ -49,7 +49,7 @@ class Unit:
 _PREFIXES = {"W": Fraction(1, 1000), "kW": Fraction(1), "MW": Fraction(1000), "GW": Fraction(1_000_000)}
 _POWERS = tuple(Unit(name, factor) for name, factor in _PREFIXES.items())
 
-# By quantity, the unit of the database first
+# Units by quantity, the stored one first
 QUANTITIES: Mapping[str, tuple[Unit, ...]] = {
     "temperature": (
         Unit("C"),
@@ -68,14 +68,14 @@ COLUMNS = {"temperature": "temperature", "energy": "consumption_kwh", "power": "
 
 
 def parse_units(texts: Sequence[str], columns: Sequence[str]) -> dict[str, Unit]:
-    """Return the unit of each named column.
+    """Parse units, and return them by column.
 
     Args:
-        texts: each QUANTITY=UNIT, such as temperature=F; capitals do not matter.
-        columns: the value columns of the kind.
+        texts: each QUANTITY=UNIT, such as temperature=F, in upper or lower case.
+        columns: the value columns of the dataset.
 
     Raises:
-        IngestError: there is no such quantity or unit, or a quantity is named twice.
+        IngestError: a quantity or unit is unknown, or a quantity is given twice.
     """
     known = {quantity: units for quantity, units in QUANTITIES.items() if COLUMNS[quantity] in columns}
     choices = "; ".join(f"{quantity}={'|'.join(unit.name for unit in units)}" for quantity, units in known.items())

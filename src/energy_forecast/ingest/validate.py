@@ -1,6 +1,7 @@
-"""Rows as text become rows for the database, or refused rows with a reason.
+"""Check rows of text: convert them to rows for the database, or reject them with a reason.
 
-A bad cell of a required column, or an unreadable available_at, costs its row; one of an optional value only itself.
+An invalid cell in a required column, or an invalid available_at, rejects the row. An implausible optional value only
+leaves its cell empty.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ from energy_forecast.ingest.readers.source import Piece
 from energy_forecast.ingest.timestamps import DISPUTED, EMPTY, REASONS, Disputed, parse_timestamps
 from energy_forecast.zones import rules_version
 
-# What NUMERIC reads without surprise: no hexadecimal, underscores, NaN or infinity, and no endless digits
+# Plain numbers, a subset of what NUMERIC reads: no hexadecimal, underscores, NaN or infinity, and limited digits
 _NUMBER = r"^[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 _LONGEST_NUMBER = 60
-# The end of a day, which no interval begins with; the start of the next day is written as 00:00
+# The end of a day. No interval begins with it: the start of the next day is written as 00:00
 _MIDNIGHT = r"^\s*[0-9-]{8,10}[Tt ]24"
 _LONGEST_CITED = 40
-# A file whose city column holds something else would fill the memory with names
+# A city column with other data would fill the memory with names
 _MOST_NAMES = 1000
-# To look for a name that is like another takes milliseconds among thousands of cities
+# To find the most similar name among thousands of cities takes milliseconds
 _MOST_COMPARED = 20
 
 _UNKNOWN, _UNEVEN, _FUTURE, _BEFORE_ISSUE, _NO_NUMBER, _OUT_OF_RANGE, _NO_INTERVAL, _NET_LOAD = range(101, 109)
@@ -44,7 +45,7 @@ _HOUR = 60
 _LENGTHS = [float(minutes) for minutes in range(1, _HOUR + 1) if _HOUR % minutes == 0]
 
 _REASONS = REASONS | {
-    _UNKNOWN: "there is no city {value}; {near}add it with: energy-forecast city add, or city import",
+    _UNKNOWN: "city {value} not found; {near}add it: `add_city`, or `import_cities`",
     _UNEVEN: "{value} does not fall on a whole minute",
     _FUTURE: "{value} is in the future",
     _BEFORE_ISSUE: "{value} is before issued_at",
@@ -57,38 +58,38 @@ _REASONS = REASONS | {
 
 @dataclass
 class Validator:
-    """Checks the rows of one load.
+    """Check of the rows of one batch.
 
     Args:
-        kind: what the rows are.
-        cities: id, name and zone of every city; a row's city becomes its place in this list.
-        reading: how times and numbers are read.
-        now: the database's clock.
-        quarantine: counts what is refused, and limits what is kept of it.
-        meaning: takes note of the values, those out of range included.
-        lengths: by city's number, minutes of the intervals that do not state it, as far as known; else as the reading
-            says, else 60. They matter only for ends of intervals and for energy given as power.
+        dataset: the dataset of the rows.
+        cities: id, name and zone of every city; a row's city becomes its index in this list.
+        options: how to read times and numbers.
+        now: the current time of the database.
+        quarantine: counts rejected rows and limits how many are kept.
+        plausibility: collects facts about the values, those out of range included.
+        lengths: minutes of intervals whose rows do not state them, by city number, as far as known; otherwise those
+            of the options, otherwise 60. They matter only for ends of intervals and for energy given as power.
         disputed: spans of time in which the server and this program have different offsets, by zone.
     """
 
-    kind: Dataset
+    dataset: Dataset
     cities: Sequence[tuple[UUID, str, str]]
-    reading: ReadOptions
+    options: ReadOptions
     now: datetime
     quarantine: Quarantine
-    meaning: PlausibilityChecks
+    plausibility: PlausibilityChecks
     lengths: Mapping[int, int] = field(default_factory=dict)
     disputed: Disputed = field(default_factory=dict)
     unknown: dict[str, int] = field(default_factory=dict)
     near: dict[str, str] = field(default_factory=dict)
-    """By unknown name, the city that may be meant."""
+    """The most similar city by unknown name."""
     midnights: int = 0
-    """How many timestamps are written as 24:00."""
+    """Number of timestamps written as 24:00."""
 
     def __post_init__(self) -> None:
-        timezone = self.reading.timezone
+        timezone = self.options.timezone
         zones = [zone if timezone == "city" else timezone for _, _, zone in self.cities]
-        length = self.reading.interval_minutes or _HOUR
+        length = self.options.interval_minutes or _HOUR
         self._known = pl.DataFrame(
             {
                 "city_name": [name for _, name, _ in self.cities],
@@ -100,26 +101,26 @@ class Validator:
         keys = Counter(name_key(name) for _, name, _ in self.cities)
         self._by_key = {name_key(name): name for _, name, _ in self.cities if keys[name_key(name)] == 1}
 
-    def check(self, file: str, piece: Piece, held_back: AmbiguousHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Checks a piece of a file.
+    def check(self, file: str, piece: Piece, ambiguous: AmbiguousHours | None) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Check a piece of a file.
 
         Args:
             file: the file's name.
             piece: the rows as text.
-            held_back: takes the rows of repeated hours until the file's end; None refuses them.
+            ambiguous: holds the rows of repeated hours until the end of the file; None rejects them.
 
         Returns:
-            The rows to stage, in the columns of the kind's COPY after the file's number; and what the quarantine keeps:
-            line, column, reason, the row as JSON text, and whether only a cell was left empty.
+            The rows to stage, in the order of the COPY columns after the file's number; and the entries for the
+            quarantine: line, column, reason, the row as JSON text, and whether only a cell was left empty.
         """
         rows = self._with_known_spelling(piece.rows)
         checked = rows.select("line", pl.col("city").str.strip_chars(" \t").fill_null("").alias("city_name")).join(
             self._known, on="city_name", how="left", maintain_order="left"
         )
-        ends = self.reading.label == "end"
+        ends = self.options.label == "end"
         times = {
             name: self._read(rows[name], checked["zone"], ends=ends and name == "timestamp")
-            for name in self.kind.times
+            for name in self.dataset.times
             if name in rows.columns
         }
         faults = {"city": _first((pl.col("city_name") == "", EMPTY), (pl.col("city_no").is_null(), _UNKNOWN))}
@@ -129,19 +130,19 @@ class Validator:
         if rows["timestamp"].dtype == pl.String:
             self.midnights += int(rows["timestamp"].str.contains(_MIDNIGHT).sum())
         if "available_at" in times:
-            # Optional: an empty one says nothing
+            # Optional: an empty one is not a fault
             faults["available_at"] = pl.when(pl.col("available_at:read").ne_missing(EMPTY)).then(faults["available_at"])
         checked = _with_own_interval(rows, checked, faults)
         if ends:
             checked = checked.with_columns(pl.col("timestamp") - pl.duration(minutes=pl.col("minutes")))
         cell_faults: dict[str, pl.Expr] = {}
-        for column in self.kind.values:
+        for column in self.dataset.values:
             if column.name in rows.columns:
                 cells = rows[column.name]
                 is_text = cells.dtype == pl.String
                 cells = (cells.str.strip_chars(" \t") if is_text else cells).alias(column.name)
                 number = cells.cast(pl.Float64, strict=False)
-                unit = self.reading.units.get(column.name)
+                unit = self.options.units.get(column.name)
                 if unit is not None:
                     number = unit.convert(number, checked["minutes"])
                 checked = checked.with_columns(cells, number.alias(f"number:{column.name}"))
@@ -153,11 +154,11 @@ class Validator:
         every = faults | cell_faults
         checked = checked.with_columns(fault.cast(pl.Int16).alias(f"fault:{name}") for name, fault in every.items())
         bad = checked.select(pl.any_horizontal(pl.col(f"fault:{name}").is_not_null() for name in faults)).to_series()
-        if held_back is not None and self.reading.timezone is not None:
-            waiting = held_back.hold(rows, times["timestamp"], checked["zone"])
+        if ambiguous is not None and self.options.timezone is not None:
+            waiting = ambiguous.hold(rows, times["timestamp"], checked["zone"])
             if waiting.any():
                 rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)
-        self._note_meaning(file, checked)
+        self._note_values(file, checked)
         entries = [self._broken(piece.broken)]
         if bad.any():
             entries.append(self._refused(rows.filter(bad), checked.filter(bad), list(faults)))
@@ -168,7 +169,7 @@ class Validator:
         return self._staged(checked), pl.concat(entries)
 
     def _without_cells(self, rows: pl.DataFrame, checked: pl.DataFrame, name: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Leave the implausible cells of an optional column empty; return the rows, and the quarantine's entries."""
+        """Leave the implausible cells of an optional column empty; return the rows and the quarantine entries."""
         strange = checked[f"fault:{name}"].is_not_null()
         if not strange.any():
             return checked, _NO_ENTRIES
@@ -177,7 +178,7 @@ class Validator:
         return checked.with_columns(emptied), listed
 
     def _with_known_spelling(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows with the names of cities as they are stored, without regard to case and accents."""
+        """Return the rows with the stored spelling of city names; case and accents are ignored."""
         written = rows.select(pl.col("city").unique().drop_nulls()).join(
             self._known, left_on="city", right_on="city_name", how="anti"
         )["city"]
@@ -194,7 +195,7 @@ class Validator:
             raise IngestError(
                 f"The database server and this program (tzdata {rules_version()}) have different rules of "
                 f"{zones[place]}: the local time {text[place]!r} would be shown as another one.",
-                hint="Run: energy-forecast doctor zones. Times with an offset can be loaded.",
+                hint="Load times with an offset. To compare the rules: `zone_differences`.",
             )
         return read
 
@@ -203,29 +204,29 @@ class Validator:
         faults = [pl.col(f"{name}:read").cast(pl.Int16)]
         if name == "timestamp":
             faults.append(_first((moment != moment.dt.truncate("1m"), _UNEVEN)))
-        if name == "timestamp" and "issued_at" in self.kind.times:
+        if name == "timestamp" and "issued_at" in self.dataset.times:
             faults.append(_first((moment < pl.col("issued_at"), _BEFORE_ISSUE)))
         else:
             faults.append(_first((moment > self.now, _FUTURE)))
         return pl.coalesce(faults)
 
     def _staged(self, checked: pl.DataFrame) -> pl.DataFrame:
-        if "available_at" in self.kind.times and "available_at" not in checked.columns:
+        if "available_at" in self.dataset.times and "available_at" not in checked.columns:
             checked = checked.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("available_at"))
-        order = ("timestamp", "issued_at") if "issued_at" in self.kind.times else ("timestamp", "available_at")
-        length = (pl.col("own").alias(INTERVAL),) if self.kind.has_intervals else ()
+        order = ("timestamp", "issued_at") if "issued_at" in self.dataset.times else ("timestamp", "available_at")
+        length = (pl.col("own").alias(INTERVAL),) if self.dataset.has_intervals else ()
         values = []
-        for column in self.kind.values:
-            unit = self.reading.units.get(column.name)
+        for column in self.dataset.values:
+            unit = self.options.units.get(column.name)
             exactly = None if unit is None else unit.exactly(checked["minutes"])
             number = checked[f"number:{column.name}"].alias(column.name)
             values.append(hundredths(checked[column.name], number, exactly))
         return checked.select("line", "city_no", *order, *length).with_columns(values)
 
-    def _note_meaning(self, file: str, checked: pl.DataFrame) -> None:
-        number = pl.col(f"number:{self.kind.values[0].name}")
+    def _note_values(self, file: str, checked: pl.DataFrame) -> None:
+        number = pl.col(f"number:{self.dataset.values[0].name}")
         usable = number.is_finite() & pl.col("city_no").is_not_null() & pl.col("fault:timestamp").is_null()
-        self.meaning.add(
+        self.plausibility.add(
             file,
             checked.filter(usable).select(
                 "line", "city_no", "timestamp", pl.col("own").alias(INTERVAL), number.alias("value")
@@ -233,21 +234,21 @@ class Validator:
         )
 
     def _refused(self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str]) -> pl.DataFrame:
-        """Return the first fault of each row, in words."""
+        """Return the quarantine entries of rejected rows, each with its first fault in words."""
         self._count_unknown(checked)
         return self._entries(rows, checked, faults, cell_only=False)
 
     def _entries(
         self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str], *, cell_only: bool
     ) -> pl.DataFrame:
-        """Count the first fault of each row, and return in words those that the quarantine keeps."""
+        """Count the first fault of each row, and return entries with reasons for those that the quarantine keeps."""
         found = pl.coalesce(
             pl.when(pl.col(f"fault:{name}").is_not_null()).then(
                 pl.struct(pl.lit(name).alias("column"), pl.col(f"fault:{name}").alias("fault"))
             )
             for name in faults
         )
-        plausible = {column.name: self._plausible(column) for column in self.kind.values}
+        plausible = {column.name: self._plausible(column) for column in self.dataset.values}
         self.quarantine.add(
             (
                 (column, _REASONS[fault].format_map(_Dots(plausible=plausible.get(column, ""), near="")), count)
@@ -271,7 +272,7 @@ class Validator:
             )
             for name in faults
         ]
-        meant = {name: f"did you mean {near!r}? Else " for name, near in self.near.items()}
+        meant = {name: f"did you mean {near!r}? If not, " for name, near in self.near.items()}
         first = checked.select("line", "zone", "city_name", pl.coalesce(words).alias("first")).unnest("first")
         reason = (
             pl.col("fault").replace_strict(_REASONS, return_dtype=pl.String)
@@ -293,7 +294,7 @@ class Validator:
         )
 
     def _broken(self, broken: pl.DataFrame) -> pl.DataFrame:
-        """Count rows that have no cells, and return those that the quarantine keeps."""
+        """Count rows that could not be split into cells, and return those that the quarantine keeps."""
         if not broken.height:
             return _NO_ENTRIES
         counts = broken.group_by("column", "reason").len().iter_rows()
@@ -308,7 +309,7 @@ class Validator:
         )
 
     def _plausible(self, column: ValueColumn) -> str:
-        unit = self.reading.units.get(column.name)
+        unit = self.options.units.get(column.name)
         return column.plausible if unit is None else f"{column.plausible} if read as {unit.name}"
 
     def _count_unknown(self, checked: pl.DataFrame) -> None:
@@ -328,19 +329,19 @@ _NO_ENTRIES = pl.DataFrame(
 
 
 class _Dots(dict[str, str]):
-    """Words for the places of a reason; three dots for a value."""
+    """Words for the placeholders of a reason; three dots for a value."""
 
     def __missing__(self, _place: str) -> str:
         return "..."
 
 
 def _first(*rules: tuple[pl.Expr, int]) -> pl.Expr:
-    """The code of the first rule that holds, or null."""
+    """Return the code of the first rule that holds, or null."""
     return pl.coalesce(pl.when(rule).then(pl.lit(code, pl.Int16)) for rule, code in rules)
 
 
 def _with_own_interval(rows: pl.DataFrame, checked: pl.DataFrame, faults: dict[str, pl.Expr]) -> pl.DataFrame:
-    """Add `own`, minutes of the interval as the row states it, and replace `minutes` by it."""
+    """Add `own`, the minutes of the interval that the row states, and replace `minutes` with it."""
     if INTERVAL not in rows.columns:
         return checked.with_columns(pl.lit(None, pl.Int16).alias("own"))
     text = rows[INTERVAL].cast(pl.String).str.strip_chars(" \t").fill_null("")
@@ -365,7 +366,7 @@ def _number_fault(column: ValueColumn, *, is_text: bool) -> pl.Expr:
 
 
 def _storable(text: pl.Expr) -> pl.Expr:
-    """PostgreSQL's text and jsonb cannot hold a NUL."""
+    """Escape NUL, which PostgreSQL's text and jsonb cannot hold."""
     return text.str.replace_all("\x00", "\\0", literal=True)
 
 

@@ -1,9 +1,9 @@
-"""A folder that is watched: what is complete in it is taken one file at a time, and put where its outcome says.
+"""Watch a folder: load complete files one at a time, and move each to a folder for its outcome.
 
-A file goes to `loading` before it is read: so whoever brings another of the same name meanwhile overwrites nothing, and
-what a killed watcher had in hand is what the next one begins with. From there it goes to `done`, or to `failed` beside
-a text that says why. A file that was loaded and not yet moved when the watcher was killed is loaded again, which
-changes nothing. A file that was in hand when a watcher died three times goes to `failed`: it may be what kills them.
+A file moves to `loading` before it is read. So a new file of the same name overwrites nothing, and after a kill the
+next watcher begins with the file in `loading`. From there it moves to `done`, or to `failed` with a text file that has
+the reason. A file that was loaded but not moved before a kill is loaded again, which changes nothing. A file that was
+in `loading` at three deaths of a watcher moves to `failed`, because it may be their cause.
 """
 
 from __future__ import annotations
@@ -26,27 +26,26 @@ Result = TypeVar("Result")
 
 _LOADING, _DONE, _FAILED = "loading", "done", "failed"
 _LOCK = ".energy-forecast.lock"
-# What is being written by whoever brings it
+# Suffixes of files that are still being written
 _UNFINISHED = (".tmp", ".part")
-# Bytes of a name, of the 255 that a file system takes: a number and .txt have to fit as well
+# Bytes of a name, of the 255 that a file system allows: a number and .txt have to fit too
 _LONGEST_STEM, _LONGEST_KIND = 210, 20
-# A process that runs out of memory is killed and cannot name the file
+# A process that runs out of memory is killed and cannot report the file
 _MOST_DEATHS = 3
-# Seconds between two looks at the folder, and the first and longest wait for a database that is away
+# Seconds between two checks of the folder, and the first and longest wait for an unreachable database
 _PAUSE = 0.5
 _BACKOFF = (1.0, 60.0)
 
 
 @dataclass(frozen=True)
 class FileOutcome(Generic[Result]):
-    """What came of a file.
+    """The outcome of a file.
 
     Args:
-        name: what the ledger calls the file.
-        moved_to: where it is now; None where somebody wrote to it while it was loaded, so that its turn comes again, or
-            took it away.
-        result: what the load gave; None where the file could not be read at all.
-        failure: why nothing of it could be used.
+        name: the file's name in the ledger.
+        moved_to: its new path; None if it was changed during the load, so that it will be loaded again, or was removed.
+        result: the result of the load; None if the file could not be read at all.
+        failure: why no row of it could be used.
     """
 
     name: str
@@ -57,19 +56,19 @@ class FileOutcome(Generic[Result]):
 
 @dataclass(frozen=True)
 class _Seen:
-    """What tells whether a file has changed, and since when it has been so, on the watcher's clock."""
+    """The state of a file that shows changes, and since when it is unchanged, on the watcher's clock."""
 
     state: tuple[int, int, int] | None
     since: float
 
 
 class WatchedFolder:
-    """The files of a folder. Making it touches nothing; all else is done by one watcher, inside `alone`.
+    """The files of a watched folder. The constructor changes nothing; one watcher does the rest, inside `exclusive`.
 
     Args:
-        folder: where files of one kind arrive.
-        settle: for how many seconds size and time of a file have to stay as they are before it counts as complete.
-        clock: seconds that never go back.
+        folder: the folder where files of one dataset arrive.
+        settle: seconds for which size and time of a file have to be unchanged before it counts as complete.
+        clock: monotonic time in seconds.
     """
 
     def __init__(self, folder: Path, settle: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -79,15 +78,15 @@ class WatchedFolder:
         self._seen: dict[str, _Seen] = {}
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Makes the folders in it and keeps every other watcher out.
+    def exclusive(self) -> Iterator[None]:
+        """Create the folders inside, and exclude every other watcher.
 
         Raises:
-            IngestError: there is no such folder, it cannot be written to, another watcher is at work on it, or a file
-                has the name of a folder that the watcher needs.
+            IngestError: the folder does not exist or is not writable, another watcher uses it, or a file has the name
+                of a folder that the watcher needs.
         """
         if not self.folder.is_dir():
-            raise IngestError(f"There is no folder {self.folder}.", hint="Make it, or check the name.")
+            raise IngestError(f"Folder {self.folder} not found.", hint="Create it, or check the name.")
         with self._faults():
             descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -95,31 +94,31 @@ class WatchedFolder:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise IngestError(
-                    f"Another watcher is at work on {self.folder}.", hint="Two would load a file twice; stop it first."
+                    f"Another watcher uses {self.folder}.", hint="Stop it first: two would load a file twice."
                 ) from error
             with self._faults():
                 for name in (_LOADING, _DONE, _FAILED):
                     self._make(name)
             yield
         finally:
-            # The file stays: to remove it would let two hold a lock of one name
+            # The file stays: if it were removed, two watchers could hold a lock of one name
             os.close(descriptor)
 
     def arrived(self) -> list[str]:
-        """The names that count, complete or not, those written first before the others."""
+        """Return the names of data files, complete or not, in the order of their times."""
         found = []
         with self._faults(), os.scandir(self.folder) as entries:
             for entry in entries:
                 if entry.name.startswith(".") or entry.name.endswith(_UNFINISHED):
                     continue
-                # A file may go while one looks at it
+                # A file may disappear during the scan
                 with suppress(FileNotFoundError):
                     if entry.is_file(follow_symlinks=False):
                         found.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
         return [name for _, name in sorted(found)]
 
     def complete(self) -> list[str]:
-        """The names that have stayed as they are for long enough, those written first before the others."""
+        """Return the names of files that are unchanged for long enough, in the order of their times."""
         now, names = self._clock(), self.arrived()
         seen: dict[str, _Seen] = {}
         for name in names:
@@ -129,7 +128,7 @@ class WatchedFolder:
         return [name for name in names if now - seen[name].since >= self.settle]
 
     def claimed(self) -> list[Path]:
-        """What a watcher that was killed had in hand, those written first before the others."""
+        """Return the files that a killed watcher left in `loading`, in the order of their times."""
         with self._faults():
             left = [
                 path
@@ -139,7 +138,7 @@ class WatchedFolder:
             return sorted(left, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
     def deaths(self, claimed: Path) -> int:
-        """Count, and return, how often a watcher has died with this file in hand; to be called once by the next one."""
+        """Count one more death of a watcher while it loaded this file, and return the total. Call it once a start."""
         note = _deaths_note(claimed)
         with self._faults():
             try:
@@ -150,7 +149,7 @@ class WatchedFolder:
         return count
 
     def claim(self, name: str) -> Path | None:
-        """Takes a file in hand; None where it has gone meanwhile."""
+        """Move a file to `loading` and return its path; None if it has disappeared."""
         with self._faults():
             to = _free(self.folder / _LOADING, name)
             try:
@@ -160,7 +159,7 @@ class WatchedFolder:
         return to
 
     def put(self, claimed: Path, outcome: str) -> Path:
-        """Moves what is in hand into `done` or `failed`; what is there under its name stays."""
+        """Move a claimed file into `done` or `failed`; existing files keep their names."""
         with self._faults():
             self._make(outcome)
             to = _free(self.folder / outcome, claimed.name)
@@ -169,24 +168,24 @@ class WatchedFolder:
         return to
 
     def refuse(self, claimed: Path, reason: str) -> Path:
-        """Moves what is in hand into `failed`, beside a text that says why."""
+        """Move a claimed file into `failed`, with a text file that has the reason."""
         with self._faults():
             self._make(_FAILED)
             to = _free(self.folder / _FAILED, claimed.name)
-            # The text first: no file is ever there without its reason
+            # The text first, so that no file is in the folder without its reason
             _reason(to).write_text(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {reason}\n", encoding="utf-8")
             claimed.rename(to)
             _deaths_note(claimed).unlink(missing_ok=True)
         return to
 
     def give_back(self, claimed: Path) -> None:
-        """Puts what is in hand back; where another of its name has come, with a number in it."""
+        """Move a claimed file back; if its name is in use again, a number is added."""
         with self._faults():
             claimed.rename(_free(self.folder, claimed.name))
             _deaths_note(claimed).unlink(missing_ok=True)
 
     def _make(self, name: str) -> None:
-        """Make a folder of the watcher if it is not there."""
+        """Create a folder of the watcher if it does not exist."""
         path = self.folder / name
         try:
             path.mkdir(exist_ok=True)
@@ -203,12 +202,12 @@ class WatchedFolder:
         except OSError as error:
             where = error.filename or self.folder
             raise IngestError(
-                f"{where}: {error.strerror or error}.", hint="The watcher has to be able to move files in the folder."
+                f"{where}: {error.strerror or error}.", hint="The watcher must be able to move files in the folder."
             ) from error
 
 
 def _no_failure(_result: object) -> None:
-    """What was loaded counts as used."""
+    """Return None: every result counts as usable."""
 
 
 def watch(
@@ -217,26 +216,26 @@ def watch(
     *,
     failure_of: Callable[[Result], str | None] = _no_failure,
     once: bool = False,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Generator[FileOutcome[Result]]:
-    """Loads the files of a folder one after the other, and says of each what came of it.
+    """Load the files of a folder one after the other, and yield the outcome of each.
 
-    Nothing is read ahead: the next file is taken when the last one is out of hand. While the database is away the file
-    stays in hand and is tried again, after 1 to 60 seconds.
+    Nothing is read ahead: the next file is claimed after the last one was moved. While the database is unreachable, the
+    file stays claimed and is tried again after 1 to 60 seconds.
 
     Args:
-        load: loads one file, all of it or nothing.
-        failure_of: why nothing of a load could be used; None where something could.
-        once: take what is there at the beginning, waiting no longer than it needs to settle, and end. A database that
-            is away is an error then.
-        say: told in words when the database is away and when it is back.
+        load: loads one file, whole or not at all.
+        failure_of: returns why no row of a result could be used; None if some could.
+        once: load the files present at the start, wait only until they are complete, and end. An unreachable database
+            is then an error.
+        report: called with a message when the database becomes unreachable and when it is back.
 
     Raises:
-        IngestError: the folder cannot be used, or another watcher is at work on it.
-        DatabaseError: the database refused, or, with `once`, is away.
+        IngestError: the folder cannot be used, or another watcher uses it.
+        DatabaseError: the database refused a file, or, with `once`, is unreachable.
     """
-    task = _Task(load, failure_of, say)
-    with folder.alone():
+    task = _Task(load, failure_of, report)
+    with folder.exclusive():
         for claimed in folder.claimed():
             if (deaths := folder.deaths(claimed)) >= _MOST_DEATHS:
                 reason = f"The watcher died {deaths} times while it loaded this file; it may need too much memory."
@@ -251,18 +250,18 @@ def watch(
             if not names:
                 time.sleep(_PAUSE)
                 continue
-            # One only, then look again: a file that was written before the next may have come
+            # One file only, then scan again: an older one may have arrived before the next
             if (found := folder.claim(names[0])) is not None:
                 yield _take(folder, found, task, once=False)
 
 
 @dataclass(frozen=True)
 class _Task(Generic[Result]):
-    """The functions that a watcher was given; see `watch`."""
+    """The functions passed to a watcher; see `watch`."""
 
     load: Callable[[Path], Result]
     failure_of: Callable[[Result], str | None]
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
 
 def _take_present(folder: WatchedFolder, task: _Task[Result]) -> Iterator[FileOutcome[Result]]:
@@ -282,23 +281,23 @@ def _take_present(folder: WatchedFolder, task: _Task[Result]) -> Iterator[FileOu
 
 
 def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bool) -> FileOutcome[Result]:
-    out_of_hand = False
+    moved = False
     try:
         before = _state(claimed)
         failure = result = None
         try:
-            result = task.load(claimed) if once else _with_patience(lambda: task.load(claimed), task.say)
+            result = task.load(claimed) if once else _retry_unreachable(lambda: task.load(claimed), task.report)
             failure = task.failure_of(result)
         except (IngestError, DataRefusedError) as error:
             failure = str(error)
         except EnergyForecastError:
-            # A database that is full or of another version is no fault of the file
+            # A full database or one of another version is not a fault of the file
             raise
-        except Exception as error:  # noqa: BLE001 - one poison file must not stop the others
+        except Exception as error:  # noqa: BLE001 - one faulty file must not stop the others
             failure = program_fault(f"Load {claimed.name}", error)
         moved_to: Path | None
         if (after := _state(claimed)) != before:
-            # Whoever brought it writes on, or has taken it away
+            # It is still being written, or was removed
             if after is not None:
                 folder.give_back(claimed)
             moved_to = None
@@ -306,33 +305,33 @@ def _take(folder: WatchedFolder, claimed: Path, task: _Task[Result], *, once: bo
             moved_to = folder.put(claimed, _DONE)
         else:
             moved_to = folder.refuse(claimed, failure)
-        out_of_hand = True
+        moved = True
         return FileOutcome(names_of([claimed])[0], moved_to, result, failure)
     finally:
-        if not out_of_hand and claimed.exists():
+        if not moved and claimed.exists():
             folder.give_back(claimed)
 
 
-def _with_patience(load: Callable[[], Result], say: Callable[[str], None]) -> Result:
-    """Tries until the database is there."""
+def _retry_unreachable(load: Callable[[], Result], report: Callable[[str], None]) -> Result:
+    """Try until the database is reachable."""
     pause, longest = _BACKOFF
-    away = False
+    unreachable = False
     while True:
         try:
             result = load()
         except ConnectionLostError as error:
-            away = True
-            say(f"{error.message} The file stays; trying again in {pause:.0f} s.")
+            unreachable = True
+            report(f"{error.message} The file stays; retry in {pause:.0f} s.")
             time.sleep(pause)
             pause = min(2 * pause, longest)
         else:
-            if away:
-                say("The database is back.")
+            if unreachable:
+                report("The database is back.")
             return result
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:
-    """What changes when somebody writes to a file; None where it has gone."""
+    """Return inode, size and time of a file, which change with each write; None if it does not exist."""
     try:
         found = path.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -349,9 +348,9 @@ def _reason(path: Path) -> Path:
 
 
 def _free(folder: Path, name: str) -> Path:
-    """The name in a folder, or, where that is taken, with a number before what says what kind of file it is.
+    """Return a free path for a name in a folder; if the name is in use, a number is added before the suffix.
 
-    A name is cut where it would leave no room for the number and for the name of the text beside it.
+    A long name is cut to leave room for the number and for the suffix of the text file.
     """
     kind = "".join(Path(name).suffixes[-2:] if name.endswith(".gz") else Path(name).suffixes[-1:])
     if len(kind) > _LONGEST_KIND:

@@ -1,8 +1,7 @@
-"""What a load is made of, city by city, found while it is read: spans, gaps, months, and whether a time repeats.
+"""Time coverage of a batch by city, collected while it is read: ranges, gaps, months, and whether a time repeats.
 
-A file that runs through each city's times in one direction tells all this for nothing. Of any other the times are kept,
-as long as there are not too many, and sorted at the end; in the database it takes a sort of whole rows and four passes
-over them.
+A file in time order by city (ascending or descending) needs no extra work for this. For other files the times are kept,
+up to a limit, and sorted at the end; in the database this takes a sort of whole rows and four passes over them.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from energy_forecast.ingest.datasets import INTERVAL
 
 _MOMENT = pl.Datetime("us", "UTC")
 _GAPS: dict[str, Any] = {"city_no": pl.UInt32, "gap": pl.Duration("us"), "times": pl.Int64, "follows": pl.Int64}
-# 8 bytes each, and as much again while they are sorted
+# 8 bytes each, and another 8 while they are sorted
 _MOST_TIMES = 15_000_000
-# A city's number above, minutes since 1970 below
+# The upper bits hold the city's number, the lower ones minutes since 1970
 _SHIFT = 40
 _MINUTE = 60_000_000
 
 
 class Coverage:
-    """The cities of a load. Takes rows piece by piece, and `finish` at the end."""
+    """Ranges, gaps and months of the cities of a batch: add rows piece by piece, then call `finish`."""
 
     def __init__(self) -> None:
         self.in_order = True
-        """Whether no city has two rows of one time, as far as is known."""
+        """Whether no city has two rows of one time, as far as known."""
         self._cities = pl.DataFrame(
             schema={
                 "city_no": pl.UInt32,
@@ -47,21 +46,21 @@ class Coverage:
         self._time_count = 0
 
     @property
-    def may_tell(self) -> bool:
-        """Whether `finish` can still find that no time repeats."""
+    def may_be_in_order(self) -> bool:
+        """Return whether `finish` can still find that no time repeats."""
         return self.in_order or self._times is not None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Takes note of rows: city_no, timestamp on a whole minute, and issued_at, or available_at and the minutes of
-        the interval (null if not stated)."""
-        if not self.may_tell or not rows.height:
+        """Add rows: city_no, timestamp on a whole minute, and issued_at; or instead of it available_at and the minutes
+        of the interval (null if not stated)."""
+        if not self.may_be_in_order or not rows.height:
             return
         if "available_at" not in rows.columns:
-            # A forecast's key holds its issue too; the database sorts those
+            # The key of a forecast includes its issue time; the database sorts those
             self.in_order, self._times = False, None
             return
         self._keep_times(rows)
-        # Nearly all files come sorted within a piece, which makes this cheap
+        # Nearly all files are sorted within a piece, which makes this cheap
         ordered = rows.select("city_no", "timestamp", "available_at", INTERVAL).sort("city_no", "timestamp")
         lag = pl.col("available_at") - pl.col("timestamp")
         found = ordered.group_by("city_no").agg(
@@ -99,7 +98,7 @@ class Coverage:
             "city_no",
             pl.when(pl.col("city_no") == pl.col("city_no").shift(1)).then(pl.col("timestamp").diff()).alias("gap"),
         )
-        # Which gap comes before the first one of a piece is not known, so it may be the same
+        # The gap before the first one of a piece is unknown, so it may be the same
         follows = pl.col("gap").shift(1).is_null() | (pl.col("gap") == pl.col("gap").shift(1))
         inside = inside.with_columns(follows.fill_null(value=True).alias("follows")).drop_nulls()
         both = self._cities.join(found, on="city_no", suffix="_new")
@@ -120,7 +119,7 @@ class Coverage:
             self._gaps = [self.gaps()]
 
     def finish(self) -> None:
-        """Sorts the times where the order of the rows did not tell; `in_order` and `gaps` are then what they show."""
+        """Sort the times if the rows were not in order, and set `in_order` and `gaps` from them."""
         if self.in_order or self._times is None:
             return
         times = np.concatenate(self._times)
@@ -140,21 +139,21 @@ class Coverage:
         self.in_order = True
 
     def gaps(self) -> pl.DataFrame:
-        """How often neighbouring rows of a city lie how far apart, and how often twice running: city_no, gap, times,
-        follows. The last counts too many rather than too few."""
+        """Return the gaps between neighbouring rows of a city: city_no, gap, times (how often it occurs), follows (how
+        often it follows the same gap, at most)."""
         if not self._gaps:
             return pl.DataFrame(schema=_GAPS)
         return pl.concat(self._gaps).group_by("city_no", "gap").agg(pl.col("times", "follows").sum())
 
     @property
     def cities(self) -> pl.DataFrame:
-        """city_no, first and last timestamp, the least time from a timestamp to its available_at, if known, whether
-        every row states its interval, and whether one of those is available before its end."""
+        """Return city_no, first and last timestamp, the shortest time from a timestamp to its available_at (if known),
+        whether every row states its interval, and whether one of those is available before its end."""
         return self._cities
 
     @property
     def months(self) -> list[datetime]:
-        """The UTC months that the rows lie in."""
+        """Return the UTC months of the rows."""
         return sorted(self._months)
 
 
@@ -165,13 +164,13 @@ def _counted(gaps: pl.DataFrame) -> pl.DataFrame:
 
 
 class TimeRanges:
-    """Counts along while rows are staged; it holds two moments a city."""
+    """First and last timestamp of each city with usable rows."""
 
     def __init__(self) -> None:
         self._spans: dict[int, tuple[datetime, datetime]] = {}
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Takes note of staged rows: city_no, and timestamp in UTC."""
+        """Add usable rows: city_no, and timestamp in UTC."""
         spans = rows.group_by("city_no").agg(
             pl.col("timestamp").min().alias("first"), pl.col("timestamp").max().alias("last")
         )
@@ -179,12 +178,12 @@ class TimeRanges:
             self.add_span(city, first, last)
 
     def add_span(self, city: int, first: datetime, last: datetime) -> None:
-        """Takes note of stored rows of a city that the load changed."""
+        """Add the range of stored rows of a city that the batch changed."""
         before = self._spans.get(city, (first, last))
         self._spans[city] = (min(before[0], first), max(before[1], last))
 
     def named(self, names: Sequence[str]) -> tuple[tuple[str, datetime, datetime], ...]:
-        """City, first and last START of an interval, UTC; by the cities' numbers."""
+        """Return city, first and last START of an interval, UTC, ordered by the cities' numbers."""
         return tuple(
             (names[city], first.astimezone(UTC), last.astimezone(UTC))
             for city, (first, last) in sorted(self._spans.items())

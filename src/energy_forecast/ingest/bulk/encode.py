@@ -1,4 +1,4 @@
-"""Checked rows in PostgreSQL's binary COPY format, made column by column: the server need not parse them."""
+"""Encode checked rows in PostgreSQL's binary COPY format, column by column, so that the server need not parse them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from energy_forecast.ingest.datasets import INTERVAL
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _TRAILER = b"\xff\xff"
-# Microseconds from 1970 to 2000, where PostgreSQL counts from
+# Microseconds from 1970 to 2000, PostgreSQL's epoch
 _EPOCH = 946_684_800_000_000
-# A double of 12 digits, times a hundred, is off by less than this; nearer to a half the text has to decide
+# A double of 12 digits, times a hundred, is off by less than this; nearer to a half, the text decides
 _UNSURE = 1e-3
 _NULL = -1
 
@@ -27,15 +27,15 @@ _NULL = -1
 def hundredths(
     text: pl.Series, number: pl.Series, exactly: Callable[[int, Fraction], Fraction] | None = None
 ) -> pl.Series:
-    """Numbers as whole hundredths, rounded half away from zero as NUMERIC(12,2) rounds the text.
+    """Convert numbers to whole hundredths, rounded half away from zero as NUMERIC(12,2) rounds the text.
 
     Args:
-        text: the numbers as written, n rows; null or empty where there is none.
-        number: the same as doubles, null where there is none; magnitudes below 1e10. In the stored unit.
-        exactly: converts a number as written to the stored unit, by its row; None where it is written in that unit.
+        text: the numbers as written, n rows; null or empty if missing.
+        number: the same as doubles in the stored unit, null if missing; magnitudes below 1e10.
+        exactly: converts a number as written to the stored unit, by its row; None if it is written in that unit.
 
     Returns:
-        n whole numbers, null where there is none.
+        n whole numbers, null if missing.
     """
     scaled = np.nan_to_num(np.abs(number.to_numpy()) * 100)
     whole = np.floor(scaled + 0.5)
@@ -57,7 +57,7 @@ def hundredths(
 
 
 def _rounded(number: Fraction) -> int:
-    """Half away from zero."""
+    """Round half away from zero."""
     size = math.floor(abs(number) + Fraction(1, 2))
     return size if number >= 0 else -size
 
@@ -67,9 +67,9 @@ class Field:
     """A column of a COPY.
 
     Args:
-        kind: uuid, hundredths (of a NUMERIC), moment, or how many bytes a whole number has: i2, i4, i8.
-        values: n of them: 16 bytes each, whole numbers, or microseconds since 1970; or one for all rows.
-        missing: True where there is none; None where all are there.
+        kind: uuid, hundredths (of a NUMERIC), moment, or a whole number with its size in bytes: i2, i4, i8.
+        values: n values: 16 bytes each, whole numbers, or microseconds since 1970; or one for all rows.
+        missing: True for each missing value; None if no value is missing.
     """
 
     kind: str
@@ -78,20 +78,20 @@ class Field:
 
 
 def field_of(column: pl.Series, kind: str) -> Field:
-    """A column of a frame as a field; a null is none."""
+    """Return a column of a frame as a field; nulls are missing."""
     missing = column.is_null().to_numpy() if column.null_count() else None
     whole = column if missing is None else column.to_physical().fill_null(0)
     return Field(kind, whole.to_physical().to_numpy(), missing)
 
 
 def staged_rows(file_no: int, rows: pl.DataFrame, values: Sequence[str]) -> bytes:
-    """Rows as one COPY into `staged`: file_no, line, city_no, id, then the columns of `rows` from the third on.
+    """Encode rows as one COPY into `staged`: file_no, line, city_no, id, then the columns of `rows` from the third on.
 
-    Ids are made here: a random UUID costs the server 4 microseconds, and half of an insert's time.
+    Ids are generated here: a random UUID costs the server 4 microseconds, half the time of an insert.
 
     Args:
         file_no: the file's number.
-        rows: n rows: `line`, `city_no`, two moments, minutes of the interval for kinds that have one, and value
+        rows: n rows: `line`, `city_no`, two times, minutes of the interval for datasets that have one, and value
             columns in hundredths.
         values: names of the value columns.
     """
@@ -112,13 +112,13 @@ def _kind_of(name: str, values: Sequence[str]) -> str:
 
 
 def binary_copy(fields: Sequence[Field], height: int) -> bytes:
-    """Rows, `height` of them, as one binary COPY."""
+    """Encode `height` rows as one binary COPY."""
     pattern = np.zeros(height, np.int64)
     for bit, field in enumerate(fields):
         if field.missing is not None:
             pattern |= field.missing.astype(np.int64) << bit
     blocks = [_HEADER]
-    # A null has no bytes, so rows with the same ones missing have the same length, and are laid out together
+    # A null has no bytes, so rows with the same missing fields have the same length, and are encoded together
     patterns = np.unique(pattern)
     for missing in patterns:
         chosen = slice(None) if len(patterns) == 1 else np.flatnonzero(pattern == missing)
@@ -131,7 +131,7 @@ def binary_copy(fields: Sequence[Field], height: int) -> bytes:
     return b"".join([*blocks, _TRAILER])
 
 
-# By kind: the bytes of a value, and their layout. NUMERIC: number of digits to base 10,000, weight of the first, sign,
+# Bytes of a value and their layout, by kind. NUMERIC: number of digits to base 10,000, weight of the first, sign,
 # decimals, then the digits
 _LAYOUT: dict[str, tuple[int, tuple[Any, ...]]] = {
     "i2": (2, (">i2",)),
@@ -171,7 +171,7 @@ def _records(fields: Sequence[tuple[str, np.ndarray[Any, Any] | int] | None], he
 
 
 def random_ids(count: int) -> np.ndarray[Any, Any]:
-    """UUIDs of version 4 in bulk, 16 bytes each."""
+    """Generate UUIDs of version 4, 16 bytes each."""
     ids = np.frombuffer(os.urandom(16 * count), np.uint8).reshape(count, 16).copy()
     ids[:, 6] = ids[:, 6] & 0x0F | 0x40
     ids[:, 8] = ids[:, 8] & 0x3F | 0x80

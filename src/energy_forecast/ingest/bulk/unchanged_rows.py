@@ -1,4 +1,4 @@
-"""Rows that say what is stored: most of a file that is loaded once more. They need not be staged."""
+"""Find rows that equal the stored ones, such as most rows of a file that is loaded again. They are not staged."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import polars as pl
 from energy_forecast.database.stored_values import ABSENT, StoredValues
 from energy_forecast.ingest.datasets import INTERVAL
 
-# A city's number above, minutes since 1970 below
+# The upper bits hold the city's number, the lower ones minutes since 1970
 _SHIFT = 40
 _MINUTE = 60_000_000
 
 
 def is_changed(rows: pl.DataFrame, names: Sequence[str], known: StoredValues, minutes: int | None) -> pl.Series:
-    """Whether each row differs from what is stored, or nothing is. An empty field says nothing.
+    """Return whether each row is new or differs from the stored one. An empty field does not differ.
 
     Args:
         rows: n checked rows: city_no, timestamp on a whole minute, minutes of the interval (null if not stated), and
             value columns in hundredths.
         names: the value columns.
-        known: what is stored of these cities and times.
-        minutes: of the interval, if the user said it; stored with another one, a row is no longer the same.
+        known: the stored values of these cities and times.
+        minutes: length of the interval if the user gave it; a row stored with another length counts as changed.
 
     Returns:
         n booleans.

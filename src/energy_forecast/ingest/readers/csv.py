@@ -1,8 +1,8 @@
-"""CSV files: comma, UTF-8, quotes as in RFC 4180, in pieces of some megabytes.
+"""Read CSV files: comma, UTF-8, quotes as in RFC 4180, in pieces of several megabytes.
 
-A reader made for good files gives up at the first bad line or repairs it silently. This one splits lines first and
-fields after, in bulk where no line of a piece needs care, so that a broken line costs one row and every row knows
-its line.
+A reader for clean files stops at the first invalid line or repairs it silently. This one splits the lines first and
+the fields after, in bulk if no line of a piece is special. So an invalid line costs one row, and every row has its
+line number.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from energy_forecast.errors import IngestError
 from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Columns, Piece, find_columns, shortened
 
 _BLOCK = 8 << 20
-# No row of numbers is this long: it is some other file, and reading on would fill the memory
+# No row of numbers is this long: it is another kind of file, and to continue would fill the memory
 _LONGEST_LINE = 1 << 20
-# A quoted field may run over lines; one that is never closed must not swallow the file
+# A quoted field may span lines; one that is never closed must not consume the file
 _MOST_LINES = 64
-# Each is looked at by itself, which is slow
+# Each is parsed separately, which is slow
 _MOST_UNQUOTED = 100_000
 # Every field either without quotes or plainly quoted, with no comma or quote inside
 _PLAIN = r'^(?:"[^",]*"|[^",]*)(?:,(?:"[^",]*"|[^",]*))*$'
@@ -49,9 +49,9 @@ class CsvSource:
     def _header(self) -> list[str]:
         with self._path.open("rb") as raw:
             start = self._read(self._stream(raw), _LONGEST_LINE)
-            # What that took of the file: of a gzipped one a little more, since the reader reads ahead
+            # Bytes of the file used for it; for gzip a few more, since the reader reads ahead
             taken = raw.tell() if self._gzipped else len(start)
-        # As many in a byte as in its first megabyte
+        # The density of lines in the first megabyte
         self.row_estimate = start.count(b"\n") * self.size // max(taken, 1)
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise IngestError(f"{self.name}: the text is UTF-16.", hint="Save it as UTF-8.")
@@ -97,7 +97,7 @@ class CsvSource:
             raise IngestError(f"{self.name}: cannot be read ({error.strerror or error}).") from error
 
     def pieces(self) -> Iterator[Piece]:
-        """The rows in pieces; the header is line 1."""
+        """Yield the rows in pieces; the header is line 1."""
         with self._path.open("rb") as raw:
             stream = self._stream(raw)
             rest, line, header = b"", 1, self._header_lines
@@ -109,10 +109,10 @@ class CsvSource:
                 cut = data.rfind(b"\n") + 1 if block else len(data)
                 if len(data) - cut > _LONGEST_LINE:
                     raise IngestError(
-                        f"{self.name}: there is a line of more than a megabyte.", hint="Is this a CSV file?"
+                        f"{self.name}: a line has more than a megabyte.", hint="Check that this is a CSV file."
                     )
                 text = data[:cut]
-                # Millions of empty lines are dropped at once, but for those that a quoted field may hold
+                # Millions of empty lines are dropped at once, unless a quoted field may hold them
                 lines = self._lines(text if header or b'"' in text else text.rstrip(b"\r\n"), line)
                 skipped = min(header, lines.height)
                 lines, header = lines.slice(skipped), header - skipped
@@ -126,7 +126,7 @@ class CsvSource:
                 rest = data[cut:]
 
     def _lines(self, data: bytes, first: int) -> pl.DataFrame:
-        """Every line with its number; those that are not UTF-8 as what can be read of them, marked."""
+        """Return every line with its number; lines that are not UTF-8 are decoded with escapes and marked."""
         try:
             text = data.decode("utf-8")
             lines = pl.Series("text", [text.removesuffix("\n")], dtype=pl.String).str.split("\n").explode()
@@ -140,7 +140,7 @@ class CsvSource:
         )
 
     def _split(self, lines: pl.DataFrame, done: int, *, final: bool) -> tuple[Piece, int]:
-        """Rows and broken lines; and how many lines at the end belong to a row that is not yet complete."""
+        """Return rows and broken lines, and the number of lines at the end of a row that is not yet complete."""
         end: int = lines["line"][-1] + 1 if lines.height else 0
         careful, broken, stop = pl.DataFrame(schema=self._schema()), pl.DataFrame(schema=BROKEN_SCHEMA), end
         readable = lines.filter(~pl.col("damaged"))
@@ -174,7 +174,7 @@ class CsvSource:
     def _split_quoted(
         self, lines: pl.DataFrame, end: int, *, final: bool
     ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, int]:
-        """Rows that need care, broken lines, the other lines without their quotes, and the line to go on from."""
+        """Return rows with special quoting, broken lines, the other lines without quotes, and the line to resume at."""
         texts, numbers = lines["text"], lines["line"]
         rows: list[tuple[Any, ...]] = []
         broken: list[tuple[int, str, str, None]] = []
@@ -192,7 +192,7 @@ class CsvSource:
                 if len(broken) > _MOST_UNQUOTED:
                     raise IngestError(
                         f"{self.name}: in more than {_MOST_UNQUOTED:,} lines the quotes are not closed.",
-                        hint="Is this a CSV file?",
+                        hint="Check that this is a CSV file.",
                     )
                 taken.add(place)
             else:
@@ -213,9 +213,9 @@ class CsvSource:
 
 
 def _record(texts: pl.Series, place: int, count: int) -> tuple[list[str] | None, int, str]:
-    """The row that begins at a line: its fields and how many lines it takes; or None, with what is wrong.
+    """Return the row that begins at a line: its fields and number of lines; or None, with the fault.
 
-    More than one line with None means that the lines at hand do not show where the quotes end.
+    None with more than one line means that the quotes do not end within the available lines.
     """
     record, fault = texts[place], ""
     for used in range(1, _MOST_LINES + 1):

@@ -1,4 +1,4 @@
-"""A file becomes a source of rows, by what its first bytes say it is."""
+"""Detect the format of a file by its first bytes, and open it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from energy_forecast.ingest.readers.source import Source
 
 
 def digest(path: Path, name: str) -> dict[str, Any]:
-    """Name, bytes and SHA-256 of a file.
+    """Return name, size in bytes and SHA-256 of a file.
 
     Raises:
-        IngestError: it is missing, not a file, empty, or may not be read.
+        IngestError: it is missing, not a file, empty, or not readable.
     """
     try:
         if path.is_dir():
-            raise IngestError(f"{name}: this is a folder.", hint="Name the files in it.")
+            raise IngestError(f"{name}: this is a folder.", hint="Give the files in it.")
         if path.exists() and not path.is_file():
             raise IngestError(f"{name}: this is not a file.", hint="Write the data to a file first.")
         with path.open("rb") as stream:
             sha256 = hashlib.file_digest(stream, "sha256")
             size = stream.tell()
     except FileNotFoundError as error:
-        raise IngestError(f"{name}: there is no such file.", hint="Check the name.") from error
+        raise IngestError(f"{name}: file not found.", hint="Check the name.") from error
     except (OSError, ValueError) as error:
         raise IngestError(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error}).") from error
     if size == 0:
@@ -37,16 +37,16 @@ def digest(path: Path, name: str) -> dict[str, Any]:
 
 
 def open_source(path: Path, name: str, required: Sequence[str], optional: Sequence[str]) -> Source:
-    """Opens a file as what its first bytes say it is: CSV, gzipped CSV, or Parquet.
+    """Open a file as CSV, gzipped CSV or Parquet, depending on its first bytes.
 
     Args:
-        path: where it is.
-        name: what to call it.
+        path: the file.
+        name: its name in messages and in the ledger.
         required: columns that it must have.
         optional: columns that it may have.
 
     Raises:
-        IngestError: it cannot be read, or is nothing of these, or lacks a required column.
+        IngestError: it cannot be read, has another format, or lacks a required column.
     """
     facts = digest(path, name)
     with path.open("rb") as stream:

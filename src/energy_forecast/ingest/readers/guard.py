@@ -1,4 +1,4 @@
-"""The boundary around the libraries that decode files: any fault becomes an IngestError, and none is printed."""
+"""A guard around the libraries that decode files: every fault becomes an IngestError, and none is printed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from energy_forecast.errors import IngestError
 # File descriptor 2 and the environment belong to the whole process
 _ONE_AT_A_TIME = threading.RLock()
 _STANDARD_ERROR = 2
-# polars refuses a Parquet file whose zone is an offset such as +05:45. Its moments are UTC, so the zone is not needed
+# polars refuses a Parquet file whose zone is an offset such as +05:45. Its times are UTC, so the zone is not needed
 _ANY_ZONE = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
 
 
@@ -23,15 +23,15 @@ _ANY_ZONE = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
 def decoding(file: str, what: str) -> Iterator[None]:
     """Run a decoder on untrusted bytes.
 
-    A Rust library panics with an exception that is not an `Exception`, after a backtrace written to file descriptor 2.
-    Both end here: the text is dropped if anything fails, and passed on if nothing does.
+    A Rust library writes a backtrace to file descriptor 2 and panics with an exception that is not an `Exception`. Both
+    are caught here: the text is dropped if the decoder fails, and passed on otherwise.
 
     Args:
         file: name of the file, for the message.
-        what: what it should be, such as "a whole Parquet file".
+        what: the expected format, such as "a whole Parquet file".
 
     Raises:
-        IngestError: the decoder failed, or memory was short.
+        IngestError: the decoder failed, or there was not enough memory.
     """
     try:
         with _ONE_AT_A_TIME, _zones_unchecked(), _standard_error_aside():
@@ -58,11 +58,11 @@ def _zones_unchecked() -> Iterator[None]:
 
 @contextmanager
 def _standard_error_aside() -> Iterator[None]:
-    """Hold back what is written to file descriptor 2, also by other threads, until it is known that nothing failed."""
+    """Hold the output to file descriptor 2, also of other threads, until the decoder has succeeded."""
     try:
         real = os.dup(_STANDARD_ERROR)
     except OSError:
-        # It is closed: nothing can be printed
+        # It is closed, so nothing can be printed
         yield
         return
     try:

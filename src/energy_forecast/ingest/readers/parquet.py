@@ -1,4 +1,4 @@
-"""Parquet files and frames in memory: typed columns, turned into the text that a CSV file would hold."""
+"""Read Parquet files and frames in memory: convert typed columns to the text of a CSV file."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from energy_forecast.ingest.readers.parquet_pages import row_groups
 from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Piece, find_columns, shortened
 
 _ROWS_AT_ONCE = 200_000
-# Of the columns that are read, unpacked. Writers make groups of 100,000 to some million rows of 20 to 50 bytes, or of
-# 128 MB; unpacking takes two to three times as much
+# For the columns that are read, unpacked. Writers make groups of 100,000 to several million rows of 20 to 50 bytes, or
+# of 128 MB; unpacking takes two to three times as much
 _LARGEST_ROW_GROUP = 256 << 20
-# No table of loads has more rows
+# No table of load data has more rows
 _MOST_ROWS = 1 << 33
-# Small row groups are read together up to so many bytes
+# Small row groups are read together up to this many bytes
 _BYTES_AT_ONCE = 64 << 20
 _MOMENTS = ("timestamp", "issued_at", "available_at")
-# Physical units in a second; polars counts on beyond the years that its own calendar has, and panics there
+# Physical units in a second; polars has values beyond the years of its own calendar, and panics on them
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9}
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 _A_PARQUET = "a whole Parquet file"
 
 
 def text_of(column: pl.Series) -> pl.Series:
-    """Return a column as the text of a CSV file; a moment in UTC with Z.
+    """Return a column as the text of a CSV file; times are in UTC with Z.
 
-    Numbers become the shortest text that reads back as the same number, so they round as people expect.
+    Numbers become the shortest text that parses to the same number, so they round as users expect.
     """
     if column.dtype == pl.Datetime("us", "UTC"):
         moments = column.dt.replace_time_zone(None).cast(pl.String)
@@ -40,7 +40,7 @@ def text_of(column: pl.Series) -> pl.Series:
 
 
 def as_text(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of a piece with every cell as text."""
+    """Return the rows of a piece with every cell as text."""
     return rows.with_columns(text_of(column) for column in rows.drop("line").iter_columns())
 
 
@@ -58,7 +58,7 @@ class FrameSource:
         self._frame = frame.select(pl.nth(place).alias(column) for column, place in found.places.items())
 
     def pieces(self) -> Iterator[Piece]:
-        """The rows in pieces; the first row is line 1."""
+        """Yield the rows in pieces; the first row is line 1."""
         for start in range(0, self.size, _ROWS_AT_ONCE):
             with decoding(self.name, "a table that can be read"):
                 piece = _piece(self._frame.slice(start, _ROWS_AT_ONCE), start)
@@ -66,7 +66,7 @@ class FrameSource:
 
 
 class ParquetFile:
-    """A Parquet file, decoded in this process: see decoder.py, which asks for it."""
+    """A Parquet file, decoded in this process: see parquet_process.py, which uses it."""
 
     def __init__(self, path: Path, name: str, required: Sequence[str], optional: Sequence[str]) -> None:
         self.name = name
@@ -85,7 +85,7 @@ class ParquetFile:
         self._scan = scan.select(pl.col(names[place]).alias(column) for column, place in found.places.items())
 
     def _plan(self, path: Path, columns: Sequence[str]) -> list[tuple[int, int]]:
-        """Return what to read at once, as first row and number of rows.
+        """Return the slices to read, each as first row and number of rows.
 
         Raises:
             IngestError: a row group would fill the memory.
@@ -114,7 +114,7 @@ class ParquetFile:
         return [*slices, (start, rows)] if rows else slices
 
     def piece(self, number: int) -> Piece:
-        """Piece `number` of `count`; the first row of the file is line 1."""
+        """Return piece `number` of `count`; the first row of the file is line 1."""
         start, rows = self._slices[number]
         with decoding(self.name, _A_PARQUET):
             frame = self._scan.slice(start, rows).collect()
@@ -124,7 +124,7 @@ class ParquetFile:
 
 
 def _check_types(file: str, types: Mapping[str, pl.DataType]) -> None:
-    """Refuse a file with a column that cannot hold its moments, names or numbers.
+    """Refuse a file with a column whose type cannot hold its times, names or numbers.
 
     Raises:
         IngestError: a column has another type.
@@ -145,7 +145,7 @@ def _check_types(file: str, types: Mapping[str, pl.DataType]) -> None:
 
 
 def _piece(frame: pl.DataFrame, start: int) -> Piece:
-    """Return rows as they are checked; those with a moment that no calendar has are broken."""
+    """Return rows in the form for validation; those with a time outside the calendar are broken."""
     lines = pl.int_range(start + 1, start + frame.height + 1, dtype=pl.Int64, eager=True).alias("line")
     columns: list[pl.Series] = []
     broken: list[pl.DataFrame] = []
@@ -155,7 +155,7 @@ def _piece(frame: pl.DataFrame, start: int) -> Piece:
             if strange.any():
                 broken.append(_strange(column, lines, strange))
         elif column.dtype == pl.Float64 and column.name != "city":
-            # Doubles as they are, which saves half of the work
+            # Doubles stay doubles, which saves half of the work
             cells = column
         else:
             cells = _texts(column)
@@ -163,14 +163,14 @@ def _piece(frame: pl.DataFrame, start: int) -> Piece:
     rows = shortened(pl.DataFrame([*columns, lines]))
     if not broken:
         return Piece(rows, pl.DataFrame(schema=BROKEN_SCHEMA), start + frame.height)
-    # The first of a row's faults
+    # The first fault of each row
     faults = pl.concat(broken).unique("line", keep="first", maintain_order=True).sort("line")
     return Piece(rows.join(faults, on="line", how="anti", maintain_order="left"), faults, start + frame.height)
 
 
 def _texts(column: pl.Series) -> pl.Series:
     if column.dtype in (pl.Categorical, pl.Enum):
-        # A row holds a reference to its category, which may be of any length
+        # A row only refers to its category, which may be of any length
         categories = column.unique().drop_nulls()
         texts = shortened(categories.cast(pl.String).to_frame()).to_series()
         return column.replace_strict(categories, texts, return_dtype=pl.String)
@@ -178,15 +178,15 @@ def _texts(column: pl.Series) -> pl.Series:
 
 
 def _moments(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return moments as Datetime("us", "UTC"), or as text if they have no zone; and which are outside of the calendar.
+    """Return times as Datetime("us", "UTC"), or as text if they have no zone; and which are outside the calendar.
 
-    A column with a zone holds instants, with any name of the zone.
+    A column with a zone holds instants, regardless of the zone's name.
     """
     kind = column.dtype
     assert isinstance(kind, pl.Datetime)
     unit = _PER_SECOND[kind.time_unit]
     count = column.to_physical()
-    # All that fits into 64 bits of nanoseconds is
+    # 64 bits of nanoseconds are all inside the calendar
     first, last = max(_FIRST_SECOND * unit, -(2**63)), min(_LAST_SECOND * unit, 2**63 - 1)
     inside = count.is_between(first, last).fill_null(value=True)
     frame = count.alias("count").to_frame()
@@ -195,7 +195,7 @@ def _moments(column: pl.Series) -> tuple[pl.Series, pl.Series]:
         case "ms":
             moments *= 1000
         case "ns":
-            # A nanosecond after a whole minute is not the whole minute
+            # One nanosecond after a whole minute is no longer the whole minute
             moments = moments // 1000 + (moments % 1000 != 0).cast(pl.Int64)
     zone = None if kind.time_zone is None else "UTC"
     cells = frame.select(moments.cast(pl.Datetime("us", zone)).alias(column.name)).to_series()

@@ -1,7 +1,7 @@
-"""How large the pages of a Parquet file become, read from their headers before anything is unpacked.
+"""Sizes of the unpacked pages of a Parquet file, read from the page headers before unpacking.
 
-A file of some kilobytes can hold pages of gigabytes, and its footer need not tell the truth. The sizes in the page
-headers are those by which a decoder allocates. Both are in Thrift's compact protocol.
+A file of a few kilobytes can hold pages of gigabytes, and its footer may be wrong. A decoder allocates memory by the
+sizes in the page headers. Both are in Thrift's compact protocol.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _Struct = dict[int, Any]
 
 @dataclass(frozen=True)
 class RowGroup:
-    """A row group: its rows, and the bytes that the pages of some columns have when unpacked."""
+    """A row group: its number of rows, and the unpacked bytes of the pages of some columns."""
 
     rows: int
     unpacked: int
 
 
 def row_groups(path: Path, columns: Collection[str]) -> Iterator[RowGroup]:
-    """Yield the row groups of a Parquet file, counting the pages of these columns only.
+    """Yield the row groups of a Parquet file; only the pages of these columns count.
 
     Raises:
         ValueError: this is not a whole Parquet file.
@@ -67,7 +67,7 @@ def _footer(stream: IO[bytes]) -> _Struct:
 
 
 def _unpacked(stream: IO[bytes], start: int, size: int) -> int:
-    """Return the sum of the sizes of a column chunk's pages when unpacked."""
+    """Return the total unpacked size of a column chunk's pages."""
     total, end = 0, start + size
     while start < end:
         header, length = _page_header(stream, start)

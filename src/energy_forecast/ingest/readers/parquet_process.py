@@ -1,7 +1,7 @@
-"""Parquet files are decoded in a process of their own, because a damaged one can abort the process that decodes it.
+"""Decode Parquet files in a separate process, because a damaged file can abort the process that decodes it.
 
-polars allocates by counts that stand inside of compressed pages. A damaged count makes it ask for more memory than
-there is, and Rust then ends the process: no exception reaches Python. One process serves all files in turn.
+polars allocates memory by counts inside compressed pages. A damaged count can request more memory than available, and
+Rust then aborts the process: no exception reaches Python. One process decodes all files in turn.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class ParquetSource:
         self.row_estimate = self.size
 
     def pieces(self) -> Iterator[Piece]:
-        """The rows in pieces; the first row is line 1."""
+        """Yield the rows in pieces; the first row is line 1."""
         for number in range(self._count):
             yield _PROCESS.ask(self._arguments, number)
 
 
 class _Process:
-    """The process that decodes: started for the first file, and again after a file has aborted it.
+    """The decoding process: started for the first file, and again after a file has aborted it.
 
-    It ends when its standard input is closed, which the end of this process does, however it ends.
+    It ends when its standard input is closed, so it also ends with this process in any case.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class _Process:
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: a file of the working directory must not stand in for a module
+        # -P: a file in the working directory must not replace a module
         command = [sys.executable, "-P", "-m", "energy_forecast.ingest.readers.parquet_process"]
         # A Rust library writes a backtrace to standard error before it panics or aborts
         self._running = subprocess.Popen(
@@ -91,7 +91,7 @@ class _Process:
         return self._running
 
     def stop(self) -> int:
-        """Ends the process, and returns its exit status; the next file starts another."""
+        """End the process and return its exit status; the next file starts another."""
         running, self._running = self._running, None
         if running is None:
             return 0
@@ -100,7 +100,7 @@ class _Process:
             with suppress(OSError):
                 pipe.close()
         try:
-            # It has usually ended by itself; otherwise it is in the middle of an answer
+            # It has usually ended by itself; otherwise it is busy
             return running.wait(1)
         except subprocess.TimeoutExpired:
             running.kill()
@@ -116,7 +116,7 @@ def _ending(status: int) -> str:
 
 
 def _answer(request: tuple[Any, int | None], opened: dict[Any, ParquetFile]) -> Any:
-    """A file's columns, ignored columns, number of rows and of pieces; or one of its pieces."""
+    """Return a file's columns, ignored columns, number of rows and of pieces; or one of its pieces."""
     arguments, number = request
     try:
         if number is None or arguments not in opened:
@@ -125,16 +125,16 @@ def _answer(request: tuple[Any, int | None], opened: dict[Any, ParquetFile]) -> 
         file = opened[arguments]
         return (file.columns, file.ignored, file.size, file.count) if number is None else file.piece(number)
     except IngestError as error:
-        # What caused it need not be picklable
+        # Its cause may not be picklable
         return error.with_traceback(None)
     except Exception:  # noqa: BLE001 - the parent raises it
         return RuntimeError(traceback.format_exc())
 
 
 def _serve() -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent says what is to be done
+    # Ctrl-C reaches all processes of a terminal; the parent handles it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Whatever prints must not print into the answers
+    # Prints must not go into the answers
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     opened: dict[Any, ParquetFile] = {}

@@ -1,4 +1,4 @@
-"""Files and frames, read in pieces of bounded size: every cell as text, every row with its line."""
+"""The interface of the readers: pieces of bounded size, every cell as text, every row with its line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from energy_forecast.errors import IngestError
 
 BROKEN_SCHEMA = {"line": pl.Int64, "reason": pl.String, "text": pl.String, "column": pl.String}
 
-# In bytes: no name, time or number is longer. Of a longer cell 200 characters are kept, and a sign that refuses it
+# In bytes: no name, time or number is longer. A longer cell is cut to 200 characters, with a mark that invalidates it
 _LONGEST_CELL, _KEPT_OF_CELL, _CUT = 500, 200, "…"
 
 
@@ -23,11 +23,11 @@ class Piece:
     """Some rows of a file.
 
     Args:
-        rows: column `line`, and the known columns that the file has, as text; null or empty where nothing is said.
-            Moments and numbers of a typed file may also be Datetime("us", "UTC") and Float64.
-        broken: rows that could not be split into columns, or hold a cell that no text can show: `line`, `reason`,
-            `text`, and the `column` at fault or null.
-        done: how much of the file has been read, in the unit of `Source.size`.
+        rows: column `line`, and the known columns of the file as text; null or empty if missing. Times and numbers
+            of a typed file may also be Datetime("us", "UTC") and Float64.
+        broken: rows that could not be split into columns, or have a cell that cannot be shown as text: `line`,
+            `reason`, `text`, and the `column` at fault or null.
+        done: the amount of the file read so far, in the unit of `Source.size`.
     """
 
     rows: pl.DataFrame
@@ -36,7 +36,7 @@ class Piece:
 
 
 def shortened(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows with texts that are too long for a cell cut: they take little memory, and are refused."""
+    """Return the rows with overlong cells cut, so that they take little memory; the validation rejects them."""
     texts = [column for column in rows.iter_columns() if column.dtype == pl.String]
     long = [column.name for column in texts if (column.str.len_bytes().max() or 0) > _LONGEST_CELL]  # type: ignore[operator]
     return rows.with_columns(
@@ -48,43 +48,43 @@ def shortened(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 class Source(Protocol):
-    """Where rows come from."""
+    """A source of rows."""
 
     @property
     def name(self) -> str:
-        """The file's name, for people."""
+        """Return the file's name, for messages."""
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The known columns that it has."""
+        """Return its known columns."""
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """The other columns that it has."""
+        """Return its other columns."""
 
     @property
     def size(self) -> int:
-        """Bytes or rows."""
+        """Return its size, in bytes or rows."""
 
     @property
     def row_estimate(self) -> int:
-        """About how many rows it has."""
+        """Return the approximate number of rows."""
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What the ledger keeps of it."""
+        """Return its entry for the ledger."""
 
     def pieces(self) -> Iterator[Piece]:
-        """The rows, once, in order.
+        """Yield the rows, once, in order.
 
         Raises:
-            IngestError: the file turns out to be damaged.
+            IngestError: the file is damaged.
         """
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a file: where each known one is, and which others there are."""
+    """The columns of a file: the index of each known one, and the names of the others."""
 
     places: Mapping[str, int]
     ignored: tuple[str, ...]
@@ -94,21 +94,21 @@ class Columns:
 def find_columns(
     file: str, header: Sequence[str], required: Sequence[str], optional: Sequence[str], *, hint: str | None = None
 ) -> Columns:
-    """Looks for the columns of a kind in a file's header; capitals and blanks around a name do not matter.
+    """Find the columns of a dataset in a file's header; case and blanks around a name are ignored.
 
     Raises:
-        IngestError: a required column is missing, or a known one is there twice.
+        IngestError: a required column is missing, or a known one occurs twice.
     """
     names = [name.strip().lower() for name in header]
     known = (*required, *optional)
     twice = sorted({name for name in names if name in known and names.count(name) > 1})
     if twice:
-        raise IngestError(f"{file}: column {twice[0]} is there twice.", hint="Remove one of them.")
+        raise IngestError(f"{file}: column {twice[0]} occurs twice.", hint="Remove one of them.")
     missing = [name for name in required if name not in names]
     if missing:
         found = ", ".join(name.strip()[:30] or "(no name)" for name in header[:12]) or "none"
         raise IngestError(
-            f"{file}: there is no column {', '.join(missing)}; found: {found}.",
+            f"{file}: no column {', '.join(missing)}; found: {found}.",
             hint=hint or f"Name the columns in the first line: {', '.join(required)}.",
         )
     return Columns(
@@ -119,8 +119,8 @@ def find_columns(
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """What to call the files: by name, and by path those that share one."""
+    """Return the files' names for messages; those that share a name are called by path."""
     names = [path.name for path in paths]
     called = [str(path) if names.count(path.name) > 1 else path.name for path in paths]
-    # A name on the disk is bytes, and need not be text that the ledger can hold
+    # A file name is bytes, which may not be valid text for the ledger
     return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in called]
