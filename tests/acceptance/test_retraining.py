@@ -67,7 +67,7 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     command_line.run("model", "policy", "age", "never")
     assert due(database) == {"Berlin": [], "Pune": []}
     assert retrain.train_due(database).reports == []
-    with pytest.raises(EnergyForecastError, match="no reason"):
+    with pytest.raises(EnergyForecastError, match="not a reason"):
         retrain.set_policy(database, "mood", 1)
     with pytest.raises(EnergyForecastError, match="must be between 0 and 1"):
         retrain.set_policy(database, "coverage", 1.2)

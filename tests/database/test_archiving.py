@@ -228,7 +228,7 @@ def test_a_full_disk_of_the_archive_stops_no_one_and_costs_nothing_once_there_is
             make_base_backup(server)
         status = json.loads(line.run("recovery", "status", "--json", status=1).stdout)
         assert any("MB left" in risk for risk in status["risks"])
-        assert any("have failed" in risk for risk in status["risks"])
+        assert any("Failed attempts" in risk for risk in status["risks"])
         with pytest.raises(BackupError, match="full"):
             recover(server, "latest", place / "full")
         # What is archived can be restored all the same, but not onto the full disk

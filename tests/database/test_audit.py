@@ -309,7 +309,7 @@ def tamper(connection: Connection, *statements: str) -> None:
 TAMPERINGS = {
     "altered": ("UPDATE audit_log SET user_name = 'nobody' WHERE id = ({entry})", 0, "was altered: UPDATE on cities"),
     "removed_entry": ("DELETE FROM audit_log WHERE id = ({entry})", 0, "was removed"),
-    "removed_link": ("DELETE FROM ops.audit_chain WHERE sequence = {last} - 3", 0, "has no place"),
+    "removed_link": ("DELETE FROM ops.audit_chain WHERE sequence = {last} - 3", 0, "has no position"),
     "rewritten": ("UPDATE ops.audit_chain SET hash = sha256('x') WHERE sequence = {last} - 3", 0, "was altered"),
     "unchained": (ENTRY.replace("UPDATE", "DDL"), None, "not in the chain"),
 }
@@ -488,7 +488,7 @@ def test_the_command_tells_and_fails(connection: Connection, command_line: Comma
     # The chain alone: the city has a value of which the log has no entry any more
     quietly(connection, *cut(last - 1))
     failed = command_line.run("doctor", "audit", "--skip-facts", status=1)
-    assert f"ends at place {last - 1}" in failed.stderr
+    assert f"ends at position {last - 1}" in failed.stderr
     assert "--restored" in failed.stderr
     broken = command_line.run("doctor", "audit", "--skip-facts", "--json", status=1)
     assert json.loads(broken.stdout)["findings"][0]["sequence"] == last

@@ -714,7 +714,7 @@ def test_as_root_without_useradd_it_says_what_to_do(home: Path) -> None:
     if "ServerError" not in done.stderr and ("unshare" in done.stderr or "mount" in done.stderr):
         pytest.skip(f"a mount namespace is not allowed here: {done.stderr.strip()}")
     last = done.stderr.strip().splitlines()[-1]
-    assert "no useradd" in last
+    assert "useradd is missing" in last
     assert "Create a system user 'energy-forecast'" in last
 
 

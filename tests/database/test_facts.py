@@ -238,7 +238,7 @@ def test_rows_from_before_the_baseline_are_compared_with_their_state_then(
     connection.execute("COMMENT ON SCHEMA ops IS 'Of an earlier version'")
     upgrade(database)
     assert differences(database, tmp_path) == []
-    assert any("compared with their state then" in note for note in verify_audit(database, tmp_path).notes)
+    assert any("compared with their state at that time" in note for note in verify_audit(database, tmp_path).notes)
     without_triggers(connection, "energy_consumption", ATTACKS["a value is changed"][0])
     assert len(differences(database, tmp_path)) == 1
 

@@ -81,7 +81,7 @@ def test_a_copy_changes_nothing_of_the_originals(place: Path) -> None:
     assert any(f"is a copy of {home}" in risk for risk in risks)
     assert values(Database(EmbeddedServer(place / "clone").url), "SHOW archive_mode") == [("off",)]
 
-    assert "still there" in clone.run("recovery", "adopt", "--moved", status=1).stderr
+    assert "still exists" in clone.run("recovery", "adopt", "--moved", status=1).stderr
     clone.run("recovery", "adopt")
     assert "belongs to the server of" in clone.run("recovery", "enable", "--archive", archive, status=1).stderr
     clone.run("recovery", "enable", "--restart", "--archive", place / "own")

@@ -219,7 +219,7 @@ def test_a_membership_that_another_role_granted_is_not_passed_over(daily: Databa
         is_kept = connection.info.server_version >= 160000
         connection.execute(sql.SQL("GRANT energy_forecast_app TO {}").format(sql.Identifier(names[1])))
     if is_kept:
-        with pytest.raises(AccessError, match="stays a user"):
+        with pytest.raises(AccessError, match="is still a user"):
             users.remove_user(daily, names[1])
     else:
         users.remove_user(daily, names[1])

@@ -81,7 +81,7 @@ def history(place: Path) -> History:
 
 def recovered(history: History, to: str, into: Path, elsewhere: Archive | None = None) -> set[str]:
     """The names of the cities after a recovery."""
-    done = recover(history.server, to, into, elsewhere=elsewhere.folder if elsewhere else None)
+    done = recover(history.server, to, into, archive=elsewhere.folder if elsewhere else None)
     copy = EmbeddedServer(into)
     try:
         database = Database(copy.start().url)
@@ -179,7 +179,7 @@ def test_a_damaged_archive_never_opens_with_half_the_rows(history: History, plac
     DAMAGE[what](archive.wal / harmed)
     for to in ("latest", "two"):
         with pytest.raises(BackupError, match="not whole"):
-            recover(history.server, to, place / "never", elsewhere=archive.folder)
+            recover(history.server, to, place / "never", archive=archive.folder)
     assert not list(place.glob("never*"))
     assert find_target(archive, parse_target(archive, "one"), [archive.wal]).base == history.bases[0]
 
@@ -231,7 +231,7 @@ def test_every_mutation_of_a_base_backup_is_refused(history: History, place: Pat
         shutil.rmtree(archive.base / history.bases[1].name)
         harm(archive.base / base)
         with pytest.raises(BackupError, match="damaged"):
-            recover(history.server, "one", place / "never", elsewhere=archive.folder)
+            recover(history.server, "one", place / "never", archive=archive.folder)
         shutil.rmtree(archive.folder)
     assert not list(place.glob("never*"))
 
@@ -240,7 +240,7 @@ def test_an_incremental_backup_needs_what_it_builds_on(history: History, place: 
     archive = history.copy_of_archive(place / "torn")
     flip(data_file(archive.base / history.bases[0].name), 0.5)
     with pytest.raises(BackupError, match="damaged"):
-        recover(history.server, "two", place / "never", elsewhere=archive.folder)
+        recover(history.server, "two", place / "never", archive=archive.folder)
 
 
 def test_a_record_that_differs_from_what_was_recovered_keeps_it_closed(history: History, place: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_record_that_differs_from_what_was_recovered_keeps_it_closed(history: 
     lied = one.tables | {"public.cities": {"rows": 3, "digest": "0"}}
     write_sealed(archive.points / "one.json", replace(one, tables=lied).document())
     with pytest.raises(BackupError, match=r"public\.cities has 2 rows instead of 3"):
-        recover(history.server, "one", place / "never", elsewhere=archive.folder)
+        recover(history.server, "one", place / "never", archive=archive.folder)
     assert not list(place.glob("never*"))
 
 
@@ -261,7 +261,7 @@ def test_a_restore_to_a_time_is_compared_at_the_last_point_on_the_way(history: H
     lied = one.tables | {"public.cities": {"rows": 3, "digest": "0"}}
     write_sealed(archive.points / "one.json", replace(one, tables=lied).document())
     with pytest.raises(BackupError, match=r"at the restore point one: .*public\.cities has 2 rows instead of 3"):
-        recover(history.server, history.between.isoformat(), place / "never", elsewhere=archive.folder)
+        recover(history.server, history.between.isoformat(), place / "never", archive=archive.folder)
     assert not list(place.glob("never*"))
 
 

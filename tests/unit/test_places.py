@@ -29,7 +29,7 @@ def test_countries_are_read(text: str, code: str) -> None:
     ("text", "said"), [("XX", "two letters"), ("Germny", "'DE'"), ("Holidays", "two letters"), ("", "")]
 )
 def test_unknown_countries_are_refused(text: str, said: str) -> None:
-    with pytest.raises(PlaceError, match="is no country") as raised:
+    with pytest.raises(PlaceError, match="is not a country") as raised:
         country_code(text)
     assert said in str(raised.value)
 

@@ -143,7 +143,7 @@ def restore(
 
     server = _own_server("restore")
     with progress() as report:
-        done = recover(server, to, into, elsewhere=archive, report=report)
+        done = recover(server, to, into, archive=archive, report=report)
     for note in done.notes:
         echo(note)
     if json:

@@ -28,7 +28,7 @@ Everything = Annotated[bool, typer.Option("--all", help="Every city that there i
 @app.command()
 def add(
     name: Name,
-    set_password: Annotated[
+    password: Annotated[
         bool, typer.Option("--set-password", help="Ask for a password; from a pipe, read it as one line.")
     ] = False,
     json: Json = False,
@@ -40,7 +40,7 @@ def add(
     Example: energy-forecast user add anna
     """
     database = acting_database()
-    is_new = users.add_user(database, name, password=_password() if set_password else None)
+    is_new = users.add_user(database, name, password=_password() if password else None)
     if json:
         emit({"name": name, "new_role": is_new})
     else:

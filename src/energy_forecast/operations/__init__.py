@@ -1,4 +1,4 @@
-"""Looking after the database: partitions, retention, refresh, VACUUM; who may see what; backup and recovery.
+"""Operate the database: partitions, retention, refresh, VACUUM, access, audit, backup and recovery.
 
-Uses only the database and the server.
+Uses only `database` and `postgres`.
 """

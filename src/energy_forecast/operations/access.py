@@ -1,4 +1,4 @@
-"""What lets a login or a user do more than they should: for `doctor`."""
+"""Find rights of logins and users that are too wide; for `doctor`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class AccessFinding:
 
 
 def access_findings(database: Database) -> list[AccessFinding]:
-    """Return every right that is wider than it should be; nothing is changed.
+    """Return every right that is too wide. Nothing is changed.
 
     Raises:
-        DatabaseError: the server cannot be reached, or refused a statement.
+        DatabaseError: the server is unreachable or refused a statement.
     """
     with database.transaction(None) as connection:
         login = access.role_properties(connection, connection.info.user)
@@ -31,14 +31,14 @@ def access_findings(database: Database) -> list[AccessFinding]:
         found.append(
             AccessFinding(
                 "login",
-                f"The login {login.name} has the attribute {', '.join(sorted(strong))}, and daily commands need none. "
-                "Use another login for them: see docs/howto/own-server.md",
+                f"The login {login.name} has the attribute {', '.join(sorted(strong))}, which daily commands do "
+                "not need. Use another login for them: see docs/howto/own-server.md",
             )
         )
     found += [
         AccessFinding(
             "user",
-            f"The user {user.name} can do more than a user may: {user.problem}. Take that away, or run: "
+            f"The user {user.name} has more rights than a user may have: {user.problem}. Revoke them, or run: "
             f"energy-forecast user remove {user.name}",
         )
         for user in users
@@ -48,7 +48,7 @@ def access_findings(database: Database) -> list[AccessFinding]:
         found.append(
             AccessFinding(
                 "functions",
-                f"Everybody may call {', '.join(functions)}, which block the platform or write without limit. "
+                f"Everybody may call {', '.join(functions)}, which can block the platform or write without limit. "
                 "Let a superuser run: energy-forecast db upgrade",
             )
         )
@@ -56,7 +56,7 @@ def access_findings(database: Database) -> list[AccessFinding]:
         found.append(
             AccessFinding(
                 "operators",
-                f"{operators} operators are leakproof, so EXPLAIN shows whether another city has a value. "
+                f"{operators} operators are leakproof, so EXPLAIN reveals whether another city has a value. "
                 "Let a superuser run: energy-forecast db upgrade",
             )
         )

@@ -1,8 +1,7 @@
-"""Whether the audit log is whole, judged against an anchor that stands outside the database.
+"""Verify the audit log against anchors that are stored outside the database.
 
-A chain alone shows that something inside it was altered. That its end was cut off, or that all of it was made anew,
-shows only by comparison with what was written down elsewhere before: the anchors, in an append-only file of the state
-folder.
+The hash chain alone shows that an entry was altered. A removed end or a completely rewritten chain shows only in a
+comparison with earlier records elsewhere: the anchors, in an append-only file of the state folder.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from energy_forecast.errors import AuditError
 from energy_forecast.postgres.private_files import make_folder
 from energy_forecast.progress import Progress, silent
 
-# The first faults tell where to look; a rewritten chain would have one an entry
+# The first findings show where to look; a rewritten chain would have one for each entry
 _MOST_FINDINGS = 20
 _STEP = 1000
 _UPGRADE = "Run: energy-forecast db upgrade."
@@ -30,15 +29,15 @@ _UPGRADE = "Run: energy-forecast db upgrade."
 
 @dataclass(frozen=True)
 class Anchor:
-    """A line of the anchors' file: where a chain ended at a moment.
+    """A line of the anchor file: the end of a chain at a moment.
 
     Args:
-        event: anchor, or restored where a person said that the database was restored from a backup.
-        server: the server's own number.
-        database: its name.
-        chain: the hash of the chain's beginning, hex.
-        sequence: place of the last entry.
-        hash: of the last entry, hex.
+        event: anchor, or restored if a user declared that the database was restored from a backup.
+        server: the system identifier of the server.
+        database: the name of the database.
+        chain: the hash of the start of the chain, hexadecimal.
+        sequence: position of the last entry.
+        hash: hash of the last entry, hexadecimal.
     """
 
     recorded_at: datetime
@@ -52,13 +51,13 @@ class Anchor:
 
 @dataclass(frozen=True)
 class Finding:
-    """A difference from what must be there.
+    """A difference from the expected state.
 
     Args:
-        kind: of the difference.
-        sequence: the place in the chain; None where it has none.
+        kind: kind of the difference.
+        sequence: position in the chain, or None.
         message: a sentence without its full stop.
-        remedy: a sentence; None where nothing but a comparison with a backup helps.
+        remedy: a sentence; None if only a comparison with a backup helps.
     """
 
     kind: str
@@ -69,14 +68,14 @@ class Finding:
 
 @dataclass
 class AuditReport:
-    """What a verification found. The log is whole when there are no findings.
+    """Result of a verification. The log is intact if there are no findings.
 
     Args:
-        entries: links of the chain that were verified.
-        anchored: place of the last anchor that holds; None when there was none.
-        findings: the differences; those of the chain first, in its order.
-        omitted: how many more there are.
-        notes: further facts for the reader.
+        entries: number of verified links of the chain.
+        anchored: position of the last matching anchor, or None.
+        findings: the differences; those of the chain first, in order.
+        omitted: number of further differences.
+        notes: further information.
     """
 
     entries: int = 0
@@ -86,7 +85,7 @@ class AuditReport:
     notes: list[str] = field(default_factory=list)
 
     def add(self, kind: str, sequence: int | None, message: str, remedy: str | None = None) -> None:
-        """Keep a finding, unless there are many of its kind already; then count it in `omitted`."""
+        """Add a finding. If there are already many of its kind, count it in `omitted`."""
         if sum(finding.kind == kind for finding in self.findings) < _MOST_FINDINGS:
             self.findings.append(Finding(kind, sequence, message, remedy))
         else:
@@ -94,18 +93,17 @@ class AuditReport:
 
 
 def anchors_file(home: Path) -> Path:
-    """Where the anchors of a state folder stand."""
+    """Return the path of the anchor file of a state folder."""
     return home / "audit_anchors.jsonl"
 
 
 def write_anchor(database: Database, home: Path, *, restored: bool = False) -> Anchor:
-    """Writes down where the chain ends now. For every occasion that leaves the machine safer than before: a
-    verification, a backup, a maintenance.
+    """Record the current end of the chain, and return the anchor. Verification, backup and maintenance call this.
 
     Args:
-        database: whose chain.
+        database: the database with the chain.
         home: the state folder.
-        restored: the database was restored from a backup, and later anchors do not bind it any more.
+        restored: the database was restored from a backup, so later anchors no longer apply.
 
     Raises:
         AuditError: there is no chain, or the file cannot be written or read.
@@ -122,7 +120,7 @@ def write_anchor(database: Database, home: Path, *, restored: bool = False) -> A
         make_folder(home)
         descriptor = os.open(anchors_file(home), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            # One write of one line: two programs at once do not mix theirs
+            # One write for one line: concurrent programs do not mix their lines
             os.write(descriptor, line.encode())
             os.fsync(descriptor)
         finally:
@@ -137,7 +135,7 @@ def _same_end(one: Anchor, other: Anchor) -> bool:
 
 
 def read_anchors(home: Path) -> Iterator[Anchor]:
-    """The anchors in the order in which they were written.
+    """Yield the anchors in the order of writing.
 
     Raises:
         AuditError: the file cannot be read, or a line is not an anchor.
@@ -154,30 +152,30 @@ def read_anchors(home: Path) -> Iterator[Anchor]:
             yield Anchor(moment, **facts)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise AuditError(
-                f"{file}, line {number} is not an anchor.", hint="Somebody edited it; take it from a backup."
+                f"{file}, line {number} is not an anchor.", hint="The file was edited; restore it from a backup."
             ) from error
 
 
 def verify_audit(
     database: Database, home: Path, *, compare_facts: bool = True, progress: Progress = silent
 ) -> AuditReport:
-    """Verifies the whole chain, the anchors, and that the triggers which feed it stand. Memory does not grow with it.
+    """Verify the whole chain, the anchors and the audit triggers. The memory does not depend on the length of the log.
 
     Args:
-        database: whose log.
-        home: the state folder, where the anchors are.
-        compare_facts: whether to read every fact and compare it with the log: about 15 seconds for 10 million rows.
-        progress: told how much is done.
+        database: the database with the log.
+        home: the state folder with the anchors.
+        compare_facts: compare every fact with the log, which takes about 15 seconds for 10 million rows.
+        progress: receives the progress.
 
     Raises:
-        AuditError: the anchors' file cannot be read.
+        AuditError: the anchor file cannot be read.
     """
     report = AuditReport()
     anchors = list(read_anchors(home))
     with database.transaction(Role.AUDITOR) as connection:
         head = stored.chain_end(connection)
         if head is None:
-            report.add("no_chain", None, "The chain has no beginning: ops.audit_chain was emptied")
+            report.add("no_chain", None, "The chain has no start: ops.audit_chain was emptied")
             return report
         binding = _binding(anchors, head, stored.server_identity(connection), report)
         _verify_links(stored.links(connection, head.sequence), head, binding, report, progress)
@@ -189,12 +187,12 @@ def verify_audit(
             report.add("guard", None, fault.message, fault.remedy)
         if not protection.ddl_is_audited(connection):
             report.notes.append(
-                "Changes of the schema are not audited: only a superuser can have that, by energy-forecast db upgrade"
+                "Schema changes are not audited: a superuser can enable this by running energy-forecast db upgrade"
             )
     if compare_facts:
         _compare_facts(database, report, progress)
     else:
-        report.notes.append("The facts were not compared with the log (--skip-facts)")
+        report.notes.append("The facts were not compared with the log")
     return report
 
 
@@ -206,7 +204,7 @@ def _compare_facts(database: Database, report: AuditReport, progress: Progress) 
                 report.add("facts", None, f"Table {table} has no baseline in ops.fact_baselines", _UPGRADE)
             elif since[1]:
                 report.notes.append(
-                    f"Rows of {table} from before {since[0]:%Y-%m-%d %H:%MZ} are compared with their state then"
+                    f"Rows of {table} from before {since[0]:%Y-%m-%d %H:%MZ} are compared with their state at that time"
                 )
         for table in facts.CONTROLLED:
             if facts.baseline(connection, table) is None:
@@ -216,7 +214,7 @@ def _compare_facts(database: Database, report: AuditReport, progress: Progress) 
                 "facts",
                 None,
                 f"A row of {table} {difference} without an entry in the log: {key}",
-                "Compare it with a backup from before the change: it went around the triggers.",
+                "Compare it with a backup from before the change, which bypassed the triggers.",
             )
         for found in facts.differences(connection, progress):
             report.add(
@@ -227,23 +225,25 @@ def _compare_facts(database: Database, report: AuditReport, progress: Progress) 
                 if found.stored != found.recorded
                 else f"Table {found.table} holds other values than the log records in its {found.stored:,} rows of the "
                 f"30 days from {found.block}",
-                "Compare these rows with a backup from before the change: they went around the triggers.",
+                "Compare these rows with a backup from before the change, which bypassed the triggers.",
             )
 
 
 def _head(connection: Connection) -> ChainEnd:
     head = stored.chain_end(connection)
     if head is None:
-        raise AuditError("The audit log's chain has no beginning.", hint="See: energy-forecast doctor audit")
+        raise AuditError("The chain of the audit log has no start.", hint="See: energy-forecast doctor audit")
     return head
 
 
 def _binding(
     anchors: Sequence[Anchor], head: ChainEnd, place: tuple[str, str], report: AuditReport
 ) -> dict[int, Anchor]:
-    """The anchors that this chain has to hold, by place in it. A restore that somebody has owned up to frees it from
-    those after the place it went back to. A copy beside the original goes its own way: where this server and database
-    have anchors of their own, no other's bind."""
+    """Return the anchors that this chain must match, by position.
+
+    A declared restore removes the anchors after the position it went back to. A copy of a database develops separately:
+    if this server and database have their own anchors, those of others do not apply.
+    """
     binding: dict[int, Anchor] = {}
     here = [anchor for anchor in anchors if (anchor.server, anchor.database) == place]
     chain = head.chain.hex()
@@ -251,8 +251,8 @@ def _binding(
         report.add(
             "replaced",
             None,
-            f"This is another chain than the one that this database had on {here[-1].recorded_at:%Y-%m-%d %H:%MZ}: "
-            "the log was made anew",
+            f"This is not the chain that this database had on {here[-1].recorded_at:%Y-%m-%d %H:%MZ}: "
+            "the log was created again",
         )
     own = [anchor for anchor in here if anchor.chain == chain]
     for anchor in own or [anchor for anchor in anchors if anchor.chain == chain]:
@@ -260,10 +260,12 @@ def _binding(
             binding = {sequence: kept for sequence, kept in binding.items() if sequence < anchor.sequence}
         if binding.setdefault(anchor.sequence, anchor).hash != anchor.hash:
             report.add(
-                "rewritten", anchor.sequence, f"Two anchors at place {anchor.sequence} differ: the chain was rewritten"
+                "rewritten",
+                anchor.sequence,
+                f"Two anchors at position {anchor.sequence} differ: the chain was rewritten",
             )
     if not binding:
-        report.notes.append("There was no anchor yet: that no end was cut off before now cannot be told")
+        report.notes.append("There was no anchor yet, so an end that was removed earlier cannot be detected")
     return binding
 
 
@@ -276,33 +278,33 @@ def _verify_links(
     for link in links:
         if link.sequence != expected:
             missing = f"{expected}" if link.sequence == expected + 1 else f"{expected} to {link.sequence - 1}"
-            report.add("removed_link", expected, f"The chain has no place {missing}: links were removed")
+            report.add("removed_link", expected, f"The chain has no position {missing}: links were removed")
         elif link.previous_hash != previous:
             report.add(
                 "rewritten",
                 link.sequence,
-                f"Place {link.sequence} does not follow the one before: rewritten up to there",
+                f"Position {link.sequence} does not match the previous one: the chain was rewritten up to there",
             )
         if not link.present:
             report.add(
-                "removed_entry", link.sequence, f"The entry at place {link.sequence} ({link.audit_id}) was removed"
+                "removed_entry", link.sequence, f"The entry at position {link.sequence} ({link.audit_id}) was removed"
             )
         elif hashlib.sha256(link.previous_hash + link.text.encode()).digest() != link.hash:
             report.add(
                 "altered",
                 link.sequence,
-                f"The entry at place {link.sequence} was altered: {link.action} on {link.table_name} of "
+                f"The entry at position {link.sequence} was altered: {link.action} on {link.table_name} of "
                 f"{link.timestamp:%Y-%m-%d %H:%MZ} ({link.audit_id})",
             )
         if (anchor := binding.get(link.sequence)) is not None:
             if anchor.hash == link.hash.hex():
                 report.anchored = link.sequence
             else:
-                known = "the beginning" if report.anchored is None else f"place {report.anchored}"
+                known = "the start" if report.anchored is None else f"position {report.anchored}"
                 report.add(
                     "rewritten",
                     link.sequence,
-                    f"Place {link.sequence} is not what was anchored on {anchor.recorded_at:%Y-%m-%d %H:%MZ}: "
+                    f"Position {link.sequence} differs from the anchor of {anchor.recorded_at:%Y-%m-%d %H:%MZ}: "
                     f"the chain was rewritten after {known}",
                 )
         previous, expected = link.hash, link.sequence + 1
@@ -319,8 +321,8 @@ def _verify_end(head: ChainEnd, binding: dict[int, Anchor], report: AuditReport)
         report.add(
             "cut",
             head.sequence + 1,
-            f"The chain ends at place {head.sequence}, but reached {last.sequence} on "
-            f"{last.recorded_at:%Y-%m-%d %H:%MZ}: its end was cut off, or the database was restored from a backup",
+            f"The chain ends at position {head.sequence}, but reached {last.sequence} on "
+            f"{last.recorded_at:%Y-%m-%d %H:%MZ}: its end was removed, or the database was restored from a backup",
         )
     elif report.anchored is not None and report.anchored < head.sequence:
         report.notes.append(f"{head.sequence - report.anchored} entries are newer than the last anchor")

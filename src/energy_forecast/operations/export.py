@@ -1,4 +1,4 @@
-"""Files of what the database holds, in the form in which files are loaded."""
+"""Export data to files in the format that `ingest` reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROWS_A_GROUP = 200_000
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A file that was written."""
+    """A written file."""
 
     file: Path
     rows: int
@@ -42,27 +42,27 @@ def export(
     model: str | None = None,
     progress: Progress = silent,
 ) -> ExportedFile:
-    """Writes consumption, weather or predictions into a file, whole or not at all; by city, then time.
+    """Write consumption, weather or predictions to a file, completely or not at all, ordered by city and time.
 
-    All of it is of one moment of the database. Memory does not grow with the rows.
+    All rows are from one snapshot of the database. The memory does not depend on the number of rows.
 
     Args:
-        database: where from.
+        database: the source.
         kind: consumption, weather or predictions.
-        path: ends in .csv or .parquet.
-        cities: by name; all when none is named.
-        as_of: what could be known then, and for predictions what was live then; None: what stands now.
-        first: first interval's start.
+        path: a path that ends in .csv or .parquet.
+        cities: names; all if empty.
+        as_of: export the data known at this moment, and the predictions live at it; None for the current data.
+        first: start of the first interval.
         end: exclusive.
-        model: of predictions, one model by name; None: all.
-        progress: told how many cities are done.
+        model: one model by name, for predictions; None for all.
+        progress: receives the number of finished cities.
 
     Raises:
-        UnknownCityError: there is no city of a name.
+        UnknownCityError: a name is unknown.
         EnergyForecastError: the file cannot be written.
     """
     query = kind if as_of is None else f"{kind}_as_of"
-    # Who forecasts can read history as of a moment only; who loads reads what stands
+    # The forecaster role can read history as of a moment only; the ingest role reads current data
     role = Role.FORECASTER if as_of is not None or kind == "predictions" else Role.INGEST
     text = path.with_name(path.name + ".part")
     try:
@@ -97,7 +97,7 @@ def export(
 
 
 def _as_parquet(text: Path, path: Path) -> None:
-    """The same rows with types; read and written in pieces."""
+    """Write the rows with types to a Parquet file, in pieces."""
     import polars as pl
 
     scan = pl.scan_csv(text, infer_schema=False)

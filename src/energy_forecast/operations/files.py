@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and that only their owner can read."""
+"""Files that are written completely or not at all, and that only their owner can read."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from energy_forecast.errors import BackupError, ServerError
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder
 
-# In seconds; a folder without a lock may be in the making
+# In seconds; another process may just be creating a folder without a lock
 _MAKING = 3600.0
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits."""
+    """Return the SHA-256 of a file in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:
-    """Makes a file, or the names in a folder, last through a loss of power."""
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -38,7 +38,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Makes a folder with all that is in it last through a loss of power."""
+    """Sync a folder and its contents to disk."""
     for parent, _, files in os.walk(folder):
         for name in files:
             sync(Path(parent) / name)
@@ -46,7 +46,7 @@ def sync_tree(folder: Path) -> None:
 
 
 def write_sealed(path: Path, document: dict[str, Any]) -> None:
-    """Writes a JSON document with a SHA-256 of itself in it: whole, lasting, readable by its owner."""
+    """Write a JSON document with its own SHA-256 atomically to disk, readable by its owner only."""
     text = json.dumps(document, sort_keys=True, ensure_ascii=False)
     sealed = document | {"seal": hashlib.sha256(text.encode()).hexdigest()}
     new = path.with_name(path.name + ".tmp")
@@ -61,27 +61,27 @@ def write_sealed(path: Path, document: dict[str, Any]) -> None:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """The document that `write_sealed` wrote.
+    """Return the document that `write_sealed` wrote.
 
     Raises:
-        BackupError: it is not there, or not as it was written.
+        BackupError: the file is missing or was changed.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
         seal = document.pop("seal")
     except FileNotFoundError as error:
-        raise BackupError(f"There is no {path}.") from error
+        raise BackupError(f"The file {path} is missing.") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BackupError(f"The record {path} is damaged.") from error
     text = json.dumps(document, sort_keys=True, ensure_ascii=False)
     if hashlib.sha256(text.encode()).hexdigest() != seal:
-        raise BackupError(f"The record {path} is damaged: it is not as it was written.")
+        raise BackupError(f"The record {path} is damaged: its contents were changed.")
     return dict(document)
 
 
 @contextlib.contextmanager
 def faults(what: str) -> Iterator[None]:
-    """Turns an error of the file system into one of ours that says what to do."""
+    """Convert an error of the file system into a BackupError with a remedy."""
     try:
         yield
     except OSError as error:
@@ -95,13 +95,13 @@ def faults(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def scratch_folder(purpose: str) -> Iterator[Path]:
-    """A temporary folder. Those of this purpose that killed processes have left are removed first.
+    """Yield a temporary folder, after removing folders of this purpose that killed processes have left.
 
     A living process holds a lock in its folder.
     """
     for left in Path(tempfile.gettempdir()).glob(f"ef-{purpose}-*"):
         with contextlib.suppress(OSError, ServerError):
-            # Everybody may put a folder or a link of this name there
+            # Any user may create a folder or a link with such a name there
             if left.is_symlink() or left.stat().st_uid != os.geteuid():
                 continue
             if (left / "lock").exists() or time.time() - left.stat().st_mtime > _MAKING:
@@ -112,10 +112,10 @@ def scratch_folder(purpose: str) -> Iterator[Path]:
 
 
 def private_folder(path: Path) -> None:
-    """Makes a folder that only its owner can enter, and what is missing above it.
+    """Create a folder that only its owner can enter, and its missing parents.
 
     Raises:
-        BackupError: it is another user's, or open to others and not ours to close.
+        BackupError: the folder belongs to another user.
     """
     make_folder(path, 0o700)
     found = path.stat()

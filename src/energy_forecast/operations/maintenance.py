@@ -1,4 +1,4 @@
-"""Maintenance: the steps, each with its lock, its record and its own fate."""
+"""Maintenance: steps with a lock, a record and an outcome each."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from energy_forecast.errors import EnergyForecastError
 from energy_forecast.operations import retention
 from energy_forecast.progress import Progress, silent
 
-# Partitions first, since without them nothing can be loaded; VACUUM last, after what was deleted and refreshed
+# Partitions first, because ingest needs them; VACUUM last, after deletions and the refresh
 STEPS = ("partitions", "retention", "refresh", "vacuum")
 MONTHS_AHEAD = 3
 
 
 @dataclass
 class StepReport:
-    """What a step did, or would do.
+    """Result of a step, or its plan.
 
-    `outcome` is done, planned (a dry run), failed, or running: somebody else is at it, and nothing was done here.
-    `numbers` go to ops.maintenance_runs; `items` are the details of a step, as the step has them.
+    outcome: done, planned (a dry run), failed, or running (another process runs it, so nothing was done here).
+    numbers: stored in ops.maintenance_runs.
+    items: details that depend on the step.
     """
 
     step: str
@@ -39,9 +40,9 @@ class StepReport:
 def maintain(
     database: Database, steps: Sequence[str] = STEPS, *, dry_run: bool = False, progress: Progress = silent
 ) -> list[StepReport]:
-    """Runs steps of maintenance, in their order. One that fails does not stop the others.
+    """Run maintenance steps in order, and return their reports. A failed step does not stop the others.
 
-    A step that another process is at is left to it. A dry run only reads, in read-only transactions.
+    A step that another process runs is skipped. A dry run only reads, in read-only transactions.
     """
     reports = []
     for step in (known for known in STEPS if known in steps):
@@ -65,14 +66,14 @@ def maintain(
 
 
 def differing_hours(database: Database) -> list[dict[str, Any]]:
-    """Hours of the last 30 days of which people read something else than the facts say; see `hourly_differences`."""
+    """Return the hours of the last 30 days with different values in the hourly view and in the facts."""
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
         return stored.hourly_differences(connection)
 
 
 def _recorded(database: Database, report: StepReport, progress: Progress) -> None:
-    """Runs a step between its two records, the second of which is written whatever happens."""
+    """Run a step between its two records. The second record is always written."""
     run = uuid4()
     try:
         with database.transaction(Role.OPERATOR) as connection:
@@ -83,7 +84,7 @@ def _recorded(database: Database, report: StepReport, progress: Progress) -> Non
     outcome = "interrupted"
     try:
         try:
-            _DEEDS[report.step](database, report, run, progress)
+            _ACTIONS[report.step](database, report, run, progress)
         except EnergyForecastError as error:
             _fail(report, error)
         outcome = report.outcome
@@ -107,25 +108,25 @@ def _plan_partitions(database: Database, report: StepReport) -> None:
         missing = stored_partitions.missing_partitions(connection, months=MONTHS_AHEAD)
     report.items = missing
     report.numbers = {"missing": sum(not part["stands_alone"] for part in missing)}
-    _complain_of_strays(report, missing)
+    _report_detached_tables(report, missing)
 
 
 def _make_partitions(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
-    progress("Making partitions ahead", 0, 1)
+    progress("Creating partitions", 0, 1)
     with database.transaction(Role.OPERATOR) as connection:
         report.numbers = {"made": stored_partitions.make_partitions(connection, months=MONTHS_AHEAD)}
     with database.transaction(Role.OPERATOR) as connection:
         report.items = stored_partitions.missing_partitions(connection, months=MONTHS_AHEAD)
-    _complain_of_strays(report, report.items)
+    _report_detached_tables(report, report.items)
 
 
-def _complain_of_strays(report: StepReport, missing: list[dict[str, Any]]) -> None:
-    """A table that has a partition's name and is none: loading its month would fail."""
-    strays = [part["partition_name"] for part in missing if part["stands_alone"]]
-    if strays:
+def _report_detached_tables(report: StepReport, missing: list[dict[str, Any]]) -> None:
+    """Report tables with the name of a partition that are not one: ingest into their month would fail."""
+    detached = [part["partition_name"] for part in missing if part["stands_alone"]]
+    if detached:
         report.outcome = "failed"
         report.problem = (
-            f"{', '.join(strays)} was detached from its table and stands in the way of a partition: attach or drop it."
+            f"{', '.join(detached)} was detached from its table, and prevents a new partition. Attach or drop it."
         )
 
 
@@ -141,7 +142,7 @@ def _apply_retention(database: Database, report: StepReport, run: UUID, progress
         report.outcome = "failed"
         report.problem = (
             f"{busy[0].partition_name or busy[0].table_name} is {busy[0].detail}; {len(busy)} months stay until the "
-            "next run, after the long transaction or backup that holds them."
+            "next run. Run it after the long transaction or backup that uses them."
         )
 
 
@@ -192,7 +193,7 @@ def _vacuum(database: Database, report: StepReport, _run: UUID, progress: Progre
     busy = [table["table_name"] for table in report.items if table["outcome"] == "busy"]
     if busy:
         report.outcome = "failed"
-        report.problem = f"Locked by somebody for over 5 s, and not vacuumed: {', '.join(busy)}."
+        report.problem = f"Not vacuumed, because another session locked them for over 5 s: {', '.join(busy)}."
 
 
 def _count_tables(report: StepReport) -> None:
@@ -210,7 +211,7 @@ _PLANS: dict[str, Callable[[Database, StepReport], None]] = {
     "refresh": _plan_refresh,
     "vacuum": _plan_vacuum,
 }
-_DEEDS: dict[str, Callable[[Database, StepReport, UUID, Progress], None]] = {
+_ACTIONS: dict[str, Callable[[Database, StepReport, UUID, Progress], None]] = {
     "partitions": _make_partitions,
     "retention": _apply_retention,
     "refresh": _refresh,

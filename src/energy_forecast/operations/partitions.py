@@ -1,4 +1,4 @@
-"""Partitions: what there is, and a city's own one for its current predictions."""
+"""Partitions: list them, and give the current predictions of a city its own one."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from energy_forecast.errors import EnergyForecastError
 
 # Bytes with indexes; about a million rows, which take 0.1 s to count
 EXACT_BELOW = 256 << 20
-# What keeps readers waiting for less than a second; see docs/decisions/retention.md
+# Limits that block readers for less than a second; see docs/decisions/retention.md
 SHORT_SCAN = 512 << 20
 SHORT_INSERT = 3_000
 _ANY = 1 << 62
-# PostgreSQL cuts names after 63 bytes; this leaves room for what the function adds when a name is taken
+# PostgreSQL truncates names after 63 bytes; this leaves room for a suffix if a name is taken
 _LONGEST_SLUG = 40
-# Letters that Unicode does not take apart into a plain one and a mark
+# Letters that Unicode does not decompose into a plain letter and a mark
 _LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "æ": "ae", "œ": "oe", "\u0131": "i"})
 
 
 def list_partitions(database: Database, *, exact: bool = False) -> list[Partition]:
-    """Every partition with its rows and bytes; rows of large ones are an estimate unless `exact`."""
+    """Return every partition with its rows and bytes. Rows of large partitions are estimated unless `exact`."""
     with database.transaction(Role.OPERATOR) as connection:
         return stored.list_partitions(connection, exact_below=_ANY if exact else EXACT_BELOW)
 
 
 def partition_name(city: StoredCity) -> str:
-    """The name of a city's own partition: predictions_mumbai for Mumbai, predictions_sao_paulo for São Paulo.
+    """Return the name of the partition of a city: predictions_mumbai for Mumbai, predictions_sao_paulo for São Paulo.
 
-    A name without a Latin letter or digit becomes city_ and the beginning of its id. Whether the name is free is the
-    database's to say.
+    A name without a Latin letter or digit becomes city_ and the start of its id. The database checks whether the name
+    is free.
     """
     plain = unicodedata.normalize("NFKD", city.name.casefold().translate(_LETTERS)).encode("ascii", "ignore").decode()
     slug = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST_SLUG].rstrip("_")
@@ -41,14 +41,14 @@ def partition_name(city: StoredCity) -> str:
 
 
 def dedicate(database: Database, name: str, *, allow_wait: bool = False) -> Move:
-    """Gives the predictions of a city a partition of their own.
+    """Move the predictions of a city to their own partition.
 
     Args:
-        allow_wait: even if so much has to be moved or read that readers of predictions wait for over a second.
+        allow_wait: accept that readers of predictions wait for more than a second.
 
     Raises:
-        UnknownCityError: there is no such city.
-        EnergyForecastError: readers would wait for too long, or are there for too long; nothing was changed.
+        UnknownCityError: the city is unknown.
+        EnergyForecastError: readers would wait too long, or block the move for too long; nothing was changed.
     """
     with database.transaction(Role.OPERATOR) as connection:
         city = city_named(connection, name)
@@ -57,14 +57,14 @@ def dedicate(database: Database, name: str, *, allow_wait: bool = False) -> Move
 
 
 def share(database: Database, name: str, *, allow_wait: bool = False) -> Move:
-    """Takes the predictions of a city back into the shared partition.
+    """Move the predictions of a city back to the shared partition.
 
     Args:
-        allow_wait: even if so much has to be moved or read that readers of predictions wait for over a second.
+        allow_wait: accept that readers of predictions wait for more than a second.
 
     Raises:
-        UnknownCityError: there is no such city.
-        EnergyForecastError: readers would wait for too long, or are there for too long; nothing was changed.
+        UnknownCityError: the city is unknown.
+        EnergyForecastError: readers would wait too long, or block the move for too long; nothing was changed.
     """
     with database.transaction(Role.OPERATOR) as connection:
         city = city_named(connection, name)
@@ -75,12 +75,12 @@ def share(database: Database, name: str, *, allow_wait: bool = False) -> Move:
 def _moved(move: Move, name: str) -> Move:
     if move.outcome == "busy":
         raise EnergyForecastError(
-            f"The predictions are in use; nothing of {name} was moved.",
-            hint="Run it again when no long transaction or backup is running.",
+            f"The predictions of {name} were not moved, because the table is in use.",
+            hint="Run it again without a concurrent long transaction or backup.",
         )
     if move.outcome == "too large":
         raise EnergyForecastError(
-            f"Readers of predictions would wait for over a second; nothing of {name} was moved.",
-            hint="Choose a quiet hour and add --allow-wait.",
+            f"The predictions of {name} were not moved, because readers would wait for more than a second.",
+            hint="Choose a quiet hour and set `allow_wait`.",
         )
     return move

@@ -1,4 +1,4 @@
-"""Whether the countries and subdivisions of stored cities are known."""
+"""Check the countries and subdivisions of stored cities."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from energy_forecast.places import place_codes
 
 @dataclass(frozen=True)
 class PlaceFinding:
-    """A city whose holidays are not those of its place.
+    """A city without the holidays of its place.
 
-    problem, remedy: in words.
+    problem, remedy: sentences for the user.
     """
 
     city: str
@@ -26,10 +26,10 @@ class PlaceFinding:
 
 
 def place_findings(database: Database) -> list[PlaceFinding]:
-    """Return the cities whose country or subdivision is not known or has another code; such cities have no holidays.
+    """Return the cities whose country or subdivision is unknown or has another code; such cities have no holidays.
 
     Raises:
-        DatabaseError: the database refused.
+        DatabaseError: the database refused the request.
     """
     with database.reading() as connection:
         cities = all_cities(connection)

@@ -1,4 +1,4 @@
-"""Checks of what the database holds as live forecasts and as their scores."""
+"""Check the stored live forecasts and their scores."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from energy_forecast.database.named_queries import queries
 
 
 def check_forecast_records(database: Database) -> list[str]:
-    """Return a sentence for each kind of record that the database refuses today but holds all the same.
+    """Return a sentence for each kind of stored record that the database would refuse now.
 
-    Such rows come from before an upgrade, or from someone who could disable a trigger. They stay readable. Vintages
-    that were not recorded in time count in no score, certificate or export of live forecasts.
+    Such rows are from before an upgrade, or from a user who could disable a trigger. They stay readable. Vintages that
+    were not recorded in time do not count in scores, coverage or exports of live forecasts.
 
     Raises:
         DatabaseError: the database refused the connection or a query.

@@ -1,4 +1,4 @@
-"""How long data is kept, and taking away what is older, month by month."""
+"""Retention: the policies, and the removal of expired data, month by month."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.progress import Progress, silent
 
-# Each attempt of the database's own lasts about five seconds when the table is in use
+# Each attempt in the database lasts about five seconds if the table is in use
 _ATTEMPTS = 3
 _PAUSE = 2.0
 _UNITS = {"d": "days", "mo": "months", "y": "years"}
@@ -22,10 +22,12 @@ _UNITS = {"d": "days", "mo": "months", "y": "years"}
 
 @dataclass(frozen=True)
 class Removal:
-    """A month of a table that is older than its policy allows, and what became of it.
+    """An expired month of a table and its outcome.
 
-    `outcome` is due (a dry run), dropped, deleted, kept (scores refer to its vintages), gone (somebody else was
-    faster), or busy. Rows and bytes are None where nothing was counted.
+    outcome: due (a dry run), dropped, deleted, kept (scores refer to its vintages), gone (removed by another process),
+        or busy.
+
+    Rows and bytes are None if they were not counted.
     """
 
     table_name: str
@@ -40,7 +42,7 @@ class Removal:
 
 
 def due_removals(database: Database) -> list[Removal]:
-    """What `remove_expired` would do now, with rows and bytes; changes nothing."""
+    """Return the removals that `remove_expired` would make, with rows and bytes. Nothing is changed."""
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
         return [
@@ -57,18 +59,18 @@ def due_removals(database: Database) -> list[Removal]:
 
 
 def remove_expired(database: Database, run: UUID, progress: Progress = silent) -> list[Removal]:
-    """Takes away what the policies no longer keep. Each month is a transaction with its own rows in the ledger.
+    """Remove expired data. Each month is one transaction with its own rows in the ledger.
 
-    A table that is in use is tried three times, then left for the next run; the other tables go on.
+    A table that is in use is tried three times, and then left for the next run. The other tables continue.
     """
     with database.transaction(Role.OPERATOR) as connection:
         due = stored.retention_due(connection, counted=False)
     removals: list[Removal] = []
     busy: set[str] = set()
     for number, month in enumerate(due):
-        progress(f"Taking away old {month['table_name']}", number, len(due))
+        progress(f"Removing old {month['table_name']}", number, len(due))
         if month["table_name"] in busy:
-            removals.append(_removal(month, outcome="busy", detail="left, as an earlier month was in use"))
+            removals.append(_removal(month, outcome="busy", detail="skipped, because an earlier month was in use"))
             continue
         removals.append(_removal(month, **_taken(database, month, run)))
         if removals[-1].outcome == "busy":
@@ -95,27 +97,27 @@ def _removal(month: dict[str, Any], **values: Any) -> Removal:
 
 
 def policies(database: Database) -> list[dict[str, Any]]:
-    """How long each table is kept (`keep` None: for ever), and what was dropped so far."""
+    """Return the policy of each table (`keep` is None for forever), and the removals so far."""
     with database.transaction(Role.OPERATOR) as connection:
         return stored.policies(connection)
 
 
 def keep(database: Database, table: str, span: str) -> dict[str, Any]:
-    """Changes how long a table is kept.
+    """Set the retention of a table, and return the changed policy.
 
     Args:
         span: such as 730d, 18mo, 2y, or forever.
 
     Raises:
-        EnergyForecastError: no such table has a policy, or the span is none or below 90 days.
+        EnergyForecastError: the table has no policy, or the span is invalid or below 90 days.
     """
     found = re.fullmatch(r"([1-9]\d{0,4})\s*(d|mo|y)", span)
     if found is None and span != "forever":
-        raise EnergyForecastError(f"{span!r} is not a span of time.", hint="Write such as 730d, 18mo, 2y, or forever.")
+        raise EnergyForecastError(f"{span!r} is not a time span.", hint="Use for example 730d, 18mo, 2y, or forever.")
     if found is not None and not 90 <= int(found[1]) * {"d": 1, "mo": 30, "y": 365}[found[2]] <= 36500:
         raise EnergyForecastError(
             f"{span} is not between 90 days and 100 years.",
-            hint="Training, baselines and the hourly view read months back; forever keeps all.",
+            hint="Training, baselines and the hourly view need months of history. Use forever to keep everything.",
         )
     with database.transaction(Role.OPERATOR) as connection:
         changed = stored.set_policy(connection, table, None if found is None else f"{found[1]} {_UNITS[found[2]]}")
@@ -125,6 +127,6 @@ def keep(database: Database, table: str, span: str) -> dict[str, Any]:
 
 
 def ledger(database: Database, *, limit: int) -> list[dict[str, Any]]:
-    """What was taken away, newest first."""
+    """Return the removals, newest first."""
     with database.transaction(Role.OPERATOR) as connection:
         return stored.ledger(connection, limit=limit)

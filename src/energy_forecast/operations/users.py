@@ -1,7 +1,8 @@
 """Users and the cities that they may see.
 
-What needs a right over roles runs as the login, in a transaction that touches no table: a trigger of the owner's could
-take every right that the login has. What changes a table runs as the operator, in a transaction of its own.
+A statement that needs rights over roles runs as the login, in a transaction without table access: a trigger of the
+owner could otherwise use every right of the login. A statement that changes a table runs as the operator, in a separate
+transaction.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from energy_forecast.database.cities import cities_named
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import AccessError
 
-# What psql and a URL take without quotes: a name that has to be quoted is a name that will be mistyped
+# Names that psql and a URL accept without quotes: a name that needs quotes will be mistyped
 _NAME = re.compile(r"[a-z][a-z0-9_.@-]{0,62}")
-# A special meaning for SQL, for pg_hba.conf, or for the server's administration
+# Names with a special meaning in SQL, in pg_hba.conf, or in the administration of a server
 _RESERVED = frozenset(
     (
         *("all", "default", "none", "public", "user", "current_user", "session_user", "current_role", "system_user"),
@@ -32,7 +33,7 @@ _RESERVED = frozenset(
 class User:
     """A user: the role's name, whether it can log in to PostgreSQL itself, and the cities that it may see.
 
-    `problem` is why the role can see or do more than a user may; None if it cannot.
+    problem: why the role has more rights than a user may have, or None.
     """
 
     name: str
@@ -42,17 +43,17 @@ class User:
 
 
 def add_user(database: Database, name: str, *, password: str | None = None) -> bool:
-    """Make a user of this name, who sees no city yet. An existing role becomes a user if it has no rights elsewhere.
+    """Create a user without access to any city. An existing role becomes a user if it has no other rights.
 
     Args:
-        name: of the PostgreSQL role.
-        password: for logging in to PostgreSQL; without one the role can only log in if the server asks for none.
+        name: the name of the PostgreSQL role.
+        password: for the login to PostgreSQL; without it the role can log in only if the server requires none.
 
     Returns:
         Whether the role is new.
 
     Raises:
-        AccessError: the name cannot be used, or the role has rights that a user must not have.
+        AccessError: the name is invalid, or the role has rights that a user must not have.
         DatabaseError: the login may not create or grant roles.
     """
     if not _NAME.fullmatch(name):
@@ -70,14 +71,14 @@ def add_user(database: Database, name: str, *, password: str | None = None) -> b
         facts = access.role_properties(connection, name)
         if facts is not None:
             if facts.is_user:
-                raise AccessError(f"There is a user {name!r} already.", hint="See: energy-forecast user list")
+                raise AccessError(f"The user {name!r} already exists.", hint="See: energy-forecast user list")
             _require_plain(facts)
             if password is not None:
                 raise AccessError(
-                    f"There is a role {name!r} already.", hint="Omit --set-password; the role keeps its password."
+                    f"The role {name!r} already exists.", hint="Omit `password`; the role keeps its password."
                 )
     with database.transaction(Role.OPERATOR) as connection:
-        # Rows of a role that was dropped, or that is no user any more, must not come back to life
+        # Old rows of a role that was dropped or is no longer a user must not become effective again
         access.revoke_cities(connection, name, None)
     with database.transaction(None) as connection:
         if facts is None:
@@ -87,35 +88,35 @@ def add_user(database: Database, name: str, *, password: str | None = None) -> b
 
 
 def remove_user(database: Database, name: str) -> User:
-    """Take everything back from a user. The role itself stays on the server, which may use it elsewhere.
+    """Revoke all access of a user, and return the user. The role stays on the server, which may use it elsewhere.
 
     Raises:
-        AccessError: there is no such user, or another role made them one.
+        AccessError: the user does not exist, or another role granted the membership.
     """
-    person = _user_with_cities(database, name)
+    user = _user_with_cities(database, name)
     with database.transaction(Role.OPERATOR) as connection:
         access.revoke_cities(connection, name, None)
     with database.transaction(None) as connection:
         if not access.revoke_membership(connection, name):
             raise AccessError(
-                f"{name!r} sees no city any more, but stays a user: another role granted the membership.",
+                f"{name!r} no longer sees any city, but is still a user, because another role granted the membership.",
                 hint=f"Let a superuser run: REVOKE energy_forecast_app FROM {name}; "
                 f"REVOKE {name} FROM energy_forecast_api",
             )
-    return person
+    return user
 
 
 def grant(database: Database, name: str, cities: Sequence[str]) -> tuple[int, User]:
-    """Let a user see cities.
+    """Grant a user access to cities.
 
     Args:
-        cities: names; every city that there is now when empty.
+        cities: names; every current city if empty.
 
     Returns:
-        How many they could not see before, and the user afterwards.
+        The number of newly granted cities, and the changed user.
 
     Raises:
-        AccessError, UnknownCityError: there is no such user or city, or the role has rights that a user must not have.
+        AccessError, UnknownCityError: the user or a city is unknown, or the role has rights that a user must not have.
     """
     _require_plain(_user(database, name))
     with database.transaction(Role.OPERATOR) as connection:
@@ -124,22 +125,22 @@ def grant(database: Database, name: str, cities: Sequence[str]) -> tuple[int, Us
 
 
 def revoke(database: Database, name: str, cities: Sequence[str]) -> tuple[int, User]:
-    """Take cities back from a user, who loses them with the next statement.
+    """Revoke the access of a user to cities, effective from their next statement.
 
     Args:
-        cities: names; every one when empty.
+        cities: names; all if empty.
 
     Returns:
-        How many they can no longer see, and the user afterwards.
+        The number of revoked cities, and the changed user.
 
     Raises:
-        AccessError, UnknownCityError: there is no such user or city.
+        AccessError, UnknownCityError: the user or a city is unknown.
     """
     _user(database, name)
     with database.transaction(Role.OPERATOR) as connection:
         ids = [city.id for city in cities_named(connection, cities)] if cities else None
-        taken = access.revoke_cities(connection, name, ids)
-    return taken, _user_with_cities(database, name)
+        revoked = access.revoke_cities(connection, name, ids)
+    return revoked, _user_with_cities(database, name)
 
 
 def list_users(database: Database) -> list[User]:

@@ -1,4 +1,4 @@
-"""Logical backups: made, verified, listed, pruned, restored and compared."""
+"""Logical backups: create, verify, list, prune, restore and compare them."""
 
 from energy_forecast.operations.backup.create import create_backup
 from energy_forecast.operations.backup.folder import Backup, BackupFolder

@@ -1,4 +1,4 @@
-"""A dump: written beside, read whole, recorded, and only then a backup."""
+"""Create a backup: write a dump to a temporary file, read it completely, record it, then rename it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from energy_forecast.operations.backup.folder import Backup, BackupFolder
 from energy_forecast.operations.files import faults, sha256_of, sync
 from energy_forecast.progress import Progress, silent
 
-# A partition that is just being dropped is waited for; a forgotten session in the way is said
+# Wait while a partition is dropped; fail with a message if an idle session holds a lock
 _LOCK_WAIT = "--lock-wait-timeout=300s"
 
 
 def create_backup(database: Database, folder: BackupFolder, report: Progress = silent) -> Backup:
-    """Dumps the database by the program of the server's own version, with a record of what stood in it.
+    """Dump the database with the pg_dump of the version of the server, and record the contents.
 
-    Rows and digests are of the very snapshot that is dumped. The dump is read whole before it counts. An attempt
-    that fails leaves nothing but its row in the ledger.
+    Row counts and digests are from the snapshot of the dump. The dump is read completely before it counts as a backup.
+    A failed attempt leaves only its row in the ledger.
 
     Raises:
-        BackupError: it could not be made; the message says why.
-        DatabaseError: the database cannot be reached, or the operator would not see everything in it.
+        BackupError: the backup failed.
+        DatabaseError: the database is unreachable, or the operator role cannot see all of its contents.
     """
     version = database.server_info()["version"]
     if schema_version(database) is None:
@@ -48,7 +48,7 @@ def create_backup(database: Database, folder: BackupFolder, report: Progress = s
         started_at = datetime.now(UTC)
         name = folder.new_name(started_at)
         unfinished = folder.path / f"{name}.tmp"
-        # Taken now: a number is used once, also when this fails
+        # Reserve the number now: it is used once, even if this fails
         with _recorded_failure(database, folder, name, version, started_at):
             try:
                 backup = replace(_dump(database, unfinished, name, version, started_at, report, lock), origin=origin)
@@ -96,7 +96,7 @@ def _dump(
             client_programs.finish(process, "pg_dump failed")
         finally:
             client_programs.end(process)
-    report("Reading the dump whole", 0, 1)
+    report("Reading the whole dump", 0, 1)
     read_whole(unfinished, major)
     sync(unfinished)
     return Backup(
@@ -116,10 +116,10 @@ def _dump(
 
 
 def read_whole(path: Path, major: int) -> None:
-    """Reads a dump to its end: its list of contents alone would not show a cut or a flipped byte.
+    """Read a dump to its end. Its table of contents alone would not show a truncation or a changed byte.
 
     Raises:
-        BackupError: it cannot be read.
+        BackupError: the dump cannot be read.
     """
     restore = client_programs.program("pg_restore", major)
     client_programs.run(
@@ -131,7 +131,7 @@ def read_whole(path: Path, major: int) -> None:
 def _recorded_failure(
     database: Database, folder: BackupFolder, name: str, version: str, started_at: datetime
 ) -> Iterator[None]:
-    """Writes a failure into the ledger, where that can be: its cause may be the very server."""
+    """Write a failure to the ledger, if the server can be reached; it may be the cause."""
     try:
         yield
     except (EnergyForecastError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The folder of the dumps: what counts as a backup there, and in which order."""
+"""The folder of the dumps: which files count as backups, and their order."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from energy_forecast.postgres.identity import Identity, own_ids, take_identity
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder
 
-# 2: objects name a partition's constraint by its parent's; the state folder is noted
+# 2: objects refer to the constraint of a partition by that of its parent; the state folder is recorded
 FORMAT = 2
 _NAME = re.compile(r"^energy_forecast-(?P<serial>\d{6,})-\d{8}T\d{6}Z\.dump$")
-# How long a backup waits for one that is being made, or for the pg_dump of one that was killed
+# How long a backup waits for a concurrent one, or for the pg_dump of a killed one
 LOCK_TIMEOUT = 600.0
 
 
 @dataclass(frozen=True)
 class Backup:
-    """A dump and what was recorded when it was made.
+    """A dump and its record.
 
     Args:
-        name: the file; its number tells the order, whatever the clock said.
+        name: the file name; its number gives the order, independent of the clock.
         size: bytes.
         sha256: of the file, in hexadecimal digits.
-        tables: rows and digest of each table in the snapshot that was dumped.
+        tables: rows and digest of each table in the dumped snapshot.
         objects: every object of the schema by kind and identity, with a hash of its definition.
         roles: the roles that the dump refers to, and their members; no passwords.
-        origin: the identity of the state folder that it was made from; None in a record of format 1.
+        origin: the identity of the source state folder; None in a record of format 1.
         format: of the record.
     """
 
@@ -56,33 +56,35 @@ class Backup:
 
     @property
     def major(self) -> int:
-        """The major version of PostgreSQL that it is from."""
+        """The major version of its PostgreSQL."""
         return int(self.server_version.split(".")[0])
 
     @property
     def rows(self) -> int:
-        """Rows in all tables."""
+        """The number of rows in all tables."""
         return sum(table["rows"] for table in self.tables.values())
 
     @property
     def serial(self) -> int:
-        """Its number in its folder."""
+        """The number in its folder."""
         return serial_of(self.name) or 0
 
     def document(self) -> dict[str, Any]:
-        """What stands beside the file."""
+        """Return the contents of the record file."""
         times = {"started_at": self.started_at.isoformat(), "finished_at": self.finished_at.isoformat()}
         return asdict(self) | times
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Backup:
-        """The backup that `document` tells of.
+        """Return the backup of a record.
 
         Raises:
-            BackupError: a newer energy-forecast wrote it.
+            BackupError: a newer version of energy-forecast wrote the record.
         """
         if document.get("format") not in (1, FORMAT):
-            raise BackupError("The backup was recorded by another version of energy-forecast.", hint="Update it.")
+            raise BackupError(
+                "The backup was recorded by another version of energy-forecast.", hint="Update energy-forecast."
+            )
         document["roles"] = [StoredRole(**role) for role in document["roles"]]
         for name in ("started_at", "finished_at"):
             document[name] = datetime.fromisoformat(document[name])
@@ -90,17 +92,17 @@ class Backup:
 
 
 def serial_of(name: str) -> int | None:
-    """The number in a dump's name; None where it is no dump's."""
+    """Return the number in the name of a dump; None for another name."""
     found = _NAME.match(name)
     return int(found["serial"]) if found else None
 
 
 @dataclass(frozen=True)
 class BackupFolder:
-    """The folder. Making this object touches nothing.
+    """A folder of backups. Creating this object changes nothing.
 
     Args:
-        home: the state folder whose backups are made and removed here; the folder above by default.
+        home: the state folder whose backups are created and removed here; the parent folder by default.
     """
 
     path: Path
@@ -112,18 +114,18 @@ class BackupFolder:
         return self.home or self.path.parent
 
     def identity(self) -> Identity:
-        """Return the identity of the state folder, which is made if it has none.
+        """Return the identity of the state folder, and create it if it is missing.
 
         Raises:
-            ServerError: the state folder is a copy, so that the backups belong to its original.
+            ServerError: the state folder is a copy, and the backups belong to its original.
         """
         make_folder(self.state_folder)
         return take_identity(self.state_folder)
 
     def is_own(self, backup: Backup) -> bool:
-        """Return whether a backup was made from the state folder, so that it may be removed.
+        """Return whether a backup is from the state folder, so that it may be removed.
 
-        The record of an earlier version does not tell; the backup is then of the folder that it is in.
+        The record of an earlier version has no origin; such a backup belongs to the folder that contains it.
         """
         ids = own_ids(self.state_folder)
         if backup.origin is None:
@@ -131,32 +133,32 @@ class BackupFolder:
         return backup.origin in ids
 
     def file(self, name: str) -> Path:
-        """The dump of this name."""
+        """Return the path of a dump."""
         return self.path / name
 
     def record(self, name: str) -> Path:
-        """What was recorded of it."""
+        """Return the path of the record of a dump."""
         return self.path / f"{name}.json"
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[int]:
-        """Holds the folder, made where it is missing; the descriptor is for children that work on in it."""
+        """Lock the folder, which is created if missing. Yield the descriptor, which child programs can inherit."""
         private_folder(self.path)
         with exclusive(self.path / "lock", LOCK_TIMEOUT, "backups") as lock:
             yield lock
 
     def names(self) -> list[str]:
-        """The backups that there are, oldest first: a dump counts once its record stands beside it."""
+        """Return the names of the backups, oldest first. A dump counts if it has a record."""
         if not self.path.is_dir():
             return []
         found = [entry.name for entry in self.path.iterdir() if serial_of(entry.name) is not None]
         return sorted((name for name in found if self.record(name).is_file()), key=lambda name: serial_of(name) or 0)
 
     def read(self, name: str) -> Backup:
-        """A backup by its name.
+        """Return a backup by its name.
 
         Raises:
-            BackupError: there is none, or its record is damaged.
+            BackupError: the backup is missing, or its record is damaged.
         """
         if serial_of(name) is None or not self.file(name).is_file():
             raise BackupError(f"There is no backup {name!r} in {self.path}.", hint="See: energy-forecast backup list")
@@ -166,12 +168,12 @@ class BackupFolder:
             raise BackupError(f"The record {self.record(name)} is damaged.") from error
 
     def new_name(self, now: datetime) -> str:
-        """The next name. By a number, since a clock may be set back; a file that was not finished takes one too."""
+        """Return the next name. It has a number, because a clock may be set back; unfinished files use a number too."""
         known = [serial_of(f"{entry.name.partition('.dump')[0]}.dump") or 0 for entry in self.path.iterdir()]
         return f"energy_forecast-{max(known, default=0) + 1:06d}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}.dump"
 
     def clear_unfinished(self) -> None:
-        """Removes what killed backups have left. The caller holds the lock, so none is at work."""
+        """Remove the files of killed backups. The caller must hold the lock, so that no backup is running."""
         for entry in self.path.iterdir():
             stem = f"{entry.name.partition('.dump')[0]}.dump"
             if serial_of(stem) is None:
@@ -181,22 +183,22 @@ class BackupFolder:
                 entry.unlink()
 
     def add(self, unfinished: Path, backup: Backup) -> None:
-        """Makes a finished dump count: its record first, then the name, which is the sign that all is there."""
+        """Turn a finished dump into a backup: write its record, then rename it, which marks it as complete."""
         write_sealed(self.record(backup.name), backup.document())
         unfinished.rename(self.file(backup.name))
         sync(self.path)
 
 
 def locate_backup(argument: str, folder: BackupFolder) -> tuple[BackupFolder, str]:
-    """The folder and the name of the backup that a person means: a name, a path, or `latest`.
+    """Return the folder and the name of a backup given as a name, a path, or `latest`.
 
     Raises:
-        BackupError: there is none.
+        BackupError: there is no backup.
     """
     if argument == "latest":
         names = folder.names()
         if not names:
-            raise BackupError(f"There is no backup in {folder.path}.", hint="Make one: energy-forecast backup create")
+            raise BackupError(f"There is no backup in {folder.path}.", hint="Create one: energy-forecast backup create")
         return folder, names[-1]
     if "/" in argument or Path(argument).is_file():
         path = Path(argument).expanduser().absolute()

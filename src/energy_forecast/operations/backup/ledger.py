@@ -1,4 +1,4 @@
-"""What is written into the database's ledger where the database can be reached: a check of files needs no server."""
+"""Write to the ledger in the database if it is reachable. A check of files does not need a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from energy_forecast.settings import Settings
 
 
 def reachable_database(settings: Settings) -> Database | None:
-    """The database without starting a server for it; None where the embedded one is down."""
+    """Return the database without starting a server; None if the embedded server is down."""
     if settings.database_url is not None:
         return Database(settings.database_url)
     status = EmbeddedServer(settings.home, settings.port).status()
@@ -26,14 +26,14 @@ def reachable_database(settings: Settings) -> Database | None:
 
 
 def record_verification(settings: Settings, name: str, reason: str | None, started_at: datetime) -> None:
-    """Notes the verification of a backup, if the ledger can be reached."""
+    """Record the verification of a backup, if the ledger is reachable."""
     with contextlib.suppress(EnergyForecastError):
         if database := reachable_database(settings):
             record_check(database, kind="verify", subject=name, reason=reason, started_at=started_at)
 
 
 def record_prune(settings: Settings, folder: BackupFolder, pruned: Pruned, started_at: datetime) -> None:
-    """Notes what was removed, if anything was and the ledger can be reached."""
+    """Record the removed backups, if there are any and the ledger is reachable."""
     if not pruned.removed:
         return
     with contextlib.suppress(EnergyForecastError):

@@ -1,4 +1,4 @@
-"""Old backups go, but only while enough newer ones are known to be good."""
+"""Remove old backups, but only if enough newer ones are good."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from energy_forecast.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Pruned:
-    """Backups removed, kept, damaged, and of another server: neither of the last two is counted or removed."""
+    """The removed, kept, damaged and foreign backups. Damaged and foreign ones are neither counted nor removed."""
 
     removed: list[str]
     kept: list[str]
@@ -30,14 +30,14 @@ def prune_backups(
     dry_run: bool = False,
     report: Progress = silent,
 ) -> Pruned:
-    """Removes backups older than a span of time, as long as `keep` good ones newer than them stay.
+    """Remove backups older than a time span, if `keep` newer good ones remain.
 
-    The newest `keep` that are as they were made stay whatever their age. Nothing is removed when there are not more
-    than `keep`: eight failed nights must not cost the last good copy. Newer means made later, not what a clock said.
+    The newest `keep` intact backups stay at any age. Nothing is removed if there are not more than `keep`: eight failed
+    nights must not cost the last good copy. The order is that of creation, independent of the clock.
 
     Raises:
         BackupError: the folder cannot be read or written.
-        ServerError: the state folder is a copy, so that the backups belong to its original.
+        ServerError: the state folder is a copy, and the backups belong to its original.
     """
     with faults("Pruning failed"), folder.locked():
         folder.identity()
@@ -58,7 +58,7 @@ def prune_backups(
         oldest_kept = datetime.now(UTC) - older_than
         removed = [name for name in good[keep:] if folder.read(name).finished_at < oldest_kept]
         for name in removed if not dry_run else ():
-            # The dump first: a record alone is no backup, a dump alone could be taken for one by a person
+            # The dump first: a record alone is not a backup, but a user could take a dump alone for one
             folder.file(name).unlink()
             folder.record(name).unlink()
         if removed and not dry_run:

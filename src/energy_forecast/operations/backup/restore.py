@@ -1,4 +1,4 @@
-"""A dump back into a database: beside, compared with what was recorded, and only then given its name."""
+"""Restore a dump into a temporary database, compare it with its record, and then rename it."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from energy_forecast.operations.backup.verify import verify_backup
 from energy_forecast.postgres.binaries import end_with_parent
 from energy_forecast.progress import Progress, silent
 
-# More would only fight over a laptop's disk
+# More jobs would only compete for the disk of a laptop
 _JOBS = min(4, os.cpu_count() or 1)
-# What a newer pg_restore sets and an older server does not know
+# Settings of a newer pg_restore that an older server does not have
 _NEWER_SETTINGS = (b"SET transaction_timeout",)
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A database restored from a dump. `activated` says whether it may act; a copy runs no jobs and serves nothing."""
+    """A database restored from a dump. A copy that is not `activated` runs no jobs."""
 
     database: str
     backup: str
@@ -54,34 +54,34 @@ def restore_backup(
     activate: bool = False,
     report: Progress = silent,
 ) -> Restored:
-    """Restores a dump into a new database of the server and compares it with what was recorded.
+    """Restore a dump into a new database of the server, and compare it with its record.
 
-    Until everything is equal it has a name of its own, and goes again when anything is not. Roles that the server
-    lacks are made without passwords.
+    The database has a temporary name until everything is equal, and is dropped after a difference. Missing roles are
+    created without passwords.
 
     Args:
-        database: any database of the server, as a login that may make databases.
-        into: the name of the new database: one that is not there, or is empty.
+        database: any database of the server, with a login that may create databases.
+        into: the name of the new database, which must not exist or must be empty.
 
     Raises:
-        BackupError: the dump is damaged, or what came of it differs from what was recorded.
-        DatabaseError: the server refused.
+        BackupError: the dump is damaged, or the restored database differs from the record.
+        DatabaseError: the server refused the request.
     """
     report("Verifying the backup", 0, 3)
     backup = verify_backup(folder, name)
     _check_name(into)
     if not is_free(database, into):
-        raise BackupError(f"There is a database {into!r} with something in it.", hint="Choose another --into.")
+        raise BackupError(f"The database {into!r} is not empty.", hint="Choose another `into`.")
     with temporary_database(database, backup.locale) as made:
         _make_roles(made, backup)
         with as_login(made) as connection:
-            # Now, because later each change would be an entry of the restored audit log
+            # Before the restore, because later each change would be an entry in the restored audit log
             connection.execute(database_grants())
         report("Restoring", 1, 3)
         _fill(made, folder.file(name), backup)
         with as_login(made) as connection:
             run_statements(connection, "database_privileges", {"database": made.name})
-        report("Comparing with what was recorded", 2, 3)
+        report("Comparing with the record", 2, 3)
         compare(made, backup)
         analyze(made)
         with as_login(made) as connection:
@@ -97,17 +97,17 @@ def restore_backup(
 
 
 def compare(made: Database, backup: Backup) -> None:
-    """Raises where a restored database differs from what was recorded of the original.
+    """Compare a restored database with the record of the original.
 
     Raises:
-        BackupError: it does; the message names the first differences.
+        BackupError: they differ; the message lists the first differences.
     """
     with operator_snapshot(made) as connection:
         differences = table_differences(backup.tables, table_digests(connection))
         same_version = connection.info.server_version // 10000 == backup.major
         recorded, found = backup.objects, object_digests(connection)
         if backup.format == 1:
-            # It has names of partitions' constraints that a dump does not keep
+            # Its names of constraints of partitions do not survive a dump
             recorded, found = (without_partitions(objects, connection) for objects in (recorded, found))
         differences += object_differences(recorded, found, definitions=same_version)
     if differences:
@@ -117,11 +117,11 @@ def compare(made: Database, backup: Backup) -> None:
 
 def _check_name(into: str) -> None:
     if not into or len(into.encode()) > 63 or "\0" in into or into in ("postgres", "template0", "template1"):
-        raise BackupError(f"{into!r} cannot be the name of a restored database.", hint="Choose another --into.")
+        raise BackupError(f"{into!r} cannot be the name of a restored database.", hint="Choose another `into`.")
 
 
 def _make_roles(database: Database, backup: Backup) -> None:
-    """Makes the roles that the server lacks, then their memberships. None gets a password."""
+    """Create the missing roles without passwords, then their memberships."""
     with as_login(database) as connection:
         for role in backup.roles:
             run_statements(
@@ -141,7 +141,7 @@ def _fill(database: Database, path: Path, backup: Backup) -> None:
         command += [f"--jobs={_JOBS}", f"--dbname={database.name}", path]
         client_programs.run(command, environment, "pg_restore failed")
         return
-    # An older server cannot read a newer dump itself, but what the newer program makes of it
+    # An older server cannot read a newer dump, but it can run the script of the newer pg_restore
     script = client_programs.program("pg_restore", backup.major)
     psql = client_programs.program("psql", major)
     with subprocess.Popen(
@@ -172,16 +172,16 @@ def _fill(database: Database, path: Path, backup: Backup) -> None:
 
 
 def _pipe(source: subprocess.Popen[bytes], load: subprocess.Popen[bytes]) -> None:
-    """Passes a script on, without the settings that the older server would refuse."""
+    """Copy a script, without the settings that the older server would refuse."""
     if source.stdout is None or load.stdin is None:
-        raise AssertionError("both were asked for")
+        raise AssertionError("both pipes were requested")
     head = True
     try:
         for line in source.stdout:
-            # Only before the first COPY: later such a line could be data
+            # Only before the first COPY: a later line could be data
             head = head and not line.startswith(b"COPY ")
             if not (head and line.startswith(_NEWER_SETTINGS)):
                 load.stdin.write(line)
         load.stdin.flush()
     except BrokenPipeError:
-        pass  # psql has ended, and says why
+        pass  # psql has ended and reports the reason

@@ -1,4 +1,4 @@
-"""Whether a backup is still what was made."""
+"""Verify that a backup is unchanged."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from energy_forecast.operations.files import faults, sha256_of
 
 
 def verify_backup(folder: BackupFolder, name: str, *, read: bool = True) -> Backup:
-    """Compares a dump with its record, and reads it whole by pg_restore.
+    """Compare a dump with its record, read it completely with pg_restore, and return the backup.
 
     Args:
-        read: whether to read it by pg_restore too, beside size and SHA-256.
+        read: whether to read it with pg_restore, in addition to checking size and SHA-256.
 
     Raises:
-        BackupError: it is not there, or not as it was made.
+        BackupError: the backup is missing or was changed.
     """
     with faults(f"The backup {name} cannot be read"):
         backup = folder.read(name)

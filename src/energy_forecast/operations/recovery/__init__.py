@@ -1,1 +1,1 @@
-"""Recovery to a moment: archived WAL, base backups, restore points, restores that compare, and drills."""
+"""Point-in-time recovery: archived WAL, base backups, restore points, verified restores, and drills."""

@@ -1,4 +1,4 @@
-"""What lies in an archive beside the WAL: base backups and restore points, with their records."""
+"""Base backups and restore points in an archive, with their records."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SEGMENT_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class BaseBackup:
-    """A base backup and what was recorded of it.
+    """A base backup and its record.
 
     Args:
-        name: its folder; the number tells the order, whatever the clock said.
-        parent: the base backup that an incremental one builds on.
-        start_lsn, stop_lsn: the WAL that it needs to be whole.
+        name: its folder; the number gives the order, independent of the clock.
+        parent: the base backup that an incremental one is based on.
+        start_lsn, stop_lsn: the WAL that it needs to be consistent.
         size: bytes of all files.
-        manifest_sha256: of PostgreSQL's own list of files and checksums.
-        system: the cluster's identifier.
-        whole_at: when its last file was written; a time to recover to has to be later.
+        manifest_sha256: of the PostgreSQL manifest of files and checksums.
+        system: the identifier of the cluster.
+        whole_at: when its last file was written; recovery targets must be later.
     """
 
     name: str
@@ -47,11 +47,11 @@ class BaseBackup:
 
     @property
     def serial(self) -> int:
-        """Its number."""
+        """The number in its name."""
         return base_serial(self.name) or 0
 
     def document(self) -> dict[str, Any]:
-        """What stands beside it."""
+        """Return the contents of its record."""
         return asdict(self) | {
             "started_at": self.started_at.isoformat(),
             "whole_at": self.whole_at.isoformat(),
@@ -61,7 +61,7 @@ class BaseBackup:
 
 @dataclass(frozen=True)
 class RestorePoint:
-    """A restore point and what stood in each table at that moment."""
+    """A restore point and the contents of each table at that moment."""
 
     name: str
     label: str
@@ -72,30 +72,30 @@ class RestorePoint:
     created_at: datetime
 
     def document(self) -> dict[str, Any]:
-        """What stands in its file."""
+        """Return the contents of its record."""
         return asdict(self) | {"created_at": self.created_at.isoformat()}
 
 
 def archive_of(server: EmbeddedServer) -> Archive:
-    """The archive of the embedded server.
+    """Return the archive of the embedded server.
 
     Raises:
-        BackupError: recovery to a moment was never enabled.
+        BackupError: archiving was never enabled.
     """
     archive = server.archive
     if archive is None:
         raise BackupError(
-            "The WAL is not archived, so there is no recovery to a moment.",
+            "The WAL is not archived, so point-in-time recovery is not possible.",
             hint="Run: energy-forecast recovery enable --restart",
         )
     return archive
 
 
 def own_archive(server: EmbeddedServer) -> Archive:
-    """The archive of the embedded server, for a command that changes it.
+    """Return the archive of the embedded server for an operation that changes it.
 
     Raises:
-        BackupError: there is none, or it belongs to another server: perhaps this state folder is a copy of its own.
+        BackupError: there is none, or it belongs to another server; this state folder may be a copy.
     """
     archive = archive_of(server)
     if (refusal := archive.refusal(server.home)) is not None:
@@ -104,13 +104,13 @@ def own_archive(server: EmbeddedServer) -> Archive:
 
 
 def base_serial(name: str) -> int | None:
-    """The number in a base backup's name; None where it is no base backup's."""
+    """Return the number in the name of a base backup; None for another name."""
     found = _BASE.match(name)
     return int(found["serial"]) if found else None
 
 
 def base_backup_names(archive: Archive) -> list[str]:
-    """The base backups that there are, oldest first: one counts once its record stands beside it."""
+    """Return the names of the base backups, oldest first. A folder counts if it has a record."""
     if not archive.base.is_dir():
         return []
     found = [path.name for path in archive.base.iterdir() if path.is_dir() and base_serial(path.name) is not None]
@@ -118,10 +118,10 @@ def base_backup_names(archive: Archive) -> list[str]:
 
 
 def read_base_backup(archive: Archive, name: str) -> BaseBackup:
-    """The record of a base backup.
+    """Return a base backup by its name.
 
     Raises:
-        BackupError: it is missing or damaged.
+        BackupError: its record is missing or damaged.
     """
     document = read_sealed(archive.base / f"{name}.json")
     try:
@@ -133,7 +133,7 @@ def read_base_backup(archive: Archive, name: str) -> BaseBackup:
 
 
 def chain_of(archive: Archive, base: BaseBackup) -> list[BaseBackup]:
-    """A base backup with those that it builds on, the full one first.
+    """Return a base backup and those that it is based on, the full one first.
 
     Raises:
         BackupError: one of them is missing.
@@ -141,21 +141,21 @@ def chain_of(archive: Archive, base: BaseBackup) -> list[BaseBackup]:
     chain = [base]
     while chain[0].parent is not None:
         if not (archive.base / chain[0].parent).is_dir():
-            raise BackupError(f"The base backup {chain[0].name} builds on {chain[0].parent}, which is missing.")
+            raise BackupError(f"The base backup {chain[0].name} is based on {chain[0].parent}, which is missing.")
         chain.insert(0, read_base_backup(archive, chain[0].parent))
     return chain
 
 
 def restore_point_file(archive: Archive, name: str) -> Path:
-    """The file of a restore point."""
+    """Return the record file of a restore point."""
     return archive.points / f"{name}.json"
 
 
 def read_restore_point(archive: Archive, name: str) -> RestorePoint:
-    """A restore point by its name.
+    """Return a restore point by its name.
 
     Raises:
-        BackupError: there is none, or its record is damaged.
+        BackupError: it does not exist, or its record is damaged.
     """
     path = restore_point_file(archive, name)
     if not path.is_file():
@@ -169,7 +169,7 @@ def read_restore_point(archive: Archive, name: str) -> RestorePoint:
 
 
 def points(archive: Archive) -> list[RestorePoint]:
-    """Every restore point in the order of the WAL; damaged records are left out."""
+    """Return every restore point in the order of the WAL, without damaged records."""
     found = []
     for path in archive.points.glob("*.json") if archive.points.is_dir() else ():
         try:
@@ -180,17 +180,17 @@ def points(archive: Archive) -> list[RestorePoint]:
 
 
 def lsn_number(lsn: str) -> int:
-    """A place in the WAL as bytes from its beginning."""
+    """Return a position in the WAL as bytes from its start."""
     high, _, low = lsn.partition("/")
     return (int(high, 16) << 32) + int(low, 16)
 
 
 def lsn_text(number: int) -> str:
-    """The place in PostgreSQL's writing."""
+    """Return a position in the notation of PostgreSQL."""
     return f"{number >> 32:X}/{number & 0xFFFFFFFF:X}"
 
 
 def segment_name(timeline: int, number: int) -> str:
-    """The file that holds a place in the WAL."""
+    """Return the name of the segment with a position in the WAL."""
     segment = number // SEGMENT_BYTES
     return f"{timeline:08X}{segment >> 8:08X}{segment & 0xFF:08X}"

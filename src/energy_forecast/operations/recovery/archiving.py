@@ -1,4 +1,4 @@
-"""Archiving switched on, and claimed only once a segment has really arrived."""
+"""Enable WAL archiving, and confirm it after a segment has arrived in the archive."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _JUST_CHANGED = 60.0
 
 @dataclass(frozen=True)
 class Enabled:
-    """What `enable` came to.
+    """Result of `enable`.
 
     Args:
-        archiving: whether a segment has arrived in the archive; only then is there recovery to a moment.
-        restart_needed: whether the server has to be restarted first.
+        archiving: whether a segment has arrived in the archive, so that point-in-time recovery works.
+        restart_needed: whether the server must be restarted first.
         segment: the segment that arrived.
     """
 
@@ -37,45 +37,45 @@ class Enabled:
     segment: str | None
 
 
-def enable(server: EmbeddedServer, folder: Path | None, *, restart: bool) -> Enabled:
-    """Has the embedded server archive its WAL, and waits until a segment has arrived.
+def enable(server: EmbeddedServer, archive: Path | None, *, restart: bool) -> Enabled:
+    """Enable WAL archiving of the embedded server, and wait until a segment has arrived.
 
     Args:
-        folder: where to; the present archive, or `recovery` in the state folder by default.
-        restart: whether the server may be restarted, which archiving needs. Connections are cut.
+        archive: the folder; by default the current archive, or `recovery` in the state folder.
+        restart: whether to restart the server, which archiving requires. Connections are closed.
 
     Raises:
-        BackupError: it archives, and nothing arrives.
-        ServerError: the folder will not do, or the server does not start.
+        BackupError: archiving is on, but no segment arrives.
+        ServerError: the folder cannot be used, or the server does not start.
     """
     known = server.archive
-    wanted = folder or (known.folder if known else server.home / "recovery")
+    wanted = archive or (known.folder if known else server.home / "recovery")
     status = server.start()
-    archive = server.enable_archiving(wanted.expanduser().absolute())
+    enabled = server.enable_archiving(wanted.expanduser().absolute())
     database = Database(status.url, embedded=True)
-    settled = known is not None and known.folder == archive.folder and archiver(database).on
+    settled = known is not None and known.folder == enabled.folder and archiver(database).on
     if not settled:
         if not restart:
-            return Enabled(archive.folder, archiving=False, restart_needed=True, segment=None)
+            return Enabled(enabled.folder, archiving=False, restart_needed=True, segment=None)
         database = Database(server.restart().url, embedded=True)
-    return Enabled(archive.folder, archiving=True, restart_needed=False, segment=wait_archived(database, archive))
+    return Enabled(enabled.folder, archiving=True, restart_needed=False, segment=wait_archived(database, enabled))
 
 
 def wait_archived(database: Database, archive: Archive) -> str:
-    """Ends the present segment and waits until it, and so everything before it, lies in the archive; its name.
+    """End the current segment, wait until it and everything before it are archived, and return its name.
 
-    A file of the segment's name that is too short to be one is what some other tool left half; it is set aside, since
-    the server never overwrites and would be stuck on it.
+    A short file with the name of the segment was left by another tool. It is renamed, because the server does not
+    overwrite it and would not continue.
 
     Raises:
-        BackupError: it does not arrive; the message says what is in the way.
+        BackupError: the segment does not arrive; the message has the reason.
     """
     segment = end_segment(database, f"archived-{uuid4().hex[:12]}")
     deadline = time.monotonic() + ARRIVAL_TIMEOUT
     pushed = False
     while not _arrived(archive, segment):
         if not pushed and set_aside_partial(database, archive):
-            # A failing archiver sleeps for a minute; a new segment wakes it
+            # The archiver sleeps for a minute after a failure; a new segment wakes it
             end_segment(database, f"archived-{uuid4().hex[:12]}")
             pushed = True
         if time.monotonic() > deadline or _is_full(database, archive):
@@ -87,7 +87,7 @@ def wait_archived(database: Database, archive: Archive) -> str:
 
 
 def _is_full(database: Database, archive: Archive) -> bool:
-    """Whether the server has tried to archive, and has no room for it."""
+    """Return whether archiving fails because the disk is full."""
     return archive.wal.is_dir() and shutil.disk_usage(archive.wal).free < SEGMENT_BYTES and archiver(database).failing
 
 
@@ -99,20 +99,20 @@ def _arrived(archive: Archive, segment: str) -> bool:
 
 
 def check_archiving(database: Database, archive: Archive) -> None:
-    """Raises where the server does not archive, instead of waiting for a segment that will never come.
+    """Check that the server archives, before waiting for a segment that would never arrive.
 
     Raises:
-        BackupError: it does not.
+        BackupError: archiving is off.
     """
     if not archiver(database).on:
         raise BackupError(f"The WAL is not archived. {reason(database, archive)}")
 
 
 def clear_leftovers(archive: Archive) -> None:
-    """Removes the unfinished copies of segments that a killed or full archive was left with.
+    """Remove unfinished copies of segments that a killed archiver or a full disk has left.
 
-    basic_archive copies to `archtemp.SEGMENT.PID.TIME` and renames; it never looks at an old one again. One that a
-    process has open is being written. Should such a one go all the same, the server copies that segment again.
+    basic_archive copies to `archtemp.SEGMENT.PID.TIME`, renames the copy, and never uses an old one again. A file that
+    a process has open is still being written. If such a file is removed, the server copies the segment again.
     """
     for path in archive.wal.glob("archtemp.*"):
         process = path.name.rsplit(".", 2)[1]
@@ -122,7 +122,7 @@ def clear_leftovers(archive: Archive) -> None:
 
 
 def _is_written(path: Path, process: str) -> bool:
-    """Return whether a process has a file open; if that cannot be seen, whether the file was just changed."""
+    """Return whether a process has a file open; without permission, whether it was just changed."""
     try:
         names = list(Path(f"/proc/{process}/fd").iterdir())
     except FileNotFoundError:
@@ -137,7 +137,7 @@ def _is_written(path: Path, process: str) -> bool:
 
 
 def set_aside_partial(database: Database, archive: Archive) -> list[str]:
-    """Renames what is in the way of a waiting segment and too short to be one; nothing is deleted."""
+    """Rename short files with the name of a waiting segment, and return the segments. Nothing is deleted."""
     moved = []
     for segment in waiting_segments(database):
         path = archive.wal / segment
@@ -149,20 +149,20 @@ def set_aside_partial(database: Database, archive: Archive) -> list[str]:
 
 
 def reason(database: Database, archive: Archive) -> str:
-    """Why archiving does not get on, as far as can be seen."""
+    """Return the visible reason why archiving makes no progress."""
     if not archive.wal.is_dir():
-        return f"The folder {archive.wal} is not there."
+        return f"The folder {archive.wal} does not exist."
     if not archiver(database).on:
         return (
-            "The server does not archive: it was not restarted since, or the archive is another server's. "
+            "The server does not archive: it was not restarted, or the archive belongs to another server. "
             "Run: energy-forecast recovery enable --restart"
         )
     if shutil.disk_usage(archive.wal).free < SEGMENT_BYTES:
-        return f"The disk of {archive.wal} is full. Make room: see docs/runbooks/full-archive.md."
+        return f"The disk of {archive.wal} is full. Free some space: see docs/runbooks/full-archive.md."
     waiting = waiting_segments(database)
     if waiting and (archive.wal / waiting[0]).exists():
         return (
-            f"The archive has another file of the name {waiting[0]}, which the server does not overwrite: another "
-            "server has archived there, or the file is damaged. Move it away."
+            f"The archive has another file named {waiting[0]}, which the server does not overwrite: another server "
+            "has archived there, or the file is damaged. Move the file away."
         )
-    return "The folder may be full or closed to the server's user; the server's log says more."
+    return "The folder may be full or closed to the user of the server. See the log of the server."

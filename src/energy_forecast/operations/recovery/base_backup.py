@@ -1,4 +1,4 @@
-"""Base backups: full, and from PostgreSQL 17 on incremental ones; verified before they count."""
+"""Base backups: full, and incremental from PostgreSQL 17 on; verified before they count."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.progress import Progress, silent
 
 LOCK_TIMEOUT = 600.0
-# A restore reads all of a chain; a week of nights is the most that it should have to
+# A restore reads the whole chain; it should not have to read more than a week of nightly backups
 LONGEST_CHAIN = 7
 _OLDEST_INCREMENTAL = 17
 
 
 @contextlib.contextmanager
 def locked(archive: Archive) -> Iterator[int]:
-    """Holds an archive against others that add or remove something."""
+    """Lock an archive against concurrent changes, and yield the descriptor."""
     if not archive.wal.is_dir():
-        raise BackupError(f"The archive {archive.folder} is not there.", hint="Is its disk mounted?")
+        raise BackupError(f"The archive {archive.folder} does not exist.", hint="Check that its disk is mounted.")
     private_folder(archive.base)
     private_folder(archive.points)
     with exclusive(archive.lock, LOCK_TIMEOUT, "the archive") as lock:
@@ -50,18 +50,18 @@ def locked(archive: Archive) -> Iterator[int]:
 def make_base_backup(
     server: EmbeddedServer, *, incremental: bool | None = None, report: Progress = silent
 ) -> BaseBackup:
-    """Makes a base backup, verifies every file of it, and waits until the WAL that it needs is archived.
+    """Create a base backup, verify each of its files, and wait until its WAL is archived.
 
     Args:
-        incremental: whether to take only what has changed since the last; None: when there is a whole chain to add to.
+        incremental: back up only the changes since the last one; None if there is a complete chain to extend.
 
     Raises:
-        BackupError: it could not be made; nothing but a row in the ledger is left.
+        BackupError: the backup failed; only a row in the ledger is left.
     """
     try:
         return _make(server, incremental, report)
     except BackupError as error:
-        # The server keeps them for ten days, and makes none while it does not archive
+        # The server keeps WAL summaries for ten days, and writes none while it does not archive
         if incremental is not None or "WAL summaries are required" not in error.message:
             raise
     return _make(server, incremental=False, report=report)
@@ -118,7 +118,7 @@ def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) ->
 
 
 def _clear_unfinished(archive: Archive) -> None:
-    """Removes what killed base backups have left. The caller holds the lock, so none is at work."""
+    """Remove the files that killed base backups have left. The caller must hold the lock, so that none is running."""
     for path in archive.base.iterdir():
         if path.name.endswith(".tmp") and path.is_dir():
             shutil.rmtree(path)
@@ -131,7 +131,7 @@ def _parent(archive: Archive, database: Database, version: str, incremental: boo
         return None
     if int(version.split(".")[0]) < _OLDEST_INCREMENTAL:
         if incremental:
-            raise BackupError(f"PostgreSQL {version} has no incremental backups; 17 and later have.")
+            raise BackupError(f"PostgreSQL {version} has no incremental backups; version 17 or later is required.")
         return None
     here = position(database)
     for name in base_backup_names(archive)[-1:]:
@@ -139,7 +139,7 @@ def _parent(archive: Archive, database: Database, version: str, incremental: boo
             base = read_base_backup(archive, name)
             fits = base.system == here.system and base.timeline == here.timeline
             if fits and (incremental or len(chain_of(archive, base)) < LONGEST_CHAIN):
-                # What is added to a damaged one could never be restored
+                # An addition to a damaged backup could never be restored
                 verify_base_backup(archive, base)
                 return base
         except BackupError:
@@ -147,8 +147,8 @@ def _parent(archive: Archive, database: Database, version: str, incremental: boo
                 raise
     if incremental:
         raise BackupError(
-            "There is no base backup of this server to add to.",
-            hint="Make a full one: energy-forecast recovery base --full",
+            "There is no base backup of this server to extend.",
+            hint="Create a full one: energy-forecast recovery base --full",
         )
     return None
 
@@ -177,7 +177,7 @@ def _take(
         command += ["--incremental", archive.base / parent.name / "backup_manifest"]
     client_programs.run(command, client_environment(database), "pg_basebackup failed", (lock,))
     whole_at = datetime.now(UTC)
-    report("Verifying it", 1, 3)
+    report("Verifying the base backup", 1, 3)
     verify_files(unfinished, major)
     report("Waiting for the WAL", 2, 3)
     wait_archived(database, archive)
@@ -201,15 +201,15 @@ def _take(
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+    """Return the bytes of all files in a folder."""
     return sum((Path(parent) / name).stat().st_size for parent, _, names in os.walk(folder) for name in names)
 
 
 def verify_files(folder: Path, major: int) -> None:
-    """Compares every file of a base backup with the manifest, and reads the WAL in it.
+    """Compare every file of a base backup with the manifest, and read its WAL.
 
     Raises:
-        BackupError: one is missing, too much, or not as it was.
+        BackupError: a file is missing, unexpected or changed.
     """
     client_programs.run(
         [client_programs.program("pg_verifybackup", major), "--exit-on-error", "--quiet", folder],
@@ -219,10 +219,10 @@ def verify_files(folder: Path, major: int) -> None:
 
 
 def verify_base_backup(archive: Archive, base: BaseBackup) -> None:
-    """Verifies a base backup with all that it builds on, against manifest and record.
+    """Verify a base backup and the backups that it is based on, against manifest and record.
 
     Raises:
-        BackupError: one is damaged.
+        BackupError: one of them is damaged.
     """
     for part in chain_of(archive, base):
         manifest = archive.base / part.name / "backup_manifest"

@@ -1,4 +1,4 @@
-"""One table or one city taken back from a restored copy, while everything else stays as it is."""
+"""Copy one table or one city back from a restored copy. Everything else stays unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from energy_forecast.postgres import EmbeddedServer
 
 @dataclass(frozen=True)
 class CopiedBack:
-    """What was copied: rows removed and rows put in for one city, or a whole table that was not there."""
+    """Result of a copy: removed and restored rows of one city, or a whole missing table."""
 
     table: str
     city: str | None
@@ -27,7 +27,7 @@ class CopiedBack:
 
 
 def copy_of(place: str) -> Database:
-    """The copy that a person means: a restored state folder, whose server is started, or a libpq URL."""
+    """Return the copy given as a restored state folder, whose server is started, or as a libpq URL."""
     folder = Path(place).expanduser()
     if folder.is_dir():
         return Database(EmbeddedServer(folder).start().url, embedded=True)
@@ -37,11 +37,11 @@ def copy_of(place: str) -> Database:
 
 
 def copy_back(source: Database, target: Database, table: str, city: str | None) -> CopiedBack:
-    """Takes a table that is gone, or one city's rows of a table that is there, back from a restored copy.
+    """Copy a missing table, or the rows of one city of an existing table, back from a restored copy.
 
     Raises:
-        BackupError: the table is there, and no city is named; or it is not in the copy.
-        DatabaseError: a server refused; nothing was changed then.
+        BackupError: the table exists and `city` is None, or the copy has no such table.
+        DatabaseError: a server refused the request; nothing was changed.
     """
     if city is not None:
         started_at = datetime.now(UTC)
@@ -50,7 +50,7 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
         record_check(target, kind="copy-back", subject=table, reason=None, started_at=started_at, details=details)
         return CopiedBack(table, city, removed, restored)
     if tables_to_dump(target, table):
-        raise BackupError(f"The table {table!r} is there.", hint="Name a --city, or drop the table first.")
+        raise BackupError(f"The table {table!r} exists.", hint="Set `city`, or drop the table first.")
     names = tables_to_dump(source, table)
     if not names:
         raise BackupError(f"The copy has no table {table!r}.")
@@ -61,7 +61,7 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
         command += [*(f"--table={name}" for name in names), "--file", dump]
         client_programs.run(command, client_environment(source.administrator), "pg_dump failed")
         restore: list[str | Path] = [client_programs.program("pg_restore", major), "--no-password"]
-        # With it off, the functions that audit the schema's changes would be refused by their own policies
+        # Without it, the functions that audit schema changes would be refused by their own policies
         restore += ["--single-transaction", "--exit-on-error", "--enable-row-security", f"--dbname={target.name}", dump]
         client_programs.run(restore, client_environment(target.administrator), "pg_restore failed")
     return CopiedBack(table, None, 0, None)

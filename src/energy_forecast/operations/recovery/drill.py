@@ -1,4 +1,4 @@
-"""A drill: the latest backup restored for real, compared, timed, recorded, and removed."""
+"""Recovery drill: restore the latest backup, compare, time and record it, and remove the copy."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ from energy_forecast.progress import Progress, silent
 
 @dataclass(frozen=True)
 class Drill:
-    """What a drill showed.
+    """Result of a drill.
 
     Args:
         kind: logical, or physical (base backup and WAL).
-        rto_seconds: from the order to restore until the copy could be written to and was compared.
-        rpo_seconds: how much work a loss of the server's disk would have cost at the start of the drill: the age of the
-            oldest WAL that was not archived, or of the dump. None when the clock was set back since.
-        amcheck_seconds: how long the check of every index and table took.
-        as_of: city, intervals and digest of an as-of query, which original and copy answered alike.
+        rto_seconds: time from the start of the restore until the copy was writable and compared.
+        rpo_seconds: the work that a disk loss would have cost at the start of the drill: the age of the oldest WAL that
+            was not archived, or of the dump. None if the clock was set back.
+        amcheck_seconds: duration of the check of every index and table.
+        as_of: city, intervals and digest of an as-of query with the same result in original and copy.
     """
 
     kind: str
@@ -55,10 +55,10 @@ class Drill:
 
 
 def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
-    """Recovers the embedded server to a restore point of now, in a scratch folder, and compares everything.
+    """Recover the embedded server to a new restore point in a scratch folder, and compare everything.
 
     Raises:
-        BackupError: it would not have worked; the ledger says so too.
+        BackupError: the recovery failed; the ledger records it.
     """
     database = Database(server.start().url, embedded=True)
     archive = archive_of(server)
@@ -88,15 +88,15 @@ def drill_recovery(server: EmbeddedServer, report: Progress = silent) -> Drill:
             "physical", recovered.base, made.name, recovered.rows, recovered.compared, rto, rpo, seconds, list(answer)
         )
 
-    # Its scratch folder is one for all
+    # All drills share one scratch folder
     with exclusive(server.home / "drilling.lock", LOCK_TIMEOUT, "a drill"):
         return _recorded(database, subject, run)
 
 
 def clear_killed_drill(server: EmbeddedServer) -> bool:
-    """Stop the server and remove the scratch folders that a killed drill has left; return whether there were any.
+    """Stop the server and remove the scratch folders of a killed drill. Return whether there were any.
 
-    A running drill holds the lock, and nothing of it is touched.
+    A running drill holds the lock, and is not affected.
     """
     home = server.home / "drill"
     left = [path for path in (home, home.with_name("drill.new")) if path.exists()]
@@ -113,10 +113,10 @@ def clear_killed_drill(server: EmbeddedServer) -> bool:
 
 
 def drill_backup(database: Database, folder: BackupFolder, report: Progress = silent) -> Drill:
-    """Restores the latest dump into a scratch database of the same server, and compares everything.
+    """Restore the latest dump into a scratch database of the same server, and compare everything.
 
     Raises:
-        BackupError: it would not have worked; the ledger says so too.
+        BackupError: the restore failed; the ledger records it.
     """
     where, name = locate_backup("latest", folder)
 
@@ -139,7 +139,7 @@ def drill_backup(database: Database, folder: BackupFolder, report: Progress = si
 
 
 def _recorded(database: Database, subject: str, run: Callable[[], Drill]) -> Drill:
-    """Runs a drill and writes into the ledger how it went, in either case."""
+    """Run a drill and record its success or failure in the ledger."""
     started_at = datetime.now(UTC)
     try:
         done = run()
@@ -152,18 +152,18 @@ def _recorded(database: Database, subject: str, run: Callable[[], Drill]) -> Dri
 
 
 def _check(copy: Database) -> float:
-    """Checks every table and index of a copy by amcheck; how many seconds it took."""
+    """Check every table and index of a copy with amcheck, and return the duration in seconds."""
     began = time.monotonic()
     major = int(copy.server_info()["version"].split(".")[0])
     command: list[str | Path] = [client_programs.program("pg_amcheck", major), "--install-missing", "--heapallindexed"]
     command += [f"--database={copy.name}", "--no-password"]
-    client_programs.run(command, client_environment(copy.administrator), "amcheck has found damage")
+    client_programs.run(command, client_environment(copy.administrator), "amcheck found damage")
     return time.monotonic() - began
 
 
 def _same_answer(original: tuple[Any, ...], copy: tuple[Any, ...]) -> None:
     if original != copy:
-        raise BackupError(f"The copy answers an as-of query otherwise: {copy} instead of {original}.")
+        raise BackupError(f"The copy returns another result of an as-of query: {copy} instead of {original}.")
 
 
 def _no_incomplete_batches(copy: Database) -> None:

@@ -1,4 +1,4 @@
-"""What pgBackRest says of the physical backups of a server of one's own. It is asked, never told."""
+"""Read the state of the physical backups of your own server from pgBackRest. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _PROGRAMS = ("/usr/bin/pgbackrest", "/usr/local/bin/pgbackrest")
 
 @dataclass(frozen=True)
 class Stanza:
-    """What pgBackRest calls one cluster, and the configuration that it stands in (its own default when None)."""
+    """A stanza, the name of a cluster in pgBackRest, and its configuration file (None for the default)."""
 
     name: str
     configuration: Path | None
 
 
 def info(stanza: Stanza) -> dict[str, Any]:
-    """The state of a stanza: status in words, backups, when the last one ended, the newest archived WAL.
+    """Return the state of a stanza: status message, backups, end of the last one, newest archived WAL.
 
     Raises:
-        BackupError: pgBackRest is not here, or does not answer.
+        BackupError: pgBackRest is missing or fails.
     """
-    said = _ask(stanza, "info", "--output=json")
+    output = _run(stanza, "info", "--output=json")
     try:
-        found = next(one for one in json.loads(said) if one["name"] == stanza.name)
+        found = next(one for one in json.loads(output) if one["name"] == stanza.name)
         backups = found["backup"]
         stops = [datetime.fromtimestamp(backup["timestamp"]["stop"], UTC) for backup in backups]
         return {
@@ -48,33 +48,33 @@ def info(stanza: Stanza) -> dict[str, Any]:
             "last_wal": found["archive"][-1]["max"] if found["archive"] else None,
         }
     except (ValueError, KeyError, IndexError, TypeError, StopIteration) as error:
-        raise BackupError(f"pgBackRest knows no stanza {stanza.name!r}, or answers otherwise than expected.") from error
+        raise BackupError(f"pgBackRest has no stanza {stanza.name!r}, or its output is not as expected.") from error
 
 
 def verify(stanza: Stanza) -> list[str]:
-    """What is wrong with the files of the repository, in words; nothing when they are whole. Reads all of them.
+    """Read all files of the repository, and return a line for each problem.
 
-    By what it prints: its exit status is 0 even when files are damaged.
+    The result is based on the output, because the exit status is 0 even if files are damaged.
 
     Raises:
-        BackupError: pgBackRest is not here, or fails.
+        BackupError: pgBackRest is missing or fails.
     """
-    said = _ask(stanza, "verify", "--output=text", "--verbose")
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    output = _run(stanza, "verify", "--output=text", "--verbose")
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     if "status: ok" in lines and not any(re.search(r"status: (error|invalid)|invalid: [1-9]", line) for line in lines):
         return []
     bad = [line for line in lines if re.search(r"status: (error|invalid)|(invalid|missing|unable)", line)]
-    return [line for line in bad if line != "status: error"] or lines or ["it did not say that all is well"]
+    return [line for line in bad if line != "status: error"] or lines or ["it did not report the status ok"]
 
 
-def _ask(stanza: Stanza, command: str, *options: str) -> str:
+def _run(stanza: Stanza, command: str, *options: str) -> str:
     program = next((path for path in _PROGRAMS if Path(path).is_file()), None)
     if program is None:
         raise BackupError(
-            "pgBackRest is not on this machine.", hint="Install Debian's pgbackrest, or run this where it is."
+            "pgBackRest is not on this machine.", hint="Install the package pgbackrest, or run this on its machine."
         )
     where = [] if stanza.configuration is None else [f"--config={stanza.configuration}"]
-    # A log file of another user's would stop the server's own pgBackRest
+    # A log file of another user would stop the pgBackRest of the server
     quiet = ["--log-level-file=off", "--log-level-console=off", "--log-level-stderr=error"]
     done = subprocess.run(
         [program, *where, *quiet, f"--stanza={stanza.name}", command, *options],
@@ -88,6 +88,6 @@ def _ask(stanza: Stanza, command: str, *options: str) -> str:
         check=False,
     )
     if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[0]
+        last = (done.stderr.strip() or done.stdout.strip() or "it wrote no message").splitlines()[0]
         raise BackupError(f"pgBackRest {command} failed: {last}")
     return done.stdout

@@ -1,4 +1,4 @@
-"""Old base backups and the WAL that only they need go, while enough verified ones stay."""
+"""Remove old base backups and the WAL that only they need, if enough verified ones remain."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from energy_forecast.progress import Progress, silent
 
 @dataclass(frozen=True)
 class PrunedArchive:
-    """Base backups removed and kept, what is damaged, and how many segments and restore points went with them."""
+    """The removed, kept and damaged base backups, and the number of removed segments and restore points."""
 
     removed: list[str]
     kept: list[str]
@@ -40,10 +40,10 @@ class PrunedArchive:
 def prune_archive(
     server: EmbeddedServer, *, older_than: timedelta, keep: int, dry_run: bool = False, report: Progress = silent
 ) -> PrunedArchive:
-    """Removes chains of base backups older than a span of time, as long as `keep` verified chains stay.
+    """Remove chains of base backups older than a time span, if `keep` verified chains remain.
 
-    A chain is a full base backup with the incremental ones on it; it goes as a whole. WAL before the oldest that stays
-    goes too, with the restore points in it.
+    A chain is a full base backup with the incremental ones based on it, and is removed as a whole. WAL before the
+    oldest remaining backup is removed too, with the restore points in it.
 
     Raises:
         BackupError: the archive cannot be read or written, or belongs to another server.
@@ -65,13 +65,13 @@ def prune_archive(
         removed = [chain for chain in good[keep:] if chain[-1].finished_at < limit]
         kept = [chain for chain in good if chain not in removed]
         oldest = min((chain[0] for chain in kept), key=lambda base: base.serial, default=None)
-        # What a damaged chain would need is not for us to throw away
+        # The WAL that a damaged chain would need must not be removed
         segments = _segments_before(archive, oldest) if oldest and not damaged else []
         old_points = [p for p in points(archive) if oldest and not damaged and _before(p.timeline, p.lsn, oldest)]
         if not dry_run:
             for chain in removed:
                 for base in reversed(chain):
-                    # The record first: from then on it is no base backup
+                    # The record first: without it the folder is not a base backup
                     (archive.base / f"{base.name}.json").unlink()
                     shutil.rmtree(archive.base / base.name)
             clear_leftovers(archive)
@@ -91,7 +91,7 @@ def prune_archive(
 
 
 def _chains(archive: Archive) -> list[list[BaseBackup]]:
-    """The base backups by the full one that they build on, oldest first. One whose record is damaged stays out."""
+    """Return the chains of base backups, oldest first, without backups whose record is damaged."""
     found: dict[str, list[BaseBackup]] = {}
     for name in base_backup_names(archive):
         try:
@@ -107,7 +107,7 @@ def _before(timeline: int, lsn: str, base: BaseBackup) -> bool:
 
 
 def _segments_before(archive: Archive, base: BaseBackup) -> list[str]:
-    """The segments, and notes on them, that no base backup from this one on needs."""
+    """Return the segments and history files that no base backup from this one on needs."""
     first = segment_name(base.timeline, lsn_number(base.start_lsn))
     return sorted(
         path.name

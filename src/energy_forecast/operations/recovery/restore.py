@@ -1,4 +1,4 @@
-"""Recovery to a moment, into a state folder of its own: checked before, compared before it may be written to."""
+"""Point-in-time recovery into a new state folder, verified before the start and compared before it is writable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from energy_forecast.progress import Progress, silent
 # Without any progress for this long, in seconds
 STALL_TIMEOUT = 300.0
 _PAUSE = 0.05
-# Settings of the original that must not reach a copy: where it archives, whom it follows, where it listens
+# Settings of the original that must not reach a copy: archiving, replication and addresses
 _NOT_TAKEN = re.compile(
     r"^\s*(archive_|basic_archive|restore_command|recovery_|primary_|promote_|listen_addresses|port|unix_socket|"
     r"synchronous_standby|ssl_key|krb_|cluster_name)"
@@ -41,16 +41,16 @@ _NOT_TAKEN = re.compile(
 
 @dataclass(frozen=True)
 class Recovered:
-    """A cluster recovered to a moment. It archives nowhere and does not act until activated.
+    """A cluster recovered to a moment. It does not archive, and runs no jobs until activated.
 
     Args:
         home: its state folder.
-        lsn: where recovery ended.
-        last_commit: when the last transaction that is in it ended.
-        point: the restore point whose record every table was compared with: the target, or the last one on the way to
-            it; None where there is none. What came after it was compared with the ledger of loads.
-        compared: how many tables that were.
-        took: seconds until it could be written to.
+        lsn: the end of recovery.
+        last_commit: the end of its last transaction.
+        point: the restore point with which every table was compared: the target, or the last one before it; None if
+            there is none. Later data was compared with the ingest ledger.
+        compared: the number of compared tables.
+        took: seconds until it was writable.
     """
 
     home: Path
@@ -70,48 +70,47 @@ def recover(
     to: str,
     into: Path,
     *,
-    elsewhere: Path | None = None,
+    archive: Path | None = None,
     report: Progress = silent,
 ) -> Recovered:
-    """Recovers the embedded server's cluster to a moment, into a new state folder.
+    """Recover the cluster of the embedded server to a moment, into a new state folder.
 
-    Every record of the WAL is read, and every file of the base backup compared, before a server is started on them. It
-    is started to read only, and compared with what was recorded; only then it is promoted, marked as a copy, stopped
-    and given its name.
+    Every WAL record is read, and every file of the base backup is verified, before a server starts. The server starts
+    read-only and is compared with the records. Then it is promoted, marked as a copy, stopped and renamed.
 
     Args:
-        to: a restore point, a time, a place in the WAL, or `latest`.
-        into: the new state folder; it is not there yet, or empty.
-        elsewhere: the archive of another server, or of one whose state folder is lost. Without it a living server
-            archives what it has, first, and what a dead one has not archived any more is taken from its own folder.
+        to: a restore point, a time, a position in the WAL, or `latest`.
+        into: the new state folder, which must not exist or must be empty.
+        archive: the archive of another server, or of one whose state folder is lost. Without it, a running server
+            first archives its WAL, and the WAL that a stopped one has not archived is read from its data folder.
 
     Raises:
-        BackupError: the target cannot be reached, or what came of it differs; nothing is left then.
+        BackupError: the target cannot be reached, or the result differs from the records; nothing is left.
     """
     began = time.monotonic()
     into = into.expanduser().absolute()
-    archive = archive_of(server) if elsewhere is None else Archive(elsewhere.expanduser().absolute())
-    if elsewhere is None and (refusal := archive.refusal(server.home)) is not None:
-        raise BackupError(refusal.message, hint=f"To restore from it, name it: --archive {archive.folder}")
-    if not archive.wal.is_dir():
-        raise BackupError(f"{archive.folder} is no archive.", hint="Name the folder that `recovery enable` named.")
+    source = archive_of(server) if archive is None else Archive(archive.expanduser().absolute())
+    if archive is None and (refusal := source.refusal(server.home)) is not None:
+        raise BackupError(refusal.message, hint=f"To restore from it, set `archive` to {source.folder}.")
+    if not source.wal.is_dir():
+        raise BackupError(f"{source.folder} is not an archive.", hint="Use the folder that `recovery enable` printed.")
     _check_free(into)
-    want = parse_target(archive, to)
-    with faults("The restore failed"), locked(archive), _place(into) as home:
-        report("Archiving what is not yet archived", 0, 5)
-        folders, complete_until = _sources(server, archive, want, foreign=elsewhere is not None)
+    want = parse_target(source, to)
+    with faults("The restore failed"), locked(source), _place(into) as home:
+        report("Archiving the remaining WAL", 0, 5)
+        folders, complete_until = _sources(server, source, want, foreign=archive is not None)
         report("Reading the WAL", 1, 5)
-        target = find_target(archive, want, folders, complete_until)
+        target = find_target(source, want, folders, complete_until)
         report("Verifying the base backup", 2, 5)
-        verify_base_backup(archive, target.base)
-        report("Copying it", 3, 5)
+        verify_base_backup(source, target.base)
+        report("Copying the base backup", 3, 5)
         copy = EmbeddedServer(home)
-        _fill(archive, target, home)
+        _fill(source, target, home)
         report("Recovering", 4, 5)
-        point = target.wanted.point or last_point(archive, target)
+        point = target.wanted.point or last_point(source, target)
         if point and point != target.wanted.point:
             _write_settings(copy.status().data, target, folders, point)
-            _check_on_the_way(copy, target, point)
+            _check_restore_point(copy, target, point)
         _write_settings(copy.status().data, target, folders)
         tables, lsn, last = _run(copy, target)
         copy.stop()
@@ -140,17 +139,17 @@ def recover(
 
 def _check_free(into: Path) -> None:
     if into.is_symlink() or (into.exists() and (not into.is_dir() or any(into.iterdir()))):
-        raise BackupError(f"{into} is there already.", hint="Choose a new folder by --into.")
+        raise BackupError(f"{into} already exists.", hint="Choose a new folder as `into`.")
 
 
 @contextlib.contextmanager
 def _place(into: Path) -> Iterator[Path]:
-    """A state folder beside the final one; what an earlier, killed attempt left there goes first."""
+    """Yield a temporary state folder next to the final one, without the files of an earlier killed attempt."""
     make_folder(into.parent)
     home = into.with_name(f"{into.name}.new")
     with exclusive(into.with_name(f"{into.name}.lock"), 5.0, "a restore"):
         try:
-            # Another restore may have taken it while this one waited
+            # Another restore may have created it while this one waited
             _check_free(into)
             remove_home(home)
             yield home
@@ -162,7 +161,7 @@ def _place(into: Path) -> Iterator[Path]:
 
 
 def remove_home(home: Path) -> None:
-    """Stops the server of a state folder and removes all of it."""
+    """Stop the server of a state folder and remove the folder."""
     if home.exists():
         with contextlib.suppress(EnergyForecastError):
             EmbeddedServer(home).stop()
@@ -172,11 +171,13 @@ def remove_home(home: Path) -> None:
 def _sources(
     server: EmbeddedServer, archive: Archive, want: TargetRequest, *, foreign: bool
 ) -> tuple[list[Path], datetime | None]:
-    """Where WAL lies, and up to when it is complete. A living original archives what it has, first; where it cannot,
-    as on a full disk, what is archived may still do."""
+    """Return the folders with WAL, and the time up to which it is complete.
+
+    A running original first archives its WAL. If it cannot, for example on a full disk, the archived WAL may suffice.
+    """
     if foreign:
         if user := find_system_user():
-            # It may come from a machine where the server's user had another number
+            # The archive may be from a machine where the user of the server had another uid
             user.own(archive.wal)
         return [archive.wal], None
     status = server.status()
@@ -197,7 +198,7 @@ def _sources(
 
 
 def _fill(archive: Archive, target: Target, home: Path) -> None:
-    """Puts the base backup into the state folder, without the settings that must not reach a copy."""
+    """Copy the base backup into the state folder, without the settings that must not reach a copy."""
     chain = chain_of(archive, target.base)
     major = int(target.base.server_version.split(".")[0])
     copy = EmbeddedServer(home)
@@ -229,13 +230,13 @@ def _write(path: Path, text: str) -> None:
 
 
 def _copy_file(source: str, to: str) -> None:
-    """Copies one file; the first that cannot be copied ends it, where copytree would go on and collect them all."""
+    """Copy one file. The first error ends the copy, unlike in copytree, which continues and collects all errors."""
     with faults("The restore failed"):
         shutil.copy2(source, to)
 
 
 def _write_settings(data: Path, target: Target, folders: list[Path], point: RestorePoint | None = None) -> None:
-    """Tells the server where to end: at the target, or at a restore point on the way to it."""
+    """Write the recovery settings: end at the target, or at a restore point before it."""
     settings = {
         "restore_command": " || ".join(f"cp {_shell(folder)}/%f %p" for folder in folders),
         "recovery_target_timeline": str(target.base.timeline),
@@ -253,7 +254,7 @@ def _write_settings(data: Path, target: Target, folders: list[Path], point: Rest
 
 
 def _shell(folder: Path) -> str:
-    """A folder as a word of the shell in restore_command, where a percent sign begins a placeholder."""
+    """Return a folder quoted for the shell in restore_command, where a percent sign starts a placeholder."""
     return "'" + str(folder).replace("'", "'\\''").replace("%", "%%") + "'"
 
 
@@ -261,8 +262,8 @@ def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def _check_on_the_way(copy: EmbeddedServer, target: Target, point: RestorePoint) -> None:
-    """Recovers up to a restore point and compares; the server is stopped then, and still recovers when started."""
+def _check_restore_point(copy: EmbeddedServer, target: Target, point: RestorePoint) -> None:
+    """Recover up to a restore point and compare. Then stop the server, which continues recovery at its next start."""
     database = Database(copy.start().url, embedded=True)
     _wait_for_target(copy, database, target, lsn_number(point.lsn))
     with operator_snapshot(database) as connection:
@@ -273,11 +274,11 @@ def _check_on_the_way(copy: EmbeddedServer, target: Target, point: RestorePoint)
 def _refuse(differences: list[str], where: str = "") -> None:
     if differences:
         more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise BackupError(f"What was recovered is not what was recorded{where}: {'; '.join(differences[:5])}{more}.")
+        raise BackupError(f"The recovered data differs from the record{where}: {'; '.join(differences[:5])}{more}.")
 
 
 def _run(copy: EmbeddedServer, target: Target) -> tuple[Tables, str, datetime | None]:
-    """Recovers, compares, promotes and marks: (tables, LSN, last commit)."""
+    """Recover, compare, promote and mark the copy. Return its tables, LSN and last commit."""
     database = Database(copy.start().url, embedded=True)
     lsn, last = _wait_for_target(copy, database, target, target.lsn)
     point = target.wanted.point
@@ -294,23 +295,23 @@ def _run(copy: EmbeddedServer, target: Target) -> tuple[Tables, str, datetime | 
 def _wait_for_target(
     copy: EmbeddedServer, database: Database, target: Target, place: int
 ) -> tuple[str, datetime | None]:
-    """Waits until recovery stands at the place in the WAL where it was told to end."""
+    """Wait until recovery reaches its end in the WAL, and return the LSN and the last commit."""
     stalled, seen = time.monotonic(), None
     while True:
         if not copy.status().running:
-            raise BackupError(f"The recovering server has ended before {target.wanted.text!r}: {_last_word(copy)}")
+            raise BackupError(f"The recovering server stopped before {target.wanted.text!r}: {_last_fatal_line(copy)}")
         found = replay(database)
         if not found.recovering:
-            raise BackupError("The server has promoted itself without being told to; what it has is not trusted.")
+            raise BackupError("The server was promoted unexpectedly, so its data is not reliable.")
         if found.paused:
             break
         if found.lsn != seen:
             stalled, seen = time.monotonic(), found.lsn
         if time.monotonic() - stalled > STALL_TIMEOUT:
-            raise BackupError(f"Recovery does not get on at {found.lsn}.")
+            raise BackupError(f"Recovery made no progress for {STALL_TIMEOUT:.0f} s at {found.lsn}.")
         time.sleep(_PAUSE)
     if found.lsn is None or lsn_number(found.lsn) < place:
-        raise BackupError(f"Recovery has ended at {found.lsn}, before its target {lsn_text(place)}.")
+        raise BackupError(f"Recovery ended at {found.lsn}, before its target {lsn_text(place)}.")
     return found.lsn, found.last_commit
 
 
@@ -318,21 +319,21 @@ def _wait(copy: EmbeddedServer, done: Callable[[], bool]) -> None:
     began = time.monotonic()
     while not done():
         if not copy.status().running or time.monotonic() - began > STALL_TIMEOUT:
-            raise BackupError(f"The recovered server does not open for writing: {_last_word(copy)}")
+            raise BackupError(f"The recovered server does not become writable: {_last_fatal_line(copy)}")
         time.sleep(_PAUSE)
 
 
-def _last_word(copy: EmbeddedServer) -> str:
-    """The last grave line of the server's log."""
+def _last_fatal_line(copy: EmbeddedServer) -> str:
+    """Return the last FATAL or PANIC message of the log."""
     lines: list[str] = []
     for path in sorted(copy.status().log.glob("*.log")):
         text = path.read_text("utf-8", errors="replace")
         lines += [line for line in text.splitlines() if "FATAL:" in line or "PANIC:" in line]
-    return lines[-1].partition(":  ")[2] if lines else "its log says no more"
+    return lines[-1].partition(":  ")[2] if lines else "its log has no further details"
 
 
 def _settle(home: Path) -> None:
-    """Takes back what was set for the recovery alone."""
+    """Remove the settings of the recovery."""
     data = EmbeddedServer(home).status().data
     kept = (data / "settings.kept").read_text("utf-8")
     _write(data / "postgresql.auto.conf", kept)

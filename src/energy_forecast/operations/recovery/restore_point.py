@@ -1,4 +1,4 @@
-"""Restore points: moments with a name, and what stood in every table then."""
+"""Restore points: named moments with a record of the contents of every table."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
 
 
 def make_restore_point(server: EmbeddedServer, name: str, report: Progress = silent) -> RestorePoint:
-    """Makes a restore point, records rows and digests of that moment, and waits until its WAL is archived.
+    """Create a restore point, record rows and digests of that moment, and wait until its WAL is archived.
 
     Raises:
-        BackupError: the name is taken or will not do, or the WAL does not arrive in the archive.
+        BackupError: the name is taken or invalid, or the WAL does not arrive in the archive.
     """
     if not _NAME.fullmatch(name):
         raise BackupError(
             f"{name!r} cannot be the name of a restore point.",
-            hint="Use up to 40 letters, digits, dots, dashes and underscores, a letter first.",
+            hint="Use up to 40 letters, digits, dots, dashes and underscores, starting with a letter.",
         )
     archive, database = own_archive(server), Database(server.start().url, embedded=True)
     check_archiving(database, archive)
     with faults("The restore point failed"), locked(archive):
         if restore_point_file(archive, name).exists():
-            raise BackupError(f"There is a restore point {name!r} already.", hint="Choose another name.")
-        # Recovery to a name stops at the first of two equal ones, and a killed attempt may have left one
+            raise BackupError(f"The restore point {name!r} already exists.", hint="Choose another name.")
+        # Recovery to a name stops at its first occurrence, and a killed attempt may have left one
         label = f"{name}:{uuid4().hex[:12]}"
         system = position(database).system
         made: list[RestorePoint] = []
@@ -49,7 +49,7 @@ def make_restore_point(server: EmbeddedServer, name: str, report: Progress = sil
             create_restore_point(database, name, label, report, save)
             wait_archived(database, archive)
         except BaseException:
-            # Without its WAL it cannot be restored to; the name stays taken in the ledger
+            # Without its WAL the restore point cannot be used; its name stays in the ledger
             restore_point_file(archive, name).unlink(missing_ok=True)
             raise
     return made[0]

@@ -1,4 +1,4 @@
-"""One look: what could be recovered now, how well that is known, and what is at risk."""
+"""Recovery status: the available backups, their verification, and the risks."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from energy_forecast.operations.recovery.storage import ownership_problems, same
 from energy_forecast.operations.recovery.wal import WalReader
 from energy_forecast.postgres import Archive, EmbeddedServer
 
-# A night without a backup is noticed the next day
+# A missed nightly backup is reported the next day
 OLDEST_BACKUP = timedelta(hours=26)
 OLDEST_DRILL = timedelta(days=8)
-# Of this machine and the server's
+# Tolerated difference between the clocks of this machine and of the server
 _CLOCKS_DIFFER = timedelta(minutes=5)
 MOST_WAITING = 3
 LEAST_FREE = 1 << 30
@@ -36,9 +36,10 @@ LEAST_FREE = 1 << 30
 
 @dataclass
 class Status:
-    """The state of backup and recovery.
+    """The status of backup and recovery.
 
-    `risks` is empty when all is good; each says what and what to do. `warnings` does not change that.
+    risks: problems with their remedies; empty if the status is good.
+    warnings: further advice, which does not affect `good`.
     """
 
     good: bool = False
@@ -60,36 +61,36 @@ def recovery_status(
     *,
     verify: bool = False,
 ) -> Status:
-    """Looks at everything and changes nothing.
+    """Check backups, archive and ledger, and return the status. Nothing is changed.
 
     Args:
-        database: the database where it can be reached without starting anything.
-        server: the embedded server, None on a server of one's own.
-        stanza: where pgBackRest keeps the physical backups of a server of one's own, if it does.
-        verify: whether to have pgBackRest read its whole repository.
+        database: the database if it is reachable without a start of the server.
+        server: the embedded server; None for your own server.
+        stanza: the pgBackRest stanza of your own server, if there is one.
+        verify: whether pgBackRest reads its whole repository.
     """
     status = Status()
     now = datetime.now(UTC)
     status.risks += ownership_problems(folder, server)
     status.warnings += same_disk_warnings(folder, server)
-    _look_at_dumps(status, folder, now)
+    _check_dumps(status, folder, now)
     if server is not None:
-        _look_at_archive(status, server, database, now)
+        _check_archive(status, server, database, now)
     elif stanza is not None:
-        _look_at_pgbackrest(status, stanza, now, verify)
+        _check_pgbackrest(status, stanza, now, verify)
     else:
         status.risks.append(
-            "There is no recovery to a moment: set ENERGY_FORECAST_PGBACKREST_STANZA, see docs/howto/own-server.md."
+            "Point-in-time recovery is off. Set ENERGY_FORECAST_PGBACKREST_STANZA, see docs/howto/own-server.md."
         )
     if database is None:
-        status.risks.append("The server is down, so its ledger was not looked at. Run: energy-forecast db up")
+        status.risks.append("The server is down, so its ledger was not checked. Run: energy-forecast db up")
     else:
-        _look_at_ledger(status, database)
+        _check_ledger(status, database)
     status.good = not status.risks
     return status
 
 
-def _look_at_dumps(status: Status, folder: BackupFolder, now: datetime) -> None:
+def _check_dumps(status: Status, folder: BackupFolder, now: datetime) -> None:
     names = folder.names()
     while names:
         try:
@@ -103,20 +104,20 @@ def _look_at_dumps(status: Status, folder: BackupFolder, now: datetime) -> None:
             continue
         age = now - backup.finished_at
         status.backup = {"name": backup.name, "finished_at": backup.finished_at, "age": age, "rows": backup.rows}
-        _look_at_age(status, "The last backup", age, OLDEST_BACKUP, "energy-forecast backup create")
+        _check_age(status, "The last backup", age, OLDEST_BACKUP, "energy-forecast backup create")
         return
     status.risks.append("There is no logical backup. Run: energy-forecast backup create")
 
 
-def _look_at_archive(status: Status, server: EmbeddedServer, database: Database | None, now: datetime) -> None:
+def _check_archive(status: Status, server: EmbeddedServer, database: Database | None, now: datetime) -> None:
     archive = server.archive
     if archive is None:
-        status.risks.append("There is no recovery to a moment. Run: energy-forecast recovery enable --restart")
+        status.risks.append("Point-in-time recovery is off. Run: energy-forecast recovery enable --restart")
         return
     if not archive.wal.is_dir():
-        status.risks.append(f"The archive {archive.folder} is not there. Is its disk mounted?")
+        status.risks.append(f"The archive {archive.folder} does not exist. Check that its disk is mounted.")
         return
-    _look_at_bases(status, archive, now)
+    _check_bases(status, archive, now)
     status.points = [
         {"name": point.name, "lsn": point.lsn, "created_at": point.created_at}
         for point in points(archive)
@@ -140,8 +141,8 @@ def _look_at_archive(status: Status, server: EmbeddedServer, database: Database 
         "free_bytes": free,
     }
     if not found.on:
-        whose = "the server was not restarted since" if archive.owned_by(server.home) else "it is another server's"
-        status.risks.append(f"Archiving is enabled, and off: {whose}. Run: energy-forecast recovery enable --restart")
+        reason = "the server was not restarted" if archive.owned_by(server.home) else "it belongs to another server"
+        status.risks.append(f"Archiving is enabled but off: {reason}. Run: energy-forecast recovery enable --restart")
     elif found.last_archived is None and not any(archive.wal.iterdir()):
         status.risks.append("No WAL has arrived in the archive yet. Run: energy-forecast recovery enable")
     if found.on and (found.failing or found.waiting > MOST_WAITING):
@@ -150,19 +151,19 @@ def _look_at_archive(status: Status, server: EmbeddedServer, database: Database 
 
 def _archive_trouble(database: Database, archive: Archive, waiting: int) -> str:
     segments = waiting_segments(database)
-    what = f"Archiving does not get on: {waiting} {'segment waits' if waiting == 1 else 'segments wait'}."
+    what = f"Archiving makes no progress: {waiting} {'segment waits' if waiting == 1 else 'segments wait'}."
     if segments and (path := archive.wal / segments[0]).exists():
         short = path.stat().st_size < SEGMENT_BYTES
-        cure = "energy-forecast recovery base sets it aside" if short else "move it away"
-        return f"{what} {path.name} is in the archive with other contents and is not overwritten; {cure}."
-    return f"{what} Is the archive full, or closed to the server's user? See docs/runbooks/full-archive.md."
+        remedy = "Run energy-forecast recovery base, which renames it" if short else "Move it away"
+        return f"{what} The archive has {path.name} with other contents, which is not overwritten. {remedy}."
+    return f"{what} The archive may be full, or closed to the user of the server. See docs/runbooks/full-archive.md."
 
 
-def _look_at_bases(status: Status, archive: Archive, now: datetime) -> None:
+def _check_bases(status: Status, archive: Archive, now: datetime) -> None:
     names = base_backup_names(archive)
     if not names:
         status.risks.append(
-            "There is no base backup, so the archived WAL is of no use. Run: energy-forecast recovery base"
+            "There is no base backup, so the archived WAL cannot be used. Run: energy-forecast recovery base"
         )
         return
     try:
@@ -179,27 +180,26 @@ def _look_at_bases(status: Status, archive: Archive, now: datetime) -> None:
         "age": age,
         "bytes": base.size,
     }
-    _look_at_age(status, "The last base backup", age, OLDEST_BACKUP, "energy-forecast recovery base")
+    _check_age(status, "The last base backup", age, OLDEST_BACKUP, "energy-forecast recovery base")
     wal = WalReader([archive.wal], base.timeline, lsn_number(base.start_lsn))
     wal.segments()
     if wal.damage:
         status.risks.append(
-            f"The archived WAL after the last base backup is not whole: {wal.damage}. What came later cannot be "
-            "recovered from it. Run: energy-forecast recovery base --full"
+            f"The archived WAL after the last base backup is not complete: {wal.damage}. Later data cannot be "
+            "recovered. Run: energy-forecast recovery base --full"
         )
 
 
-def _look_at_age(status: Status, what: str, age: timedelta, oldest: timedelta, cure: str) -> None:
+def _check_age(status: Status, what: str, age: timedelta, oldest: timedelta, command: str) -> None:
     if age > oldest:
-        status.risks.append(f"{what} is {_span(age)} old. Run: {cure}")
+        status.risks.append(f"{what} is {_span(age)} old. Run: {command}")
     elif age < -_CLOCKS_DIFFER:
         status.risks.append(
-            f"{what} was made {_span(-age)} ahead of this clock, so its age is unknown. Set the clock right, then run: "
-            f"{cure}"
+            f"{what} is dated {_span(-age)} in the future, so its age is unknown. Correct the clock and run: {command}"
         )
 
 
-def _look_at_pgbackrest(status: Status, stanza: pgbackrest.Stanza, now: datetime, verify: bool) -> None:
+def _check_pgbackrest(status: Status, stanza: pgbackrest.Stanza, now: datetime, verify: bool) -> None:
     try:
         found = pgbackrest.info(stanza)
     except BackupError as error:
@@ -210,39 +210,39 @@ def _look_at_pgbackrest(status: Status, stanza: pgbackrest.Stanza, now: datetime
         status.risks.append(f"pgBackRest has no backup of {stanza.name}. Run: pgbackrest --stanza={stanza.name} backup")
     else:
         age = now - found["last_stop"]
-        _look_at_age(
+        _check_age(
             status, "The last backup of pgBackRest", age, OLDEST_BACKUP, f"pgbackrest --stanza={stanza.name} backup"
         )
     if found["status"] != "ok":
-        status.risks.append(f"pgBackRest says of {stanza.name}: {found['status']}.")
+        status.risks.append(f"pgBackRest reports for {stanza.name}: {found['status']}.")
     if verify and (problems := pgbackrest.verify(stanza)):
-        status.risks.append(f"pgBackRest's repository is damaged: {'; '.join(problems[:3])}.")
+        status.risks.append(f"The pgBackRest repository is damaged: {'; '.join(problems[:3])}.")
 
 
-def _look_at_ledger(status: Status, database: Database) -> None:
+def _check_ledger(status: Status, database: Database) -> None:
     try:
         for copy in copies_not_activated(database):
             status.risks.append(
-                f"This database is a copy restored from {copy['source']}; it runs no jobs until: "
-                "energy-forecast recovery activate"
+                f"This database is a copy restored from {copy['source']}; it runs no jobs. To activate it, "
+                "run: energy-forecast recovery activate"
             )
         for kinds, what in ((("logical",), "backup"), (("full", "incremental"), "base backup")):
             failed = failures(database, kinds)
             if failed:
                 status.risks.append(
-                    f"Since the last good {what}, {len(failed)} have failed; the last: {failed[0]['reason']}"
+                    f"Failed attempts since the last good {what}: {len(failed)}; the last: {failed[0]['reason']}"
                 )
         for kind in ("verify", "drill"):
             last = last_check(database, kind)
             if kind == "drill":
                 status.drill = last
             if last is not None and not last["passed"]:
-                status.risks.append(f"The last {kind} has failed: {last['reason']}")
+                status.risks.append(f"The last {kind} failed: {last['reason']}")
             elif kind == "drill" and last is None:
                 status.risks.append("No recovery drill has run yet. Run: energy-forecast recovery drill")
             elif kind == "drill" and last is not None:
                 age = timedelta(seconds=last["age"])
-                _look_at_age(status, "The last drill", age, OLDEST_DRILL, "energy-forecast recovery drill")
+                _check_age(status, "The last drill", age, OLDEST_DRILL, "energy-forecast recovery drill")
     except EnergyForecastError as error:
         status.risks.append(f"The ledger cannot be read: {error.message}")
 

@@ -1,4 +1,4 @@
-"""What a person wants to recover to, and the very record of the WAL where that is."""
+"""Recovery targets: parse a target, and find its record in the WAL."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from energy_forecast.operations.recovery.wal import WalReader, WalRecord
 from energy_forecast.postgres import Archive
 
 LATEST = "latest"
-# Of two transactions that end at once, the later record may have the earlier time
+# If two transactions end at the same time, the later record may have the earlier time
 _DISORDER = timedelta(seconds=2)
 _LSN = re.compile(r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}")
 
 
 @dataclass(frozen=True)
 class TargetRequest:
-    """A target as it was asked for: exactly one of them, or the end of the WAL when none."""
+    """A requested target: one of restore point, time and LSN, or the end of the WAL if all are None."""
 
     text: str
     point: RestorePoint | None = None
@@ -44,12 +44,12 @@ class TargetRequest:
 
 @dataclass(frozen=True)
 class Target:
-    """A target that is there: recovery ends at `lsn`, from this base backup.
+    """A target found in the WAL: recovery starts from this base backup and ends at `lsn`.
 
     Args:
-        inclusive: whether the record at `lsn` is the last that is taken, or the first that is not.
-        last_commit: when the last transaction that is in it ended; None where none ended since the base backup.
-        note: what a person should know.
+        inclusive: whether the record at `lsn` is the last to apply, or the first to omit.
+        last_commit: the end of the last included transaction; None if none ended since the base backup.
+        note: information for the user.
     """
 
     wanted: TargetRequest
@@ -61,10 +61,10 @@ class Target:
 
 
 def parse_target(archive: Archive, text: str) -> TargetRequest:
-    """What a person means: `latest`, the name of a restore point, a place in the WAL, or a time with an offset.
+    """Parse a target: `latest`, the name of a restore point, a position in the WAL, or a time with an offset.
 
     Raises:
-        BackupError: it is none of these.
+        BackupError: the text is none of these.
     """
     if text == LATEST:
         return TargetRequest(text)
@@ -76,21 +76,21 @@ def parse_target(archive: Archive, text: str) -> TargetRequest:
         return TargetRequest(text, point=read_restore_point(archive, text))
     if time.tzinfo is None:
         whole = text if len(text) > len("2026-01-01") else f"{text}T00:00"
-        raise BackupError(f"{text!r} has no offset.", hint=f"Write {whole}Z for UTC, or such as {whole}+02:00.")
+        raise BackupError(f"{text!r} has no offset.", hint=f"Use {whole}Z for UTC, or for example {whole}+02:00.")
     return TargetRequest(text, time=time.astimezone(UTC))
 
 
 def find_target(
     archive: Archive, want: TargetRequest, folders: Sequence[Path], complete_until: datetime | None = None
 ) -> Target:
-    """The record to end recovery with: every record up to there has been read and its checksum is right.
+    """Find the WAL record where recovery must end. Every record up to it has been read and has a valid checksum.
 
     Args:
-        folders: where WAL lies, the archive first.
-        complete_until: a moment up to which all WAL is there, when that is known.
+        folders: the folders with WAL, the archive first.
+        complete_until: the time up to which the WAL is complete, if known.
 
     Raises:
-        BackupError: there is no base backup before it, or the WAL up to it is not whole, or it is not in it.
+        BackupError: there is no base backup before the target, or the WAL up to it is damaged or does not contain it.
     """
     for base in _bases(archive, want):
         with scratch_folder("wal") as scratch:
@@ -99,20 +99,20 @@ def find_target(
             return found
     if want.time is not None and _is_set_back([read_base_backup(archive, name) for name in base_backup_names(archive)]):
         raise BackupError(
-            f"The clock was set back after a base backup, so it is not clear where {want.text} was.",
-            hint="Name a restore point, or a place in the WAL; energy-forecast recovery status lists the points.",
+            f"The clock was set back after a base backup, so the position of {want.text} is ambiguous.",
+            hint="Use a restore point or a WAL position. List restore points: energy-forecast recovery status",
         )
     raise BackupError(f"There is no base backup before {want.text!r}.", hint="See: energy-forecast recovery status")
 
 
 def _is_set_back(bases: list[BaseBackup]) -> bool:
-    """Whether a base backup has a time that is after a later one's, or after now."""
+    """Return whether a base backup has a time after that of a later one, or after now."""
     times = [*(base.whole_at for base in bases), datetime.now(UTC)]
     return any(earlier > later + _DISORDER for earlier, later in pairwise(times))
 
 
 def _bases(archive: Archive, want: TargetRequest) -> list[BaseBackup]:
-    """The base backups to try, the newest first."""
+    """Return the base backups to try, the newest first."""
     bases = [read_base_backup(archive, name) for name in reversed(base_backup_names(archive))]
     if want.time is not None:
         bases = [base for base in bases if base.whole_at <= want.time]
@@ -124,7 +124,7 @@ def _bases(archive: Archive, want: TargetRequest) -> list[BaseBackup]:
 
 
 def last_point(archive: Archive, target: Target) -> RestorePoint | None:
-    """The last restore point between the base backup and the target, whose record can be compared on the way."""
+    """Return the last restore point between the base backup and the target, for a comparison during recovery."""
     base = target.base
     return max(
         (
@@ -149,12 +149,12 @@ class Search:
         self.last: int | None = None
         self.last_commit: datetime | None = None
         self.first_after: int | None = None
-        # The latest time so far; and where a clock was set back, with the latest time before that
+        # The latest time so far, and the position where the clock was set back with the latest time before it
         self.latest: datetime | None = None
         self.set_back: tuple[int, datetime] | None = None
 
     def run(self, folders: Sequence[Path], scratch: Path) -> Target | None:
-        """The target; None where it lies before this base backup."""
+        """Read the WAL and return the target; None if it is before this base backup."""
         program = client_programs.program("pg_waldump", int(self.base.server_version.split(".")[0]))
         reading = WalReader(folders, self.base.timeline, lsn_number(self.base.start_lsn))
         for record in reading.records(program, scratch):
@@ -166,14 +166,14 @@ class Search:
 
     @property
     def too_late(self) -> bool:
-        """Whether the target lies before the base backup was whole."""
+        """Whether the target is before the end of the base backup."""
         return self.first_after is not None and self.first_after < self.begin
 
     def take(self, record: WalRecord) -> Target | None:
-        """Looks at the next record; the target, once it is known that it is here.
+        """Process the next record, and return the target if this record determines it.
 
         Raises:
-            BackupError: the clock was set back across the time that is wanted.
+            BackupError: the clock was set back across the requested time.
         """
         want = self.want
         if want.point is not None and record.label == want.point.label:
@@ -188,8 +188,8 @@ class Search:
                 self.first_after = record.lsn
             elif self.first_after is not None and record.time < want.time - _DISORDER:
                 raise BackupError(
-                    f"The server's clock was set back, so {want.text} was there more than once.",
-                    hint=f"Name a restore point, or a place in the WAL; it was past for the first time at "
+                    f"The clock of the server was set back, so {want.text} occurred more than once.",
+                    hint=f"Use a restore point or a position in the WAL; the time first passed at "
                     f"{lsn_text(self.first_after)}.",
                 )
         if self.first_after is None:
@@ -201,7 +201,7 @@ class Search:
         return Target(self.want, self.base, lsn, inclusive, self.last_commit, note)
 
     def at_end(self, reading: WalReader) -> Target:
-        """All has been read, as far as it can be."""
+        """Return the target after all readable WAL has been read."""
         damage = reading.damage if reading.damage and not self._is_natural_end(reading.damage) else None
         if self.first_after is not None:
             note = f"After the target the WAL is damaged: {damage}." if damage else None
@@ -209,22 +209,22 @@ class Search:
         until = f", up to {self.last_commit:%Y-%m-%dT%H:%M:%SZ}" if self.last_commit else ""
         if damage is not None:
             raise BackupError(
-                f"The archived WAL is not whole: {damage}. {self.want.text!r} cannot be reached.",
-                hint=f"It is whole up to {lsn_text(self.last or self.begin)}{until}; name a target before that, and "
-                "make a base backup at once.",
+                f"The archived WAL is damaged: {damage}. {self.want.text!r} cannot be reached.",
+                hint=f"It is intact up to {lsn_text(self.last or self.begin)}{until}. Use an earlier target and "
+                "create a base backup now.",
             )
         if self.set_back is not None and self.want.time is not None and self.want.time > self._complete:
             place, latest = self.set_back
             raise BackupError(
-                f"The server's clock was set back from {latest:%Y-%m-%dT%H:%M:%SZ} or later, so it is not clear where "
-                f"{self.want.text} was.",
-                hint=f"Name a restore point, or --to {lsn_text(place)} for everything before that.",
+                f"The clock of the server was set back from {latest:%Y-%m-%dT%H:%M:%SZ} or later, so the position of "
+                f"{self.want.text} is ambiguous.",
+                hint=f"Use a restore point, or set `to` to {lsn_text(place)} for everything before that.",
             )
         here = self.want.time is None or (self.complete_until is not None and self.want.time <= self.complete_until)
         if self.want.point is not None or self.want.lsn is not None or not here:
             raise BackupError(
-                f"The WAL that there is ends before {self.want.text!r}{until}.",
-                hint="To recover all of it: --to latest",
+                f"The available WAL ends before {self.want.text!r}{until}.",
+                hint="To recover all of it, set `to` to latest.",
             )
         if self.last is None or self.last < self.begin:
             raise BackupError(f"There is no WAL after the base backup {self.base.name}.")
@@ -232,11 +232,11 @@ class Search:
 
     @property
     def _complete(self) -> datetime:
-        """The moment up to which the WAL is known to be complete, by the clock as it is now."""
+        """The time up to which the WAL is known to be complete, by the current clock."""
         return self.complete_until or self.last_commit or datetime.min.replace(tzinfo=UTC)
 
     def _is_natural_end(self, damage: str) -> bool:
-        """Whether it is only where the newest WAL of a dead server ends: in a segment that was never archived."""
+        """Return whether the damage is only the end of the WAL of a stopped server, in an unarchived segment."""
         named = re.findall(r"[0-9A-F]{24}", damage)
         if not named:
             places = re.findall(r"[0-9A-F]+/[0-9A-F]+", damage)

@@ -1,4 +1,4 @@
-"""The WAL read record by record, each with its checksum, before any server is started on it."""
+"""Read the WAL record by record and verify the checksums, before a server starts with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PREPARED = re.compile(r"(?:COMMIT|ABORT)_PREPARED \d+: (?P<time>\d{4}-\d\d-\d\d
 
 @dataclass(frozen=True)
 class WalRecord:
-    """A record of interest: the end of a transaction (with its time), a restore point (with its label), another."""
+    """A WAL record: the end of a transaction (with its time), a restore point (with its label), or another."""
 
     lsn: int
     time: datetime | None
@@ -29,11 +29,11 @@ class WalRecord:
 
 @dataclass
 class WalReader:
-    """One pass over the WAL. After it: where it ended, and what was wrong there.
+    """One pass over the WAL. Afterwards `end` and `damage` describe its end.
 
     Args:
-        folders: where the segments lie; the first that has one counts.
-        timeline: the timeline that is followed.
+        folders: the folders with the segments; the first one with a segment counts.
+        timeline: the timeline to follow.
         start: the LSN of the first record, in bytes.
     """
 
@@ -44,7 +44,7 @@ class WalReader:
     end: int = 0
 
     def segments(self) -> list[Path]:
-        """The segments of full size without a gap from the first that is needed; `damage` says what is amiss after."""
+        """Return the complete segments from the first needed one up to a gap; `damage` describes the gap."""
         found: list[Path] = []
         place = self.start - self.start % SEGMENT_BYTES
         while path := self._file(segment_name(self.timeline, place)):
@@ -57,7 +57,7 @@ class WalReader:
         if not found:
             self.damage = f"the segment {missing} is missing"
         elif later := self.later(found[-1].name):
-            self.damage = f"the segment {missing} is missing, and {later} is there"
+            self.damage = f"the segment {missing} is missing, but {later} exists"
         return found
 
     def _file(self, name: str) -> Path | None:
@@ -67,7 +67,7 @@ class WalReader:
         return None
 
     def later(self, last: str) -> str | None:
-        """A segment of the timeline after `last`, which is the last before a gap; None when there is no gap."""
+        """Return a segment of the timeline after `last`; None if there is no gap after it."""
         later = [
             path.name
             for folder in self.folders
@@ -77,10 +77,10 @@ class WalReader:
         return min(later, default=None)
 
     def records(self, program: Path, scratch: Path) -> Iterator[WalRecord]:
-        """The records of interest in order, until the WAL ends or is damaged; then `damage` says so.
+        """Yield the relevant records in order, until the WAL ends or is damaged; `damage` then describes the damage.
 
         Args:
-            program: pg_waldump of the server's version.
+            program: pg_waldump of the version of the server.
             scratch: an empty folder, which gets links to the segments.
         """
         segments = self.segments()
@@ -93,7 +93,7 @@ class WalReader:
 
     def _dump(self, program: Path, scratch: Path) -> Iterator[WalRecord]:
         command: list[str | Path] = [program, f"--path={scratch}", f"--timeline={self.timeline}"]
-        # Every record is read and checked; only these are printed
+        # Every record is read and checked; only these types are printed
         command += ["--rmgr=Transaction", "--rmgr=XLOG"]
         command += [f"--start={self.start >> 32:X}/{self.start & 0xFFFFFFFF:X}"]
         command += [f"--end={self.end >> 32:X}/{self.end & 0xFFFFFFFF:X}"]
@@ -108,7 +108,7 @@ class WalReader:
             preexec_fn=end_with_parent(),
         ) as process:
             if process.stdout is None or process.stderr is None:
-                raise AssertionError("both were asked for")
+                raise AssertionError("both pipes were requested")
             try:
                 for line in process.stdout:
                     found = _RECORD.search(line)
@@ -118,11 +118,11 @@ class WalReader:
                     time = datetime.fromisoformat(ended["time"]).replace(tzinfo=UTC) if ended else None
                     label = found["what"].removeprefix("RESTORE_POINT ")
                     yield WalRecord(lsn_number(found["lsn"]), time, label if label != found["what"] else None)
-                said = process.stderr.read()
+                errors = process.stderr.read()
                 status = process.wait()
             finally:
                 process.kill()
         missing = segment_name(self.timeline, self.end)
-        if status != 0 and missing not in said.replace("/", ""):
-            lines = said.strip().splitlines() or [f"pg_waldump ended with status {status}"]
+        if status != 0 and missing not in errors.replace("/", ""):
+            lines = errors.strip().splitlines() or [f"pg_waldump ended with status {status}"]
             self.damage = lines[-1].removeprefix("pg_waldump: error: ").removeprefix("pg_waldump: fatal: ")
