@@ -457,14 +457,14 @@ def test_a_clock_that_was_ahead_hides_no_failure_and_makes_nothing_young(
     def risks() -> str:
         return " ".join(recovery_status(folder, filled, None, None).risks)
 
-    assert "The last backup was made 365.0 days ahead" in risks()
-    assert "The last drill was made 365.0 days ahead" in risks()
+    assert "The last backup is dated 365.0 days in the future" in risks()
+    assert "The last drill is dated 365.0 days in the future" in risks()
     now = datetime.now(UTC)
     record_check(filled, kind="drill", subject="now", reason="because", started_at=now)
     record_backup(
         filled, kind="logical", name="now", folder="", started_at=now, server_version="15", reason="out of tape"
     )
-    assert "The last drill has failed: because" in risks()
+    assert "The last drill failed: because" in risks()
     assert "1; the last: out of tape" in risks()
     write_sealed(
         folder.record(backup.name), replace(backup, started_at=datetime.now(UTC) + timedelta(days=1)).document()

@@ -484,7 +484,7 @@ def test_a_function_called_by_hand_drops_nothing_that_is_not_due(connection: Con
 
 @pytest.mark.parametrize(
     ("span", "says"),
-    [("2", "not a span"), ("-2y", "not a span"), ("89d", "90 days"), ("2mo", "90 days"), ("101y", "100 years")],
+    [("2", "a time span"), ("-2y", "a time span"), ("89d", "90 days"), ("2mo", "90 days"), ("101y", "100 years")],
 )
 def test_an_implausible_policy_is_refused(old: Database, span: str, says: str) -> None:
     with pytest.raises(EnergyForecastError, match=says):
