@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from energy_forecast.forecasting import City, fit, load, model_names
+from energy_forecast.forecasting import City, ForecastInput, fit, load_model, model_names
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import synthetic
@@ -84,8 +84,8 @@ def main() -> None:
         # The weather ahead ends before the horizon does
         ahead = weather.filter(late).head(48)
         for name in case.models:
-            artifact = fit(name, case.city, *known, at=AT).save()
-            made = load(name, artifact).forecast(*known, ahead, issued_at=AT, horizon_hours=HORIZON)
+            artifact = fit(name, case.city, *known, at=AT).to_bytes()
+            made = load_model(name, artifact).predict(ForecastInput(*known, ahead, AT, HORIZON))
             digest = hashlib.sha256()
             for frame in (made.frame, made.features):
                 digest.update(frame.write_json().encode())

@@ -62,8 +62,8 @@ class Frames:
 
 def issue(frames: Frames) -> float:
     """Read the model and forecast."""
-    model = fc.load("ensemble", frames.artifact)
-    made = model.forecast(frames.load, frames.weather, frames.ahead, issued_at=frames.at, horizon_hours=HORIZON)
+    model = fc.load_model("ensemble", frames.artifact)
+    made = model.predict(fc.ForecastInput(frames.load, frames.weather, frames.ahead, frames.at, HORIZON))
     return float(made.frame["predicted"].sum())
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, Forecast
+from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, Forecast, ForecastInput
 from energy_forecast.forecasting.types import Floats
 from energy_forecast.local_times import to_local
 
@@ -92,37 +92,33 @@ def _hours_from(first: datetime, n: int) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class _Recursive:
-    """A library's model on lags, calendar and temperature, fitted once, told the latest load at each issue.
+    """A library's model on lags, calendar and temperature, fitted once, with the latest load at each issue.
 
-    say: what it says of the hours of a frame of inputs, from a frame of the latest load (see _with_inputs), kWh.
-    errors: [windows, 168], absolute ones of forecasts of its last weeks by a model that had not learnt from them: the
-        libraries' conformal intervals are not offered with new data.
+    predict_load: returns the prediction for a frame of inputs, from a frame of the latest load (see _with_inputs), kWh.
+    errors: [windows, 168], absolute errors on its last weeks of a model that was not trained on them: the libraries do
+        not provide conformal intervals for new data.
     """
 
-    say: Callable[[pl.DataFrame, pl.DataFrame], Floats]
+    predict_load: Callable[[pl.DataFrame, pl.DataFrame], Floats]
     city: City
     with_weather: bool
     errors: Floats
     history_days: int = 40
 
-    def forecast(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> Forecast:
-        """The `horizon_hours` from `issued_at` on."""
-        issued_at = _next_hour(issued_at)
-        seen, ahead = (weather, weather_ahead) if self.with_weather else (weather.clear(), weather_ahead.clear())
-        recent = _with_inputs(_regular(load, until=issued_at), seen, self.city)
-        said = self.say(recent, _with_inputs(_hours_from(issued_at, horizon_hours), ahead, self.city))
-        columns = {"model": said}
+    def predict(self, data: ForecastInput) -> Forecast:
+        """Return the forecast; see FittedForecaster.predict."""
+        issued_at = _next_hour(data.issued_at)
+        seen, ahead = data.weather, data.weather_ahead
+        if not self.with_weather:
+            seen, ahead = seen.clear(), ahead.clear()
+        recent = _with_inputs(_regular(data.load, until=issued_at), seen, self.city)
+        predicted = self.predict_load(
+            recent, _with_inputs(_hours_from(issued_at, data.horizon_hours), ahead, self.city)
+        )
+        columns = {"model": predicted}
         for coverage in _COVERAGES:
-            half = np.quantile(self.errors[:, :horizon_hours], coverage / 100, axis=0)
-            columns |= {f"model-lo-{coverage}": said - half, f"model-hi-{coverage}": said + half}
+            half = np.quantile(self.errors[:, : data.horizon_hours], coverage / 100, axis=0)
+            columns |= {f"model-lo-{coverage}": predicted - half, f"model-hi-{coverage}": predicted + half}
         return _as_forecast(pl.DataFrame(columns), "model", issued_at)
 
 
@@ -143,16 +139,16 @@ def _mlforecast(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: da
         lag_transforms={1: [RollingMean(24), RollingMean(_WEEK)]},
     )
     frame = _with_inputs(_regular(load), weather, city)
-    tried = model.cross_validation(
+    tested = model.cross_validation(
         frame, n_windows=_WINDOWS, h=_WEEK, step_size=_APART, refit=False, static_features=[]
     ).sort("cutoff", "ds")
-    size = (tried["y"] - tried["lightgbm"]).abs().to_numpy().reshape(_WINDOWS, _WEEK)
+    size = (tested["y"] - tested["lightgbm"]).abs().to_numpy().reshape(_WINDOWS, _WEEK)
     model.fit(frame, static_features=[])
 
-    def say(recent: pl.DataFrame, given: pl.DataFrame) -> Floats:
+    def predict_load(recent: pl.DataFrame, given: pl.DataFrame) -> Floats:
         return np.asarray(model.predict(given.height, X_df=given, new_df=recent)["lightgbm"].to_numpy(), float)
 
-    return _Recursive(say, city, not weather.is_empty(), size)
+    return _Recursive(predict_load, city, not weather.is_empty(), size)
 
 
 def _skforecast(
@@ -166,25 +162,25 @@ def _skforecast(
     from skforecast.preprocessing import RollingFeatures
     from skforecast.recursive import ForecasterRecursive
 
-    def learnt(frame: pl.DataFrame) -> Any:
+    def trained(frame: pl.DataFrame) -> Any:
         rolling = RollingFeatures(stats=["mean", "mean"], window_sizes=[24, _WEEK])
         model = ForecasterRecursive(estimator(), lags=_LAGS, window_features=rolling)
         model.fit(y=_indexed(frame)["y"], exog=_exogenous(frame), store_in_sample_residuals=False)
         return model
 
-    def said(model: Any, recent: pl.DataFrame, given: pl.DataFrame) -> Floats:
+    def predicted(model: Any, recent: pl.DataFrame, given: pl.DataFrame) -> Floats:
         last = _indexed(recent)["y"].iloc[-model.window_size :]
         return np.asarray(model.predict(steps=given.height, last_window=last, exog=_exogenous(given)), float)
 
     frame = _with_inputs(_regular(load), weather, city)
     ends = [frame.height - _WEEK - _APART * i for i in range(_WINDOWS)]
-    tried = learnt(frame[: min(ends)])
+    tested = trained(frame[: min(ends)])
     size = [
-        np.abs(said(tried, frame[:end], frame[end : end + _WEEK]) - frame["y"][end : end + _WEEK].to_numpy())
+        np.abs(predicted(tested, frame[:end], frame[end : end + _WEEK]) - frame["y"][end : end + _WEEK].to_numpy())
         for end in ends
     ]
-    model = learnt(frame)
-    return _Recursive(partial(said, model), city, not weather.is_empty(), np.stack(size))
+    model = trained(frame)
+    return _Recursive(partial(predicted, model), city, not weather.is_empty(), np.stack(size))
 
 
 def _indexed(frame: pl.DataFrame) -> Any:
@@ -221,26 +217,18 @@ def _ridge() -> Any:
 
 @dataclass(frozen=True)
 class _Prophet:
-    """Prophet: trend, seasons, holidays and temperature, on the last 90 days, at each issue anew.
+    """Prophet: trend, seasons, holidays and temperature, on the last 90 days, fitted again at each issue.
 
-    Learnt once before a year, its trend ran away: its error was 25 to 80 % on Baltimore and Tucson.
+    Fitted once before a year, its trend diverged: its error was 25 to 80 % on Baltimore and Tucson.
     """
 
     city: City
     with_weather: bool
     history_days: int = 90
 
-    def forecast(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> Forecast:
-        """The `horizon_hours` from `issued_at` on."""
-        issued_at = _next_hour(issued_at)
+    def predict(self, data: ForecastInput) -> Forecast:
+        """Return the forecast; see FittedForecaster.predict."""
+        issued_at = _next_hour(data.issued_at)
         from prophet import Prophet
 
         model = Prophet(uncertainty_samples=300)
@@ -248,9 +236,11 @@ class _Prophet:
             model.add_country_holidays(self.city.country_code)
         if self.with_weather:
             model.add_regressor("temperature")
-        seen, ahead = (weather, weather_ahead) if self.with_weather else (weather.clear(), weather_ahead.clear())
-        known = _with_inputs(_regular(load, until=issued_at), seen, self.city)
-        given = _with_inputs(_hours_from(issued_at, horizon_hours), ahead, self.city)
+        seen, ahead = data.weather, data.weather_ahead
+        if not self.with_weather:
+            seen, ahead = seen.clear(), ahead.clear()
+        known = _with_inputs(_regular(data.load, until=issued_at), seen, self.city)
+        given = _with_inputs(_hours_from(issued_at, data.horizon_hours), ahead, self.city)
         model.fit(known.drop("unique_id").to_pandas())
         drawn = model.predictive_samples(given.drop("unique_id").to_pandas())["yhat"]
         columns = {"model": np.median(drawn, axis=1)}
@@ -266,28 +256,20 @@ def _prophet(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datet
 
 @dataclass(frozen=True)
 class _Decomposed:
-    """statsforecast: MSTL with daily and weekly season and ETS for the rest, on ten weeks, at each issue anew."""
+    """statsforecast: MSTL with daily and weekly season and ETS for the rest, on ten weeks, fitted at each issue."""
 
     city: City
     history_days: int = 70
 
-    def forecast(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,  # noqa: ARG002
-        weather_ahead: pl.DataFrame,  # noqa: ARG002
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> Forecast:
-        """The `horizon_hours` from `issued_at` on."""
-        issued_at = _next_hour(issued_at)
+    def predict(self, data: ForecastInput) -> Forecast:
+        """Return the forecast; see FittedForecaster.predict."""
+        issued_at = _next_hour(data.issued_at)
         from statsforecast import StatsForecast
         from statsforecast.models import MSTL, AutoETS
 
         engine = StatsForecast([MSTL([24, _WEEK], trend_forecaster=AutoETS(model="ZZN"))], freq="1h")
-        series = _with_inputs(_regular(load, 70), load.clear(), self.city).select("unique_id", "ds", "y")
-        found = engine.forecast(h=horizon_hours, df=series, level=_COVERAGES)
+        series = _with_inputs(_regular(data.load, 70), data.load.clear(), self.city).select("unique_id", "ds", "y")
+        found = engine.forecast(h=data.horizon_hours, df=series, level=_COVERAGES)
         return _as_forecast(found, "MSTL", issued_at)
 
 

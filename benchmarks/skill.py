@@ -157,7 +157,7 @@ def evaluate(
                 coming = between(weather, issued, ahead) if kind == "actual" else weather.clear()
                 known = between(load, max(back, oldest), issued), between(weather, max(back, oldest), issued)
                 began_cpu = time.process_time()
-                made = model.forecast(*known, coming, issued_at=issued, horizon_hours=horizon).frame
+                made = model.predict(fc.ForecastInput(*known, coming, issued, horizon)).frame
                 seconds.append(time.process_time() - began_cpu)
                 parts.append(made.with_columns(pl.lit(issued).cast(pl.Datetime("us", "UTC")).alias("issued_at")))
             pairs = pl.concat(parts).join(load, on="timestamp", how="inner")

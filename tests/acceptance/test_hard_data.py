@@ -467,7 +467,7 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         )
         assert "48 of 72 hours with weather" in " ".join(made.stdout.split())
         said = " ".join(made.stderr.split())
-        assert "Of 48 hours with weather, not known is humidity for 48: what is usual at that hour" in said
+        assert "imputed from the hour and the temperature: humidity for 48." in said
         # 2025-04-02T00:00Z on Berlin's clock
         assert "From Wed 2025-04-02 02:00 (Europe/Berlin) on, the forecast does not use weather" in said
         assert "ladder" not in said

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 from energy_forecast.database.cities import StoredCity
-from energy_forecast.forecasting import QUANTILE_LEVELS, City, fit
+from energy_forecast.forecasting import QUANTILE_LEVELS, City, ForecastInput, fit
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS, errors_by_weekday
 from energy_forecast.forecasting.evaluation.coverage import coverage_certificate, reliability
-from energy_forecast.forecasting.explain.report import Asked, explain
+from energy_forecast.forecasting.explain.report import explain
 from energy_forecast.pipelines import CoverageReport, ErrorReport, ForecastExplanation
 from energy_forecast.web.explanation import write_explanation_page
 from energy_forecast.web.score_pictures import write_certificate_page, write_errors_page
@@ -143,8 +143,8 @@ def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
     past = pl.col("timestamp") < ISSUED
     actual = pl.DataFrame([stamps, pl.Series("consumption_kwh", kwh)])
     fitted = fit("linear", CITY, actual.filter(past), weather.filter(past), at=ISSUED)
-    asked = Asked(actual.filter(past), weather.filter(past), weather.filter(~past), ISSUED, 48)
-    one = explain(fitted, CITY, asked)
+    data = ForecastInput(actual.filter(past), weather.filter(past), weather.filter(~past), ISSUED, 48)
+    one = explain(fitted, CITY, data)
     city = StoredCity(uuid4(), HOSTILE, 52.52, 13.405, CITY.timezone, "DE", "BE", {})
     run = {"id": uuid4(), "model": "linear", "version": "1", "purpose": "replay", "issued_at": ISSUED}
     came = actual.select("timestamp", actual="consumption_kwh").head(24 * 61)
@@ -156,7 +156,7 @@ def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
         False,
         0,
         [],
-        one.made.join(came, on="timestamp", how="left"),
+        one.reissued.join(came, on="timestamp", how="left"),
         0,
         actual.filter(past).tail(240),
         one,

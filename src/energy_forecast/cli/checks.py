@@ -142,7 +142,7 @@ def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
         findings += [
             CheckFinding(f"{found}.", "Run: energy-forecast doctor data", is_warning=True) for found in one.summed
         ]
-        if one.clock.drifts:
+        if one.clock.has_drifted:
             findings.append(
                 CheckFinding(f"{one.city}: {one.clock}.", "Run: energy-forecast doctor data", is_warning=True)
             )

@@ -170,8 +170,8 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
                         "quality": one.summed,
                         "findings": one.findings,
                         "weather_clock": {
-                            "drift_hours": one.clock.drift,
-                            "drifts": one.clock.drifts,
+                            "drift_hours": one.clock.timestamp_drift,
+                            "drifts": one.clock.has_drifted,
                             "weather_by_year": one.clock.weather,
                             "load_by_year": one.clock.load,
                         },
@@ -200,7 +200,7 @@ def _print_data(examined: QualityReport) -> None:
                 f"{one.weather_hours:,}",
                 f"{sum(f.hours for f in one.findings if f.kind == 'gap' and f.series == 'consumption'):,}",
                 f"{sum(f.hours for f in one.findings if f.left_out):,}",
-                f"{one.clock.drift:+.1f} h" if one.clock.weather else None,
+                f"{one.clock.timestamp_drift:+.1f} h" if one.clock.weather else None,
             )
             for one in examined.cities
         ],
@@ -208,7 +208,7 @@ def _print_data(examined: QualityReport) -> None:
     for one in examined.cities:
         for warned in one.summed:
             echo(f"  {warned}")
-        if one.clock.drifts:
+        if one.clock.has_drifted:
             echo(f"  {one.city}: {one.clock}")
 
 

@@ -92,8 +92,8 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "kind": one.kind,
         "holiday": one.holiday,
         "hours": one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left").to_dicts(),
-        "drivers": None if one.drivers is None else one.drivers.to_dicts(),
-        "repeats": None if one.repeats is None else one.repeats.to_dicts(),
+        "drivers": None if one.contributions is None else one.contributions.to_dicts(),
+        "repeats": None if one.repeated_hours is None else one.repeated_hours.to_dicts(),
         "response": one.response.to_dicts(),
         "similar": one.similar.to_dicts(),
         "plot": plot,
@@ -101,8 +101,8 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
 
 
 def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
-    from energy_forecast.forecasting.explain.contributions import FEATURE_WORDS
-    from energy_forecast.forecasting.explain.report import driver_totals
+    from energy_forecast.forecasting.explain.contributions import FEATURE_LABELS
+    from energy_forecast.forecasting.explain.report import contribution_totals
     from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
 
     one, zone = found.explanation, found.zone
@@ -110,7 +110,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold", markup=False)
     out.print(
         f"  {ISSUED_LABELS[run['purpose']]}, {minute(run['issued_at'])}, {WEATHER_LABELS[run['weather']]}\n"
-        f"  {one.day:%a %Y-%m-%d}, {one.kind_words}, on the clock of {found.city.timezone}",
+        f"  {one.day:%a %Y-%m-%d}, {one.kind_label}, on the clock of {found.city.timezone}",
         markup=False,
     )
     for line in found.fallback_lines:
@@ -121,23 +121,23 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     if not shown:
         shown = sorted({predicted.arg_max() or 0, predicted.arg_min() or 0})
     titles = [f"{local[i]:%H:%M}" for i in shown]
-    if one.repeats is not None:
+    if one.repeated_hours is not None:
         out.print(f"{run['model']} repeats loads, and nothing drove it beside them:", markup=False)
         table(
             ["hour", "forecast, MWh", "is the load of"],
             [
                 (f"{time:%H:%M}", _mwh(row["repeated_kwh"]), _source(row["repeated_from"], zone))
-                for time, row in zip(local, one.repeats.iter_rows(named=True), strict=True)
+                for time, row in zip(local, one.repeated_hours.iter_rows(named=True), strict=True)
                 if not wanted or time.hour in wanted
             ],
         )
-    elif one.drivers is None:
+    elif one.contributions is None:
         echo(f"What drove it cannot be told: {run['model']} has no table of features, or its history is too short.")
     else:
-        by_hour = {(row["driver"], row["timestamp"]): row for row in one.drivers.iter_rows(named=True)}
+        by_hour = {(row["driver"], row["timestamp"]): row for row in one.contributions.iter_rows(named=True)}
         times = [one.hours["timestamp"][i] for i in shown]
         rows = []
-        for number, (name, total) in enumerate(driver_totals(one.drivers).iter_rows()):
+        for number, (name, total) in enumerate(contribution_totals(one.contributions).iter_rows()):
             cells = [by_hour[name, time] for time in times]
             rows.append(
                 (name, _mwh(total, signed=number > 0), *(_mwh(c["contribution_kwh"], number > 0) for c in cells))
@@ -147,7 +147,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         features = [row for row in by_hour.values() if row["timestamp"] == times[-1] and row["feature"] is not None]
         table(
             [f"leading features, {titles[-1]}", "value", "on the usual days"],
-            [(FEATURE_WORDS[row["feature"]], _value(row["value"]), _value(row["usual_value"])) for row in features],
+            [(FEATURE_LABELS[row["feature"]], _value(row["value"]), _value(row["usual_value"])) for row in features],
         )
     effect = one.weather_effect
     if effect is None:

@@ -133,7 +133,7 @@ def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> Non
                 for t in report.trained
             ],
         )
-    drifting = {t.city: t.clock for t in report.trained if t.clock.drifts}
+    drifting = {t.city: t.clock for t in report.trained if t.clock.has_drifted}
     for name, clock in drifting.items():
         echo(f"  {name}: {clock}")
     for (name, model_name), why in report.failed.items():
@@ -141,8 +141,8 @@ def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> Non
 
 
 def _held_out(facts: dict[str, object], name: str) -> str | None:
-    head = facts.get("weather") or facts.get("plain")
-    held_out = head.get("held_out", {}) if isinstance(head, dict) else {}
+    variant = facts.get("with_weather") or facts.get("without_weather")
+    held_out = variant.get("held_out", {}) if isinstance(variant, dict) else {}
     return f"{held_out[name]:.2f}" if name in held_out else None
 
 

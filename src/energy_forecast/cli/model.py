@@ -89,13 +89,13 @@ def show(
     out.print(f"  forecast runs {row['forecast_runs']:,}, backtest runs {row['backtest_runs']:,}")
     rows_shown = []
     for city, facts in (row["cities"] or {}).items():
-        for head in ("weather", "plain"):
-            held_out = facts.get(head, {}).get("held_out", {})
+        for variant in ("with_weather", "without_weather"):
+            held_out = facts.get(variant, {}).get("held_out", {})
             if held_out.get("mape") is not None:
                 rows_shown.append(
                     (
                         city,
-                        "with weather" if head == "weather" else "without weather",
+                        variant.replace("_", " "),
                         f"{facts['load_hours']:,}",
                         f"{held_out['mape']:.2f}",
                         f"{held_out['naive_168_mape']:.2f}" if "naive_168_mape" in held_out else None,

@@ -1,27 +1,27 @@
-"""The pure part: frames in, forecasts out. No database, no clock, no network.
+"""Pure forecasting: frames in, forecasts out, without database, clock or network.
 
-`fit` learns from what was known of one city at one moment; the FittedModel it returns forecasts that city at any
-later moment, and can be saved and loaded. What a forecast may know is decided by the frames it is given.
+`fit` fits a model to the data of one city that were known at one time. The result forecasts that city at any later
+time, and can be written to bytes and read back. A forecast depends on the frames that it is given and on nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 
 import polars as pl
 
 from energy_forecast.errors import ArtifactError, EnergyForecastError
 from energy_forecast.forecasting.data.resample import hourly
-from energy_forecast.forecasting.models.protocol import Model
+from energy_forecast.forecasting.models.protocol import Forecaster, Progress
 from energy_forecast.forecasting.registry import model_by_name, model_names
 from energy_forecast.forecasting.types import (
     LONGEST_HORIZON_HOURS,
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
     City,
-    FittedModel,
+    FittedForecaster,
     Forecast,
+    ForecastInput,
 )
 
 __all__ = [
@@ -29,12 +29,13 @@ __all__ = [
     "QUANTILE_COLUMNS",
     "QUANTILE_LEVELS",
     "City",
-    "FittedModel",
+    "FittedForecaster",
     "Forecast",
-    "Model",
+    "ForecastInput",
+    "Forecaster",
     "fit",
     "hourly",
-    "load",
+    "load_model",
     "model_by_name",
     "model_names",
 ]
@@ -48,27 +49,27 @@ def fit(
     *,
     at: datetime,
     seed: int = 0,
-    progress: Callable[[str], None] | None = None,
-) -> FittedModel:
-    """Fit the model `name` to what was known of `city` at the moment `at`; see Model.fit.
+    progress: Progress | None = None,
+) -> FittedForecaster:
+    """Fit the model `name` to the data of `city` known at the time `at`; see Forecaster.fit.
 
     Raises:
-        UnknownModelError: there is no such model.
+        UnknownModelError: no model has this name.
         NotEnoughDataError: the load is too short for this model.
     """
     return model_by_name(name).fit(city, load, weather, at=at, seed=seed, progress=progress)
 
 
-def load(name: str, data: bytes) -> FittedModel:
-    """Return the fitted model whose `save` gave `data`.
+def load_model(name: str, data: bytes) -> FittedForecaster:
+    """Return the fitted model that `to_bytes` wrote as `data`.
 
     Raises:
-        ArtifactError: it is damaged, or of another model.
+        ArtifactError: the bytes are damaged, or belong to another model.
     """
     try:
-        return model_by_name(name).load(data)
+        return model_by_name(name).from_bytes(data)
     except EnergyForecastError:
         raise
     except Exception as error:
-        # Whole, but not as this version's models are: something is missing, or has another shape
+        # Undamaged, but of another version: a value is missing or has another shape
         raise ArtifactError(hint="It was trained by another version; train the model again.") from error

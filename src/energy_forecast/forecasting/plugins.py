@@ -1,10 +1,10 @@
-"""Models that other packages bring: asked as ours are, and checked, so that a fault of theirs is told as theirs."""
+"""Third-party models. Wraps a plugin so that its errors are reported under the plugin's name."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,15 +15,18 @@ import polars as pl
 
 from energy_forecast.errors import ArtifactError, ModelFaultError, NotEnoughDataError, describe
 from energy_forecast.forecasting.data.history import timestamps
-from energy_forecast.forecasting.models.protocol import Model, Say
-from energy_forecast.forecasting.types import QUANTILE_COLUMNS, City, Explaining, FittedModel, Forecast, Repeating
+from energy_forecast.forecasting.models.protocol import Forecaster, Progress
+from energy_forecast.forecasting.types import QUANTILE_COLUMNS, City, FittedForecaster, Forecast, ForecastInput
 
 _COLUMNS = ("predicted", *QUANTILE_COLUMNS)
 
 
 @contextmanager
-def _blamed(source: str, doing: str) -> Iterator[None]:
-    """Turn any exception inside into a fault of `source`, also SystemExit, but for those that the contract names."""
+def plugin_errors(source: str, doing: str) -> Iterator[None]:
+    """Turn any exception inside into a ModelFaultError of `source`, SystemExit too.
+
+    KeyboardInterrupt and the errors that the protocol allows pass through.
+    """
     try:
         yield
     except (KeyboardInterrupt, NotEnoughDataError, ArtifactError):
@@ -35,10 +38,10 @@ def _blamed(source: str, doing: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class BroughtModel:
-    """A Model of another package. source: its name, and where it comes from."""
+class PluginModel:
+    """A Forecaster of another package. source: its name and its package, for messages."""
 
-    model: Model
+    model: Forecaster
     source: str
 
     @property
@@ -57,98 +60,73 @@ class BroughtModel:
         *,
         at: datetime,
         seed: int = 0,
-        progress: Say | None = None,
-    ) -> BroughtFit:
-        """See Model.fit. Raises ModelFaultError too."""
-        with _blamed(self.source, "fit"):
+        progress: Progress | None = None,
+    ) -> PluginForecaster:
+        """Fit the plugin; see Forecaster.fit. Raises ModelFaultError too."""
+        with plugin_errors(self.source, "fit"):
             fitted = self.model.fit(city, load, weather, at=at, seed=seed, progress=progress)
             text = json.dumps(fitted.parameters, allow_nan=False)
             if "\\u0000" in text:
                 raise ValueError("parameters hold a NUL character")
-            return BroughtFit(fitted, self.source, fitted.name, json.loads(text), fitted.history_days)
+            return PluginForecaster(fitted, self.source, fitted.name, json.loads(text), fitted.history_days)
 
-    def load(self, data: bytes) -> BroughtFit:
-        """See Model.load. Raises ModelFaultError too."""
-        with _blamed(self.source, "load"):
-            fitted = self.model.load(data)
-            return BroughtFit(fitted, self.source, fitted.name, fitted.parameters, fitted.history_days)
+    def from_bytes(self, data: bytes) -> PluginForecaster:
+        """Read a fitted plugin; see Forecaster.from_bytes. Raises ModelFaultError too."""
+        with plugin_errors(self.source, "from_bytes"):
+            fitted = self.model.from_bytes(data)
+            return PluginForecaster(fitted, self.source, fitted.name, fitted.parameters, fitted.history_days)
 
 
 @dataclass(frozen=True)
-class BroughtFit:
-    """A FittedModel of another package, whose forecasts are looked at before they are taken."""
+class PluginForecaster:
+    """A FittedForecaster of another package, whose forecasts are checked before they are used."""
 
-    fitted: FittedModel
+    fitted: FittedForecaster
     source: str
     name: str
     parameters: dict[str, Any]
     history_days: int
 
-    def forecast(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> Forecast:
-        """See FittedModel.forecast. Raises ModelFaultError too."""
-        with _blamed(self.source, "forecast"):
-            made = self.fitted.forecast(load, weather, weather_ahead, issued_at=issued_at, horizon_hours=horizon_hours)
-            begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
-            fault = _fault(made, timestamps(np.arange(begin, begin + horizon_hours, dtype=np.int64)))
+    def predict(self, data: ForecastInput) -> Forecast:
+        """Return the checked forecast; see FittedForecaster.predict. Raises ModelFaultError too."""
+        with plugin_errors(self.source, "predict"):
+            made = self.fitted.predict(data)
+            begin = math.ceil(data.issued_at.astimezone(UTC).timestamp() / 3600)
+            fault = _fault(made, timestamps(np.arange(begin, begin + data.horizon_hours, dtype=np.int64)))
         if fault is not None:
             raise ModelFaultError(
-                f"{self.source} made a forecast that is none: {fault}.", hint="See docs/howto/own-model.md."
+                f"{self.source} returned an invalid forecast: {fault}.", hint="See docs/howto/own-model.md."
             )
         return made
 
-    def drivers(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> pl.DataFrame | None:
-        """See Explaining.drivers. Raises ModelFaultError too."""
-        if not isinstance(self.fitted, Explaining):
-            return None
-        with _blamed(self.source, "drivers"):
-            return self.fitted.drivers(load, weather, weather_ahead, issued_at=issued_at, horizon_hours=horizon_hours)
+    def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
+        """Return the plugin's contributions, None if it has none. Raises ModelFaultError too."""
+        return self._optional("contributions", data)
 
-    def repeats(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> pl.DataFrame | None:
-        """See Repeating.repeats. Raises ModelFaultError too."""
-        if not isinstance(self.fitted, Repeating):
-            return None
-        with _blamed(self.source, "repeats"):
-            return self.fitted.repeats(load, weather, weather_ahead, issued_at=issued_at, horizon_hours=horizon_hours)
+    def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:
+        """Return the hours that the plugin repeats, None if it has none. Raises ModelFaultError too."""
+        return self._optional("repeated_hours", data)
 
-    def save(self) -> bytes:
-        """See FittedModel.save. Raises ModelFaultError too."""
-        with _blamed(self.source, "save"):
-            return bytes(memoryview(self.fitted.save()))
+    def _optional(self, name: str, data: ForecastInput) -> pl.DataFrame | None:
+        with plugin_errors(self.source, name):
+            found: Callable[[ForecastInput], pl.DataFrame | None] | None = getattr(self.fitted, name, None)
+            return None if found is None else found(data)
+
+    def to_bytes(self) -> bytes:
+        """Return the plugin as bytes; see FittedForecaster.to_bytes. Raises ModelFaultError too."""
+        with plugin_errors(self.source, "to_bytes"):
+            return bytes(memoryview(self.fitted.to_bytes()))
 
 
 def _fault(made: Forecast, hours: pl.Series) -> str | None:
-    """What of the contract a forecast of these hours breaks; None where it keeps all of it."""
+    """Return the first rule that a forecast of these hours breaks, None if it breaks none."""
     frame = made.frame
-    lacking = [name for name in ("timestamp", *_COLUMNS) if name not in frame.columns]
-    if lacking:
-        return f"the frame has no column {', '.join(lacking)}"
+    missing = [name for name in ("timestamp", *_COLUMNS) if name not in frame.columns]
+    if missing:
+        return f"the frame has no column {', '.join(missing)}"
     for name, own in (("frame", frame), ("features", made.features)):
         if own["timestamp"].dtype != hours.dtype or own["timestamp"].to_list() != hours.to_list():
-            return f"the timestamps of {name} are not the {len(hours)} hours that were asked for, in order, in UTC"
+            return f"the timestamps of {name} are not the {len(hours)} requested hours, in order, in UTC"
     values = frame.select(pl.col(_COLUMNS).cast(pl.Float64)).to_numpy()
     if not np.isfinite(values).all():
         return "a value is null, NaN or infinite"

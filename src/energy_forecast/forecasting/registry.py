@@ -1,4 +1,4 @@
-"""The models by name: the platform's own, and those that installed packages bring."""
+"""Registry of models by name: built-in models, and plugins of installed packages."""
 
 from __future__ import annotations
 
@@ -7,57 +7,60 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from energy_forecast.errors import UnknownModelError, describe
-from energy_forecast.forecasting.conformal.training import Calibrated
+from energy_forecast.forecasting.conformal.training import ConformalForecaster
 from energy_forecast.forecasting.ensemble.model import Ensemble
 from energy_forecast.forecasting.models.gradient_boosting import GradientBoosting
 from energy_forecast.forecasting.models.linear import Linear
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
-from energy_forecast.forecasting.models.protocol import Model
-from energy_forecast.forecasting.models.tao_vanilla import Vanilla
-from energy_forecast.forecasting.plugins import BroughtModel
+from energy_forecast.forecasting.models.protocol import Forecaster
+from energy_forecast.forecasting.models.tao_vanilla import TaoVanilla
+from energy_forecast.forecasting.plugins import PluginModel
 
 ENTRY_POINTS = "energy_forecast.models"
-_METHODS = (NAIVE_24, NAIVE_168, Vanilla(), Linear(), GradientBoosting())
-_OWN: dict[str, Model] = {**{method.name: Calibrated(method) for method in _METHODS}, Ensemble.name: Ensemble()}
+_REGRESSORS = (NAIVE_24, NAIVE_168, TaoVanilla(), Linear(), GradientBoosting())
+_BUILT_IN: dict[str, Forecaster] = {
+    **{regressor.name: ConformalForecaster(regressor) for regressor in _REGRESSORS},
+    Ensemble.name: Ensemble(),
+}
 
 
 def model_names() -> list[str]:
-    """The names that `fit` takes: our own, the simplest first, then those of other packages."""
-    return [*_OWN, *sorted(_brought())]
+    """Return the names that `fit` accepts: built-in models, the simplest first, then plugins."""
+    return [*_BUILT_IN, *sorted(_plugins())]
 
 
-def model_by_name(name: str) -> Model:
-    """The model of this name. Raises UnknownModelError when there is none, or when it cannot be loaded."""
-    if name in _OWN:
-        return _OWN[name]
-    entry = _brought().get(name)
+def model_by_name(name: str) -> Forecaster:
+    """Return the model of this name. Raises UnknownModelError if it does not exist or cannot be imported."""
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+    entry = _plugins().get(name)
     if entry is None:
-        raise UnknownModelError(f"There is no model {name!r}.", hint=f"There are {', '.join(model_names())}.")
+        raise UnknownModelError(f"Model {name!r} not found.", hint=f"Available models: {', '.join(model_names())}.")
     return _loaded(entry)
 
 
-def _brought() -> dict[str, EntryPoint]:
-    # Ours come first: installing a package must not change what a name meant yesterday
-    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _OWN}
+def _plugins() -> dict[str, EntryPoint]:
+    # Built-in models take precedence: installing a package must not change the meaning of a name
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _BUILT_IN}
 
 
 @lru_cache
-def _loaded(entry: EntryPoint) -> Model:
+def _loaded(entry: EntryPoint) -> Forecaster:
     try:
         found: Any = entry.load()
         model = found() if isinstance(found, type) else found
-        fits = isinstance(model, Model) and model.name == entry.name
+        is_valid = isinstance(model, Forecaster) and model.name == entry.name
     except KeyboardInterrupt:
         raise
     except BaseException as error:
         raise UnknownModelError(
-            f"The model {entry.name!r} cannot be loaded from {entry.value}: {describe(error)}",
-            hint="Fix or uninstall the package that brings it.",
+            f"The model {entry.name!r} cannot be imported from {entry.value}: {describe(error)}",
+            hint="Fix or uninstall the package that provides it.",
         ) from error
-    if not fits:
+    if not is_valid:
         raise UnknownModelError(
-            f"{entry.value} is not a model of the name {entry.name!r}.",
-            hint="It needs name, kind, fit and load: see docs/howto/own-model.md.",
+            f"{entry.value} is not a model with the name {entry.name!r}.",
+            hint="It needs name, kind, fit and from_bytes: see docs/howto/own-model.md.",
         )
     package = "" if entry.dist is None else f" of the package {entry.dist.name}"
-    return BroughtModel(model, f"The model {entry.name!r}{package}")
+    return PluginModel(model, f"The model {entry.name!r}{package}")

@@ -1,22 +1,22 @@
-"""The words in which forecasting talks to the rest of the platform.
+"""The types that forecasting exchanges with the rest of the platform.
 
-A frame of loads has `timestamp` (Datetime us, UTC, START of the hour) and `consumption_kwh` (Float64), one row a
-complete hour, sorted; a gap is a missing row. A frame of weather has `timestamp`, `temperature` (degrees Celsius),
-`humidity` (percent), `wind_speed` (m/s) and `precipitation` (mm), all nullable. It may be empty.
+A load frame has `timestamp` (Datetime us, UTC, START of the hour) and `consumption_kwh` (Float64), one row per complete
+hour, sorted; a gap is a missing row. A weather frame has `timestamp`, `temperature` (degrees Celsius), `humidity`
+(percent), `wind_speed` (m/s) and `precipitation` (mm), all nullable. It may be empty.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.serialization import fact
+from energy_forecast.forecasting.serialization import header_value
 from energy_forecast.zones import zone_names
 
 Floats = NDArray[np.float64]
@@ -24,15 +24,15 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 QUANTILE_LEVELS: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(1, 20))
-QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(100 * level):02d}" for level in QUANTILE_LEVELS)
+QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(100 * quantile):02d}" for quantile in QUANTILE_LEVELS)
 LONGEST_HORIZON_HOURS = 168
 
 
 @dataclass(frozen=True)
 class City:
-    """Where and when a city is: all that a model may know of it beside its load and weather.
+    """A place with its time zone and holidays: all that a model knows of it, apart from load and weather.
 
-    `timezone` is an IANA zone; `country_code` (ISO 3166-1 alpha-2) and `subdivision` choose the holidays. Without a
+    `timezone` is an IANA zone. `country_code` (ISO 3166-1 alpha-2) and `subdivision` select the holidays. Without a
     country there are no holidays.
     """
 
@@ -45,29 +45,49 @@ class City:
 
     @classmethod
     def restore(cls, stored: Any) -> City:
-        """The city of an artifact. Raises ArtifactError."""
-        names = [fact(stored, name, str) for name in ("name", "timezone")]
+        """Return the city of an artifact. Raises ArtifactError."""
+        names = [header_value(stored, name, str) for name in ("name", "timezone")]
         if names[1] not in zone_names():
             raise ArtifactError(f"The stored model has no usable time zone: {names[1]!r}.")
         rest = [stored.get(name) for name in ("country_code", "subdivision")]
         if not all(one is None or isinstance(one, str) for one in rest):
             raise ArtifactError("The stored model has no usable country.")
-        return cls(names[0], fact(stored, "latitude", float), fact(stored, "longitude", float), names[1], *rest)
+        latitude, longitude = (header_value(stored, name, float) for name in ("latitude", "longitude"))
+        return cls(names[0], latitude, longitude, names[1], *rest)
+
+
+@dataclass(frozen=True)
+class ForecastInput:
+    """The data of one forecast: the `horizon_hours` (1 to 168) full hours that begin at or after `issued_at`.
+
+    load, weather: observations. A model drops the rows of the issue time and later.
+    weather_ahead: weather forecasts for the hours from the issue time on, with or without gaps.
+    """
+
+    load: pl.DataFrame
+    weather: pl.DataFrame
+    weather_ahead: pl.DataFrame
+    issued_at: datetime
+    horizon_hours: int
+
+    def recent(self, days: int) -> ForecastInput:
+        """Return the same input with only the last `days` days of observations before the issue time."""
+        inside = pl.col("timestamp") >= self.issued_at - timedelta(days=days)
+        return replace(self, load=self.load.filter(inside), weather=self.weather.filter(inside))
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """One vintage.
+    """One issued forecast.
 
     frame: timestamp, predicted, q05, q10 .. q95, all kWh in the hour; finite, not negative, quantiles in order.
-    features: timestamp and the values of the leading features for that hour, named for people.
-    weather_hours: how many of the hours were forecast with weather known for them.
-    stale_hours: how many hours before the first hour the last known load ended.
-    weather_ends: the first of the hours from which on no weather is known to the end, where it is for some before; None
-        where there is no such hour.
-    usual_weather: by column of the weather, at how many of the hours with weather it was not known, so that what is
-        usual stood in.
-    notes: what was missing, and what was done instead; empty when nothing was.
+    features: timestamp and the values of the leading features for that hour, with readable names.
+    weather_hours: number of hours that were forecast with weather.
+    stale_hours: number of hours between the end of the last known load and the first hour.
+    weather_ends: the first hour after the last one with weather; None if that is the end of the horizon, or if no hour
+        has weather.
+    imputed_weather: by weather column, the number of hours with weather at which this column was imputed.
+    notes: which inputs were missing, and how the forecast was made without them.
     """
 
     frame: pl.DataFrame
@@ -76,14 +96,17 @@ class Forecast:
     notes: list[str] = field(default_factory=list)
     stale_hours: int = 0
     weather_ends: datetime | None = None
-    usual_weather: dict[str, int] = field(default_factory=dict)
+    imputed_weather: dict[str, int] = field(default_factory=dict)
 
 
-class FittedModel(Protocol):
-    """A model that has learnt from one city, and can forecast that city at any later moment.
+class FittedForecaster(Protocol):
+    """A model that was fitted to one city, and can forecast that city at any later time.
 
-    `parameters` says how it was fitted and how it did on held-out time, as plain JSON. `history_days` is how many
-    days of load and weather before the issue time it looks at; more change nothing, fewer are borne.
+    parameters: settings and held-out scores, as plain JSON.
+    history_days: the number of days of load and weather before the issue time that it uses. More days change nothing;
+        fewer are accepted.
+
+    A third-party class may leave out `contributions` and `repeated_hours`.
     """
 
     @property
@@ -95,58 +118,24 @@ class FittedModel(Protocol):
     @property
     def history_days(self) -> int: ...
 
-    def forecast(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> Forecast:
-        """Forecast the `horizon_hours` (1 to 168) full hours that begin at or after `issued_at`.
+    def predict(self, data: ForecastInput) -> Forecast:
+        """Return the forecast. Raises NotEnoughDataError if no load is known before the issue time."""
+        ...
 
-        Whatever `load` and `weather` hold of the issue time and after is dropped; `weather_ahead` may hold anything,
-        with holes. Raises NotEnoughDataError when no load at all is known before the issue time.
+    def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
+        """Return the contributions of feature groups to `predict(data)`, or None if they are not available.
+
+        See explain.contributions.contributions_of for the columns.
         """
         ...
 
-    def save(self) -> bytes:
-        """The model as bytes, the same for the same fit. Holds no code: nothing is run when it is read back."""
-        ...
+    def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:
+        """Return the hour whose load `predict(data)` repeats for each hour; None if the model does more than repeat.
 
-
-@runtime_checkable
-class Explaining(Protocol):
-    """A FittedModel that can tell what drove a forecast. Other models need not."""
-
-    def drivers(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> pl.DataFrame | None:
-        """What drove the forecast of the same arguments: see drivers.drivers_of. None where it cannot be told."""
-        ...
-
-
-@runtime_checkable
-class Repeating(Protocol):
-    """A FittedModel that can tell which loads it repeats. Other models need not."""
-
-    def repeats(
-        self,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        weather_ahead: pl.DataFrame,
-        *,
-        issued_at: datetime,
-        horizon_hours: int,
-    ) -> pl.DataFrame | None:
-        """Which load the forecast of the same arguments repeats: timestamp, repeated_from (the beginning of the hour
-        whose load it is; null where the mean of the last week stands in). None for a model that does more than repeat.
+        Columns: timestamp, repeated_from (START of the repeated hour; null if the mean of the last week is used).
         """
+        ...
+
+    def to_bytes(self) -> bytes:
+        """Return the model as bytes without code. The same fit gives the same bytes."""
         ...

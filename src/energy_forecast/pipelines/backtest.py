@@ -23,7 +23,15 @@ from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, City, FittedModel, Forecast, load
+from energy_forecast.forecasting import (
+    QUANTILE_COLUMNS,
+    QUANTILE_LEVELS,
+    City,
+    FittedForecaster,
+    Forecast,
+    ForecastInput,
+    load_model,
+)
 from energy_forecast.pipelines.as_of import AsOfData, Weather, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.forecast import check_horizon
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -281,11 +289,11 @@ def _write(database: Database, runs: list[NewRun]) -> None:
         stored_forecasts.add_runs(connection, runs, interval=None)
 
 
-def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -> FittedModel:
+def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -> FittedForecaster:
     with savepoint(connection):
         stored = artifact_of(connection, model=model_id, city=city.id)
     assert stored is not None
-    return load(name, stored.artifact)
+    return load_model(name, stored.artifact)
 
 
 def _issue_all(
@@ -301,7 +309,7 @@ def _issue_all(
     city, versions, times = work
     new: list[_CityForecast] = []
     failed: dict[tuple[str, str], str] = {}
-    fitted: dict[str, FittedModel] = {}
+    fitted: dict[str, FittedForecaster] = {}
     with database.transaction(Role.FORECASTER) as connection:
         for name, model_id in versions.items():
             read = attempt(f"Read {name} of {city.name}", partial(_load, connection, name, model_id, city))
@@ -337,7 +345,7 @@ def _issue_all(
                 if issued.weather_hours:
                     with_weather.add(name)
                 frame = stored_forecasts.as_stored(known.shift.to_city_hours(issued.frame))
-                new.append(_CityForecast(name, versions[name], city, at, frame, weather, issued.usual_weather))
+                new.append(_CityForecast(name, versions[name], city, at, frame, weather, issued.imputed_weather))
     if weather == "forecast":
         # No weather forecast existed, or none that this model uses: record that none was used
         used = {one.weather for one in before} | {"forecast" if with_weather else "none"}
@@ -349,10 +357,9 @@ def _issue_all(
     return before, new, failed
 
 
-def _forecast(model: FittedModel, known: AsOfData, hours: int) -> Forecast:
-    made = model.forecast(
-        *(known.load, known.weather, known.weather_ahead), issued_at=known.at + known.shift.offset, horizon_hours=hours
-    )
+def _forecast(model: FittedForecaster, known: AsOfData, hours: int) -> Forecast:
+    issued_at = known.at + known.shift.offset
+    made = model.predict(ForecastInput(known.load, known.weather, known.weather_ahead, issued_at, hours))
     stored_forecasts.check_range(made.frame)
     return made
 

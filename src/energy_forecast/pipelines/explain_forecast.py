@@ -19,8 +19,8 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, load
-from energy_forecast.forecasting.explain.report import Asked, Explanation, explain
+from energy_forecast.forecasting import QUANTILE_COLUMNS, ForecastInput, load_model
+from energy_forecast.forecasting.explain.report import Explanation, explain
 from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.progress import Progress, silent
@@ -130,9 +130,9 @@ def explain_forecast(
         known, since = read(recorded_by=run["created_at"]), read()
         actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
     progress("Running the model", 1, 2)
-    fitted = load(artifact.name, artifact.artifact)
+    fitted = load_model(artifact.name, artifact.artifact)
     shift = known.shift
-    asked = Asked(
+    data = ForecastInput(
         known.load,
         known.weather,
         known.weather_ahead,
@@ -142,7 +142,7 @@ def explain_forecast(
     fallback = run["rungs"].get(place.name)
     weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
     try:
-        found = explain(fitted, forecasting_city(place), asked, day)
+        found = explain(fitted, forecasting_city(place), data, day)
     except ValueError as error:
         raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another `day`.") from error
     progress("Running the model", 2, 2)
@@ -151,7 +151,7 @@ def explain_forecast(
         .select("timestamp", "predicted", *QUANTILE_COLUMNS)
         .join(actual.select("timestamp", actual="consumption_kwh"), on="timestamp", how="left")
     )
-    again = stored.select("timestamp").join(shift.to_city_hours(found.made), on="timestamp", how="left")
+    again = stored.select("timestamp").join(shift.to_city_hours(found.reissued), on="timestamp", how="left")
     values = ["predicted", *QUANTILE_COLUMNS]
     # The last bits of a matrix product depend on the memory alignment of its arrays
     same = np.abs(stored.select(values).to_numpy() - again.select(values).to_numpy()) <= 0.01

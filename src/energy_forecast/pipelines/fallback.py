@@ -89,4 +89,4 @@ def level_of(artifact: StoredArtifact, *, weather_hours: int, hours: int, fell_b
     """
     if fell_back:
         return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
-    return WITHOUT_WEATHER if "weather" in artifact.training_facts and weather_hours < hours else FULL
+    return WITHOUT_WEATHER if "with_weather" in artifact.training_facts and weather_hours < hours else FULL

@@ -21,7 +21,7 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import DatabaseError, EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_LEVELS, load
+from energy_forecast.forecasting import QUANTILE_LEVELS, ForecastInput, load_model
 from energy_forecast.pipelines.as_of import AsOfData, read_as_of
 from energy_forecast.pipelines.fallback import (
     DEFAULT_MODEL,
@@ -394,8 +394,8 @@ def _better(
     """Return the fallback model with a note if the given model was worse than it on held-out data, else None."""
     if artifact.name == FALLBACK_MODEL:
         return None
-    head = artifact.training_facts.get("weather" if issued.weather_hours else "plain", {})
-    held_out = head.get("held_out", {})
+    variant = artifact.training_facts.get("with_weather" if issued.weather_hours else "without_weather", {})
+    held_out = variant.get("held_out", {})
     own, other = held_out.get("mae"), held_out.get("naive_168_mae")
     if own is None or other is None or own <= other:
         return None
@@ -414,11 +414,10 @@ def _better(
 def _issue(
     connection: Connection, city: StoredCity, artifact: StoredArtifact, at: datetime, hours: int, reasons: list[str]
 ) -> tuple[CityForecast, NewForecast]:
-    fitted = load(artifact.name, artifact.artifact)
+    fitted = load_model(artifact.name, artifact.artifact)
     known = read_as_of(connection, city, at=at, first=at - timedelta(days=fitted.history_days + 1), horizon_hours=hours)
-    made = fitted.forecast(
-        known.load, known.weather, known.weather_ahead, issued_at=at + known.shift.offset, horizon_hours=hours
-    )
+    data = ForecastInput(known.load, known.weather, known.weather_ahead, at + known.shift.offset, hours)
+    made = fitted.predict(data)
     stored_forecasts.check_range(made.frame)
     frame = stored_forecasts.as_stored(known.shift.to_city_hours(made.frame))
     level = level_of(artifact, weather_hours=made.weather_hours, hours=hours, fell_back=bool(reasons))

@@ -15,7 +15,7 @@ from energy_forecast.database.cities import StoredCity, all_cities, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.quality import last_before, replace_flags
-from energy_forecast.forecasting.data.quality_report import LEVEL_DELAY, Finding, find_in_load, find_in_weather
+from energy_forecast.forecasting.data.quality_report import STEP_DELAY, Finding, find_in_load, find_in_weather
 from energy_forecast.forecasting.data.weather_clock import WeatherClock, weather_clock
 from energy_forecast.ingest import Report
 from energy_forecast.pipelines.as_of import BEGINNING
@@ -163,7 +163,7 @@ def _check_city(
     # One transaction for each city: two ingests of the same cities block each other for one city only
     with database.transaction(Role.INGEST) as connection:
         # One hour earlier: it may have begun at any minute
-        span = _Span(begin - 2 * _HOUR, last + _HOUR, begin - LEVEL_DELAY)
+        span = _Span(begin - 2 * _HOUR, last + _HOUR, begin - STEP_DELAY)
         later = _Span(begin - _REFERENCE, last + _AFTER, span.levels_from)
         found = _findings(connection, city, series, first=begin, last=last, now=now)
         replace_flags(

@@ -196,8 +196,8 @@ def _recent_scores(
     if pairs.is_empty():
         return nothing
     scores = score_pairs(pairs, forecasting_city(city))
-    head = "weather" if (pairs["weather"] == "forecast").any() else "plain"
-    held_out = version.training_facts.get(head, {}).get("held_out", {})
+    variant = "with_weather" if (pairs["weather"] == "forecast").any() else "without_weather"
+    held_out = version.training_facts.get(variant, {}).get("held_out", {})
     return {
         "mape": scores["mape"],
         "held_out_mape": held_out.get("mape"),

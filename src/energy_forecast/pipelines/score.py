@@ -23,13 +23,11 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.breakdown import scores_by_hour
+from energy_forecast.forecasting.lead_times import REPORT_LEADS
 from energy_forecast.local_times import to_local, to_utc_first
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.progress import Progress, silent
-
-# Hours; the last one ends with the longest horizon
-LEAD_BUCKETS = [(0, 6), (6, 24), (24, 48), (48, 168)]
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class ScoreReport:
 
 def lead_buckets(hours: int) -> list[tuple[int, int]]:
     """Return the range of lead times up to `hours`, followed by the buckets within it: (first, end) in hours."""
-    parts = [(low, min(high, hours)) for low, high in LEAD_BUCKETS if low < hours]
+    parts = [(low, min(high, hours)) for low, high in REPORT_LEADS if low < hours]
     return list(dict.fromkeys([(0, hours), *parts]))
 
 
@@ -294,7 +292,7 @@ def _by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> 
     rows = []
     month = local_month(pairs["timestamp"], city.timezone)
     for (purpose, weather, _), part in pairs.group_by("purpose", "weather", month, maintain_order=True):
-        for low, high in LEAD_BUCKETS:
+        for low, high in REPORT_LEADS:
             bucket = part.filter((lead >= timedelta(hours=low)) & (lead < timedelta(hours=high)))
             if not bucket.is_empty():
                 rows.append(

@@ -21,7 +21,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
-from energy_forecast.forecasting import fit, load, model_by_name, model_names
+from energy_forecast.forecasting import fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
 from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -176,7 +176,7 @@ def _train_city(
 
     def fit_model(name: str) -> NewArtifact:
         fitted = fit(name, forecasting_city(city), known.load, known.weather, at=until + known.shift.offset, seed=SEED)
-        return NewArtifact(city.id, fitted.save(), digests[name], fitted.parameters)
+        return NewArtifact(city.id, fitted.to_bytes(), digests[name], fitted.parameters)
 
     trained: TrainedModels = {}
     for name in names:
@@ -198,7 +198,7 @@ def _find_identical(
                 connection, name=name, city=city.id, training_digest=digest, at=until
             )
         if found is not None:
-            load(name, found.artifact)
+            load_model(name, found.artifact)
         return found
 
     found = attempt(f"Read {name} of {city.name}", read)

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.evaluation import metrics
-from energy_forecast.forecasting.explain.contributions import FEATURE_WORDS, RECENT_LOAD, USUAL
-from energy_forecast.forecasting.explain.report import DAY_KINDS, driver_totals
+from energy_forecast.forecasting.explain.contributions import BASELINE, FEATURE_LABELS, RECENT_LOAD
+from energy_forecast.forecasting.explain.report import DAY_KINDS, contribution_totals
 from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
 from energy_forecast.web.drawing import LEVELS
@@ -34,10 +34,10 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     zone = found.city.timezone
     day = f"{one.day:%A} {one.day.day} {one.day:%B %Y}"
     sections = [_fan(found, unit)]
-    if one.drivers is not None:
-        sections.append(_drivers(found, one.drivers, day, unit))
-    if one.repeats is not None:
-        sections.append(_repeats(found, one.repeats, day, unit))
+    if one.contributions is not None:
+        sections.append(_drivers(found, one.contributions, day, unit))
+    if one.repeated_hours is not None:
+        sections.append(_repeats(found, one.repeated_hours, day, unit))
     if one.weather_effect is not None:
         sections.append(_weather(found, day, unit))
     if not one.response.is_empty():
@@ -48,7 +48,7 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     notes = [
         f"{run['model']} version {run['version']}, {ISSUED_LABELS[run['purpose']]}, {issued:%Y-%m-%d %H:%M}, "
         f"{WEATHER_LABELS[run['weather']]}. All times are on the clock of {zone}.",
-        f"{day}: {one.kind_words}.",
+        f"{day}: {one.kind_label}.",
         *(line.strip() for line in found.fallback_lines),
         *found.other_notes,
     ]
@@ -152,7 +152,7 @@ def _repeats(found: ForecastExplanation, repeats: pl.DataFrame, day: str, unit: 
 
 
 def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
-    names = [name for name, _ in driver_totals(drivers).iter_rows() if name != USUAL]
+    names = [name for name, _ in contribution_totals(drivers).iter_rows() if name != BASELINE]
     # By how much they move an hour, not by the day's sum, in which the morning may cancel the evening
     size = {name: float(drivers.filter(pl.col("driver") == name)["contribution_kwh"].abs().sum()) for name in names}
     names.sort(key=lambda name: -size[name])
@@ -179,7 +179,7 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
         }
         for (name, values), colour in zip(bars, _COLOURS, strict=False)
     ]
-    net = found.explanation.hours["predicted"] - by[USUAL]
+    net = found.explanation.hours["predicted"] - by[BASELINE]
     traces.append(
         _line("forecast minus the usual", place, _in(small, net), "--ink", hovertemplate=f"%{{y:+.3~g}} {small.name}")
     )
@@ -198,10 +198,10 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     table = [
         (
             name,
-            _signed(unit, total) if name != USUAL else unit.text(total),
+            _signed(unit, total) if name != BASELINE else unit.text(total),
             *(("\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}") if (row := _peak(found, drivers, name)) is None else row),
         )
-        for name, total in driver_totals(drivers).iter_rows()
+        for name, total in contribution_totals(drivers).iter_rows()
     ]
     head = ["Driver", f"The day, {unit.name}", "Leading feature at the peak", "Value", "On the usual days"]
     return Section(
@@ -220,7 +220,7 @@ def _peak(found: ForecastExplanation, drivers: pl.DataFrame, name: str) -> tuple
         return None
     digits = 0 if name == RECENT_LOAD else 2
     values = ("\N{EN DASH}" if row[x] is None else f"{row[x]:,.{digits}f}" for x in ("value", "usual_value"))
-    return FEATURE_WORDS[row["feature"]], *values
+    return FEATURE_LABELS[row["feature"]], *values
 
 
 def _signed(unit: EnergyUnit, kwh: float) -> str:

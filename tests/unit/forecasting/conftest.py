@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import City, FittedModel, fit, model_names
+from energy_forecast.forecasting import City, FittedForecaster, fit, model_names
 
 START = datetime(2021, 1, 4, tzinfo=UTC)
 BERLIN = City("Berlin", 52.52, 13.4, "Europe/Berlin", "DE", "BE")
@@ -66,11 +66,11 @@ def berlin() -> Record:
 
 
 @pytest.fixture(scope="session")
-def fitted(berlin: Record) -> Callable[[str], FittedModel]:
+def fitted(berlin: Record) -> Callable[[str], FittedForecaster]:
     """Models of Berlin, fitted once to the first 200 days."""
-    models: dict[str, FittedModel] = {}
+    models: dict[str, FittedForecaster] = {}
 
-    def get(name: str) -> FittedModel:
+    def get(name: str) -> FittedForecaster:
         if name not in models:
             models[name] = fit(name, berlin.city, *berlin.before(FITTED_AT), at=FITTED_AT)
         return models[name]

@@ -11,27 +11,33 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import City, FittedModel, fit
-from energy_forecast.forecasting.conformal.quantiles import error_profile, lead_bucket
+from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, fit
+from energy_forecast.forecasting.conformal.quantiles import error_profile
 from energy_forecast.forecasting.data.history import build_history, hour_number
 from energy_forecast.forecasting.ensemble import combiner
 from energy_forecast.forecasting.ensemble.base_models import NAMES
-from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS
+from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS, FittedCombiner
 from energy_forecast.forecasting.ensemble.error_scale import (
-    apart_factor,
-    recent_reach,
-    running_scale,
-    soon_scale,
-    usual_of,
-    usual_sizes,
+    coverage_adjustment,
+    expected_abs_error,
+    profile_at,
+    recent_scale,
+    short_lead_scale,
+    spread_factor,
 )
-from energy_forecast.forecasting.ensemble.model import FittedEnsemble
-from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, follow
-from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, echo_inputs, last_errors, learn_echo
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, aggregate_online
+from energy_forecast.forecasting.ensemble.residual_correction import (
+    COEFFICIENTS,
+    fit_residual_correction,
+    recent_residuals,
+    residual_features,
+)
 from energy_forecast.forecasting.evaluation import metrics
-from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.mlp import Network, train_network
+from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, WeatherFallbackForecaster
 
 from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
 
@@ -47,7 +53,7 @@ def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:  # type: 
 
 def test_a_steady_bias_is_corrected_and_the_better_member_gets_the_weight() -> None:
     shares, actual = made_up()
-    found = follow(shares, actual)
+    found = aggregate_online(shares, actual)
     assert found.states[-1].weight[0].min() > 0.99
     assert np.abs(actual - found.combined)[-10:].mean() < 0.02
     correction = found.states[-1].slow[0] + 0.4 * found.states[-1].fast[0]
@@ -59,7 +65,7 @@ def test_what_comes_on_a_day_changes_no_state_before_it_is_over() -> None:
     day = 30
     later = actual.copy()
     later[day:] *= 3
-    one, other = follow(shares, actual), follow(shares, later)
+    one, other = aggregate_online(shares, actual), aggregate_online(shares, later)
     for before, after in zip(one.states[: day + 1], other.states[: day + 1], strict=True):
         assert np.array_equal(before.weight, after.weight)
         assert np.array_equal(before.slow, after.slow)
@@ -72,7 +78,7 @@ def test_a_member_that_says_nothing_is_left_out_and_unknown_actuals_teach_nothin
     shares, actual = made_up()
     shares[0, 20:] = np.nan
     actual[:10] = np.nan
-    found = follow(shares, actual)
+    found = aggregate_online(shares, actual)
     assert np.isfinite(found.combined).all()
     assert not found.states[10].slow.any()
     alone = found.states[25].combine(shares[:, 25], np.arange(24))[0]
@@ -81,39 +87,39 @@ def test_a_member_that_says_nothing_is_left_out_and_unknown_actuals_teach_nothin
 
 def test_nothing_known_gives_the_mean_of_the_members() -> None:
     shares = np.stack([np.full((1, 24), 1.0), np.full((1, 24), 3.0)])
-    assert follow(shares, np.full((1, 24), np.nan)).combined == pytest.approx(np.full((1, 24), 2.0))
+    assert aggregate_online(shares, np.full((1, 24), np.nan)).combined == pytest.approx(np.full((1, 24), 2.0))
 
 
 def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
     days = np.ones((WINDOW_DAYS, 24))
-    assert running_scale(days) == pytest.approx(np.ones(WINDOW_DAYS + 1))
-    assert running_scale(np.full((WINDOW_DAYS, 24), np.nan)) == pytest.approx(np.ones(WINDOW_DAYS + 1))
-    assert 2.5 < running_scale(3 * days)[-1] < 3.0
+    assert recent_scale(days) == pytest.approx(np.ones(WINDOW_DAYS + 1))
+    assert recent_scale(np.full((WINDOW_DAYS, 24), np.nan)) == pytest.approx(np.ones(WINDOW_DAYS + 1))
+    assert 2.5 < recent_scale(3 * days)[-1] < 3.0
     later = days.copy()
     later[30:] *= 9
-    assert np.array_equal(running_scale(later)[:31], running_scale(days)[:31])
-    assert apart_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist() == sorted(
-        apart_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist(), reverse=True
+    assert np.array_equal(recent_scale(later)[:31], recent_scale(days)[:31])
+    assert spread_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist() == sorted(
+        spread_factor(np.array([2.0, 1.0, 0.5]), np.ones(3)).tolist(), reverse=True
     )
 
 
 def test_the_reach_follows_the_shape_of_late_errors_and_no_further_than_there_is_of_them() -> None:
     """Held-out errors were normal, those of late are even: nine tenths of them lie nearer, a half lies farther out."""
     levels = np.arange(1, 20) / 20
-    learnt = np.tile([NormalDist().inv_cdf(level) for level in levels], (24, 1))
+    fitted_quantiles = np.tile([NormalDist().inv_cdf(level) for level in levels], (24, 1))
     draw = np.random.default_rng(5)
-    as_learnt = recent_reach(draw.normal(0, 1, (WINDOW_DAYS, 24)), learnt)
-    assert as_learnt == pytest.approx(np.ones(19), abs=0.1)
-    even = recent_reach(draw.uniform(-1.25, 1.25, (WINDOW_DAYS, 24)), learnt)
+    as_fitted = coverage_adjustment(draw.normal(0, 1, (WINDOW_DAYS, 24)), fitted_quantiles)
+    assert as_fitted == pytest.approx(np.ones(19), abs=0.1)
+    even = coverage_adjustment(draw.uniform(-1.25, 1.25, (WINDOW_DAYS, 24)), fitted_quantiles)
     assert even[0] == even[-1] == pytest.approx((0.9 * 1.25 / 1.645) ** 0.5, abs=0.06)
     assert even[0] < even[5] < 1.0
     assert even[9] == 1.0
     few = np.full((WINDOW_DAYS, 24), np.nan)
-    assert np.array_equal(recent_reach(few, learnt), np.ones(19))
+    assert np.array_equal(coverage_adjustment(few, fitted_quantiles), np.ones(19))
     few[-2:] = 0.01
-    assert 0.85 < recent_reach(few, learnt)[0] < 0.95
+    assert 0.85 < coverage_adjustment(few, fitted_quantiles)[0] < 0.95
     many = np.full((WINDOW_DAYS, 24), 0.01)
-    assert recent_reach(many, learnt)[0] < 0.65
+    assert coverage_adjustment(many, fitted_quantiles)[0] < 0.65
 
 
 def test_the_usual_size_is_known_of_issue_times_that_were_never_tried() -> None:
@@ -126,58 +132,58 @@ def test_the_usual_size_is_known_of_issue_times_that_were_never_tried() -> None:
         return 0.02 * (1 - 0.7 * np.exp(-lead / 5)) * (1 + 0.4 * np.cos(2 * np.pi * (hour - 18) / 24))
 
     errors = size(lead, hour) * np.sqrt(np.pi / 2) * draw.normal(0, 1, len(lead))
-    table, by_bucket = usual_sizes(errors, lead, hour), error_profile(errors, lead, hour)
+    table, by_bucket = expected_abs_error(errors, lead, hour), error_profile(errors, lead, hour)
     ahead = np.arange(24)
     for issued_at in (6, 12, 18):
         then = (issued_at + ahead) % 24
-        assert usual_of(table, ahead, then) == pytest.approx(size(ahead, then), rel=0.3)
+        assert profile_at(table, ahead, then) == pytest.approx(size(ahead, then), rel=0.3)
         # What it is there for: the first hour ahead is told from the fourth
-        assert by_bucket[lead_bucket(ahead), then][0] > 1.5 * size(ahead, then)[0]
+        assert by_bucket[CALIBRATION_LEADS.bucket(ahead), then][0] > 1.5 * size(ahead, then)[0]
 
 
 def test_the_usual_size_of_later_leads_is_that_of_their_bucket_and_where_nothing_is_known_it_is_some() -> None:
     lead, hour = np.repeat([3, 30, 60, 120], 500), np.tile(np.arange(500) % 24, 4)
-    table = usual_sizes(np.repeat([0.01, 0.02, 0.03, 0.04], 500), lead, hour)
+    table = expected_abs_error(np.repeat([0.01, 0.02, 0.03, 0.04], 500), lead, hour)
     asked = np.array([24, 47, 48, 95, 96, 167, 3])
-    assert usual_of(table, asked, np.full(7, 5)) == pytest.approx([0.02, 0.02, 0.03, 0.03, 0.04, 0.04, 0.01])
+    assert profile_at(table, asked, np.full(7, 5)) == pytest.approx([0.02, 0.02, 0.03, 0.03, 0.04, 0.04, 0.01])
     for known in (np.full(2000, np.nan), np.where(lead == 120, 0.04, np.nan), np.zeros(2000)):
-        table = usual_sizes(known, lead, hour)
+        table = expected_abs_error(known, lead, hour)
         assert np.isfinite(table).all()
         assert table.min() > 0
 
 
 def test_the_first_hours_follow_their_own_errors_of_late_and_no_others() -> None:
     days = np.ones((WINDOW_DAYS, 24))
-    assert soon_scale(days) == pytest.approx(1.0)
-    assert soon_scale(np.full((WINDOW_DAYS, 24), np.nan)) == 1.0
+    assert short_lead_scale(days) == pytest.approx(1.0)
+    assert short_lead_scale(np.full((WINDOW_DAYS, 24), np.nan)) == 1.0
     others = days.copy()
     others[:, 6:] = 4.0
     others[:7] = 4.0
-    assert soon_scale(others) == pytest.approx(1.0)
+    assert short_lead_scale(others) == pytest.approx(1.0)
     smaller = days.copy()
     smaller[:, :6] = -0.5
-    assert 0.5 < soon_scale(smaller) < 0.7
+    assert 0.5 < short_lead_scale(smaller) < 0.7
     wild = days.copy()
     wild[-1, 0] = 1e9
-    assert soon_scale(wild) < 1.2
+    assert short_lead_scale(wild) < 1.2
 
 
 def test_the_scale_of_the_first_hours_widens_them_alone(
-    fitted: Callable[[str], FittedModel], berlin: Record, monkeypatch: pytest.MonkeyPatch
+    fitted: Callable[[str], FittedForecaster], berlin: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = fitted("ensemble")
     issued_at = FITTED_AT + timedelta(days=3)
 
     def widths() -> np.ndarray:  # type: ignore[type-arg]
-        made = model.forecast(
-            *berlin.before(issued_at), berlin.weather_from(issued_at), issued_at=issued_at, horizon_hours=48
+        made = model.predict(
+            ForecastInput(*berlin.before(issued_at), berlin.weather_from(issued_at), issued_at, 48)
         ).frame
         return (made["q95"] - made["q05"]).to_numpy()
 
-    monkeypatch.setattr(combiner, "recent_reach", lambda _standard, _quantiles: np.ones(19))
-    monkeypatch.setattr(combiner, "soon_scale", lambda _standard: 1.0)
+    monkeypatch.setattr(combiner, "coverage_adjustment", lambda _standard, _quantiles: np.ones(19))
+    monkeypatch.setattr(combiner, "short_lead_scale", lambda _standard: 1.0)
     once = widths()
-    monkeypatch.setattr(combiner, "soon_scale", lambda _standard: 2.0)
+    monkeypatch.setattr(combiner, "short_lead_scale", lambda _standard: 2.0)
     assert widths() / once == pytest.approx(np.where(np.arange(48) < 6, 2.0, 1.0))
 
 
@@ -189,26 +195,26 @@ def test_the_echo_of_the_last_error_fades_and_knows_nothing_that_came_later() ->
         errors[hour] = 0.5**0.25 * errors[hour - 1] + draw.normal(0, 0.5)
     days = errors.reshape(400, 24)
     day, lead = np.repeat(np.arange(400), 24), np.tile(np.arange(24), 400)
-    seen = echo_inputs(last_errors(days)[day], lead)
+    seen = residual_features(recent_residuals(days)[day], lead)
     assert seen.shape == (400 * 24, COEFFICIENTS)
-    echo = (seen @ learn_echo([seen], [days.ravel()])).reshape(400, 24)
+    echo = (seen @ fit_residual_correction([seen], [days.ravel()])).reshape(400, 24)
     left = (days - echo).var(axis=0) / days.var(axis=0)
     assert left[0] < 0.45
     assert left[4] < 0.85
     assert left[23] == pytest.approx(1.0, abs=0.05)
     later = days.copy()
     later[200:] = 99.0
-    assert np.array_equal(last_errors(later)[:201], last_errors(days)[:201])
-    assert not last_errors(np.full((3, 24), np.nan)).any()
+    assert np.array_equal(recent_residuals(later)[:201], recent_residuals(days)[:201])
+    assert not recent_residuals(np.full((3, 24), np.nan)).any()
 
 
 def test_the_decomposition_sees_nothing_at_or_after_its_origin(berlin: Record) -> None:
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
     origin = hour_number(START + timedelta(days=150, hours=5))
-    rows = Rows(Past(berlin.city, history), np.full(168, origin), np.arange(origin, origin + 168))
-    before = decompose(rows)
+    samples = Samples(HistoryView(berlin.city, history), np.full(168, origin), np.arange(origin, origin + 168))
+    before = decompose(samples)
     history.load[origin - history.start :] *= 9.0
-    again = Rows(Past(berlin.city, history), rows.origins, rows.targets)
+    again = Samples(HistoryView(berlin.city, history), samples.origins, samples.targets)
     assert np.array_equal(decompose(again), before)
 
 
@@ -221,8 +227,10 @@ def test_the_decomposition_repeats_a_load_that_repeats() -> None:
         load, record.weather.clear(), record.weather.clear(), issued_at=START + timedelta(days=70), days=None
     )
     origin = hour_number(START + timedelta(days=60))
-    rows = Rows(Past(City("flat", 0, 0, "Asia/Kolkata"), history), np.full(168, origin), origin + np.arange(168))
-    assert decompose(rows) == pytest.approx(rows.actual, rel=0.002)
+    samples = Samples(
+        HistoryView(City("flat", 0, 0, "Asia/Kolkata"), history), np.full(168, origin), origin + np.arange(168)
+    )
+    assert decompose(samples) == pytest.approx(samples.actual, rel=0.002)
 
 
 def test_a_network_learns_what_no_line_can_say_and_the_same_twice() -> None:
@@ -239,28 +247,28 @@ def test_a_network_learns_what_no_line_can_say_and_the_same_twice() -> None:
     assert np.array_equal(again.predict(inputs), one.predict(inputs))
 
 
-def ensemble(fitted: Callable[[str], FittedModel]) -> FittedEnsemble:
+def ensemble(fitted: Callable[[str], FittedForecaster]) -> WeatherFallbackForecaster[FittedCombiner]:
     model = fitted("ensemble")
-    assert isinstance(model, FittedEnsemble)
+    assert isinstance(model, WeatherFallbackForecaster)
     return model
 
 
-def test_hours_it_has_learnt_from_are_judged_by_what_was_said_before(
-    fitted: Callable[[str], FittedModel], berlin: Record
+def test_hours_it_has_fitted_from_are_judged_by_what_was_said_before(
+    fitted: Callable[[str], FittedForecaster], berlin: Record
 ) -> None:
     """Judging members on hours they have learnt from would favour those that overfit."""
-    head = ensemble(fitted).heads["weather"]
-    until = head.tail_until
+    own = ensemble(fitted).variants[WITH_WEATHER]
+    until = own.tail_until
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
-    past = Past(berlin.city, history)
+    view = HistoryView(berlin.city, history)
     for origin in (until, until + 240, until - 240):
-        window = head._remembered(past, origin, origin - WINDOW_HOURS)
+        window = own._stored_predictions(view, origin, origin - WINDOW_HOURS)
         hours = origin - WINDOW_HOURS + np.arange(WINDOW_HOURS)
         inside = (hours < until) & (hours >= until - WINDOW_HOURS)
         assert np.isfinite(window[NAMES.index("decomposition")]).tolist() == inside.tolist()
-    hour = int(past.calendar.hour[until - history.start])
-    fresh = head.tail[[0, 8, 16].index(min((0, 8, 16), key=lambda p: min((hour - p) % 24, (p - hour) % 24)))]
-    assert np.array_equal(head._remembered(past, until, until - WINDOW_HOURS), fresh.astype(float))
+    hour = int(view.calendar.hour[until - history.start])
+    fresh = own.tail[[0, 8, 16].index(min((0, 8, 16), key=lambda p: min((hour - p) % 24, (p - hour) % 24)))]
+    assert np.array_equal(own._stored_predictions(view, until, until - WINDOW_HOURS), fresh.astype(float))
 
 
 @pytest.mark.parametrize("weeks", [3, 6, 12])
@@ -273,16 +281,14 @@ def test_a_short_history_is_forecast_no_worse_than_by_the_better_naive_model(wee
         frames = []
         for day in range(0, 20, 2):
             issued = at + timedelta(days=day)
-            made = model.forecast(
-                *record.before(issued), record.weather_from(issued), issued_at=issued, horizon_hours=24
-            )
+            made = model.predict(ForecastInput(*record.before(issued), record.weather_from(issued), issued, 24))
             assert_well_formed(made.frame, issued, 24)
             frames.append(made.frame)
         result = pl.concat(frames).join(record.load, on="timestamp")
         mape[name] = metrics.mape(result["consumption_kwh"], result["predicted"])
     assert mape["ensemble"] <= 1.02 * min(mape["naive-24"], mape["naive-168"])
-    # The last model of the loop is the ensemble: that its intervals stand on little is said
-    assert any("Intervals rest on the errors of" in note for note in made.notes) == (weeks < 12)
+    # The last model of the loop is the ensemble: few days are reported
+    assert any("Intervals are based on the errors of" in note for note in made.notes) == (weeks < 12)
 
 
 def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
@@ -296,15 +302,15 @@ def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
     model = fit("ensemble", PUNE, *record.before(at), at=at)
     naive = fit("naive-24", PUNE, *record.before(at), at=at)
     given = (*record.before(at), record.weather_from(at))
-    made = model.forecast(*given, issued_at=at, horizon_hours=24)
+    made = model.predict(ForecastInput(*given, at, 24))
     assert any("naive-24 is served" in note for note in made.notes)
-    expected = naive.forecast(*given, issued_at=at, horizon_hours=24).frame["predicted"].to_numpy()
+    expected = naive.predict(ForecastInput(*given, at, 24)).frame["predicted"].to_numpy()
     assert made.frame["predicted"].to_numpy() == pytest.approx(expected)
     assert at < FITTED_AT
 
 
 def test_errors_of_late_move_the_quantiles_of_a_naive_model_served_alone_and_not_its_forecast() -> None:
-    """A load that grows evenly: the day before is too low by as much each day, and both sides of it know."""
+    """A load that gsamples evenly: the day before is too low by as much each day, and both sides of it know."""
     record = make_record(PUNE, 100, seed=2)
     draw = np.random.default_rng(1)
     weeks = np.repeat(np.cumsum(draw.normal(0, 250, (15, 24)), axis=0) + 9000, 7, axis=0)
@@ -312,11 +318,11 @@ def test_errors_of_late_move_the_quantiles_of_a_naive_model_served_alone_and_not
     record = record._replace(load=record.load.with_columns(pl.Series("consumption_kwh", growing)))
     at = START + timedelta(days=80)
     model = fit("ensemble", PUNE, *record.before(at), at=at)
-    assert isinstance(model, FittedEnsemble)
-    heads = {kind: replace(head, only=NAMES.index("naive-24")) for kind, head in model.heads.items()}
+    assert isinstance(model, WeatherFallbackForecaster)
+    variants = {kind: replace(one, only=NAMES.index("naive-24")) for kind, one in model.variants.items()}
     given = (*record.before(at), record.weather_from(at))
-    made = replace(model, heads=heads).forecast(*given, issued_at=at, horizon_hours=24).frame
-    naive = fit("naive-24", PUNE, *record.before(at), at=at).forecast(*given, issued_at=at, horizon_hours=24).frame
+    made = replace(model, variants=variants).predict(ForecastInput(*given, at, 24)).frame
+    naive = fit("naive-24", PUNE, *record.before(at), at=at).predict(ForecastInput(*given, at, 24)).frame
     assert made["predicted"].to_numpy() == pytest.approx(naive["predicted"].to_numpy())
     moved = (made["q50"] - made["predicted"]).to_numpy()
     assert 30 < moved.mean() < 90

@@ -12,28 +12,28 @@ from energy_forecast.forecasting import City
 from energy_forecast.forecasting.conformal.model import HISTORY_DAYS
 from energy_forecast.forecasting.data.history import build_history, hour_number, timestamps
 from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY, build_calendar, sun_elevation
-from energy_forecast.forecasting.features.matrix import feature_table
-from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.features.matrix import feature_matrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
 
 from .conftest import BERLIN, PUNE, START, Record, make_record
 
 
-def rows_at(record: Record, issued: datetime, leads: range, days: int | None) -> Rows:
+def samples_at(record: Record, issued: datetime, leads: range, days: int | None) -> Samples:
     history = build_history(record.load, record.weather, record.weather, issued_at=issued, days=days)
     origin = hour_number(issued)
     targets = np.array([origin + lead for lead in leads])
-    return Rows(Past(record.city, history), np.full(len(targets), origin), targets)
+    return Samples(HistoryView(record.city, history), np.full(len(targets), origin), targets)
 
 
 def test_live_features_have_the_bits_of_a_backtest(berlin: Record) -> None:
     """Live, a model sees 92 days; a backtest and a training see years, and hours after the origin besides."""
     issued = START + timedelta(days=150, hours=5)
-    live = rows_at(berlin, issued, range(168), HISTORY_DAYS)
+    live = samples_at(berlin, issued, range(168), HISTORY_DAYS)
     whole = build_history(
         berlin.load, berlin.weather, berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None
     )
-    backtest = Rows(Past(berlin.city, whole), live.origins, live.targets)
-    one, other = feature_table(live, weather=True), feature_table(backtest, weather=True)
+    backtest = Samples(HistoryView(berlin.city, whole), live.origins, live.targets)
+    one, other = feature_matrix(live, weather=True), feature_matrix(backtest, weather=True)
     assert one.names == other.names
     for name in one.names:
         assert np.array_equal(one[name], other[name], equal_nan=True), name
@@ -45,9 +45,9 @@ def test_no_feature_of_load_sees_the_origin_or_after(berlin: Record) -> None:
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
     origin = hour_number(issued)
     targets = np.arange(origin, origin + 168)
-    before = feature_table(Rows(Past(berlin.city, history), np.full(168, origin), targets), weather=True)
+    before = feature_matrix(Samples(HistoryView(berlin.city, history), np.full(168, origin), targets), weather=True)
     history.load[origin - history.start :] *= 7.0
-    after = feature_table(Rows(Past(berlin.city, history), np.full(168, origin), targets), weather=True)
+    after = feature_matrix(Samples(HistoryView(berlin.city, history), np.full(168, origin), targets), weather=True)
     assert np.array_equal(before.values, after.values, equal_nan=True)
 
 
@@ -64,9 +64,9 @@ def test_a_lag_keeps_the_local_hour_across_a_change_of_clocks() -> None:
     """On 2021-03-28 Berlin skips an hour: noon one day before is 23 hours back, not 24."""
     record = make_record(BERLIN, 120)
     noon = datetime(2021, 3, 28, 10, tzinfo=UTC)
-    rows = rows_at(record, noon - timedelta(hours=3), range(3, 4), None)
+    rows = samples_at(record, noon - timedelta(hours=3), range(3, 4), None)
     assert rows.days_before(np.array([1]))[0] == hour_number(datetime(2021, 3, 27, 11, tzinfo=UTC))
-    assert rows.past.calendar.hour[rows.position][0] == 12
+    assert rows.view.calendar.hour[rows.position][0] == 12
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2021-03-28", 23), ("2021-10-31", 25), ("2021-06-01", 24)])
@@ -141,10 +141,10 @@ def test_the_sun_stands_where_it_stands() -> None:
 def test_known_day_lags_are_the_latest_known(berlin: Record) -> None:
     """At lead 30 yesterday's same hour is not over: the first known day is two days back."""
     issued = START + timedelta(days=100)
-    rows = rows_at(berlin, issued, range(30, 31), None)
+    rows = samples_at(berlin, issued, range(30, 31), None)
     load = dict(zip(berlin.load["timestamp"].to_list(), berlin.load["consumption_kwh"].to_list(), strict=True))
     target = timestamps(rows.targets)[0]
-    table = feature_table(rows, weather=False)
+    table = feature_matrix(rows, weather=False)
     assert table["load_known_day_1"][0] * rows.level[0] == pytest.approx(load[target - timedelta(days=2)])
     assert table["load_known_week_1"][0] * rows.level[0] == pytest.approx(load[target - timedelta(days=7)])
     week = berlin.load.filter(pl.col("timestamp").is_between(issued - timedelta(days=7), issued, closed="left"))
@@ -153,10 +153,10 @@ def test_known_day_lags_are_the_latest_known(berlin: Record) -> None:
 
 def test_smoothed_temperature_and_its_extremes_look_back_from_the_target(berlin: Record) -> None:
     issued = START + timedelta(days=100)
-    rows = rows_at(berlin, issued, range(5, 6), None)
+    rows = samples_at(berlin, issued, range(5, 6), None)
     target = timestamps(rows.targets)[0]
     past = berlin.weather.filter(pl.col("timestamp") <= target)["temperature"]
-    table = feature_table(rows, weather=True)
+    table = feature_matrix(rows, weather=True)
     for hours in (6, 24, 72, 240):
         assert table[f"temperature_mean_{hours}h"][0] == pytest.approx(past.tail(hours).mean(), abs=1e-3)
     assert table["temperature_max_24h"][0] == past.tail(24).max()

@@ -13,22 +13,20 @@ import polars as pl
 import pytest
 
 from energy_forecast.errors import ArtifactError, NotEnoughDataError, UnknownModelError
-from energy_forecast.forecasting import City, FittedModel, fit, load, model_names
+from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, fit, load_model, model_names
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.serialization import pack, unpack
 
 from .conftest import BERLIN, FITTED_AT, MODELS, PUNE, START, Record, assert_well_formed, make_record
 
-Fitted = Callable[[str], FittedModel]
+Fitted = Callable[[str], FittedForecaster]
 ISSUED = FITTED_AT + timedelta(days=10, hours=7)
 
 
-def issue(model: FittedModel, record: Record, issued: datetime = ISSUED, hours: int = 48, **frames: pl.DataFrame):  # type: ignore[no-untyped-def]
+def issue(model: FittedForecaster, record: Record, issued: datetime = ISSUED, hours: int = 48, **frames: pl.DataFrame):  # type: ignore[no-untyped-def]
     past = record.before(issued)
     given = {"load": past[0], "weather": past[1], "weather_ahead": record.weather_from(issued), **frames}
-    return model.forecast(
-        given["load"], given["weather"], given["weather_ahead"], issued_at=issued, horizon_hours=hours
-    )
+    return model.predict(ForecastInput(given["load"], given["weather"], given["weather_ahead"], issued, hours))
 
 
 def test_the_names_are_the_contract() -> None:
@@ -64,14 +62,14 @@ def test_planted_future_values_change_no_forecast(name: str, fitted: Fitted, ber
 def test_planted_future_values_change_no_fit(name: str, fitted: Fitted, berlin: Record) -> None:
     late = pl.col("timestamp") >= FITTED_AT
     planted = berlin.load.with_columns(pl.when(late).then(9.0).otherwise("consumption_kwh").alias("consumption_kwh"))
-    assert fit(name, BERLIN, planted, berlin.weather, at=FITTED_AT).save() == fitted(name).save()
+    assert fit(name, BERLIN, planted, berlin.weather, at=FITTED_AT).to_bytes() == fitted(name).to_bytes()
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_read_back_is_the_same_model(name: str, fitted: Fitted, berlin: Record) -> None:
     model = fitted(name)
-    again = load(name, model.save())
-    assert again.save() == model.save()
+    again = load_model(name, model.to_bytes())
+    assert again.to_bytes() == model.to_bytes()
     assert again.parameters == model.parameters
     assert issue(again, berlin).frame.equals(issue(model, berlin).frame)
 
@@ -174,7 +172,7 @@ def test_a_city_without_weather_holidays_or_whole_days_is_forecast(name: str) ->
     empty = record.weather.clear()
     model = fit(name, city, holes, empty, at=at)
     past = holes.filter(pl.col("timestamp") < at)
-    forecast = model.forecast(past, empty, empty, issued_at=at, horizon_hours=168)
+    forecast = model.predict(ForecastInput(past, empty, empty, at, 168))
     assert_well_formed(forecast.frame, at, 168)
     assert forecast.weather_hours == 0
     assert model.parameters["missing_hours"] > 200
@@ -249,29 +247,29 @@ def test_a_horizon_out_of_range_is_our_own_mistake(hours: int, fitted: Fitted, b
 )
 def test_a_damaged_artifact_is_refused(damage: Callable[[bytes], bytes], fitted: Fitted) -> None:
     with pytest.raises(ArtifactError):
-        load("vanilla", damage(fitted("vanilla").save()))
+        load_model("vanilla", damage(fitted("vanilla").to_bytes()))
 
 
 def test_an_artifact_of_another_model_is_refused(fitted: Fitted) -> None:
     with pytest.raises(ArtifactError, match="naive-24"):
-        load("vanilla", fitted("naive-24").save())
+        load_model("vanilla", fitted("naive-24").to_bytes())
 
 
-def test_an_ensemble_of_before_the_echo_is_refused_and_says_what_to_do(fitted: Fitted) -> None:
-    header, arrays = unpack(fitted("ensemble").save())
-    older = {name: array for name, array in arrays.items() if not name.endswith("/echo")}
+def test_rejects_an_ensemble_without_residual_correction(fitted: Fitted) -> None:
+    header, arrays = unpack(fitted("ensemble").to_bytes())
+    older = {name: array for name, array in arrays.items() if not name.endswith("/residual_coefficients")}
     assert len(older) < len(arrays)
     with pytest.raises(ArtifactError) as refused:
-        load("ensemble", pack(header, older))
+        load_model("ensemble", pack(header, older))
     assert "Train the model again" in str(refused.value.hint)
 
 
-def test_an_ensemble_whose_usual_errors_are_by_bucket_is_refused_and_says_what_to_do(fitted: Fitted) -> None:
-    header, arrays = unpack(fitted("ensemble").save())
-    for head in header["heads"].values():
-        head["n"] = head.pop("errors")
+def test_rejects_an_ensemble_of_an_older_layout(fitted: Fitted) -> None:
+    header, arrays = unpack(fitted("ensemble").to_bytes())
+    for state in header["variants"].values():
+        state["n"] = state.pop("errors")
     with pytest.raises(ArtifactError) as refused:
-        load("ensemble", pack(header, arrays))
+        load_model("ensemble", pack(header, arrays))
     assert "Train the model again" in str(refused.value.hint)
 
 
@@ -295,13 +293,13 @@ def test_sums_are_made_in_one_order_whatever_the_environment_says() -> None:
 
 @pytest.mark.parametrize("name", ["gradient-boosting", "ensemble"])
 def test_parameters_say_how_it_did_against_naive_168(name: str, fitted: Fitted) -> None:
-    held_out = fitted(name).parameters["weather"]["held_out"]
+    held_out = fitted(name).parameters["with_weather"]["held_out"]
     assert held_out["mape"] < 1.05 * held_out["naive_168_mape"]
     assert held_out["hours"] > 500
 
 
 def test_a_model_that_lost_to_naive_168_on_held_out_time_says_so(fitted: Fitted, berlin: Record) -> None:
     model = fitted("naive-24")
-    held_out = model.parameters["plain"]["held_out"]
+    held_out = model.parameters["without_weather"]["held_out"]
     said = any("worse than naive-168" in note for note in issue(model, berlin).notes)
     assert said == (held_out["mape"] > held_out["naive_168_mape"])

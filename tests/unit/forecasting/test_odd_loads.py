@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from energy_forecast.errors import NotEnoughDataError
-from energy_forecast.forecasting import fit, load
+from energy_forecast.forecasting import ForecastInput, fit, load_model
 
 from .conftest import BERLIN, START, assert_well_formed, make_record
 
@@ -85,9 +85,9 @@ def changed(frame: pl.DataFrame, column: str, change: Callable[[Floats], Floats]
 def forecast_odd(model: str, consumption: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame | None:
     """Forecast with weather ahead and without; None if there is too little data."""
     try:
-        fitted = load(model, fit(model, BERLIN, consumption, weather, at=AT).save())
+        fitted = load_model(model, fit(model, BERLIN, consumption, weather, at=AT).to_bytes())
         made = [
-            fitted.forecast(consumption, weather, ahead, issued_at=AT, horizon_hours=60)
+            fitted.predict(ForecastInput(consumption, weather, ahead, AT, 60))
             for ahead in (RECORD.weather_from(AT), weather.clear())
         ]
     except NotEnoughDataError:
@@ -132,5 +132,5 @@ def test_weather_that_is_not_used_is_a_note() -> None:
     weather = changed(RECORD.weather, "temperature", WEATHER["one hour"])
     consumption = RECORD.before(AT)[0]
     fitted = fit("linear", BERLIN, consumption, weather, at=AT)
-    made = fitted.forecast(consumption, weather, RECORD.weather_from(AT), issued_at=AT, horizon_hours=24)
+    made = fitted.predict(ForecastInput(consumption, weather, RECORD.weather_from(AT), AT, 24))
     assert any("Weather is not used" in note for note in made.notes)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting.data.quality_report import faulty_rows, find_in_load, find_in_weather, level_steps
+from energy_forecast.forecasting.data.quality_report import faulty_rows, find_in_load, find_in_weather, step_changes
 from energy_forecast.forecasting.data.weather_clock import weather_clock
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
@@ -75,7 +75,7 @@ def test_nothing_is_found_in_nothing() -> None:
 def test_a_step_that_stays_is_a_level_and_its_day_is_named(factor: float) -> None:
     values = load_of(80)
     values[40 * 24 :] *= factor
-    ((place, found),) = level_steps(values)
+    ((place, found),) = step_changes(values)
     assert abs(place - 40 * 24) <= 24
     assert found == pytest.approx(factor, rel=0.05)
 
@@ -85,7 +85,7 @@ def test_a_season_a_cold_week_and_a_weekend_are_no_levels() -> None:
     season = load_of(days) * (1 + 0.5 * np.sin(np.arange(24 * days) / (24 * 365) * 2 * np.pi))
     season[100 * 24 : 107 * 24] *= 1.6
     season.reshape(days, 24)[np.arange(days) % 7 >= 5] *= 0.5
-    assert level_steps(season) == []
+    assert step_changes(season) == []
 
 
 def test_implausible_and_missing_temperatures_are_gaps() -> None:
@@ -108,9 +108,9 @@ def test_a_clock_that_moves_is_measured_and_one_that_does_not_is_silent() -> Non
         frame(12 + 6 * np.cos((hour - 15 - by) / 24 * 2 * np.pi) + noise, "temperature") for by in (0.0, shift)
     )
     load = frame(load_of(365 * 3))
-    assert not weather_clock(load, steady).drifts
+    assert not weather_clock(load, steady).has_drifted
     clock = weather_clock(load, moved)
-    assert clock.drifts
-    assert clock.drift == pytest.approx(0.75, abs=0.1)
+    assert clock.has_drifted
+    assert clock.timestamp_drift == pytest.approx(0.75, abs=0.1)
     assert "hours later in 2023 than in 2021" in str(clock)
     assert weather_clock(load, steady.clear()).weather == {}

@@ -7,16 +7,15 @@ import pytest
 
 from energy_forecast.forecasting.conformal.quantiles import (
     BUCKETS,
-    LEAD_BORDERS,
     Calibration,
     calibrate,
     conformal_quantiles,
     error_profile,
-    lead_bucket,
-    recent_state,
+    long_lead_factor,
+    recent_bias_and_scale,
     spread_for_few,
-    stretch,
 )
+from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
 from energy_forecast.forecasting.types import QUANTILE_LEVELS
 
 
@@ -32,8 +31,19 @@ def test_few_errors_give_their_extremes_and_not_less() -> None:
 
 
 def test_every_lead_time_has_one_bucket() -> None:
-    assert lead_bucket(np.array([0, 5, 6, 23, 24, 47, 48, 95, 96, 191])).tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert len(LEAD_BORDERS) + 1 == BUCKETS
+    assert CALIBRATION_LEADS.bucket(np.array([0, 5, 6, 23, 24, 47, 48, 95, 96, 191])).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        2,
+        2,
+        3,
+        3,
+        4,
+        4,
+    ]
+    assert len(CALIBRATION_LEADS) == BUCKETS
 
 
 def test_errors_that_grow_with_lead_and_vary_by_hour_are_covered_in_each_bucket() -> None:
@@ -46,11 +56,11 @@ def test_errors_that_grow_with_lead_and_vary_by_hour_are_covered_in_each_bucket(
     profile = error_profile(errors[:half], lead[:half], hour[:half])
     known = (errors[:half], np.arange(half), lead[:half], hour[:half])
     calibration = calibrate(*known, np.zeros(half), np.ones(half), profile)
-    spread = calibration.spread(lead[half:], hour[half:], 0.0, 1.0)
+    spread = calibration.error_quantiles(lead[half:], hour[half:], 0.0, 1.0)
     inside = (errors[half:] >= spread[:, 0]) & (errors[half:] <= spread[:, -1])
     for bucket in range(BUCKETS):
         # About 4,000 errors in the smallest bucket: three standard deviations are 0.02.
-        assert inside[lead_bucket(lead[half:]) == bucket].mean() == pytest.approx(0.9, abs=0.02)
+        assert inside[CALIBRATION_LEADS.bucket(lead[half:]) == bucket].mean() == pytest.approx(0.9, abs=0.02)
     assert inside[hour[half:] > 13].mean() == pytest.approx(0.9, abs=0.02)
 
 
@@ -63,12 +73,12 @@ def test_a_bucket_without_errors_is_as_wide_as_its_neighbour() -> None:
 def test_recent_errors_make_a_bias_and_a_scale() -> None:
     age = np.arange(24 * 28, 0, -1)
     both = np.tile([1.0, -1.0], 24 * 14)
-    assert recent_state(np.full(24 * 28, np.nan), age) == (0.0, 1.0)
-    assert recent_state(both, age) == pytest.approx((0.0, 1.0), abs=0.02)
-    bias, scale = recent_state(3 * both, age)
+    assert recent_bias_and_scale(np.full(24 * 28, np.nan), age) == (0.0, 1.0)
+    assert recent_bias_and_scale(both, age) == pytest.approx((0.0, 1.0), abs=0.02)
+    bias, scale = recent_bias_and_scale(3 * both, age)
     assert bias == pytest.approx(0.0, abs=0.05)
     assert 2.0 < scale < 3.0
-    bias, scale = recent_state(3 + 0.1 * both, age)
+    bias, scale = recent_bias_and_scale(3 + 0.1 * both, age)
     assert 2.0 < bias < 3.0
     assert scale < 1.0
 
@@ -95,7 +105,7 @@ def test_intervals_from_few_days_cover_and_many_days_are_not_widened() -> None:
             own, n = errors[: 24 * days], 24 * days
             profile = error_profile(own, hour, hour)
             calibration = calibrate(own, np.arange(n), hour, hour, np.zeros(n), np.ones(n), profile)
-            spread = calibration.spread(np.full(50, 12), np.full(50, 12), 0.0, 1.0)
+            spread = calibration.error_quantiles(np.full(50, 12), np.full(50, 12), 0.0, 1.0)
             new = errors[24 * days :: 24]
             covered.append(np.mean((new >= spread[:, 0]) & (new <= spread[:, -1])))
             width[days] = spread[0, -1] - spread[0, 0]
@@ -107,7 +117,7 @@ def test_intervals_from_few_days_cover_and_many_days_are_not_widened() -> None:
 def test_leads_beyond_all_that_were_tried_are_wider_and_the_others_are_not() -> None:
     """8 weeks of silence: the cube root of 8 times 168 hours is 2. A week ahead of fresh load stays as it was tried."""
     lead = np.array([0, 24, 168, 8 * 168])
-    assert stretch(lead).tolist() == pytest.approx([1.0, 1.0, 1.0, 2.0])
+    assert long_lead_factor(lead).tolist() == pytest.approx([1.0, 1.0, 1.0, 2.0])
     calibration = Calibration(np.full((5, 24), 0.1), np.tile(np.linspace(-2, 2, 19), (5, 1)), 1000)
-    width = np.ptp(calibration.spread(lead, np.zeros(4, np.int64), 0.0, 1.0), axis=1)
+    width = np.ptp(calibration.error_quantiles(lead, np.zeros(4, np.int64), 0.0, 1.0), axis=1)
     assert width.tolist() == pytest.approx([0.4, 0.4, 0.4, 0.8])

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from energy_forecast.errors import ModelFaultError, UnknownModelError
-from energy_forecast.forecasting import Forecast, fit, load, model_by_name, model_names
+from energy_forecast.forecasting import Forecast, ForecastInput, fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.registry import _loaded
 
 from .conftest import PUNE, START, assert_well_formed, make_record
@@ -21,15 +21,15 @@ from .conftest import PUNE, START, assert_well_formed, make_record
 Install = Callable[[str, str], None]
 
 FLAT = '''
-from energy_forecast.forecasting.conformal.training import Calibrated
+from energy_forecast.forecasting.conformal.training import ConformalForecaster
 from energy_forecast.forecasting.models.naive import Naive
 
-class Fortnight(Calibrated):
+class Fortnight(ConformalForecaster):
     """Repeats the same hour of two weeks before."""
     def __init__(self):
-        method = Naive(14, 28 * 24)
-        method.name = "fortnight"
-        super().__init__(method)
+        regressor = Naive(14, 28 * 24)
+        regressor.name = "fortnight"
+        super().__init__(regressor)
 
 broken = object()
 
@@ -41,9 +41,9 @@ class Faulty(Fortnight):
         fitted = super().fit(*arguments, **more)
         class Fit:
             name, parameters, history_days = fitted.name, fitted.parameters, fitted.history_days
-            save = fitted.save
-            def forecast(self, *arguments, **more):
-                return Faulty.fault(fitted.forecast(*arguments, **more))
+            to_bytes = fitted.to_bytes
+            def predict(self, data):
+                return Faulty.fault(fitted.predict(data))
         return Fit()
 
 class Failing(Fortnight):
@@ -78,8 +78,8 @@ def test_an_installed_packages_model_is_fitted_kept_and_forecasts(install: Insta
     record = make_record(PUNE, 44)
     at = START + timedelta(days=40)
     model = fit("fortnight", PUNE, *record.before(at), at=at)
-    again = load("fortnight", model.save())
-    made = again.forecast(*record.before(at), record.weather.clear(), issued_at=at, horizon_hours=48)
+    again = load_model("fortnight", model.to_bytes())
+    made = again.predict(ForecastInput(*record.before(at), record.weather.clear(), at, 48))
     assert_well_formed(made.frame, at, 48)
     kwh = dict(record.load.iter_rows())
     assert made.frame["predicted"][0] == kwh[at - timedelta(days=14)]
@@ -104,10 +104,10 @@ def test_the_model_of_the_page_keeps_the_contract(install: Install) -> None:
     record = make_record(PUNE, 60)
     at = START + timedelta(days=50, minutes=20)
     model = fit("lastweeks", PUNE, *record.before(at), at=at)
-    again = load("lastweeks", model.save())
-    made = again.forecast(*record.before(at), record.weather.clear(), issued_at=at, horizon_hours=168)
+    again = load_model("lastweeks", model.to_bytes())
+    made = again.predict(ForecastInput(*record.before(at), record.weather.clear(), at, 168))
     assert_well_formed(made.frame, at + timedelta(minutes=40), 168)
-    assert again.save() == model.save()
+    assert again.to_bytes() == model.to_bytes()
     actual = made.frame.join(record.load, on="timestamp")
     assert (actual["consumption_kwh"] / actual["predicted"] - 1).abs().mean() < 0.2  # type: ignore[operator]
 
@@ -120,26 +120,26 @@ def test_an_exception_of_somebodys_model_names_its_package(install: Install) -> 
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "message"),
     [
         (lambda made: replace(made, frame=made.frame.drop("q50")), "no column q50"),
-        (lambda made: replace(made, frame=made.frame.head(47)), "48 hours that were asked for"),
+        (lambda made: replace(made, frame=made.frame.head(47)), "48 requested hours"),
         (lambda made: replace(made, features=made.features.head(1)), "timestamps of features"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(math.nan))), "NaN"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(-1.0))), "negative"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.col("q95") + 1)), "not in order"),
-        (lambda made: made.frame, "failed in forecast: AttributeError"),
+        (lambda made: made.frame, "failed in predict: AttributeError"),
     ],
 )
 def test_a_forecast_that_is_none_is_refused_in_words(
-    install: Install, fault: Callable[[Forecast], object], said: str
+    install: Install, fault: Callable[[Forecast], object], message: str
 ) -> None:
     install("fortnight", "fortnight_model:Faulty")
     record = make_record(PUNE, 44)
     at = START + timedelta(days=40)
     model = fit("fortnight", PUNE, *record.before(at), at=at)
     asked = (*record.before(at), record.weather.clear())
-    assert model.forecast(*asked, issued_at=at, horizon_hours=48).frame.height == 48
+    assert model.predict(ForecastInput(*asked, at, 48)).frame.height == 48
     sys.modules["fortnight_model"].Faulty.fault = staticmethod(fault)
-    with pytest.raises(ModelFaultError, match=said):
-        model.forecast(*asked, issued_at=at, horizon_hours=48)
+    with pytest.raises(ModelFaultError, match=message):
+        model.predict(ForecastInput(*asked, at, 48))

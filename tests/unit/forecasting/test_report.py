@@ -11,23 +11,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import City, FittedModel
-from energy_forecast.forecasting.explain.contributions import USUAL, group_of
-from energy_forecast.forecasting.explain.report import Asked, driver_totals, explain
+from energy_forecast.forecasting import City, FittedForecaster
+from energy_forecast.forecasting.explain.contributions import BASELINE, group_of
+from energy_forecast.forecasting.explain.report import ForecastInput, contribution_totals, explain
 from energy_forecast.forecasting.features.calendar import holiday_name
-from energy_forecast.forecasting.types import Explaining
 from energy_forecast.zones import zone as rules_of
 
 from .conftest import FITTED_AT, Record
 
-Fitted = Callable[[str], FittedModel]
+Fitted = Callable[[str], FittedForecaster]
 AT = FITTED_AT + timedelta(days=3)
 
 
-def asked(record: Record, *, warmer: float = 0.0, weather: bool = True) -> Asked:
+def asked(record: Record, *, warmer: float = 0.0, weather: bool = True) -> ForecastInput:
     load, past = record.before(AT)
     ahead = record.weather_from(AT).with_columns(pl.col("temperature") + warmer)
-    return Asked(load, past, ahead if weather else ahead.clear(), AT, 48)
+    return ForecastInput(load, past, ahead if weather else ahead.clear(), AT, 48)
 
 
 @pytest.mark.parametrize("weather", [True, False], ids=["weather", "no weather"])
@@ -37,10 +36,8 @@ def test_the_drivers_add_up_to_the_forecast_of_the_model_that_is_served(
 ) -> None:
     """Of the whole ensemble with its weights and corrections, and not of one member."""
     model, what = fitted(name), asked(berlin, weather=weather)
-    assert isinstance(model, Explaining)
-    arguments = (what.load, what.weather, what.weather_ahead)
-    found = model.drivers(*arguments, issued_at=AT, horizon_hours=48)
-    made = model.forecast(*arguments, issued_at=AT, horizon_hours=48)
+    found = model.contributions(what)
+    made = model.predict(what)
     assert found is not None
     total = found.group_by("timestamp").agg(pl.col("contribution_kwh").sum()).sort("timestamp")
     assert total["contribution_kwh"].to_numpy() == pytest.approx(made.frame["predicted"].to_numpy(), rel=1e-9)
@@ -53,17 +50,19 @@ def test_what_is_warmer_shows_in_the_drivers_the_weather_effect_and_the_response
     """Berlin cools above 18 degrees: more load in July for each degree."""
     model = fitted("ensemble")
     usual, hot = (explain(model, berlin.city, asked(berlin, warmer=degrees)) for degrees in (0.0, 8.0))
-    assert usual.drivers is not None
-    assert hot.drivers is not None
+    assert usual.contributions is not None
+    assert hot.contributions is not None
     temperature = pl.col("driver").str.starts_with("temperature")
     before, after = (
-        one.drivers.filter(temperature)["contribution_kwh"].sum()  # type: ignore[union-attr]
+        one.contributions.filter(temperature)["contribution_kwh"].sum()  # type: ignore[union-attr]
         for one in (usual, hot)
     )
     # Nothing else was changed, so the temperature's drivers have nearly all of what it did
     assert hot.total_kwh > 1.02 * usual.total_kwh
     assert after - before == pytest.approx(hot.total_kwh - usual.total_kwh, rel=0.15)
-    base = [one.drivers.filter(pl.col("driver") == USUAL)["contribution_kwh"].to_numpy() for one in (usual, hot)]
+    base = [
+        one.contributions.filter(pl.col("driver") == BASELINE)["contribution_kwh"].to_numpy() for one in (usual, hot)
+    ]
     assert base[0] == pytest.approx(base[1], rel=0.02), "the usual day is another one"
     assert hot.weather_effect is not None
     shift = hot.hours["usual_temperature"].to_numpy() - hot.hours["temperature"].to_numpy()
@@ -102,7 +101,7 @@ def test_a_day_on_which_the_weather_ends_is_explained_by_the_hours_that_have_som
 
 def test_similar_days_are_of_the_same_kind_and_the_nearest_in_temperature(berlin: Record, fitted: Fitted) -> None:
     found = explain(fitted("naive-168"), berlin.city, asked(berlin))
-    assert found.drivers is None, "it has no features to tell apart"
+    assert found.contributions is None, "it has no features to tell apart"
     local = pl.col("timestamp").dt.convert_time_zone(berlin.city.timezone)
     hours = berlin.load.join(berlin.weather, on="timestamp").with_columns(local.dt.date().alias("day"))
     today = hours.filter(pl.col("day") == found.day)["temperature"].to_numpy()
@@ -120,10 +119,10 @@ def test_similar_days_are_of_the_same_kind_and_the_nearest_in_temperature(berlin
 def test_a_holiday_has_its_name_and_another_day_its_kind(berlin: Record, fitted: Fitted) -> None:
     """26 July 2021 was a Monday, and Christmas has a name in English; a country without holidays names none."""
     found = explain(fitted("naive-168"), berlin.city, asked(berlin))
-    assert (found.holiday, found.kind_words) == (None, "workday")
+    assert (found.holiday, found.kind_label) == (None, "workday")
     rest = replace(found, kind="Sunday or holiday")
-    assert rest.kind_words == "Sunday"
-    assert replace(rest, holiday="Christmas Day").kind_words == "holiday (Christmas Day)"
+    assert rest.kind_label == "Sunday"
+    assert replace(rest, holiday="Christmas Day").kind_label == "holiday (Christmas Day)"
     assert holiday_name(berlin.city, date(2021, 12, 25)) == "Christmas Day"
     # Of Berlin, and of no other state
     assert holiday_name(berlin.city, date(2021, 3, 8)) == "Women's Day"
@@ -141,9 +140,9 @@ def test_a_day_that_was_not_forecast_is_refused(berlin: Record, fitted: Fitted) 
 
 
 def test_every_feature_is_in_a_group_of_its_own_kind(berlin: Record, fitted: Fitted) -> None:
-    found = explain(fitted("ensemble"), berlin.city, asked(berlin)).drivers
+    found = explain(fitted("ensemble"), berlin.city, asked(berlin)).contributions
     assert found is not None
-    assert driver_totals(found)["driver"][0] == USUAL
+    assert contribution_totals(found)["driver"][0] == BASELINE
     assert group_of("temperature_mean_24h_week_lag") == "temperature on the days compared with"
     assert group_of("temperature_mean_24h") == "temperature of the days before"
     assert group_of("is_holiday") == group_of("day_lag_kind") == "weekday and holidays"
@@ -156,26 +155,26 @@ def test_a_naive_model_says_which_loads_it_repeats_and_where_there_is_none(berli
     days = [AT + timedelta(hours=hour) for hour in (5, 9)]
     lost = [days[0] - timedelta(days=7), *(days[1] - timedelta(days=7 * week) for week in range(1, 5))]
     holed = load.filter(~pl.col("timestamp").is_in(lost))
-    what = Asked(holed, weather, weather.clear(), AT, 24)
+    what = ForecastInput(holed, weather, weather.clear(), AT, 24)
     found = explain(fitted("naive-168"), berlin.city, what)
-    assert found.drivers is None
-    assert found.repeats is not None
-    source = dict(zip(found.repeats["timestamp"], found.repeats["repeated_from"], strict=True))
+    assert found.contributions is None
+    assert found.repeated_hours is not None
+    source = dict(zip(found.repeated_hours["timestamp"], found.repeated_hours["repeated_from"], strict=True))
     known = dict(zip(load["timestamp"], load["consumption_kwh"], strict=True))
     assert source[days[0]] == days[0] - timedelta(days=14)
     assert source[days[1]] is None
     level = holed.tail(168 - 2)["consumption_kwh"].mean()
-    for row in found.repeats.iter_rows(named=True):
+    for row in found.repeated_hours.iter_rows(named=True):
         expected = level if row["repeated_from"] is None else known[row["repeated_from"]]
         assert row["repeated_kwh"] == pytest.approx(expected)
-    moved = found.moved(lambda frame: frame.with_columns(pl.col("timestamp") - timedelta(minutes=30))).repeats
+    moved = found.moved(lambda frame: frame.with_columns(pl.col("timestamp") - timedelta(minutes=30))).repeated_hours
     assert moved is not None
     assert (moved["timestamp"] - moved["repeated_from"]).equals(
-        found.repeats["timestamp"] - found.repeats["repeated_from"]
+        found.repeated_hours["timestamp"] - found.repeated_hours["repeated_from"]
     )
-    assert moved["timestamp"][0] == found.repeats["timestamp"][0] - timedelta(minutes=30)
+    assert moved["timestamp"][0] == found.repeated_hours["timestamp"][0] - timedelta(minutes=30)
 
 
 @pytest.mark.parametrize("name", ["ensemble", "linear"])
 def test_a_model_that_does_more_than_repeat_names_no_repeated_loads(berlin: Record, fitted: Fitted, name: str) -> None:
-    assert explain(fitted(name), berlin.city, asked(berlin)).repeats is None
+    assert explain(fitted(name), berlin.city, asked(berlin)).repeated_hours is None

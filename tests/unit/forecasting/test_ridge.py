@@ -16,7 +16,7 @@ def test_coefficients_and_unseen_blocks_are_those_of_the_normal_equations(column
     target = 1 + scaled[:, 0] + 0.1 * draw.normal(0, 1, rows)
     weight, block = draw.uniform(0.5, 1, rows), np.arange(rows) % 5
     hour = np.full(rows, 7)
-    coefficients, unseen = ridge_by_hour(scaled, target, weight, hour, block, penalty)
+    coefficients, out_of_block = ridge_by_hour(scaled, target, weight, hour, block, penalty)
 
     x = np.concatenate([np.ones((rows, 1)), scaled], axis=1)
     ridge = np.diag([1e-6, *[penalty] * columns])
@@ -29,4 +29,4 @@ def test_coefficients_and_unseen_blocks_are_those_of_the_normal_equations(column
     assert not coefficients[8].any()
     for b in range(5):
         out = block == b
-        assert unseen[out] == pytest.approx(x[out] @ solved(np.flatnonzero(~out)), abs=1e-8)
+        assert out_of_block[out] == pytest.approx(x[out] @ solved(np.flatnonzero(~out)), abs=1e-8)

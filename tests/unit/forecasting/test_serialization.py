@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting import fit, load
+from energy_forecast.forecasting import fit, load_model
 from energy_forecast.forecasting.serialization import pack, unpack
 
 from .conftest import BERLIN, MODELS, START, make_record
@@ -27,7 +27,7 @@ def artifact() -> Callable[[str], bytes]:
 
     def get(name: str) -> bytes:
         if name not in made:
-            made[name] = fit(name, BERLIN, record.load, record.weather, at=AT).save()
+            made[name] = fit(name, BERLIN, record.load, record.weather, at=AT).to_bytes()
         return made[name]
 
     return get
@@ -77,10 +77,10 @@ def test_refuses_another_content(artifact: Callable[[str], bytes], name: str, da
         else:
             header[place] = data.draw(st.sampled_from([None, [], "x", {}]), label="value")
     with pytest.raises(ArtifactError):
-        load(name, pack(header, arrays))
+        load_model(name, pack(header, arrays))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_reads_what_was_saved(artifact: Callable[[str], bytes], name: str) -> None:
     """The check refuses no artifact of this version."""
-    assert load(name, artifact(name)).save() == artifact(name)
+    assert load_model(name, artifact(name)).to_bytes() == artifact(name)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import City, fit
+from energy_forecast.forecasting import City, ForecastInput, fit
 from synthetic import hours, load, temperature
 
 AT = datetime(2025, 5, 1, tzinfo=UTC)
@@ -27,5 +27,5 @@ def test_one_value_of_two_years_before_leaves_every_part_a_lesson(model: str) ->
         stamp, *(pl.lit(None, pl.Float64).alias(name) for name in ("humidity", "wind_speed", "precipitation"))
     )
     fitted = fit(model, City("Berlin", 52.5, 13.4, "Europe/Berlin", "DE"), known, weather, at=AT)
-    made = fitted.forecast(known, weather, weather.clear(), issued_at=AT, horizon_hours=24)
+    made = fitted.predict(ForecastInput(known, weather, weather.clear(), AT, 24))
     assert np.allclose(made.frame["predicted"].mean(), kwh[-168:].mean(), rtol=0.1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xgboost
 
-from energy_forecast.forecasting.models.tree_arrays import Trees
+from energy_forecast.forecasting.models.tree_arrays import TreeArrays
 
 
 @pytest.mark.parametrize("holes", [False, True], ids=["all known", "some unknown"])
@@ -19,7 +19,7 @@ def test_trees_read_back_give_the_bits_of_xgboost(holes: bool) -> None:
         inputs[draw.random(inputs.shape) < 0.1] = np.nan
     data = xgboost.QuantileDMatrix(inputs, label=target)
     settings = {"base_score": 0.0, "max_depth": 5, "eta": 0.2, "min_child_weight": 120, "nthread": 1, "seed": 1}
-    grown = Trees.of(xgboost.train(settings, data, 30))
-    back = Trees.from_arrays(grown.arrays())
-    assert (np.diff(np.sort(grown.leaves, axis=1)) == 0).any(), "no tree ended early, so that was not tried"
-    np.testing.assert_array_equal(back.predict(inputs), grown.predict(inputs))
+    trained = TreeArrays.from_booster(xgboost.train(settings, data, 30))
+    back = TreeArrays.from_arrays(trained.arrays())
+    assert (np.diff(np.sort(trained.leaves, axis=1)) == 0).any(), "no tree ended early, so that was not tried"
+    np.testing.assert_array_equal(back.predict(inputs), trained.predict(inputs))

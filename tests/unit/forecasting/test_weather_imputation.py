@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import FittedModel, fit
+from energy_forecast.forecasting import FittedForecaster, ForecastInput, fit
 from energy_forecast.forecasting.data.history import build_history, hour_number
-from energy_forecast.forecasting.data.weather_imputation import fill_with_usual
+from energy_forecast.forecasting.data.weather_imputation import impute_weather
 from energy_forecast.forecasting.types import Floats
 
 from .conftest import FITTED_AT, START, Record
 
-Fitted = Callable[[str], FittedModel]
+Fitted = Callable[[str], FittedForecaster]
 DAYS = 60
 CUT = 24 * DAYS
 OTHERS = ("humidity", "wind_speed", "precipitation")
@@ -43,7 +43,7 @@ def test_what_stands_in_is_right_for_the_hour_and_the_temperature() -> None:
     """Of a hot day ahead the humidity is that of hot days at the hour; neither the mean of all hours nor of the day."""
     true = weather_of(ahead=6.0)
     found = without(true, *OTHERS)
-    flags = fill_with_usual(found, 0, CUT)
+    flags = impute_weather(found, 0, CUT)
     # Within 2 %: the slope is drawn towards none, and hours lean on those beside them
     assert found["humidity"][CUT:] == pytest.approx(true["humidity"][CUT:], abs=4.0)
     mean = true["humidity"][:CUT].mean()
@@ -58,7 +58,7 @@ def test_a_damp_spell_lasts_a_while() -> None:
     usual, damp = without(weather_of(), "humidity"), without(weather_of(), "humidity")
     damp["humidity"][CUT - 48 : CUT] += 10
     for weather in (usual, damp):
-        fill_with_usual(weather, 0, CUT)
+        impute_weather(weather, 0, CUT)
     more = damp["humidity"][CUT:] - usual["humidity"][CUT:]
     assert 4 < more[:24].mean() < 10
     assert more[24:].mean() < more[:24].mean()
@@ -67,7 +67,7 @@ def test_a_damp_spell_lasts_a_while() -> None:
 def test_values_stay_within_what_can_be() -> None:
     cold, hot = without(weather_of(ahead=-40), *OTHERS), without(weather_of(ahead=60), *OTHERS)
     for weather in (cold, hot):
-        fill_with_usual(weather, 0, CUT)
+        impute_weather(weather, 0, CUT)
         assert all((weather[name][CUT:] >= 0).all() for name in OTHERS)
     assert cold["humidity"][CUT:].max() == 100
     assert hot["humidity"][CUT:].min() == 0
@@ -78,7 +78,7 @@ def test_how_many_days_ahead_are_asked_about_moves_no_bit() -> None:
     short, long = without(weather_of(DAYS + 2), *OTHERS), without(weather_of(DAYS + 2), *OTHERS)
     short["temperature"][CUT + 20 :] = np.nan
     for weather in (short, long):
-        fill_with_usual(weather, 0, CUT)
+        impute_weather(weather, 0, CUT)
     for name in OTHERS:
         assert np.array_equal(short[name][: CUT + 20], long[name][: CUT + 20])
 
@@ -87,7 +87,7 @@ def test_a_hole_in_the_past_is_filled_by_the_days_around_it() -> None:
     true = weather_of()
     found = without(true)
     found["humidity"][480:600] = np.nan
-    flags = fill_with_usual(found, 0, CUT)
+    flags = impute_weather(found, 0, CUT)
     assert found["humidity"][480:600] == pytest.approx(true["humidity"][480:600], abs=4.0)
     assert np.flatnonzero(flags["humidity"]).tolist() == list(range(480, 600))
 
@@ -98,7 +98,7 @@ def test_nothing_at_or_after_the_issue_is_learnt_from() -> None:
     wild["humidity"][CUT : CUT + 12] = 3.0
     wild["wind_speed"][CUT + 12 :] = 60.0
     for weather in (quiet, wild):
-        fill_with_usual(weather, 0, CUT)
+        impute_weather(weather, 0, CUT)
     assert np.array_equal(quiet["humidity"][CUT + 12 :], wild["humidity"][CUT + 12 :])
     assert np.array_equal(quiet["wind_speed"][: CUT + 12], wild["wind_speed"][: CUT + 12])
     assert (wild["humidity"][CUT : CUT + 12] == 3.0).all(), "what is known is kept"
@@ -107,19 +107,19 @@ def test_nothing_at_or_after_the_issue_is_learnt_from() -> None:
 @pytest.mark.parametrize("known", [0, 24 * 6], ids=["never measured", "less than a week"])
 def test_a_city_without_the_column_stays_without(known: int) -> None:
     weather = without(weather_of(), "humidity", since=known)
-    assert fill_with_usual(weather, 0, CUT) == {}
+    assert impute_weather(weather, 0, CUT) == {}
     assert np.isnan(weather["humidity"][known:]).all()
 
 
 def test_where_the_temperature_is_unknown_nothing_stands_in() -> None:
     weather = without(weather_of(), *OTHERS, "temperature")
-    assert fill_with_usual(weather, 0, CUT) == {}
+    assert impute_weather(weather, 0, CUT) == {}
 
 
 def test_complete_weather_is_left_as_it_is() -> None:
     weather = weather_of()
     before = {name: values.copy() for name, values in weather.items()}
-    assert fill_with_usual(weather, 0, CUT) == {}
+    assert impute_weather(weather, 0, CUT) == {}
     assert all(np.array_equal(before[name], weather[name]) for name in weather)
 
 
@@ -130,9 +130,9 @@ def test_a_history_has_it_for_whoever_reads_it(berlin: Record) -> None:
     at = np.arange(24) + hour_number(FITTED_AT) - history.start
     assert np.isfinite(history.weather["humidity"][at]).all()
     assert np.isnan(history.weather["precipitation"][at]).all(), "Berlin never measured any"
-    assert set(history.usual) == {"humidity", "wind_speed"}
+    assert set(history.imputed) == {"humidity", "wind_speed"}
     complete = build_history(*berlin.before(FITTED_AT), berlin.weather_from(FITTED_AT), issued_at=FITTED_AT, days=100)
-    assert complete.usual == {}
+    assert complete.imputed == {}
 
 
 @pytest.mark.parametrize("name", ["ensemble", "linear"])
@@ -141,14 +141,14 @@ def test_a_forecast_says_which_columns_were_not_there(berlin: Record, fitted: Fi
     model, whole = fitted(name), berlin.weather_from(at)
     known = berlin.before(at)
     bare = whole.select("timestamp", "temperature").head(30)
-    complete = model.forecast(*known, whole, issued_at=at, horizon_hours=48)
-    partly = model.forecast(*known, bare, issued_at=at, horizon_hours=48)
-    assert complete.usual_weather == {}
+    complete = model.predict(ForecastInput(*known, whole, at, 48))
+    partly = model.predict(ForecastInput(*known, bare, at, 48))
+    assert complete.imputed_weather == {}
     assert complete.weather_ends is None
     assert not any("stands in" in note for note in complete.notes)
-    assert partly.usual_weather == {"humidity": 30, "wind_speed": 30}
+    assert partly.imputed_weather == {"humidity": 30, "wind_speed": 30}
     assert partly.weather_ends == at + timedelta(hours=30)
-    said = "Of 30 hours with weather, not known is humidity for 30, wind speed for 30: what is usual"
+    said = "imputed from the hour and the temperature: humidity for 30, wind speed for 30."
     assert any(said in note for note in partly.notes)
     # Berlin's load takes no notice of either, and the model knows
     apart = partly.frame["predicted"].head(30) / complete.frame["predicted"].head(30) - 1
@@ -166,7 +166,7 @@ def test_a_load_that_follows_humidity_is_forecast_without_its_forecast(berlin: R
     before, at = pl.col("timestamp") < FITTED_AT, FITTED_AT
     model = fit("linear", berlin.city, load.filter(before), weather.filter(before), at=at)
     ahead = weather.filter(~before).select("timestamp", "temperature")
-    made = model.forecast(load.filter(before), weather.filter(before), ahead, issued_at=at, horizon_hours=168).frame
+    made = model.predict(ForecastInput(load.filter(before), weather.filter(before), ahead, at, 168)).frame
     actual = load.filter(~before).head(168)["consumption_kwh"]
     assert (made["predicted"] / actual - 1).abs().mean() < 0.03  # type: ignore[operator]
     assert ((actual >= made["q05"]) & (actual <= made["q95"])).mean() > 0.8  # type: ignore[operator]
@@ -177,5 +177,5 @@ def test_what_is_only_a_temperature_changes_no_bit(berlin: Record) -> None:
     bare = berlin.weather.select("timestamp", "temperature")
     early = pl.col("timestamp") < START + timedelta(days=150)
     history = build_history(berlin.load, bare.filter(early), bare, issued_at=START + timedelta(days=150), days=None)
-    assert history.usual == {}
+    assert history.imputed == {}
     assert all(np.isnan(history.weather[name]).all() for name in OTHERS)

@@ -1,15 +1,15 @@
-"""Intervals from errors made on held-out time (conformal prediction).
+"""Conformal prediction: intervals from the quantiles of errors on held-out data.
 
-An error is divided by the level of the load and by what is usual for its lead time and local hour (the profile); then
-the bias of late is taken off, and it is divided by how large the city's errors have been of late. What is left has
-nearly one distribution, whose quantiles are taken as they are: with n errors, level a is the ceil((n + 1) a)-th
-smallest (Vovk et al. 2005; Lei et al. 2018). Taking off the bias is what lets a regression that has drifted cover:
-Chicago's vanilla benchmark in 2022 lost 14 % of its pinball loss by it, Tetouan's (zone 1) 56 %.
+An error is divided by the level of the load and by the expected absolute error of its lead time and local hour (the
+profile). Then the recent bias is subtracted, and the rest is divided by the recent scale of the city's errors. The
+result has nearly one distribution. Its quantiles are empirical: with n errors, level a is the ceil((n + 1) a)-th
+smallest (Vovk et al. 2005; Lei et al. 2018). Subtracting the bias keeps the coverage of a regression whose errors have
+shifted: Chicago's vanilla benchmark in 2022 lost 14 % of its pinball loss by it, Tetouan's (zone 1) 56 %.
 
-The hours of a day err together, and the days of a cold spell too, so n errors are far fewer independent ones. What so
-few cannot show of the spread is added as Student's t adds it: see `spread_for_few`. And their median is not believed:
-the bias of late says where the middle is. Keeping the median of a few weeks' errors cost gradient-boosting 4 to 10 %
-of pinball loss on histories of 3 weeks (US cities, Tetouan, Victoria, England and Wales), and gained nothing on 26.
+The hours of a day err together, and the days of a cold spell too, so n errors are far fewer independent ones. The
+missing spread of so few is added as in Student's t: see `spread_for_few`. The median of the errors is not used: the
+recent bias gives the middle. Keeping the median of a few weeks' errors cost gradient-boosting 4 to 10 % of pinball
+loss on histories of 3 weeks (US cities, Tetouan, Victoria, England and Wales), and gained nothing on 26.
 """
 
 from __future__ import annotations
@@ -19,70 +19,65 @@ from statistics import NormalDist
 
 import numpy as np
 
+from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
 from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, QUANTILE_LEVELS, Floats, Ints
 
-# Lead times of one bucket share a distribution. Borders in hours.
-LEAD_BORDERS = (6, 24, 48, 96)
-BUCKETS = len(LEAD_BORDERS) + 1
+BUCKETS = len(CALIBRATION_LEADS)
 RECENT_HOURS = 24 * 28
 _HALF_LIFE_HOURS = 24 * 10
 _BIAS_HALF_LIFE_HOURS = 24 * 4
 _BIAS_PRIOR_HOURS = 24 * 2
 _PRIOR_HOURS = 24 * 5
 _SMALLEST = 1e-4
-# How many days of errors count as one independent day. On 31 windows after 3 to 26 weeks of history, the 90 % interval
-# of gradient-boosting covered 82 to 91 % before any widening, 89 to 94 % with 2, 90 to 95 % with 2.5.
+# The number of days of errors that count as one independent day. On 31 windows after 3 to 26 weeks of history, the 90 %
+# interval of gradient-boosting covered 82 to 91 % before any widening, 89 to 94 % with 2, 90 to 95 % with 2.5.
 _DAYS_ALIKE = 2.0
 _FEWEST = 3.0
-_NORMAL = np.array([NormalDist().inv_cdf(level) for level in QUANTILE_LEVELS])
+_GAUSSIAN = np.array([NormalDist().inv_cdf(quantile) for quantile in QUANTILE_LEVELS])
 
 
-def lead_bucket(lead: Ints) -> Ints:
-    """Which bucket of lead times each lead (hours) falls in, 0 to BUCKETS - 1."""
-    return np.asarray(np.searchsorted(np.asarray(LEAD_BORDERS), lead, side="right"), np.int64)
+def long_lead_factor(lead: Ints) -> Floats:
+    """Return the factor by which errors at leads (hours) beyond the longest tested one are larger, [n].
 
-
-def stretch(lead: Ints) -> Floats:
-    """How much wider errors are than those of the last bucket, for leads (hours) beyond all that were tried, [n].
-
-    The last known load is that old when a meter is silent. The cube root of lead / 168: in Baltimore, 2023, the
-    ensemble's 90 % interval without it covered 88, 86, 85 and 70 % when the last 7, 10, 14 and 28 days were unknown.
+    Leads are that long if a meter has sent nothing for days. The factor is the cube root of lead / 168: in Baltimore,
+    2023, the ensemble's 90 % interval without it covered 88, 86, 85 and 70 % when the last 7, 10, 14 and 28 days were
+    unknown.
     """
     return np.asarray(np.cbrt(np.maximum(lead / LONGEST_HORIZON_HOURS, 1.0)), float)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out errors taught.
+    """The error distribution on held-out data.
 
-    profile: [BUCKETS, 24], the usual absolute error by lead bucket and local hour, as a share of the level.
+    profile: [BUCKETS, 24], the expected absolute error by lead bucket and local hour, as a share of the level.
     quantiles: [BUCKETS, 19], quantiles of the errors divided by profile and recent scale.
-    n: how many errors it stands on.
+    n: the number of errors.
     """
 
     profile: Floats
     quantiles: Floats
     n: int
 
-    def drift(self, lead: Ints, hour: Ints, bias: float) -> Floats:
-        """What the bias of late comes to, as a share of the level, [n]."""
-        return np.asarray(bias * self.profile[lead_bucket(lead), hour], float)
+    def bias_correction(self, lead: Ints, hour: Ints, bias: float) -> Floats:
+        """Return the recent bias as a share of the level, [n]."""
+        return np.asarray(bias * self.profile[CALIBRATION_LEADS.bucket(lead), hour], float)
 
-    def spread(self, lead: Ints, hour: Ints, bias: float, scale: float) -> Floats:
-        """Quantiles of the error as a share of the level, [n, 19]."""
-        bucket = lead_bucket(lead)
-        wide = scale * stretch(lead)[:, None]
-        spread: Floats = (bias + self.quantiles[bucket] * wide) * self.profile[bucket, hour][:, None]
-        return spread
+    def error_quantiles(self, lead: Ints, hour: Ints, bias: float, scale: float) -> Floats:
+        """Return quantiles of the error as a share of the level, [n, 19]."""
+        bucket = CALIBRATION_LEADS.bucket(lead)
+        wide = scale * long_lead_factor(lead)[:, None]
+        errors: Floats = (bias + self.quantiles[bucket] * wide) * self.profile[bucket, hour][:, None]
+        return errors
 
 
 def error_profile(errors: Floats, lead: Ints, hour: Ints) -> Floats:
-    """The usual absolute error by lead bucket and local hour, [BUCKETS, 24]; few errors lean on their neighbours.
+    """Return the expected absolute error by lead bucket and local hour, [BUCKETS, 24].
 
-    A cell is the mean over its hour and the two beside it (weights 1, 2, 1), drawn to its bucket's mean with the
-    weight of 20 errors. A bucket without errors takes the one before it, or the one after.
+    A cell is the mean over its hour and the two neighbours (weights 1, 2, 1), shrunk to the mean of its bucket with the
+    weight of 20 errors. A bucket without errors takes the values of the one before it, or of the one after.
     """
-    bucket = lead_bucket(lead)
+    bucket = CALIBRATION_LEADS.bucket(lead)
     cell = bucket * 24 + hour
     good = np.isfinite(errors)
     total = np.bincount(cell[good], np.abs(errors[good]), BUCKETS * 24).reshape(BUCKETS, 24)
@@ -100,17 +95,18 @@ def error_profile(errors: Floats, lead: Ints, hour: Ints) -> Floats:
     return np.asarray(np.maximum(np.nan_to_num(profile, nan=0.05), _SMALLEST), float)
 
 
-def recent_state(standard: Floats, age: Ints) -> tuple[float, float]:
-    """How errors have been of late, in units of the usual: their bias (0 is none) and their scale (1 is as usual).
+def recent_bias_and_scale(standardized: Floats, age: Ints) -> tuple[float, float]:
+    """Return bias and scale of recent errors, in units of the expected absolute error (0 and 1 are as expected).
+
+    The bias is a mean with a half-life of four days, to which two days without error are added. The scale is the mean
+    absolute distance from it with a half-life of ten days, to which five days of expected errors are added.
 
     Args:
-        standard: [h] errors divided by their profile; NaN where unknown.
-        age: [h] hours between each and the moment that is asked about. The bias is a mean with a half-life of four
-            days, to which two days without error are added; the scale is the mean absolute distance from it, with a
-            half-life of ten days, to which five usual days are added.
+        standardized: [h] errors divided by their profile; NaN where unknown.
+        age: [h] hours from each error to the present.
     """
-    known = np.isfinite(standard)
-    value = np.clip(standard[known], -8.0, 8.0)
+    known = np.isfinite(standardized)
+    value = np.clip(standardized[known], -8.0, 8.0)
     near, far = 0.5 ** (age[known] / _BIAS_HALF_LIFE_HOURS), 0.5 ** (age[known] / _HALF_LIFE_HOURS)
     bias = float((near * value).sum() / (_BIAS_PRIOR_HOURS + near.sum()))
     scale = float((_PRIOR_HOURS + (far * np.abs(value - bias)).sum()) / (_PRIOR_HOURS + far.sum()))
@@ -120,34 +116,34 @@ def recent_state(standard: Floats, age: Ints) -> tuple[float, float]:
 def calibrate(
     errors: Floats, targets: Ints, lead: Ints, hour: Ints, bias: Floats, scale: Floats, profile: Floats
 ) -> Calibration:
-    """Learn the spread of errors.
+    """Return the calibration from held-out errors.
 
     Args:
         errors: [n] held-out errors (actual - predicted) as a share of the level.
         targets, lead, hour: [n] hour number of the target, lead time in hours, and local hour of the target.
-        bias, scale: [n] recent_state as it was at each error's origin.
+        bias, scale: [n] recent_bias_and_scale at the origin of each error.
         profile: from error_profile.
     """
-    standard = (errors / profile[lead_bucket(lead), hour] - bias) / scale
-    return Calibration(profile, learn_quantiles(standard, targets, lead), int(np.isfinite(errors).sum()))
+    standardized = (errors / profile[CALIBRATION_LEADS.bucket(lead), hour] - bias) / scale
+    return Calibration(profile, fit_quantiles(standardized, targets, lead), int(np.isfinite(errors).sum()))
 
 
-def learn_quantiles(standard: Floats, targets: Ints, lead: Ints) -> Floats:
-    """The quantiles of standard errors (NaN where unknown) by lead bucket, [BUCKETS, 19]; see `calibrate`."""
-    bucket = lead_bucket(lead)
-    good = np.isfinite(standard)
+def fit_quantiles(standardized: Floats, targets: Ints, lead: Ints) -> Floats:
+    """Return the quantiles of standardized errors (NaN where unknown) by lead bucket, [BUCKETS, 19]."""
+    bucket = CALIBRATION_LEADS.bucket(lead)
+    good = np.isfinite(standardized)
     quantiles = np.empty((BUCKETS, len(QUANTILE_LEVELS)))
     for b in range(BUCKETS):
         own = good & (bucket == b)
-        # Fewer than 200 errors do not tell a 5 % tail: it would stand on less than ten of them.
+        # Fewer than 200 errors do not define a 5 % tail: it would be based on fewer than ten of them
         taken = own if own.sum() >= 200 else good
         days = len(np.unique(targets[taken] // 24))
-        quantiles[b] = spread_for_few(conformal_quantiles(np.sort(standard[taken])), days / _DAYS_ALIKE)
+        quantiles[b] = spread_for_few(conformal_quantiles(np.sort(standardized[taken])), days / _DAYS_ALIKE)
     return quantiles
 
 
 def conformal_quantiles(ordered: Floats) -> Floats:
-    """The quantiles at QUANTILE_LEVELS of errors in ascending order, outward by one rank on both sides."""
+    """Return the quantiles at QUANTILE_LEVELS of ascending errors, one rank further out on both sides."""
     n = len(ordered)
     if n == 0:
         return np.zeros(len(QUANTILE_LEVELS))
@@ -160,14 +156,14 @@ def conformal_quantiles(ordered: Floats) -> Floats:
 
 
 def spread_for_few(quantiles: Floats, n: float) -> Floats:
-    """Quantiles around a median of 0 for one error more, out of those of `n` independent errors.
+    """Return quantiles around a median of 0 for one more error, from those of `n` independent errors.
 
-    Of normal errors whose spread is estimated from n of them, the next one follows Student's t with n - 1 degrees of
-    freedom, sqrt(1 + 1 / n) as wide. The ratio of its quantiles to the normal's widens each level here: the 90 %
-    interval by 65 % at n = 3, by 22 % at n = 8, by 3 % at n = 50. t by its series in 1 / degrees of freedom
-    (Abramowitz and Stegun 26.7.5), good to 0.01 from 3 degrees on at our levels.
+    If the spread of normal errors is estimated from n of them, the next one follows Student's t with n - 1 degrees of
+    freedom, scaled by sqrt(1 + 1 / n). The ratio of its quantiles to the normal ones widens each level here: the 90 %
+    interval by 65 % at n = 3, by 22 % at n = 8, by 3 % at n = 50. t is computed by its series in 1 / degrees of freedom
+    (Abramowitz and Stegun 26.7.5), accurate to 0.01 from 3 degrees on at these levels.
     """
-    z, v = _NORMAL, max(n - 1, _FEWEST)
+    z, v = _GAUSSIAN, max(n - 1, _FEWEST)
     t = z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
     t += (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
     ratio = np.divide(t, z, out=np.ones_like(z), where=np.abs(z) > _SMALLEST) * np.sqrt(1 + 1 / max(n, 1.0))

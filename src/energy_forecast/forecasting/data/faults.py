@@ -1,9 +1,8 @@
-"""Finding the hours that no city can have had: outages of the meter, spikes, stuck meters, wrong units.
+"""Detection of impossible loads: outages of the meter, spikes, stuck meters, wrong units.
 
-Nothing is repaired. A faulty hour is treated as unknown: it is not learnt from, no lag shows it, no score counts it,
-and it is counted. What is judged is what was known at one moment, so nothing that came later is seen. A zero, a spike
-or a dip is judged by the 28 days before it and by itself; a stuck meter, a wrong unit and a lone spike also by the
-hours after it, as far as they were known.
+Values are not corrected. A faulty hour is treated as unknown in training, lags and scores, and it is counted. Detection
+uses only the load known at one time. A zero, a spike or a dip is found by comparison with the 28 days before; a stuck
+meter, a wrong unit and a single spike also with the hours after it, as far as they are known.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from numpy.typing import NDArray
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 REFERENCE_DAYS = 28
-# Against the quartiles of the same hour in the days before, not their median: a site that rests at weekends is not
-# faulty twice a week. A new level is believed once a quarter of the days before have it, after about a week.
+# Relative to the quartiles of the same hour in the days before, not to their median: a site that is closed at weekends
+# is not faulty twice a week. A step change is accepted after about a week, when a quarter of the days before have it.
 HIGHEST_RATIO = 2.5
 LOWEST_RATIO = 0.35
-# A single hour against the two beside it. In nine US cities and three zones of Tetouan, half a million hours, 21 stand
-# out so, all of them in the three records with the most other faults.
-_LONE_RATIO = 1.5
+# A single hour relative to its two neighbours. In nine US cities and three zones of Tetouan, half a million hours, this
+# finds 21, all of them in the three records with the most other faults.
+_SINGLE_RATIO = 1.5
 _STUCK_HOURS = 6
 _STUCK_CHANCE = 0.01
-# Watt-hours or megawatt-hours for kWh: a thousand times, less what a load itself varies; three days, well before the
-# week after which a new level would be believed
+# Watt-hours or megawatt-hours in place of kWh: a factor of a thousand, less the variation of the load itself. Three
+# days are well before the week after which a step change is accepted.
 _UNIT_RATIO = 250.0
 _UNIT_HOURS = 72
 _PLAUSIBLE = {
@@ -35,14 +34,14 @@ _PLAUSIBLE = {
     "wind_speed": (0.0, 110.0),
     "precipitation": (0.0, 500.0),
 }
-# By their numbers in Faults.kinds; 0 is no fault
+# Index of each kind in Faults.kinds; 0 is no fault
 KINDS = ("", "not_positive", "spikes", "dips", "stuck", "unit")
 _NOT_POSITIVE, _SPIKE, _DIP, _STUCK, _UNIT = range(1, 6)
 
 
 @dataclass(frozen=True)
 class Faults:
-    """Which hours of a load are faulty, and how: `kinds[i]` is the place in KINDS."""
+    """The faulty hours of a load: `kinds[i]` is an index into KINDS."""
 
     kinds: NDArray[np.int8]
 
@@ -56,46 +55,46 @@ class Faults:
 
     @property
     def by_kind(self) -> dict[str, int]:
-        """How many hours of each kind; kinds without any are there too."""
+        """Return the number of hours of each kind, including kinds with none."""
         return {name: int(np.count_nonzero(self.kinds == number)) for number, name in enumerate(KINDS) if number}
 
 
 def find_faults(load: Floats) -> Faults:
     """Find the faulty hours of `load` (kWh, hourly, NaN where unknown).
 
-    not_positive: not positive though the same hour mostly was in the 28 days before, or stuck at zero.
+    not_positive: not positive, although the same hour was mostly positive in the 28 days before, or stuck at zero.
     spikes, dips: more than 2.5 times the upper quartile of that hour in the 28 days before, or less than 0.35 of the
-        lower one; or a single hour half as large again as those beside it, or two thirds of them, where that is rare.
-        The first four weeks, which have no 28 days before them, are held against the first 28 known days.
-    stuck: the same value for 6 hours or more, and longer than this load repeats itself by chance; but the first.
-    unit: three days or more, gaps and zeros apart, at 250 times the load's median or beyond, or a 250th of it; or 6
-        hours that are spikes or dips as well. Most hours are taken to be in the right unit.
+        lower one; or a single hour of 1.5 times its neighbours, or two thirds of them, if that is rare. The first four
+        weeks are compared with the first 28 known days.
+    stuck: the same value for 6 hours or more, and longer than by chance for this load; all but the first hour.
+    unit: three days or more, not counting gaps and zeros, at more than 250 times the median, or less than a 250th of
+        it; or 6 hours that are also spikes or dips. Most hours are assumed to be in the right unit.
     """
     kinds = np.zeros(len(load), np.int8)
     known = np.flatnonzero(np.isfinite(load))
     if len(known) == 0:
         return Faults(kinds)
-    # Every hour's own past, not its calendar day's: the window must not depend on where the array begins
+    # Each hour's own past, not its calendar day: the window must not depend on the start of the array
     start = int(known[0])
     found, body = kinds[start:], load[start:]
     far = _far_off(body)
-    # Gaps and zeros end no run: an outage in the middle of a wrong unit does not make it right
+    # Gaps and zeros do not end a run: a wrong unit may contain an outage
     positive = np.flatnonzero(body > 0)
     found[positive[_in_runs(far[positive], _UNIT_HOURS)]] = _UNIT
     stuck = _stuck(body) & (found == 0)
     found[stuck] = np.where(body[stuck] > 0, _STUCK, _NOT_POSITIVE)
     rest = np.where(found > 0, np.nan, body)
-    for kind, where in _against_the_days_before(rest):
+    for kind, where in _compared_with_days_before(rest):
         found[where] = kind
-    lone = _lone(np.where(found > 0, np.nan, body))
-    found[lone > 0], found[lone < 0] = _SPIKE, _DIP
-    strange = (found == _SPIKE) | (found == _DIP)
-    found[_in_runs(strange & far, _STUCK_HOURS)] = _UNIT
+    single = _single_outliers(np.where(found > 0, np.nan, body))
+    found[single > 0], found[single < 0] = _SPIKE, _DIP
+    outlier = (found == _SPIKE) | (found == _DIP)
+    found[_in_runs(outlier & far, _STUCK_HOURS)] = _UNIT
     return Faults(kinds)
 
 
-def _against_the_days_before(body: Floats) -> list[tuple[int, Flags]]:
-    """Hours that are not positive, too large and too small for the same hour of the 28 days before."""
+def _compared_with_days_before(body: Floats) -> list[tuple[int, Flags]]:
+    """Return the hours that are not positive, too large or too small relative to the 28 days before."""
     padded = np.concatenate([np.full(24 * REFERENCE_DAYS, np.nan), body])
     offsets = np.arange(len(body))[:, None] + 24 * np.arange(REFERENCE_DAYS)[None, :]
     past = padded[offsets]
@@ -119,44 +118,44 @@ def _against_the_days_before(body: Floats) -> list[tuple[int, Flags]]:
 
 
 def _first_days(body: Floats) -> Floats:
-    """The same hour's values in the first 28 days, [24, 28], NaN beyond the end."""
+    """Return the values of each hour in the first 28 days, [24, 28], NaN beyond the end."""
     days = np.full(24 * REFERENCE_DAYS, np.nan)
     days[: min(len(body), len(days))] = body[: len(days)]
     return np.ascontiguousarray(days.reshape(REFERENCE_DAYS, 24).T)
 
 
-def _lone(body: Floats) -> Floats:
-    """1 for a single hour above those beside it, -1 for one below, else 0; never where this load often does so."""
+def _single_outliers(body: Floats) -> Floats:
+    """Return 1 for a single hour above its neighbours, -1 for one below, else 0; always 0 if it is frequent."""
     log = np.log(body, out=np.full(len(body), np.nan), where=body > 0)
-    off = np.full(len(body), np.nan)
-    off[1:-1] = log[1:-1] - (log[:-2] + log[2:]) / 2
-    size = np.abs(off)
+    deviation = np.full(len(body), np.nan)
+    deviation[1:-1] = log[1:-1] - (log[:-2] + log[2:]) / 2
+    size = np.abs(deviation)
     known = np.isfinite(size)
     if not known.any():
         return np.zeros(len(body))
-    usual = float(np.quantile(size[known], 0.99))
-    # Of neighbours that both stand out, the one between them is the fault
-    beside = np.nan_to_num(np.concatenate([[0.0], size, [0.0]]))
-    farthest = size >= np.maximum(beside[:-2], beside[2:])
-    return np.where(known & farthest & (size > max(np.log(_LONE_RATIO), 2 * usual)), np.sign(off), 0.0)
+    frequent = float(np.quantile(size[known], 0.99))
+    # Of adjacent outliers, the largest is the fault
+    neighbours = np.nan_to_num(np.concatenate([[0.0], size, [0.0]]))
+    farthest = size >= np.maximum(neighbours[:-2], neighbours[2:])
+    return np.where(known & farthest & (size > max(np.log(_SINGLE_RATIO), 2 * frequent)), np.sign(deviation), 0.0)
 
 
 def _stuck(body: Floats) -> Flags:
-    """Hours that repeat the one before, in runs too long for chance."""
+    """Return the hours that repeat the one before, in runs that are too long for chance."""
     repeats = np.zeros(len(body), bool)
     repeats[1:] = body[1:] == body[:-1]
     pairs = int(np.count_nonzero(np.isfinite(body[1:]) & np.isfinite(body[:-1])))
     n = int(repeats.sum())
     if n == 0 or n == pairs:
         return np.zeros(len(body), bool)
-    # A coarse meter repeats itself: n runs of k repeats are expected at pairs * share ** k
+    # A meter with a coarse resolution repeats values: pairs * share ** k runs of k repeats are expected
     share = n / pairs
     longest = np.log(_STUCK_CHANCE / pairs) / np.log(share)
     return _in_runs(repeats, max(_STUCK_HOURS - 1, int(np.ceil(longest))))
 
 
 def _far_off(body: Floats) -> Flags:
-    """Where a value is not zero, and of another unit than the median."""
+    """Return where a value is positive and has another unit than the median."""
     positive = body > 0
     if not positive.any():
         return positive
@@ -165,23 +164,23 @@ def _far_off(body: Floats) -> Flags:
 
 
 def _in_runs(where: Flags, shortest: int) -> Flags:
-    """Those of `where` that stand in a run of at least that many."""
+    """Return the flags that are in a run of at least `shortest`."""
     first, end = runs(where)
-    kept = np.zeros(len(where) + 1, np.int64)
+    changes = np.zeros(len(where) + 1, np.int64)
     long = end - first >= shortest
-    np.add.at(kept, first[long], 1)
-    np.add.at(kept, end[long], -1)
-    return np.asarray(np.cumsum(kept[:-1]) > 0, bool)
+    np.add.at(changes, first[long], 1)
+    np.add.at(changes, end[long], -1)
+    return np.asarray(np.cumsum(changes[:-1]) > 0, bool)
 
 
 def runs(where: Flags) -> tuple[Ints, Ints]:
-    """First places and ends (exclusive) of the runs of True."""
+    """Return the starts and (exclusive) ends of the runs of True."""
     edges = np.diff(np.concatenate([[0], where.astype(np.int8), [0]]))
     return np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
 
 
 def plausible_weather(name: str, values: Floats) -> Floats:
-    """`values` with NaN where no place on earth has had such weather."""
+    """Return `values` with NaN in place of impossible ones."""
     low, high = _PLAUSIBLE[name]
     with np.errstate(invalid="ignore"):
         return np.where((values >= low) & (values <= high), values, np.nan)

@@ -1,7 +1,7 @@
-"""Frames as arrays on one hourly grid, on which every later step counts in whole hours.
+"""Load and weather as arrays on one hourly grid.
 
-An hour is a number: the hours since 1970-01-01T00:00Z. An unknown value is NaN, whether its row was missing or its
-value was found faulty.
+An hour is a number: the hours since 1970-01-01T00:00Z. An unknown value is NaN, for a missing row and for a faulty
+value.
 """
 
 from __future__ import annotations
@@ -13,23 +13,28 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.data.faults import Faults, find_faults, plausible_weather
-from energy_forecast.forecasting.data.weather_imputation import fill_with_usual
+from energy_forecast.forecasting.data.weather_imputation import impute_weather
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 WEATHER_COLUMNS = ("temperature", "humidity", "wind_speed", "precipitation")
-# The grid reaches this far beyond the data on both sides, so that a lag can be looked up without asking whether it
-# is inside: the longest is 28 days behind an origin that is itself a target's 14 days old.
+# The grid extends this far beyond the data on both sides, so that lags need no bounds check. The longest lag is 28 days
+# before an origin that is itself 14 days before its target.
 PADDING_HOURS = 24 * 84
 _HOUR = 3_600_000_000
 
 
 def hour_number(moment: datetime) -> int:
-    """The last full hour at or before `moment`, which must carry an offset."""
+    """Return the number of the hour that contains `moment`, which must have a UTC offset."""
     return int(moment.astimezone(UTC).timestamp() // 3600)
 
 
+def hour_numbers(moments: pl.Series) -> Ints:
+    """Return the number of the UTC hour of each timestamp, [n]."""
+    return np.asarray(moments.dt.epoch("us").to_numpy() // _HOUR, np.int64)
+
+
 def timestamps(hours: Ints) -> pl.Series:
-    """Hour numbers as a series of UTC timestamps."""
+    """Return hour numbers as a series of UTC timestamps."""
     return pl.Series("timestamp", hours * _HOUR, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
 
 
@@ -37,9 +42,11 @@ def timestamps(hours: Ints) -> pl.Series:
 class History:
     """Load and weather of one city as known at one moment.
 
-    `load[i]` (kWh) and `weather[column][i]` are for the hour `start + i`. `known_until` is the hour after the last
-    known load: what a forecast stands on. `faults` says what was left out of `load`. `usual[column]` flags the hours at
-    which what is usual stands in for weather that is not known beside the temperature; columns without any are absent.
+    load[i] (kWh), weather[column][i]: of the hour `start + i`.
+    first: the first hour with known load.
+    known_until: the hour after the last known load, the origin of a forecast.
+    faults: the hours that were left out of `load`.
+    imputed[column]: flags the hours with an imputed value; columns without any are absent.
     """
 
     start: int
@@ -48,7 +55,7 @@ class History:
     first: int
     known_until: int
     faults: Faults
-    usual: dict[str, Flags] = field(default_factory=dict)
+    imputed: dict[str, Flags] = field(default_factory=dict)
 
     @property
     def has_weather(self) -> bool:
@@ -58,13 +65,13 @@ class History:
 def build_history(
     load: pl.DataFrame, weather: pl.DataFrame, weather_ahead: pl.DataFrame, *, issued_at: datetime, days: int | None
 ) -> History:
-    """Put frames on the grid, leaving out what could not be known.
+    """Return the history as known at `issued_at`.
 
     Args:
-        load, weather: what was known at `issued_at`. Rows of hours that had not ended by then are dropped here once
-            more: a leak upstream must not become a leak in a forecast.
-        weather_ahead: weather said to come, for hours from `issued_at` on; earlier rows are dropped.
-        days: how many days before `issued_at` to keep, or None for all.
+        load, weather: observations known at `issued_at`. Rows of hours that had not ended by then are dropped here too,
+            so that a leak upstream does not become a leak in a forecast.
+        weather_ahead: weather forecasts for hours from `issued_at` on; earlier rows are dropped.
+        days: the number of days before `issued_at` to use, or None for all.
     """
     cut = hour_number(issued_at)
     floor = -(1 << 60) if days is None else cut - 24 * days
@@ -89,21 +96,21 @@ def build_history(
         column[ahead_hours[inside] - begin] = after[inside]
         columns[name] = _bridge(plausible_weather(name, column))
 
-    usual = fill_with_usual(columns, begin, cut)
+    imputed = impute_weather(columns, begin, cut)
 
     faults = find_faults(kwh)
     kwh[faults.where] = np.nan
     if faults.where.any() and np.isfinite(kwh).any():
         good = np.flatnonzero(np.isfinite(kwh))
         first, known_until = begin + int(good[0]), begin + int(good[-1]) + 1
-    return History(begin, kwh, columns, first, known_until, faults, usual)
+    return History(begin, kwh, columns, first, known_until, faults, imputed)
 
 
 def _columns(frame: pl.DataFrame, names: tuple[str, ...], begin: int, end: int) -> tuple[Ints, list[Floats]]:
-    """The rows of the hours [begin, end), as hour numbers and one array a column; a column that is absent is NaN."""
+    """Return the rows of the hours [begin, end) as hour numbers and one array per column; a missing column is NaN."""
     if frame.is_empty():
         return np.empty(0, np.int64), [np.empty(0) for _ in names]
-    # By to_numpy, which makes a null NaN: polars' own expressions cost a millisecond each, however short the frame
+    # to_numpy turns null into NaN; each polars expression would take a millisecond, even for a short frame
     hours = frame["timestamp"].to_numpy().astype("datetime64[us]").astype(np.int64) // _HOUR
     inside = (hours >= begin) & (hours < end)
     arrays = []
@@ -114,7 +121,7 @@ def _columns(frame: pl.DataFrame, names: tuple[str, ...], begin: int, end: int) 
 
 
 def _bridge(values: Floats, longest: int = 3) -> Floats:
-    """Fill gaps of at most `longest` hours on a straight line. For weather only: it is smooth, and never a target."""
+    """Fill gaps of at most `longest` hours linearly. For weather only, which is smooth and never a target."""
     good = np.flatnonzero(np.isfinite(values))
     if len(good) < 2:
         return values

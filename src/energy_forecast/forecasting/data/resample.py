@@ -1,4 +1,4 @@
-"""Records of any interval up to an hour, brought to hours."""
+"""Resampling of records with intervals of up to an hour to hours."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import polars as pl
 
 
 def hourly(frame: pl.DataFrame) -> pl.DataFrame:
-    """Bring records of at most an hour each to UTC hours: energy is summed, weather averaged.
+    """Resample records of at most an hour each to UTC hours: energy is summed, weather averaged.
 
     Args:
         frame: `timestamp` (UTC, START of the interval) and either `consumption_kwh` or columns of weather. The
             interval is the most common distance between two rows.
 
     Returns:
-        The same columns, one row an hour. An hour of load that lacks an interval, or has an unknown value in one, is
-        left out: a sum of some of its parts would be a false load.
+        The same columns, one row per hour. An hour of load with a missing interval or an unknown value is left out,
+        since the sum of the other intervals would be too small.
     """
     if frame.height < 2:
         return frame.sort("timestamp")
@@ -23,10 +23,10 @@ def hourly(frame: pl.DataFrame) -> pl.DataFrame:
     grouped = frame.group_by(pl.col("timestamp").dt.truncate("1h"), maintain_order=True)
     if "consumption_kwh" not in frame.columns:
         return grouped.agg(pl.exclude("timestamp").mean())
-    wanted = max(1, round(3600 / int(steps[0])))
+    complete = max(1, round(3600 / int(steps[0])))
     load = pl.col("consumption_kwh").cast(pl.Float64)
     return (
         grouped.agg(load.sum(), pl.col("consumption_kwh").count().alias("_parts"))
-        .filter(pl.col("_parts") >= wanted)
+        .filter(pl.col("_parts") >= complete)
         .drop("_parts")
     )

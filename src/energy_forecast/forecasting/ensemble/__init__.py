@@ -1,1 +1,1 @@
-"""The model that `forecast` uses: models that err differently, weighed and corrected by how they did of late."""
+"""The default model: base models that err differently, weighted and corrected by their recent errors."""

@@ -1,4 +1,4 @@
-"""The ensemble with weather, or without: its members, how it follows them, and how wide its intervals are."""
+"""The fitted combiner of an ensemble, with weather or without: members, weights, corrections and intervals."""
 
 from __future__ import annotations
 
@@ -6,164 +6,237 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.conformal.quantiles import BUCKETS, lead_bucket, stretch
-from energy_forecast.forecasting.ensemble.base_models import NAMES, Members
-from energy_forecast.forecasting.ensemble.error_scale import SOON_HOURS, Usual, recent_reach, running_scale, soon_scale
-from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, follow
-from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, echo_inputs, last_errors
-from energy_forecast.forecasting.features.matrix import Table
-from energy_forecast.forecasting.features.samples import Past, Rows
-from energy_forecast.forecasting.serialization import Arrays, fact, stored_array
-from energy_forecast.forecasting.types import QUANTILE_LEVELS, Floats, Ints
+from energy_forecast.forecasting.conformal.quantiles import long_lead_factor
+from energy_forecast.forecasting.ensemble.base_models import MATRIX_MEMBERS, NAMES, Members
+from energy_forecast.forecasting.ensemble.error_scale import (
+    PROFILE_ROWS,
+    SHORT_LEAD_HOURS,
+    ErrorProfile,
+    coverage_adjustment,
+    recent_scale,
+    short_lead_scale,
+)
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, aggregate_online
+from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, recent_residuals, residual_features
+from energy_forecast.forecasting.explain.contributions import ModelTerms, contributions_of
+from energy_forecast.forecasting.features.matrix import FeatureMatrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.models.weather_fallback import VariantPrediction
+from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
+from energy_forecast.forecasting.types import QUANTILE_LEVELS, Flags, Floats, Ints
 
 WINDOW_HOURS = 24 * WINDOW_DAYS
-# Held-out forecasts are made at three times of day, since a forecast may be issued at any: hours after midnight.
-PHASES = (0, 8, 16)
-_LATER: Ints = np.array([24])
+# Local hours of the day at which held-out forecasts are issued: three, since a forecast may be issued at any hour
+ORIGIN_HOURS = (0, 8, 16)
+# With fewer held-out days the size of errors is uncertain
+_FEW_DAYS = 21
 _DAY: Ints = np.arange(24, dtype=np.int64)
 
 
-def followed_members(only: int | None) -> slice:
-    """Which members are followed: all, or the one that is served alone."""
+def aggregated_members(only: int | None) -> slice:
+    """Return the members that are aggregated: all, or the one that is served alone."""
     return slice(None) if only is None else slice(only, only + 1)
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a head says of n hours, as shares of the level: the forecast [n] and 19 quantiles of its error [n, 19].
+class CombinedPrediction:
+    """The prediction for n hours, as shares of the level.
 
-    members: [members, n], what each says. weights: [members, n], theirs. late: [n] what errors of late add.
+    share: [n]. error_quantiles: [n, 19].
+    members: [members, n] predictions. weights: [members, n].
+    correction: [n], the part of `share` that corrects recent errors.
     """
 
     share: Floats
-    spread: Floats
+    error_quantiles: Floats
     members: Floats
     weights: Floats
-    late: Floats
-    table: Table
+    correction: Floats
+    matrix: FeatureMatrix
 
 
 @dataclass(frozen=True)
-class EnsembleHead:
-    """See the module.
+class FittedCombiner:
+    """A fitted ensemble; a Variant.
 
-    before_echo, usual: what is usual of the combination before and after `echo` [COEFFICIENTS] has corrected it.
-    quantiles: [BUCKETS, 19] of the errors divided by their usual size and the scale of late; they stand on `errors`.
-    tail: [phases, members, WINDOW_HOURS] kWh that they said of the hours before `tail_until` when they had not learnt
-    from them; of those hours they cannot be asked any more.
-    only: the member that is served alone, as it is, where held-out time was too much for the combination. Its errors
-    of late move its quantiles all the same.
+    uncorrected, corrected: the error profile of the combination before and after the residual correction.
+    residual_coefficients: [COEFFICIENTS].
+    quantiles: [buckets, 19] of `errors` errors, divided by their expected size and recent scale.
+    tail: [origin hours, members, WINDOW_HOURS] kWh, held-out predictions of the hours before `tail_until`. The members
+        were trained on those hours afterwards, so they can no longer be tested on them.
+    only: the member that is served alone, without correction, because the combination was worse on held-out data. Its
+        recent errors still move its quantiles.
     """
 
     members: Members
-    before_echo: Usual
-    echo: Floats
-    usual: Usual
+    uncorrected: ErrorProfile
+    residual_coefficients: Floats
+    corrected: ErrorProfile
     quantiles: Floats
     errors: int
     tail: NDArray[np.float32]
     tail_until: int
     only: int | None
 
-    def say(self, past: Past, origin: int, targets: Ints) -> Said:
-        """Forecast `targets` (hour numbers) from `origin`, out of nothing at or after the origin."""
+    @property
+    def weather(self) -> bool:
+        return self.members.boosted.weather
+
+    def predict(self, samples: Samples, where: Flags) -> VariantPrediction:
+        """Return prediction and quantiles of the flagged hours, kWh."""
+        # For all hours, and not the flagged ones: the forecast of an hour must not depend on the other hours
+        own = self.predict_shares(samples)
+        leading = self.members.boosted.leading_from(own.matrix, samples)
+        return VariantPrediction(
+            (own.share * samples.level)[where],
+            ((own.share[:, None] + own.error_quantiles) * samples.level[:, None])[where],
+            {name: values[where] for name, values in leading.items()},
+        )
+
+    def predict_shares(self, samples: Samples) -> CombinedPrediction:
+        """Return the prediction of samples with one common origin, from data before the origin only."""
+        view, origin, targets = samples.view, int(samples.origins[0]), samples.targets
         begin = origin - WINDOW_HOURS
         fresh = np.arange(max(begin, self.tail_until), origin, dtype=np.int64)
-        behind = origin - 24 * -(-(origin - fresh) // 24)
-        rows = Rows(past, np.concatenate([behind, np.full(len(targets), origin)]), np.concatenate([fresh, targets]))
-        shares, table = self.members.predict(rows)
+        origins = np.concatenate([origin - 24 * -(-(origin - fresh) // 24), samples.origins])
+        shares, matrix = self.members.predict(Samples(view, origins, np.concatenate([fresh, targets])))
         n = len(fresh)
 
         days = begin + 24 * np.arange(WINDOW_DAYS, dtype=np.int64)
-        level = np.repeat(Rows(past, days, days).level, 24)
+        level = np.repeat(Samples(view, days, days).level, 24)
         window = np.full((len(NAMES), WINDOW_HOURS), np.nan)
         window[:, WINDOW_HOURS - n :] = shares[:, :n]
-        old = self._remembered(past, origin, begin)
+        old = self._stored_predictions(view, origin, begin)
         window[:, : WINDOW_HOURS - n] = old[:, : WINDOW_HOURS - n] / level[: WINDOW_HOURS - n]
-        hour = past.calendar.hour
-        then = hour[np.arange(begin, origin) - past.history.start].reshape(WINDOW_DAYS, 24)
-        actual = (past.history.load[np.arange(begin, origin) - past.history.start] / level).reshape(WINDOW_DAYS, 24)
+        hour = view.calendar.hour
+        past_hour = hour[np.arange(begin, origin) - view.history.start].reshape(WINDOW_DAYS, 24)
+        actual = (view.history.load[np.arange(begin, origin) - view.history.start] / level).reshape(WINDOW_DAYS, 24)
 
-        asked = followed_members(self.only)
-        followed = follow(window.reshape(len(NAMES), WINDOW_DAYS, 24)[asked], actual)
+        used = aggregated_members(self.only)
+        aggregation = aggregate_online(window.reshape(len(NAMES), WINDOW_DAYS, 24)[used], actual)
         lead = np.tile(_DAY, (WINDOW_DAYS, 1))
-        size = self.before_echo.size(followed.apart, lead, then)
-        last = last_errors((actual - followed.combined) / size)
-        inputs = echo_inputs(np.repeat(last[:-1], 24, axis=0), lead.ravel())
-        said = followed.combined + size * (inputs @ self.echo).reshape(WINDOW_DAYS, 24)
-        standard = (actual - said) / self.usual.size(followed.apart, lead, then)
-        scale = running_scale(standard)
-        standard = standard / scale[:-1, None]
-        soon = soon_scale(standard)
-        reach = recent_reach(standard / np.where(_DAY < SOON_HOURS, soon, 1.0), self.quantiles[lead_bucket(_DAY)])
+        size = self.uncorrected.expected_error(aggregation.spread, lead, past_hour)
+        residuals = recent_residuals((actual - aggregation.combined) / size)
+        inputs = residual_features(np.repeat(residuals[:-1], 24, axis=0), lead.ravel())
+        predicted = aggregation.combined + size * (inputs @ self.residual_coefficients).reshape(WINDOW_DAYS, 24)
+        standardized = (actual - predicted) / self.corrected.expected_error(aggregation.spread, lead, past_hour)
+        scale = recent_scale(standardized)
+        standardized = standardized / scale[:-1, None]
+        short = short_lead_scale(standardized)
+        adjustment = coverage_adjustment(
+            standardized / np.where(_DAY < SHORT_LEAD_HOURS, short, 1.0),
+            self.quantiles[CALIBRATION_LEADS.bucket(_DAY)],
+        )
 
         ahead = targets - origin
-        hour_ahead = hour[targets - past.history.start]
-        members, state = shares[:, n:], followed.states[-1]
-        corrected, apart = state.combine(members[asked], ahead)
-        inputs = echo_inputs(np.repeat(last[-1:], len(ahead), axis=0), ahead)
-        corrected += self.before_echo.size(apart, ahead, hour_ahead) * (inputs @ self.echo)
-        width = scale[-1] * self.usual.size(apart, ahead, hour_ahead) * stretch(ahead)
-        width = width * np.where(ahead < SOON_HOURS, soon, 1.0)
+        hour_ahead = hour[targets - view.history.start]
+        members, state = shares[:, n:], aggregation.states[-1]
+        corrected, spread = state.combine(members[used], ahead)
+        inputs = residual_features(np.repeat(residuals[-1:], len(ahead), axis=0), ahead)
+        size = self.uncorrected.expected_error(spread, ahead, hour_ahead)
+        corrected += size * (inputs @ self.residual_coefficients)
+        width = scale[-1] * self.corrected.expected_error(spread, ahead, hour_ahead) * long_lead_factor(ahead)
+        width = width * np.where(ahead < SHORT_LEAD_HOURS, short, 1.0)
         weights = np.zeros_like(members)
-        weights[asked] = state.weights(np.isfinite(members[asked]), ahead)
+        weights[used] = state.weights(np.isfinite(members[used]), ahead)
         uncorrected = (weights * np.nan_to_num(members)).sum(axis=0)
         share = corrected if self.only is None else uncorrected
-        # The reach is known of the first day ahead only: it is what the days of the window were asked for
-        reach = np.where(ahead[:, None] < 24, reach, 1.0)
-        spread = (corrected - share)[:, None] + reach * self.quantiles[lead_bucket(ahead)] * width[:, None]
-        ask = np.arange(n, len(rows), dtype=np.int64)
-        return Said(share, spread, members, weights, share - uncorrected, Table(table.names, table.values[ask]))
+        # The adjustment is measured on leads of the first day only
+        adjustment = np.where(ahead[:, None] < 24, adjustment, 1.0)
+        quantiles = adjustment * self.quantiles[CALIBRATION_LEADS.bucket(ahead)] * width[:, None]
+        return CombinedPrediction(
+            share,
+            (corrected - share)[:, None] + quantiles,
+            members,
+            weights,
+            share - uncorrected,
+            FeatureMatrix(matrix.names, matrix.values[n:]),
+        )
 
-    def _remembered(self, past: Past, origin: int, begin: int) -> Floats:
-        """What members said of the WINDOW_HOURS from `begin` on before they had learnt from them, kWh, or NaN."""
-        hour = int(past.calendar.hour[origin - past.history.start])
-        phase = int(np.argmin([min((hour - p) % 24, (p - hour) % 24) for p in PHASES]))
+    def _stored_predictions(self, view: HistoryView, origin: int, begin: int) -> Floats:
+        """Return held-out predictions of the WINDOW_HOURS from `begin` on, kWh, NaN where missing.
+
+        They are those of the origin hour that is nearest to the one of `origin`.
+        """
+        hour = int(view.calendar.hour[origin - view.history.start])
+        nearest = int(np.argmin([min((hour - own) % 24, (own - hour) % 24) for own in ORIGIN_HOURS]))
         window = np.full((len(NAMES), WINDOW_HOURS), np.nan)
         shift = begin - (self.tail_until - WINDOW_HOURS)
         if 0 <= shift < WINDOW_HOURS:
-            window[:, : WINDOW_HOURS - shift] = self.tail[phase][:, shift:]
+            window[:, : WINDOW_HOURS - shift] = self.tail[nearest][:, shift:]
         elif -WINDOW_HOURS < shift < 0:
-            window[:, -shift:] = self.tail[phase][:, :shift]
+            window[:, -shift:] = self.tail[nearest][:, :shift]
         return window
 
+    def contributions(self, samples: Samples, where: Flags) -> pl.DataFrame | None:
+        """Return the contributions of feature groups to the flagged hours."""
+        own = self.predict_shares(samples)
+        weight = own.weights[:, where]
+
+        def from_matrix(matrix: FeatureMatrix, hour: Ints) -> Floats:
+            predicted = np.nan_to_num(self.members.predict_from_changed(matrix))
+            return np.asarray((weight[:MATRIX_MEMBERS, hour] * predicted).sum(axis=0), float)
+
+        def from_load(samples: Samples) -> Floats:
+            predicted = np.nan_to_num(self.members.predict_from_load(samples))
+            return np.asarray((weight[MATRIX_MEMBERS:] * predicted).sum(axis=0), float)
+
+        terms = ModelTerms(samples.take(where), self.members.matrix_of, from_matrix, from_load, own.correction[where])
+        return contributions_of(terms)
+
+    def repeated_hours(self, samples: Samples, where: Flags) -> pl.DataFrame | None:  # noqa: ARG002
+        """Return None: an ensemble does more than repeat."""
+        return None
+
+    def notes(self, name: str, facts: dict[str, Any]) -> list[str]:  # noqa: ARG002
+        """Return a note if a naive model is served, and a warning if the intervals are based on few days."""
+        notes = []
+        if self.only is not None:
+            notes.append(f"{NAMES[self.only]} is served: on held-out data it was better than the combination.")
+        # Each hour was predicted once from each origin hour
+        days = round(facts["held_out"]["hours"] / 24 / len(ORIGIN_HOURS))
+        if days < _FEW_DAYS:
+            notes.append(f"Intervals are based on the errors of {days} days, and may be much too wide or too narrow.")
+        return notes
+
     def state(self) -> tuple[dict[str, Any], Arrays]:
-        """All that `restore` needs, as JSON and plain arrays."""
+        """Return all that `restore` needs, as JSON and plain arrays."""
         header, arrays = self.members.state()
         arrays = {f"members/{name}": array for name, array in arrays.items()}
         arrays |= {
-            "echo": self.echo,
-            "error_before_echo": self.before_echo.error,
-            "error": self.usual.error,
-            "apart": self.usual.apart,
+            "residual_coefficients": self.residual_coefficients,
+            "uncorrected_error": self.uncorrected.error,
+            "error": self.corrected.error,
+            "spread": self.corrected.spread,
             "quantiles": self.quantiles,
             "tail": self.tail,
         }
         return {"members": header, "errors": self.errors, "tail_until": self.tail_until, "only": self.only}, arrays
 
     @staticmethod
-    def restore(state: dict[str, Any], arrays: Arrays) -> EnsembleHead:
-        """The head whose `state` this was."""
+    def restore(state: dict[str, Any], arrays: Arrays) -> FittedCombiner:
+        """Return the combiner of a `state`. Raises ArtifactError."""
         own = {name.removeprefix("members/"): array for name, array in arrays.items() if name.startswith("members/")}
-        usual = {
-            name: stored_array(arrays, name, "<f8", 24 + BUCKETS - int(lead_bucket(_LATER)[0]), 24)
-            for name in ("error_before_echo", "error", "apart")
-        }
+        uncorrected, corrected, spread = (
+            stored_array(arrays, name, "<f8", PROFILE_ROWS, 24) for name in ("uncorrected_error", "error", "spread")
+        )
         only = state.get("only")
-        if only is not None and not 0 <= fact(state, "only", int) < len(NAMES):
+        if only is not None and not 0 <= header_value(state, "only", int) < len(NAMES):
             raise ArtifactError(f"The stored ensemble has no member {only}.")
-        return EnsembleHead(
-            Members.restore(fact(state, "members", dict), own),
-            Usual(usual["error_before_echo"], usual["apart"]),
-            stored_array(arrays, "echo", "<f8", COEFFICIENTS),
-            Usual(usual["error"], usual["apart"]),
-            stored_array(arrays, "quantiles", "<f8", BUCKETS, len(QUANTILE_LEVELS)),
-            fact(state, "errors", int),
+        return FittedCombiner(
+            Members.restore(header_value(state, "members", dict), own),
+            ErrorProfile(uncorrected, spread),
+            stored_array(arrays, "residual_coefficients", "<f8", COEFFICIENTS),
+            ErrorProfile(corrected, spread),
+            stored_array(arrays, "quantiles", "<f8", len(CALIBRATION_LEADS), len(QUANTILE_LEVELS)),
+            header_value(state, "errors", int),
             # Hours without a prediction are NaN
-            stored_array(arrays, "tail", "<f4", len(PHASES), len(NAMES), WINDOW_HOURS, finite=False),
-            fact(state, "tail_until", int),
+            stored_array(arrays, "tail", "<f4", len(ORIGIN_HOURS), len(NAMES), WINDOW_HOURS, finite=False),
+            header_value(state, "tail_until", int),
             only,
         )

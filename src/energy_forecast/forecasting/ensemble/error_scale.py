@@ -1,4 +1,4 @@
-"""How wide the intervals are: what is usual of an hour, how large errors have been of late, and of what shape."""
+"""Scale of the forecast error: expected size by lead and hour, recent size, recent shape."""
 
 from __future__ import annotations
 
@@ -6,157 +6,161 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.conformal.quantiles import BUCKETS, LEAD_BORDERS, error_profile, lead_bucket
+from energy_forecast.forecasting.conformal.quantiles import error_profile
+from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.smoothing import KERNEL
 from energy_forecast.forecasting.types import QUANTILE_LEVELS, Floats, Ints
 
 _SCALE_HALF_LIFE_DAYS = 10.0
 _SCALE_PRIOR_DAYS = 2.0
-_APART_POWER = 0.4
-_APART_BOUNDS = (0.3, 3.0)
+_SPREAD_POWER = 0.4
+_SPREAD_BOUNDS = (0.3, 3.0)
 _FARTHEST_ERROR = 8.0
 _SMALLEST = 1e-4
-# The first days of the window, which were followed from nothing
+# The first days of the window, at which the aggregation has no history
 _SKIPPED_DAYS = 7
-# Of the reach: what a day before counts, and how many days of usual reach are added
-_REACH_HALF_LIFE_DAYS = 20.0
-_REACH_PRIOR_DAYS = 20.0
-_REACH_BOUNDS = (1 / 3, 3.0)
+# Coverage adjustment: half-life of the days, and the number of days without adjustment that are added
+_COVERAGE_HALF_LIFE_DAYS = 20.0
+_COVERAGE_PRIOR_DAYS = 20.0
+_COVERAGE_BOUNDS = (1 / 3, 3.0)
 _CENTRAL = len(QUANTILE_LEVELS) // 2
-# Of the usual of the first day ahead: how many usual errors are added to each lead and hour, how much of its
-# neighbours each takes, and how often the two are told apart once more
+# Expected error of the first day ahead: how many mean errors are added to each lead and hour, and how often the
+# factors of the lead and of the hour are fitted in turn
 _DAY = 24
 _PRIOR_ERRORS = 20
-_BESIDE = (1.0, 2.0, 1.0)
 _ROUNDS = 4
-_LATER = lead_bucket(np.array([_DAY]))[0]
-# Of the first hours ahead: what a day before counts, and how many days are added on which they erred as the others did
-SOON_HOURS = LEAD_BORDERS[0]
-_SOON_HALF_LIFE_DAYS = 20.0
-_SOON_PRIOR_DAYS = 5.0
+_LATER = int(CALIBRATION_LEADS.bucket(np.array([_DAY]))[0])
+# Rows of a profile: the leads of the first day, then the later buckets
+PROFILE_ROWS = _DAY + len(CALIBRATION_LEADS) - _LATER
+# First hours ahead: half-life of the days, and the number of days without a difference that are added
+SHORT_LEAD_HOURS = CALIBRATION_LEADS.borders[0]
+_SHORT_LEAD_HALF_LIFE_DAYS = 20.0
+_SHORT_LEAD_PRIOR_DAYS = 5.0
 
 
 @dataclass(frozen=True)
-class Usual:
-    """What is usual by lead time and local hour, as shares of the level, tables of `usual_sizes`.
+class ErrorProfile:
+    """Expected values by lead time and local hour, as shares of the level; tables of `expected_abs_error`.
 
-    error: the absolute error, once divided by `apart_factor`. apart: how far members lie apart.
+    error: the absolute error, divided by `spread_factor`. spread: the spread of the members.
     """
 
     error: Floats
-    apart: Floats
+    spread: Floats
 
-    def size(self, apart: Floats, lead: Ints, hour: Ints) -> Floats:
-        """The usual size of an error where members lie `apart`, a share of the level."""
-        factor = apart_factor(apart, usual_of(self.apart, lead, hour))
-        return np.asarray(usual_of(self.error, lead, hour) * factor, float)
+    def expected_error(self, spread: Floats, lead: Ints, hour: Ints) -> Floats:
+        """Return the expected absolute error for members with this `spread`, a share of the level."""
+        factor = spread_factor(spread, profile_at(self.spread, lead, hour))
+        return np.asarray(profile_at(self.error, lead, hour) * factor, float)
 
 
-def usual_sizes(values: Floats, lead: Ints, hour: Ints) -> Floats:
-    """The usual size of `values` [n] (NaN where unknown): a row for each lead (hours) of the first day, then for each
-    later bucket; a column for each local hour.
+def expected_abs_error(values: Floats, lead: Ints, hour: Ints) -> Floats:
+    """Return the expected size of `values` [n] (NaN where unknown), [PROFILE_ROWS, 24].
 
-    Held-out forecasts are issued at three times of day, so that of the first day a cell is known for few leads. Its
-    size is therefore taken as one share of the hour and one of the lead, told apart by turns. A profile by bucket, that
-    took an hour's error at the leads it was tried at for its error at all of them, gave 1.7 % more pinball loss in the
-    first six hours to forecasts issued at 6, 12 and 18 o'clock (docs/decisions/models.md).
+    A row is a lead (hours) of the first day, or a later bucket; a column is a local hour.
+
+    Held-out forecasts are issued at three hours of the day, so in the first day a cell is known for few leads. Its size
+    is therefore the product of a factor of the hour and a factor of the lead, fitted in turn. A profile by bucket,
+    which took an hour's error at the tested leads for its error at all leads, gave 1.7 % more pinball loss in the first
+    six hours to forecasts issued at 6, 12 and 18 o'clock (docs/decisions/models.md).
     """
-    table = error_profile(values, lead, hour)[[0] * _DAY + list(range(_LATER, BUCKETS))]
+    table = error_profile(values, lead, hour)[[0] * _DAY + list(range(_LATER, len(CALIBRATION_LEADS)))]
     first = np.isfinite(values) & (lead < _DAY)
     if first.any():
         size, at, of_day = np.maximum(np.abs(values[first]), _SMALLEST), lead[first], hour[first]
         by_lead = np.ones(_DAY)
         for _ in range(_ROUNDS):
-            by_hour = _mean_by(of_day, size / by_lead[at], around=True)
-            by_lead = _mean_by(at, size / by_hour[of_day], around=False)
+            by_hour = _mean_by(of_day, size / by_lead[at], circular=True)
+            by_lead = _mean_by(at, size / by_hour[of_day], circular=False)
         table[:_DAY] = np.maximum(by_lead[:, None] * by_hour, _SMALLEST)
     return table
 
 
-def _mean_by(index: Ints, values: Floats, *, around: bool) -> Floats:
-    """The mean of `values` [n] at an `index` (0 to 23) and the two beside it, drawn to the mean of all, [24]."""
+def _mean_by(index: Ints, values: Floats, *, circular: bool) -> Floats:
+    """Return means of `values` [n] at each `index` (0 to 23) and its neighbours, shrunk to the total mean, [24]."""
     sums = np.stack([np.bincount(index, values, _DAY), np.bincount(index, minlength=_DAY)])
-    sums = np.pad(sums, ((0, 0), (1, 1)), mode="wrap" if around else "constant")
-    total, count = (np.convolve(each, _BESIDE, mode="valid") for each in sums)
+    sums = np.pad(sums, ((0, 0), (1, 1)), mode="wrap" if circular else "constant")
+    total, count = (np.convolve(each, KERNEL, mode="valid") for each in sums)
     return np.asarray((total + _PRIOR_ERRORS * values.mean()) / (count + _PRIOR_ERRORS), float)
 
 
-def usual_of(table: Floats, lead: Ints, hour: Ints) -> Floats:
-    """The cells of a table of `usual_sizes` for lead times (hours) and local hours, of their shape."""
-    return np.asarray(table[np.where(lead < _DAY, lead, lead_bucket(lead) - _LATER + _DAY), hour], float)
+def profile_at(table: Floats, lead: Ints, hour: Ints) -> Floats:
+    """Return the cells of a table of `expected_abs_error` at lead times (hours) and local hours, in their shape."""
+    row = np.where(lead < _DAY, lead, CALIBRATION_LEADS.bucket(lead) - _LATER + _DAY)
+    return np.asarray(table[row, hour], float)
 
 
-def apart_factor(apart: Floats, usual: Floats) -> Floats:
-    """How much wider than usual an interval is for members that lie `apart`, and no more than 1.6 times."""
-    return np.asarray(np.clip(apart / usual, *_APART_BOUNDS) ** _APART_POWER, float)
+def spread_factor(spread: Floats, expected: Floats) -> Floats:
+    """Return the factor of an interval's width from the members' spread, at most 1.6."""
+    return np.asarray(np.clip(spread / expected, *_SPREAD_BOUNDS) ** _SPREAD_POWER, float)
 
 
-def running_scale(standard: Floats) -> Floats:
-    """How large errors had been of late at each day's origin and at the end, in units of the usual, [J + 1].
+def recent_scale(standardized: Floats) -> Floats:
+    """Return the recent mean size of errors at each day's origin and at the end, in units of the expected, [J + 1].
+
+    It is a mean with a half-life of ten days, to which two days of expected size are added.
 
     Args:
-        standard: [J, 24] errors of days in a row divided by their usual size, NaN where unknown. Their mean size with a
-            half-life of ten days, to which two usual days are added.
+        standardized: [J, 24] errors of consecutive days divided by their expected size, NaN where unknown.
     """
-    known = np.isfinite(standard)
-    size = np.minimum(np.where(known, np.abs(standard), 0.0), _FARTHEST_ERROR).sum(axis=1) / 24
+    known = np.isfinite(standardized)
+    size = np.minimum(np.where(known, np.abs(standardized), 0.0), _FARTHEST_ERROR).sum(axis=1) / 24
     count = known.sum(axis=1) / 24
-    keep = 0.5 ** (1 / _SCALE_HALF_LIFE_DAYS)
-    scale = np.ones(len(standard) + 1)
+    decay = 0.5 ** (1 / _SCALE_HALF_LIFE_DAYS)
+    scale = np.ones(len(standardized) + 1)
     top = bottom = 0.0
-    for day in range(len(standard)):
-        top, bottom = keep * (top + size[day]), keep * (bottom + count[day])
+    for day in range(len(standardized)):
+        top, bottom = decay * (top + size[day]), decay * (bottom + count[day])
         scale[day + 1] = (_SCALE_PRIOR_DAYS + top) / (_SCALE_PRIOR_DAYS + bottom)
     return scale
 
 
-def soon_scale(standard: Floats) -> float:
-    """How large errors of the first hours ahead have been of late, against those of the whole day; 1 is as usual.
+def short_lead_scale(standardized: Floats) -> float:
+    """Return the recent size of errors in the first hours ahead, relative to those of the whole day; 1 is as expected.
 
-    They hang on the last hours before the issue, and those of the hours after on the weather: when one grows, the other
-    need not.
+    They depend on the last hours before the issue, and later ones on the weather: one can grow without the other.
 
     Args:
-        standard: [J, 24] errors of days in a row divided by their usual size and by the scale at their day.
+        standardized: [J, 24] errors of consecutive days divided by their expected size and by their day's scale.
     """
-    soon = standard[:, :SOON_HOURS]
-    weight = np.where(np.isfinite(soon), _weights(len(soon), _SOON_HALF_LIFE_DAYS)[:, None], 0.0)
-    size = np.minimum(np.abs(np.nan_to_num(soon)), _FARTHEST_ERROR)
-    prior = _SOON_PRIOR_DAYS * SOON_HOURS
+    first = standardized[:, :SHORT_LEAD_HOURS]
+    weight = np.where(np.isfinite(first), _day_weights(len(first), _SHORT_LEAD_HALF_LIFE_DAYS)[:, None], 0.0)
+    size = np.minimum(np.abs(np.nan_to_num(first)), _FARTHEST_ERROR)
+    prior = _SHORT_LEAD_PRIOR_DAYS * SHORT_LEAD_HOURS
     return float((prior + (weight * size).sum()) / (prior + weight.sum()))
 
 
-def _weights(days: int, half_life: float) -> Floats:
-    """What each of `days` in a row counts; the first of them, which were followed from nothing, count nothing."""
+def _day_weights(days: int, half_life: float) -> Floats:
+    """Return the weights of consecutive days; 0 for the first ones, at which the aggregation has no history."""
     weight = 0.5 ** (np.arange(days, 0, -1) / half_life)
     return np.where(np.arange(days) < _SKIPPED_DAYS, 0.0, weight)
 
 
-def recent_reach(standard: Floats, quantiles: Floats) -> Floats:
-    """How far each quantile has had to reach of late to hold its share, against where it lies: 1 is as learnt, [19].
+def coverage_adjustment(standardized: Floats, quantiles: Floats) -> Floats:
+    """Return the factor of each quantile that would recently have covered its nominal share, [19]; 1 is as fitted.
 
-    The scale follows how large errors are, but not their shape: where held-out time had rare wild days and the last
-    weeks had none, the mean size is told by the wild ones and every interval is too wide. So for each central interval
-    the factor is taken that would have held its nominal share of the last weeks, drawn towards 1 as if three weeks had
-    been as learnt.
+    The scale follows the size of errors, but not their shape: if held-out data had a few days with large errors and the
+    last weeks had none, the mean size comes from those days and every interval is too wide. Each central interval is
+    therefore scaled to its nominal coverage of the last weeks, shrunk to 1 as if three more weeks had been as fitted.
 
     Args:
-        standard: [J, 24] errors of days in a row divided by their usual size and by the scales at their day.
-        quantiles: [24, 19] as learnt, for the lead time of each of the 24 hours.
+        standardized: [J, 24] errors of consecutive days divided by their expected size and by their day's scales.
+        quantiles: [24, 19] as fitted, for the lead time of each of the 24 hours.
     """
-    known = np.isfinite(standard)
-    weight = np.where(known, _weights(len(standard), _REACH_HALF_LIFE_DAYS)[:, None], 0.0)
+    known = np.isfinite(standardized)
+    weight = np.where(known, _day_weights(len(standardized), _COVERAGE_HALF_LIFE_DAYS)[:, None], 0.0)
     factor = np.ones(len(QUANTILE_LEVELS))
     total = float(weight.sum())
     if total <= 0:
         return factor
-    trust = total / 24 / (total / 24 + _REACH_PRIOR_DAYS)
-    value = np.where(known, standard, 0.0)
+    trust = total / 24 / (total / 24 + _COVERAGE_PRIOR_DAYS)
+    value = np.where(known, standardized, 0.0)
     for k in range(_CENTRAL):
         side = np.where(value < 0, quantiles[:, k], quantiles[:, -1 - k])
-        needed = np.divide(value, side, out=np.full_like(value, _REACH_BOUNDS[1]), where=np.abs(side) > 0).ravel()
+        needed = np.divide(value, side, out=np.full_like(value, _COVERAGE_BOUNDS[1]), where=np.abs(side) > 0).ravel()
         order = np.argsort(needed, kind="stable")
-        held = np.cumsum(weight.ravel()[order])
+        covered = np.cumsum(weight.ravel()[order])
         nominal = 1 - 2 * QUANTILE_LEVELS[k]
-        reach = float(needed[order[int(np.searchsorted(held, nominal * total))]])
-        factor[k] = factor[-1 - k] = np.clip(reach, *_REACH_BOUNDS) ** trust
+        found = float(needed[order[int(np.searchsorted(covered, nominal * total))]])
+        factor[k] = factor[-1 - k] = np.clip(found, *_COVERAGE_BOUNDS) ** trust
     return factor

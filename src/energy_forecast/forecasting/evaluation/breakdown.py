@@ -1,4 +1,4 @@
-"""Scores of the parts of a day and week: when does a model err?"""
+"""Breakdown of scores by local hour, and by type of day or weekday."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from energy_forecast.forecasting.features.calendar import day_kinds
 from energy_forecast.forecasting.types import QUANTILE_COLUMNS, City, Floats, Ints
 from energy_forecast.local_times import to_local
 
-# By their kind in features.calendar; where the weekend has other days, the first and the last of it
+# By the kind in features.calendar; in a country with another weekend, its first and its last day
 DAY_TYPES = ("workday", "saturday", "sunday_or_holiday")
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "holiday")
 
 
 def scores_by_hour(pairs: pl.DataFrame, city: City) -> list[dict[str, Any]]:
-    """Scores of the pairs of each weekday type and local hour, in their order; parts without a pair are left out.
+    """Return scores by type of day and local hour, in their order; parts without a pair are left out.
 
     Args:
         pairs: issued_at, timestamp (UTC), actual, predicted, q05 .. q95, kWh, all known.
 
     Returns:
-        day_type (of DAY_TYPES), local_hour, pair_count, mape (percent; None where every actual is zero), mae_kwh,
+        day_type (of DAY_TYPES), local_hour, pair_count, mape (percent; None if every actual value is zero), mae_kwh,
         rmse_kwh, bias_kwh (forecast minus actual), pinball_kwh, coverage_90 (share). The same pairs give the same
         digits.
     """
@@ -38,19 +38,19 @@ def scores_by_hour(pairs: pl.DataFrame, city: City) -> list[dict[str, Any]]:
 
 
 def errors_by_weekday(pairs: pl.DataFrame, city: City) -> pl.DataFrame:
-    """As `scores_by_hour`, by weekday of WEEKDAYS in place of the type of day: weekday, local_hour, pair_count, ..."""
+    """Return the scores of `scores_by_hour` by weekday (of WEEKDAYS): weekday, local_hour, pair_count, ..."""
     pairs = pairs.sort("issued_at", "timestamp")
     _, weekday, holiday, hour = _local(pairs["timestamp"], city)
-    place = np.where(holiday == 1, WEEKDAYS.index("holiday"), weekday)
+    row = np.where(holiday == 1, WEEKDAYS.index("holiday"), weekday)
     rows = [
         {"weekday": WEEKDAYS[cell // 24], "local_hour": cell % 24} | scores
-        for cell, scores in _by_cell(pairs, place * 24 + hour, 24 * len(WEEKDAYS))
+        for cell, scores in _by_cell(pairs, row * 24 + hour, 24 * len(WEEKDAYS))
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _local(timestamps: pl.Series, city: City) -> tuple[Ints, Ints, Ints, Ints]:
-    """Kind of day, weekday (Monday is 0), whether it is a holiday, and hour, on the city's clock."""
+    """Return kind of day, weekday (Monday is 0), whether it is a holiday, and hour, in local time."""
     wall = to_local(timestamps, city.timezone)
     day = wall.dt.date().cast(pl.Int64).to_numpy()
     kinds, holidays = day_kinds(city, wall.dt.date().min(), wall.dt.date().max())  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def _by_cell(pairs: pl.DataFrame, cell: Ints, cells: int) -> list[tuple[int, dic
     inside = (actual >= quantiles[:, 0]) & (actual <= quantiles[:, -1])
 
     def sums(values: Floats) -> Floats:
-        # One after the other, in the order of the rows: a sum in another order has other last digits
+        # Added in the order of the rows: another order gives other last digits
         return np.asarray(np.bincount(cell, values, cells), float)
 
     n, not_zero = np.bincount(cell, minlength=cells), sums((actual != 0).astype(float))

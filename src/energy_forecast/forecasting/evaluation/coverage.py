@@ -1,4 +1,4 @@
-"""Do intervals cover what they claim, by city, lead time and season? Three verdicts: yes, no, and not enough data."""
+"""Coverage tests of intervals by city, lead time and season, with the verdicts passed, failed and not enough data."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from energy_forecast.forecasting.lead_times import REPORT_LEADS
 from energy_forecast.forecasting.types import QUANTILE_COLUMNS, QUANTILE_LEVELS, Floats
 from energy_forecast.local_times import to_local
 
-LEAD_BUCKETS = ((0, 6), (6, 24), (24, 48), (48, 168))
 # Central intervals by nominal coverage
 _INTERVALS = {0.9: ("q05", "q95"), 0.8: ("q10", "q90"), 0.5: ("q25", "q75")}
 _SEASONS = {12: "winter", 1: "winter", 2: "winter", 3: "spring", 4: "spring", 5: "spring", 6: "summer", 7: "summer"}
 _SEASONS |= {8: "summer", 9: "autumn", 10: "autumn", 11: "autumn"}
 PASSED, FAILED, NOT_ENOUGH_DATA = "passed", "failed", "not enough data"
-# How far the observed coverage may be from the nominal one
+# Largest difference of the observed coverage from the nominal one
 WITHIN = {"city": 0.02, "lead": 0.04, "season": 0.04}
-# How far the true coverage may be: beyond it, `passed` is a false statement in at most 5 % of cases
+# Largest difference of the true coverage: beyond it, at most 5 % of verdicts are a false `passed`
 MARGIN = {"city": 0.05, "lead": 0.10, "season": 0.10}
-# Neighbouring days resemble each other; weeks much less
+# Blocks for the standard error: adjacent days are correlated, weeks much less
 _BLOCK_DAYS = 7
 _FEWEST_BLOCKS = 4
 FEWEST_DAYS = _BLOCK_DAYS * _FEWEST_BLOCKS
@@ -57,7 +57,7 @@ def coverage_certificate(pairs: pl.DataFrame, *, timezone: str = "UTC", southern
     known = pairs.filter(pl.col("actual").is_not_null())
     lead = pl.col("timestamp") - pl.col("issued_at")
     bucket = pl.lit(None, pl.String)
-    for low, high in LEAD_BUCKETS:
+    for low, high in REPORT_LEADS:
         inside = (lead >= timedelta(hours=low)) & (lead < timedelta(hours=high))
         bucket = pl.when(inside).then(pl.lit(f"{low}-{high} h")).otherwise(bucket)
     local = to_local(known["timestamp"], timezone)
@@ -99,17 +99,17 @@ def _of_city(city: str, known: pl.DataFrame) -> Iterator[dict[str, Any]]:
             if days < FEWEST_DAYS:
                 yield facts | {"lower": None, "upper": None, "verdict": NOT_ENOUGH_DATA}
                 continue
-            # No more certain than two independent trials a day, or a month without a miss would be proof
+            # At least the error of two independent trials a day, or a month without a miss would be a proof
             least = float(np.sqrt(nominal * (1 - nominal) / (2 * days)))
             error = max(_standard_error(inside, np.minimum(day // _BLOCK_DAYS, blocks - 1), coverage), least)
-            sure = _t_quantile(1 - _RISK, blocks - 1) * error
-            off = abs(coverage - nominal)
+            half_width = _t_quantile(1 - _RISK, blocks - 1) * error
+            difference = abs(coverage - nominal)
             verdict = NOT_ENOUGH_DATA
-            if off <= WITHIN[part] and off + sure <= MARGIN[part]:
+            if difference <= WITHIN[part] and difference + half_width <= MARGIN[part]:
                 verdict = PASSED
-            elif off > WITHIN[part] and off > _t_quantile(1 - risk / 2, blocks - 1) * error:
+            elif difference > WITHIN[part] and difference > _t_quantile(1 - risk / 2, blocks - 1) * error:
                 verdict = FAILED
-            yield facts | {"lower": coverage - sure, "upper": coverage + sure, "verdict": verdict}
+            yield facts | {"lower": coverage - half_width, "upper": coverage + half_width, "verdict": verdict}
 
 
 def _standard_error(inside: Floats, block: Floats, coverage: float) -> float:
@@ -118,12 +118,12 @@ def _standard_error(inside: Floats, block: Floats, coverage: float) -> float:
     return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(inside))
 
 
-def _t_quantile(level: float, freedom: int) -> float:
+def _t_quantile(probability: float, freedom: int) -> float:
     """Return a quantile of Student's distribution, by the expansion around the normal one (Abramowitz, Stegun 26.7.5).
 
-    With three degrees of freedom it is 0.1 % too small at the level of 0.95 and 4 % at 0.9995, with five 0.5 %.
+    With three degrees of freedom it is 0.1 % too small at the probability 0.95 and 4 % at 0.9995, with five 0.5 %.
     """
-    z = NormalDist().inv_cdf(level)
+    z = NormalDist().inv_cdf(probability)
     terms = (
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
@@ -134,12 +134,12 @@ def _t_quantile(level: float, freedom: int) -> float:
 
 
 def reliability(pairs: pl.DataFrame) -> pl.DataFrame:
-    """How often actuals lie at or below each quantile: city, level, observed (share), hours.
+    """Return how often actual values are at or below each quantile: city, level, observed (share), hours.
 
-    The shares between neighbouring levels are the histogram of the probability integral transform (Dawid 1984).
+    The shares between adjacent levels are the histogram of the probability integral transform (Dawid 1984).
 
     Args:
-        pairs: as `coverage_certificate`.
+        pairs: see `coverage_certificate`.
     """
     known = pairs.filter(pl.col("actual").is_not_null())
     parts = [

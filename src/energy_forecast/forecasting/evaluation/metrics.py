@@ -1,7 +1,7 @@
-"""Scores of forecasts against what came. Pairs with an unknown (non-finite) value on either side are left out.
+"""Metrics for forecasts against observed load. Pairs with an unknown (non-finite) value are left out.
 
-Every function returns NaN when no pair is left to score. Energies are in one unit, and so are the scores but for
-mape, mean_width (percent) and r2, coverage, skill_score (shares).
+A function returns NaN if no pair remains. Scores have the unit of the energies, except mape, mean_width (percent) and
+r2, coverage, skill_score (shares).
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ def _pairs(actual: ArrayLike, predicted: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def mape(actual: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean absolute percentage error, percent. Pairs with an actual value of zero have none and are left out."""
+    """Return the mean absolute percentage error, percent. Pairs with an actual value of zero are left out."""
     a, p = _pairs(actual, predicted)
     a, p = a[a != 0], p[a != 0]
     return float(100 * np.mean(np.abs((a - p) / a))) if len(a) else float("nan")
 
 
 def mae(actual: ArrayLike, predicted: ArrayLike) -> float:
-    """Mean absolute error."""
+    """Return the mean absolute error."""
     a, p = _pairs(actual, predicted)
     return float(np.mean(np.abs(a - p))) if len(a) else float("nan")
 
 
 def rmse(actual: ArrayLike, predicted: ArrayLike) -> float:
-    """Root of the mean squared error."""
+    """Return the root of the mean squared error."""
     a, p = _pairs(actual, predicted)
     return float(np.sqrt(np.mean((a - p) ** 2))) if len(a) else float("nan")
 
 
 def r2(actual: ArrayLike, predicted: ArrayLike) -> float:
-    """Coefficient of determination; NaN for fewer than two pairs or an actual that never changes."""
+    """Return the coefficient of determination; NaN for fewer than two pairs or constant actual values."""
     a, p = _pairs(actual, predicted)
     total = float(np.sum((a - a.mean()) ** 2)) if len(a) > 1 else 0.0
     return float(1 - np.sum((a - p) ** 2) / total) if total > 0 else float("nan")
 
 
 def pinball(actual: ArrayLike, quantiles: ArrayLike, levels: Sequence[float] = QUANTILE_LEVELS) -> float:
-    """Pinball loss, the mean over pairs and levels (Koenker and Bassett 1978).
+    """Return the pinball loss, the mean over pairs and levels (Koenker and Bassett 1978).
 
     Args:
         actual: [n].
-        quantiles: [n, len(levels)], in the order of `levels`. A row that is not wholly finite is left out.
+        quantiles: [n, len(levels)], in the order of `levels`. A row with a non-finite value is left out.
     """
     a, q = np.asarray(actual, float), np.asarray(quantiles, float)
     if q.shape != (*a.shape, len(levels)):
@@ -65,27 +65,27 @@ def pinball(actual: ArrayLike, quantiles: ArrayLike, levels: Sequence[float] = Q
 
 
 def pinball_losses(actual: Floats, quantiles: Floats, levels: Sequence[float] = QUANTILE_LEVELS) -> Floats:
-    """Pinball loss of each pair and level, [n, len(levels)]; of finite values."""
+    """Return the pinball loss of each pair and level of finite values, [n, len(levels)]."""
     error = actual[:, None] - quantiles
-    level = np.asarray(levels)
-    return np.asarray(np.maximum(level * error, (level - 1) * error), float)
+    quantile = np.asarray(levels)
+    return np.asarray(np.maximum(quantile * error, (quantile - 1) * error), float)
 
 
 def coverage(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Share of actual values inside [lower, upper], both ends included."""
+    """Return the share of actual values in [lower, upper], both ends included."""
     a, low, high = (np.asarray(x, float) for x in (actual, lower, upper))
     good = np.isfinite(a) & np.isfinite(low) & np.isfinite(high)
     return float(np.mean((a[good] >= low[good]) & (a[good] <= high[good]))) if good.any() else float("nan")
 
 
 def mean_width(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Mean of upper - lower as percent of the mean of the actual values."""
+    """Return the mean of upper - lower as a percentage of the mean of the actual values."""
     a, low, high = (np.asarray(x, float) for x in (actual, lower, upper))
     good = np.isfinite(a) & np.isfinite(low) & np.isfinite(high)
-    level = float(np.mean(a[good])) if good.any() else 0.0
-    return float(100 * np.mean(high[good] - low[good]) / level) if level else float("nan")
+    mean = float(np.mean(a[good])) if good.any() else 0.0
+    return float(100 * np.mean(high[good] - low[good]) / mean) if mean else float("nan")
 
 
 def skill_score(score: float, reference: float) -> float:
-    """1 - score / reference: 1 is perfect, 0 as good as the reference, below 0 worse."""
+    """Return 1 - score / reference: 1 is perfect, 0 as good as the reference, below 0 worse."""
     return 1 - score / reference if np.isfinite(reference) and reference > 0 else float("nan")

@@ -1,8 +1,8 @@
-"""Whether one forecaster is better than another on the same pairs, or only was luckier.
+"""Significance of the difference between two forecasters on the same pairs.
 
-The losses of two forecasters at one issue time belong together, and those of neighbouring issues resemble each other.
-So the mean difference is judged by a moving-block bootstrap over the issues in their order (Kuensch 1989), and not by
-a test that takes them for independent. Diebold and Mariano (1995) asked the same question.
+The losses of two forecasters at one issue time are paired, and those of adjacent issue times are correlated. The mean
+difference is therefore tested by a moving-block bootstrap over the issues in their order (Kuensch 1989), and not by a
+test that assumes independence. See also Diebold and Mariano (1995).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from energy_forecast.forecasting.types import Floats
 
 RESAMPLES = 9_999
-# Fixed: the same losses give the same verdict
+# Fixed, so that the same losses give the same result
 _SEED = 20_260_101
 
 
@@ -25,12 +25,12 @@ class PairedTest:
     """The difference of the mean losses of two forecasters, `a` minus `b`: below zero, `a` is better.
 
     Args:
-        issues: issue times that both forecast.
+        issues: the number of issue times that both have.
         mean_a, mean_b: mean loss.
         difference: mean_a - mean_b.
         lower, upper: bounds of the 95 % interval of the difference.
-        p_value: how often chance alone would make `a` better by so much or more (one-sided).
-        upper_tail: how often chance alone would make `b` better by so much or more.
+        p_value: probability that `a` is better by this much or more by chance (one-sided).
+        upper_tail: probability that `b` is better by this much or more by chance.
     """
 
     issues: int
@@ -44,7 +44,7 @@ class PairedTest:
 
 
 def paired_test(loss_a: ArrayLike, loss_b: ArrayLike) -> PairedTest:
-    """Compares the losses of two forecasters.
+    """Compare the losses of two forecasters.
 
     Args:
         loss_a, loss_b: [issues], the mean loss at each issue time, in the order of time, in one unit.
@@ -54,13 +54,15 @@ def paired_test(loss_a: ArrayLike, loss_b: ArrayLike) -> PairedTest:
     """
     a, b = np.asarray(loss_a, float), np.asarray(loss_b, float)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
-        raise ValueError(f"losses have shapes {a.shape} and {b.shape}; two equal vectors of two or more are wanted")
+        raise ValueError(
+            f"losses have shapes {a.shape} and {b.shape}; required: two vectors of the same length, at least two"
+        )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a loss is not finite")
     difference = a - b
     mean = float(difference.mean())
     means = _block_means(difference)
-    # Around zero: what chance would do if neither were better
+    # Centred: the distribution if neither were better
     chance = means - means.mean()
     lower, upper = np.quantile(chance, [0.975, 0.025])
     return PairedTest(
@@ -70,14 +72,14 @@ def paired_test(loss_a: ArrayLike, loss_b: ArrayLike) -> PairedTest:
         difference=mean,
         lower=float(mean - lower),
         upper=float(mean - upper),
-        # The sample itself is one of the possible ones, so it is never 0
+        # The sample itself is one of the possible ones, so the value is never 0
         p_value=float((1 + np.sum(chance <= mean)) / (1 + RESAMPLES)),
         upper_tail=float((1 + np.sum(chance >= mean)) / (1 + RESAMPLES)),
     )
 
 
 def _block_means(values: Floats) -> Floats:
-    """Means of RESAMPLES series made of blocks of `values` that go round at its end."""
+    """Return the means of RESAMPLES series of circular blocks of `values`."""
     n = len(values)
     length = max(1, math.ceil(n ** (1 / 3)))
     blocks = math.ceil(n / length)

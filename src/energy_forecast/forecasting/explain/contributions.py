@@ -1,9 +1,9 @@
-"""What drove a forecast: how far each group of features moved it away from a usual day, in kWh.
+"""Contributions of feature groups to a forecast: Shapley values relative to a baseline day, in kWh.
 
-The contributions are Shapley values (Lundberg and Lee 2017) of groups of features: what changing a group from its
-value on a usual day to its own changes, averaged over every order in which the groups may be changed. All groups are
-counted out, so the values are exact and add up to the forecast. The features within a group say nearly the same
-(yesterday's load and that of the day before), and a change of one without the others would be a day that never was.
+A contribution is the change of the forecast if a group of features changes from its value on a baseline day to its own
+value, averaged over every order in which the groups can change (Lundberg and Lee 2017). All orders are evaluated, so
+the values are exact and add up to the forecast. Features of a group are strongly correlated (the loads of yesterday
+and of the day before), and a change of only one of them would be an impossible day.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.data.history import timestamps
-from energy_forecast.forecasting.features.matrix import Table
-from energy_forecast.forecasting.features.samples import Rows
+from energy_forecast.forecasting.features.matrix import FeatureMatrix
+from energy_forecast.forecasting.features.samples import Samples
 from energy_forecast.forecasting.types import Floats, Ints
 
-USUAL = "usual at this hour"
+BASELINE = "usual at this hour"
 RECENT_LOAD = "load at this hour on the last days"
 RECENT_ERRORS = "errors of the last weeks, corrected"
-# By the beginning of a feature's name, the first that fits
+# Group of a feature by the beginning of its name; the first match counts
 _GROUPS = {
     "load_known_": RECENT_LOAD,
     "load_day_": RECENT_LOAD,
@@ -50,7 +50,7 @@ _GROUPS = {
     "precipitation": "humidity, wind and rain",
     "": "daylight and season",
 }
-# The feature that stands for each group
+# The feature that is shown for each group
 _SHOWN = {
     RECENT_LOAD: "load_same_hour_mean",
     "load of the last hours and weeks": "load_mean_24h",
@@ -61,7 +61,7 @@ _SHOWN = {
     "humidity, wind and rain": "humidity",
     "daylight and season": "sun_elevation",
 }
-FEATURE_WORDS = {
+FEATURE_LABELS = {
     "load_same_hour_mean": "mean load at this hour, kWh",
     "load_mean_24h": "last 24 hours over the last week",
     "day_kind": "kind of day, 0 (workday) to 2 (rest)",
@@ -71,52 +71,57 @@ FEATURE_WORDS = {
     "humidity": "humidity, %",
     "sun_elevation": "sine of the sun's elevation",
 }
-# A usual day is one of these before: each weekday once, over three weeks
-USUAL_DAYS = tuple(range(3, 22, 3))
+# Distances in days of the baseline days: each weekday once, over three weeks
+BASELINE_DAYS = tuple(range(3, 22, 3))
 
 
 @dataclass(frozen=True)
-class Parts:
-    """How a model makes a forecast of n hours, in shares of the level.
+class ModelTerms:
+    """The additive terms of a model's forecast of n hours, as shares of the level.
 
-    of_table: the part that is read off the table of features; asked with rows and, for each, which of the n hours it
-        stands for. of_load: [n] the part of members that read the load itself. correction: [n] what is added for the
-        errors of late. rows: of the n hours. table: the features of rows.
+    samples: of the n hours.
+    matrix: returns the features of samples.
+    from_matrix: returns the term that depends on the feature matrix. Its second argument is the hour (0 to n - 1) of
+        each row.
+    from_load: returns the term of members that use the load itself, [n].
+    correction: [n], the correction of recent errors.
     """
 
-    rows: Rows
-    table: Callable[[Rows], Table]
-    of_table: Callable[[Table, Ints], Floats]
-    of_load: Callable[[Rows], Floats]
+    samples: Samples
+    matrix: Callable[[Samples], FeatureMatrix]
+    from_matrix: Callable[[FeatureMatrix, Ints], Floats]
+    from_load: Callable[[Samples], Floats]
     correction: Floats
 
 
 def group_of(feature: str) -> str:
-    """The group of features that one belongs to."""
+    """Return the group of a feature."""
     return next(group for begin, group in _GROUPS.items() if feature.startswith(begin))
 
 
-def drivers_of(parts: Parts) -> pl.DataFrame | None:
-    """What drove each of n hours; None where no usual day before is known to compare them with.
+def contributions_of(terms: ModelTerms) -> pl.DataFrame | None:
+    """Return the contributions of feature groups to each of n hours; None if no baseline day is known.
 
     Returns:
-        timestamp, driver, contribution_kwh, feature, value, usual_value: a row an hour and driver. The first driver is
-        USUAL, the forecast of a usual day of the last three weeks at the same hour and lead time; with what the others
-        add it makes the forecast. feature: one that stands for the driver, its value and that of the usual days (loads
-        in kWh); null where there is none.
+        timestamp, driver, contribution_kwh, feature, value, usual_value: one row per hour and driver. The first driver
+        is BASELINE, the mean forecast of days of the last three weeks at the same hour and lead time. With the other
+        contributions it adds up to the forecast. feature: the one shown for the driver, with its value and its mean on
+        the baseline days (loads in kWh); null if there is none.
     """
-    rows = parts.rows
-    n = len(rows)
-    target = parts.table(rows)
-    usual_rows = [Rows(rows.past, rows.origins - 24 * k, rows.targets - 24 * k) for k in USUAL_DAYS]
-    usual = [(one, parts.table(one)) for one in usual_rows]
-    usual = [
-        (one, table)
-        for one, table in usual
-        if np.isfinite(one.level).all()
-        and ("temperature" not in table.names or np.isfinite(table["temperature"]).all())
+    samples = terms.samples
+    n = len(samples)
+    target = terms.matrix(samples)
+    baseline_samples = [
+        Samples(samples.view, samples.origins - 24 * k, samples.targets - 24 * k) for k in BASELINE_DAYS
     ]
-    if not usual:
+    baseline = [(one, terms.matrix(one)) for one in baseline_samples]
+    baseline = [
+        (one, matrix)
+        for one, matrix in baseline
+        if np.isfinite(one.level).all()
+        and ("temperature" not in matrix.names or np.isfinite(matrix["temperature"]).all())
+    ]
+    if not baseline:
         return None
     groups = list(dict.fromkeys(group_of(name) for name in target.names))
     member = np.array([groups.index(group_of(name)) for name in target.names])
@@ -125,25 +130,27 @@ def drivers_of(parts: Parts) -> pl.DataFrame | None:
     for size in range(len(groups) + 1):
         for own in combinations(range(len(groups)), size):
             changed = np.isin(member, own)
-            mixed = [np.where(changed, target.values, table.values) for _, table in usual]
-            said = parts.of_table(Table(target.names, np.concatenate(mixed)), np.tile(hour, len(usual)))
-            value[frozenset(own)] = said.reshape(len(usual), n).mean(axis=0)
-    level = rows.level
-    load_then = np.mean([parts.of_load(one) for one, _ in usual], axis=0)
-    added = {group: _shapley(i, len(groups), value) for i, group in enumerate(groups)}
-    added[RECENT_LOAD] = added[RECENT_LOAD] + parts.of_load(rows) - load_then
-    shares = {USUAL: value[frozenset()] + load_then, **added, RECENT_ERRORS: parts.correction}
+            mixed = [np.where(changed, target.values, matrix.values) for _, matrix in baseline]
+            predicted = terms.from_matrix(
+                FeatureMatrix(target.names, np.concatenate(mixed)), np.tile(hour, len(baseline))
+            )
+            value[frozenset(own)] = predicted.reshape(len(baseline), n).mean(axis=0)
+    level = samples.level
+    baseline_load = np.mean([terms.from_load(one) for one, _ in baseline], axis=0)
+    contribution = {group: _shapley(i, len(groups), value) for i, group in enumerate(groups)}
+    contribution[RECENT_LOAD] = contribution[RECENT_LOAD] + terms.from_load(samples) - baseline_load
+    shares = {BASELINE: value[frozenset()] + baseline_load, **contribution, RECENT_ERRORS: terms.correction}
     frames = []
     for name, share in shares.items():
         feature = _SHOWN.get(name)
         shown = [np.full(n, np.nan)] * 2
         if feature is not None:
             scale = level if name == RECENT_LOAD else 1.0
-            shown = [target[feature] * scale, np.mean([table[feature] for _, table in usual], axis=0) * scale]
+            shown = [target[feature] * scale, np.mean([matrix[feature] for _, matrix in baseline], axis=0) * scale]
         frames.append(
             pl.DataFrame(
                 [
-                    timestamps(rows.targets),
+                    timestamps(samples.targets),
                     pl.Series("driver", [name] * n),
                     pl.Series("contribution_kwh", share * level),
                     pl.Series("feature", [feature] * n, pl.String),

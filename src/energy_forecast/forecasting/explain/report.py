@@ -1,38 +1,38 @@
-"""Understanding one day of a forecast: what drove it, what the weather did, and the past days most like it.
+"""Report on one day of a forecast: contributions, weather effect, and the most similar past days.
 
-What the weather did is asked of the model itself: the same forecast once more, under another temperature.
+The weather effect is the difference to a forecast by the same model for another temperature.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.data.history import build_history, hour_number
-from energy_forecast.forecasting.explain.contributions import RECENT_ERRORS, USUAL
+from energy_forecast.forecasting.explain.contributions import BASELINE, RECENT_ERRORS
 from energy_forecast.forecasting.features.calendar import HALF_REST, REST, WORKDAY, holiday_name
-from energy_forecast.forecasting.features.samples import Past
-from energy_forecast.forecasting.types import City, Explaining, FittedModel, Forecast, Ints, Repeating
+from energy_forecast.forecasting.features.samples import HistoryView
+from energy_forecast.forecasting.types import City, FittedForecaster, Forecast, ForecastInput, Ints
 from energy_forecast.local_times import to_local
 
 DAY_KINDS = {WORKDAY: "workday", HALF_REST: "Saturday", REST: "Sunday or holiday"}
-# How far from a day of the year the weather still counts as that of its season, days
+# Days before and after a day of the year whose weather belongs to its season
 SEASON_DAYS = 15
-_FEWEST_USUAL = 7
+_FEWEST_FOR_CLIMATOLOGY = 7
 SHIFTS = tuple(range(-10, 11, 2))
 SIMILAR = 5
-# A day is as unlike for ten days' distance in the year as for a degree of difference at every hour
+# Ten days of distance in the year count as much as one degree of difference at every hour
 _DEGREES_A_DAY = 0.1
 _RECENT_DAYS = 365
 
 
 @dataclass(frozen=True)
 class WeatherEffect:
-    """What the weather did over `hours` hours: mean temperatures, the forecast under the usual, and what it adds."""
+    """The effect of the weather on `hours` hours: mean temperatures, forecast at the normal ones, and difference."""
 
     hours: int
     temperature: float
@@ -42,7 +42,7 @@ class WeatherEffect:
 
     @property
     def percent(self) -> float:
-        """What it adds, of the forecast under the usual weather."""
+        """Return the difference as a percentage of the forecast at the normal temperature."""
         return 100 * self.added_kwh / self.usual_kwh
 
 
@@ -50,88 +50,83 @@ class WeatherEffect:
 class Explanation:
     """One local day of a forecast. Energies are kWh in the hour, temperatures degrees Celsius.
 
-    hours: timestamp, predicted, q05 .. q95, temperature (as known at the issue), usual_temperature, usual_weather (the
-        forecast under the usual temperature); null where there is none.
-    drivers: see drivers.drivers_of; None where the model cannot tell.
-    repeats: timestamp, repeated_from, repeated_kwh: the load that a naive model repeats, see Repeating.repeats; None
-        for any other.
-    response: shift (degrees), temperature (mean of the day), mean_kwh: the day's forecast with every hour ahead so much
-        warmer or colder; empty without weather.
-    past_days: day, kind (of DAY_KINDS), temperature, mean_kwh: the days of the last year, to see the response in.
-    made: timestamp, predicted, q05 .. q95: the whole forecast, made once more.
-    holiday: the name of the public holiday that the day is; None for any other day.
+    reissued: timestamp, predicted, q05 .. q95: the whole forecast, computed again.
+    hours: timestamp, predicted, q05 .. q95, temperature (as known at the issue), usual_temperature (climatological),
+        usual_weather (the forecast at the climatological temperature); null if unknown.
+    contributions: see contributions.contributions_of; None if the model does not provide them.
+    repeated_hours: timestamp, repeated_from, repeated_kwh: the load that a naive model repeats; None for other models.
+    response: shift (degrees), temperature (mean of the day), mean_kwh: the day's forecast with every hour ahead warmer
+        or colder by the shift; empty without weather.
+    past_days: day, kind (of DAY_KINDS), temperature, mean_kwh: the days of the last year, as context of the response.
     similar: day, distance (degrees), temperature (mean), kwh (list, at the hours of `hours`), total_kwh, scaled_kwh
-        (the total at the present level): the past days most like this one, the most similar first.
+        (the total at the present level): the most similar past days, the most similar first.
+    holiday: the name of the public holiday on this day; None for other days.
     """
 
     day: date
     kind: str
-    made: pl.DataFrame
+    reissued: pl.DataFrame
     hours: pl.DataFrame
-    drivers: pl.DataFrame | None
-    repeats: pl.DataFrame | None
+    contributions: pl.DataFrame | None
+    repeated_hours: pl.DataFrame | None
     response: pl.DataFrame
     past_days: pl.DataFrame
     similar: pl.DataFrame
     holiday: str | None = None
 
     @property
-    def kind_words(self) -> str:
-        """The kind of the day for people: a holiday by its name."""
+    def kind_label(self) -> str:
+        """Return the kind of the day for display, a holiday with its name."""
         return self.kind.removesuffix(" or holiday") if self.holiday is None else f"holiday ({self.holiday})"
 
     @property
     def total_kwh(self) -> float:
-        """The day's forecast."""
+        """Return the sum of the day's forecast."""
         return float(self.hours["predicted"].to_numpy().sum())
 
     @property
     def weather_effect(self) -> WeatherEffect | None:
-        """What the weather did to the day; None where no weather was known, or no usual one."""
+        """Return the effect of the weather on the day; None without weather or without a climatology."""
         both = self.hours.drop_nulls("usual_weather")
         if both.is_empty():
             return None
         names = ("temperature", "usual_temperature", "usual_weather", "predicted")
-        temperature, usual, under, predicted = (both[name].to_numpy() for name in names)
+        temperature, climatology, at_climatology, predicted = (both[name].to_numpy() for name in names)
         return WeatherEffect(
             both.height,
             float(temperature.mean()),
-            float(usual.mean()),
-            float(under.sum()),
-            float((predicted - under).sum()),
+            float(climatology.mean()),
+            float(at_climatology.sum()),
+            float((predicted - at_climatology).sum()),
         )
 
     def moved(self, move: Callable[[pl.DataFrame], pl.DataFrame]) -> Explanation:
-        """With the timestamps of its hours moved."""
-        drivers = None if self.drivers is None else move(self.drivers)
-        repeats = None
-        if self.repeats is not None:
-            sources = move(self.repeats.select(timestamp="repeated_from"))["timestamp"]
-            repeats = move(self.repeats).with_columns(sources.alias("repeated_from"))
-        return replace(self, made=move(self.made), hours=move(self.hours), drivers=drivers, repeats=repeats)
+        """Return the explanation with moved timestamps."""
+        contributions = None if self.contributions is None else move(self.contributions)
+        repeated = None
+        if self.repeated_hours is not None:
+            sources = move(self.repeated_hours.select(timestamp="repeated_from"))["timestamp"]
+            repeated = move(self.repeated_hours).with_columns(sources.alias("repeated_from"))
+        return replace(
+            self,
+            reissued=move(self.reissued),
+            hours=move(self.hours),
+            contributions=contributions,
+            repeated_hours=repeated,
+        )
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a forecast was made from: see FittedModel.forecast."""
-
-    load: pl.DataFrame
-    weather: pl.DataFrame
-    weather_ahead: pl.DataFrame
-    issued_at: datetime
-    horizon_hours: int
-
-
-def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = None) -> Explanation:
-    """Explains a forecast's hours of one local day; without a day, of the first that it has the most hours of.
+def explain(fitted: FittedForecaster, city: City, data: ForecastInput, day: date | None = None) -> Explanation:
+    """Explain the hours of one local day of a forecast.
 
     Args:
-        asked: with the load and weather of all the past, for the usual weather and the similar days.
+        data: with the whole history of load and weather, for climatology and similar days.
+        day: by default the first of the days with the most hours.
 
     Raises:
         ValueError: the forecast has no hour of that day.
     """
-    made = _again(fitted, asked, asked.weather_ahead)
+    made = _reforecast(fitted, data, data.weather_ahead)
     wall = to_local(made.frame["timestamp"], city.timezone).dt.date()
     if day is None:
         counts = wall.value_counts().sort("count", "timestamp", descending=[True, False])
@@ -139,106 +134,94 @@ def explain(fitted: FittedModel, city: City, asked: Asked, day: date | None = No
     where = wall == day
     if not where.any():
         raise ValueError(f"the forecast has no hour of {day}")
-    history = build_history(asked.load, asked.weather, asked.weather_ahead, issued_at=asked.issued_at, days=None)
-    past = Past(city, history)
+    history = build_history(data.load, data.weather, data.weather_ahead, issued_at=data.issued_at, days=None)
+    view = HistoryView(city, history)
     targets = made.frame["timestamp"].filter(where).dt.epoch("s").to_numpy() // 3600
     at = targets - history.start
     temperature = history.weather["temperature"]
 
-    usual = _usual_temperatures(past, hour_number(asked.issued_at), made.frame["timestamp"])
+    climatology = _climatology(view, hour_number(data.issued_at), made.frame["timestamp"])
     hours = made.frame.filter(where).with_columns(pl.Series("temperature", temperature[at], nan_to_null=True))
-    hours = hours.join(usual, on="timestamp", how="left")
-    ahead = asked.weather_ahead.filter(pl.col("temperature").is_not_null()).join(usual, on="timestamp", how="left")
-    # Weather may end before this day: then nothing of it can be told, whatever the other days had
+    hours = hours.join(climatology, on="timestamp", how="left")
+    ahead = data.weather_ahead.filter(pl.col("temperature").is_not_null()).join(climatology, on="timestamp", how="left")
+    # No weather effect if the weather ends before this day
     has_weather = made.weather_hours > 0 and not ahead.is_empty() and bool(np.isfinite(temperature[at]).any())
     then = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "usual_weather": pl.Float64})
     shifted = []
     if has_weather:
-        normal = ahead.with_columns(pl.coalesce("usual_temperature", "temperature").alias("temperature"))
-        then = _again(fitted, asked, normal.drop("usual_temperature")).frame.select(
+        replaced = ahead.with_columns(pl.coalesce("usual_temperature", "temperature").alias("temperature"))
+        then = _reforecast(fitted, data, replaced.drop("usual_temperature")).frame.select(
             "timestamp", pl.col("predicted").alias("usual_weather")
         )
         for shift in SHIFTS:
             other = ahead.with_columns(pl.col("temperature") + shift).drop("usual_temperature")
-            said = _again(fitted, asked, other).frame.filter(where)["predicted"].mean()
-            shifted.append((float(shift), float(np.nanmean(temperature[at])) + shift, said))
+            mean = _reforecast(fitted, data, other).frame.filter(where)["predicted"].mean()
+            shifted.append((float(shift), float(np.nanmean(temperature[at])) + shift, mean))
     hours = hours.join(then, on="timestamp", how="left").with_columns(
         pl.when(pl.all_horizontal(pl.col("temperature", "usual_temperature").is_not_null()))
         .then("usual_weather")
         .alias("usual_weather")
     )
-    what = (asked.load, asked.weather, asked.weather_ahead)
-    drivers = repeats = None
-    if isinstance(fitted, Explaining):
-        drivers = fitted.drivers(*what, issued_at=asked.issued_at, horizon_hours=asked.horizon_hours)
-    if isinstance(fitted, Repeating):
-        repeats = fitted.repeats(*what, issued_at=asked.issued_at, horizon_hours=asked.horizon_hours)
-    if drivers is not None:
-        drivers = _closed(drivers, made.frame).join(hours.select("timestamp"), on="timestamp", how="semi")
-    if repeats is not None:
-        repeats = hours.select("timestamp", repeated_kwh="predicted").join(repeats, on="timestamp", how="left")
-        repeats = repeats.select("timestamp", "repeated_from", "repeated_kwh")
+    contributions, repeated = fitted.contributions(data), fitted.repeated_hours(data)
+    if contributions is not None:
+        contributions = _closed(contributions, made.frame).join(hours.select("timestamp"), on="timestamp", how="semi")
+    if repeated is not None:
+        repeated = hours.select("timestamp", repeated_kwh="predicted").join(repeated, on="timestamp", how="left")
+        repeated = repeated.select("timestamp", "repeated_from", "repeated_kwh")
     return Explanation(
         day,
-        DAY_KINDS[int(past.calendar.kind[at[0]])],
+        DAY_KINDS[int(view.calendar.kind[at[0]])],
         made.frame,
         hours,
-        drivers,
-        repeats,
+        contributions,
+        repeated,
         pl.DataFrame(
             shifted, schema={"shift": pl.Float64, "temperature": pl.Float64, "mean_kwh": pl.Float64}, orient="row"
         ),
-        _past_days(past),
-        _similar_days(past, at),
+        _past_days(view),
+        _similar_days(view, at),
         holiday_name(city, day),
     )
 
 
-def _again(fitted: FittedModel, asked: Asked, weather_ahead: pl.DataFrame) -> Forecast:
-    """The forecast, under this weather; the history is cut to what the model looks at, which changes nothing."""
-    recent = pl.col("timestamp") >= asked.issued_at - timedelta(days=fitted.history_days + 1)
-    return fitted.forecast(
-        asked.load.filter(recent),
-        asked.weather.filter(recent),
-        weather_ahead,
-        issued_at=asked.issued_at,
-        horizon_hours=asked.horizon_hours,
-    )
+def _reforecast(fitted: FittedForecaster, data: ForecastInput, weather_ahead: pl.DataFrame) -> Forecast:
+    """Return the forecast for other weather. Uses the last days of the history only, which gives the same forecast."""
+    return fitted.predict(replace(data.recent(fitted.history_days + 1), weather_ahead=weather_ahead))
 
 
-def _closed(drivers: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
-    """The drivers with what the forecast was cut off at zero by, if it was: together they are the forecast."""
-    total = drivers.group_by("timestamp").agg(pl.col("contribution_kwh").sum().alias("total"))
+def _closed(contributions: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the contributions such that they add up to the forecast, which may have been raised to zero."""
+    total = contributions.group_by("timestamp").agg(pl.col("contribution_kwh").sum().alias("total"))
     gap = frame.join(total, on="timestamp").select("timestamp", (pl.col("predicted") - pl.col("total")).alias("gap"))
     is_last = pl.col("driver") == RECENT_ERRORS
     return (
-        drivers.join(gap, on="timestamp", how="left")
+        contributions.join(gap, on="timestamp", how="left")
         .with_columns(pl.when(is_last).then(pl.col("contribution_kwh") + pl.col("gap")).otherwise("contribution_kwh"))
         .drop("gap")
         .sort("timestamp", maintain_order=True)
     )
 
 
-def _usual_temperatures(past: Past, cut: int, targets: pl.Series) -> pl.DataFrame:
-    """The mean of the known temperatures at each target's local hour, 15 days around its day of the year in all years.
+def _climatology(view: HistoryView, cut: int, targets: pl.Series) -> pl.DataFrame:
+    """Return the mean temperature at each target's local hour, 15 days around its day of the year in all years.
 
-    Null where fewer than seven are known.
+    It is null if fewer than seven are known.
     """
-    history, calendar = past.history, past.calendar
+    history, calendar = view.history, view.calendar
     known = history.weather["temperature"][: cut - history.start]
     hour, yearday = calendar.hour[: len(known)], calendar.yearday[: len(known)]
     good = np.isfinite(known)
     means = []
     for at in targets.dt.epoch("s").to_numpy() // 3600 - history.start:
-        apart = np.abs(yearday - calendar.yearday[at])
-        mine = known[good & (hour == calendar.hour[at]) & (np.minimum(apart, 365 - apart) <= SEASON_DAYS)]
-        means.append(float(mine.mean()) if len(mine) >= _FEWEST_USUAL else None)
+        distance = np.abs(yearday - calendar.yearday[at])
+        same = known[good & (hour == calendar.hour[at]) & (np.minimum(distance, 365 - distance) <= SEASON_DAYS)]
+        means.append(float(same.mean()) if len(same) >= _FEWEST_FOR_CLIMATOLOGY else None)
     return pl.DataFrame([targets.alias("timestamp"), pl.Series("usual_temperature", means, pl.Float64)])
 
 
-def _past_days(past: Past) -> pl.DataFrame:
-    """Whole local days of the last year with load and temperature, by day."""
-    history, calendar = past.history, past.calendar
+def _past_days(view: HistoryView) -> pl.DataFrame:
+    """Return the complete local days of the last year, with load and temperature."""
+    history, calendar = view.history, view.calendar
     end = history.known_until - history.start
     begin = max(history.first - history.start, end - 24 * _RECENT_DAYS)
     part = slice(begin, end)
@@ -265,20 +248,20 @@ def _past_days(past: Past) -> pl.DataFrame:
     )
 
 
-def _similar_days(past: Past, at: Ints) -> pl.DataFrame:
-    """The past days of the same kind most like the hours at the positions `at`: in temperature, and in time of year.
+def _similar_days(view: HistoryView, at: Ints) -> pl.DataFrame:
+    """Return the past days of the same kind that are most similar to the hours at the indexes `at`.
 
-    A day counts only when its load is known at all of these local hours.
+    Similarity is by temperature and time of year. A day counts only if its load is known at all of these local hours.
     """
-    history, calendar = past.history, past.calendar
+    history, calendar = view.history, view.calendar
     temperature = history.weather["temperature"]
     today = temperature[at]
     use_temperature = np.isfinite(today).all()
     first, last = int(calendar.day[history.first - history.start]), int(calendar.day[at[0]])
-    level_now = float(past.mean_load(np.array([history.known_until]), 168, 0.0)[0])
-    rows = []
+    level_now = float(view.mean_load(np.array([history.known_until]), 168, 0.0)[0])
+    samples = []
     for days in range(1, last - first + 1):
-        # The same local hour, though the clocks changed in between
+        # The same local hour, even if the clocks changed in between
         then = at - 24 * days
         if then[0] < 168:
             break
@@ -286,18 +269,18 @@ def _similar_days(past: Past, at: Ints) -> pl.DataFrame:
         load = history.load[then]
         if calendar.kind[then[0]] != calendar.kind[at[0]] or not np.isfinite(load).all():
             continue
-        level = float(past.mean_load(np.array([history.start + int(then[0])]), 168)[0])
+        level = float(view.mean_load(np.array([history.start + int(then[0])]), 168)[0])
         if not np.isfinite(level) or then.max() >= history.known_until - history.start:
             continue
-        apart = abs(int(calendar.yearday[then[0]]) - int(calendar.yearday[at[0]]))
-        season = _DEGREES_A_DAY * min(apart, 365 - apart)
+        season_days = abs(int(calendar.yearday[then[0]]) - int(calendar.yearday[at[0]]))
+        season = _DEGREES_A_DAY * min(season_days, 365 - season_days)
         distance = season
         if use_temperature:
             if not np.isfinite(temperature[then]).all():
                 continue
             distance = float(np.sqrt(np.mean((temperature[then] - today) ** 2))) + season
         mean = float(np.nanmean(temperature[then])) if np.isfinite(temperature[then]).any() else None
-        rows.append(
+        samples.append(
             (
                 date(1970, 1, 1) + timedelta(int(calendar.day[then[0]])),
                 distance,
@@ -315,10 +298,10 @@ def _similar_days(past: Past, at: Ints) -> pl.DataFrame:
         "total_kwh": pl.Float64,
         "scaled_kwh": pl.Float64,
     }
-    return pl.DataFrame(rows, schema=schema, orient="row").sort("distance", "day").head(SIMILAR)
+    return pl.DataFrame(samples, schema=schema, orient="row").sort("distance", "day").head(SIMILAR)
 
 
-def driver_totals(drivers: pl.DataFrame) -> pl.DataFrame:
-    """driver, contribution_kwh over all hours: the usual first, then what moved the day most."""
-    total = drivers.group_by("driver").agg(pl.col("contribution_kwh").sum())
-    return total.sort(pl.col("driver") != USUAL, -pl.col("contribution_kwh").abs(), "driver")
+def contribution_totals(contributions: pl.DataFrame) -> pl.DataFrame:
+    """Return driver and contribution_kwh over all hours: the baseline first, then the largest contributions."""
+    total = contributions.group_by("driver").agg(pl.col("contribution_kwh").sum())
+    return total.sort(pl.col("driver") != BASELINE, -pl.col("contribution_kwh").abs(), "driver")

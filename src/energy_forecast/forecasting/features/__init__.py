@@ -1,1 +1,1 @@
-"""What a model may know of a target hour when it is forecast: of the calendar, the load before, the weather."""
+"""Features of a target hour that are known at the origin: calendar, earlier load, weather."""

@@ -1,4 +1,4 @@
-"""The calendar as people live it: local hours, weekdays, holidays."""
+"""Local calendar: hours, weekdays, holidays, and the elevation of the sun."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from energy_forecast.forecasting.types import City, Flags, Floats, Ints
 from energy_forecast.local_times import to_local
 
 WORKDAY, HALF_REST, REST = 0, 1, 2
-# Of a country's subdivisions, where the city names none: a day that fewer keep is a workday as any other (the parts of
-# the United Kingdom, four of them, are not of a size), one that most keep is a day of rest
+# Limits for a city without a subdivision, as shares of the country's subdivisions: a holiday of fewer than _FEW is a
+# workday (the four parts of the United Kingdom differ in size), one of at least _MOST is a day of rest
 _FEW, _MOST = 1 / 3, 1 / 2
 
 
 @dataclass(frozen=True)
 class Calendar:
-    """Local time of the hours `start .. start + n - 1`, one entry an hour.
+    """Local time of the hours `start .. start + n - 1`, one entry per hour.
 
-    offset: local minus UTC time in hours, rounded down; the difference between two hours is what a change of
-        clocks moved. day: local days since 1970-01-01. weekday: Monday is 0. yearday: 0 to 365.
-    holiday: how much of a public holiday the local day is, 0 to 1; between them only where no subdivision is named, and
-        a part of the country keeps it. eve, morrow: the same of the day after and before, less what it is itself.
+    offset: local minus UTC time in hours, rounded down; it differs between two hours if the clocks changed in between.
+    day: local days since 1970-01-01. weekday: Monday is 0. yearday: 0 to 365.
+    holiday: 1 on a public holiday, 0 on other days; for a city without a subdivision, the share of the country's
+        subdivisions with a holiday. eve, morrow: the same for the next and the previous day, times 1 - holiday.
     kind: WORKDAY, HALF_REST (the first day of the weekend, a holiday of a part of the country) or REST.
     """
 
@@ -45,7 +45,7 @@ class Calendar:
 
 
 def build_calendar(city: City, start: int, length: int) -> Calendar:
-    """The calendar of `city` for `length` hours from hour number `start`."""
+    """Return the calendar of `city` for `length` hours from hour number `start`."""
     hours = np.arange(start, start + length, dtype=np.int64)
     local = to_local(timestamps(hours), city.timezone)
     wall = local.dt.epoch("s").to_numpy()
@@ -72,7 +72,7 @@ def build_calendar(city: City, start: int, length: int) -> Calendar:
 
 
 def day_kinds(city: City, first: date, last: date) -> tuple[Ints, Flags]:
-    """The kind of each local day from `first` to `last`, both included, and whether it is a public holiday."""
+    """Return the kind of each local day from `first` to `last` (included), and whether it is a public holiday."""
     begin, end = ((day - date(1970, 1, 1)).days for day in (first, last))
     holiday = _holidays_between(city.country_code, city.subdivision, begin, end)
     return _kinds(city, (np.arange(begin, end + 1, dtype=np.int64) + 3) % 7, holiday), holiday >= _MOST
@@ -87,7 +87,7 @@ def _kinds(city: City, weekday: Ints, holiday: Floats) -> Ints:
 
 
 def holiday_name(city: City, day: date) -> str | None:
-    """What the public holiday of that day is called in the city, in English where known; None on other days."""
+    """Return the name of the city's public holiday on that day, in English if known; None on other days."""
     known = _calendar_of(city.country_code, city.subdivision)
     if city.country_code is None or known is None:
         return None
@@ -98,15 +98,15 @@ def holiday_name(city: City, day: date) -> str | None:
 
 
 def has_holidays(country_code: str | None, subdivision: str | None) -> bool:
-    """Whether holidays are known for this country and subdivision."""
+    """Return whether holidays are known for this country and subdivision."""
     return _calendar_of(country_code, subdivision) is not None
 
 
 @lru_cache(maxsize=256)
 def _calendar_of(country_code: str | None, subdivision: str | None) -> str | None:
-    """The subdivision to use ("" for the whole country), or None where no holidays are known.
+    """Return the subdivision to use ("" for the whole country), or None if no holidays are known.
 
-    A subdivision that the library does not know falls back to the country: better its holidays than none.
+    A subdivision that the library does not know falls back to the country.
     """
     if not country_code:
         return None
@@ -118,36 +118,36 @@ def _calendar_of(country_code: str | None, subdivision: str | None) -> str | Non
 
 @lru_cache(maxsize=4096)
 def _holidays_of_year(country_code: str, subdivision: str, year: int) -> dict[date, float]:
-    """The holidays of a year; of a whole country those of all of it, and of others which share of it keeps them."""
+    """Return the holidays of a year, each with the share of the country that has it; 1 for a subdivision."""
 
-    def kept_by(part: str | None) -> set[date]:
+    def holidays_of(part: str | None) -> set[date]:
         found = holidays.country_holidays(country_code.upper(), subdiv=part, years=year)
         return {day for day in found if day.year == year}
 
-    whole = dict.fromkeys(kept_by(subdivision or None), 1.0)
+    whole = dict.fromkeys(holidays_of(subdivision or None), 1.0)
     parts = [] if subdivision else holidays.list_supported_countries(include_aliases=True)[country_code.upper()]
-    keep = Counter(day for part in parts for day in kept_by(part))
-    return {day: n / len(parts) for day, n in keep.items() if n >= _FEW * len(parts)} | whole
+    counts = Counter(day for part in parts for day in holidays_of(part))
+    return {day: n / len(parts) for day, n in counts.items() if n >= _FEW * len(parts)} | whole
 
 
 def _holidays_between(country_code: str | None, subdivision: str | None, first: int, last: int) -> Floats:
-    """How much of a holiday each day from `first` to `last` (days since 1970-01-01) is, both included."""
+    """Return the holiday share of each day from `first` to `last` (days since 1970-01-01, included)."""
     share = np.zeros(last - first + 1)
     known = _calendar_of(country_code, subdivision)
     if country_code is None or known is None:
         return share
     epoch = date(1970, 1, 1)
     for year in range((epoch + timedelta(first)).year, (epoch + timedelta(last)).year + 1):
-        for day, kept in _holidays_of_year(country_code, known, year).items():
+        for day, part in _holidays_of_year(country_code, known, year).items():
             position = (day - epoch).days - first
             if 0 <= position < len(share):
-                share[position] = kept
+                share[position] = part
     return share
 
 
 @lru_cache(maxsize=256)
 def _weekend(country_code: str | None) -> tuple[int, ...]:
-    """The weekdays of rest in their order, the day of least work last: Saturday and Sunday, or what the country has."""
+    """Return the weekdays of the weekend, the day with the least work last; Saturday and Sunday by default."""
     if _calendar_of(country_code, None) is None or country_code is None:
         return (5, 6)
     days = set(holidays.country_holidays(country_code.upper()).weekend)
@@ -157,13 +157,13 @@ def _weekend(country_code: str | None) -> tuple[int, ...]:
 
 
 def sun_elevation(city: City, hours: Ints) -> Floats:
-    """Sine of the sun's elevation at the middle of each hour, below zero at night.
+    """Return the sine of the sun's elevation at the middle of each hour, negative at night.
 
-    The declination by Cooper (1969) and the equation of time by Spencer (1971): good to about half a degree.
+    Declination by Cooper (1969), equation of time by Spencer (1971): accurate to about half a degree.
     """
     middle = hours + 0.5
     days = middle / 24
-    # 365.2422 days a year from a January 1st; the phase drifts by less than a day.
+    # Years of 365.2422 days from a January 1st: the error is less than a day
     angle = 2 * np.pi * np.mod(days, 365.2422) / 365.2422
     declination = np.radians(23.45) * np.sin(angle - 2 * np.pi * 80.3 / 365.2422)
     minutes = 229.18 * (

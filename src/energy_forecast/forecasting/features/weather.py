@@ -1,22 +1,22 @@
-"""Features of the weather at a target hour, of the weather that led to it, and of that on the days it is compared with.
+"""Weather features: at the target hour, before it, and on the days that it is compared with.
 
-All look back from the target, never ahead of it, so that the end of a weather forecast changes no hour before it.
+None uses weather after the target, so the end of a weather forecast changes no hour before it.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from energy_forecast.forecasting.features.samples import Rows, running_sums, window_mean
+from energy_forecast.forecasting.features.samples import Samples, running_sums, window_mean
 from energy_forecast.forecasting.types import Floats, Ints
 
 SMOOTHED_HOURS = (6, 24, 72, 240)
 LAGGED_HOURS = (1, 2, 3)
 
 
-def weather_columns(rows: Rows, *, lag_days: dict[str, Ints]) -> dict[str, Floats]:
-    """The features by name, each [n]: degrees Celsius, percent, m/s, mm; NaN where unknown."""
-    weather, at = rows.past.history.weather, rows.position
+def weather_columns(samples: Samples, *, lag_days: dict[str, Ints]) -> dict[str, Floats]:
+    """Return the features by name, each [n]: degrees Celsius, percent, m/s, mm; NaN where unknown."""
+    weather, at = samples.view.history.weather, samples.position
     temperature = weather["temperature"]
     sums = running_sums(temperature)
     columns = {"temperature": temperature[at]}
@@ -27,9 +27,9 @@ def weather_columns(rows: Rows, *, lag_days: dict[str, Ints]) -> dict[str, Float
     columns["temperature_max_24h"] = _extreme(temperature, at, np.fmax)
     columns["temperature_min_24h"] = _extreme(temperature, at, np.fmin)
     for name, days in lag_days.items():
-        then = rows.days_before(days) - rows.past.history.start
+        then = samples.days_before(days) - samples.view.history.start
         mean = window_mean(sums, then + 1, 24, 0.0)
-        # Where the other day's weather is not known, it is taken to have been the same.
+        # Unknown weather of the other day is imputed by that of the target
         columns[f"temperature_{name}_lag"] = _filled(temperature[then], columns["temperature"])
         columns[f"temperature_mean_24h_{name}_lag"] = _filled(mean, columns["temperature_mean_24h"])
     humidity_sums = running_sums(weather["humidity"])
@@ -45,10 +45,10 @@ def _filled(values: Floats, other: Floats) -> Floats:
 
 
 def _extreme(values: Floats, at: Ints, of: np.ufunc) -> Floats:
-    """The extreme of the 24 hours up to and with each position."""
+    """Return the extreme of the 24 hours that end with each index."""
     begin, end = int(at.min()) - 23, int(at.max()) + 1
     part = values[begin:end]
-    # Doubling windows: 24 = 16 + 8 overlapping ones, four passes instead of 23.
+    # Windows are doubled up to 16, and two overlapping ones make 24: four passes instead of 23
     reach, width = part, 1
     while width < 16:
         reach, width = of(reach[: len(reach) - width], reach[width:]), 2 * width

@@ -1,1 +1,1 @@
-"""The single models: what each learns, and how it says one number for an hour."""
+"""Single point models, and what they share: protocols, training set, fallback without weather."""

@@ -1,8 +1,8 @@
-"""The normal load of an hour: what the calendar and the weather alone say of it, learnt without any load before.
+"""The expected load of an hour from calendar and weather only, without earlier loads (weather normalisation).
 
-A ridge regression for each local hour. As a forecast it is far too simple; what it is for is to say how the load has
-stood to it of late (features/normal.py), which the other models learn from. It wants a whole year: the weather of the
-months to come is not that of the months that were seen.
+It is a ridge regression for each local hour, too simple as a forecast. The ratio of recent loads to it is a feature of
+the other models (features/expected_load.py). It requires a whole year: the weather of the coming months differs from
+that of the months in the history.
 """
 
 from __future__ import annotations
@@ -11,101 +11,101 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.features.expected_load import REACH_HOURS, with_normal
-from energy_forecast.forecasting.features.matrix import Table, hour_table, side_by_side
-from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.features.expected_load import REACH_HOURS, with_expected_load
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, hour_matrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.linear import weather_terms
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
-from energy_forecast.forecasting.models.training_set import Lessons, blocks, weights
+from energy_forecast.forecasting.models.training_set import TrainingSet, sample_weights, time_blocks
 from energy_forecast.forecasting.serialization import Arrays, stored_array
 from energy_forecast.forecasting.types import Floats, Ints
 
 _PENALTY = 20.0
-# Temperatures that are left to the other models: a normal is asked for every hour of the last eleven weeks
+# Temperature features that are left out for speed: it is computed for every hour of the last eleven weeks
 _LEFT_OUT = ("_lag", "_max_24h", "_min_24h")
-# Of the mean load: below it a ratio would say nothing
+# Bounds as shares of the mean load: beyond them a ratio has no meaning
 _LEAST, _MOST = 0.05, 5.0
 
 
 @dataclass(frozen=True)
-class Normal:
-    """coefficients: [24, 1 + p]. Says the load as a share of the mean of all that was learnt from."""
+class ExpectedLoad:
+    """Fitted regressions of the load as a share of the mean training load. coefficients: [24, 1 + p]."""
 
     coefficients: Floats
     scaling: Scaling
     weather: bool
 
-    def of(self, table: Table) -> Floats:
-        """The normal of each row of a table with the calendar and the weather of the hour, [n]; NaN without weather."""
-        scaled = self.scaling(_design(table, weather=self.weather))
-        own = self.coefficients[table["local_hour"].astype(np.int64)]
-        return self._bounded(own[:, 0] + np.einsum("ij,ij->i", scaled, own[:, 1:]), table)
+    def predict(self, matrix: FeatureMatrix) -> Floats:
+        """Return the expected load of each row, [n]; NaN if the weather is unknown."""
+        scaled = self.scaling(_design(matrix, weather=self.weather))
+        own = self.coefficients[matrix["local_hour"].astype(np.int64)]
+        return self._bounded(own[:, 0] + np.einsum("ij,ij->i", scaled, own[:, 1:]), matrix)
 
-    def _bounded(self, share: Floats, table: Table) -> Floats:
+    def _bounded(self, share: Floats, matrix: FeatureMatrix) -> Floats:
         share = np.clip(share, _LEAST, _MOST)
-        return np.where(np.isfinite(table["temperature"]), share, np.nan) if self.weather else share
+        return np.where(np.isfinite(matrix["temperature"]), share, np.nan) if self.weather else share
 
-    def over(self, past: Past, begin: int, end: int) -> Floats:
-        """The normals of the hours [begin, end) on the grid of the history, NaN outside them."""
-        history = past.history
+    def on_grid(self, view: HistoryView, begin: int, end: int) -> Floats:
+        """Return the expected load of the hours [begin, end) on the grid of the history, NaN outside them."""
+        history = view.history
         hours = np.arange(max(begin, history.first), end, dtype=np.int64)
         grid = np.full(len(history.load), np.nan)
-        grid[hours - history.start] = self.of(hour_table(past, hours, weather=self.weather))
+        grid[hours - history.start] = self.predict(hour_matrix(view, hours, weather=self.weather))
         return grid
 
-    def beside(self, table: Table, rows: Rows) -> Table:
-        """The table of `rows`, with how the load has stood to its normal."""
-        begin, end = int(rows.origins.min()) - REACH_HOURS, int(rows.targets.max()) + 1
-        return with_normal(table, rows, self.over(rows.past, begin, end))
+    def add_features(self, matrix: FeatureMatrix, samples: Samples) -> FeatureMatrix:
+        """Return the matrix of `samples` with the features of the expected load."""
+        begin, end = int(samples.origins.min()) - REACH_HOURS, int(samples.targets.max()) + 1
+        return with_expected_load(matrix, samples, self.on_grid(samples.view, begin, end))
 
     def arrays(self) -> Arrays:
         return {"coefficients": self.coefficients, **self.scaling.arrays()}
 
     @staticmethod
-    def from_arrays(arrays: Arrays, *, weather: bool) -> Normal:
+    def from_arrays(arrays: Arrays, *, weather: bool) -> ExpectedLoad:
         scaling = Scaling.from_arrays(arrays)
-        return Normal(stored_array(arrays, "coefficients", "<f8", 24, 1 + len(scaling.mean)), scaling, weather)
+        return ExpectedLoad(stored_array(arrays, "coefficients", "<f8", 24, 1 + len(scaling.mean)), scaling, weather)
 
 
-def learn_normal(lessons: Lessons, until: int, *, weather: bool) -> tuple[Normal, Table]:
-    """The normal as learnt from all hours before hour number `until`, and the lessons' table with it beside.
+def fit_expected_load(training_set: TrainingSet, until: int, *, weather: bool) -> tuple[ExpectedLoad, FeatureMatrix]:
+    """Return the expected load fitted to all hours before `until`, and the training matrix with its features.
 
-    What the lessons see of an hour's normal was said without that hour's block of time, as for an hour to come.
+    The features of a training hour come from a fit without its block of time, as for a future hour.
     """
-    past = lessons.rows.past
-    history = past.history
+    view = training_set.samples.view
+    history = view.history
     hours = np.arange(history.first, until, dtype=np.int64)
-    table = hour_table(past, hours, weather=weather)
+    matrix = hour_matrix(view, hours, weather=weather)
     load = history.load[hours - history.start]
     known = np.isfinite(load)
     if weather:
-        known &= np.isfinite(table["temperature"])
-    design = _design(table, weather=weather)
-    scaling = Scaling.of(design[known])
-    coefficients, unseen = ridge_by_hour(
+        known &= np.isfinite(matrix["temperature"])
+    design = _design(matrix, weather=weather)
+    scaling = Scaling.fit(design[known])
+    coefficients, out_of_block = ridge_by_hour(
         scaling(design[known]),
         load[known] / load[known].mean(),
-        weights(hours[known], until),
-        table["local_hour"][known].astype(np.int64),
-        blocks(hours[known], history.first),
+        sample_weights(hours[known], until),
+        matrix["local_hour"][known].astype(np.int64),
+        time_blocks(hours[known], history.first),
         _PENALTY,
     )
-    normal = Normal(coefficients, scaling, weather)
+    expected_load = ExpectedLoad(coefficients, scaling, weather)
     grid = np.full(len(history.load), np.nan)
     at: Ints = np.flatnonzero(known) + history.first - history.start
-    grid[at] = np.clip(unseen, _LEAST, _MOST)
-    return normal, with_normal(lessons.table, lessons.rows, grid)
+    grid[at] = np.clip(out_of_block, _LEAST, _MOST)
+    return expected_load, with_expected_load(training_set.matrix, training_set.samples, grid)
 
 
-def _design(table: Table, *, weather: bool) -> Floats:
-    """The columns of the regression, [n, p], NaN where unknown."""
-    kind = table["day_kind"]
-    columns = [(table["weekday"] == day).astype(float) for day in range(7)]
-    columns += [table[name] for name in ("is_holiday", "is_eve_of_holiday", "is_morrow_of_holiday", "sun_elevation")]
+def _design(matrix: FeatureMatrix, *, weather: bool) -> Floats:
+    """Return the columns of the regression, [n, p], NaN where unknown."""
+    kind = matrix["day_kind"]
+    columns = [(matrix["weekday"] == day).astype(float) for day in range(7)]
+    columns += [matrix[name] for name in ("is_holiday", "is_eve_of_holiday", "is_morrow_of_holiday", "sun_elevation")]
     columns.append((kind == 2).astype(float))
-    sine, cosine = table["year_sine"], table["year_cosine"]
+    sine, cosine = matrix["year_sine"], matrix["year_cosine"]
     work = (kind == 0).astype(float)
     columns += [sine, cosine, sine * work, cosine * work, 2 * sine * cosine, cosine * cosine - sine * sine]
     if weather:
-        columns += weather_terms(table, True, _LEFT_OUT)
-    return side_by_side(columns)
+        columns += weather_terms(matrix, True, _LEFT_OUT)
+    return column_stack_blocked(columns)

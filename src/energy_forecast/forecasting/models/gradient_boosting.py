@@ -1,4 +1,4 @@
-"""Ridge regressions and, on what they leave, gradient-boosted trees: direct forecasts for every lead time to a week."""
+"""Ridge regressions, and gradient-boosted trees on their residuals: direct forecasts for lead times up to a week."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.features.expected_load import NORMAL, NORMAL_NAMES, RATIOS, table_names, try_once
-from energy_forecast.forecasting.features.matrix import Table, feature_table
-from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.features.expected_load import (
+    EXPECTED_LOAD,
+    EXPECTED_LOAD_FEATURES,
+    RATIOS,
+    check_prediction,
+    feature_names,
+)
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.lead_times import TRAINING_LEADS
 from energy_forecast.forecasting.models.linear import RIDGE_PENALTY, LinearStage, bounded, fit_linear
-from energy_forecast.forecasting.models.protocol import Learn
-from energy_forecast.forecasting.models.training_set import BANDS, Lessons, make_lessons
-from energy_forecast.forecasting.models.tree_arrays import Trees
-from energy_forecast.forecasting.serialization import Arrays, fact
+from energy_forecast.forecasting.models.protocol import Trainer
+from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
+from energy_forecast.forecasting.models.tree_arrays import TreeArrays
+from energy_forecast.forecasting.serialization import Arrays, header_value
 from energy_forecast.forecasting.types import Flags, Floats
 
-# One thread: on a machine that is busy, two wait for each other and take up to ten times as long.
+# One thread: on a busy machine two wait for each other and take up to ten times as long
 _THREADS = 1
 _LEADING = 8
 _IMPORTANCE_ROWS = 300
@@ -38,47 +45,50 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class BoostedPoint:
-    """A linear stage, and trees that correct it."""
+class FittedGradientBoosting:
+    """A fitted linear stage, and trees that correct it."""
 
     linear: LinearStage
-    trees: Trees
+    trees: TreeArrays
     importance: tuple[str, ...]
     weather: bool
-    rows: int
+    sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {**SETTINGS, "rows": self.rows, "leading_features": list(self.importance)}
+        return {**SETTINGS, "rows": self.sample_count, "leading_features": list(self.importance)}
 
-    def predict(self, rows: Rows) -> Floats:
-        table = feature_table(rows, weather=self.weather)
-        share = self.share(table)
+    def predict(self, samples: Samples) -> Floats:
+        matrix = feature_matrix(samples, weather=self.weather)
+        share = self.share(matrix)
         if self.weather:
-            share = np.where(np.isfinite(table["temperature"]), share, np.nan)
-        return np.asarray(share * rows.level, float)
+            share = np.where(np.isfinite(matrix["temperature"]), share, np.nan)
+        return np.asarray(share * samples.level, float)
 
-    def share(self, table: Table) -> Floats:
-        """The load as a share of the level, [n]."""
-        return self.corrected(self.linear.predict(table), table)
+    def share(self, matrix: FeatureMatrix) -> Floats:
+        """Return the load as a share of the level, [n]."""
+        return self.corrected(self.linear.predict(matrix), matrix)
 
-    def corrected(self, share: Floats, table: Table) -> Floats:
-        """What the linear stage says, `share`, corrected by the trees, [n]."""
-        correction = self.trees.predict(_tree_inputs(table, share))
-        return bounded(share + SETTINGS["tree_share"] * correction.astype(float), table)
+    def corrected(self, share: Floats, matrix: FeatureMatrix) -> Floats:
+        """Return `share`, the prediction of the linear stage, corrected by the trees, [n]."""
+        correction = self.trees.predict(_tree_inputs(matrix, share))
+        return bounded(share + SETTINGS["tree_share"] * correction.astype(float), matrix)
 
-    def leading(self, rows: Rows) -> dict[str, Floats]:
-        return self.leading_of(feature_table(rows, weather=self.weather), rows)
+    def leading(self, samples: Samples) -> dict[str, Floats]:
+        return self.leading_from(feature_matrix(samples, weather=self.weather), samples)
 
-    def leading_of(self, table: Table, rows: Rows) -> dict[str, Floats]:
-        """As `leading`, from a table that is there already."""
+    def leading_from(self, matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
+        """Return `leading` from a matrix that was computed already."""
         values: dict[str, Floats] = {}
         for name in self.importance:
-            # A load as a share of a level says nothing to a reader; the lags are shown as they were.
-            if name.startswith(("load_known_", "load_like_day", "load_same_hour_mean", NORMAL)) and name not in RATIOS:
-                values[f"{name}_kwh"] = table[name] * rows.level
+            # Lags are shown in kWh: a share of the level means nothing to a reader
+            if (
+                name.startswith(("load_known_", "load_like_day", "load_same_hour_mean", EXPECTED_LOAD))
+                and name not in RATIOS
+            ):
+                values[f"{name}_kwh"] = matrix[name] * samples.level
             else:
-                values[name] = table[name]
+                values[name] = matrix[name]
         return values
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
@@ -86,16 +96,16 @@ class BoostedPoint:
             "importance": list(self.importance),
             "weather": self.weather,
             "season": self.linear.season,
-            "rows": self.rows,
+            "rows": self.sample_count,
         }
         return header, {**self.trees.arrays(), **self.linear.arrays()}
 
 
 class GradientBoosting:
-    """See the module. Learns the load as a share of the mean of the week before the origin.
+    """Ridge regressions and trees that predict the load as a share of the mean of the week before the origin.
 
-    Trees learn from a share of the rows; what they correct is what the ridge said of a block of time it had not seen,
-    since they would not learn from the smaller errors that it makes on its own rows.
+    Trees are trained on a subset of the samples. Their targets are out-of-block residuals of the ridge, since its
+    residuals on its own training data are too small.
     """
 
     name = "gradient-boosting"
@@ -105,64 +115,68 @@ class GradientBoosting:
     learns = True
     adapts = True
 
-    def lessons(self, past: Past, *, weather: bool, seed: int) -> Learn:
+    def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
         draw = np.random.default_rng(seed)
-        lessons = make_lessons(past, draw, weather=weather)
-        for_trees = chosen_for_trees(lessons, draw)
+        training_set = build_training_set(view, draw, weather=weather)
+        for_trees = tree_sample_mask(training_set, draw)
 
-        def learn(until: int) -> BoostedPoint:
-            mine = lessons.until(until)
-            point, _ = learn_boosted(mine, for_trees[: len(mine)], weather=weather, seed=seed)
-            return replace(point, importance=importance(point, mine.table, seed))
+        def fit_until(until: int) -> FittedGradientBoosting:
+            past = training_set.until(until)
+            point, _ = fit_boosted(past, for_trees[: len(past)], weather=weather, seed=seed)
+            return replace(point, importance=importance(point, past.matrix, seed))
 
-        return learn
+        return fit_until
 
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> BoostedPoint:
+    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedGradientBoosting:
         point = restore_boosted(state, arrays)
-        try_once(point.share, table_names(weather=point.weather))
+        check_prediction(point.share, feature_names(weather=point.weather))
         return point
 
 
-def restore_boosted(state: dict[str, Any], arrays: Arrays) -> BoostedPoint:
-    """The point model whose state this was. Raises ArtifactError."""
-    weather = fact(state, "weather", bool)
-    linear = LinearStage.from_arrays(arrays, weather=weather, season=fact(state, "season", bool))
-    importance = fact(state, "importance", list)
-    if not set(importance) <= set(table_names(weather=weather) + NORMAL_NAMES):
+def restore_boosted(state: dict[str, Any], arrays: Arrays) -> FittedGradientBoosting:
+    """Return the fitted model of a state. Raises ArtifactError."""
+    weather = header_value(state, "weather", bool)
+    linear = LinearStage.from_arrays(arrays, weather=weather, season=header_value(state, "season", bool))
+    importance = header_value(state, "importance", list)
+    if not set(importance) <= set(feature_names(weather=weather) + EXPECTED_LOAD_FEATURES):
         raise ArtifactError("The stored model has other features than this version's models.")
-    return BoostedPoint(linear, Trees.from_arrays(arrays), tuple(importance), weather, fact(state, "rows", int))
+    return FittedGradientBoosting(
+        linear, TreeArrays.from_arrays(arrays), tuple(importance), weather, header_value(state, "rows", int)
+    )
 
 
-def chosen_for_trees(lessons: Lessons, draw: np.random.Generator) -> Flags:
-    """The rows that trees learn from, [n]."""
-    return np.asarray(draw.random(len(lessons)) < SETTINGS["rows_per_hour"] / BANDS, bool)
+def tree_sample_mask(training_set: TrainingSet, draw: np.random.Generator) -> Flags:
+    """Return which samples the trees are trained on, [n]."""
+    return np.asarray(draw.random(len(training_set)) < SETTINGS["rows_per_hour"] / len(TRAINING_LEADS), bool)
 
 
-def learn_boosted(lessons: Lessons, chosen: Flags, *, weather: bool, seed: int) -> tuple[BoostedPoint, Floats]:
-    """The model, and what its linear stage would have said of each row without that row's block of time, [n]."""
-    linear, unseen = fit_linear(lessons, weather=weather, penalty=SETTINGS["ridge_penalty"])
-    table = lessons.table
-    inputs = _tree_inputs(Table(table.names, table.values[chosen]), unseen[chosen])
-    left = (lessons.share - unseen)[chosen]
-    trees = _grow(inputs, left, lessons.weight[chosen], [*table.names, "linear_stage"], seed)
-    return BoostedPoint(linear, trees, (), weather, len(lessons)), unseen
+def fit_boosted(
+    training_set: TrainingSet, chosen: Flags, *, weather: bool, seed: int
+) -> tuple[FittedGradientBoosting, Floats]:
+    """Return the model, and the out-of-block predictions of its linear stage, [n]."""
+    linear, out_of_block = fit_linear(training_set, weather=weather, penalty=SETTINGS["ridge_penalty"])
+    matrix = training_set.matrix
+    inputs = _tree_inputs(FeatureMatrix(matrix.names, matrix.values[chosen]), out_of_block[chosen])
+    residual = (training_set.share - out_of_block)[chosen]
+    trees = _grow(inputs, residual, training_set.weight[chosen], [*matrix.names, "linear_stage"], seed)
+    return FittedGradientBoosting(linear, trees, (), weather, len(training_set)), out_of_block
 
 
-def _tree_inputs(table: Table, linear: Floats) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.concatenate([table.values, linear[:, None]], axis=1).astype(np.float32)
+def _tree_inputs(matrix: FeatureMatrix, linear: Floats) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.concatenate([matrix.values, linear[:, None]], axis=1).astype(np.float32)
 
 
 def _grow(
-    inputs: np.ndarray[Any, np.dtype[np.float32]], left: Floats, weight: Floats, names: list[str], seed: int
-) -> Trees:
-    # Here and not above: it takes longer to import than a forecast takes to make
+    inputs: np.ndarray[Any, np.dtype[np.float32]], residual: Floats, weight: Floats, names: list[str], seed: int
+) -> TreeArrays:
+    # Imported here, since the import takes longer than a forecast
     import xgboost
 
-    # A few wild errors of the linear stage must not steer the trees.
-    limit = 6 * 1.4826 * float(np.median(np.abs(left))) + 1e-6
+    # Clipped, so that a few extreme errors of the linear stage do not dominate
+    limit = 6 * 1.4826 * float(np.median(np.abs(residual))) + 1e-6
     data = xgboost.QuantileDMatrix(
         inputs,
-        label=np.clip(left, -limit, limit),
+        label=np.clip(residual, -limit, limit),
         weight=weight,
         feature_names=names,
         max_bin=SETTINGS["max_bin"],
@@ -182,19 +196,19 @@ def _grow(
         "nthread": _THREADS,
         "seed": seed,
     }
-    return Trees.of(xgboost.train(parameters, data, SETTINGS["rounds"]))
+    return TreeArrays.from_booster(xgboost.train(parameters, data, SETTINGS["rounds"]))
 
 
-def importance(point: BoostedPoint, table: Table, seed: int) -> tuple[str, ...]:
-    """The features that move the prediction most: by how much it changes when one is shuffled over the rows."""
+def importance(point: FittedGradientBoosting, matrix: FeatureMatrix, seed: int) -> tuple[str, ...]:
+    """Return the features whose permutation over the samples changes the prediction most."""
     draw = np.random.default_rng(seed)
-    sample = draw.permutation(len(table.values))[:_IMPORTANCE_ROWS]
-    values = table.values[sample]
-    before = point.share(Table(table.names, values))
-    moved = {}
-    for i, name in enumerate(table.names):
+    sample = draw.permutation(len(matrix.values))[:_IMPORTANCE_ROWS]
+    values = matrix.values[sample]
+    before = point.share(FeatureMatrix(matrix.names, values))
+    change = {}
+    for i, name in enumerate(matrix.names):
         shuffled = values.copy()
         shuffled[:, i] = values[draw.permutation(len(sample)), i]
-        moved[name] = float(np.mean(np.abs(point.share(Table(table.names, shuffled)) - before)))
-    ranked = sorted(table.names, key=lambda name: (-moved[name], name))
+        change[name] = float(np.mean(np.abs(point.share(FeatureMatrix(matrix.names, shuffled)) - before)))
+    ranked = sorted(matrix.names, key=lambda name: (-change[name], name))
     return tuple(ranked[:_LEADING])

@@ -1,4 +1,4 @@
-"""The linear stage: a ridge regression for each local hour and band of lead times, on a design rich in the weather."""
+"""The linear stage: a ridge regression for each local hour and bucket of lead times, with many weather terms."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.features.expected_load import NORMAL, table_names, try_once
-from energy_forecast.forecasting.features.matrix import Table, feature_table, side_by_side
-from energy_forecast.forecasting.features.samples import Past, Rows
-from energy_forecast.forecasting.models.protocol import Learn
+from energy_forecast.forecasting.features.expected_load import EXPECTED_LOAD, check_prediction, feature_names
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, feature_matrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.lead_times import TRAINING_LEADS
+from energy_forecast.forecasting.models.protocol import Trainer
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
-from energy_forecast.forecasting.models.training_set import BANDS, Lessons, lead_band, make_lessons
-from energy_forecast.forecasting.serialization import Arrays, fact, stored_array
+from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
+from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 RIDGE_PENALTY = 20.0
@@ -22,79 +23,79 @@ _FEW_KNOTS = (10, 18, 22, 26)
 _FADING_HOURS = (3.0, 12.0)
 
 
-def design_matrix(table: Table, *, weather: bool, season: bool) -> Floats:
-    """The columns of the regression, [n, p], NaN where unknown.
+def design_matrix(matrix: FeatureMatrix, *, weather: bool, season: bool) -> Floats:
+    """Return the columns of the regression, [n, p], NaN where unknown.
 
     Args:
-        table: from feature_table.
-        weather: whether the table has weather.
-        season: with the terms of the year; without a whole year seen they would only mislead.
+        matrix: from feature_matrix.
+        weather: whether the matrix has weather.
+        season: whether to add seasonal terms; with less than a year of history they would overfit.
     """
-    columns = _load_terms(table) + _calendar_terms(table, season)
+    columns = _load_terms(matrix) + _calendar_terms(matrix, season)
     if weather:
-        # How the load stood to its normal says more of the other days than their temperatures do: ridges are 1 %
-        # better without these, and a third of the work is saved.
-        columns += weather_terms(table, season, ("_lag",) if NORMAL in table.names else ())
-    return side_by_side(columns)
+        # Ratios to the expected load explain the other days better than their temperatures do: ridges are 1 % better
+        # without the temperatures of the lags, and a third of the work is saved
+        columns += weather_terms(matrix, season, ("_lag",) if EXPECTED_LOAD in matrix.names else ())
+    return column_stack_blocked(columns)
 
 
-def _load_terms(table: Table) -> list[Floats]:
+def _load_terms(matrix: FeatureMatrix) -> list[Floats]:
     columns = []
-    lead = table["lead_hours"]
+    lead = matrix["lead_hours"]
     fades = [np.exp(-lead / hours) for hours in _FADING_HOURS]
-    for name in table.names:
+    for name in matrix.names:
         if name.startswith("load_last_"):
-            change = np.clip(table[name], -0.7, 0.7)
+            change = np.clip(matrix[name], -0.7, 0.7)
             columns += [change * fade for fade in fades]
             if "24h" in name:
                 columns.append(change)
         elif name.startswith("load_"):
-            columns.append(table[name])
+            columns.append(matrix[name])
     return columns
 
 
-def _calendar_terms(table: Table, season: bool) -> list[Floats]:
-    weekday, kind = table["weekday"], table["day_kind"]
+def _calendar_terms(matrix: FeatureMatrix, season: bool) -> list[Floats]:
+    weekday, kind = matrix["weekday"], matrix["day_kind"]
     columns = [_flag(weekday == day) for day in range(7)]
     columns += [
-        table["is_holiday"],
-        table["is_eve_of_holiday"],
-        table["is_morrow_of_holiday"],
-        table["day_lag_is_holiday"],
-        table["week_lag_is_holiday"],
+        matrix["is_holiday"],
+        matrix["is_eve_of_holiday"],
+        matrix["is_morrow_of_holiday"],
+        matrix["day_lag_is_holiday"],
+        matrix["week_lag_is_holiday"],
         _flag(kind == 2),
-        _flag(table["day_lag_weekday"] == 6),
-        table["sun_elevation"],
+        _flag(matrix["day_lag_weekday"] == 6),
+        matrix["sun_elevation"],
     ]
-    columns += [_flag(table[f"{lag}_lag_kind"] == k) for lag in ("day", "week") for k in (1, 2)]
-    columns += [(kind == k) * (table["load_known_day_1"] - 1) for k in (0, 1, 2)]
+    columns += [_flag(matrix[f"{lag}_lag_kind"] == k) for lag in ("day", "week") for k in (1, 2)]
+    columns += [(kind == k) * (matrix["load_known_day_1"] - 1) for k in (0, 1, 2)]
     if season:
-        columns += [table["year_sine"], table["year_cosine"]]
+        columns += [matrix["year_sine"], matrix["year_cosine"]]
     return columns
 
 
-def weather_terms(table: Table, season: bool, left_out: tuple[str, ...]) -> list[Floats]:
-    """Columns that bend with the temperature, and those of humidity, wind and rain.
+def weather_terms(matrix: FeatureMatrix, season: bool, left_out: tuple[str, ...]) -> list[Floats]:
+    """Return piecewise linear terms of the temperature, and terms of humidity, wind and rain.
 
     Args:
-        left_out: endings of the names of temperatures that are not to bend.
+        left_out: endings of the names of temperatures without such terms.
     """
     columns = []
-    for name in table.names:
+    for name in matrix.names:
         if name.startswith("temperature") and not name.endswith(("h_ago", *left_out)):
-            columns.append(table[name])
-            columns += [np.maximum(table[name] - knot, 0) for knot in _KNOTS]
+            columns.append(matrix[name])
+            columns += [np.maximum(matrix[name] - knot, 0) for knot in _KNOTS]
     for name in ("temperature_1h_ago", "temperature_3h_ago"):
-        columns += [np.maximum(table[name] - knot, 0) for knot in (0, 10, 18, 24)]
-    work = _flag(table["day_kind"] == 0)
-    now, day = table["temperature"], table["temperature_mean_24h"]
+        columns += [np.maximum(matrix[name] - knot, 0) for knot in (0, 10, 18, 24)]
+    work = _flag(matrix["day_kind"] == 0)
+    now, day = matrix["temperature"], matrix["temperature_mean_24h"]
     for temperature in (now, day):
         columns.append(temperature * work)
         columns += [np.maximum(temperature - knot, 0) * work for knot in _FEW_KNOTS]
         if season:
-            columns += [temperature * table["year_sine"], temperature * table["year_cosine"]]
-    humidity, humidity_day = table["humidity"], table["humidity_mean_24h"]
-    wind = table["wind_speed"]
+            columns += [temperature * matrix["year_sine"], temperature * matrix["year_cosine"]]
+    humidity, humidity_day = matrix["humidity"], matrix["humidity_mean_24h"]
+    wind = matrix["wind_speed"]
     columns += [
         humidity,
         humidity_day,
@@ -103,7 +104,7 @@ def weather_terms(table: Table, season: bool, left_out: tuple[str, ...]) -> list
         humidity_day * np.maximum(day - 18, 0),
         wind,
         wind * np.maximum(12 - now, 0),
-        table["precipitation_6h"],
+        matrix["precipitation_6h"],
     ]
     return columns
 
@@ -114,19 +115,22 @@ def _flag(condition: Flags) -> Floats:
 
 @dataclass(frozen=True)
 class LinearStage:
-    """coefficients: [BANDS, 24, 1 + p]. Predicts load as a share of the level."""
+    """Fitted regressions of the load as a share of the level. coefficients: [buckets, 24, 1 + p]."""
 
     coefficients: Floats
     scaling: Scaling
     weather: bool
     season: bool
 
-    def predict(self, table: Table) -> Floats:
-        scaled = self.scaling(design_matrix(table, weather=self.weather, season=self.season))
-        band, hour = lead_band(table["lead_hours"].astype(np.int64)), table["local_hour"].astype(np.int64)
-        own = self.coefficients[band, hour]
+    def predict(self, matrix: FeatureMatrix) -> Floats:
+        scaled = self.scaling(design_matrix(matrix, weather=self.weather, season=self.season))
+        bucket, hour = (
+            TRAINING_LEADS.bucket(matrix["lead_hours"].astype(np.int64)),
+            matrix["local_hour"].astype(np.int64),
+        )
+        own = self.coefficients[bucket, hour]
         share = own[:, 0] + np.einsum("ij,ij->i", scaled, own[:, 1:])
-        return bounded(share, table)
+        return bounded(share, matrix)
 
     def arrays(self) -> Arrays:
         return {"coefficients": self.coefficients, **self.scaling.arrays()}
@@ -134,81 +138,90 @@ class LinearStage:
     @staticmethod
     def from_arrays(arrays: Arrays, *, weather: bool, season: bool) -> LinearStage:
         scaling = Scaling.from_arrays(arrays)
-        coefficients = stored_array(arrays, "coefficients", "<f8", BANDS, 24, 1 + len(scaling.mean))
+        coefficients = stored_array(arrays, "coefficients", "<f8", len(TRAINING_LEADS), 24, 1 + len(scaling.mean))
         return LinearStage(coefficients, scaling, weather, season)
 
 
-def bounded(share: Floats, table: Table) -> Floats:
-    """Keep a prediction within half and double of what the same hour has been of late."""
-    usual = table["load_same_hour_mean"]
-    return np.clip(share, 0.5 * usual, 2.0 * usual)
+def bounded(share: Floats, matrix: FeatureMatrix) -> Floats:
+    """Return the prediction, limited to half and double the recent mean of the same hour."""
+    mean = matrix["load_same_hour_mean"]
+    return np.clip(share, 0.5 * mean, 2.0 * mean)
 
 
-def fit_linear(lessons: Lessons, *, weather: bool, penalty: float) -> tuple[LinearStage, Floats]:
-    """Fit the stage, and say what it would have predicted for each row without that row's block of time, [n]."""
-    table, season = lessons.table, lessons.season
-    hour = table["local_hour"].astype(np.int64)
-    band = lead_band(table["lead_hours"].astype(np.int64))
-    # One band at a time: the design has four times as many columns as the table.
-    first = np.flatnonzero(band == 0)
-    scaling = Scaling.of(design_matrix(_part(table, first), weather=weather, season=season))
-    coefficients, unseen = [], np.zeros(len(lessons))
-    for b in range(BANDS):
-        rows = np.flatnonzero(band == b)
-        part = _part(table, rows)
+def fit_linear(training_set: TrainingSet, *, weather: bool, penalty: float) -> tuple[LinearStage, Floats]:
+    """Return the fitted stage and its out-of-block predictions, [n]: each from a fit without the sample's block."""
+    matrix, season = training_set.matrix, training_set.season
+    hour = matrix["local_hour"].astype(np.int64)
+    bucket = TRAINING_LEADS.bucket(matrix["lead_hours"].astype(np.int64))
+    # One bucket at a time: the design has four times as many columns as the matrix
+    first = np.flatnonzero(bucket == 0)
+    scaling = Scaling.fit(design_matrix(_part(matrix, first), weather=weather, season=season))
+    coefficients, out_of_block = [], np.zeros(len(training_set))
+    for b in range(len(TRAINING_LEADS)):
+        index = np.flatnonzero(bucket == b)
+        part = _part(matrix, index)
         scaled = scaling(design_matrix(part, weather=weather, season=season))
         own, out = ridge_by_hour(
-            scaled, lessons.share[rows], lessons.weight[rows], hour[rows], lessons.block[rows], penalty
+            scaled,
+            training_set.share[index],
+            training_set.weight[index],
+            hour[index],
+            training_set.block[index],
+            penalty,
         )
         coefficients.append(own)
-        unseen[rows] = bounded(out, part)
-    return LinearStage(np.stack(coefficients), scaling, weather, season), unseen
+        out_of_block[index] = bounded(out, part)
+    return LinearStage(np.stack(coefficients), scaling, weather, season), out_of_block
 
 
-def _part(table: Table, rows: Ints) -> Table:
-    return Table(table.names, table.values[rows])
+def _part(matrix: FeatureMatrix, index: Ints) -> FeatureMatrix:
+    return FeatureMatrix(matrix.names, matrix.values[index])
 
 
 @dataclass(frozen=True)
-class LinearPoint:
-    """The linear stage alone."""
+class FittedLinear:
+    """The fitted linear stage alone."""
 
     stage: LinearStage
-    rows: int
+    sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"ridge_penalty": RIDGE_PENALTY, "rows": self.rows, "columns": int(self.stage.coefficients.shape[2]) - 1}
+        return {
+            "ridge_penalty": RIDGE_PENALTY,
+            "rows": self.sample_count,
+            "columns": int(self.stage.coefficients.shape[2]) - 1,
+        }
 
     @property
     def weather(self) -> bool:
         return self.stage.weather
 
-    def share(self, table: Table) -> Floats:
-        """The load as a share of the level, [n]."""
-        return self.stage.predict(table)
+    def share(self, matrix: FeatureMatrix) -> Floats:
+        """Return the load as a share of the level, [n]."""
+        return self.stage.predict(matrix)
 
-    def predict(self, rows: Rows) -> Floats:
-        table = feature_table(rows, weather=self.stage.weather)
-        share = self.share(table)
+    def predict(self, samples: Samples) -> Floats:
+        matrix = feature_matrix(samples, weather=self.stage.weather)
+        share = self.share(matrix)
         if self.stage.weather:
-            share = np.where(np.isfinite(table["temperature"]), share, np.nan)
-        return np.asarray(share * rows.level, float)
+            share = np.where(np.isfinite(matrix["temperature"]), share, np.nan)
+        return np.asarray(share * samples.level, float)
 
-    def leading(self, rows: Rows) -> dict[str, Floats]:
-        table = feature_table(rows, weather=self.stage.weather)
-        values = {f"{name}_kwh": table[name] * rows.level for name in ("load_known_day_1", "load_known_week_1")}
+    def leading(self, samples: Samples) -> dict[str, Floats]:
+        matrix = feature_matrix(samples, weather=self.stage.weather)
+        values = {f"{name}_kwh": matrix[name] * samples.level for name in ("load_known_day_1", "load_known_week_1")}
         if self.stage.weather:
-            values |= {name: table[name] for name in ("temperature", "temperature_mean_24h")}
-        return {**values, "local_hour": table["local_hour"], "day_kind": table["day_kind"]}
+            values |= {name: matrix[name] for name in ("temperature", "temperature_mean_24h")}
+        return {**values, "local_hour": matrix["local_hour"], "day_kind": matrix["day_kind"]}
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
-        header = {"weather": self.stage.weather, "season": self.stage.season, "rows": self.rows}
+        header = {"weather": self.stage.weather, "season": self.stage.season, "rows": self.sample_count}
         return header, self.stage.arrays()
 
 
 class Linear:
-    """A ridge regression for each local hour and band of lead times, rich in interactions of weather and calendar."""
+    """Ridge regressions for each local hour and bucket of lead times, with interactions of weather and calendar."""
 
     name = "linear"
     needed_hours = 18 * 24
@@ -217,18 +230,18 @@ class Linear:
     learns = True
     adapts = True
 
-    def lessons(self, past: Past, *, weather: bool, seed: int) -> Learn:
-        lessons = make_lessons(past, np.random.default_rng(seed), weather=weather)
+    def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
+        training_set = build_training_set(view, np.random.default_rng(seed), weather=weather)
 
-        def learn(until: int) -> LinearPoint:
-            mine = lessons.until(until)
-            return LinearPoint(fit_linear(mine, weather=weather, penalty=RIDGE_PENALTY)[0], len(mine))
+        def fit_until(until: int) -> FittedLinear:
+            past = training_set.until(until)
+            return FittedLinear(fit_linear(past, weather=weather, penalty=RIDGE_PENALTY)[0], len(past))
 
-        return learn
+        return fit_until
 
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> LinearPoint:
-        weather = fact(state, "weather", bool)
-        stage = LinearStage.from_arrays(arrays, weather=weather, season=fact(state, "season", bool))
-        point = LinearPoint(stage, fact(state, "rows", int))
-        try_once(point.share, table_names(weather=weather))
+    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedLinear:
+        weather = header_value(state, "weather", bool)
+        stage = LinearStage.from_arrays(arrays, weather=weather, season=header_value(state, "season", bool))
+        point = FittedLinear(stage, header_value(state, "rows", int))
+        check_prediction(point.share, feature_names(weather=weather))
         return point

@@ -1,6 +1,7 @@
-"""A small neural network, learnt with numpy: two hidden layers on the table of features.
+"""A small multilayer perceptron in numpy: two hidden layers on the feature matrix.
 
-Single ones are no better than the ridge; a few of them, and beside it, are. See docs/decisions/models.md.
+A single network is no better than the ridge; several of them, combined with the ridge, are. See
+docs/decisions/models.md.
 """
 
 from __future__ import annotations
@@ -13,62 +14,62 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_forecast.forecasting.features.matrix import Table, side_by_side
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked
 from energy_forecast.forecasting.serialization import Arrays, stored_array
 from energy_forecast.forecasting.types import Floats, Ints
 
 Singles = NDArray[np.float32]
 HIDDEN = (64, 32)
 EPOCHS = 8
-# Of a network that goes on from what another has learnt, at a third of the rate
+# For a network that continues from another one, at a third of the rate
 FURTHER_EPOCHS = 3
 BATCH = 512
-# Half of it where there are enough rows for it: with a few thousand the networks would follow their noise
+# Half of it if there are enough rows: with a few thousand the networks would overfit
 SMALL_BATCH, SMALL_BATCH_ROWS = 256, 25_000
 _RATE, _FURTHER_RATE = 3e-3, 1e-3
 _WARM_UP_STEPS = 100
 _LEAK = np.float32(0.01)
-# Errors beyond this many deviations of the target steer like absolute ones: the loss is Huber's.
+# Huber loss: errors beyond this many deviations of the target count linearly
 _HUBER = np.float32(0.3)
 _BETA_1, _BETA_2 = 0.9, 0.999
-_CODES = ("local_hour", "weekday", "day_kind", "lead_hours", "day_lag_kind", "week_lag_kind", "day_lag_weekday")
+_CATEGORIES = ("local_hour", "weekday", "day_kind", "lead_hours", "day_lag_kind", "week_lag_kind", "day_lag_weekday")
 _YEAR = ("year_sine", "year_cosine")
 WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
 
 
-def network_inputs(table: Table, *, season: bool) -> Floats:
-    """The table with its codes spread out, [n, p], NaN where unknown. Without a whole year seen, none of the year."""
-    left_out = _CODES if season else _CODES + _YEAR
-    columns = [table.values[:, i] for i, name in enumerate(table.names) if name not in left_out]
-    turn = 2 * np.pi * table["local_hour"] / 24
+def network_inputs(matrix: FeatureMatrix, *, season: bool) -> Floats:
+    """Return the matrix with one-hot categories, [n, p], NaN where unknown; without `season`, no seasonal columns."""
+    left_out = _CATEGORIES if season else _CATEGORIES + _YEAR
+    columns = [matrix.values[:, i] for i, name in enumerate(matrix.names) if name not in left_out]
+    turn = 2 * np.pi * matrix["local_hour"] / 24
     columns += [wave(k * turn) for k in (1, 2, 3, 4) for wave in (np.sin, np.cos)]
-    columns += [table["weekday"] == day for day in range(7)]
-    columns += [table[name] == k for name in ("day_kind", "day_lag_kind", "week_lag_kind") for k in (0, 1, 2)]
-    columns += [table["day_lag_weekday"] == day for day in (0, 5, 6)]
-    lead = table["lead_hours"]
+    columns += [matrix["weekday"] == day for day in range(7)]
+    columns += [matrix[name] == k for name in ("day_kind", "day_lag_kind", "week_lag_kind") for k in (0, 1, 2)]
+    columns += [matrix["day_lag_weekday"] == day for day in (0, 5, 6)]
+    lead = matrix["lead_hours"]
     columns += [lead / 24, *(np.exp(-lead / hours) for hours in (3, 12, 48))]
-    return side_by_side([np.asarray(column, float) for column in columns])
+    return column_stack_blocked([np.asarray(column, float) for column in columns])
 
 
 @lru_cache(maxsize=64)
 def columns_without(names_begin: tuple[str, ...], features: tuple[str, ...], *, season: bool) -> Ints:
-    """Which columns of network_inputs come of no feature whose name begins so, [q]."""
-    left_out = _CODES if season else _CODES + _YEAR
+    """Return the columns of network_inputs except those of features whose name begins with one of these, [q]."""
+    left_out = _CATEGORIES if season else _CATEGORIES + _YEAR
     names = [name for name in features if name not in left_out]
-    further = network_inputs(Table(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
+    further = network_inputs(FeatureMatrix(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
     seen = [i for i, name in enumerate(names) if not name.startswith(names_begin)]
     return np.array([*seen, *range(len(names), len(names) + further)], np.int64)
 
 
 @dataclass(frozen=True)
 class Network:
-    """weights, biases: of each layer, the last with one output."""
+    """A fitted network. weights, biases: of each layer, the last with one output."""
 
     weights: tuple[Singles, ...]
     biases: tuple[Singles, ...]
 
     def predict(self, inputs: Singles) -> Floats:
-        """The output for each row of `inputs` [n, p]."""
+        """Return the output for each row of `inputs` [n, p]."""
         value = inputs
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             value = value @ weight + bias
@@ -91,12 +92,12 @@ class Network:
 def train_network(
     inputs: Singles, target: Singles, weight: Singles, *, decay: float, seed: int, start: Network | None = None
 ) -> Network:
-    """Learn by Adam with decoupled decay (Loshchilov and Hutter 2019), the rate warmed up and then a cosine.
+    """Train by Adam with decoupled decay (Loshchilov and Hutter 2019), warm-up and a cosine schedule of the rate.
 
     Args:
         inputs: [n, p] on a common scale. target: [n] with deviation about 1. weight: [n].
-        decay: how much of each weight is lost in a step of rate 1.
-        start: a network of the same inputs to go on from.
+        decay: the share of each weight that is lost in a step of rate 1.
+        start: a network with the same inputs to continue from.
     """
     draw = np.random.default_rng(seed)
     if start is None:
@@ -113,24 +114,24 @@ def train_network(
     second = [np.zeros_like(p) for p in weights + biases]
     n = len(inputs)
     batch = min(SMALL_BATCH if n >= SMALL_BATCH_ROWS else BATCH, n)
-    # As much in an epoch, however many steps it has
+    # The same decay per epoch for any number of steps
     decay *= batch / BATCH
     steps, step = epochs * (n // batch), 0
     for _ in range(epochs):
         order = draw.permutation(n)
         for begin in range(0, n - batch + 1, batch):
             chosen = order[begin : begin + batch]
-            slopes = _slopes(weights, biases, inputs[chosen], target[chosen], weight[chosen])
+            gradients = _gradients(weights, biases, inputs[chosen], target[chosen], weight[chosen])
             step += 1
             rate = peak * min(1.0, step / _WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / steps))
             one, two = np.float32(1 - _BETA_1**step), np.float32(1 - _BETA_2**step)
-            for i, (values, mean, square, slope) in enumerate(
-                zip(weights + biases, first, second, slopes, strict=True)
+            for i, (values, mean, square, gradient) in enumerate(
+                zip(weights + biases, first, second, gradients, strict=True)
             ):
                 mean *= np.float32(_BETA_1)
-                mean += np.float32(1 - _BETA_1) * slope
+                mean += np.float32(1 - _BETA_1) * gradient
                 square *= np.float32(_BETA_2)
-                square += np.float32(1 - _BETA_2) * slope * slope
+                square += np.float32(1 - _BETA_2) * gradient * gradient
                 move = (mean / one) / (np.sqrt(square / two) + np.float32(1e-7))
                 if i < layers:
                     move += np.float32(decay) * values
@@ -138,10 +139,10 @@ def train_network(
     return Network(tuple(weights), tuple(biases))
 
 
-def _slopes(
+def _gradients(
     weights: list[Singles], biases: list[Singles], inputs: Singles, target: Singles, weight: Singles
 ) -> list[Singles]:
-    """How the loss of a batch changes with each weight and each bias."""
+    """Return the gradient of the loss of a batch by each weight and each bias."""
     values = [inputs]
     for w, b in zip(weights[:-1], biases[:-1], strict=True):
         value = values[-1] @ w + b

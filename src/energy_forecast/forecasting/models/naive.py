@@ -1,4 +1,4 @@
-"""The two naive models: the same hour of the last known day, and of the last known week."""
+"""Naive models: the same hour of the last known day, or of the last known week."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.forecasting.features.samples import Past, Rows
-from energy_forecast.forecasting.models.protocol import Learn
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.models.protocol import Trainer
 from energy_forecast.forecasting.serialization import Arrays
 from energy_forecast.forecasting.types import Floats, Ints
 
 
 class Naive:
-    """The load at the same local hour, a whole number of periods before, as few as are known at the origin.
+    """The load at the same local hour, the smallest whole number of periods before that is known at the origin.
 
-    Where that hour is unknown or faulty, up to three periods more are tried; after that the level of the last week
-    stands in.
+    If that hour is unknown or faulty, up to three more periods are tried, then the level of the last week is used.
     """
 
     kind = "baseline"
@@ -33,29 +32,29 @@ class Naive:
     def settings(self) -> dict[str, Any]:
         return {"period_hours": 24 * self.period_days}
 
-    def lessons(self, past: Past, *, weather: bool, seed: int) -> Learn:  # noqa: ARG002
+    def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:  # noqa: ARG002
         return lambda _until: self
 
-    def predict(self, rows: Rows) -> Floats:
-        return self.repeated(rows)[0]
+    def predict(self, samples: Samples) -> Floats:
+        return self.repeated(samples)[0]
 
-    def repeated(self, rows: Rows) -> tuple[Floats, Ints]:
-        """The load that is repeated (kWh), and of how many local days before; 0 days where the level stands in."""
+    def repeated(self, samples: Samples) -> tuple[Floats, Ints]:
+        """Return the repeated load (kWh) and its distance in local days; 0 days if the level is used."""
         period = self.period_days
-        days = -(-rows.first_known_day // period) * period
-        load = rows.same_hour(days)
+        days = -(-samples.first_known_day // period) * period
+        load = samples.same_hour(days)
         for _ in range(3):
             unknown = ~np.isfinite(load)
             if not unknown.any():
                 break
             days = np.where(unknown, days + period, days)
-            load[unknown] = rows.same_hour(days)[unknown]
+            load[unknown] = samples.same_hour(days)[unknown]
         known = np.isfinite(load)
-        return np.where(known, load, rows.level), np.where(known, days, 0)
+        return np.where(known, load, samples.level), np.where(known, days, 0)
 
-    def leading(self, rows: Rows) -> dict[str, Floats]:
+    def leading(self, samples: Samples) -> dict[str, Floats]:
         unit = "days" if self.period_days == 1 else "weeks"
-        load, days = self.repeated(rows)
+        load, days = self.repeated(samples)
         return {
             "load_it_repeats_kwh": load,
             f"{unit}_back": np.where(days > 0, days / self.period_days, np.nan),

@@ -1,10 +1,10 @@
-"""What a model is: the protocol of every model, and the smaller one of those that say a number and no interval.
+"""Protocols of models.
 
-`Model` is all that the platform asks for. A package brings its own by an entry point of the group
-`energy_forecast.models` whose object is a Model, or a class without arguments that makes one.
+`Forecaster` is all that the platform requires. A package registers its own by an entry point of the group
+`energy_forecast.models` whose object is a Forecaster, or a class without arguments that makes one.
 
-A regression or a set of trees need not know of frames, missing weather or intervals: what has the members of
-`Method` becomes a Model by `fitting.Calibrated`.
+`Regressor` is smaller: a point model without frames, missing weather or intervals.
+`conformal.training.ConformalForecaster` turns it into a Forecaster.
 """
 
 from __future__ import annotations
@@ -15,17 +15,18 @@ from typing import Any, Protocol, runtime_checkable
 
 import polars as pl
 
-from energy_forecast.forecasting.features.matrix import Table
-from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.features.matrix import FeatureMatrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.serialization import Arrays
-from energy_forecast.forecasting.types import City, FittedModel, Floats
+from energy_forecast.forecasting.types import City, FittedForecaster, Floats
 
-Say = Callable[[str], None]
+# Called with a short text when a part of the work is done
+Progress = Callable[[str], None]
 
 
 @runtime_checkable
-class Model(Protocol):
-    """A way of forecasting. `kind` is a word for people: baseline, regression, trees, ensemble."""
+class Forecaster(Protocol):
+    """A forecasting model that is not fitted yet. kind: baseline, regression, trees or ensemble, for display."""
 
     @property
     def name(self) -> str: ...
@@ -41,69 +42,70 @@ class Model(Protocol):
         *,
         at: datetime,
         seed: int = 0,
-        progress: Say | None = None,
-    ) -> FittedModel:
-        """Learn from what was known of `city` at the moment `at`; the same arguments give the same bytes.
+        progress: Progress | None = None,
+    ) -> FittedForecaster:
+        """Fit the model to the data of `city` known at the time `at`. The same arguments give the same bytes.
 
         Args:
-            load, weather: frames as described in contract.py; rows of hours that had not ended by `at` are dropped.
-            progress: called with a few words when a part is done.
+            load, weather: frames as described in types.py; rows of hours that had not ended by `at` are dropped.
 
         Raises:
             NotEnoughDataError: the load is too short for this model.
         """
         ...
 
-    def load(self, data: bytes) -> FittedModel:
-        """The fitted model whose `save` gave `data`, which must hold no code. Raises ArtifactError."""
+    def from_bytes(self, data: bytes) -> FittedForecaster:
+        """Return the fitted model that `to_bytes` wrote as `data`, without running code of it. Raises ArtifactError."""
         ...
 
 
-class PointModel(Protocol):
-    """What has been learnt."""
+class FittedRegressor(Protocol):
+    """A point model that was fitted to one city."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How it was fitted, as plain JSON."""
+        """Return the settings and sizes of the fit, as plain JSON."""
         ...
 
-    def predict(self, rows: Rows) -> Floats:
-        """Load of each target, kWh; NaN where this model has nothing to say."""
+    def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target, kWh; NaN where the model cannot predict."""
         ...
 
-    def leading(self, rows: Rows) -> dict[str, Floats]:
-        """Values of the features that matter most, the most important first, named for people."""
+    def leading(self, samples: Samples) -> dict[str, Floats]:
+        """Return the values of the most important features, the most important first, with readable names."""
         ...
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
-        """All that `restore` needs, as JSON and plain arrays."""
+        """Return all that `restore` needs, as JSON and plain arrays."""
         ...
 
 
 @runtime_checkable
-class TablePoint(Protocol):
-    """A PointModel that reads nothing but the table of features, so that what drove it can be told."""
+class ExplainableRegressor(Protocol):
+    """A FittedRegressor that uses the feature matrix only, so that contributions can be computed."""
 
     @property
     def weather(self) -> bool:
-        """Whether its table has the features of the weather."""
+        """Return whether its matrix has the weather features."""
         ...
 
-    def share(self, table: Table) -> Floats:
-        """The load as a share of the level, [n]."""
+    def share(self, matrix: FeatureMatrix) -> Floats:
+        """Return the load as a share of the level, [n]."""
         ...
 
 
-Learn = Callable[[int], PointModel]
+# Fits to the targets before an hour number
+Trainer = Callable[[int], FittedRegressor]
 
 
-class Method(Protocol):
-    """A way of learning to say one number for an hour.
+class Regressor(Protocol):
+    """A point model that is not fitted yet.
 
-    needed_hours: how many known hours of load it wants at least. uses_weather: whether a head with weather is worth
-    fitting. learns: False when there is nothing to fit, so that all of history is held-out time. adapts: whether to
-    mix in naive-168 as far as that made held-out time better, and to correct the prediction by the bias of late. A
-    baseline stays what it is; only its interval follows.
+    needed_hours: the smallest number of known hours of load.
+    uses_weather: whether a variant with weather is worth fitting.
+    learns: False if there is nothing to fit, so that all of history is held-out data.
+    adapts: whether to blend with naive-168 and to correct by the recent bias, as far as this improved held-out data.
+        False for baselines: only their intervals adapt.
     """
 
     name: str
@@ -113,10 +115,10 @@ class Method(Protocol):
     learns: bool
     adapts: bool
 
-    def lessons(self, past: Past, *, weather: bool, seed: int) -> Learn:
-        """Prepare what can be learnt from, once; the result learns from targets before a given hour number only."""
+    def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
+        """Build the training set once, and return a function that fits to its targets before an hour number."""
         ...
 
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> PointModel:
-        """The point model whose `state` this was."""
+    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedRegressor:
+        """Return the fitted regressor of a `state`. Raises ArtifactError."""
         ...

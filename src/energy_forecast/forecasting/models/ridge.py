@@ -1,4 +1,4 @@
-"""Ridge regression by its normal equations: enough for designs of a few hundred columns, and fast."""
+"""Ridge regression by its normal equations: fast and accurate enough for a few hundred columns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _PART_ROWS = 1024
 
 
 def solve_ridge(design: Floats, target: Floats, weight: Floats, penalty: float) -> tuple[Floats, float, Floats]:
-    """Least squares with every column on the scale of its own deviation, and an intercept that is not penalised.
+    """Fit least squares with standardised columns and an intercept that is not penalised.
 
     Args:
         design: [n, p], finite. target, weight: [n].
-        penalty: as if that many (weighted) rows said that every coefficient is zero.
+        penalty: the number of (weighted) rows that the pull of every coefficient to zero corresponds to.
 
     Returns:
         coefficients [p] for the centred columns, intercept, and the columns' means [p]: the prediction is
-        (x - means) @ coefficients + intercept. A column that never changes gets 0.
+        (x - means) @ coefficients + intercept. A constant column gets 0.
     """
     total = weight.sum()
     means = (weight @ design) / total
@@ -40,9 +40,9 @@ def solve_ridge(design: Floats, target: Floats, weight: Floats, penalty: float) 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Brings columns to mean 0 and deviation 1, as in the rows that taught it, and never beyond what they showed.
+    """Scaling of columns to mean 0 and deviation 1 of the training data, clipped to the range of the training data.
 
-    An unknown value becomes the mean. Clipping is what keeps a linear model from running away on the first heat wave.
+    An unknown value becomes the mean. Clipping limits the extrapolation of a linear model in the first heat wave.
     """
 
     mean: Floats
@@ -51,8 +51,9 @@ class Scaling:
     high: Floats
 
     @staticmethod
-    def of(design: Floats) -> Scaling:
-        # In parts that stay in the cache, and in two passes: the mean before the deviation from it
+    def fit(design: Floats) -> Scaling:
+        """Return the scaling of the columns of `design`."""
+        # In parts that fit into the cache, and in two passes: the mean before the deviation from it
         n, total = np.zeros(design.shape[1], np.int64), np.zeros(design.shape[1])
         low, high = np.full_like(total, np.inf), np.full_like(total, -np.inf)
         for part in _parts(design):
@@ -64,8 +65,8 @@ class Scaling:
         mean = total / np.maximum(n, 1)
         squares = np.zeros_like(total)
         for part in _parts(design):
-            away = part - mean
-            squares += np.where(np.isfinite(away), away * away, 0.0).sum(axis=0)
+            centred = part - mean
+            squares += np.where(np.isfinite(centred), centred * centred, 0.0).sum(axis=0)
         deviation = np.sqrt(squares / np.maximum(n, 1))
         deviation = np.where(deviation > 1e-9, deviation, np.inf)
         ever = n > 0
@@ -99,19 +100,19 @@ def _parts(values: Floats) -> Iterator[Floats]:
 def ridge_by_hour(
     scaled: Floats, target: Floats, weight: Floats, hour: Ints, block: Ints, penalty: float
 ) -> tuple[Floats, Floats]:
-    """One ridge regression for each local hour, and what it would have said of each block of time it had not seen.
+    """Fit one ridge regression for each local hour, and predict each block of time from a fit without it.
 
     Args:
         scaled: [n, p] columns on a common scale. target, weight: [n]. hour: [n], 0 to 23.
-        block: [n], the number of the block of time a row is in. The normal equations are summed block by block, so
-            leaving one out costs a subtraction and a solution.
+        block: [n], the block of time of each row. Normal equations are summed by block, so leaving one out costs a
+            subtraction and a solution.
 
     Returns:
         coefficients [24, 1 + p], the intercept first; out-of-block predictions [n].
     """
     p = scaled.shape[1]
     coefficients = np.zeros((24, 1 + p))
-    unseen = np.zeros(len(target))
+    out_of_block = np.zeros(len(target))
     blocks = np.unique(block)
     ridge = np.diag(np.concatenate([[1e-6], np.full(p, penalty)]))
     for h in range(24):
@@ -120,35 +121,37 @@ def ridge_by_hour(
             continue
         if len(rows) < p:
             one, out = _dual(scaled[rows], target[rows], weight[rows], block[rows], penalty)
-            coefficients[h], unseen[rows] = one, out
+            coefficients[h], out_of_block[rows] = one, out
             continue
-        grams, moments, members = [], [], []
+        grams, moments, parts = [], [], []
         for b in blocks:
-            mine = rows[block[rows] == b]
-            x = np.concatenate([np.ones((len(mine), 1)), scaled[mine]], axis=1)
-            weighted = x * weight[mine, None]
+            inside = rows[block[rows] == b]
+            x = np.concatenate([np.ones((len(inside), 1)), scaled[inside]], axis=1)
+            weighted = x * weight[inside, None]
             grams.append(weighted.T @ x)
-            moments.append(weighted.T @ target[mine])
-            members.append((mine, x))
+            moments.append(weighted.T @ target[inside])
+            parts.append((inside, x))
         gram, moment = np.sum(grams, axis=0) + ridge, np.sum(moments, axis=0)
         coefficients[h] = np.linalg.solve(gram, moment)
         if len(blocks) > 1:
-            for (mine, x), own_gram, own_moment in zip(members, grams, moments, strict=True):
-                if len(mine):
-                    unseen[mine] = x @ np.linalg.solve(gram - own_gram, moment - own_moment)
-    return coefficients, unseen
+            for (inside, x), own_gram, own_moment in zip(parts, grams, moments, strict=True):
+                if len(inside):
+                    out_of_block[inside] = x @ np.linalg.solve(gram - own_gram, moment - own_moment)
+    return coefficients, out_of_block
 
 
 def _dual(scaled: Floats, target: Floats, weight: Floats, block: Ints, penalty: float) -> tuple[Floats, Floats]:
-    """One regression with fewer rows than columns, by its n x n equations: the same numbers for less work."""
+    """Fit one regression with fewer rows than columns by its n x n equations: the same result for less work."""
     x = np.concatenate([np.ones((len(scaled), 1)), scaled], axis=1)
     prior = np.concatenate([[1e6], np.full(scaled.shape[1], 1 / penalty)])
     kernel = (x * prior) @ x.T
     noisy = kernel + np.diag(1 / np.maximum(weight, 1e-9))
     coefficients = prior * (x.T @ np.linalg.solve(noisy, target))
-    unseen = np.zeros(len(target))
+    out_of_block = np.zeros(len(target))
     for b in np.unique(block):
-        mine, rest = np.flatnonzero(block == b), np.flatnonzero(block != b)
+        inside, rest = np.flatnonzero(block == b), np.flatnonzero(block != b)
         if len(rest):
-            unseen[mine] = kernel[np.ix_(mine, rest)] @ np.linalg.solve(noisy[np.ix_(rest, rest)], target[rest])
-    return coefficients, unseen
+            out_of_block[inside] = kernel[np.ix_(inside, rest)] @ np.linalg.solve(
+                noisy[np.ix_(rest, rest)], target[rest]
+            )
+    return coefficients, out_of_block

@@ -1,4 +1,4 @@
-"""Tao Hong's vanilla benchmark, the regression that load forecasting competitions measure themselves against."""
+"""Tao Hong's vanilla benchmark, the reference regression of load forecasting competitions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.errors import NotEnoughDataError
-from energy_forecast.forecasting.features.samples import Past, Rows
-from energy_forecast.forecasting.models.protocol import Learn
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.models.protocol import Trainer
 from energy_forecast.forecasting.models.ridge import solve_ridge
-from energy_forecast.forecasting.serialization import Arrays, fact, stored_array
+from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
 from energy_forecast.forecasting.types import Floats, Ints
 
-# With less than this a trend cannot be told from a season, and would carry one into the other.
+# With a shorter history a trend cannot be separated from the season
 _TREND_NEEDS_HOURS = 24 * 548
 _TREND_HOURS = 24 * 365.25
 
 
 @dataclass(frozen=True)
-class VanillaPoint:
+class FittedTaoVanilla:
+    """The fitted benchmark. coldest, warmest: the temperature range of the training data."""
+
     coefficients: Floats
     means: Floats
     intercept: float
@@ -28,26 +30,28 @@ class VanillaPoint:
     trend_from: float | None
     coldest: float
     warmest: float
-    rows: int
+    sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"rows": self.rows, "columns": len(self.means), "trend": self.trend_from is not None}
+        return {"rows": self.sample_count, "columns": len(self.means), "trend": self.trend_from is not None}
 
-    def predict(self, rows: Rows) -> Floats:
+    def predict(self, samples: Samples) -> Floats:
         temperature = None
         if self.weather:
-            # A cubic runs away outside what it has seen.
-            temperature = np.clip(rows.past.history.weather["temperature"][rows.position], self.coldest, self.warmest)
-        trend = None if self.trend_from is None else _years(rows.targets, self.trend_from)
-        kwh = (_design(rows, temperature, trend) - self.means) @ self.coefficients + self.intercept
+            # A cubic extrapolates badly outside the training range
+            temperature = np.clip(
+                samples.view.history.weather["temperature"][samples.position], self.coldest, self.warmest
+            )
+        trend = None if self.trend_from is None else _years(samples.targets, self.trend_from)
+        kwh = (_design(samples, temperature, trend) - self.means) @ self.coefficients + self.intercept
         return np.where(np.isnan(kwh), np.nan, np.maximum(kwh, 0.0))
 
-    def leading(self, rows: Rows) -> dict[str, Floats]:
-        calendar, at = rows.past.calendar, rows.position
+    def leading(self, samples: Samples) -> dict[str, Floats]:
+        calendar, at = samples.view.calendar, samples.position
         values: dict[str, Floats] = {}
         if self.weather:
-            values["temperature_c"] = rows.past.history.weather["temperature"][at]
+            values["temperature_c"] = samples.view.history.weather["temperature"][at]
         values["local_hour"] = calendar.hour[at].astype(float)
         values["weekday"] = calendar.weekday[at].astype(float)
         values["month"] = calendar.month[at].astype(float)
@@ -60,16 +64,16 @@ class VanillaPoint:
             "trend_from": self.trend_from,
             "coldest": self.coldest,
             "warmest": self.warmest,
-            "rows": self.rows,
+            "rows": self.sample_count,
         }
         return state, {"coefficients": self.coefficients, "means": self.means}
 
 
-class Vanilla:
+class TaoVanilla:
     """trend + month + weekday x hour + (T, T^2, T^3) x (1, month, hour), by least squares with a slight ridge.
 
     T. Hong, Short Term Electric Load Forecasting, NC State University 2010 (Tao's vanilla benchmark of GEFCom2012).
-    Without weather only the calendar's part is left. The trend is left out below one and a half years of history.
+    Without weather only the calendar terms remain. The trend requires one and a half years of history.
     """
 
     name = "vanilla"
@@ -79,58 +83,58 @@ class Vanilla:
     learns = True
     adapts = False
 
-    def lessons(self, past: Past, *, weather: bool, seed: int) -> Learn:  # noqa: ARG002
-        history = past.history
+    def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:  # noqa: ARG002
+        history = view.history
         targets = np.arange(history.first, history.known_until, dtype=np.int64)
-        rows = Rows(past, targets, targets)
-        temperature = history.weather["temperature"][rows.position] if weather else None
-        usable = np.isfinite(rows.actual) & (np.isfinite(temperature) if temperature is not None else True)
-        rows = rows.take(usable)
+        samples = Samples(view, targets, targets)
+        temperature = history.weather["temperature"][samples.position] if weather else None
+        usable = np.isfinite(samples.actual) & (np.isfinite(temperature) if temperature is not None else True)
+        samples = samples.take(usable)
         temperature = temperature[usable] if temperature is not None else None
-        load, start = rows.actual, history.first
+        load, start = samples.actual, history.first
 
-        def learn(until: int) -> VanillaPoint:
-            mine = rows.take(rows.targets < until)
-            n = len(mine)
+        def fit_until(until: int) -> FittedTaoVanilla:
+            past = samples.take(samples.targets < until)
+            n = len(past)
             if not n:
-                raise NotEnoughDataError(f"The load of {past.city.name} has no hour that a model can learn from.")
+                raise NotEnoughDataError(f"The load of {view.city.name} has no hour to train on.")
             trend_from = float(start) if until - start >= _TREND_NEEDS_HOURS else None
-            trend = None if trend_from is None else _years(mine.targets, trend_from)
-            seen = temperature[:n] if temperature is not None else None
-            design = _design(mine, seen, trend)
+            trend = None if trend_from is None else _years(past.targets, trend_from)
+            known = temperature[:n] if temperature is not None else None
+            design = _design(past, known, trend)
             coefficients, intercept, means = solve_ridge(design, load[:n], np.ones(n), 1.0)
-            return VanillaPoint(
+            return FittedTaoVanilla(
                 coefficients,
                 means,
                 intercept,
                 weather,
                 trend_from,
-                float(seen.min()) if seen is not None else 0.0,
-                float(seen.max()) if seen is not None else 0.0,
+                float(known.min()) if known is not None else 0.0,
+                float(known.max()) if known is not None else 0.0,
                 n,
             )
 
-        return learn
+        return fit_until
 
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> VanillaPoint:
-        weather, trend_from = fact(state, "weather", bool), state.get("trend_from")
+    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedTaoVanilla:
+        weather, trend_from = header_value(state, "weather", bool), state.get("trend_from")
         if trend_from is not None:
-            trend_from = fact(state, "trend_from", float)
+            trend_from = header_value(state, "trend_from", float)
         columns = 12 + 168 + (trend_from is not None) + (3 * (1 + 12 + 24) if weather else 0)
-        return VanillaPoint(
+        return FittedTaoVanilla(
             stored_array(arrays, "coefficients", "<f8", columns),
             stored_array(arrays, "means", "<f8", columns),
-            fact(state, "intercept", float),
+            header_value(state, "intercept", float),
             weather,
             trend_from,
-            fact(state, "coldest", float),
-            fact(state, "warmest", float),
-            fact(state, "rows", int),
+            header_value(state, "coldest", float),
+            header_value(state, "warmest", float),
+            header_value(state, "rows", int),
         )
 
 
-def _design(rows: Rows, temperature: Floats | None, trend: Floats | None) -> Floats:
-    calendar, at = rows.past.calendar, rows.position
+def _design(samples: Samples, temperature: Floats | None, trend: Floats | None) -> Floats:
+    calendar, at = samples.view.calendar, samples.position
     month = _one_hot(calendar.month[at] - 1, 12)
     hour = _one_hot(calendar.hour[at], 24)
     blocks = [month, _one_hot(calendar.weekday[at] * 24 + calendar.hour[at], 168)]

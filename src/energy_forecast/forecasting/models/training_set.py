@@ -1,46 +1,93 @@
-"""What the learning models learn from: every hour of history, as the target of forecasts with leads up to a week."""
+"""Build the training set: each historical hour as a target at several lead times. Also its split for held-out tests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
+import polars as pl
 
 from energy_forecast.errors import NotEnoughDataError
-from energy_forecast.forecasting.features.matrix import Table, feature_table
-from energy_forecast.forecasting.features.samples import Past, Rows
-from energy_forecast.forecasting.types import Floats, Ints
+from energy_forecast.forecasting.data.history import build_history
+from energy_forecast.forecasting.data.weather_clock import weather_clock
+from energy_forecast.forecasting.features.calendar import has_holidays
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.lead_times import TRAINING_LEADS
+from energy_forecast.forecasting.types import City, Floats, Ints
 
-# Last hours of each band of lead times. What happened just before the origin fades within a day, so the first day
-# has four bands.
-LEAD_BANDS = (2, 7, 15, 23, 47)
-BANDS = len(LEAD_BANDS) + 1
-# A day of targets in each band
-FEWEST = 24 * BANDS
+# A day of targets in each bucket of lead times
+FEWEST = 24 * len(TRAINING_LEADS)
 _YEAR_HOURS = 8766
 _SEASON_NEEDS_HOURS = 400 * 24
 _LONGEST_LEAD = 191
 _HALF_LIFE_YEARS = 3.0
 _BLOCK_HOURS = 24 * 28
 _BLOCKS = 5
+_NO_WEATHER = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "temperature": pl.Float64})
 
 
-def lead_band(lead: Ints) -> Ints:
-    """Which band each lead time (hours) is in, 0 to BANDS - 1."""
-    return np.searchsorted(np.asarray(LEAD_BANDS), lead)
+def prepare_history(
+    name: str, needed_hours: int, city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime, seed: int
+) -> tuple[HistoryView, dict[str, Any]]:
+    """Return the history known at `at`, and facts about it as plain JSON.
+
+    Raises:
+        NotEnoughDataError: fewer than `needed_hours` hours of load are known.
+    """
+    history = build_history(load, weather, _NO_WEATHER, issued_at=at, days=None)
+    known = int(np.isfinite(history.load).sum())
+    if known < needed_hours:
+        raise NotEnoughDataError(
+            f"{city.name} has {known} usable hours of load, and {name} needs {needed_hours} "
+            f"({needed_hours // 24} days).",
+            hint="Load more history, or choose a simpler model.",
+        )
+    view = HistoryView(city, history)
+    view.prepare()
+    return view, {
+        "city": city.name,
+        "trained_until": at.isoformat(),
+        "seed": seed,
+        "load_hours": known,
+        "missing_hours": history.known_until - history.first - known - history.faults.count,
+        "faulty_hours": history.faults.by_kind,
+        "weather_clock": vars(weather_clock(load, weather)),
+        "holidays": has_holidays(city.country_code, city.subdivision),
+    }
+
+
+def holdout_cuts(known: Ints, long: int, held_out: int, until: int) -> list[int]:
+    """Return the borders of the held-out parts as hour numbers.
+
+    Args:
+        known: the hours that can be trained and tested on, ascending.
+        long, held_out: of a record of at least `long` hours, most of them known, the last `held_out` are held out. Of
+            a shorter one, the parts from 55 and from 77.5 % of the known hours on.
+        until: the end of the last part.
+    """
+    length = int(known[-1]) + 1 - int(known[0])
+    border = int(known[-1]) + 1 - held_out
+    before = int(np.searchsorted(known, border))
+    if length >= long and len(known) >= length // 2 and before and min(before, len(known) - before) >= len(known) // 5:
+        return [border, until]
+    return [int(known[int(len(known) * share)]) for share in (0.55, 0.775)] + [until]
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """n rows to learn from, oldest target first.
+class TrainingSet:
+    """n samples to train on, oldest target first.
 
-    share: [n] load of the target as a share of the level before the origin. weight: [n], half as much for what is
-    three years older. block: [n], which of five parts of time each row is left out with: months in turn, or a fifth
-    of a short history each. season: whether more than a year is there, so that terms of the year can be learnt.
+    share: [n] load of the target as a share of the level before the origin.
+    weight: [n], half as much for a target that is three years older.
+    block: [n], the part of time that a sample is left out with, of five: months in turn, or a fifth of a short history.
+    season: whether the history is longer than a year, so that seasonal terms can be fitted.
     """
 
-    rows: Rows
-    table: Table
+    samples: Samples
+    matrix: FeatureMatrix
     share: Floats
     weight: Floats
     block: Ints
@@ -49,71 +96,70 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.share)
 
-    def until(self, hour: int) -> Lessons:
-        """Those whose target lies before hour number `hour`, weighed as from there.
+    def until(self, hour: int) -> TrainingSet:
+        """Return the samples whose target is before hour number `hour`, with weights as of that hour.
 
         Raises:
             NotEnoughDataError: they are fewer than FEWEST.
         """
-        n = int(np.searchsorted(self.rows.targets, hour))
-        _check_enough(n, self.rows.past)
-        targets = self.rows.targets[:n]
-        first = self.rows.past.history.first
-        return Lessons(
-            self.rows.take(np.arange(n)),
-            Table(self.table.names, self.table.values[:n]),
+        n = int(np.searchsorted(self.samples.targets, hour))
+        _check_enough(n, self.samples.view)
+        targets = self.samples.targets[:n]
+        first = self.samples.view.history.first
+        return TrainingSet(
+            self.samples.take(np.arange(n)),
+            FeatureMatrix(self.matrix.names, self.matrix.values[:n]),
             self.share[:n],
-            weights(targets, hour),
-            blocks(targets, first),
+            sample_weights(targets, hour),
+            time_blocks(targets, first),
             hour - first >= _SEASON_NEEDS_HOURS,
         )
 
 
-def _check_enough(n: int, past: Past) -> None:
+def _check_enough(n: int, view: HistoryView) -> None:
     if n < FEWEST:
         raise NotEnoughDataError(
-            f"The load of {past.city.name} has too few hours that a model can learn from.",
+            f"The load of {view.city.name} has too few hours to train on.",
             hint="Load more history, or choose a simpler model.",
         )
 
 
-def weights(targets: Ints, until: int) -> Floats:
-    """How much each hour counts for who learns at hour number `until`: half as much for three years more."""
+def sample_weights(targets: Ints, until: int) -> Floats:
+    """Return the weight of each hour for a fit at hour number `until`: it halves every three years."""
     return np.asarray(0.5 ** ((until - targets) / (_HALF_LIFE_YEARS * _YEAR_HOURS)), float)
 
 
-def blocks(targets: Ints, first: int) -> Ints:
-    """Which of five parts of the time since hour number `first` each hour is in: months in turn, or a fifth each."""
+def time_blocks(targets: Ints, first: int) -> Ints:
+    """Return the block of each hour, of five since hour number `first`: months in turn, or a fifth each."""
     length = int(targets.max()) + 1 - first
     return np.asarray((targets - first) // min(_BLOCK_HOURS, -(-length // _BLOCKS)) % _BLOCKS, np.int64)
 
 
-def make_lessons(past: Past, draw: np.random.Generator, *, weather: bool) -> Lessons:
-    """Every known hour as a target once in each band of lead times, with a lead drawn at random inside it.
+def build_training_set(view: HistoryView, draw: np.random.Generator, *, weather: bool) -> TrainingSet:
+    """Return every known hour as a target, once per bucket of lead times with a random lead inside the bucket.
 
     Raises:
         NotEnoughDataError: they are fewer than FEWEST.
     """
-    history = past.history
+    history = view.history
     targets = np.arange(history.first + 24, history.known_until, dtype=np.int64)
     known = np.isfinite(history.load[targets - history.start])
     if weather:
         known &= np.isfinite(history.weather["temperature"][targets - history.start])
     targets = targets[known]
-    lowest = (0, *(last + 1 for last in LEAD_BANDS))
-    highest = (*LEAD_BANDS, _LONGEST_LEAD)
+    lowest = (0, *TRAINING_LEADS.borders)
+    highest = (*(border - 1 for border in TRAINING_LEADS.borders), _LONGEST_LEAD)
     leads = [draw.integers(low, high + 1, len(targets)) for low, high in zip(lowest, highest, strict=True)]
     lead = np.concatenate(leads)
     target = np.tile(targets, len(leads))
     order = np.argsort(target, kind="stable")
-    rows = Rows(past, (target - lead)[order], target[order])
-    # A week at least of load before the origin; and no target that a change of unit put out of all proportion.
-    rows = rows.take(rows.origins >= history.first + min(168, (history.known_until - history.first) // 3))
+    samples = Samples(view, (target - lead)[order], target[order])
+    # At least a week of load before the origin, and no target that a change of unit made extreme
+    samples = samples.take(samples.origins >= history.first + min(168, (history.known_until - history.first) // 3))
     with np.errstate(invalid="ignore"):
-        share = rows.actual / rows.level
-    rows = rows.take(np.isfinite(share) & (share > 0.1) & (share < 6.0))
-    _check_enough(len(rows), past)
-    whole = Lessons(
-        rows, feature_table(rows, weather=weather), rows.actual / rows.level, np.empty(0), np.empty(0, np.int64), False
-    )
+        share = samples.actual / samples.level
+    samples = samples.take(np.isfinite(share) & (share > 0.1) & (share < 6.0))
+    _check_enough(len(samples), view)
+    matrix, share = feature_matrix(samples, weather=weather), samples.actual / samples.level
+    whole = TrainingSet(samples, matrix, share, np.empty(0), np.empty(0, np.int64), False)
     return whole.until(history.known_until)

@@ -1,4 +1,4 @@
-"""Boosted trees as plain arrays: read in a tenth of the time that XGBoost needs, and asked without importing it."""
+"""Boosted trees as plain arrays: they load in a tenth of the time of XGBoost, and predict without importing it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ if TYPE_CHECKING:
     import xgboost
 
 Singles = NDArray[np.float32]
-# Rows asked at once: what 150 trees need of them stays in the cache.
+# Rows per block: the intermediate values of 150 trees fit into the cache
 _ROWS = 512
 
 
 @dataclass(frozen=True)
-class Trees:
+class TreeArrays:
     """T complete binary trees of depth D; node k has the children 2 k + 1 and 2 k + 2.
 
-    feature, threshold, unknown_left: [T, 2^D - 1], a row goes left where its feature lies below the threshold, or is
-    unknown and `unknown_left`. leaves: [T, 2^D]. A tree that ends earlier has its value in all leaves below.
-    grown: the trees as XGBoost grew them. It gives the same bits faster for the many rows of held-out time.
+    feature, threshold, unknown_left: [T, 2^D - 1]. A row goes left if its feature is below the threshold, or if it is
+    unknown and `unknown_left`.
+    leaves: [T, 2^D]. A branch that ends earlier has its value in all leaves below.
+    booster: the trees in XGBoost, right after training. It gives the same bits faster for the many rows of held-out
+    data.
     """
 
     feature: NDArray[np.int16]
     threshold: Singles
     unknown_left: NDArray[np.bool_]
     leaves: Singles
-    grown: xgboost.Booster | None = None
+    booster: xgboost.Booster | None = None
 
     @staticmethod
-    def of(booster: xgboost.Booster) -> Trees:
-        """The trees that XGBoost has grown."""
+    def from_booster(booster: xgboost.Booster) -> TreeArrays:
+        """Return the trees of an XGBoost model."""
         model = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]
         trees: list[dict[str, Any]] = model["trees"]
         depth = max(_depth(tree, 0) for tree in trees)
@@ -60,12 +62,12 @@ class Trees:
                     threshold[i, at] = tree["split_conditions"][own]
                     unknown_left[i, at] = bool(tree["default_left"][own])
                 open_nodes += [(own if is_leaf else left, 2 * at + 1), (own if is_leaf else right, 2 * at + 2)]
-        return Trees(feature, threshold, unknown_left, leaves, booster)
+        return TreeArrays(feature, threshold, unknown_left, leaves, booster)
 
     def predict(self, inputs: Singles) -> Singles:
-        """The sum of the trees for each row of `inputs` [n, p]."""
-        if self.grown is not None:
-            return np.asarray(self.grown.inplace_predict(inputs), np.float32)
+        """Return the sum of the trees for each row of `inputs` [n, p]."""
+        if self.booster is not None:
+            return np.asarray(self.booster.inplace_predict(inputs), np.float32)
         return np.concatenate([self._sum(inputs[begin : begin + _ROWS]) for begin in range(0, len(inputs), _ROWS)])
 
     def _sum(self, inputs: Singles) -> Singles:
@@ -82,10 +84,10 @@ class Trees:
             if unknown:
                 right &= ~(np.isnan(value) & self.unknown_left.ravel()[at])
             node = 2 * node + 1 + right
-        said = self.leaves.ravel()[tree + np.arange(count)[:, None] + node - inner]
-        # One tree after the other, as XGBoost adds them: any other order gives other bits
+        values_of_trees = self.leaves.ravel()[tree + np.arange(count)[:, None] + node - inner]
+        # In the order of XGBoost, tree by tree: any other order gives other bits
         total = np.zeros(rows, np.float32)
-        for one in said:
+        for one in values_of_trees:
             total += one
         return total
 
@@ -98,12 +100,12 @@ class Trees:
         }
 
     @staticmethod
-    def from_arrays(arrays: Arrays) -> Trees:
+    def from_arrays(arrays: Arrays) -> TreeArrays:
         feature = stored_array(arrays, "tree_feature", "<i2", None, None)
         count, inner = feature.shape
         if inner != 2 ** inner.bit_length() - 1 or feature.min(initial=0) < 0:
-            raise ArtifactError("The stored trees are not whole.")
-        return Trees(
+            raise ArtifactError("The stored trees are incomplete.")
+        return TreeArrays(
             feature,
             stored_array(arrays, "tree_threshold", "<f4", count, inner),
             stored_array(arrays, "tree_unknown_left", "|b1", count, inner),

@@ -1,18 +1,26 @@
-"""Forecasting with two heads: one for the hours whose weather is known, one for all others. What both models share."""
+"""Fallback by hour from a variant with weather to a variant without weather.
+
+A fitted model holds one or two variants. The variant with weather forecasts the hours whose temperature is known; the
+variant without weather forecasts all others. The latter always exists, since weather forecasts may be missing.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
 
-from energy_forecast.errors import NotEnoughDataError
+from energy_forecast.errors import ArtifactError, NotEnoughDataError
 from energy_forecast.forecasting.data.history import build_history, timestamps
-from energy_forecast.forecasting.features.samples import Past, Rows
+from energy_forecast.forecasting.features.expected_load import feature_digest
+from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.serialization import Arrays, header_value, pack, unpack
 from energy_forecast.forecasting.types import (
     LONGEST_HORIZON_HOURS,
     QUANTILE_COLUMNS,
@@ -20,14 +28,18 @@ from energy_forecast.forecasting.types import (
     Flags,
     Floats,
     Forecast,
+    ForecastInput,
 )
 
+WITH_WEATHER, WITHOUT_WEATHER = "with_weather", "without_weather"
+# Key of the parameter that explains why a model does not use the available weather
+WEATHER_NOT_USED = "weather_not_used"
 _STALE_HOURS = 3
 
 
 @dataclass(frozen=True)
-class Said:
-    """What one head says of its hours, kWh.
+class VariantPrediction:
+    """The prediction of one variant for its n hours, kWh.
 
     predicted: [n]. quantiles: [n, len(QUANTILE_COLUMNS)], in any order. leading: the values of the leading features.
     """
@@ -37,136 +49,253 @@ class Said:
     leading: dict[str, Floats]
 
 
+class Variant(Protocol):
+    """A fitted regressor or ensemble with its intervals.
+
+    Methods get the samples of ALL hours of the forecast, and a flag for each that the variant has to forecast.
+    """
+
+    @property
+    def weather(self) -> bool:
+        """Return whether it uses weather."""
+        ...
+
+    def predict(self, samples: Samples, where: Flags) -> VariantPrediction:
+        """Return the prediction for the flagged hours."""
+        ...
+
+    def contributions(self, samples: Samples, where: Flags) -> pl.DataFrame | None:
+        """Return the contributions to the flagged hours, None if they are not available."""
+        ...
+
+    def repeated_hours(self, samples: Samples, where: Flags) -> pl.DataFrame | None:
+        """Return the hours that are repeated, None if the model does more than repeat."""
+        ...
+
+    def notes(self, name: str, facts: dict[str, Any]) -> list[str]:
+        """Return warnings about the quality of the model `name`, from the facts of its fit."""
+        ...
+
+    def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return the variant as JSON and plain arrays."""
+        ...
+
+
+AnyVariant = TypeVar("AnyVariant", bound=Variant)
+Found = TypeVar("Found")
+
+
 @dataclass(frozen=True)
-class LaidOut:
-    """The hours to be forecast, out of what is known; `use_weather` [n] says which the head with weather serves."""
+class WeatherFallbackForecaster(Generic[AnyVariant]):
+    """A FittedForecaster with one or two variants.
 
-    past: Past
-    rows: Rows
-    use_weather: Flags
+    variants: WITHOUT_WEATHER, and WITH_WEATHER if there was enough weather to train it.
+    fitted_until: the hour number up to which load was known at the time of the fit.
+    """
 
-    def parts(self) -> list[tuple[str, Flags]]:
-        """The heads that serve any hour, each with its hours."""
-        both = (("weather", self.use_weather), ("plain", ~self.use_weather))
-        return [(kind, where) for kind, where in both if where.any()]
+    name: str
+    city: City
+    variants: Mapping[str, AnyVariant]
+    fitted_until: int
+    parameters: dict[str, Any]
+    history_days: int
 
-    def each_part(self, told: Callable[[str, Past, Rows, Flags], pl.DataFrame | None]) -> pl.DataFrame | None:
-        """What the heads tell of their hours, one below the other; None where none of them can."""
-        found = [told(kind, self.past, self.rows, where) for kind, where in self.parts()]
-        known = [one for one in found if one is not None]
-        return pl.concat(known) if known else None
-
-
-def lay_out(
-    city: City,
-    heads: Collection[str],
-    load: pl.DataFrame,
-    weather: pl.DataFrame,
-    weather_ahead: pl.DataFrame,
-    *,
-    issued_at: datetime,
-    horizon_hours: int,
-    history_days: int,
-) -> LaidOut:
-    """See FittedModel.forecast and forecast_with_heads."""
-    if not 1 <= horizon_hours <= LONGEST_HORIZON_HOURS:
-        raise ValueError(f"horizon_hours is {horizon_hours}, not 1 to {LONGEST_HORIZON_HOURS}")
-    history = build_history(load, weather, weather_ahead, issued_at=issued_at, days=history_days)
-    past = Past(city, history)
-    if not np.isfinite(history.load).any():
-        raise NotEnoughDataError(
-            f"No usable load of {city.name} is known in the {history_days} days before {issued_at:%Y-%m-%d %H:%M} UTC."
+    def predict(self, data: ForecastInput) -> Forecast:
+        """Return the forecast; see FittedForecaster.predict."""
+        samples, use_weather = self._samples(data)
+        targets, hours = samples.targets, data.horizon_hours
+        predicted = np.empty(hours)
+        quantiles = np.empty((hours, len(QUANTILE_COLUMNS)))
+        leading: list[pl.DataFrame] = []
+        for variant, where in self._parts(use_weather):
+            own = variant.predict(samples, where)
+            predicted[where], quantiles[where] = own.predicted, own.quantiles
+            values = (pl.Series(name, values, nan_to_null=True) for name, values in own.leading.items())
+            leading.append(pl.DataFrame([timestamps(targets[where]), *values]))
+        predicted = np.maximum(predicted, 0.0)
+        quantiles = np.maximum(np.sort(quantiles, axis=1), 0.0)
+        frame = pl.DataFrame(
+            [
+                timestamps(targets),
+                pl.Series("predicted", predicted),
+                *(pl.Series(name, quantiles[:, i]) for i, name in enumerate(QUANTILE_COLUMNS)),
+            ]
         )
-    begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
-    targets = np.arange(begin, begin + horizon_hours, dtype=np.int64)
-    rows = Rows(past, np.full(horizon_hours, history.known_until, np.int64), targets)
-    with_weather = np.isfinite(history.weather["temperature"][rows.position])
-    return LaidOut(past, rows, with_weather & ("weather" in heads))
+        history = samples.view.history
+        imputed = {name: int((flags[samples.position] & use_weather).sum()) for name, flags in history.imputed.items()}
+        imputed = {name: n for name, n in imputed.items() if n}
+        stale = int(targets[0]) - history.known_until
+        ends = int(np.flatnonzero(use_weather)[-1]) + 1 if use_weather.any() else hours
+        return Forecast(
+            frame,
+            pl.concat(leading, how="diagonal").sort("timestamp"),
+            int(use_weather.sum()),
+            self._data_notes(samples.view, stale, use_weather, imputed)
+            + self._variant_notes(WITH_WEATHER if use_weather.any() else WITHOUT_WEATHER),
+            stale,
+            frame["timestamp"][ends] if ends < hours else None,
+            imputed,
+        )
+
+    def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
+        """Return the contributions of feature groups; see FittedForecaster.contributions."""
+        samples, use_weather = self._samples(data)
+        return _concat([one.contributions(samples, where) for one, where in self._parts(use_weather)])
+
+    def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:
+        """Return the hours whose load is repeated; see FittedForecaster.repeated_hours."""
+        samples, use_weather = self._samples(data)
+        return _concat([one.repeated_hours(samples, where) for one, where in self._parts(use_weather)])
+
+    def _samples(self, data: ForecastInput) -> tuple[Samples, Flags]:
+        """Return the samples to forecast, and for each whether the variant with weather forecasts it."""
+        if not 1 <= data.horizon_hours <= LONGEST_HORIZON_HOURS:
+            raise ValueError(f"horizon_hours is {data.horizon_hours}, not 1 to {LONGEST_HORIZON_HOURS}")
+        issued_at, days = data.issued_at, self.history_days
+        history = build_history(data.load, data.weather, data.weather_ahead, issued_at=issued_at, days=days)
+        if not np.isfinite(history.load).any():
+            raise NotEnoughDataError(
+                f"No usable load of {self.city.name} is known in the {days} days before {issued_at:%Y-%m-%d %H:%M} UTC."
+            )
+        begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
+        targets = np.arange(begin, begin + data.horizon_hours, dtype=np.int64)
+        origins = np.full(data.horizon_hours, history.known_until, np.int64)
+        samples = Samples(HistoryView(self.city, history), origins, targets)
+        known = np.isfinite(history.weather["temperature"][samples.position])
+        return samples, known & (WITH_WEATHER in self.variants)
+
+    def _parts(self, use_weather: Flags) -> list[tuple[AnyVariant, Flags]]:
+        """Return the variants that forecast any hour, each with its hours."""
+        both = ((WITH_WEATHER, use_weather), (WITHOUT_WEATHER, ~use_weather))
+        return [(self.variants[kind], where) for kind, where in both if where.any()]
+
+    def _data_notes(self, view: HistoryView, stale: int, use_weather: Flags, imputed: Mapping[str, int]) -> list[str]:
+        notes = []
+        if stale >= _STALE_HOURS:
+            notes.append(f"The last known load is {stale} hours before the first hour forecast.")
+        if WITH_WEATHER in self.variants and not use_weather.all():
+            n = int((~use_weather).sum())
+            notes.append(f"No weather is known for {n} of {len(use_weather)} hours; they are forecast without it.")
+        if imputed:
+            columns = ", ".join(f"{name.replace('_', ' ')} for {n}" for name, n in imputed.items())
+            notes.append(
+                f"Of {int(use_weather.sum())} hours with weather, these values are missing and were imputed from the "
+                f"hour and the temperature: {columns}."
+            )
+        faults = view.history.faults
+        if faults.count:
+            kinds = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in faults.by_kind.items() if n)
+            notes.append(
+                f"{faults.count} faulty hour{'' if faults.count == 1 else 's'} of recent load left out ({kinds})."
+            )
+        return notes
+
+    def _variant_notes(self, kind: str) -> list[str]:
+        notes = self.variants[kind].notes(self.name, self.parameters[kind])
+        if kind == WITHOUT_WEATHER and WEATHER_NOT_USED in self.parameters:
+            notes.append(self.parameters[WEATHER_NOT_USED])
+        return [" ".join(notes)] if notes else []
+
+    def to_bytes(self) -> bytes:
+        """Return the model as bytes; see FittedForecaster.to_bytes."""
+        arrays: Arrays = {}
+        states: dict[str, dict[str, Any]] = {}
+        for kind, variant in self.variants.items():
+            states[kind], own = variant.state()
+            arrays |= {f"{kind}/{name}": array for name, array in own.items()}
+        header = {
+            "name": self.name,
+            "features": feature_digest(),
+            "city": vars(self.city),
+            "fitted_until": self.fitted_until,
+            "parameters": self.parameters,
+            "variants": states,
+        }
+        return pack(header, arrays)
 
 
-def forecast_with_heads(
-    city: City,
-    heads: Collection[str],
-    load: pl.DataFrame,
-    weather: pl.DataFrame,
-    weather_ahead: pl.DataFrame,
-    *,
-    issued_at: datetime,
-    horizon_hours: int,
-    history_days: int,
-    say: Callable[[str, Past, Rows, Flags], Said],
-    remark: Callable[[str], str | None],
-) -> Forecast:
-    """See FittedModel.forecast.
+def read_forecaster(
+    name: str, data: bytes, restore: Callable[[dict[str, Any], Arrays], AnyVariant], history_days: int
+) -> WeatherFallbackForecaster[AnyVariant]:
+    """Return the model `name` that `to_bytes` wrote as `data`.
 
     Args:
-        heads: those that were learnt: "plain", and "weather" where weather could be learnt from.
-        say: called with a head, what is known, the rows of ALL hours, and which of them are the head's own.
-        remark: a last note on what the head named is worth; None for none.
+        restore: returns the variant of a state.
+
+    Raises:
+        ArtifactError: the bytes are damaged, or belong to another model or version.
     """
-    laid = lay_out(
-        city,
-        heads,
-        load,
-        weather,
-        weather_ahead,
-        issued_at=issued_at,
-        horizon_hours=horizon_hours,
-        history_days=history_days,
-    )
-    past, rows, use_weather = laid.past, laid.rows, laid.use_weather
-    targets = rows.targets
-    predicted = np.empty(horizon_hours)
-    quantiles = np.empty((horizon_hours, len(QUANTILE_COLUMNS)))
-    leading: list[pl.DataFrame] = []
-    for kind, where in laid.parts():
-        said = say(kind, past, rows, where)
-        predicted[where], quantiles[where] = said.predicted, said.quantiles
-        leading.append(
-            pl.DataFrame(
-                [
-                    timestamps(targets[where]),
-                    *(pl.Series(name, values, nan_to_null=True) for name, values in said.leading.items()),
-                ]
-            )
+    header, arrays = unpack(data)
+    if header.get("features") != feature_digest():
+        raise ArtifactError(
+            f"This {header.get('name')} model was trained with other features than this version uses.",
+            hint="It was trained by another version; train the model again.",
         )
-    predicted = np.maximum(predicted, 0.0)
-    quantiles = np.maximum(np.sort(quantiles, axis=1), 0.0)
-    frame = pl.DataFrame(
-        [
-            timestamps(targets),
-            pl.Series("predicted", predicted),
-            *(pl.Series(name, quantiles[:, i]) for i, name in enumerate(QUANTILE_COLUMNS)),
-        ]
-    )
-    usual = {name: int((where[rows.position] & use_weather).sum()) for name, where in past.history.usual.items()}
-    usual = {name: n for name, n in usual.items() if n}
-    notes = _notes(past, int(targets[0]), use_weather, heads, usual)
-    last = remark("weather" if use_weather.any() else "plain")
-    features = pl.concat(leading, how="diagonal").sort("timestamp")
-    notes += [] if last is None else [last]
-    stale = int(targets[0]) - past.history.known_until
-    ends = int(np.flatnonzero(use_weather)[-1]) + 1 if use_weather.any() else horizon_hours
-    weather_ends = frame["timestamp"][ends] if ends < horizon_hours else None
-    return Forecast(frame, features, int(use_weather.sum()), notes, stale, weather_ends, usual)
+    if header.get("name") != name:
+        raise ArtifactError(f"This is a {header.get('name')} model, not {name}.")
+    variants = {}
+    for kind, state in header_value(header, "variants", dict).items():
+        own = {key[len(kind) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{kind}/")}
+        variants[kind] = restore(state, own)
+        if variants[kind].weather != (kind == WITH_WEATHER):
+            raise ArtifactError(f"The stored variant {kind!r} does not match its name.")
+    if WITHOUT_WEATHER not in variants or not set(variants) <= {WITHOUT_WEATHER, WITH_WEATHER}:
+        raise ArtifactError("The stored model has other variants than this version's models.")
+    parameters = header_value(header, "parameters", dict)
+    city, fitted_until = City.restore(header.get("city")), header_value(header, "fitted_until", int)
+    model = WeatherFallbackForecaster(name, city, variants, fitted_until, parameters, history_days)
+    for kind in variants:
+        header_value(parameters, kind, dict)
+        model._variant_notes(kind)
+    return model
 
 
-def _notes(past: Past, begin: int, use_weather: Flags, heads: Collection[str], usual: Mapping[str, int]) -> list[str]:
-    notes = []
-    stale = begin - past.history.known_until
-    if stale >= _STALE_HOURS:
-        notes.append(f"The last known load is {stale} hours before the first hour forecast.")
-    if "weather" in heads and not use_weather.all():
-        n = int((~use_weather).sum())
-        notes.append(f"No weather is known for {n} of {len(use_weather)} hours; they are forecast without it.")
-    if usual:
-        lacking = ", ".join(f"{name.replace('_', ' ')} for {n}" for name, n in usual.items())
-        notes.append(
-            f"Of {int(use_weather.sum())} hours with weather, not known is {lacking}: what is usual at that hour and "
-            "temperature stands in."
-        )
-    if past.history.faults.count:
-        kinds = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in past.history.faults.by_kind.items() if n)
-        count = past.history.faults.count
-        notes.append(f"{count} faulty hour{'' if count == 1 else 's'} of recent load left out ({kinds}).")
-    return notes
+def available_variants(
+    view: HistoryView, needed_hours: int, facts: dict[str, Any]
+) -> tuple[list[bool], dict[str, Any]]:
+    """Return for each variant to train whether it uses weather, and the facts.
+
+    The variant without weather is always trained. If there is too little weather for the other one, a note is added
+    to the facts.
+    """
+    both = len(view.both_known(weather=True))
+    if both >= needed_hours:
+        return [True, False], facts
+    if not view.history.has_weather:
+        return [False], facts
+    note = f"Weather is not used: load and temperature are both known for {both} hours, and {needed_hours} are needed."
+    return [False], facts | {WEATHER_NOT_USED: note}
+
+
+def fit_variants(
+    fit: Callable[[bool], Found], kinds: Sequence[bool], facts: dict[str, Any]
+) -> tuple[dict[str, Found], dict[str, Any]]:
+    """Fit the variants in parallel, and return them by name together with the facts.
+
+    Threads are enough: the time is spent outside the interpreter's lock. If the variant with weather has too little to
+    train on, it is left out and a note is added to the facts.
+    """
+
+    def fit_if_possible(weather: bool) -> Found | NotEnoughDataError:
+        try:
+            return fit(weather)
+        except NotEnoughDataError as error:
+            if not weather:
+                raise
+            return error
+
+    variants: dict[str, Found] = {}
+    with ThreadPoolExecutor(2) as pool:
+        for weather, found in zip(kinds, pool.map(fit_if_possible, kinds), strict=True):
+            if isinstance(found, NotEnoughDataError):
+                facts = facts | {
+                    WEATHER_NOT_USED: "Weather is not used: too few of its hours can be used for training."
+                }
+            else:
+                variants[WITH_WEATHER if weather else WITHOUT_WEATHER] = found
+    return variants, facts
+
+
+def _concat(frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:
+    known = [frame for frame in frames if frame is not None]
+    return pl.concat(known) if known else None

@@ -1,0 +1,31 @@
+"""Buckets of lead times. Each step of the forecast has its own borders, since it shares other statistics by bucket."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from energy_forecast.forecasting.types import Ints
+
+
+@dataclass(frozen=True)
+class LeadBuckets:
+    """Buckets of lead times in hours. borders: the first lead time of each bucket after the first."""
+
+    borders: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.borders) + 1
+
+    def bucket(self, lead: Ints) -> Ints:
+        """Return the bucket of each lead time (hours), 0 to len - 1."""
+        return np.asarray(np.searchsorted(np.asarray(self.borders), lead, side="right"), np.int64)
+
+
+# Training: one regression per bucket. The state just before the origin fades within a day, so day one has four buckets.
+TRAINING_LEADS = LeadBuckets((3, 8, 16, 24, 48))
+# Calibration: one error distribution per bucket
+CALIBRATION_LEADS = LeadBuckets((6, 24, 48, 96))
+# Reports of scores and coverage, [first, end) in hours
+REPORT_LEADS = ((0, 6), (6, 24), (24, 48), (48, 168))
