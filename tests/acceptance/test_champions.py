@@ -91,7 +91,7 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
     refused = document(command_line, "model", "promote", "naive-24", "--city", "Berlin", status=1)["cities"][0]
     assert refused["outcome"] == "refused"
     assert "worse than naive-168" in refused["reason"]
-    assert "not say that it is better" in command_line.run("model", "promote", "naive-24", status=1).stderr
+    assert "not show that it is better" in command_line.run("model", "promote", "naive-24", status=1).stderr
     command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", status=1)
     untrained = command_line.run("model", "promote", "vanilla", "--version", "99", status=1).stderr
     assert "vanilla version 99 was not trained for Berlin" in untrained

@@ -113,7 +113,7 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     assert len(explained["similar"]) == 5
     assert "The forecast and what came" in why.read_text()
     told = " ".join(loaded.run("forecast", "explain", "Pune", "--hour", "9").stdout.split())
-    assert "what drove it" in told
+    assert "contribution, MWh" in told
     assert "issued later for a past moment, " in told
     assert "Choose another --day" in loaded.run("forecast", "explain", "Pune", "--day", "2020-01-01", status=1).stderr
 
@@ -451,7 +451,7 @@ def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) ->
             ),
             "--every",
         ),
-        (("forecast", "--output", "nowhere/at/all.csv"), "There is no folder"),
+        (("forecast", "--output", "nowhere/at/all.csv"), "Create it, or choose"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
 )

@@ -64,11 +64,11 @@ def test_a_second_run_is_said_to_change_nothing_and_does_not(first_run: str, com
     assert "Done in" in first_run
     before = counts(command_line)
     second = command_line.run("demo").stdout
-    if "Everything was there already" in second:
+    if "Everything existed already" in second:
         assert counts(command_line) == before
     else:
         third = command_line.run("demo").stdout
-        assert "Everything was there already" in third
+        assert "Everything existed already" in third
 
 
 def test_the_demo_forecasts_two_days_with_intervals_for_both_cities(first_run: str, command_line: CommandLine) -> None:

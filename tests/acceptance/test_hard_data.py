@@ -190,7 +190,7 @@ def test_faulty_hours_are_left_out_of_training_and_scores_and_counted(
     printed = command_line.run(
         *("backtest", "--model", "naive-168", "--from", until, "--to", day(103).strftime(HOURS), "--city", "Berlin")
     )
-    assert "Left out, the actual being faulty: 4 hours of Berlin" in printed.stderr
+    assert "Left out because of faulty actuals: 4 hours of Berlin" in printed.stderr
 
     issued = ("forecast", "--model", "linear", "--at", day(100).strftime(HOURS), "--horizon", "24h")
     assert "Berlin" in command_line.run(*issued).stdout

@@ -119,7 +119,7 @@ def test_nothing_to_show_says_where_there_is_something(cli: CommandLine, tmp_pat
         (("recent", "--city", "Atlantis"), 1, "There is no city 'Atlantis'"),
         (("recent", "--city", "Berlin", "--hours", "0"), 2, "greater than or equal to 1"),
         (("recent", "--city", "Berlin", "--until", "2025-01-01"), 2, "has no offset"),
-        (("recent", "--city", "Berlin", "--exact", "--by", "day"), 2, "--exact does not go with --by"),
+        (("recent", "--city", "Berlin", "--exact", "--by", "day"), 2, "--exact excludes --by"),
         (("weather-correlation", "--city", "Berlin", "--bin", "0"), 2, "greater than or equal to 0.01"),
         (("weather-correlation", "--city", "Berlin", "--bin", "nan"), 2, "less than or equal to 50"),
         (("weather-correlation", "--city", "Berlin", "--plot", "a.png"), 2, ".html"),

@@ -149,7 +149,7 @@ def test_one_citys_data_damaged(trouble: Trouble) -> None:
 
 
 def test_a_failed_night(trouble: Trouble) -> None:
-    assert "would be lost" in trouble.follow("failed-night")
+    assert "possible loss" in trouble.follow("failed-night")
 
 
 def test_moving_to_a_real_server(trouble: Trouble, server: Server) -> None:

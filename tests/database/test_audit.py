@@ -492,7 +492,7 @@ def test_the_command_tells_and_fails(connection: Connection, command_line: Comma
     assert "--restored" in failed.stderr
     broken = command_line.run("doctor", "audit", "--skip-facts", "--json", status=1)
     assert json.loads(broken.stdout)["findings"][0]["sequence"] == last
-    assert "is whole" in command_line.run("doctor", "audit", "--restored", "--skip-facts").stdout
+    assert "is intact" in command_line.run("doctor", "audit", "--restored", "--skip-facts").stdout
 
 
 def test_a_login_without_any_role_writes_no_entry(connection: Connection) -> None:

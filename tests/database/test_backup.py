@@ -110,7 +110,7 @@ def test_a_copy_does_not_act_until_told_to(
     line = CommandLine.on(copy, tmp_path)
     line.run("recovery", "activate")
     assert values(copy, "SELECT is_restored_copy()") == [(False,)]
-    assert "is no copy" in line.run("recovery", "activate", status=1).stderr
+    assert "is not an inactive copy" in line.run("recovery", "activate", status=1).stderr
 
 
 def test_a_copy_can_be_read_and_nothing_else(

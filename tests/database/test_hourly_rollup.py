@@ -217,7 +217,7 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     planned = command_line.run("maintain", "refresh", "--dry-run").stdout
     assert "1 waiting cities" in planned
     assert "2 folded hours" in command_line.run("maintain", "refresh").stdout
-    assert "are what their values say" in command_line.run("doctor", "hours").stdout
+    assert "equal the sums of their values" in command_line.run("doctor", "hours").stdout
     connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
     told = command_line.run("doctor", "hours", status=1)
     assert "1 hours are not what their values say" in told.stderr

@@ -364,7 +364,7 @@ def test_the_command_reports_repairs_and_remedies(connection: Connection, comman
     assert "Repaired: Partitioned table public.weather_data was altered" in done.stderr
     assert "Not repaired: Table ops.extra is not of this program" in done.stderr
     again = command_line.run("db", "upgrade")
-    assert "nothing had to be changed" in again.stdout
+    assert "no change was necessary" in again.stdout
     assert "Not repaired: Table ops.extra" in again.stderr
 
 

@@ -89,9 +89,9 @@ def test_other_rules_of_the_server_are_reported_and_local_times_refused(own: Emb
     assert "UTC+01:00 by the server, UTC+00:00 by this program" in str(found[-1])
     run = CommandLine({"ENERGY_FORECAST_HOME": str(own.home)}).run
     doctor = run("doctor", "zones", status=1)
-    assert "different rules of 1 time zone" in doctor.stderr
+    assert "different rules for 1 time zone" in doctor.stderr
     assert "db down" in doctor.stderr
-    assert "different rules of Africa/Casablanca" in run("city", "list").stderr
+    assert "different rules for Africa/Casablanca" in run("city", "list").stderr
     file = tmp_path / "load.csv"
     file.write_text(LOCAL)
     with pytest.raises(IngestError, match="different rules of Africa/Casablanca: the local time '2026-11-25T08:00'"):

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. What it does stands in the folders below it."""
+"""The command line: it parses arguments, calls the lower layers and prints the results."""
 
 import os
 import sys
@@ -9,19 +9,19 @@ from energy_forecast.cli import output_streams
 def main() -> None:
     """Run the command line. Exit status: 0 done; 1 failed; 2 wrong usage; 3 done in part; 130 interrupted.
 
-    141: nobody reads standard output any more.
+    141: the reader of standard output has gone.
     """
-    # Nothing that a command makes can be changed by everybody
+    # Files of a command must not be writable by everybody
     os.umask(os.umask(0o077) | 0o002)
     output = output_streams.open_streams()
     status: int = 0
     try:
-        # In here: Ctrl-C may come while the modules are read
+        # Imported here, so that Ctrl-C during the import is handled too
         from energy_forecast.cli.app import run
 
         run()
     except KeyboardInterrupt:
-        print("Interrupted; nothing of the unfinished step was kept.", file=sys.stderr)
+        print("Interrupted; the unfinished step was undone.", file=sys.stderr)
         status = 130
     except SystemExit as stopped:
         status = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1

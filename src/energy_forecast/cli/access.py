@@ -1,4 +1,4 @@
-"""The database that a command works on: the server of the settings, or the embedded one, started when needed."""
+"""Open the database of a command: the server of the settings, or the embedded one, started when needed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from energy_forecast.settings import settings
 
 
 def embedded_server() -> EmbeddedServer:
-    """The embedded server of the state folder."""
+    """Return the embedded server of the state folder."""
     return EmbeddedServer(settings().home, settings().port)
 
 
 def server_database() -> Database:
-    """The database, whatever its schema; the embedded server is started."""
+    """Return the database without a check of its schema; the embedded server is started."""
     url = settings().database_url
     if url is not None:
         return Database(url)
@@ -29,19 +29,19 @@ def server_database() -> Database:
 
 
 def open_database() -> Database:
-    """The database with a current schema. The embedded one is brought up to date; another server is its DBA's.
+    """Return the database with a current schema. Only the embedded one is upgraded; another server is up to its DBA.
 
     Raises:
-        SchemaError: the schema of a server that is not ours is not current.
+        SchemaError: the schema of another server is not current.
     """
     database = server_database()
     if not schema_is_current(database):
         if settings().database_url is not None:
             raise SchemaError(
-                "The schema of the database is missing or not that of this program.",
+                "The schema of the database is missing or belongs to another version of this program.",
                 hint="Run: energy-forecast db upgrade",
             )
-        # Here and not above: Alembic takes half a second to import, and is seldom needed
+        # Imported here: Alembic takes half a second to import, and is seldom needed
         from energy_forecast.database.migrate import upgrade
 
         upgrade(database)
@@ -50,27 +50,28 @@ def open_database() -> Database:
 
 
 def _compare_zones(database: Database) -> None:
-    """Warn if the server reads the local times of a city by other rules than this program, these years."""
+    """Warn if the server and this program have different time zone rules for a city in recent years."""
     found = check_zones(database, years_back=2)
     if found:
         zones = sorted({difference.zone for difference in found})
         echo(
-            f"Warning: the server and this program have different rules of {named(zones)}. "
+            f"Warning: the server and this program have different rules for {named(zones)}. "
             "Run: energy-forecast doctor zones"
         )
 
 
 def acting_database() -> Database:
-    """The database for a command that adds to it or changes it.
+    """Return the database for a command that changes it.
 
     Raises:
-        BackupError: it is a restored copy, which does nothing beside its original until it is activated.
+        BackupError: it is a restored copy, which is read-only until it is activated.
         SchemaError: as `open_database`.
     """
     database = open_database()
     if is_restored_copy(database):
         raise BackupError(
-            "This database is a restored copy, which can be read and does nothing else.",
-            hint="If it is to take its original's place, stop that first, then run: energy-forecast recovery activate",
+            "This database is a restored copy, which can only be read.",
+            hint="To replace the original with it, stop the original first, then run: energy-forecast recovery "
+            "activate",
         )
     return database

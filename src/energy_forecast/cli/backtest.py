@@ -32,7 +32,7 @@ from energy_forecast.cli.console import (
     table,
 )
 from energy_forecast.cli.output_files import check_output, draw_comparison, write_frame
-from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, say_left_out, score_cells
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, echo_left_out, score_cells
 
 if TYPE_CHECKING:
     from energy_forecast.database.history import LoadDelay
@@ -43,7 +43,7 @@ app = typer.Typer()
 
 
 class WeatherChoice(StrEnum):
-    """What stands for the weather of the target hours."""
+    """The weather of the target hours in a backtest."""
 
     ACTUAL = "actual"
     FORECAST = "forecast"
@@ -60,7 +60,7 @@ def backtest(
     first: Annotated[
         datetime | None,
         typer.Option(
-            "--from", parser=moment, metavar="TIME", help="First issue time; models are fitted on what was known then."
+            "--from", parser=moment, metavar="TIME", help="First issue time; models are fitted on data known then."
         ),
     ] = None,
     end: Annotated[
@@ -73,7 +73,7 @@ def backtest(
         typer.Option(
             parser=local_time,
             metavar="HH:MM",
-            help="Issue at this local time of each city's days, also where the clock changes; --every counts days.",
+            help="Issue at this local time of each city's days, also on days of clock changes; --every counts days.",
         ),
     ] = None,
     horizon: Annotated[
@@ -83,7 +83,7 @@ def backtest(
     weather: Annotated[
         WeatherChoice,
         typer.Option(
-            help="Weather of the target hours: the forecast that stood then, none, or the actual one "
+            help="Weather of the target hours: the forecast of that time, none, or the observed weather "
             "(which looks ahead, as if weather forecasts were perfect)."
         ),
     ] = WeatherChoice.FORECAST,
@@ -92,35 +92,35 @@ def backtest(
         Path | None, typer.Option(help="Write every forecast with its actual to FILE.csv or FILE.parquet.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the same backtest that was interrupted; what it left is taken.")
+        bool, typer.Option("--resume", help="Continue the same backtest after an interruption; finished cities stay.")
     ] = False,
     processes: Processes = None,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Forecast past moments from what was known then, and score the forecasts.
+    """Forecast at past times from the data known then, and score the forecasts.
 
     Example: energy-forecast backtest --model naive-168,ensemble --from 2026-01-01T00Z --to 2026-02-01T00Z
     """
     if context.invoked_subcommand is not None:
         return
     if model is None or first is None or end is None:
-        raise typer.BadParameter("--model, --from and --to are needed.")
+        raise typer.BadParameter("--model, --from and --to are required.")
     check_output(output, "--output", (".csv", ".parquet"))
     refit_every = None if refit == "never" else duration(refit)
     names = [] if model == "all" else [name.strip() for name in model.split(",") if name.strip()]
     if model != "all" and not names:
         raise typer.BadParameter("--model names no model.")
     if refit_every is not None and refit_every < every:
-        raise typer.BadParameter("--refit has to be as long as --every, or longer.")
+        raise typer.BadParameter("--refit must be as long as --every, or longer.")
     if at_local is not None and every % timedelta(days=1):
-        raise typer.BadParameter("With --at-local it has to be a number of days, such as 1d.", param_hint="--every")
+        raise typer.BadParameter("With --at-local it must be a number of days, such as 1d.", param_hint="--every")
     if end <= first:
-        raise typer.BadParameter("It has to be later than --from.", param_hint="--to")
+        raise typer.BadParameter("It must be later than --from.", param_hint="--to")
     from energy_forecast import pipelines
 
     database = acting_database()
-    with progress() as report_progress, _saying_how_to_go_on():
+    with progress() as report_progress, _resume_hint():
         report = pipelines.backtest(
             database,
             models=names,
@@ -164,7 +164,7 @@ def backtest(
     require_parts(
         len(scored - set(report.failed)),
         list(report.failed.values()),
-        "wholly backtested",
+        "fully backtested",
         in_part=len(scored & set(report.failed)),
         parts="models",
         allow_partial=allow_partial,
@@ -182,16 +182,16 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
         for name, rows in by_city(report.scores).items():
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
         out.print(SCORE_WORDS)
-    say_left_out(report.left_out)
+    echo_left_out(report.left_out)
     for name, hours in report.imputed_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
-        echo(f"  {name}: weather was not known at these hours, and what is usual stood in: {lacking}.")
+        echo(f"  {name}: missing weather was replaced by usual values for these hours: {lacking}.")
     for (name, model_name), why in report.failed.items():
-        echo(f"Not wholly backtested: {model_name} for {name}: {why}")
+        echo(f"Backtest not complete: {model_name} for {name}: {why}")
 
 
 def _assumption(delays: dict[str, LoadDelay]) -> str:
-    """Return a sentence on when the backtest takes load for known."""
+    """Return a sentence on when load counts as known in the backtest."""
     values = sum(one.values for one in delays.values())
     at_end = sum(one.at_interval_end for one in delays.values())
     if at_end == values:
@@ -209,11 +209,11 @@ def _assumption(delays: dict[str, LoadDelay]) -> str:
 
 
 @contextmanager
-def _saying_how_to_go_on() -> Iterator[None]:
+def _resume_hint() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        echo("Cities that were finished are kept: the same command with --resume goes on with the rest.")
+        echo("Finished cities are kept. The same command with --resume continues with the rest.")
         raise
 
 
@@ -223,7 +223,7 @@ def compare(
     model_b: Annotated[str, typer.Argument(metavar="B", help="The model to compare it with.")],
     city: Cities = None,
     weather: Annotated[
-        WeatherChoice | None, typer.Option(help="Of the backtests. Default: that of the last one of both.")
+        WeatherChoice | None, typer.Option(help="Weather of the backtests. Default: that of the last common one.")
     ] = None,
     first: Annotated[
         datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="First issue time.")
@@ -320,15 +320,14 @@ def _print_comparison(report: ComparisonReport, model_a: str, model_b: str, *, w
             ],
         )
         out.print(
-            "MAE: MWh in an hour; of each issue the mean over its hours, and of these the mean. p: how often chance\n"
-            "alone would give so large a difference (block bootstrap). open: perhaps chance, or the pinball loss "
-            "differs."
+            "MAE: MWh in an hour; the mean over all issues of the mean over their hours. p: probability of so large a\n"
+            "difference by chance (block bootstrap). open: the difference may be chance, or the pinball loss disagrees."
         )
     for name, why in report.failed.items():
         if wanted or name not in report.lacking:
             echo(f"Not compared: {name}: {why}")
     if report.lacking and not wanted:
-        echo(f"Not compared, for want of backtests in common: {named(sorted(report.lacking))}. Why: --city CITY")
+        echo(f"Not compared, without common backtests: {named(sorted(report.lacking))}. For the reasons: --city CITY")
 
 
 def _percent(kwh: float, mae: PairedTest) -> str:

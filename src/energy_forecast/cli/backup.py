@@ -24,7 +24,7 @@ from energy_forecast.operations.backup.folder import locate_backup
 from energy_forecast.operations.backup.ledger import record_prune, record_verification
 from energy_forecast.settings import settings
 
-app = typer.Typer(no_args_is_help=True, help="Logical backups: dumps that were read whole, compared and recorded.")
+app = typer.Typer(no_args_is_help=True, help="Logical backups: dumps that were read completely and recorded.")
 
 Folder = Annotated[
     Path | None, typer.Option("--folder", help="The folder of the backups. Default: `backups` in the state folder.")
@@ -53,9 +53,9 @@ def _short(backup: Backup, folder: BackupFolder) -> dict[str, object]:
 
 @app.command()
 def create(folder: Folder = None, json: Json = False) -> None:
-    """Dump the database, read the dump whole, and record its contents.
+    """Dump the database, read the dump completely, and record its contents.
 
-    By the pg_dump of the server's own version. A failed attempt leaves nothing but its row in the ledger.
+    It uses the pg_dump of the server's version. A failed attempt leaves only its row in the ledger.
 
     Example: energy-forecast backup create
     """
@@ -67,13 +67,13 @@ def create(folder: Folder = None, json: Json = False) -> None:
     else:
         out.print(f"{place.file(backup.name)}", markup=False, soft_wrap=True)
         out.print(
-            f"{backup.rows:,} rows of {len(backup.tables)} tables, {backup.size:,} bytes; read whole and recorded."
+            f"{backup.rows:,} rows of {len(backup.tables)} tables, {backup.size:,} bytes; read completely and recorded."
         )
 
 
 @app.command("list")
 def list_(folder: Folder = None, json: Json = False) -> None:
-    """List the backups, oldest first. Needs no server.
+    """List the backups, oldest first. Requires no server.
 
     Example: energy-forecast backup list
     """
@@ -87,7 +87,7 @@ def list_(folder: Folder = None, json: Json = False) -> None:
     if json:
         emit({"folder": place.path, "backups": found})
     elif not found:
-        out.print(f"There are no backups in {place.path}.", markup=False)
+        out.print(f"No backups found in {place.path}.", markup=False)
     else:
         rows = [
             (b["name"], b.get("bytes"), b.get("rows"), b.get("server_version"), b["damaged"] or "as recorded")
@@ -103,16 +103,16 @@ def verify(
     folder: Folder = None,
     json: Json = False,
 ) -> None:
-    """Compare backups with their records (size, SHA-256) and read them whole. Default: the latest.
+    """Compare backups with their records (size, SHA-256) and read them completely. Default: the latest.
 
-    Exit status 1 when one is damaged. To test that a backup can be restored, run `recovery drill`.
+    The exit status is 1 if one is damaged. To test that a backup can be restored, run `recovery drill`.
 
     Example: energy-forecast backup verify --all
     """
     place = _folder(folder)
     wanted = place.names() if every else names or ["latest"]
     if every and not wanted:
-        raise BackupError(f"There is no backup in {place.path}.", hint="Make one: energy-forecast backup create")
+        raise BackupError(f"No backup found in {place.path}.", hint="Create one: energy-forecast backup create")
     results: list[dict[str, object]] = []
     for argument in wanted:
         started_at = datetime.now(UTC)
@@ -128,15 +128,15 @@ def verify(
         emit({"backups": results})
     else:
         for result in results:
-            text = "is as it was made." if result["good"] else str(result["reason"])
+            text = "unchanged since it was created." if result["good"] else str(result["reason"])
             out.print(f"{result['name']}: {text}", markup=False, soft_wrap=True)
     if bad := [result for result in results if not result["good"]]:
-        raise BackupError(f"{len(bad)} of {len(results)} backups cannot be trusted: {bad[0]['reason']}")
+        raise BackupError(f"{len(bad)} of {len(results)} backups are damaged: {bad[0]['reason']}")
 
 
 @app.command()
 def prune(
-    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove what is older.")] = "7d",
+    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove older backups.")] = "7d",
     keep: Annotated[
         int, typer.Option(min=1, help="Number of newest good backups to keep regardless of their age.")
     ] = 3,
@@ -144,9 +144,9 @@ def prune(
     folder: Folder = None,
     json: Json = False,
 ) -> None:
-    """Remove old backups, as long as enough newer ones are as they were made.
+    """Remove old backups, if enough newer ones are undamaged.
 
-    Damaged ones and those of another server are not counted and not removed; nor is any other file.
+    Damaged backups and those of another server are not counted and not removed. Other files stay.
 
     Example: energy-forecast backup prune --older-than 7d --keep 3
     """
@@ -173,17 +173,17 @@ def prune(
 @app.command()
 def restore(
     file: Annotated[str, typer.Argument(help="A name, a file, or `latest`.")],
-    into: Annotated[str, typer.Option(help="The new database: one that is not there, or is empty.")],
+    into: Annotated[str, typer.Option(help="The new database, which must not exist or be empty.")],
     activate: Annotated[
-        bool, typer.Option("--activate", help="The new database is the real one from now on, and may act.")
+        bool, typer.Option("--activate", help="The new database replaces the original from now on, and is writable.")
     ] = False,
     folder: Folder = None,
     json: Json = False,
 ) -> None:
-    """Restore a backup into a new database of the server, and compare it with what was recorded.
+    """Restore a backup into a new database of the server, and compare it with the record.
 
-    Rows, digests, indexes, policies, triggers and privileges have to be equal; else the new database goes again and the
-    exit status is 1. Without --activate it is a copy, which runs no jobs and serves nothing.
+    Rows, digests, indexes, policies, triggers and privileges must be equal. Otherwise the new database is removed and
+    the exit status is 1. Without --activate it is a copy, which runs no jobs and can only be read.
 
     Example: energy-forecast backup restore latest --into energy_copy
     """
@@ -198,7 +198,8 @@ def restore(
         emit(restored)
         return
     out.print(
-        f"Restored {restored.rows:,} rows of {restored.tables} tables into {into}; all is as recorded.", markup=False
+        f"Restored {restored.rows:,} rows of {restored.tables} tables into {into}; all equal to the record.",
+        markup=False,
     )
     if not activate:
-        out.print("It is a copy and will not act until: energy-forecast recovery activate")
+        out.print("It is a read-only copy. To activate it: energy-forecast recovery activate")

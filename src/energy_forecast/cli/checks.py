@@ -1,4 +1,4 @@
-"""The checks of `doctor` without a command: plain functions that return findings, in a registry."""
+"""The checks of `doctor` as functions that return findings, in a registry."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class CheckFinding:
     Args:
         message: a sentence.
         remedy: a sentence; None if the message has it.
-        is_warning: whether it leaves the state of the check as a warning, not as a problem.
+        is_warning: whether it counts as a warning instead of a problem.
     """
 
     message: str
@@ -40,8 +40,8 @@ class CheckResult:
     """The result of one check.
 
     Args:
-        name: of the check.
-        state: good, warning, problem, or failed if it could not be made.
+        name: the name of the check.
+        state: good, warning, problem, or failed if the check could not be run.
         findings: problems first.
         error: the reason why it failed.
     """
@@ -63,7 +63,7 @@ def run_checks(database: Database, progress: Progress) -> list[CheckResult]:
         try:
             found = attempt(f"Check {name}", partial(check, database, _named(name, progress)))
         except ConnectionLostError as error:
-            # The server may be back for the next check, and recovery needs none
+            # The server may be back for the next check, and the check of recovery needs no server
             found = Failed(error.message, error.hint)
         if isinstance(found, Failed):
             results.append(CheckResult(name, "failed", error=found.reason))
@@ -82,7 +82,7 @@ def _named(name: str, progress: Progress) -> Progress:
 
 
 def _check_audit(database: Database, progress: Progress) -> list[CheckFinding]:
-    """Check the audit log, the state of protection and the facts, and write an anchor if all is as it must be."""
+    """Check the audit log, the protection and the facts, and write an anchor if there are no findings."""
     report = verify_audit(database, settings().home, progress=progress)
     if not report.findings:
         write_anchor(database, settings().home)
@@ -111,12 +111,12 @@ def _check_zones(database: Database, progress: Progress) -> list[CheckFinding]: 
 
 
 def _check_records(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
-    """Check that stored forecasts are such as the database accepts today."""
+    """Check that stored forecasts satisfy the current rules of the database."""
     return [CheckFinding(f"{found}.", is_warning=True) for found in check_forecast_records(database)]
 
 
 def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
-    """Check that the hours which users read are the sums of their values."""
+    """Check that hourly values are the sums of their stored values."""
     found = differing_hours(database)
     if not found:
         return []
@@ -128,7 +128,7 @@ def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]: 
 
 
 def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
-    """Check the data of every city for gaps, faults and clocks that drift."""
+    """Check the data of every city for gaps, faults and shifted clocks."""
     findings = []
     try:
         examined = pipelines.examine_quality(database, progress=progress)
@@ -150,7 +150,7 @@ def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
 
 
 def _check_recovery(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
-    """Check what could be recovered, and that archive and backups belong to this server."""
+    """Check the ability to recover, and that archive and backups belong to this server."""
     from energy_forecast.cli.recovery import current_status
 
     status = current_status()

@@ -23,25 +23,25 @@ app = typer.Typer(no_args_is_help=True, help="The database: the embedded server 
 def _refuse_with_url(command: str) -> None:
     if settings().database_url is not None:
         raise EnergyForecastError(
-            f"`db {command}` is for the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
+            f"`db {command}` requires the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
             hint="Unset it to use the embedded one.",
         )
 
 
 def _clear_drill(server: EmbeddedServer) -> None:
-    """Remove what a killed drill has left, with its server that still runs."""
+    """Remove the remains of a killed drill, with its server that still runs."""
     if (server.home / "drill").exists() or (server.home / "drill.new").exists():
         from energy_forecast.operations.recovery.drill import clear_killed_drill
 
         if clear_killed_drill(server):
-            echo("Removed what a killed drill had left.")
+            echo("Removed the remains of a killed drill.")
 
 
 @app.command()
 def up(json: Json = False) -> None:
-    """Start the embedded PostgreSQL; it stays until `db down`.
+    """Start the embedded PostgreSQL; it runs until `db down`.
 
-    Other commands start it too when they need it.
+    Other commands start it too if they need it.
 
     Example: energy-forecast db up
     """
@@ -49,14 +49,14 @@ def up(json: Json = False) -> None:
     server = embedded_server()
     before = server.status()
     if before.starting:
-        echo("PostgreSQL starts, or recovers from a crash; waiting until it takes connections")
+        echo("PostgreSQL is starting, or recovering from a crash; waiting until it accepts connections")
     status = server.start()
     _clear_drill(server)
     if json:
         emit(asdict(status) | {"started": not before.running and not before.starting})
     else:
         out.print(f"PostgreSQL {status.version} {'was already' if before.running else 'is'} up (pid {status.pid}).")
-        out.print("It stays up until: energy-forecast db down", markup=False)
+        out.print("To stop it: energy-forecast db down", markup=False)
 
 
 @app.command()
@@ -77,7 +77,7 @@ def down(json: Json = False) -> None:
 
 @app.command()
 def status(json: Json = False) -> None:
-    """Show whether the server runs, where its state is, and which schema it has. Starts nothing.
+    """Show whether the server runs, its state folder and its schema version. Starts nothing.
 
     Example: energy-forecast db status --json
     """
@@ -120,7 +120,8 @@ def url(json: Json = False) -> None:
 @app.command()
 def upgrade(
     sql: Annotated[
-        bool, typer.Option("--sql", help="Print the SQL for an empty database instead, for a DBA; connects nowhere.")
+        bool,
+        typer.Option("--sql", help="Print the SQL for an empty database instead, for a DBA, without a connection."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -143,7 +144,7 @@ def upgrade(
     if json:
         emit(done)
     elif not done.changed:
-        out.print(f"The schema is at version {done.after}, as before; nothing had to be changed.")
+        out.print(f"The schema is at version {done.after}, as before; no change was necessary.")
     elif done.before == done.after:
         out.print(
             f"The schema is at version {done.after}, as before; functions, triggers and grants were applied again."

@@ -31,7 +31,7 @@ def demo(
     ] = False,
     json: Json = False,
 ) -> None:
-    """From nothing to forecasts with intervals, scores and a picture, on real sample data.
+    """Create forecasts with intervals, scores and a page with charts from real sample data.
 
     Example: energy-forecast demo
     """
@@ -96,7 +96,7 @@ def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) ->
             title=name,
         )
     out.print(
-        f"weather: of the target hours; 'none' is what a forecast has here, 'actual' a perfect one. {SCORE_WORDS}"
+        f"weather: of the target hours; forecasts have 'none' here, 'actual' is a perfect forecast. {SCORE_WORDS}"
     )
     out.print()
     for city in report.cities:
@@ -107,11 +107,11 @@ def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) ->
         )
         for note in city.notes:
             out.print(f"  {note}", markup=False)
-    out.print(f"\nThe picture, for a browser: {path.as_uri()}", markup=False, soft_wrap=True)
+    out.print(f"\nCharts, for a browser: {path.as_uri()}", markup=False, soft_wrap=True)
     if report.done:
-        out.print(f"Done in {seconds:.0f} s. PostgreSQL stays up until: energy-forecast db down", markup=False)
+        out.print(f"Done in {seconds:.0f} s. To stop PostgreSQL: energy-forecast db down", markup=False)
     else:
-        out.print(f"Everything was there already; looked at in {seconds:.1f} s.")
+        out.print(f"Everything existed already; checked in {seconds:.1f} s.")
     out.print("\nNext, with your own data (in the project's folder, commands are .venv/bin/energy-forecast):")
     for command, why in NEXT:
         out.print(f"  {command:75} {why}", markup=False, soft_wrap=True)
@@ -129,6 +129,6 @@ def _notes(report: DemoReport, as_recorded: bool) -> list[str]:
                 f"{city.weeks} whole weeks so that it seems to end now; weekdays stay, holidays and season do not."
             )
         if city.used_up:
-            recorded += " This replay has come to its end; to start it again, use another ENERGY_FORECAST_HOME."
+            recorded += " This replay is over; to start it again, use another ENERGY_FORECAST_HOME."
         notes.append(recorded)
     return notes

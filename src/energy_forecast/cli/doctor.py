@@ -50,7 +50,7 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    # Here and not above: other commands need not wait for it
+    # Imported here: other commands do not need it
     from energy_forecast.cli.checks import run_checks
 
     database = open_database()
@@ -61,8 +61,8 @@ def doctor(context: typer.Context, json: Json = False) -> None:
     else:
         rows = []
         for result in results:
-            said = [f"{found.message} {found.remedy or ''}".strip() for found in result.findings]
-            shown = said[:_MOST_SHOWN] + ([f"{len(said) - _MOST_SHOWN:,} more."] if len(said) > _MOST_SHOWN else [])
+            lines = [f"{found.message} {found.remedy or ''}".strip() for found in result.findings]
+            shown = lines[:_MOST_SHOWN] + ([f"{len(lines) - _MOST_SHOWN:,} more."] if len(lines) > _MOST_SHOWN else [])
             rows += [
                 (result.name if not number else "", result.state if not number else "", text)
                 for number, text in enumerate([result.error] if result.error else shown or ["-"])
@@ -82,7 +82,7 @@ def audit(
         bool,
         typer.Option(
             "--restored",
-            help="The database was restored from a backup on purpose: write that down, and go on from here.",
+            help="The database was restored from a backup on purpose: record this, and continue from here.",
         ),
     ] = False,
     skip_facts: Annotated[
@@ -91,11 +91,11 @@ def audit(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Verify the audit log: every link of its chain, and its end against the last anchor. Compare all that protection
-    depends on with a new database, and the stored facts with the log.
+    """Verify the audit log: every link of its chain, and its end against the last anchor. Compare the objects that
+    protection depends on with a new database, and the stored facts with the log.
 
-    The anchors stand in audit_anchors.jsonl of the state folder; a log that is whole gets a new one. Keep copies of
-    that file where nobody who can write the database can reach them.
+    The anchors are in audit_anchors.jsonl of the state folder; a complete log gets a new one. Keep copies of that file
+    in a place that nobody with write access to the database can change.
 
     Example: energy-forecast doctor audit
     """
@@ -118,13 +118,13 @@ def audit(
             echo(f"  {report.omitted:,} more. --json lists the first of each kind.")
         kinds = {finding.kind for finding in report.findings}
         raise AuditError(
-            f"The audit log is not whole: {counted(len(report.findings) + report.omitted, 'difference')}.",
+            f"The audit log is not intact: {counted(len(report.findings) + report.omitted, 'difference')}.",
             hint="If the database was restored from a backup on purpose: energy-forecast doctor audit --restored"
             if kinds <= {"cut", "replaced", "rewritten"}
             else None,
         )
     if not json:
-        out.print(f"The audit log is whole: {report.entries:,} entries, anchored at place {anchor.sequence:,}.")
+        out.print(f"The audit log is intact: {report.entries:,} entries, anchored at number {anchor.sequence:,}.")
 
 
 @app.command()
@@ -149,12 +149,12 @@ def access(json: Json = False) -> None:
 
 @app.command()
 def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
-    """Examine what is known of cities: gaps, faults that training and scores leave out, new levels, and whether the
-    clock of the weather has moved against the load's over the years. Nothing is written.
+    """Examine the data of cities: gaps, faults that training and scores leave out, new levels, and whether the clock
+    of the weather has shifted against the load's over the years. Nothing is written.
 
     Example: energy-forecast doctor data --city Munich
     """
-    # Here and not above: it brings the frame library, which `--help` need not wait for
+    # Imported here: it imports the frame library, which `--help` does not need
     from energy_forecast import pipelines
 
     with progress() as report_progress:
@@ -214,9 +214,9 @@ def _print_data(examined: QualityReport) -> None:
 
 @app.command()
 def cities(json: Json = False) -> None:
-    """List the cities whose country or subdivision is not known, so that they have no public holidays.
+    """List the cities with an unknown country or subdivision, which have no public holidays.
 
-    The exit status is 1 if there are any. To correct them, import them with known codes.
+    The exit status is 1 if there are any. To correct them, import them with valid codes.
 
     Example: energy-forecast doctor cities
     """
@@ -239,8 +239,8 @@ def cities(json: Json = False) -> None:
 def zones(json: Json = False) -> None:
     """Compare the time zone rules of the server with those of this program, for the zones of all cities since 1970.
 
-    The exit status is 1 if they differ: then SQL and the program show other local times, and local times in files that
-    are affected are refused.
+    The exit status is 1 if they differ: SQL and the program then show different local times, and affected local times
+    in files are refused.
 
     Example: energy-forecast doctor zones
     """
@@ -252,7 +252,7 @@ def zones(json: Json = False) -> None:
             echo(f"  {difference}")
     if found:
         raise ZoneError(
-            f"The server and this program (tzdata {rules_version()}) have different rules of "
+            f"The server and this program (tzdata {rules_version()}) have different rules for "
             f"{counted(len({difference.zone for difference in found}), 'time zone')}.",
             hint=zones_remedy(embedded=settings().database_url is None),
         )
@@ -261,18 +261,18 @@ def zones(json: Json = False) -> None:
 
 
 def zones_remedy(*, embedded: bool) -> str:
-    """Return how the user makes the rules agree."""
+    """Return how to make the rules agree."""
     if embedded:
         return "The server was started before tzdata was updated. Run: energy-forecast db down"
     return (
         "Update the time zone data of the server (package tzdata of its system, or PostgreSQL itself) if it is older, "
-        "or else run: pip install --upgrade tzdata"
+        "otherwise run: pip install --upgrade tzdata"
     )
 
 
 @app.command()
 def hours(json: Json = False) -> None:
-    """Compare the hours of the last 30 days that people read with the values that they are sums of. Nothing is written.
+    """Compare the hourly values of the last 30 days with the sums of the stored values. Nothing is written.
 
     The exit status is 1 if they differ; `maintain refresh` then computes those hours again.
 
@@ -283,7 +283,7 @@ def hours(json: Json = False) -> None:
         emit({"differences": found})
     elif found:
         table(
-            ["city", "hour", "kWh shown", "kWh by the values", "minutes shown", "by the values"],
+            ["city", "hour", "kWh shown", "kWh of values", "minutes shown", "of values"],
             [
                 (
                     *(each["city"], minute(each["hour"]), each["shown_consumption"], each["true_consumption"]),
@@ -294,24 +294,24 @@ def hours(json: Json = False) -> None:
         )
     if found:
         raise EnergyForecastError(
-            f"{len(found):,} hours are not what their values say.", hint="Run: energy-forecast maintain refresh"
+            f"{len(found):,} hours differ from the sums of their values.", hint="Run: energy-forecast maintain refresh"
         )
     if not json:
-        out.print("The hours of the last 30 days are what their values say.")
+        out.print("The hours of the last 30 days equal the sums of their values.")
 
 
 @app.command()
 def queries(
     by: Annotated[
         SortKey,
-        typer.Option(help="What the worst have most of: time in all or of a call, calls, rows, blocks read."),
+        typer.Option(help="Order by total time, time per call, calls, rows or blocks read."),
     ] = SortKey.TOTAL,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many statements.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of statements.")] = 10,
     json: Json = False,
 ) -> None:
-    """Show the statements of this database that cost the most since the server began to count; values are left out.
+    """Show the most expensive statements of this database since the last reset of the counts; values are left out.
 
-    `--json` has every statement whole, and who ran it. To reset the counts, as a superuser in psql: SELECT
+    `--json` has the full statements and their roles. To reset the counts, as a superuser in psql: SELECT
     ext.pg_stat_statements_reset().
 
     Example: energy-forecast doctor queries --by mean --limit 5

@@ -28,12 +28,12 @@ def explain(
         typer.Option(parser=moment, metavar="TIME", help="The last forecast issued by TIME. Default: now."),
     ] = None,
     purpose: Annotated[
-        Purpose | None, typer.Option(help="Of which runs. Default: a forecast, in time or made later.")
+        Purpose | None, typer.Option(help="Purpose of the runs. Default: forecasts, in time or made later.")
     ] = None,
     day: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Which local day of it. Default: the first whole one."
+            formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="A local day of it. Default: the first whole day."
         ),
     ] = None,
     hour: Annotated[
@@ -43,13 +43,13 @@ def explain(
         ),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it, and what came, into FILE.html, for a browser.")
+        Path | None, typer.Option(metavar="FILE", help="Draw forecast and observed load into FILE.html, for a browser.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Explain a forecast that was issued: what drove it, what the weather did, and the past days most like it.
+    """Explain an issued forecast: contributions, effect of the weather, and the most similar past days.
 
-    The contributions are those of the model that was served, all members of an ensemble with their weights, and add up
+    The contributions are those of the model that served the forecast (all weighted members of an ensemble), and add up
     to the forecast.
 
     Example: energy-forecast forecast explain Munich --hour 18 --plot why.html
@@ -122,9 +122,9 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         shown = sorted({predicted.arg_max() or 0, predicted.arg_min() or 0})
     titles = [f"{local[i]:%H:%M}" for i in shown]
     if one.repeated_hours is not None:
-        out.print(f"{run['model']} repeats loads, and nothing drove it beside them:", markup=False)
+        out.print(f"{run['model']} repeats earlier loads; no other inputs are used:", markup=False)
         table(
-            ["hour", "forecast, MWh", "is the load of"],
+            ["hour", "forecast, MWh", "load of"],
             [
                 (f"{time:%H:%M}", _mwh(row["repeated_kwh"]), _source(row["repeated_from"], zone))
                 for time, row in zip(local, one.repeated_hours.iter_rows(named=True), strict=True)
@@ -132,7 +132,10 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
             ],
         )
     elif one.contributions is None:
-        echo(f"What drove it cannot be told: {run['model']} has no table of features, or its history is too short.")
+        echo(
+            f"Contributions are not available: {run['model']} does not use the feature table, or has too little "
+            "history."
+        )
     else:
         by_hour = {(row["driver"], row["timestamp"]): row for row in one.contributions.iter_rows(named=True)}
         times = [one.hours["timestamp"][i] for i in shown]
@@ -143,7 +146,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
                 (name, _mwh(total, signed=number > 0), *(_mwh(c["contribution_kwh"], number > 0) for c in cells))
             )
         rows.append(("forecast", _mwh(one.total_kwh), *(_mwh(predicted[i]) for i in shown)))
-        table(["what drove it, MWh", f"{len(local)} h", *titles], rows)
+        table(["contribution, MWh", f"{len(local)} h", *titles], rows)
         features = [row for row in by_hour.values() if row["timestamp"] == times[-1] and row["feature"] is not None]
         table(
             [f"leading features, {titles[-1]}", "value", "on the usual days"],
@@ -151,12 +154,12 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         )
     effect = one.weather_effect
     if effect is None:
-        echo("No effect of the weather to tell: none was known for these hours.")
+        echo("The effect of the weather is not available: no weather is known for these hours.")
     else:
         out.print(
             f"Weather: {effect.temperature:.1f} °C, usually {effect.usual_temperature:.1f} °C at these hours and "
-            f"season.\nUnder the usual the forecast of these {effect.hours} hours is {_mwh(effect.usual_kwh)} MWh: "
-            f"the weather adds {_mwh(effect.added_kwh, signed=True)} MWh ({effect.percent:+.1f} %)."
+            f"season.\nWith usual temperatures the forecast of these {effect.hours} hours is {_mwh(effect.usual_kwh)} "
+            f"MWh: the weather adds {_mwh(effect.added_kwh, signed=True)} MWh ({effect.percent:+.1f} %)."
         )
     table(
         ["most similar past days", "mean °C", "MWh", "MWh at the present level"],
@@ -173,12 +176,14 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     for note in found.other_notes:
         echo(f"  {note}")
     if found.late_hours:
-        echo(f"  {counted(found.late_hours, 'hour')} of load came or changed after the issue, and are left out here.")
+        echo(
+            f"  {counted(found.late_hours, 'hour')} of load arrived or changed after the issue, and are left out here."
+        )
     if found.differing_hours:
         echo(
-            f"Computed again from the data recorded by then, {found.differing_hours} of {found.forecast.height} hours "
-            "differ from the forecast that was issued: the program has changed since, or the data or the model were "
-            "changed from outside."
+            f"Recomputed from the data recorded by then, {found.differing_hours} of {found.forecast.height} hours "
+            "differ from the issued forecast: the program has changed since, or the data or the model were changed "
+            "from outside."
         )
 
 

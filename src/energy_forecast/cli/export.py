@@ -13,9 +13,7 @@ from energy_forecast.cli.console import Cities, Json, counted, emit, moment, out
 from energy_forecast.cli.output_files import check_output
 from energy_forecast.operations.export import export
 
-app = typer.Typer(
-    no_args_is_help=True, help="Write files of what the database holds: CSV or Parquet, by the file's name."
-)
+app = typer.Typer(no_args_is_help=True, help="Write stored data to files: CSV or Parquet, by the file's name.")
 
 Output = Annotated[Path, typer.Option("--output", metavar="FILE", help="Ends in .csv or .parquet.")]
 AsOf = Annotated[
@@ -28,7 +26,7 @@ LiveAt = Annotated[
         "--as-of",
         metavar="TIME",
         parser=moment,
-        help="The forecasts that were live then: issued and recorded, not made later. Default: the current ones.",
+        help="The forecasts live at TIME: issued and recorded by then. Default: the current ones.",
     ),
 ]
 From = Annotated[
@@ -43,7 +41,7 @@ def consumption(
 ) -> None:
     """Write consumption: city, timestamp, consumption_kwh, peak_demand_kw, available_at, interval_minutes.
 
-    `ingest consumption` takes the file back.
+    `ingest consumption` can load the file again.
 
     Example: energy-forecast export consumption --city Berlin --output berlin.csv
     """
@@ -57,7 +55,7 @@ def weather(
     """Write observed weather: city, timestamp, temperature, humidity, wind_speed, precipitation, available_at,
     interval_minutes.
 
-    `ingest weather` takes the file back.
+    `ingest weather` can load the file again.
 
     Example: energy-forecast export weather --as-of 2026-03-01T00:00Z --output weather.parquet
     """
@@ -69,7 +67,7 @@ def predictions(
     output: Output,
     as_of: LiveAt = None,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="NAME", help="One model. Default: every model, side by side.")
+        str | None, typer.Option("--model", metavar="NAME", help="One model. Default: all models.")
     ] = None,
     city: Cities = None,
     first: From = None,
@@ -79,8 +77,8 @@ def predictions(
     """Write forecasts: city, model, version, timestamp, predicted_consumption, confidence_lower, confidence_upper,
     issued_at, recorded_at.
 
-    With --as-of, the ones that were live at that moment: for every hour and model the latest that had been issued and
-    recorded by then. Replays and backtests were made later and were never live.
+    With --as-of, the forecasts that were live at that time: for every hour and model the latest one issued and recorded
+    by then. Replays and backtests were made later and were never live.
 
     Example: energy-forecast export predictions --as-of 2026-03-01T06:00Z --output live.csv
     """
@@ -99,7 +97,7 @@ def _export(
 ) -> None:
     check_output(output, "--output", (".csv", ".parquet"))
     if first is not None and end is not None and end <= first:
-        raise typer.BadParameter("--to has to be after --from.")
+        raise typer.BadParameter("--to must be later than --from.")
     database = open_database()
     with progress() as report_progress:
         done = export(

@@ -1,6 +1,6 @@
 """energy-forecast train, forecast
 
-The pipelines are imported where they are called: they bring the libraries that `--help` need not wait for.
+The pipelines are imported inside the functions: they import libraries that `--help` does not need.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ def train(
     city: Cities = None,
     until: Annotated[
         datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="Learn only from what was available by TIME. Default: now."),
+        typer.Option(parser=moment, metavar="TIME", help="Train only on data available by TIME. Default: now."),
     ] = None,
     due: Annotated[
-        bool, typer.Option("--due", help="Only the cities that `model due` names, each by the model that serves it.")
+        bool, typer.Option("--due", help="Only the cities listed by `model due`, each with the model that serves it.")
     ] = False,
     processes: Processes = None,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Fit models to each city and keep them as a new version.
+    """Train models for each city and store them as a new version.
 
     Example: energy-forecast train --model ensemble --city Munich
     """
@@ -66,7 +66,7 @@ def train(
     from energy_forecast.pipelines import retrain
 
     if due and (model or until is not None):
-        raise typer.BadParameter("--due takes neither --model nor --until.")
+        raise typer.BadParameter("--due excludes --model and --until.")
     database = acting_database()
     with progress() as report_progress:
         if due:
@@ -128,7 +128,7 @@ def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> Non
                     _held_out(t.facts, "naive_168_mape"),
                     t.facts.get("load_hours"),
                     t.left_out,
-                    "as before: the data is the same" if t.reused else "new",
+                    "unchanged: the data is the same" if t.reused else "new",
                 )
                 for t in report.trained
             ],
@@ -151,19 +151,19 @@ def forecast(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A model. Default: ensemble, or naive-168 where that is better."),
+        typer.Option(metavar="NAME", help="A model. Default: ensemble, or naive-168 if that is better."),
     ] = None,
     city: Cities = None,
     at: Annotated[
         datetime | None,
         typer.Option(
-            parser=moment, metavar="TIME", help="Issue as if at TIME, from what was available then. Default: now."
+            parser=moment, metavar="TIME", help="Issue as if at TIME, from the data available then. Default: now."
         ),
     ] = None,
     horizon: Annotated[
         timedelta, typer.Option(parser=longest_lead_time, metavar="SPAN", help="Longest lead time, up to 168h.")
     ] = "48h",  # type: ignore[assignment]
-    output: Annotated[Path | None, typer.Option(help="Write the forecast to FILE.csv or FILE.parquet too.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Also write the forecast to FILE.csv or FILE.parquet.")] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw history, forecast and temperature into FILE.html, for a browser.")
     ] = None,
@@ -171,7 +171,7 @@ def forecast(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Issue a forecast with intervals for each city, and keep it.
+    """Issue a forecast with intervals for each city, and store it.
 
     Example: energy-forecast forecast --city Munich --horizon 48h
     """
@@ -261,7 +261,7 @@ def _print_forecasts(report: ForecastReport) -> None:
 
 
 def _inputs(one: CityForecast) -> str:
-    """Return in words which inputs a forecast had."""
+    """Return the inputs of a forecast in words."""
     from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 
     if one.fallback.level > WITHOUT_WEATHER:

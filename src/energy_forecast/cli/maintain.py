@@ -29,11 +29,11 @@ def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the steps without changing anything.")] = False,
     json: Json = False,
 ) -> None:
-    """Look after the database: make partitions ahead, take away what the retention policies no longer keep, refresh the
-    hourly view, VACUUM and analyze.
+    """Maintain the database: create partitions ahead, remove data beyond its retention, refresh the hourly view, VACUUM
+    and analyze.
 
-    Safe under load and at any time: a step that is running elsewhere is left to it. A step that fails does not stop the
-    others; the exit status is then 1.
+    Safe under load and at any time: a step that is already running elsewhere is skipped. A step that fails does not
+    stop the others; the exit status is then 1.
 
     Example: energy-forecast maintain --dry-run
     """
@@ -58,14 +58,14 @@ def _print(reports: list[StepReport]) -> None:
     for report in reports:
         if report.step == "retention" and report.items:
             table(
-                ["table", "from", "to", "what", "rows", "revisions", "size", "why"],
+                ["table", "from", "to", "outcome", "rows", "revisions", "size", "detail"],
                 [_removal(item) for item in report.items],
                 title="Retention",
             )
         if report.step == "partitions" and report.items:
             table(["table", "missing partition"], [(i["table_name"], i["partition_name"]) for i in report.items])
     table(
-        ["step", "outcome", "what", "seconds"],
+        ["step", "outcome", "result", "seconds"],
         [(each.step, _outcome(each.outcome), _numbers(each), f"{each.seconds:.1f}") for each in reports],
     )
     if any(each.outcome == "planned" for each in reports):

@@ -44,10 +44,10 @@ def list_(json: Json = False) -> None:
     if json:
         emit(rows)
     elif not rows:
-        out.print("No model was trained yet. Run: energy-forecast train")
+        out.print("No model is trained yet. Run: energy-forecast train")
     else:
         table(
-            ["model", "version", "active", "learned from data up to", "MAPE %", "cities"],
+            ["model", "version", "active", "trained on data until", "MAPE %", "cities"],
             [
                 (
                     row["name"],
@@ -68,7 +68,7 @@ def show(
     version: Annotated[str | None, typer.Option(help="One version. Default: the newest.")] = None,
     json: Json = False,
 ) -> None:
-    """Show a version of a model: what it learned from, how it did on held-out time, what it forecast since.
+    """Show a version of a model: its training data, its scores on held-out data, and its forecast runs.
 
     Example: energy-forecast model show gradient-boosting
     """
@@ -76,7 +76,7 @@ def show(
         rows = stored_models.show_model(connection, name=name, version=version)
     if not rows:
         raise UnknownModelError(
-            f"No such version of {name!r} was trained." if version else f"No model {name!r} was trained.",
+            f"Version {version} of {name!r} not found." if version else f"Trained model {name!r} not found.",
             hint="See: energy-forecast model list",
         )
     row = rows[0]
@@ -85,7 +85,7 @@ def show(
         return
     out.print(f"{row['name']} version {row['version']}", style="bold", markup=False)
     out.print(f"  {row['type']}, {'active' if row['is_active'] else 'not active'}", markup=False)
-    out.print(f"  trained {minute(row['trained_at'])} on what was available by {minute(row['trained_until'])}")
+    out.print(f"  trained {minute(row['trained_at'])} on data available by {minute(row['trained_until'])}")
     out.print(f"  forecast runs {row['forecast_runs']:,}, backtest runs {row['backtest_runs']:,}")
     rows_shown = []
     for city, facts in (row["cities"] or {}).items():
@@ -104,9 +104,9 @@ def show(
                 )
     if rows_shown:
         table(
-            ["city", "head", "hours learned", "held-out MAPE %", "naive-168 %", "artifact"],
+            ["city", "variant", "training hours", "held-out MAPE %", "naive-168 %", "artifact"],
             rows_shown,
-            title="One day ahead, on held-out time",
+            title="One day ahead, on held-out data",
         )
 
 
@@ -115,57 +115,57 @@ def promote(
     name: Annotated[str, typer.Argument(help="The model's name.")],
     version: Annotated[str | None, typer.Option(help="One version. Default: the newest of each city.")] = None,
     city: Cities = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason, stored with the promotion.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Promote without sufficient evidence; requires --reason.")
     ] = False,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Make a version the champion of cities, which `forecast` then uses; only where backtests say that it is better.
+    """Make a version the champion of cities, which `forecast` then uses, if backtests show that it is better.
 
-    It has to be better, beyond chance, than the naive models and the present champion, on backtests that both have.
+    It must be significantly better than the naive models and the current champion, on common backtests.
 
     Example: energy-forecast model promote ensemble --city Munich
     """
     from energy_forecast import pipelines
 
     done = pipelines.promote(acting_database(), name, version=version, cities=city or (), reason=reason, force=force)
-    _say_promotions(done, json, hint=_what_would_promote(name, done), allow_partial=allow_partial)
+    _print_promotions(done, json, hint=_promotion_remedy(name, done), allow_partial=allow_partial)
 
 
-def _what_would_promote(name: str, done: Sequence[Promotion]) -> str:
-    """What to do after refusals: train, backtest, or a reason of one's own."""
+def _promotion_remedy(name: str, done: Sequence[Promotion]) -> str:
+    """Return the remedy after refusals: train, run a backtest, or force with a reason."""
     if all(not one.evidence for one in done):
-        return f"See which versions there are, and of which cities: energy-forecast model show {name}"
+        return f"To see the versions and their cities: energy-forecast model show {name}"
     untested = [row["rival"] for one in done for row in one.evidence if "pairs" not in row]
     if untested:
         models = ",".join(dict.fromkeys([name, *untested]))
         return (
-            f"It needs 20 issues: energy-forecast backtest --model {models} --from TIME --to TIME. "
+            f"It requires 20 issues: energy-forecast backtest --model {models} --from TIME --to TIME. "
             "Or use --force with --reason."
         )
-    return "Its backtests do not say that it is better. --force with --reason promotes it all the same."
+    return "Its backtests do not show that it is better. To promote it anyway, use --force with --reason."
 
 
 @app.command()
 def rollback(
     city: Cities = None,
-    reason: Annotated[str | None, typer.Option(help="Why; kept with the promotion.")] = None,
+    reason: Annotated[str | None, typer.Option(help="The reason, stored with the promotion.")] = None,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Make the champion before the present one the champion again.
+    """Make the previous champion the champion again.
 
     Example: energy-forecast model rollback --city Munich
     """
     from energy_forecast import pipelines
 
     done = pipelines.roll_back(acting_database(), cities=city or (), reason=reason)
-    _say_promotions(done, json, hint="See: energy-forecast model history CITY", allow_partial=allow_partial)
+    _print_promotions(done, json, hint="See: energy-forecast model history CITY", allow_partial=allow_partial)
 
 
-def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str, allow_partial: bool) -> None:
+def _print_promotions(done: Sequence[Promotion], json: bool, *, hint: str, allow_partial: bool) -> None:
     if json:
         emit({"cities": done})
     else:
@@ -193,11 +193,11 @@ def _say_promotions(done: Sequence[Promotion], json: bool, *, hint: str, allow_p
 def history(
     city: Annotated[str, typer.Argument(help="The city's name.")],
     at: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Only the champion of that moment.")
+        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Only the champion at TIME.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show the champions of a city through time: which version, by whom and why.
+    """Show the champions of a city over time: version, user and reason.
 
     Example: energy-forecast model history Munich --at 2026-03-01T00:00Z
     """
@@ -208,10 +208,10 @@ def history(
         emit({"city": name, "champions": rows})
     elif not rows:
         when = "yet" if at is None else f"at {minute(at)}"
-        out.print(f"{name} had no champion {when}; forecast chose the model by itself.", markup=False)
+        out.print(f"{name} had no champion {when}; `forecast` chose the model automatically.", markup=False)
     else:
         table(
-            ["model", "version", "from", "to", "by", "why"],
+            ["model", "version", "from", "to", "by", "reason"],
             [
                 (r["model"], r["version"], minute(r["first"]), minute(r["end"]), r["promoted_by"], r["reason"])
                 for r in rows
@@ -221,7 +221,7 @@ def history(
 
 @app.command()
 def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
-    """List the cities to train again by the policy, with the reasons. `train --due` trains them.
+    """List the cities due for retraining by the policy, with reasons. `train --due` trains them.
 
     Example: energy-forecast model due
     """
@@ -232,7 +232,7 @@ def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = F
         emit([asdict(one) | {"due": bool(one.reasons)} for one in found])
     else:
         table(
-            ["city", "model", "learned from data up to", "MAPE %", "held-out", "inside 90 %", "due"],
+            ["city", "model", "trained on data until", "MAPE %", "held-out", "inside 90 %", "due"],
             [
                 (
                     one.city,
@@ -247,7 +247,7 @@ def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = F
             ],
         )
     faults = [one.fault for one in found if one.fault is not None]
-    require_parts(len(found) - len(faults), faults, "judged", allow_partial=allow_partial)
+    require_parts(len(found) - len(faults), faults, "checked", allow_partial=allow_partial)
 
 
 @app.command()
@@ -255,11 +255,11 @@ def policy(
     reason: Annotated[str | None, typer.Argument(help="age, drift or coverage. Default: show all.")] = None,
     threshold: Annotated[
         str | None,
-        typer.Argument(help="Days of age; times the held-out MAPE; least share inside the 90 % interval; or never."),
+        typer.Argument(help="Days of age; multiple of the held-out MAPE; least share inside the 90 % interval; never."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Show or change the thresholds for training a city again.
+    """Show or change the thresholds for retraining a city.
 
     Example: energy-forecast model policy age 30
     """
@@ -268,11 +268,11 @@ def policy(
     database = open_database()
     if reason is not None:
         if threshold is None:
-            raise typer.BadParameter("A threshold or never is needed.")
+            raise typer.BadParameter("Give a threshold, or never.")
         try:
             number = None if threshold == "never" else float(threshold)
         except ValueError as error:
-            raise typer.BadParameter(f"{threshold!r} is no number, nor never.") from error
+            raise typer.BadParameter(f"{threshold!r} is neither a number nor never.") from error
         retrain.set_policy(database, reason, number)
     rows = retrain.policies(database)
     if json:

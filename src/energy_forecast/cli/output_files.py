@@ -1,4 +1,4 @@
-"""Files that commands write beside what they print: tables and pictures, whole or not at all."""
+"""Output files of commands: tables and pages with charts, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
 
 
 def check_output(path: Path | None, option: str, suffixes: Sequence[str]) -> None:
-    """Refuses a file that could not be written, before the work and not after it.
+    """Refuse an output file that cannot be written, before the work begins.
 
     Raises:
         BadParameter: its name has another suffix.
-        EnergyForecastError: its folder is not there, or it is a folder itself.
+        EnergyForecastError: its folder does not exist, or it is a folder itself.
     """
     if path is None:
         return
     if path.suffix not in suffixes:
-        raise typer.BadParameter(f"{option} has to end in {' or '.join(suffixes)}, not {path.name!r}.")
+        raise typer.BadParameter(f"{option} must end in {' or '.join(suffixes)}, not {path.name!r}.")
     if not path.absolute().parent.is_dir():
         raise EnergyForecastError(
-            f"There is no folder {path.absolute().parent}.", hint=f"Make it, or choose another {option}."
+            f"Folder {path.absolute().parent} not found.", hint=f"Create it, or choose another {option}."
         )
     if path.is_dir():
         raise EnergyForecastError(f"{path} is a folder.", hint=f"Choose another {option}.")
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
-    """Writes a table as CSV or Parquet, by its suffix; a reader finds the old file or the new one.
+    """Write a table as CSV or Parquet, by its suffix; the file is replaced atomically.
 
-    In CSV, quantiles have two decimals, as `predicted` has, and a text that a spreadsheet would run as a formula gets
-    an apostrophe; Parquet holds both as they are.
+    In CSV, quantiles have two decimals, as `predicted`, and a text that a spreadsheet would run as a formula gets an
+    apostrophe; in Parquet both are unchanged.
 
     Raises:
         EnergyForecastError: the file cannot be written.
@@ -67,7 +67,7 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
 
 
 def write_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
-    """Writes forecasts: model, city, issued_at, timestamp, predicted, q05 .. q95, kWh in the hour.
+    """Write forecasts: model, city, issued_at, timestamp, predicted, q05 .. q95, kWh in the hour.
 
     Raises:
         EnergyForecastError: the file cannot be written.
@@ -87,9 +87,9 @@ def write_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
 
 
 def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    """Rows of forecast_scores as a page takes them; those that can be compared stand together where `purpose` is given.
+    """Convert rows of forecast_scores to the frame of a page, grouped by city.
 
-    Without `purpose` they stand by their city.
+    If the rows have a `purpose`, each group contains only scores that can be compared.
     """
     import polars as pl
 
@@ -120,7 +120,7 @@ def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 
 def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws forecasts into one page that opens without a network, as do all that follow.
+    """Draw forecasts into one page that opens without a network, as do the following functions.
 
     Args:
         scores: rows of forecast_scores with their `purpose`, shown below.
@@ -148,7 +148,7 @@ def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str,
 
 
 def draw_answer(kind: AnswerKind, city: StoredCity, rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draws the answer to a question."""
+    """Draw the result of a query."""
     from energy_forecast.web.answers import write_answer_page
 
     with _writing(path):
@@ -156,7 +156,7 @@ def draw_answer(kind: AnswerKind, city: StoredCity, rows: Sequence[dict[str, Any
 
 
 def draw_comparison(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Draws a comparison of two models."""
+    """Draw a comparison of two models."""
     from energy_forecast.web.comparison import write_comparison_page
 
     with _writing(path):
@@ -164,7 +164,7 @@ def draw_comparison(comparisons: Sequence[Comparison], path: Path) -> None:
 
 
 def draw_explanation(found: ForecastExplanation, path: Path) -> None:
-    """Draws an explained forecast."""
+    """Draw an explained forecast."""
     from energy_forecast.web.explanation import write_explanation_page
 
     with _writing(path):
@@ -172,7 +172,7 @@ def draw_explanation(found: ForecastExplanation, path: Path) -> None:
 
 
 def draw_certificate(found: CoverageReport, path: Path) -> None:
-    """Draws how often actuals lie below each quantile."""
+    """Draw how often actuals are below each quantile."""
     from energy_forecast.web.score_pictures import write_certificate_page
 
     with _writing(path):
@@ -180,7 +180,7 @@ def draw_certificate(found: CoverageReport, path: Path) -> None:
 
 
 def draw_errors(found: ErrorReport, path: Path) -> None:
-    """Draws errors by weekday and hour."""
+    """Draw errors by weekday and hour."""
     from energy_forecast.web.score_pictures import write_errors_page
 
     with _writing(path):

@@ -1,7 +1,7 @@
-"""Standard output and standard error that never stop a command in the middle of its work.
+"""Standard output and standard error that never interrupt the work of a command.
 
-A stream may be closed, its reader may be gone, its disk may be full. The command then goes on without it, so that its
-work is done, and the exit status reports it. Standard library only: this runs before everything else.
+A stream may be closed, its reader may be gone, its disk may be full. The command then continues without it, completes
+its work, and reports the fault by the exit status. Standard library only: this runs before everything else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import select
 import sys
 from typing import Any, TextIO
 
-# As the shell reports a program that SIGPIPE has ended
+# The shell's status of a program ended by SIGPIPE
 BROKEN_PIPE = 141
 _STANDARD = (0, 1, 2)
 
@@ -53,12 +53,12 @@ class Output(io.RawIOBase):
 
 
 def open_streams() -> Output:
-    """Replace standard output and standard error, and return the first. A closed one discards what is written to it."""
+    """Replace standard output and standard error, and return the first. A closed one discards all output."""
     for descriptor in _STANDARD:
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is taken, so it is this one. A file or socket must not get it
+            # The lowest free number is used, so it is this one. A file or socket must not get it
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     output = Output(1)
     sys.stdout = _text(output, sys.stdout, line_buffering=output.isatty())
@@ -67,7 +67,7 @@ def open_streams() -> Output:
 
 
 def _text(raw: Any, before: TextIO | None, *, line_buffering: bool) -> io.TextIOWrapper:
-    """Return a text stream as Python would have made it, but one that can write every character somehow."""
+    """Return a text stream like Python's own, except that it escapes characters that the encoding lacks."""
     unbuffered = bool(getattr(before, "write_through", False)) and not line_buffering
     return io.TextIOWrapper(
         raw if unbuffered else io.BufferedWriter(raw),
@@ -79,12 +79,12 @@ def _text(raw: Any, before: TextIO | None, *, line_buffering: bool) -> io.TextIO
 
 
 def finish(output: Output, status: int) -> int:
-    """Write what is left, and return the exit status: an error of standard output counts if nothing else has failed."""
+    """Flush the output, and return the exit status: an error of standard output counts if nothing else has failed."""
     sys.stdout.flush()
     if output.error is None:
         return status
     if output.error != errno.EPIPE:
-        done = "The command is done, but" if status == 0 else "The command has failed too, and"
+        done = "The command succeeded, but" if status == 0 else "The command failed too, and"
         print(
             f"Error: Standard output cannot be written: {os.strerror(output.error)}. {done} its output is incomplete. "
             "Redirect it elsewhere, or free some space.",

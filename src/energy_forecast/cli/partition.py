@@ -11,7 +11,7 @@ from energy_forecast.cli.console import Json, emit, out, size, table
 from energy_forecast.database.partitions import Partition
 
 app = typer.Typer(no_args_is_help=True, help="The partitions of the tables.")
-Wait = Annotated[bool, typer.Option("--allow-wait", help="Even if readers of predictions then wait for over a second.")]
+Wait = Annotated[bool, typer.Option("--allow-wait", help="Even if readers of predictions wait for over a second.")]
 City = Annotated[str, typer.Argument(help="The city's name.")]
 
 
@@ -43,21 +43,21 @@ def _extent(part: Partition) -> str:
         extent = f"{part.range_start:%Y-%m} UTC"
     else:
         extent = part.city or ("every other city" if part.is_shared else "-")
-    return f"{extent}, detaching was not finished" if part.detach_pending else extent
+    return f"{extent}, detach not finished" if part.detach_pending else extent
 
 
 def _rows(part: Partition) -> str:
     if part.row_count is None:
-        return "not known"
+        return "unknown"
     return f"{part.row_count:,}" if part.is_exact else f"~{part.row_count:,}"
 
 
 @app.command()
 def dedicate(city: City, allow_wait: Wait = False, json: Json = False) -> None:
-    """Give a city's current predictions a partition of their own.
+    """Move a city's current predictions into a separate partition.
 
-    Worth it for a city whose forecasts are read or written far more than others'. Writers of predictions wait
-    meanwhile, readers for moments.
+    This helps if a city's forecasts are read or written much more than others'. Writers of predictions wait until it is
+    done, readers only for a moment.
 
     Example: energy-forecast partition dedicate Mumbai
     """
@@ -67,14 +67,14 @@ def dedicate(city: City, allow_wait: Wait = False, json: Json = False) -> None:
     if json:
         emit(move)
     elif move.outcome == "already":
-        out.print(f"{city} has a partition of its own already: {move.partition_name}.", markup=False)
+        out.print(f"{city} already has a separate partition: {move.partition_name}.", markup=False)
     else:
         out.print(f"Moved {move.row_count:,} predictions of {city} into {move.partition_name}.", markup=False)
 
 
 @app.command()
 def share(city: City, allow_wait: Wait = False, json: Json = False) -> None:
-    """Take a city's predictions back into the shared partition.
+    """Move a city's predictions back into the shared partition.
 
     Example: energy-forecast partition share Mumbai
     """
@@ -84,6 +84,6 @@ def share(city: City, allow_wait: Wait = False, json: Json = False) -> None:
     if json:
         emit(move)
     elif move.outcome == "already":
-        out.print(f"{city} shares the common partition already.", markup=False)
+        out.print(f"{city} already uses the shared partition.", markup=False)
     else:
-        out.print(f"Moved {move.row_count:,} predictions of {city} back; {move.partition_name} is gone.", markup=False)
+        out.print(f"Moved {move.row_count:,} predictions of {city} back; removed {move.partition_name}.", markup=False)

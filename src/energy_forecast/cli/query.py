@@ -16,20 +16,18 @@ from energy_forecast.cli.output_files import check_output, draw_answer
 from energy_forecast.database import reports
 from energy_forecast.database.cities import StoredCity, city_named
 
-app = typer.Typer(
-    no_args_is_help=True, help="The three common questions. Users get answers for the cities that were granted to them."
-)
+app = typer.Typer(no_args_is_help=True, help="Three common queries. Users get results for the cities granted to them.")
 
 City = Annotated[str, typer.Option("--city", metavar="CITY", help="A city by name.")]
 Until = Annotated[
     datetime | None, typer.Option(parser=moment, metavar="TIME", help="The end of the span. Default: now.")
 ]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the answer into FILE.html, for a browser.")]
-Exact = Annotated[bool, typer.Option("--exact", help="Run the schema guide's own statement, with what it gets wrong.")]
+Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result into FILE.html, for a browser.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Run the schema guide's own statement, with its errors.")]
 
 
 class By(StrEnum):
-    """What the rows of `query recent` are."""
+    """The period of a row of `query recent`."""
 
     HOUR = "hour"
     DAY = "day"
@@ -38,16 +36,16 @@ class By(StrEnum):
 @app.command()
 def recent(
     city: City,
-    hours: Annotated[int, typer.Option(min=1, max=87840, metavar="N", help="How many hours.")] = 24,
-    by: Annotated[By, typer.Option(help="A row an hour, or a row a local day.")] = By.HOUR,
+    hours: Annotated[int, typer.Option(min=1, max=87840, metavar="N", help="Number of hours.")] = 24,
+    by: Annotated[By, typer.Option(help="One row for each hour, or for each local day.")] = By.HOUR,
     until: Until = None,
     plot: Plot = None,
     exact: Exact = False,
     json: Json = False,
 ) -> None:
-    """Show what a city used lately, by hour or by day of its own clock.
+    """Show a city's recent consumption by hour or by day, in local time.
 
-    The hour under way and hours of which a part is missing are shown as parts. A day has 23, 24 or 25 hours.
+    The current hour and hours with missing values are shown as parts. A day has 23, 24 or 25 hours.
 
     Example: energy-forecast query recent --city Munich --hours 168 --by day
     """
@@ -94,16 +92,16 @@ def recent(
 @app.command("weather-correlation")
 def weather_correlation(
     city: City,
-    days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="How many days, of 24 hours each.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="Number of days, of 24 hours each.")] = 30,
     bin_width: Annotated[
-        float, typer.Option("--bin", min=0.01, max=50, metavar="DEGREES", help="Width of a bin of temperatures.")
+        float, typer.Option("--bin", min=0.01, max=50, metavar="DEGREES", help="Width of a temperature bin.")
     ] = 1.0,
     until: Until = None,
     plot: Plot = None,
     exact: Exact = False,
     json: Json = False,
 ) -> None:
-    """Show a city's consumption by temperature: the mean of its whole hours in each bin of temperatures.
+    """Show a city's consumption by temperature: the mean of its complete hours in each temperature bin.
 
     Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
     """
@@ -140,7 +138,7 @@ def weather_correlation(
             ],
             title=f"{place.name}, {days} days",
         )
-        _say_correlation(facts)
+        _print_correlation(facts)
     if not rows:
         _nothing(place, last)
     if plot is not None:
@@ -157,7 +155,7 @@ def model_performance(
 ) -> None:
     """Compare model versions by their scores of the last days, best first.
 
-    Forecasts that were there in time, forecasts made later (replays) and backtests stand apart, and so does the
+    Forecasts issued in time, forecasts made later (replays) and backtests have separate rows, as have the kinds of
     weather that they used.
 
     Example: energy-forecast query model-performance --days 30
@@ -202,10 +200,10 @@ def model_performance(
 
 
 def _alone(exact: bool, **others: object) -> None:
-    """The guide's statements know nothing of the other options."""
+    """Refuse options that the guide's statements do not have."""
     for name, value in others.items():
         if exact and value:
-            raise typer.BadParameter(f"--exact does not go with --{name}.")
+            raise typer.BadParameter(f"--exact excludes --{name}.")
 
 
 def _kwh(value: Any) -> str | None:
@@ -234,21 +232,21 @@ def _known_of_day(row: dict[str, Any]) -> str:
     return f"part: {known.normalize():f} h" if known else "nothing"
 
 
-def _say_correlation(facts: dict[str, Any]) -> None:
+def _print_correlation(facts: dict[str, Any]) -> None:
     if facts["coefficient"] is not None:
         out.print(
             f"Pearson's coefficient of {facts['hours']:,} hours: {facts['coefficient']:.2f}. "
-            "It sees straight lines only: heating and cooling may cancel out in it.",
+            "It measures linear dependence only: heating and cooling may cancel out.",
             soft_wrap=True,
         )
-    for key, why in (("part_hours", "are not wholly known"), ("hours_without_weather", "have no weather")):
+    for key, why in (("part_hours", "are not complete"), ("hours_without_weather", "have no weather")):
         if facts[key]:
             echo(f"{facts[key]:,} hours are left out: they {why}.")
 
 
 def _nothing(city: StoredCity, last: datetime | None) -> None:
     if last is None:
-        echo(f"Nothing is known of {city.name}. Load something: energy-forecast ingest consumption --help")
+        echo(f"{city.name} has no consumption data. To load some: energy-forecast ingest consumption --help")
     else:
         after = (last + timedelta(hours=1)).astimezone(UTC)
         echo(f"Nothing to show; the last known interval starts at {minute(last)}. See: --until {after:%Y-%m-%dT%H:%MZ}")

@@ -18,14 +18,14 @@ from energy_forecast.operations.recovery.status import Status, recovery_status
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import settings
 
-app = typer.Typer(no_args_is_help=True, help="Recovery to a moment, and whether it would work.")
+app = typer.Typer(no_args_is_help=True, help="Point-in-time recovery, and checks that it works.")
 
 
 def _own_server(command: str) -> EmbeddedServer:
     if settings().database_url is not None:
         raise BackupError(
-            f"`recovery {command}` is for the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
-            hint="For a server of your own use pgBackRest; see docs/howto/own-server.md.",
+            f"`recovery {command}` requires the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
+            hint="For your own server use pgBackRest; see docs/howto/own-server.md.",
         )
     return embedded_server()
 
@@ -39,13 +39,13 @@ def enable(
         ),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Restart the server, which this needs. Cuts connections.")
+        bool, typer.Option("--restart", help="Restart the server, which is required. Ends connections.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Have the embedded server archive its WAL, so that it can be recovered to any moment after a base backup.
+    """Let the embedded server archive its WAL, so that it can be recovered to any time after a base backup.
 
-    Says that it does only once a segment has arrived in the archive.
+    The command reports success only after a segment has arrived in the archive.
 
     Example: energy-forecast recovery enable --restart
     """
@@ -57,22 +57,22 @@ def enable(
     if json:
         emit(done)
     elif done.restart_needed:
-        out.print(f"The WAL will be archived into {done.folder} from the next start of the server on.", markup=False)
-        out.print("Until then there is no recovery to a moment. Run: energy-forecast recovery enable --restart")
+        out.print(f"The WAL will be archived into {done.folder} after the next start of the server.", markup=False)
+        out.print("Until then point-in-time recovery is not possible. Run: energy-forecast recovery enable --restart")
     else:
         out.print(f"The WAL is archived into {done.folder}; {done.segment} has arrived.", markup=False)
-        out.print("Recovery begins at a base backup. Make one: energy-forecast recovery base")
+        out.print("Recovery begins at a base backup. Create one: energy-forecast recovery base")
 
 
 @app.command()
 def base(
     full: Annotated[bool, typer.Option("--full", help="All files.")] = False,
-    incremental: Annotated[bool, typer.Option("--incremental", help="What has changed since the last one.")] = False,
+    incremental: Annotated[bool, typer.Option("--incremental", help="Only changes since the last one.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a base backup, verify every file of it, and wait until the WAL that it needs is archived.
+    """Create a base backup, verify all its files, and wait until its WAL is archived.
 
-    Default: incremental where there is one to add to (at most six in a row), full otherwise.
+    Default: incremental if there is a previous one (at most six in a row), otherwise full.
 
     Example: energy-forecast recovery base
     """
@@ -95,7 +95,7 @@ def point(
     name: Annotated[str, typer.Argument(help="Up to 40 letters, digits, dots, dashes, underscores; a letter first.")],
     json: Json = False,
 ) -> None:
-    """Give this moment a name to recover to, with a record of what stands in every table.
+    """Create a named restore point for the current time, with a record of the contents of every table.
 
     Example: energy-forecast recovery point before-the-import
     """
@@ -121,21 +121,17 @@ def point(
 
 @app.command()
 def restore(
-    to: Annotated[
-        str, typer.Option(help="A restore point, a TIME, a place in the WAL such as 0/3000060, or `latest`.")
-    ],
-    into: Annotated[
-        Path, typer.Option(help="A new folder; it becomes a state folder with the recovered server in it.")
-    ],
+    to: Annotated[str, typer.Option(help="A restore point, a TIME, a WAL position such as 0/3000060, or `latest`.")],
+    into: Annotated[Path, typer.Option(help="A new folder; it becomes a state folder with the recovered server.")],
     archive: Annotated[
         Path | None, typer.Option(help="The archive of a server whose state folder is lost. Default: the server's own.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Recover the embedded server to a moment, into a state folder of its own. The original is left as it is.
+    """Recover the embedded server to a point in time, into a separate state folder. The original does not change.
 
-    The WAL is read and the base backup verified before a server is started; what was recovered is compared with what
-    was recorded before it may be written to. The result archives nowhere and is a copy, which runs no jobs.
+    The WAL is read and the base backup verified before a server starts. The recovered data is compared with the records
+    before it becomes writable. The result does not archive and is a copy, which runs no jobs.
 
     Example: energy-forecast recovery restore --to 2026-11-22T09:30Z --into /var/lib/energy-forecast-restored
     """
@@ -151,20 +147,20 @@ def restore(
         return
     match done.point:
         case None:
-            compared = "the ledger of loads agrees"
+            compared = "the ledger of batches agrees"
         case done.target:
-            compared = f"{done.compared} tables are as recorded"
+            compared = f"{done.compared} tables equal the record"
         case point:
-            compared = f"{done.compared} tables were as recorded at {point}, the ledger of loads agrees since"
+            compared = f"{done.compared} tables equal the record of {point}, and the ledger of batches agrees since"
     out.print(
         f"Recovered to {done.target} ({done.lsn}) in {done.took:.1f} s: {done.rows:,} rows; {compared}.", markup=False
     )
     out.print(
-        f"It lies in {done.home}. Use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up",
+        f"To use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up",
         markup=False,
         soft_wrap=True,
     )
-    out.print("It is a copy and will not act until: energy-forecast recovery activate")
+    out.print("It is a read-only copy. To activate it: energy-forecast recovery activate")
 
 
 @app.command()
@@ -174,10 +170,10 @@ def drill(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Restore the latest backup for real, compare everything, time it, record it, and remove it again.
+    """Restore the latest backup, compare all data, measure and record the time, and remove the copy again.
 
-    The embedded server is recovered to a restore point of now, in a scratch folder; on a server of your own the latest
-    dump is restored into a scratch database. amcheck reads every table and index of the copy.
+    The embedded server is recovered to a new restore point, in a scratch folder; on your own server the latest dump is
+    restored into a scratch database. amcheck reads every table and index of the copy.
 
     Example: energy-forecast recovery drill
     """
@@ -192,20 +188,20 @@ def drill(
     if json:
         emit(done)
         return
-    out.print(f"Restored {done.backup}: {done.rows:,} rows of {done.tables} tables are as recorded.", markup=False)
-    out.print(f"  back after (RTO)      {done.rto_seconds:.1f} s")
-    out.print(f"  would be lost (RPO)   {_lost(done.rpo_seconds)}")
+    out.print(f"Restored {done.backup}: {done.rows:,} rows of {done.tables} tables equal the record.", markup=False)
+    out.print(f"  recovery time (RTO)   {done.rto_seconds:.1f} s")
+    out.print(f"  possible loss (RPO)   {_lost(done.rpo_seconds)}")
     out.print(f"  amcheck               {done.amcheck_seconds:.1f} s, no damage")
 
 
 @app.command()
 def status(
-    verify: Annotated[bool, typer.Option("--verify", help="Have pgBackRest read its whole repository.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Let pgBackRest read its whole repository.")] = False,
     json: Json = False,
 ) -> None:
-    """Show on one screen which moments can be recovered, the evidence for it, and the risks. Starts nothing.
+    """Show which points in time can be recovered, the evidence, and the risks. Starts nothing.
 
-    Exit status 1 when anything is at risk. A warning does not change it, such as backups on the disk of the data.
+    The exit status is 1 if there is a risk. Warnings, such as backups on the disk of the data, do not change it.
 
     Example: energy-forecast recovery status
     """
@@ -219,10 +215,10 @@ def status(
 
 
 def current_status(*, verify: bool = False) -> Status:
-    """Return the state of backup and recovery for the settings in force. Starts nothing.
+    """Return the state of backup and recovery for the current settings. Starts nothing.
 
     Args:
-        verify: whether to have pgBackRest read its whole repository.
+        verify: whether pgBackRest reads its whole repository.
     """
     from energy_forecast.operations.recovery.pgbackrest import Stanza
 
@@ -265,8 +261,8 @@ def _drill(last: dict[str, Any] | None) -> str | None:
         return f"failed, {minute(last['finished_at'])}"
     details = last["details"]
     return (
-        f"{minute(last['finished_at'])}: back after {details['rto_seconds']:.1f} s, "
-        f"{_lost(details['rpo_seconds'])} would be lost"
+        f"{minute(last['finished_at'])}: recovered in {details['rto_seconds']:.1f} s, "
+        f"possible loss {_lost(details['rpo_seconds'])}"
     )
 
 
@@ -276,7 +272,7 @@ def _lost(seconds: float | None) -> str:
 
 @app.command()
 def prune(
-    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove what is older.")] = "7d",
+    older_than: Annotated[str, typer.Option("--older-than", metavar="SPAN", help="Remove older backups.")] = "7d",
     keep: Annotated[
         int, typer.Option(min=1, help="Number of chains of verified base backups to keep regardless of their age.")
     ] = 2,
@@ -285,7 +281,7 @@ def prune(
 ) -> None:
     """Remove old base backups, the WAL that only they need, and the restore points in it.
 
-    Every base backup that stays is verified first. A damaged one is not counted and not touched, nor is any WAL then.
+    Every remaining base backup is verified first. If one is damaged, it is not counted and stays, and all WAL stays.
 
     Example: energy-forecast recovery prune --older-than 7d --keep 2
     """
@@ -295,7 +291,7 @@ def prune(
     span = duration(older_than)
     server = _own_server("prune")
     if not dry_run and clear_killed_drill(server):
-        echo("Removed what a killed drill had left.")
+        echo("Removed the remains of a killed drill.")
     with progress() as report:
         done = prune_archive(server, older_than=span, keep=keep, dry_run=dry_run, report=report)
     if json:
@@ -305,7 +301,7 @@ def prune(
     out.print(f"{verb} {len(done.removed)} base backups, {done.segments} segments and {done.points} restore points.")
     for reason in done.damaged.values():
         echo(reason)
-    out.print(f"{len(done.kept)} base backups stay.")
+    out.print(f"{len(done.kept)} base backups remain.")
 
 
 @app.command("copy-back")
@@ -314,12 +310,12 @@ def copy_back_(
     source: Annotated[
         str, typer.Option("--from", help="A restored state folder, or a libpq URL of a restored database.")
     ],
-    city: Annotated[str | None, typer.Option(help="Only this city's rows; the table is there then.")] = None,
+    city: Annotated[str | None, typer.Option(help="Only this city's rows; the table must exist.")] = None,
     json: Json = False,
 ) -> None:
-    """Take a lost table, or one city's rows of a table, back from a restored copy. All or nothing.
+    """Copy a lost table, or one city's rows of a table, back from a restored copy. All or nothing.
 
-    Rows come back as they were recorded; the audit log and the ledger tell of it. Run `db upgrade` after a whole table.
+    Rows are restored unchanged; the audit log and the ledger record it. Run `db upgrade` after a whole table.
 
     Example: energy-forecast recovery copy-back energy_consumption --from /var/lib/restored --city Berlin
     """
@@ -329,9 +325,9 @@ def copy_back_(
     if json:
         emit(done)
     elif city is None:
-        out.print(f"The table {table} is back.", markup=False)
+        out.print(f"Restored the table {table}.", markup=False)
     else:
-        out.print(f"{table}: {done.removed:,} rows of {city} removed, {done.restored:,} put back.", markup=False)
+        out.print(f"{table}: {done.removed:,} rows of {city} removed, {done.restored:,} restored.", markup=False)
 
 
 @app.command()
@@ -339,14 +335,14 @@ def adopt(
     moved: Annotated[
         bool,
         typer.Option(
-            "--moved", help="The original is gone: its archive and its backups belong to this folder from now on."
+            "--moved", help="The original no longer exists: its archive and backups belong to this folder from now on."
         ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make a copy of a state folder a server of its own. Until then it does not archive, and removes no backup.
+    """Make a copy of a state folder an independent server. Until then it does not archive and removes no backup.
 
-    Without --moved the archive and the backups remain the original's: enable an archive of its own afterwards.
+    Without --moved the archive and the backups still belong to the original: enable a new archive afterwards.
 
     Example: energy-forecast recovery adopt
     """
@@ -357,22 +353,24 @@ def adopt(
     if json:
         emit({"home": server.home, "id": found.id, "archive": server.archive and server.archive.folder})
         return
-    out.print(f"{server.home} is a server of its own now.", markup=False)
+    out.print(f"{server.home} is an independent server now.", markup=False)
     if kept:
-        out.print("It archives from its next start on. Run: energy-forecast recovery enable --restart")
+        out.print("It archives after its next start. Run: energy-forecast recovery enable --restart")
     elif archive is not None:
-        out.print("Its archive is the original's. Run: energy-forecast recovery enable --restart --archive FOLDER")
+        out.print(
+            "The archive belongs to the original. Run: energy-forecast recovery enable --restart --archive FOLDER"
+        )
 
 
 @app.command()
 def activate(json: Json = False) -> None:
-    """Let a restored copy act: it is the real database from now on. Stop the original first.
+    """Activate a restored copy: it replaces the original from now on. Stop the original first.
 
     Example: energy-forecast recovery activate
     """
     found = activate_copy(server_database().administrator)
     if not found:
-        raise BackupError("This database is no copy that waits to be activated.")
+        raise BackupError("This database is not an inactive copy.")
     if json:
         emit({"activated": found})
     else:

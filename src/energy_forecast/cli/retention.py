@@ -9,7 +9,7 @@ import typer
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.console import Json, emit, minute, out, size, table
 
-app = typer.Typer(no_args_is_help=True, help="How long data is kept. `maintain retention` takes away what is older.")
+app = typer.Typer(no_args_is_help=True, help="How long data is kept. `maintain retention` removes older data.")
 
 
 @app.command("list")
@@ -25,7 +25,7 @@ def list_(json: Json = False) -> None:
         emit(rows)
         return
     table(
-        ["table", "kept for", "what goes", "gone so far, up to", "rows", "note"],
+        ["table", "kept for", "removed as", "removed until", "rows", "note"],
         [
             (
                 row["table_name"],
@@ -43,10 +43,10 @@ def list_(json: Json = False) -> None:
 @app.command()
 def keep(
     table_name: Annotated[str, typer.Argument(metavar="TABLE", help="A table of `retention list`.")],
-    span: Annotated[str, typer.Argument(help="Such as 730d, 18mo or 2y; or forever.")],
+    span: Annotated[str, typer.Argument(help="A span such as 730d, 18mo or 2y; or forever.")],
     json: Json = False,
 ) -> None:
-    """Change how long the rows of a table are kept. Nothing goes before `maintain retention` runs.
+    """Change how long the rows of a table are kept. `maintain retention` removes older rows.
 
     Example: energy-forecast retention keep predictions 18mo
     """
@@ -61,10 +61,10 @@ def keep(
 
 @app.command()
 def ledger(
-    limit: Annotated[int, typer.Option(min=1, help="At most so many rows.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Largest number of rows.")] = 50,
     json: Json = False,
 ) -> None:
-    """Show what retention took away, newest first. With --json, the SHA-256 of the rows too.
+    """Show the data that retention removed, newest first. With --json, also the SHA-256 of the rows.
 
     Example: energy-forecast retention ledger --limit 10
     """
@@ -74,10 +74,10 @@ def ledger(
     if json:
         emit(rows)
     elif not rows:
-        out.print("Nothing was taken away yet.")
+        out.print("Nothing was removed yet.")
     else:
         table(
-            ["gone", "table", "from", "to", "rows", "size", "by"],
+            ["removed", "table", "from", "to", "rows", "size", "by"],
             [
                 (
                     minute(row["dropped_at"]),

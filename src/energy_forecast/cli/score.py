@@ -28,7 +28,7 @@ from energy_forecast.cli.console import (
     table,
 )
 from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
-from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, say_left_out, score_cells
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, echo_left_out, score_cells
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-OfRuns = Annotated[Purpose, typer.Option(help="Of which runs: issued in time, made later as if then, or of backtests.")]
-OfWeather = Annotated[WeatherChoice | None, typer.Option(help="Of the target hours. Default: any.")]
+OfRuns = Annotated[
+    Purpose, typer.Option(help="Purpose of the runs: issued in time, made later as if then, or backtests.")
+]
+OfWeather = Annotated[WeatherChoice | None, typer.Option(help="Weather of the target hours. Default: any.")]
 First = Annotated[datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="First issue time.")]
 End = Annotated[
     datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this.")
@@ -46,7 +48,7 @@ End = Annotated[
 
 @app.callback(invoke_without_command=True)
 def score(context: typer.Context, allow_partial: AllowPartial = False, json: Json = False) -> None:
-    """Score every forecast whose hour has an actual by now. Safe to repeat.
+    """Score every forecast whose hour has an actual. Safe to repeat.
 
     Example: energy-forecast score
     """
@@ -84,12 +86,12 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
 
 
 def _print_scores(report: ScoreReport) -> None:
-    say_left_out(report.left_out)
+    echo_left_out(report.left_out)
     for (name, model), why in report.failed.items():
         echo(f"Not scored: {model} for {name}: {why}")
     if not report.scores:
         if not report.failed:
-            out.print("No forecast has matured yet: there is no actual for any hour that was forecast.")
+            out.print("No forecast can be scored yet: no forecast hour has an actual.")
         return
     for name, rows in by_city(report.scores).items():
         for purpose, words in (("forecast", "issued in time"), ("replay", "made later, as if then")):
@@ -115,19 +117,19 @@ def _print_scores(report: ScoreReport) -> None:
 @app.command()
 def explain(
     score: Annotated[
-        UUID | None, typer.Argument(help="The score's id. Default: the newest that the options name.")
+        UUID | None, typer.Argument(help="The score's id. Default: the newest score that matches the options.")
     ] = None,
     city: Annotated[str | None, typer.Option(metavar="CITY", help="Only scores of this city.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Only scores of this model.")] = None,
-    purpose: Annotated[Purpose | None, typer.Option(help="Only scores of such runs.")] = None,
+    purpose: Annotated[Purpose | None, typer.Option(help="Only scores of runs with this purpose.")] = None,
     month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="Only scores of this local month.")] = None,
     lead: Annotated[
-        int | None, typer.Option(metavar="HOURS", help="Only buckets of lead times that begin here: 0, 6, 24 or 48.")
+        int | None, typer.Option(metavar="HOURS", help="Only the bucket of lead times from: 0, 6, 24 or 48.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Write every pair to FILE.csv or FILE.parquet.")] = None,
     json: Json = False,
 ) -> None:
-    """Show the pairs behind a score, and compute it from them again.
+    """Show the pairs behind a score, and recompute the score from them.
 
     Example: energy-forecast score explain --city Munich --model gradient-boosting --output pairs.csv
     """
@@ -213,7 +215,7 @@ def certificate(
     end: End = None,
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw how often actuals lie below each quantile into FILE.html."),
+        typer.Option(metavar="FILE", help="Draw how often actuals are below each quantile into FILE.html."),
     ] = None,
     allow_partial: Annotated[
         bool,
@@ -224,10 +226,10 @@ def certificate(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Certify that the intervals of a model cover what they claim: passed, failed or not enough data.
+    """Check that the intervals of a model have their nominal coverage: passed, failed or not enough data.
 
     Passed: the observed coverage of a city is within 2 points of the nominal one, and the true coverage is within 5
-    points with 95 % confidence; for a bucket of lead times or a season 4 and 10. Failed: it is outside, beyond chance.
+    points with 95 % confidence; for a bucket of lead times or a season 4 and 10. Failed: it is significantly outside.
     Otherwise there is not enough data, and the exit status is 3.
 
     Example: energy-forecast score certificate --model ensemble --purpose backtest
@@ -279,19 +281,19 @@ def certificate(
                 title=f"{name}, {model}",
             )
         out.print(
-            f"Confidence: 90 % interval of the coverage; it needs {FEWEST_DAYS} days. Verdict: see "
+            f"Confidence: 90 % interval of the coverage; it requires {FEWEST_DAYS} days. Verdict: see "
             "energy-forecast score certificate --help"
         )
         if found.lacking:
-            echo(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+            echo(f"Not checked, because no forecast has an actual yet: {named(found.lacking)}")
         for city_name, why in found.failed.items():
-            echo(f"Not certified: {city_name}: {why}")
+            echo(f"Not checked: {city_name}: {why}")
         if plot is not None:
             out.print(f"Written: {plot}", markup=False)
     counts = Counter(found.rows["verdict"])
     if found.verdict == FAILED:
         raise EnergyForecastError(
-            f"{counts[FAILED]} of {found.rows.height} intervals do not cover what they claim.",
+            f"{counts[FAILED]} of {found.rows.height} intervals do not have their nominal coverage.",
             hint="Train the model again, or serve another one: energy-forecast model promote --help",
         )
     if found.verdict == NOT_ENOUGH_DATA and not allow_partial:
@@ -300,7 +302,7 @@ def certificate(
             hint="Use a longer backtest, or wait for more forecasts. With --allow-partial the exit status is 0.",
         )
     certified = found.rows["city"].n_unique()
-    require_parts(certified, list(found.failed.values()), "certified", allow_partial=allow_partial)
+    require_parts(certified, list(found.failed.values()), "checked", allow_partial=allow_partial)
 
 
 @app.command()
@@ -317,7 +319,7 @@ def errors(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Show when a model errs: its error by weekday and local hour; public holidays stand apart.
+    """Show the errors of a model by weekday and local hour; public holidays are separate.
 
     Example: energy-forecast score errors --model ensemble --purpose backtest --plot errors.html
     """
@@ -370,10 +372,10 @@ def _print_errors(found: ErrorReport) -> None:
             f"of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:
-        echo(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+        echo(f"Left out, because no forecast has an actual yet: {named(found.lacking)}")
     for city, why in found.failed.items():
         echo(f"Not examined: {city}: {why}")
 
 
 def _share(mape: float) -> str:
-    return f"{mape:.2f}" if math.isfinite(mape) else "not defined, since every actual is zero"
+    return f"{mape:.2f}" if math.isfinite(mape) else "undefined, because every actual is zero"

@@ -1,4 +1,4 @@
-"""Scores as cells of a table, the same for every command that prints them."""
+"""Format scores as cells of a table, for all commands that print them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from energy_forecast.cli.console import echo
 
 
 class Purpose(StrEnum):
-    """What a run was made for."""
+    """The purpose of a run."""
 
     FORECAST = "forecast"
     REPLAY = "replay"
     BACKTEST = "backtest"
 
 
-# Narrow: a table of scores has to fit a terminal of 80 columns. Energies are MWh in an hour.
+# Narrow: a table of scores must fit a terminal of 80 columns. Energies are MWh in an hour.
 SCORE_COLUMNS = ["MAPE %", "MAE", "RMSE", "R2", "pinball", "cover %", "skill"]
 SCORE_WORDS = (
     "MAE, RMSE, pinball: MWh in an hour. cover %: share inside the 90 % interval. skill: over naive-168, by MAE."
@@ -25,26 +25,26 @@ SCORE_WORDS = (
 
 
 def by_city(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of scores under their cities, the smallest error first."""
+    """Return rows of scores by city, the smallest error first."""
     cities = sorted({row["city"] for row in rows})
     return {name: sorted((r for r in rows if r["city"] == name), key=lambda r: r["mae_kwh"]) for name in cities}
 
 
-def say_left_out(hours: dict[str, int]) -> None:
-    """Says by city how many hours are in no score since their actual is faulty."""
+def echo_left_out(hours: dict[str, int]) -> None:
+    """Print the number of hours by city that no score includes because their actual is faulty."""
     for city, count in hours.items():
-        echo(f"Left out, the actual being faulty: {count:,} hours of {city}. Which: energy-forecast doctor data")
+        echo(f"Left out because of faulty actuals: {count:,} hours of {city}. For a list: energy-forecast doctor data")
 
 
 def score_cells(row: dict[str, Any]) -> list[str | None]:
-    """The cells under SCORE_COLUMNS."""
+    """Return the cells for SCORE_COLUMNS."""
 
     def cell(name: str, form: str, factor: float = 1) -> str | None:
         value = row[name]
         return None if value is None else format(value * factor, form)
 
     def energy(name: str) -> str:
-        """Four digits of MWh."""
+        """Format MWh with four digits."""
         megawatt_hours = row[name] / 1000
         return f"{megawatt_hours:.{max(0, min(3, 3 - math.floor(math.log10(max(megawatt_hours, 1e-3)))))}f}"
 

@@ -22,14 +22,14 @@ Cities = Annotated[
         "--city", metavar="CITY", help="A city by name, in any case; may be repeated, or several with commas."
     ),
 ]
-Everything = Annotated[bool, typer.Option("--all", help="Every city that there is now.")]
+Everything = Annotated[bool, typer.Option("--all", help="All cities stored now.")]
 
 
 @app.command()
 def add(
     name: Name,
     password: Annotated[
-        bool, typer.Option("--set-password", help="Ask for a password; from a pipe, read it as one line.")
+        bool, typer.Option("--set-password", help="Prompt for a password; from a pipe, read it as one line.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -106,7 +106,7 @@ def revoke(name: Name, city: Cities = None, everything: Everything = False, json
 
 def _check(cities: list[str] | None, everything: bool) -> None:
     if bool(cities) == everything:
-        raise typer.BadParameter("Name cities with --city, or say --all.")
+        raise typer.BadParameter("Give cities with --city, or use --all.")
 
 
 @app.command("list")
@@ -119,7 +119,7 @@ def list_(json: Json = False) -> None:
     if json:
         emit(found)
     elif not found:
-        out.print("There is no user yet. Add one: energy-forecast user add NAME")
+        out.print("No users exist yet. Add one: energy-forecast user add NAME")
     else:
         table(
             ["name", "logs in", "cities"],
