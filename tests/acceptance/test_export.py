@@ -146,7 +146,8 @@ def test_what_cannot_be_exported_is_said_in_a_line(loaded: tuple[CommandLine, Da
     command_line.run(
         "export", "weather", "--from", "2026-01-02T00:00Z", "--to", "2026-01-01T00:00Z", "--output", file, status=2
     )
-    assert "not found. Create it" in command_line.run("export", "weather", "--output", tmp_path / "no" / "x.csv", status=1).stderr
+    refused = command_line.run("export", "weather", "--output", tmp_path / "no" / "x.csv", status=1)
+    assert "not found. Create it" in refused.stderr
 
 
 @pytest.mark.parametrize("days", [-3, 3])
