@@ -28,7 +28,7 @@ from measuring import Took, timed
 from energy_forecast.database import Connection
 
 GOAL = 0.05
-TRIGGERS = ("note_changed_insert", "note_changed_update", "note_changed_delete")
+TRIGGERS = ("record_changed_insert", "record_changed_update", "record_changed_delete")
 INSERT = """
     INSERT INTO energy_consumption (id, city_id, timestamp, consumption_kwh, peak_demand_kw, available_at,
         interval_minutes)
@@ -71,7 +71,7 @@ def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
         # As it is: the difference to the insert without the triggers is what noting costs
         with_notes = timed(connection, lambda span=span: connection.execute(INSERT, span))
         noted.append(Took(max(0, with_notes.wall - plain.wall), max(0, with_notes.cpu - plain.cpu)))
-        folded.append(timed(connection, lambda: connection.execute("SELECT ops.fold_changed_consumption()")))
+        folded.append(timed(connection, lambda: connection.execute("SELECT ops.refresh_rollup()")))
         refreshed.append(timed(connection, lambda: connection.execute("CALL refresh_materialized_views()")))
         wrong = connection.execute(
             "SELECT (SELECT count(*) FROM ops.hourly_differences()), (SELECT count(*) FROM (TABLE hourly_consumption"

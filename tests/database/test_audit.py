@@ -126,7 +126,7 @@ def test_the_sums_show_every_value(connection: Connection) -> None:
     load(connection, hours=3)
     [(*_, new, _)] = entries(connection, "energy_consumption", "INSERT")
     connection.commit()
-    for trigger in ("energy_consumption_correct", "energy_consumption_keep_revision", "audit_update"):
+    for trigger in ("energy_consumption_correct", "energy_consumption_archive_revision", "audit_update"):
         connection.execute(f"ALTER TABLE energy_consumption DISABLE TRIGGER {trigger}")
     for column, value in (("consumption_kwh", "0"), ("peak_demand_kw", "0"), ("metadata", "'{\"a\": 1}'"),
                           ("available_at", "available_at + interval '1 us'"), ("interval_minutes", "30")):  # fmt: skip
@@ -430,7 +430,7 @@ def test_an_anchor_that_is_none_is_refused(database: Database, tmp_path: Path) -
 GUARD_FUNCTIONS = (
     *("refuse", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
     "chain_audit_entries",
-    *("correct_value", "keep_consumption_revision", "keep_weather_revision", "touch_created_at", "touch_updated_at"),
+    *("correct_value", "archive_consumption_revision", "archive_weather_revision", "set_created_at", "set_updated_at"),
 )
 
 
@@ -543,11 +543,11 @@ ALTERED_GUARDS = {
         "Policy platform on public.audit_log was altered: check",
     ),
     "trigger": (
-        "CREATE TRIGGER z AFTER INSERT ON ops.audit_chain FOR EACH ROW WHEN (false) EXECUTE FUNCTION refuse('x')",
+        "CREATE TRIGGER z AFTER INSERT ON ops.audit_chain FOR EACH ROW WHEN (false) EXECUTE FUNCTION reject_change('x')",
         "Trigger z on ops.audit_chain is not of",
     ),
     "trigger of a partition": (
-        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION touch_created_at()",
+        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",
         "Partition public.predictions_shared has the trigger z",
     ),
     "condition": (
@@ -557,7 +557,7 @@ ALTERED_GUARDS = {
     ),
     "events": (
         "CREATE OR REPLACE TRIGGER append_only BEFORE TRUNCATE ON forecast_runs"
-        " EXECUTE FUNCTION refuse('rows here are never changed')",
+        " EXECUTE FUNCTION reject_change('rows here are never changed')",
         "Trigger append_only on public.forecast_runs was altered: definition",
     ),
     "arguments": (

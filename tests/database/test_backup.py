@@ -183,7 +183,7 @@ def test_what_is_recorded_is_what_is_dumped_while_others_write(
 
 HARM = {
     "index public.idx_cities_location is missing": "DROP INDEX idx_cities_location",
-    "trigger public.cities cities_touch": "DROP TRIGGER cities_touch ON cities",
+    "trigger public.cities cities_set_updated_at": "DROP TRIGGER cities_set_updated_at ON cities",
     "policy public.cities planted is not in the record": "CREATE POLICY planted ON cities USING (true)",
     "constraint public.cities unique_city_name is missing": "ALTER TABLE cities DROP CONSTRAINT unique_city_name",
     "privilege public.cities energy_forecast_app DELETE": "GRANT DELETE ON cities TO energy_forecast_app",

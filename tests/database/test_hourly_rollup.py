@@ -64,7 +64,7 @@ def insert(connection: Connection, *rows: tuple[datetime, float], city: UUID = C
 
 
 def fold(connection: Connection) -> int:
-    row = connection.execute("SELECT ops.fold_changed_consumption()").fetchone()
+    row = connection.execute("SELECT ops.refresh_rollup()").fetchone()
     assert row is not None
     return int(row[0])
 
@@ -340,7 +340,7 @@ def test_a_month_of_a_city_is_read_from_the_roll_up(connection: Connection, hour
 def test_only_the_operator_folds(connection: Connection, role: str) -> None:
     connection.execute(f"SET ROLE {role}")  # type: ignore[arg-type]
     for statement in (
-        "SELECT ops.fold_changed_consumption()",
+        "SELECT ops.refresh_rollup()",
         "SELECT ops.refresh_hours()",
         "SELECT * FROM ops.hourly_differences()",
     ):

@@ -127,7 +127,7 @@ def world(server: Server, template: str) -> Iterator[World]:
         )
         for (view,) in connection.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'm'").fetchall():
             connection.execute(f"REFRESH MATERIALIZED VIEW {view}")
-        connection.execute("SELECT ops.fold_changed_consumption()")
+        connection.execute("SELECT ops.refresh_rollup()")
         # What has changed since is read from the facts, beside what was folded in
         connection.execute("UPDATE energy_consumption SET metadata = '{}'")
         connection.commit()

@@ -205,7 +205,7 @@ REPORTED = {
         ["Default privileges of energy_forecast_owner for tables is not of this program"],
     ),
     "a trigger of a partition": (
-        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION touch_created_at()",
+        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",
         ["Partition public.predictions_shared has the trigger z", "Run: DROP TRIGGER z ON public.predictions_shared."],
     ),
     "a constraint of a partition": (

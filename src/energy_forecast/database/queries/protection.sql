@@ -278,7 +278,7 @@ WHERE c.relispartition AND n.nspname IN ('public', 'ops') AND NOT t.tgisinternal
   AND CASE WHEN t.tgparentid <> 0 THEN t.tgenabled <> parent.tgenabled
            ELSE t.tgenabled <> 'A' OR pg_get_triggerdef(t.oid) <> format(
                'CREATE TRIGGER through_parent BEFORE INSERT OR DELETE OR UPDATE OR TRUNCATE ON %%s'
-               ' FOR EACH STATEMENT EXECUTE FUNCTION public.refuse(%%L)', c.oid::regclass,
+               ' FOR EACH STATEMENT EXECUTE FUNCTION public.reject_change(%%L)', c.oid::regclass,
                'a partition is written through its table, which is audited, and never truncated') END
 UNION ALL
 SELECT format('Partition %%s', c.oid::regclass),

@@ -113,7 +113,7 @@ GRANT EXECUTE ON PROCEDURE refresh_materialized_views(), cleanup_old_data() TO e
 GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.missing_partitions(integer),
     ops.dedicate_partition(uuid, text, bigint), ops.share_partition(uuid, bigint), ops.retention_due(boolean),
     ops.apply_retention(text, text, timestamptz, timestamptz, uuid), ops.finish_maintenance(uuid, text, jsonb),
-    ops.fold_changed_consumption(), ops.refresh_hours(), ops.hourly_differences(), ops.statement_costs(),
+    ops.refresh_rollup(), ops.refresh_hours(), ops.hourly_differences(), ops.statement_costs(),
     may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_operator;
 GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
     ops.retention_policies, ops.maintenance_runs, ops.dropped_data TO energy_forecast_operator;

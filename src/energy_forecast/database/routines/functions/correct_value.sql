@@ -1,4 +1,4 @@
-/* BEFORE each row of a correction. keep_consumption_revision() and keep_weather_revision() store the old values in bulk
+/* BEFORE each row of a correction. archive_consumption_revision() and archive_weather_revision() store the old values in bulk
    after the statement. */
 CREATE OR REPLACE FUNCTION correct_value() RETURNS trigger
     LANGUAGE plpgsql

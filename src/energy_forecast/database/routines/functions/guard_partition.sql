@@ -6,7 +6,7 @@ CREATE OR REPLACE FUNCTION guard_partition(partition regclass) RETURNS void
     AS $$
 BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER through_parent BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s'
-        ' FOR EACH STATEMENT EXECUTE FUNCTION public.refuse(%L)', partition,
+        ' FOR EACH STATEMENT EXECUTE FUNCTION public.reject_change(%L)', partition,
         'a partition is written through its table, which is audited, and never truncated');
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER through_parent', partition);
 END $$;

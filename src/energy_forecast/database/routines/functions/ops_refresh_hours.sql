@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ops.refresh_hours(OUT folded bigint, OUT mended bigin
     SET timezone = 'UTC'
     AS $$
 BEGIN
-    folded := ops.fold_changed_consumption();
+    folded := ops.refresh_rollup();
     CALL public.refresh_materialized_views();
     WITH differing AS (
         SELECT coalesce(v.city_id, r.city_id) AS city_id, coalesce(v.hour, r.hour) AS hour
@@ -25,7 +25,7 @@ BEGIN
                       WHERE x.city_id = d.city_id AND d.hour BETWEEN x.first_hour AND x.last_hour);
     GET DIAGNOSTICS mended = ROW_COUNT;
     IF mended > 0 THEN
-        PERFORM ops.fold_changed_consumption();
+        PERFORM ops.refresh_rollup();
     END IF;
     DELETE FROM public.hourly_consumption_rollup WHERE hour < date_trunc('hour', now() - interval '744 hours', 'UTC');
     GET DIAGNOSTICS expired = ROW_COUNT;

@@ -96,10 +96,10 @@ BEGIN
     CREATE OR REPLACE TRIGGER from_triggers BEFORE INSERT ON public.audit_log FOR EACH ROW
         WHEN (CASE WHEN NEW.action IN ('DDL', 'DROP') THEN current_user <> 'energy_forecast_recorder'
                    ELSE pg_trigger_depth() = 0 END)
-        EXECUTE FUNCTION public.refuse('entries are written by the audit triggers');
+        EXECUTE FUNCTION public.reject_change('entries are written by the audit triggers');
     ALTER TABLE public.audit_log ENABLE ALWAYS TRIGGER from_triggers;
     CREATE OR REPLACE TRIGGER stamp BEFORE INSERT ON public.audit_log FOR EACH ROW
-        EXECUTE FUNCTION public.stamp_audit_entry();
+        EXECUTE FUNCTION public.set_audit_author();
     ALTER TABLE public.audit_log ENABLE ALWAYS TRIGGER stamp;
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_log'::regclass AND tgname = 'chain') THEN
         CREATE CONSTRAINT TRIGGER chain AFTER INSERT ON public.audit_log DEFERRABLE INITIALLY DEFERRED
@@ -107,6 +107,6 @@ BEGIN
     END IF;
     ALTER TABLE public.audit_log ENABLE ALWAYS TRIGGER chain;
     CREATE OR REPLACE TRIGGER from_triggers BEFORE INSERT ON ops.audit_chain FOR EACH ROW
-        WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION public.refuse('entries are chained by the trigger of audit_log');
+        WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION public.reject_change('entries are chained by the trigger of audit_log');
     ALTER TABLE ops.audit_chain ENABLE ALWAYS TRIGGER from_triggers;
 END $$;

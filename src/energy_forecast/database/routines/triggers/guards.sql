@@ -34,13 +34,13 @@ BEGIN
           AND NOT c.relispartition AND c.relowner = 'energy_forecast_owner'::regrole
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE %s ON %s FOR EACH STATEMENT'
-            ' EXECUTE FUNCTION public.refuse(%L)', wanted.events, wanted.relation,
+            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.events, wanted.relation,
             CASE wanted.events WHEN 'TRUNCATE' THEN 'it would not be audited' ELSE 'rows here are never changed' END);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', wanted.relation);
     END LOOP;
 
     CREATE OR REPLACE TRIGGER finished_once BEFORE UPDATE ON ops.maintenance_runs FOR EACH ROW
-        WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION public.refuse('a run that has finished is never changed');
+        WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION public.reject_change('a run that has finished is never changed');
     ALTER TABLE ops.maintenance_runs ENABLE ALWAYS TRIGGER finished_once;
 
     /* created_at must be the time of the transaction, for every role. The tables are found by their column, so a new table
@@ -53,11 +53,11 @@ BEGIN
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock BEFORE INSERT ON %s FOR EACH ROW'
             ' WHEN (NEW.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)'
-            ' EXECUTE FUNCTION public.refuse(%L)', wanted.relation, 'created_at is set by the database');
+            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.relation, 'created_at is set by the database');
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
         EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock_kept BEFORE UPDATE ON %s FOR EACH ROW'
             ' WHEN (NEW.created_at IS DISTINCT FROM OLD.created_at)'
-            ' EXECUTE FUNCTION public.refuse(%L)', wanted.relation, 'created_at is set by the database');
+            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.relation, 'created_at is set by the database');
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER honest_clock_kept', wanted.relation);
     END LOOP;
     FOR wanted IN
@@ -66,7 +66,7 @@ BEGIN
         EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock BEFORE INSERT ON public.%I FOR EACH ROW'
             ' WHEN (NEW.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP OR NEW.created_at > CURRENT_TIMESTAMP'
             '       OR NEW.created_at IS DISTINCT FROM CURRENT_TIMESTAMP AND pg_trigger_depth() = 0)'
-            ' EXECUTE FUNCTION public.refuse(%L)', wanted.relation, 'created_at is set by the database');
+            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.relation, 'created_at is set by the database');
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
     END LOOP;
 

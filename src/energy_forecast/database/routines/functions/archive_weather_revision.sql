@@ -1,5 +1,5 @@
 -- AFTER a statement that corrected values: one INSERT per row took two thirds of the time of a correction
-CREATE OR REPLACE FUNCTION keep_weather_revision() RETURNS trigger
+CREATE OR REPLACE FUNCTION archive_weather_revision() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     AS $$
@@ -13,5 +13,5 @@ BEGIN
     WHERE o.created_at <> CURRENT_TIMESTAMP;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION keep_weather_revision() IS
+COMMENT ON FUNCTION archive_weather_revision() IS
     'Stores the old values of corrected rows of weather_data, for every role';

@@ -1,7 +1,7 @@
 /* One row per city and statement, for any number of rows: computing the hours here would cost a load as much as an index,
    and make writers of one hour wait for each other. A day more than the view shows, for transactions that stay open. The
    limit is computed once, because in the condition it would be computed for every row. */
-CREATE OR REPLACE FUNCTION note_changed_consumption() RETURNS trigger
+CREATE OR REPLACE FUNCTION record_changed_consumption() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     AS $$
@@ -15,5 +15,5 @@ BEGIN
     GROUP BY c.city_id;
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION note_changed_consumption() IS
+COMMENT ON FUNCTION record_changed_consumption() IS
     'Records the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';

@@ -1,5 +1,5 @@
 /* The period of the previous champion ends when the next one begins, in the same transaction. No other column changes. */
-CREATE OR REPLACE FUNCTION end_promotion() RETURNS trigger
+CREATE OR REPLACE FUNCTION end_previous_promotion() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     AS $$
@@ -8,4 +8,4 @@ BEGIN
     WHERE p.city_id = NEW.city_id AND upper_inf(p.during);
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION end_promotion() IS 'Ends the period of the previous champion';
+COMMENT ON FUNCTION end_previous_promotion() IS 'Ends the period of the previous champion';

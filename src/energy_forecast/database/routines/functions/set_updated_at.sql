@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION touch_updated_at() RETURNS trigger
+CREATE OR REPLACE FUNCTION set_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -7,4 +7,4 @@ BEGIN
     NEW.updated_at := CURRENT_TIMESTAMP;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION touch_updated_at() IS 'Keeps created_at and sets updated_at, ignoring given values';
+COMMENT ON FUNCTION set_updated_at() IS 'Keeps created_at and sets updated_at, ignoring given values';

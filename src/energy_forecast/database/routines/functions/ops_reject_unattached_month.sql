@@ -1,6 +1,6 @@
 /* At commit: a month's table that was not attached would remain in ops without row-level security, which can only be enabled
    after its rows are inserted. */
-CREATE OR REPLACE FUNCTION ops.refuse_begun_month() RETURNS trigger
+CREATE OR REPLACE FUNCTION ops.reject_unattached_month() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     AS $$
@@ -13,5 +13,5 @@ BEGIN
     DELETE FROM ops.begun_months b WHERE b.transaction_id = pg_current_xact_id();
     RETURN NULL;
 END $$;
-COMMENT ON FUNCTION ops.refuse_begun_month() IS
+COMMENT ON FUNCTION ops.reject_unattached_month() IS
     'Rejects the commit of a transaction that has begun a month with ops.begin_month() and not attached it';

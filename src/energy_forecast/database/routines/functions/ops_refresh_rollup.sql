@@ -2,7 +2,7 @@
    ops.changed_consumption is visible exactly when the facts of its transaction are, and only visible rows are deleted. The
    lock allows one fold at a time, and the next statement sees everything that an earlier fold wrote. Readers and writers
    do not wait. */
-CREATE OR REPLACE FUNCTION ops.fold_changed_consumption() RETURNS bigint
+CREATE OR REPLACE FUNCTION ops.refresh_rollup() RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     AS $$
@@ -38,5 +38,5 @@ BEGIN
     SELECT (SELECT count(*) FROM gone) + (SELECT count(*) FROM written) INTO changed_hours;
     RETURN changed_hours;
 END $$;
-COMMENT ON FUNCTION ops.fold_changed_consumption() IS
+COMMENT ON FUNCTION ops.refresh_rollup() IS
     'Updates hourly_consumption_rollup for the hours in ops.changed_consumption; returns the number of hours changed';

@@ -1,4 +1,4 @@
-CREATE OR REPLACE FUNCTION touch_created_at() RETURNS trigger
+CREATE OR REPLACE FUNCTION set_created_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $$
@@ -6,4 +6,4 @@ BEGIN
     NEW.created_at := CURRENT_TIMESTAMP;
     RETURN NEW;
 END $$;
-COMMENT ON FUNCTION touch_created_at() IS 'Sets created_at of a replaced row';
+COMMENT ON FUNCTION set_created_at() IS 'Sets created_at of a replaced row';

@@ -1,3 +1,0 @@
-CREATE OR REPLACE TRIGGER cities_touch BEFORE UPDATE ON cities
-    FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
-ALTER TABLE cities ENABLE ALWAYS TRIGGER cities_touch;

@@ -1,3 +1,0 @@
-CREATE OR REPLACE TRIGGER models_touch BEFORE UPDATE ON models
-    FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
-ALTER TABLE models ENABLE ALWAYS TRIGGER models_touch;
