@@ -543,7 +543,8 @@ ALTERED_GUARDS = {
         "Policy platform on public.audit_log was altered: check",
     ),
     "trigger": (
-        "CREATE TRIGGER z AFTER INSERT ON ops.audit_chain FOR EACH ROW WHEN (false) EXECUTE FUNCTION reject_change('x')",
+        "CREATE TRIGGER z AFTER INSERT ON ops.audit_chain FOR EACH ROW WHEN (false)"
+        " EXECUTE FUNCTION reject_change('x')",
         "Trigger z on ops.audit_chain is not of",
     ),
     "trigger of a partition": (

@@ -919,7 +919,7 @@ def test_a_report_writes_moments_as_all_documents_do(place: Place) -> None:
 
 def test_every_query_of_ingest_is_sound(place: Place) -> None:
     """Each is prepared on the tables of a load: a misspelt column fails here, not in a user's night."""
-    found = queries("staging")
+    found = queries("staging") | queries("judging") | queries("merge")
     scripts = [
         name
         for name in found

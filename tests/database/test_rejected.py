@@ -195,5 +195,5 @@ def test_keeps_a_limited_number_of_rejected_rows_and_counts_the_others(command_l
 def test_a_load_that_is_not_there_is_said(command_line: CommandLine) -> None:
     assert "Nothing was loaded yet" in command_line.run("ingest", "rejected", status=1).stderr
     missing = uuid4()
-    assert f"There is no load {missing}" in command_line.run("ingest", "rejected", str(missing), status=1).stderr
+    assert f"Batch {missing} not found" in command_line.run("ingest", "rejected", str(missing), status=1).stderr
     command_line.run("ingest", "rejected", "yesterday", status=2)

@@ -244,6 +244,7 @@ ROLES = {
     "catalog": Role.OWNER,
     "schema": Role.OWNER,
     "maintenance": Role.OPERATOR,
+    "partition_load": Role.INGEST,
     "partitions": Role.OPERATOR,
     "protection": Role.OWNER,
     "quality": Role.INGEST,
@@ -251,11 +252,11 @@ ROLES = {
     "query_stats": Role.OPERATOR,
     "zones": Role.OPERATOR,
 }
-# Those of `staging` work on temporary tables that only a load makes; test_ingest prepares them there
+# Those of `staging`, `judging` and `merge` work on temporary tables that only a load makes; test_ingest prepares them there
 SUBJECTS = sorted(
     name
     for f in (resources.files("energy_forecast.database") / "queries").iterdir()
-    if (name := f.name.removesuffix(".sql")) != "staging"
+    if (name := f.name.removesuffix(".sql")) not in {"staging", "judging", "merge"}
 )
 
 

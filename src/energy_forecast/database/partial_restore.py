@@ -33,35 +33,35 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
     """
     parameters = {"table": table, "city": city}
     statement = queries("recovery")["copy_city_statements"]
-    out, into = source.administrator.connect(), target.administrator.connect()
+    source_connection, target_connection = source.administrator.connect(), target.administrator.connect()
     try:
-        there = out.execute(statement, parameters).fetchone()
-        here = into.execute(statement, parameters).fetchone()
-        if there is None or here is None:
-            where = "The copy" if there is None else "This database"
+        in_source = source_connection.execute(statement, parameters).fetchone()
+        in_target = target_connection.execute(statement, parameters).fetchone()
+        if in_source is None or in_target is None:
+            where = "The copy" if in_source is None else "This database"
             raise DatabaseError(f"{where} has no table {table!r} with cities, or no city {city!r}.")
-        if there != here:
+        if in_source != in_target:
             raise DatabaseError(f"The city {city!r} or the columns of {table!r} differ in the copy.")
-        remove, read, write, tidy = (cast(LiteralString, one) for one in here)
-        with into.transaction():
-            triggers = into.execute(queries("recovery")["trigger_statements"], {"table": table}).fetchall()
+        delete, read, write, delete_revisions = (cast(LiteralString, one) for one in in_target)
+        with target_connection.transaction():
+            triggers = target_connection.execute(queries("recovery")["trigger_statements"], {"table": table}).fetchall()
             for disable, _ in triggers:
-                into.execute(cast(LiteralString, disable))
-            gone = into.execute(remove).rowcount
-            with out.cursor() as reader, into.cursor() as writer:
-                with reader.copy(read) as rows, writer.copy(write) as put:
+                target_connection.execute(cast(LiteralString, disable))
+            removed = target_connection.execute(delete).rowcount
+            with source_connection.cursor() as reader, target_connection.cursor() as writer:
+                with reader.copy(read) as rows, writer.copy(write) as output:
                     for block in rows:
-                        put.write(block)
-                came = writer.rowcount
-            if tidy is not None:
+                        output.write(block)
+                inserted = writer.rowcount
+            if delete_revisions is not None:
                 # Delete revisions of values that are current again: their next correction creates the revision
-                into.execute(tidy)
+                target_connection.execute(delete_revisions)
             for _, enable in triggers:
-                into.execute(cast(LiteralString, enable))
-        into.commit()
-        return gone, came
+                target_connection.execute(cast(LiteralString, enable))
+        target_connection.commit()
+        return removed, inserted
     except psycopg.Error as error:
         raise database_error(error) from error
     finally:
-        out.close()
-        into.close()
+        source_connection.close()
+        target_connection.close()

@@ -18,9 +18,9 @@ _MOST_MONTHS = 400
 
 
 class NeedsJudging(Exception):
-    """The rows of a load must be staged, to be judged against each other or against stored rows.
+    """The rows of a batch must be staged, to be judged against each other or against stored rows.
 
-    Nothing has been stored when it is raised: the load starts again.
+    Nothing has been stored when it is raised: the batch starts again.
     """
 
 
@@ -43,14 +43,14 @@ class ExistingMonths:
 
 def existing_months(connection: Connection, table: str) -> ExistingMonths:
     """Return the existing months of a table."""
-    row = connection.execute(queries("staging")["existing_months"], {"table": table}).fetchone()
+    row = connection.execute(queries("partition_load")["existing_months"], {"table": table}).fetchone()
     if row is None:
         raise AssertionError("existing_months returns a row")
     return ExistingMonths(frozenset(month.astimezone(UTC) for month in row[0]), row[1].astimezone(UTC))
 
 
 class PartitionLoad:
-    """Fills the new months of one load, all in the open transaction of the connection.
+    """Fills the new months of one batch, all in the open transaction of the connection.
 
     Args:
         connection: a connection as the role that loads facts.
@@ -60,7 +60,7 @@ class PartitionLoad:
 
     def __init__(self, connection: Connection, table: str, values: tuple[str, ...]) -> None:
         self.existing = existing_months(connection, table)
-        """The months that existed at the start of the load."""
+        """The months that existed at the start of the batch."""
         self._connection = connection
         self._table = table
         self._columns = ("id", "city_id", "timestamp", *values, "available_at", "interval_minutes")
@@ -78,7 +78,7 @@ class PartitionLoad:
                 raise NeedsJudging
             with _requesting_judgement():
                 row = self._connection.execute(
-                    queries("staging")["begin_month"], {"table": self._table, "month": month}
+                    queries("partition_load")["begin_month"], {"table": self._table, "month": month}
                 ).fetchone()
             if row is None:
                 raise AssertionError("begin_month returns a row")
@@ -101,7 +101,7 @@ class PartitionLoad:
             return
         with _requesting_judgement():
             self._connection.execute(
-                queries("staging")["attach_months"], {"table": self._table, "months": sorted(self._names)}
+                queries("partition_load")["attach_months"], {"table": self._table, "months": sorted(self._names)}
             )
 
 

@@ -1,4 +1,4 @@
-"""Quarantine: rejected rows and emptied cells of loads, as they were read."""
+"""Quarantine: rejected rows and emptied cells of batches, as they were read."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from energy_forecast.errors import IngestError
 
 
 @dataclass(frozen=True)
-class LoadBatch:
-    """A load with its counts.
+class Batch:
+    """A batch with its counts.
 
     Args:
         read: number of rows read.
@@ -60,24 +60,24 @@ class RejectedRow:
 
 def rejected_rows(
     database: Database, batch: UUID | None = None, *, limit: int | None = None
-) -> tuple[LoadBatch, list[RejectedRow]]:
-    """Return a load (None: the newest) and its rejected rows in file order.
+) -> tuple[Batch, list[RejectedRow]]:
+    """Return a batch (None: the newest) and its rejected rows in file order.
 
     Raises:
-        IngestError: the load does not exist.
+        IngestError: the batch does not exist.
     """
     with database.transaction(Role.INGEST) as connection:
-        load = _batch(connection, batch)
+        found = _batch(connection, batch)
         with connection.cursor(row_factory=class_row(RejectedRow)) as cursor:
-            parameters = {"batch": load.id, "limit": limit}
-            return load, cursor.execute(queries("quarantine")["rejected_rows"], parameters).fetchall()
+            parameters = {"batch": found.id, "limit": limit}
+            return found, cursor.execute(queries("quarantine")["rejected_rows"], parameters).fetchall()
 
 
-def _batch(connection: Connection, batch: UUID | None) -> LoadBatch:
-    with connection.cursor(row_factory=class_row(LoadBatch)) as cursor:
+def _batch(connection: Connection, batch: UUID | None) -> Batch:
+    with connection.cursor(row_factory=class_row(Batch)) as cursor:
         found = cursor.execute(queries("quarantine")["load_batch"], {"batch": batch}).fetchone()
     if found is not None:
         return found
     if batch is None:
         raise IngestError("Nothing was loaded yet.", hint="See: energy-forecast ingest --help")
-    raise IngestError(f"There is no load {batch}.", hint="Without a batch, the newest load is shown.")
+    raise IngestError(f"Batch {batch} not found.", hint="Without a batch, the newest one is shown.")

@@ -193,7 +193,7 @@ def _point_under_locks(database: Database, label: str, report: Progress) -> tupl
 
 
 def incomplete_batches(database: Database) -> list[str]:
-    """Return descriptions of the newest loads of which rows are missing."""
+    """Return descriptions of the newest batches of which rows are missing."""
     with operator_snapshot(database) as connection:
         found = connection.execute(queries("recovery")["incomplete_batches"]).fetchall()
     return [f"batch {batch} of {kind} has {there} of its {written} rows" for batch, kind, written, there in found]

@@ -1,4 +1,4 @@
-"""Staging session of a load: rows are copied into temporary tables, judged, and merged in one transaction."""
+"""Staging session of a batch: rows are copied into temporary tables, judged, and merged in one transaction."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from energy_forecast.database.stored_values import StoredValues, stored_values
 from energy_forecast.database.zones import ZoneDifference, zone_differences
 from energy_forecast.errors import DatabaseError
 
-# Partitions are dependent_counts under a lock on the parent; a year at a time keeps it short
+# Attaching partitions locks the parent; twelve months per transaction keep the lock short
 _MONTHS_AT_ONCE = 12
-# The server cannot detect that one session waits for a lock of another session of the same load
+# The server cannot detect that one session waits for a lock of another session of the same batch
 _PATIENCE = "5s"
 # If at most one row in 10 was staged, looking up each key is cheaper than reading all stored rows
 _FEW = 10
+
+# The query files of a batch, in the order of its steps
+_SUBJECTS = ("staging", "judging", "partition_load", "merge", "cities")
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Spacing:
 
 @dataclass(frozen=True)
 class StoredMean:
-    """Mean of the stored values of a city near the first values of a load.
+    """Mean of the stored values of a city near the first values of a batch.
 
     Args:
         row_count: number of values.
@@ -93,8 +96,8 @@ class Judgement:
     """The result of judging the staged rows against each other. Counts of rows.
 
     Args:
-        repeated: rows that repeat another row of the load.
-        older: rows superseded by another row of the load; they become history.
+        repeated: rows that repeat another row of the batch.
+        older: rows superseded by another row of the batch; they become history.
         assumed: names of the cities whose interval length is assumed, because no data show it.
         wide: cities whose rows are at a distance that is not a valid interval.
     """
@@ -132,11 +135,11 @@ class Merged:
         inserted: keys that were not stored.
         corrected: keys whose stored value was replaced.
         corrected_now: corrected keys without available_at, which are available from now.
-        older: rows older than the stored row or than another row of the load; stored as history.
+        older: rows older than the stored row or than another row of the batch; stored as history.
         repeats: rows with a value that was superseded before.
         refused: column, reason and number of the rows that the database rejected.
         examples: the first rejected rows: file, line, column, reason.
-        revised: stored values, not of this load, whose provisional interval was corrected.
+        revised: stored values, not of this batch, whose provisional interval was corrected.
     """
 
     inserted: int
@@ -173,12 +176,12 @@ class CityRow:
 
 
 class Staging:
-    """The session of one load: temporary tables, and finally one transaction that merges them."""
+    """The session of one batch: temporary tables, and finally one transaction that merges them."""
 
     def __init__(self, connection: Connection, target: LoadTarget) -> None:
         self._connection = connection
         self._target = target
-        self._queries = queries("staging")
+        self._queries = {name: text for subject in _SUBJECTS for name, text in queries(subject).items()}
         self._in_order = False
         self._interval_given = False
         self._older = False
@@ -204,7 +207,7 @@ class Staging:
         return zone_differences(self._connection, zones, self.clock()[0])
 
     def add_files(self, names: Sequence[str]) -> None:
-        """Register the files of the load; they are numbered by position, from 0."""
+        """Register the files of the batch; they are numbered by position, from 0."""
         self._run("add_files", names=list(names))
 
     def add_cities(self, cities: Sequence[tuple[UUID, str]]) -> None:
@@ -303,7 +306,7 @@ class Staging:
         """Find the interval length of each city, and reject rows that are too early or contradict each other.
 
         Args:
-            now: the database's clock at the start of the load; later values cannot be available.
+            now: the database's clock at the start of the batch; later values cannot be available.
             interval_minutes: the interval length in minutes, if the user gave it.
 
         Raises:
@@ -487,9 +490,9 @@ class Staging:
         """Write the ledger entry and the quarantine.
 
         Args:
-            batch: id of the load.
+            batch: id of the batch.
             files: description of each file.
-            notes: remarks on the load.
+            notes: remarks on the batch.
             reasons: column, reason, count and cell_only of the rejected rows and empty cells.
             most_kept: maximum number of rows and cells in the quarantine.
             counts: read, inserted, corrected, unchanged, rejected, cells_left_empty.
@@ -535,14 +538,14 @@ class Staging:
 
 def stored_city(connection: Connection, name: str) -> CityRow:
     """Return the stored city with a name."""
-    row = connection.execute(queries("staging")["stored_city"], {"name": name}).fetchone()
+    row = connection.execute(queries("cities")["stored_city"], {"name": name}).fetchone()
     assert row is not None
     return CityRow(*row)
 
 
 def dependent_counts(connection: Connection, name: str) -> dict[str, int]:
     """Return the numbers of values, models and scores of a city."""
-    row = connection.execute(queries("staging")["dependent_counts"], {"name": name}).fetchone()
+    row = connection.execute(queries("cities")["dependent_counts"], {"name": name}).fetchone()
     assert row is not None
     return dict(zip(("values", "models", "scores"), row, strict=True))
 

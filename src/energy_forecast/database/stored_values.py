@@ -1,4 +1,4 @@
-"""Read the stored values of the rows of a load as arrays, so that the client can compare in bulk."""
+"""Read the stored values of the rows of a batch as arrays, so that the client can compare in bulk."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def stored_values(
     """Return the stored values within time spans of some cities.
 
     Args:
-        connection: a connection on which a load has created its views.
+        connection: a connection on which a batch has created its views.
         spans: number of a city as in `staged_cities`, first and last timestamp; at least one.
         value_count: number of value columns.
     """

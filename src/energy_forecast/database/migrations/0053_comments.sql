@@ -79,15 +79,15 @@ COMMENT ON COLUMN forecast_scores.issued_at_local IS
 COMMENT ON COLUMN forecast_scores.horizon IS 'For a backtest: the longest lead time of its runs';
 
 COMMENT ON TABLE ops.ingest_batches IS
-    'One row per load, written in the transaction that stored its rows. Append-only';
-COMMENT ON COLUMN ops.ingest_batches.created_at IS 'Equals created_at of the rows that the load stored';
+    'One row per batch, written in the transaction that stored its rows. Append-only';
+COMMENT ON COLUMN ops.ingest_batches.created_at IS 'Equals created_at of the rows that the batch stored';
 COMMENT ON COLUMN ops.ingest_batches.rejected IS 'Number of rejected rows, including those that ops.rejected_rows does not store';
 COMMENT ON COLUMN ops.ingest_batches.cells_left_empty IS
     'Number of optional cells with an implausible value, which were left empty; their rows were used';
 COMMENT ON COLUMN ops.ingest_batches.reasons IS
-    'Array of column, reason, count and cell_only: the number of rows (or cells) rejected for each reason, with values replaced by three dots. Empty for loads before migration 0042';
+    'Array of column, reason, count and cell_only: the number of rows (or cells) rejected for each reason, with values replaced by three dots. Empty for batches before migration 0042';
 COMMENT ON TABLE ops.rejected_rows IS
-    'Quarantine: rows that a load could not use, and cells that it left empty, as read. A load stores a limited number of them. Rows never change; retention deletes old ones';
+    'Quarantine: rows that a batch could not use, and cells that it left empty, as read. A batch stores a limited number of them. Rows never change; retention deletes old ones';
 COMMENT ON COLUMN ops.rejected_rows.line IS 'Line of a CSV file (the header is line 1) or row of a Parquet file (from 1)';
 COMMENT ON COLUMN ops.rejected_rows.column_name IS 'The faulty column; null for the whole row';
 COMMENT ON COLUMN ops.rejected_rows.city_id IS 'The city named in the row; null if no city has that name';
@@ -186,11 +186,11 @@ COMMENT ON COLUMN model_promotions.returns_to IS
     'For a rollback: the promotion whose version serves again. The next rollback continues before that promotion';
 
 COMMENT ON TABLE ops.quality_flags IS
-    'Faults that the check after a load found in a series of a city, for users: ranges of hours. A check replaces the flags of the range of its load. Training and scores do not read them, but check the data known at their time';
+    'Faults that the check after a batch found in a series of a city, for users: ranges of hours. A check replaces the flags of the range of its batch. Training and scores do not read them, but check the data known at their time';
 COMMENT ON COLUMN ops.quality_flags.hours IS 'Number of hours; 1 for a level change, which has no end';
 COMMENT ON COLUMN ops.quality_flags.factor IS 'Ratio to the expected value, for unit and level';
 COMMENT ON COLUMN ops.quality_flags.left_out IS 'Whether training and scores exclude the hours; the values are not changed';
-COMMENT ON COLUMN ops.quality_flags.batch_id IS 'The load after which the fault was found';
+COMMENT ON COLUMN ops.quality_flags.batch_id IS 'The batch after which the fault was found';
 COMMENT ON TABLE ops.retraining_policies IS
     'Thresholds for retraining a city. `model due` lists the cities and reasons; `train --due` retrains them';
 COMMENT ON COLUMN ops.retraining_policies.threshold IS
@@ -198,10 +198,10 @@ COMMENT ON COLUMN ops.retraining_policies.threshold IS
 COMMENT ON COLUMN ops.retraining_policies.window_days IS 'Days of issued forecasts over which drift and coverage are measured';
 
 COMMENT ON TABLE ops.attached_months IS
-    'The months that a load filled before attaching them, one row per month. Its triggers write the entries of audit_log that a statement on the table would have written. Append-only';
+    'The months that a batch filled before attaching them, one row per month. Its triggers write the entries of audit_log that a statement on the table would have written. Append-only';
 COMMENT ON TABLE ops.begun_months IS
     'The months that open transactions are filling. Always empty after a commit, because a transaction that does not attach its months fails';
 COMMENT ON TABLE ops.provisional_intervals IS
-    'Cities whose interval length is based on fewer than 24 equal gaps. A load with another length corrects interval_minutes of the values in the range; a load with enough gaps, or whose user states the length, deletes the row';
+    'Cities whose interval length is based on fewer than 24 equal gaps. A batch with another length corrects interval_minutes of the values in the range; a batch with enough gaps, or whose user states the length, deletes the row';
 COMMENT ON COLUMN ops.provisional_intervals.first_timestamp IS 'START of the first interval whose length may be corrected, UTC';
 COMMENT ON COLUMN ops.provisional_intervals.last_timestamp IS 'START of the last interval whose length may be corrected, UTC';

@@ -42,3 +42,32 @@ CROSS JOIN LATERAL (SELECT count(*) AS rows FROM energy_consumption_revisions WH
 CROSS JOIN LATERAL (SELECT count(*) AS rows FROM weather_forecasts WHERE city_id = c.id) v
 WHERE c.name = ANY (%(names)s)
 ORDER BY c.name
+
+-- name: insert_city
+-- Add a city (degrees north and east); no row if the name is in use.
+INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
+VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
+ON CONFLICT DO NOTHING
+
+-- name: update_city
+-- Correct a city (degrees north and east).
+UPDATE cities
+SET latitude = %(latitude)s, longitude = %(longitude)s, timezone = %(timezone)s, country_code = %(country_code)s,
+    subdivision = %(subdivision)s
+WHERE name = %(name)s
+
+-- name: dependent_counts
+-- The numbers of values (load and weather), models and scores of a city.
+SELECT (SELECT count(*) FROM energy_consumption WHERE city_id = c.id) + (SELECT count(*) FROM weather_data WHERE city_id = c.id),
+       (SELECT count(*) FROM model_artifacts WHERE city_id = c.id),
+       (SELECT count(*) FROM forecast_scores WHERE city_id = c.id)
+FROM cities c WHERE c.name = %(name)s
+
+-- name: stored_city
+-- The stored city with a name (degrees north and east, exactly as stored).
+SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities
+WHERE lower(normalize(name, NFC)) = lower(normalize(%(name)s, NFC))
+
+-- name: stored_cities
+-- Every stored city (degrees north and east, exactly as stored).
+SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities

@@ -9,7 +9,7 @@ SELECT max(timestamp) FROM weather_data WHERE city_id = %(city)s AND timestamp <
 -- name: remove_flags
 -- Remove the flags of a city's series that overlap [first, last], and level changes since `levels_from`: a new check replaces them.
 -- Also remove flags that share an hour with a new flag of the same kind (given as arrays), so that a continued run is
--- one flag, regardless of the start of the load.
+-- one flag, regardless of the start of the batch.
 DELETE FROM ops.quality_flags f
 WHERE city_id = %(city)s AND series = %(series)s
   AND (first_timestamp <= %(last)s

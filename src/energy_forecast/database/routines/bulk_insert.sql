@@ -1,7 +1,7 @@
 /* Runs as the login that upgrades. The foreign key to cities is checked row by row at 4 microseconds each, as much as the
-   rest of an insert. A load has few cities and many rows, so this function checks and locks each city once, FOR KEY SHARE
+   rest of an insert. A batch has few cities and many rows, so this function checks and locks each city once, FOR KEY SHARE
    like the trigger of the key, and then inserts with that trigger disabled. The key stays in the schema and remains valid:
-   a city cannot be deleted before the load has ended.
+   a city cannot be deleted before the batch has ended.
 
    Only a superuser can grant the privilege to disable the trigger. A separate role has it, which owns only this function
    and has no members. Without a superuser the function belongs to the owner and inserts with the trigger enabled. No other
@@ -18,7 +18,7 @@ BEGIN
     IF is_superuser AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'energy_forecast_loader') THEN
         BEGIN
             CREATE ROLE energy_forecast_loader NOLOGIN;
-            COMMENT ON ROLE energy_forecast_loader IS 'Inserts the staged rows of a load; has no members';
+            COMMENT ON ROLE energy_forecast_loader IS 'Inserts the staged rows of a batch; has no members';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL;  -- A concurrent upgrade of another database of this server created it first
         END;
@@ -75,7 +75,7 @@ BEGIN
             PERFORM FROM public.cities c WHERE c.id = ANY (wanted) ORDER BY c.id FOR KEY SHARE;
             GET DIAGNOSTICS found = ROW_COUNT;
             IF found <> cardinality(wanted) THEN
-                RAISE EXCEPTION 'A city of the load was deleted' USING ERRCODE = 'foreign_key_violation';
+                RAISE EXCEPTION 'A city of the batch was deleted' USING ERRCODE = 'foreign_key_violation';
             END IF;
             PERFORM set_config('session_replication_role', 'replica', true);
         END IF;
@@ -102,7 +102,7 @@ BEGIN
         RETURN inserted;
     END $function$;
     COMMENT ON FUNCTION ops.insert_staged(text, boolean) IS
-        'Inserts the staged rows of a load, all or only the new ones; each city is checked and locked once';
+        'Inserts the staged rows of a batch, all or only the new ones; each city is checked and locked once';
     REVOKE ALL ON FUNCTION ops.insert_staged(text, boolean) FROM PUBLIC;
     -- As with audit_ddl_func: grants.sql revokes privileges as the owner
     GRANT EXECUTE ON FUNCTION ops.insert_staged(text, boolean) TO energy_forecast_owner, energy_forecast_ingest;

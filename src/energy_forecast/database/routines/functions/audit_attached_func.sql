@@ -1,4 +1,4 @@
-/* AFTER INSERT into ops.attached_months of the months that a load filled before attaching them: one entry per month, as
+/* AFTER INSERT into ops.attached_months of the months that a batch filled before attaching them: one entry per month, as
    audit_batch_func() writes one per statement. One query for all months, so that parallel workers share it.
    Arguments: the table, and those of audit_sums_query() after the first. */
 CREATE OR REPLACE FUNCTION audit_attached_func() RETURNS trigger

@@ -84,7 +84,7 @@ BEGIN
             ' EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
             wanted.relation, wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
         EXECUTE format('ALTER TABLE ops.dropped_data ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
-        -- Months that a load fills before attaching them are recorded there, and summed in the same way
+        -- Months that a batch fills before attaching them are recorded there, and summed in the same way
         CONTINUE WHEN wanted.relation NOT IN ('energy_consumption', 'weather_data');
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.attached_months'
             ' REFERENCING NEW TABLE AS attached FOR EACH STATEMENT'
