@@ -252,7 +252,7 @@ ROLES = {
     "query_stats": Role.OPERATOR,
     "zones": Role.OPERATOR,
 }
-# Those of `staging`, `judging` and `merge` work on temporary tables that only a load makes; test_ingest prepares them there
+# `staging`, `judging` and `merge` need temporary tables that only a batch creates; test_ingest prepares them
 SUBJECTS = sorted(
     name
     for f in (resources.files("energy_forecast.database") / "queries").iterdir()
