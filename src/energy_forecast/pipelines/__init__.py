@@ -3,7 +3,7 @@
 from energy_forecast.pipelines.backtest import BacktestReport, backtest
 from energy_forecast.pipelines.certify import Certificate, Errors, certify, errors
 from energy_forecast.pipelines.compare import Comparison, ComparisonReport, compare
-from energy_forecast.pipelines.explain import RECOMPUTED, ScoreExplanation, explain_score
+from energy_forecast.pipelines.explain import RECOMPUTED, ScoreExplanation, WrongScore, explain_score, wrong_scores
 from energy_forecast.pipelines.explain_forecast import ISSUED_PURPOSES, ForecastExplanation, explain_forecast
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
 from energy_forecast.pipelines.parallel import usable_processors
@@ -30,6 +30,7 @@ __all__ = [
     "ScoreReport",
     "TrainingReport",
     "Warned",
+    "WrongScore",
     "backtest",
     "certify",
     "check_load",
@@ -45,4 +46,5 @@ __all__ = [
     "scores_to_show",
     "train",
     "usable_processors",
+    "wrong_scores",
 ]

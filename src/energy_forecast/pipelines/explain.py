@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,13 @@ from uuid import UUID
 import polars as pl
 
 from energy_forecast.database import scores as stored_scores
-from energy_forecast.database.cities import StoredCity, city_named
+from energy_forecast.database.cities import StoredCity, all_cities, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
 from energy_forecast.pipelines.backtest import issue_times
 from energy_forecast.pipelines.known import actual_load, pure_city
 from energy_forecast.pipelines.score import matured, score_pairs
+from energy_forecast.progress import Progress, silent
 
 # What is recomputed: every number of a row, and the digest of its pairs
 RECOMPUTED = (
@@ -31,6 +33,34 @@ RECOMPUTED = (
     "skill_naive_168",
     "by_hour",
 )
+
+# Those that no change of a city's place can have changed
+_COMPARED = ("pair_count", "mape", "mae_kwh", "rmse_kwh", "pinball_kwh", "coverage_90", "width_90_kwh")
+
+
+@dataclass(frozen=True)
+class WrongScore:
+    """A stored score whose forecasts and load give another value.
+
+    column: the first column that differs, with its stored and its recomputed value; None if there is no pair.
+    """
+
+    id: UUID
+    city: str
+    model: str
+    column: str
+    stored: float | None
+    recomputed: float | None
+
+    def __str__(self) -> str:
+        return (
+            f"The score of {self.model} for {self.city} has {self.column} = {_number(self.stored)}, but its forecasts "
+            f"and the load give {_number(self.recomputed)}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "no value" if value is None else f"{value:,.6g}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +113,50 @@ def explain_score(
     return ScoreExplanation(stored, recomputed, pairs.drop("purpose", "weather").sort("timestamp"), differing)
 
 
+def wrong_scores(database: Database, *, progress: Progress = silent) -> list[WrongScore]:
+    """Compute the scores of live forecasts that readers take first again, and return those with other values.
+
+    The forecaster's role may insert a score with any values. Scores of which load or forecasts are gone cannot be
+    computed again and are left out.
+
+    Raises:
+        DatabaseError: the database refused.
+    """
+    wrong = []
+    with database.transaction(Role.FORECASTER) as connection:
+        counting = stored_scores.scores_that_count(connection)
+        places = {city.id: city for city in all_cities(connection)}
+        for number, stored in enumerate(counting):
+            progress(f"Computing scores of {stored['city']} again", number, len(counting))
+            place = places[stored["city_id"]]
+            pairs = _pairs(connection, place, stored)
+            if pairs.height < stored["pair_count"] and _has_lost_load(connection, place, stored):
+                continue
+            recomputed = score_pairs(pairs, pure_city(place)) if not pairs.is_empty() else {"pair_count": 0}
+            column = next((name for name in _COMPARED if not _agree(stored[name], recomputed.get(name))), None)
+            if column is not None:
+                wrong.append(
+                    WrongScore(
+                        stored["id"], stored["city"], stored["model"], column, stored[column], recomputed.get(column)
+                    )
+                )
+    return wrong
+
+
+def _agree(stored: float | None, recomputed: float | None) -> bool:
+    if stored is None or recomputed is None:
+        return stored is recomputed
+    # Sums differ in the last digits from processor to processor
+    return math.isclose(stored, recomputed, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _has_lost_load(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> bool:
+    """Return whether there is no load of a city at the beginning of a score's period."""
+    first = stored["period_start"]
+    load = actual_load(connection, city, as_of=stored["actuals_as_of"], first=first, end=first + timedelta(hours=1))
+    return load.is_empty()
+
+
 def _bytes(value: Any) -> Any:
     return bytes(value) if isinstance(value, memoryview | bytes) else value
 
@@ -100,5 +174,7 @@ def _pairs(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> 
         as_of=stored["actuals_as_of"],
         first=stored["period_start"] - timedelta(days=8),
         end=stored["period_end"] + timedelta(hours=1),
+        # A late value without available_at counts as available since its hour
+        recorded_by=stored["created_at"],
     )
     return matured(issued, load, city.timezone)

@@ -101,9 +101,20 @@ def known_at(
 
 
 def actual_load(
-    connection: Connection, city: StoredCity, *, as_of: datetime, first: datetime, end: datetime
+    connection: Connection,
+    city: StoredCity,
+    *,
+    as_of: datetime,
+    first: datetime,
+    end: datetime,
+    recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
     """Actuals to score against, by the city's own hours from `first` to before `end`.
+
+    Args:
+        as_of: the moment by which the values were available.
+        first, end: bounds of the hours.
+        recorded_by: leave out what was recorded later, even if its source claims an earlier moment.
 
     Returns:
         timestamp, consumption_kwh (null where the hour is faulty), left_out (whether it is). Hours that are not known
@@ -116,7 +127,13 @@ def actual_load(
         # By calendar years, whatever span is asked for: a score and its explanation must judge an hour alike
         begin, stop = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
         known = history.load_as_of(
-            connection, city.id, as_of=as_of, first=begin - _JUDGED_BY, end=stop + _JUDGED_UNTIL, phase=phase
+            connection,
+            city.id,
+            as_of=as_of,
+            first=begin - _JUDGED_BY,
+            end=stop + _JUDGED_UNTIL,
+            phase=phase,
+            recorded_by=recorded_by,
         )
         judged = known.with_columns(pl.Series("left_out", faulty_rows(known), pl.Boolean)).filter(
             pl.col("timestamp") >= max(begin, first), pl.col("timestamp") < min(stop, end)

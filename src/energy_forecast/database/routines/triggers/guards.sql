@@ -94,6 +94,11 @@ BEGIN
     CREATE OR REPLACE TRIGGER as_issued_update AFTER UPDATE ON public.predictions REFERENCING NEW TABLE AS changed
         FOR EACH STATEMENT WHEN (current_user <> 'energy_forecast_owner') EXECUTE FUNCTION public.check_current_forecasts();
     ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER as_issued_update;
+    -- Or the earlier issue that proved best could be called the current one afterwards
+    CREATE OR REPLACE TRIGGER later_issue BEFORE UPDATE ON public.predictions FOR EACH ROW
+        WHEN (NEW.issued_at < OLD.issued_at)
+        EXECUTE FUNCTION public.refuse('a current forecast is replaced only by one that was issued later');
+    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER later_issue;
 
     FOR wanted IN
         SELECT c.oid::regclass AS relation FROM pg_class c
