@@ -134,7 +134,8 @@ class Merged:
         corrected_now: those of them that came without available_at, and so are known from now.
         older: rows older than what is stored or than another row of the load; kept as history.
         repeats: rows with a value that was superseded before.
-        refused: column, reason and number of the rows that the database refused.
+        refused: column, reason without its values, and number of the rows that the database refused; and one reason
+            with its values.
         examples: the first refused rows: file, line, column, reason.
         revised: stored values, not of this load, whose provisional interval was corrected.
     """
@@ -144,7 +145,7 @@ class Merged:
     corrected_now: int
     older: int
     repeats: int
-    refused: tuple[tuple[str | None, str, int], ...]
+    refused: tuple[tuple[str | None, str, int, str], ...]
     examples: tuple[tuple[str, int, str | None, str], ...]
     revised: tuple[RevisedIntervals, ...] = ()
 

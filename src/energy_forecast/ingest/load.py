@@ -6,7 +6,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -390,7 +390,7 @@ class _Load:
             batch=batch,
             files=[source.facts for source in self._sources],
             notes=notes,
-            reasons=[asdict(reason) for reason in quarantine.reasons()],
+            reasons=[reason.as_counted() for reason in quarantine.reasons()],
             most_kept=quarantine.most,
             **counts,
         )

@@ -744,8 +744,9 @@ SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_
 SELECT count(*) FROM staged
 
 -- name: refused_reasons
--- How many rows the database refused for each column and reason, values and numbers in it replaced by three dots.
-SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*)
+-- How many rows the database refused for each column and reason, values and numbers in it replaced by three dots; and one of
+-- these reasons as it was.
+SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*), min(reason)
 FROM refused WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
 
 -- name: refused_examples
