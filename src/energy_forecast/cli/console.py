@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -54,9 +55,27 @@ AllowPartial = Annotated[
 
 # Seconds between lines that say how far it is, where no bar can
 _SAY_EVERY = 15
+
+
+def visible(text: str) -> str:
+    """Return a text with escapes such as \\x1b for characters that have no form, or that move a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+class _Console(Console):
+    """A console on which the text of a file or a name cannot act as a command to the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
+
+
 # A pipe has no width to fit into
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
+out = _Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+err = _Console(stderr=True, highlight=False)
 
 
 def emit(document: object) -> None:
@@ -106,7 +125,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, not markup: a city may be called [bold]
-        grid.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        grid.add_row(*(Text("-" if cell is None else visible(str(cell))) for cell in row))
     out.print(grid)
 
 
@@ -184,9 +203,17 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f} kB"
 
 
+def let_interrupt() -> None:
+    """Let Ctrl-C interrupt a call that waits. Call it after the frame library is imported, whose handler of the signal
+    makes the system continue such a call.
+    """
+    signal.siginterrupt(signal.SIGINT, True)
+
+
 @contextmanager
 def progress() -> Iterator[Report]:
     """A bar on standard error; on anything but a terminal, a line when a new piece of work begins, and now and then."""
+    let_interrupt()
     if not err.is_terminal:
         last, said_at = "", 0.0
 
