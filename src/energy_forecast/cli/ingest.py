@@ -23,6 +23,7 @@ from energy_forecast.cli.console import (
     Json,
     counted,
     emit,
+    let_interrupt,
     minute,
     out,
     progress,
@@ -430,6 +431,7 @@ def _arrived(files: Sequence[Path]) -> Iterator[list[Path]]:
     if Path("-") not in files:
         yield list(files)
         return
+    let_interrupt()
     with tempfile.TemporaryDirectory(prefix="energy-forecast-") as folder:
         copy = Path(folder) / "standard-input"
         with copy.open("wb") as stream:

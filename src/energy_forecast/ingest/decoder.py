@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from energy_forecast.errors import IngestError
+from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.ingest.files import Piece
 from energy_forecast.ingest.tables import ParquetFile
 
@@ -44,7 +44,7 @@ class ParquetSource:
 
 
 class _Process:
-    """The process that decodes: started for the first file, and again after a file has aborted it.
+    """The process that decodes: started for the first file, and again when it has ended.
 
     It ends when its standard input is closed, which the end of this process does, however it ends.
     """
@@ -57,22 +57,21 @@ class _Process:
         """Return what `_answer` returns in the other process.
 
         Raises:
-            IngestError: the file is refused, or aborted the process.
+            IngestError: the file is refused, or ended the process.
+            EnergyForecastError: the process cannot be started.
         """
         with self._lock:
+            if self._running is not None and self._running.poll() is not None:
+                # It was killed while it had nothing to do, which is no fault of this file
+                self.stop()
             running = self._running or self._start()
             assert running.stdin is not None
-            assert running.stdout is not None
             try:
                 pickle.dump((arguments, piece), running.stdin)
                 running.stdin.flush()
-                answer = pickle.load(running.stdout)  # of this program's own process
+                answer = _received(running)
             except (EOFError, OSError, pickle.UnpicklingError):
-                status = self.stop()
-                raise IngestError(
-                    f"{arguments[1]}: this is not a whole Parquet file (its decoder {_ending(status)}).",
-                    hint="Write the file again.",
-                ) from None
+                raise _refusal(arguments[1], self.stop()) from None
             except BaseException:
                 # Ctrl-C: half an answer may be in the pipe
                 self.stop()
@@ -82,16 +81,33 @@ class _Process:
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: a file of the working directory must not stand in for a module
-        command = [sys.executable, "-P", "-m", "energy_forecast.ingest.decoder"]
-        # A Rust library writes a backtrace to standard error before it panics or aborts
-        self._running = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        # -P: a file of the working directory must not stand in for a module. Not -m, which warns of a module that its
+        # own package has imported; a user may have made warnings errors
+        command = [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()"]
+        try:
+            # A Rust library writes a backtrace to standard error before it panics or aborts
+            self._running = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+            _received(self._running)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            why = f"it {_ending(self.stop())}" if self._running else str(error)
+            raise EnergyForecastError(
+                f"The process that decodes Parquet files did not start: {why}.",
+                hint="If memory is short, end other programs and run the command again; or load the file as CSV.",
+            ) from error
+        except BaseException:
+            self.stop()
+            raise
         return self._running
 
+    def interrupt(self) -> None:
+        """End the process while another thread waits for its answer."""
+        if (running := self._running) is not None:
+            running.kill()
+
     def stop(self) -> int:
-        """Ends the process, and returns its exit status; the next file starts another."""
+        """End the process, and return its exit status; the next file starts another."""
         running, self._running = self._running, None
         if running is None:
             return 0
@@ -109,6 +125,27 @@ class _Process:
 
 _PROCESS = _Process()
 atexit.register(_PROCESS.stop)
+
+
+def stop_decoding() -> None:
+    """End the decoding that another thread waits for, because the user has stopped the command."""
+    _PROCESS.interrupt()
+
+
+def _received(running: subprocess.Popen[bytes]) -> Any:
+    assert running.stdout is not None
+    return pickle.load(running.stdout)  # of this program's own process
+
+
+def _refusal(name: str, status: int) -> IngestError:
+    if status == -signal.SIGKILL:
+        return IngestError(
+            f"{name}: its decoder was ended by signal 9, perhaps because memory ran out.",
+            hint="Write smaller row groups, such as 200,000 rows, or end other programs.",
+        )
+    return IngestError(
+        f"{name}: this is not a whole Parquet file (its decoder {_ending(status)}).", hint="Write the file again."
+    )
 
 
 def _ending(status: int) -> str:
@@ -131,18 +168,18 @@ def _answer(request: tuple[Any, int | None], opened: dict[Any, ParquetFile]) -> 
         return RuntimeError(traceback.format_exc())
 
 
-def _serve() -> None:
-    # Ctrl-C reaches all processes of a terminal; the parent says what is to be done
+def serve() -> None:
+    """Answer requests from standard input on standard output until it is closed."""
+    # Ctrl-C reaches all processes of a terminal, and SIGTERM those of a service; the parent says what is to be done
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Whatever prints must not print into the answers
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     opened: dict[Any, ParquetFile] = {}
     with suppress(EOFError, BrokenPipeError):
+        pickle.dump("ready", answers)
+        answers.flush()
         while True:
             pickle.dump(_answer(pickle.load(sys.stdin.buffer), opened), answers)  # of the parent
             answers.flush()
-
-
-if __name__ == "__main__":
-    _serve()

@@ -18,6 +18,7 @@ from energy_forecast.database.ingest import Kept, Merged, Settled, Spacing, Stag
 from energy_forecast.database.new_months import NeedsJudging, NewMonths
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.beside import Beside
+from energy_forecast.ingest.decoder import stop_decoding
 from energy_forecast.ingest.encode import staged_rows
 from energy_forecast.ingest.files import BROKEN_SCHEMA, Piece, Source, names_of
 from energy_forecast.ingest.kinds import Kind, kind_named
@@ -303,16 +304,24 @@ class _Load:
         ready = self._ready(validator, number, source)
         # One piece is read and checked while the server takes the one before
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(next, ready, None)
-            while (piece := coming.result()) is not None:
+            try:
                 coming = reader.submit(next, ready, None)
-                self._stage_rows(session, number, piece.rows, piece.near)
-                if piece.refused:
-                    session.copy_refused(piece.refused)
-                if self._new_months is not None:
-                    for month, data in piece.months:
-                        self._new_months.copy(month, data)
-                self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size, self._read)
+                while (piece := coming.result()) is not None:
+                    coming = reader.submit(next, ready, None)
+                    self._stage_piece(session, number, piece)
+                    self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size, self._read)
+            except KeyboardInterrupt:
+                # The end of the block waits for the reader
+                stop_decoding()
+                raise
+
+    def _stage_piece(self, session: Staging, number: int, piece: _Ready) -> None:
+        self._stage_rows(session, number, piece.rows, piece.near)
+        if piece.refused:
+            session.copy_refused(piece.refused)
+        if self._new_months is not None:
+            for month, data in piece.months:
+                self._new_months.copy(month, data)
 
     def _stage_rows(
         self, session: Staging, number: int, rows: pl.DataFrame, near: Sequence[tuple[int, datetime, datetime]]
