@@ -127,8 +127,8 @@ TemperatureUnit = Annotated[
     typer.Option(
         "--unit",
         metavar="QUANTITY=UNIT",
-        help="Unit of the numbers: temperature=C, F or K. Default: C, but a file whose values look like another is "
-        "refused.",
+        help="Unit of the numbers; may be repeated. temperature=C, F or K; humidity=% or fraction. Default: C and %, "
+        "but a file whose values look like another is refused.",
         show_default=False,
     ),
 ]

@@ -69,8 +69,8 @@ def load_files(
         interval_minutes: length of every interval whose row does not state it; None finds it out for each city.
         label: which end of an interval a timestamp names: start, or end; None: start, but a load whose clock changes
             prove it wrong is refused.
-        units: units of the numbers, each QUANTITY=UNIT: of temperature C, F or K; of energy kWh, Wh, MWh, GWh, or a
-            mean power W, kW, MW, GW; of power (the peak) kW, W, MW, GW.
+        units: units of the numbers, each QUANTITY=UNIT: of temperature C, F or K; of humidity % or fraction; of energy
+            kWh, Wh, MWh, GWh, or a mean power W, kW, MW, GW; of power (the peak) kW, W, MW, GW.
         progress: called with what is being done, how much of it is done, how much there is (None: not known), and how
             many rows have been read.
 

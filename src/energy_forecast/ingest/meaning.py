@@ -79,7 +79,7 @@ class Meaning:
         Args:
             file: the file's name.
             rows: line, city_no, timestamp, interval_minutes (null if not stated), and value: the first value column in
-                the stored unit, which may be out of its range.
+                the stored unit, which may be out of its range; of weather also the humidity.
         """
         if not rows.height:
             return
@@ -108,6 +108,7 @@ class Meaning:
                 self._refuse_register(facts)
             else:
                 self._refuse_temperature(facts)
+                self._refuse_humidity(facts)
 
     def refuse_other_level(self, stored: Mapping[int, StoredLevel], minutes: Mapping[int, int]) -> None:
         """Refuse a load whose values are in another unit than the stored ones of the city.
@@ -184,7 +185,9 @@ class Meaning:
 
     def _refuse_register(self, facts: Mapping[str, Any]) -> None:
         rises, falls, resets = facts["rises"], facts["falls"], facts["resets"]
-        if "consumption_kwh" in self._reading.units:
+        unit = self._reading.units.get("consumption_kwh")
+        # A mean power is no register, and to name the unit of the database can only be an answer to this question
+        if unit is not None and (unit.is_power or unit.name == "kWh"):
             return
         if rises and facts["gain"] / rises <= _GAIN * max(facts["peak"], 0.01):
             span, least = _FAR_ABOVE
@@ -197,11 +200,12 @@ class Meaning:
         if is_long and falls <= _MOST_FALLS * rises and is_regular:
             name = self._cities[facts["city_no"]].name
             first, last = (f"{facts[side]:%Y-%m-%d %H:%M}" for side in ("first", "last"))
+            add = "add" if unit is None else "convert the values to kWh, and add"
             raise IngestError(
                 f"The values of {name} look like readings of a meter's register: from {first} to {last} UTC they rise "
                 f"{rises:,} times, fall {falls:,} times, and are set back {resets:,} times.",
                 hint="Nothing was loaded. Load the differences between the readings. If each value is the consumption "
-                "of its interval, add --unit energy=kWh.",
+                f"of its interval, {add} --unit energy=kWh.",
             )
 
     def _refuse_temperature(self, facts: Mapping[str, Any]) -> None:
@@ -225,6 +229,17 @@ class Meaning:
                         f"their mean from {first} to {last} is {month['mean']:.1f}, but at {where} no day of that "
                         f"season is warmer than {bound:.0f} degrees Celsius",
                     )
+
+    def _refuse_humidity(self, facts: Mapping[str, Any]) -> None:
+        if "humidity" in self._reading.units:
+            return
+        # No desert is as dry as 1 percent for hours
+        if facts["humidities"] >= _LEAST_ROWS // 2 and 0 < facts["highest_humidity"] <= 1:
+            raise IngestError(
+                f"The humidities of {self._cities[facts['city_no']].name} look like fractions: none of "
+                f"{facts['humidities']:,} is above 1.",
+                hint="Nothing was loaded. Are they? Then add --unit humidity=fraction; if not, --unit humidity=%.",
+            )
 
     def _refuse_step(self, facts: Mapping[str, Any], level: StoredLevel) -> None:
         """Refuse temperatures that are near the stored ones of the same weeks if read in Fahrenheit, and only then."""
@@ -263,7 +278,7 @@ class Meaning:
         facts = pl.concat(self._facts)
         keys = [name for name in ("city_no", "month") if name in facts.columns]
         lowest = ("first", "reset_first", "reset_first_noon")
-        most = ("last", "peak", "highest", "highest_a_minute", "reset_last", "reset_last_noon")
+        most = ("last", "peak", "highest", "highest_a_minute", "highest_humidity", "reset_last", "reset_last_noon")
         how = dict.fromkeys(lowest, pl.Expr.min) | dict.fromkeys(most, pl.Expr.max)
         return facts.group_by(keys).agg(
             how.get(name, pl.Expr.sum)(pl.col(name)) for name in facts.columns if name not in keys
@@ -281,7 +296,11 @@ class Meaning:
             (pl.col("first") + (pl.col("last") - pl.col("first")) / 2).alias("middle"),
         )
         for (city,), part in months.sort("city_no", "month").group_by("city_no", maintain_order=True):
-            totals = part.select(pl.col("n", "hot", "kelvin").sum(), pl.col("first").min(), pl.col("last").max())
+            totals = part.select(
+                pl.col("n", "hot", "kelvin", "humidities").sum(),
+                pl.col("first").min(),
+                pl.col("last", "highest_humidity").max(),
+            )
             yield {"city_no": city, **totals.row(0, named=True), "months": part.rows(named=True)}
 
 
@@ -333,6 +352,8 @@ def _weather_facts(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(known).then(value).sum().alias("sum"),
         (value.is_between(60, 135, closed="right")).sum().alias("hot"),
         value.is_between(180, 335).sum().alias("kelvin"),
+        pl.col("humidity").is_finite().sum().alias("humidities"),
+        pl.col("humidity").fill_nan(None).max().alias("highest_humidity"),
         pl.col("timestamp").min().alias("first"),
         pl.col("timestamp").max().alias("last"),
     )

@@ -12,6 +12,14 @@ from energy_forecast.zones import zone_names
 
 # In the tz database, and no zone of any place
 _NO_ZONES = {"Factory"}
+# Names to which the tz database gives the clock of a place, and which others, PostgreSQL among them, read as standard
+# time all year: that place, and the zone of that standard time
+_AMBIGUOUS = {
+    "WET": ("Europe/Lisbon", "Etc/GMT"),
+    "CET": ("Europe/Paris", "Etc/GMT-1"),
+    "MET": ("Europe/Paris", "Etc/GMT-1"),
+    "EET": ("Europe/Athens", "Etc/GMT-2"),
+}
 LABELS = ("start", "end")
 
 
@@ -56,6 +64,12 @@ def reading_of(
     if timezone not in (None, "city") and timezone not in zone_names() - _NO_ZONES:
         raise IngestError(
             f"There is no time zone {timezone!r}.", hint="Give an IANA zone such as Europe/Berlin, or city."
+        )
+    if timezone in _AMBIGUOUS:
+        place, fixed = _AMBIGUOUS[timezone]
+        raise IngestError(
+            f"Time zone {timezone} has summer time to some programs, and none to others.",
+            hint=f"Give {place} for times with summer time, or {fixed} for standard time all year.",
         )
     if interval_minutes is not None:
         if not kind.has_intervals:

@@ -225,10 +225,11 @@ class Validator:
     def _note_meaning(self, file: str, checked: pl.DataFrame) -> None:
         number = pl.col(f"number:{self.kind.values[0].name}")
         usable = number.is_finite() & pl.col("city_no").is_not_null() & pl.col("fault:timestamp").is_null()
+        others = [pl.col("number:humidity").alias("humidity")] if "number:humidity" in checked.columns else []
         self.meaning.add(
             file,
             checked.filter(usable).select(
-                "line", "city_no", "timestamp", pl.col("own").alias(INTERVAL), number.alias("value")
+                "line", "city_no", "timestamp", pl.col("own").alias(INTERVAL), number.alias("value"), *others
             ),
         )
 
