@@ -346,7 +346,8 @@ def adopt(
 ) -> None:
     """Make a copy of a state folder a server of its own. Until then it does not archive, and removes no backup.
 
-    Without --moved the archive and the backups remain the original's: enable an archive of its own afterwards.
+    Without --moved the archive and the backups remain the original's: enable an archive of its own afterwards. If the
+    file `identity` of a state folder was lost or damaged, --moved gives the server its archive again.
 
     Example: energy-forecast recovery adopt
     """

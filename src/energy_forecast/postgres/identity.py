@@ -59,7 +59,8 @@ def read_identity(home: Path) -> Identity | None:
         return None
     except (ValueError, TypeError) as error:
         raise ServerError(
-            f"The file {path} is damaged.", hint="Remove it, then run: energy-forecast recovery adopt"
+            f"The file {path} is damaged.",
+            hint="To give this server its archive again, run: energy-forecast recovery adopt --moved",
         ) from error
 
 
@@ -115,26 +116,35 @@ def copy_error(home: Path, original: Identity) -> ServerError:
     )
 
 
-def adopt_identity(home: Path, *, moved: bool) -> Identity:
-    """Give a copy of a state folder an identity of its own, and return it.
+def adopt_identity(home: Path, *, moved: bool, noted: tuple[str, Path] | None = None) -> Identity:
+    """Give a copy of a state folder, or one whose identity was lost, an identity of its own, and return it.
 
     Args:
         moved: the original is gone, and its archive and backups belong to this folder from now on.
+        noted: the id and the place of another folder, to which the archive of this folder's cluster belongs.
 
     Raises:
-        ServerError: it is no copy, or it has moved and the original is still there.
+        ServerError: it is no copy and has lost nothing, or it has moved and the original is still there.
     """
-    original = original_of(home)
-    if original is None:
+    try:
+        found, original = read_identity(home), original_of(home)
+    except ServerError:
+        # Damaged
+        found, original = None, None
+    places = {original.home: original.ids} if original is not None else {}
+    if noted is not None:
+        places[str(noted[1])] = {noted[0]} | places.get(str(noted[1]), set())
+    if found is not None and original is None and not (moved and places):
         raise ServerError(f"The state folder {home} is not a copy of another.", hint="Nothing has to be done.")
-    place = Path(original.home)
-    if moved and place != home.resolve() and own_ids(place) & original.ids:
-        raise ServerError(
-            f"The original {original.home} is still there.",
-            hint="Remove it first, or leave out --moved to make this folder a server of its own.",
-        )
-    identity_file(home).unlink()
-    _create(home, sorted(original.ids) if moved else [])
+    for place, ids in places.items():
+        if moved and Path(place) != home.resolve() and own_ids(Path(place)) & ids:
+            raise ServerError(
+                f"The original {place} is still there.",
+                hint="Remove it first, or leave out --moved to make this folder a server of its own.",
+            )
+    former = set().union(*places.values(), found.ids if found is not None else ()) if moved else set()
+    identity_file(home).unlink(missing_ok=True)
+    _create(home, sorted(former))
     return take_identity(home)
 
 

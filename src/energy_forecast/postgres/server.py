@@ -176,15 +176,18 @@ class EmbeddedServer:
     def adopt(self, *, moved: bool) -> Identity:
         """Make a copy of a state folder a server of its own, from its next start on, and return its identity.
 
+        With `moved`, a server whose identity was lost gets its archive back.
+
         Args:
             moved: the original is gone; its archive and its backups belong to this server from now on.
 
         Raises:
-            ServerError: the folder is not a copy, or its original is still there.
+            ServerError: the folder is not a copy and has its archive, or its original is still there.
         """
         with self._faults():
             archive = self.archive
-            found = adopt_identity(self.home, moved=moved)
+            noted = archive.other_owner(self.home) if archive is not None else None
+            found = adopt_identity(self.home, moved=moved, noted=noted)
             if archive is not None and archive.owned_by(self.home):
                 archiving.renew_owner(self._layout)
             elif archive is not None:
