@@ -410,6 +410,19 @@ def test_refuses_net_load_once(place: Place) -> None:
     assert place.stored(city) == []
 
 
+def test_names_a_number_that_stands_for_a_missing_value(place: Place) -> None:
+    """A file of gross consumption with -999 has no net load, and the advice for net load would not help."""
+    city = place.city()
+    rows = [
+        (name, moment, -999 if n % 40 == 5 else value) for n, (name, moment, value) in enumerate(every(60, 100, city))
+    ]
+    with pytest.raises(
+        IngestError, match=rf"3 of 100 values of {city} are -999 kWh, the first in line 6\..*missing value"
+    ):
+        place.load(rows)
+    assert place.stored(city) == []
+
+
 def test_a_stray_negative_value_costs_its_row(place: Place) -> None:
     city = place.city()
     rows = every(60, 300, city)

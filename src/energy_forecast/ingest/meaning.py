@@ -177,6 +177,12 @@ class Meaning:
             return
         first = self._negative[facts["city_no"]]
         name = self._cities[facts["city_no"]].name
+        if facts["negative"] > 1 and facts["lowest_negative"] == facts["highest_negative"]:
+            raise IngestError(
+                f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are {first.value:g} kWh, the first "
+                f"in line {first.line:,}. Consumption cannot be negative.",
+                hint="Nothing was loaded. If the number stands for a missing value, remove these rows.",
+            )
         raise IngestError(
             f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are negative, the first in line "
             f"{first.line:,} ({first.value:g} kWh). Net load is not supported.",
@@ -277,8 +283,11 @@ class Meaning:
     def _summed(self) -> pl.DataFrame:
         facts = pl.concat(self._facts)
         keys = [name for name in ("city_no", "month") if name in facts.columns]
-        lowest = ("first", "reset_first", "reset_first_noon")
-        most = ("last", "peak", "highest", "highest_a_minute", "highest_humidity", "reset_last", "reset_last_noon")
+        lowest = ("first", "lowest_negative", "reset_first", "reset_first_noon")
+        most = (
+            *("last", "peak", "highest", "highest_a_minute", "highest_negative", "highest_humidity"),
+            *("reset_last", "reset_last_noon"),
+        )
         how = dict.fromkeys(lowest, pl.Expr.min) | dict.fromkeys(most, pl.Expr.max)
         return facts.group_by(keys).agg(
             how.get(name, pl.Expr.sum)(pl.col(name)) for name in facts.columns if name not in keys
@@ -319,6 +328,8 @@ def _load_facts(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.len().alias("n"),
             (value < 0).sum().alias("negative"),
+            pl.when(value < 0).then(value).min().alias("lowest_negative"),
+            pl.when(value < 0).then(value).max().alias("highest_negative"),
             (-pl.when(value < 0).then(value)).sum().alias("fed_in"),
             pl.when(positive).then(value).sum().alias("used"),
             rounded.sum().alias("rounded"),
