@@ -179,8 +179,8 @@ class Meaning:
         name = self._cities[facts["city_no"]].name
         if facts["negative"] > 1 and facts["lowest_negative"] == facts["highest_negative"]:
             raise IngestError(
-                f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are {first.value:g} kWh, the first "
-                f"in line {first.line:,}. Consumption cannot be negative.",
+                f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are {first.value:g} kWh, "
+                f"the first in line {first.line:,}. Consumption cannot be negative.",
                 hint="Nothing was loaded. If the number stands for a missing value, remove these rows.",
             )
         raise IngestError(
