@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from energy_forecast.errors import EnergyForecastError, IngestError
+from energy_forecast.ingest import tables
 from energy_forecast.ingest.files import Piece
 from energy_forecast.ingest.tables import ParquetFile
 
@@ -31,7 +32,7 @@ class ParquetSource:
         self.name = str(facts["name"])
         self.facts = facts
         # The other process may have another working directory
-        self._arguments = (path.absolute(), self.name, tuple(required), tuple(optional))
+        self._arguments = (path.absolute(), self.name, tuple(required), tuple(optional), tables.ROWS_AT_ONCE)
         self.columns: tuple[str, ...]
         self.ignored: tuple[str, ...]
         self.columns, self.ignored, self.size, self._count = _PROCESS.ask(self._arguments, None)
@@ -53,7 +54,7 @@ class _Process:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[bytes] | None = None
 
-    def ask(self, arguments: tuple[Path, str, Sequence[str], Sequence[str]], piece: int | None) -> Any:
+    def ask(self, arguments: tuple[Path, str, Sequence[str], Sequence[str], int], piece: int | None) -> Any:
         """Return what `_answer` returns in the other process.
 
         Raises:
