@@ -28,12 +28,14 @@ class KnownValues:
     Args:
         cities: the numbers of their cities.
         times: microseconds since 1970.
+        available: microseconds since 1970 at which the values were available.
         values: by value column whole hundredths, ABSENT where there is none.
         minutes: of their intervals.
     """
 
     cities: np.ndarray[Any, Any]
     times: np.ndarray[Any, Any]
+    available: np.ndarray[Any, Any]
     values: Sequence[np.ndarray[Any, Any]]
     minutes: np.ndarray[Any, Any]
 
@@ -67,9 +69,9 @@ def known_values(
     cities = np.repeat(np.array([int.from_bytes(row[0], "big") for row in rows], np.int64), counts)
     columns = [
         np.concatenate([np.empty(0, np.int64), *(_elements(row[place]) for row in rows)])
-        for place in range(1, value_count + 3)
+        for place in range(1, value_count + 4)
     ]
-    return KnownValues(cities, columns[1] + _EPOCH, columns[2:], columns[0])
+    return KnownValues(cities, columns[1] + _EPOCH, columns[2] + _EPOCH, columns[3:], columns[0])
 
 
 def _elements(array: bytes) -> np.ndarray[Any, Any]:

@@ -17,11 +17,12 @@ _MINUTE = 60_000_000
 
 
 def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues, minutes: int | None) -> pl.Series:
-    """Whether each row differs from what is stored, or nothing is. An empty field says nothing.
+    """Return whether each row differs from the stored one, was available before it, or has none. Empty fields differ
+    from nothing.
 
     Args:
-        rows: n checked rows: city_no, timestamp on a whole minute, minutes of the interval (null if not stated), and
-            value columns in hundredths.
+        rows: n checked rows: city_no, timestamp on a whole minute, available_at and minutes of the interval (both null
+            if not stated), and value columns in hundredths.
         names: the value columns.
         known: what is stored of these cities and times.
         minutes: of the interval, if the user said it; stored with another one, a row is no longer the same.
@@ -41,6 +42,8 @@ def says_something(rows: pl.DataFrame, names: Sequence[str], known: KnownValues,
     for name, values in zip(names, known.values, strict=True):
         said = rows[name].fill_null(ABSENT).to_numpy()
         same &= (said == ABSENT) | (said == values[place])
+    claimed = rows["available_at"].to_physical()
+    same &= (claimed.is_null() | (claimed >= pl.Series(known.available[place]))).to_numpy()
     length = rows[INTERVAL].cast(pl.Int64).fill_null(minutes or ABSENT).to_numpy()
     same &= (length == ABSENT) | (length == known.minutes[place])
     return pl.Series(~same)

@@ -458,20 +458,20 @@ class _Load:
             )
         yield from self._meaning.notes(self._minutes)
         if self._told_apart:
-            yield f"Times of an hour that happened twice, told apart by their order in the file: {self._told_apart}."
+            yield f"Local times that occurred twice, told apart by their order in the file: {self._told_apart:,}."
         if settled.repeated:
-            yield f"Rows that say what another row of this load says: {settled.repeated}."
+            yield f"Rows equal to another row of this load: {settled.repeated:,}."
         if merged.older:
-            yield f"Rows older than another value of their time, kept as history: {merged.older}."
+            yield f"Rows with an earlier available_at than another of their time, kept as history: {merged.older:,}."
         if merged.repeats:
             yield (
-                f"Rows that repeat a value which was corrected since: {merged.repeats}. The correction stays; "
-                "if the value is right after all, give it an available_at."
+                f"Rows that repeat a value that was corrected later: {merged.repeats:,}. The correction stays. "
+                "If the old value is right after all, load it with an available_at."
             )
         if merged.corrected_now:
             yield (
-                "Corrections whose available_at is missing, or is that of the value they correct; "
-                f"they count as available from now: {merged.corrected_now}."
+                "Corrections whose available_at is missing, or equal to that of the corrected value: "
+                f"{merged.corrected_now:,}. They count as available from now."
             )
 
 

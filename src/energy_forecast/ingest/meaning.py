@@ -272,10 +272,10 @@ class Meaning:
         for size in _UNIT_STEPS:
             if abs(abs(steps) - size) <= _UNIT_TOLERANCE:
                 name = self._cities[facts["city_no"]].name
-                way = "times" if steps > 0 else "times less than"
+                factor = f"{10**steps:,.0f} times" if steps > 0 else f"1/{10**-steps:,.0f} of"
                 unit = {3: "Wh", -3: "MWh", -6: "GWh"}.get(int(math.copysign(size, steps)), "Wh")
                 raise IngestError(
-                    f"The values of {name} are about {10 ** abs(steps):,.0f} {way} the stored ones. Another unit?",
+                    f"The values of {name} are about {factor} the stored ones. Another unit?",
                     hint=f"Nothing was loaded. If so, name it, for example --unit energy={unit}; if they are right, "
                     "--unit energy=kWh.",
                 )

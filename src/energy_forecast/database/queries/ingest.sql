@@ -511,13 +511,14 @@ SELECT set_config('lock_timeout', %(time)s::text, true)
 SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
 
 -- name: known_values
--- What is stored within the span of some cities: number of the city, and arrays of minutes of the interval, timestamps, and
--- values in hundredths (kWh and kW, or weather's units), all of 8 bytes. One row a city.
-SELECT p.city_no, c.minutes, c.times, c.value_1, c.value_2, c.value_3, c.value_4
+-- What is stored within the span of some cities: number of the city, and arrays of minutes of the interval, timestamps,
+-- moments of availability, and values in hundredths (kWh and kW, or weather's units), all of 8 bytes. One row a city.
+SELECT p.city_no, c.minutes, c.times, c.available, c.value_1, c.value_2, c.value_3, c.value_4
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS p (city_no, first, last)
 JOIN staged_cities k USING (city_no)
 CROSS JOIN LATERAL (
     SELECT array_agg(v.interval_minutes::bigint) AS minutes, array_agg(v.timestamp) AS times,
+           array_agg(v.available_at) AS available,
            array_agg((v.value_1 * 100)::bigint) AS value_1,
            array_agg(coalesce((v.value_2 * 100)::bigint, %(absent)s::bigint)) AS value_2,
            array_agg(coalesce((v.value_3 * 100)::bigint, %(absent)s::bigint)) AS value_3,
@@ -570,7 +571,8 @@ GROUP BY p.city_no
 SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
 
 -- name: judge_differing
--- The rows whose values are not stored: new, a correction, an older version, or a repeat of a superseded value.
+-- The rows that add to what is stored: new, a correction, an older version (of a corrected value also with the value as
+-- stored, which then was known earlier), or a repeat of a superseded value.
 INSERT INTO differing
 -- Another value that claims the moment of the stored one cannot have been known then too: it is known from now
 SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), coalesce(s.interval_minutes, k.interval_minutes),
@@ -598,6 +600,8 @@ WHERE c.city_id IS NULL OR s.value_1 <> c.value_1
        OR s.value_3 IS NOT NULL AND s.value_3 IS DISTINCT FROM c.value_3
        OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM c.value_4
        OR c.interval_minutes <> coalesce(s.interval_minutes, CASE WHEN %(interval_given)s THEN k.interval_minutes END)
+       OR s.available_at < c.available_at AND EXISTS (
+           SELECT FROM past_values p WHERE p.city_id = k.city_id AND p.timestamp = s.timestamp)
 
 -- name: any_stored
 -- Whether anything is stored within the span of a city's rows; where nothing is, no row has to be looked for.
