@@ -175,7 +175,8 @@ def require_parts(
     if reasons and not done and not in_part:
         first = reasons[0] if total == 1 else f"None of {total:,} {parts} was {did}. {reasons[0]}"
         raise EnergyForecastError(first, hint=hint)
-    problem = f"{len(reasons):,} of {total:,} {parts} were not {did}." if reasons else None
+    verb = "was" if len(reasons) == 1 else "were"
+    problem = f"{len(reasons):,} of {total:,} {parts} {verb} not {did}." if reasons else None
     require_complete(problem, allow_partial=allow_partial)
 
 

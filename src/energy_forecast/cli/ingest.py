@@ -240,12 +240,12 @@ def _run(
         raise typer.BadParameter("Give FILES or a folder by --watch, not both.", param_hint="FILES")
     if once and watch is None:
         raise typer.BadParameter("It is for a folder: --watch FOLDER.", param_hint="--once")
+    if watch is not None and json and not once:
+        raise typer.BadParameter("A watch that does not end has no one document; add --once.", param_hint="--json")
+    _check_options(kind, options)
     if watch is not None:
-        if json and not once:
-            raise typer.BadParameter("A watch that does not end has no one document; add --once.", param_hint="--json")
         _watch(kind, options, watch, settle, once, allow_partial, json)
         return
-    _check_units(kind, options.units)
     with _arrived(files or []) as paths:
         report, checked = _load(kind, options, paths)
     if json:
@@ -258,13 +258,20 @@ def _run(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _check_units(kind: str, units: Sequence[str]) -> None:
+def _check_options(kind: str, options: _Options) -> None:
+    """Raise wrong usage if no file of this kind could be read with these options."""
     from energy_forecast.ingest import kind_named, reading_of
 
     try:
-        reading_of(kind_named(kind), units=units)
+        reading_of(
+            kind_named(kind),
+            timezone=options.timezone,
+            interval_minutes=options.interval,
+            label=options.label,
+            units=options.units,
+        )
     except IngestError as error:
-        raise typer.BadParameter(str(error), param_hint="--unit") from error
+        raise typer.BadParameter(str(error)) from error
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, Checked]:
@@ -348,14 +355,11 @@ def _print(report: Report, checked: Checked, before: str = "") -> None:
 def _watch(
     kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
-    from energy_forecast.ingest import WatchedFolder, kind_named, reading_of, watch
+    from energy_forecast.ingest import WatchedFolder, watch
 
     # A service is stopped by SIGTERM. Of the file under way nothing is stored then, unless all is
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = WatchedFolder(path, settle)
-    # What is wrong from the start is said at once, and not of each file
-    _check_units(kind, options.units)
-    reading_of(kind_named(kind), timezone=options.timezone, interval_minutes=options.interval)
     acting_database()
     if not once:
         say(f"Watching {path}. Ctrl-C ends it.")

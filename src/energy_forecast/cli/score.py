@@ -283,7 +283,7 @@ def certificate(
             "energy-forecast score certificate --help"
         )
         if found.lacking:
-            say(f"Not certified, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+            say(f"Not certified, because none of the selected forecasts has an actual yet: {named(found.lacking)}")
         for city_name, why in found.failed.items():
             say(f"Not certified: {city_name}: {why}")
         if plot is not None:
@@ -370,7 +370,7 @@ def _print_errors(found: Errors) -> None:
             f"of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:
-        say(f"Left out, since no forecast of theirs has an actual yet: {named(found.lacking)}")
+        say(f"Left out, because none of the selected forecasts has an actual yet: {named(found.lacking)}")
     for city, why in found.failed.items():
         say(f"Not examined: {city}: {why}")
 
