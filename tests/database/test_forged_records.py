@@ -312,7 +312,8 @@ def forged_score(**values: object) -> str:
         {"mae": 0},
         {"coverage": 0.9},
         {"count": "pair_count - 1", "mae": 0},
-        {"end": "period_end + interval '40 days'", "mae": 0},
+        {"start": "period_start - interval '400 days'", "mae": 0},
+        {"end": "period_end + interval '7 days'", "mae": 0},
         {"start": "period_start + interval '1 hour'"},
     ],
     ids=str,
@@ -325,6 +326,18 @@ def test_forged_score_is_found(scored: Database, values: dict[str, object]) -> N
     assert found
     assert all(explain_score(scored, id=one.id).differing for one in found)
     assert found[0].column in str(found[0])
+
+
+@pytest.mark.parametrize("values", [{"start": "'-infinity'"}, {"end": "'infinity'"}, {"end": "'9999-12-31Z'"}], ids=str)
+def test_period_that_no_program_reads_is_refused(scored: Database, values: dict[str, object]) -> None:
+    """One such row would end every check of scores; one from before the rule ends none."""
+    with pytest.raises(errors.IntegrityError, match="before 1970 or in the future"):
+        attempt(scored, Role.FORECASTER, (forged_score(**values),))
+    with psycopg.connect(scored.url) as connection:
+        connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER real_period")
+        connection.execute(forged_score(**values, count=1_000_000))  # type: ignore[call-overload]
+    assert "have more pairs" in " ".join(check_forecast_records(scored))
+    assert wrong_scores(scored) == []
 
 
 def test_score_from_before_a_correction_is_not_forged(scored: Database) -> None:

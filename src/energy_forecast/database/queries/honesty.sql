@@ -31,7 +31,7 @@ WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NO
 
 -- name: scores_with_uncounted_pairs
 -- Scores of live runs with more pairs than forecasts that count: scores, and the first period_start. Retention keeps the vintages of a score.
-SELECT count(*), min(s.period_start)
+SELECT count(*), coalesce(min(s.period_start) FILTER (WHERE s.period_start >= '1970-01-01Z'), min(s.created_at))
 FROM forecast_scores s
 WHERE s.purpose = 'forecast'
   AND s.pair_count > (

@@ -50,6 +50,9 @@ WITH placed AS (
            row_number() OVER (ranked ORDER BY s.period_end DESC, s.created_at DESC, s.id) AS by_end
     FROM forecast_scores s
     WHERE s.purpose = 'forecast' AND s.created_at >= now() - interval '35 days'
+      -- As the trigger real_period has it, of rows from before it
+      AND s.period_start >= '1970-01-01Z' AND s.period_end <= now() + interval '8 days'
+      AND s.actuals_as_of BETWEEN '1970-01-01Z' AND now() + interval '1 day'
     WINDOW ranked AS (PARTITION BY s.city_id, s.model_id, s.weather, date_trunc('month', s.period_start, 'UTC'),
                       s.lead_start_hours, s.lead_end_hours)
 )
