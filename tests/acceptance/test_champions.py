@@ -238,7 +238,7 @@ def test_a_city_that_cannot_be_examined_costs_no_other(command_line: CommandLine
         connection.execute("UPDATE cities SET timezone = 'IST-5:30' WHERE name = 'Pune'")
     run = command_line.run("score", "errors", *asked, status=3)
     errors = json.loads(run.stdout)
-    assert "1 of 2 cities were not examined" in run.stderr
+    assert "1 of 2 cities was not examined" in run.stderr
     assert errors["rows"] == [row for row in before["rows"] if row["city"] == "Berlin"]
     for found in (errors, document(command_line, "score", "certificate", *asked[:-1], status=3)):
         assert {row["city"] for row in found["rows"]} == {"Berlin"}

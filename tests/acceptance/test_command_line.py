@@ -434,10 +434,6 @@ def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) ->
         (("model", "show", "vanilla"), "No model 'vanilla' was trained"),
         (("db", "up"), "ENERGY_FORECAST_DATABASE_URL"),
         (
-            ("backtest", "--model", "vanilla", "--from", "2025-02-01T00:00Z", "--to", "2025-01-01T00:00Z"),
-            "--to has to be later",
-        ),
-        (
             (
                 "backtest",
                 "--model",
@@ -467,6 +463,7 @@ def test_a_failure_is_one_line_that_says_what(loaded: CommandLine, arguments: tu
     "arguments",
     [
         ("fly",),
+        ("backtest", "--model", "vanilla", "--from", "2025-02-01T00:00Z", "--to", "2025-01-01T00:00Z"),
         ("forecast", "--at", "2025-01-01T00:00"),
         ("forecast", "--at", "2025-01-01"),
         ("forecast", "--at", "0001-01-01T00:00+05:00"),

@@ -17,7 +17,9 @@ from psycopg import errors, sql
 from energy_forecast.database import Database, Role
 from energy_forecast.database.forecasts import to_score, vintage
 from energy_forecast.database.scores import issued_by, scored_forecasts
+from energy_forecast.forecasting import QUANTILE_LEVELS
 from energy_forecast.operations.record_checks import check_forecast_records
+from energy_forecast.pipelines import explain_score, score, wrong_scores
 from servers import Server
 
 CITY = UUID(int=1)
@@ -213,6 +215,190 @@ def test_refuses_forgery_of_every_role(shared: Database, name: str, role: str | 
         attempt(shared, role, forgery)
     assert counted(shared) == before
     assert check_forecast_records(shared) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "predicted_consumption = 1",
+        "confidence_lower = 1",
+        "confidence_lower = 100, confidence_upper = 100",
+        "confidence_lower = 100",
+        "confidence_level = 0.99",
+        "confidence_level = 0.5",
+    ],
+)
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: str(role or "superuser"))
+def test_current_forecast_is_changed_by_nobody_but_the_owner(database: Database, role: str | None, change: str) -> None:
+    """An interval that is narrower than its level is as wrong as another value."""
+    statement = f"UPDATE predictions SET {change}"
+    if role == Role.OWNER:
+        attempt(database, role, (statement,))
+    else:
+        with pytest.raises((errors.InsufficientPrivilege, errors.IntegrityError)):
+            attempt(database, role, (statement,))
+    assert ("differ from their vintage" in " ".join(check_forecast_records(database))) == (role == Role.OWNER)
+
+
+@pytest.mark.parametrize("role", [None, Role.OWNER, Role.FORECASTER], ids=lambda role: str(role or "superuser"))
+def test_current_forecast_never_returns_to_an_earlier_issue(database: Database, role: str | None) -> None:
+    """Once the load is known, the issue that proved best could be called the current one."""
+    issued = "(SELECT max(issued_at) FROM forecast_runs)"
+    target = f"{YESTERDAY} + interval '1 hour'"
+    with _as_recorded_then(database) as connection:
+        later = f"{YESTERDAY} + interval '30 minutes'"
+        connection.execute(run(issued="now()"))
+        connection.execute(f"UPDATE forecast_runs SET issued_at = {later}, created_at = {later} WHERE id = '{NEW_RUN}'")
+        connection.execute(of_run(issued=issued, target=target))
+    update = "UPDATE predictions SET run_id = '{}', issued_at = {}"
+    attempt(database, Role.FORECASTER, (update.format(NEW_RUN, issued),))
+    with pytest.raises(errors.IntegrityError, match="issued later"):
+        attempt(database, role, (update.format(OLD_RUN, YESTERDAY),))
+
+
+@pytest.fixture
+def scored(database: Database) -> Database:
+    """Record load and a live run of yesterday with all quantiles, and score it."""
+    levels, quantiles = list(QUANTILE_LEVELS), [90 + 5 * place for place in range(len(QUANTILE_LEVELS))]
+    with _as_recorded_then(database) as connection:
+        issued = "date_trunc('day', now()) - interval '12 hours'"
+        connection.execute("SELECT ensure_month_partitions('energy_consumption', now() - interval '20 days', now())")
+        connection.execute(
+            "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, interval_minutes, available_at)"
+            f" SELECT '{CITY}', t, 100 + extract(hour FROM t), 60, t + interval '1 hour' FROM generate_series("
+            " date_trunc('day', now()) - interval '15 days', date_trunc('hour', now()) - interval '1 hour', '1 hour') t"
+        )
+        connection.execute(run(issued="now()").replace("{0.05,0.5,0.95}", "{" + ",".join(map(str, levels)) + "}"))
+        connection.execute(
+            f"UPDATE forecast_runs SET issued_at = {issued}, created_at = {issued} WHERE id = '{NEW_RUN}'"
+        )
+        connection.execute(
+            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
+            f" quantiles, quantile_count) SELECT '{NEW_RUN}', '{CITY}', '{MODEL}', {issued},"
+            f" {issued} + h * interval '1 hour', 110, '{{{','.join(map(str, quantiles))}}}', {len(quantiles)}"
+            " FROM generate_series(0, 11) h"
+        )
+        connection.execute(f"UPDATE prediction_vintages SET created_at = issued_at WHERE run_id = '{NEW_RUN}'")
+        connection.execute(f"DELETE FROM predictions; DELETE FROM prediction_vintages WHERE run_id = '{OLD_RUN}'")
+        connection.execute(f"DELETE FROM prediction_vintages WHERE run_id = '{OLD_REPLAY}'")
+    report = score(database)
+    assert report.new > 0
+    assert not report.failed
+    return database
+
+
+SCORE = (
+    "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,"
+    " lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90,"
+    " width_90_kwh, skill_naive_168, by_hour, actuals_as_of) SELECT model_id, city_id, purpose, weather, {start},"
+    " {end}, lead_start_hours, lead_end_hours, {count}, '{digest}', {mape}, {mae}, rmse_kwh, r2_score, pinball_kwh,"
+    " {coverage}, width_90_kwh, skill_naive_168, by_hour, actuals_as_of FROM forecast_scores"
+)
+
+
+def forged_score(**values: object) -> str:
+    honest = {
+        "start": "period_start", "end": "period_end", "count": "pair_count", "digest": uuid4(), "mape": "mape",
+        "mae": "mae_kwh", "coverage": "coverage_90",
+    }  # fmt: skip
+    return SCORE.format(**honest | values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mape": 0.1},
+        {"mape": "NULL"},
+        {"mae": 0},
+        {"coverage": 0.9},
+        {"count": "pair_count - 1", "mae": 0},
+        {"start": "period_start - interval '400 days'", "mae": 0},
+        {"end": "period_end + interval '7 days'", "mae": 0},
+        {"start": "period_start + interval '1 hour'"},
+    ],
+    ids=str,
+)
+def test_forged_score_is_found(scored: Database, values: dict[str, object]) -> None:
+    """The forecaster inserts scores, so the database cannot refuse them; computing them again shows it."""
+    assert wrong_scores(scored) == []
+    attempt(scored, Role.FORECASTER, (forged_score(**values),))
+    found = wrong_scores(scored)
+    assert found
+    assert all(explain_score(scored, id=one.id).differing for one in found)
+    assert found[0].column in str(found[0])
+
+
+@pytest.mark.parametrize("values", [{"start": "'-infinity'"}, {"end": "'infinity'"}, {"end": "'9999-12-31Z'"}], ids=str)
+def test_period_that_no_program_reads_is_refused(scored: Database, values: dict[str, object]) -> None:
+    """One such row would end every check of scores; one from before the rule ends none."""
+    with pytest.raises(errors.IntegrityError, match="before 1970 or in the future"):
+        attempt(scored, Role.FORECASTER, (forged_score(**values),))
+    with psycopg.connect(scored.url) as connection:
+        connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER real_period")
+        connection.execute(forged_score(**values, count=1_000_000))  # type: ignore[call-overload]
+    assert "have more pairs" in " ".join(check_forecast_records(scored))
+    assert wrong_scores(scored) == []
+
+
+def test_score_from_before_a_correction_is_not_forged(scored: Database) -> None:
+    """A correction makes a new score, and the earlier one is still that of the load known then."""
+    attempt(
+        scored,
+        Role.INGEST,
+        ("UPDATE energy_consumption SET consumption_kwh = consumption_kwh + 3, available_at = now()",),
+    )
+    assert score(scored).new > 0
+    assert wrong_scores(scored) == []
+    assert check_forecast_records(scored) == []
+
+
+def test_score_from_before_a_late_value_is_not_forged(scored: Database) -> None:
+    """Without available_at a late value counts as available since the end of its hour, before the score."""
+    late = "date_trunc('day', now()) - interval '7 hours'"
+    with psycopg.connect(scored.url) as connection:
+        connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER USER")
+        connection.execute("DELETE FROM forecast_scores")
+        connection.execute(f"DELETE FROM energy_consumption WHERE timestamp = {late}")
+    score(scored)
+    attempt(
+        scored,
+        Role.INGEST,
+        (
+            "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, interval_minutes, available_at)"
+            f" SELECT '{CITY}', t, 900, 60, t + interval '1 hour' FROM (SELECT {late}) AS h (t)",
+        ),
+    )
+    assert wrong_scores(scored) == []
+    with scored.transaction(Role.FORECASTER) as connection:
+        ids = connection.execute("SELECT id FROM forecast_scores").fetchall()
+    assert all(explain_score(scored, id=id).differing == [] for (id,) in ids)
+
+
+EVALUATION = (
+    "INSERT INTO model_metrics (model_id, timestamp, mape, rmse, mae, r2_score, detailed_metrics) SELECT model_id,"
+    " {time}, {mape}, rmse, mae, r2_score, {details} FROM model_metrics"
+)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"mape": 0},
+        {"mape": 0, "details": "'{}'"},
+        {"mape": 0, "details": "jsonb_set(detailed_metrics, '{purpose}', '\"replay\"')"},
+        {"mape": 0, "time": "now() + interval '10 years'"},
+    ],
+    ids=str,
+)
+def test_forged_evaluation_is_found(scored: Database, values: dict[str, object]) -> None:
+    """An evaluation is the mean of the scores that its transaction added, and nothing else."""
+    assert check_forecast_records(scored) == []
+    honest = {"time": "clock_timestamp()", "mape": "mape", "details": "detailed_metrics"}
+    attempt(scored, Role.FORECASTER, (EVALUATION.format(**honest | values),))
+    assert [finding.partition(" are ")[0] for finding in check_forecast_records(scored)] == [
+        "1 evaluations of model versions"
+    ]
 
 
 @pytest.mark.parametrize("value", [{"value": 1}, {"lower": 1}], ids=["value", "bound"])

@@ -128,6 +128,43 @@ def test_another_cluster_in_the_folder_is_another_server(place: Path) -> None:
         own_archive(server)
 
 
+@pytest.mark.parametrize("loss", ["damaged", "removed", "removed before a start"])
+def test_a_lost_identity_is_recovered_by_its_remedy(place: Path, loss: str) -> None:
+    """The archive and the backups are still this server's, and a copy cannot take them in this way."""
+    server = new_server(place / "home", place / "archive")
+    make_base_backup(server)
+    shell = line(server.home)
+    shell.run("backup", "create", "--folder", place / "dumps")
+    identity = server.home / "identity"
+    if loss == "damaged":
+        identity.write_text("{}")
+    else:
+        identity.unlink()
+    if loss == "removed before a start":
+        server.restart()
+    assert "recovery adopt --moved" in shell.run("recovery", "base", status=1).stderr
+
+    if loss != "damaged":
+        server.stop()
+        clone = copied(server.home, place / "clone")
+        (clone / "identity").unlink(missing_ok=True)
+        take_identity(clone)
+        take_identity(server.home)
+        archive = archive_of(server)
+        document = json.loads(archive.owner.read_text())
+        archive.owner.write_text(json.dumps(document | {"id": take_identity(server.home).id}))
+        assert "still exists" in line(clone).run("recovery", "adopt", "--moved", status=1).stderr
+        archive.owner.write_text(json.dumps(document))
+        server.start()
+
+    shell.run("recovery", "adopt", "--moved")
+    shell.run("recovery", "enable", "--restart")
+    shell.run("recovery", "base")
+    done = json.loads(shell.run("backup", "prune", "--json", "--folder", place / "dumps").stdout)
+    assert (len(done["kept"]), done["foreign"]) == (1, [])
+    assert "not a copy" in shell.run("recovery", "adopt", "--moved", status=1).stderr
+
+
 def test_the_note_of_an_earlier_version_is_renewed(place: Path) -> None:
     server = new_server(place / "home", place / "archive")
     server.stop()

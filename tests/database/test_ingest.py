@@ -642,7 +642,7 @@ def test_versions_with_their_own_moments_are_a_history(place: Place) -> None:
     assert (report.inserted, report.unchanged) == (1, 4)
     assert place.load_of() == {TEN: Decimal(9)}
     assert [(value, moment.day) for _, value, moment in place.revisions()] == [(5, 6), (7, 7), (6, 9)]
-    assert "Rows older than another value of their time, kept as history: 3." in report.notes
+    assert "Rows with an earlier available_at than another of their time, kept as history: 3." in report.notes
     again = place.load(text)
     assert again.unchanged == 5
     assert len(place.revisions()) == 3
@@ -713,12 +713,26 @@ def test_a_correction_with_its_moment_counts_from_then(place: Place) -> None:
     assert place.rows("SELECT consumption_kwh, available_at FROM energy_consumption") == [(6, at(2026, 1, 20))]
 
 
+def test_a_corrected_value_can_be_given_the_moment_from_which_it_was_known(place: Place) -> None:
+    """A history that was loaded in the wrong unit, and corrected, spoils no backtest for good."""
+    place.load(one(5))
+    assert place.load(one(5000)).corrected == 1
+    for _ in range(2):
+        report = place.load(one(5000, "2026-01-05T11:01Z"))
+        assert (report.corrected, report.unchanged) == (0, 1)
+        assert "Rows with an earlier available_at than another of their time, kept as history: 1." in report.notes
+    assert place.revisions() == [(TEN, Decimal(5), at(2026, 1, 5, 11)), (TEN, Decimal(5000), at(2026, 1, 5, 11, 1))]
+    as_of = "SELECT consumption_kwh FROM cities c, consumption_as_of(c.id, %s, %s, %s) WHERE name = 'Berlin'"
+    assert place.rows(as_of, at(2026, 1, 6), JANUARY, at(2026, 1, 6)) == [(5000,)]
+    assert place.rows(as_of, at(2026, 1, 5, 11), JANUARY, at(2026, 1, 6)) == [(5,)]
+
+
 def test_an_older_file_after_a_newer_one_does_not_win(place: Place) -> None:
     place.load(one(6, "2026-01-20T00:00Z"))
     for _ in range(2):
         report = place.load(one(5, "2026-01-10T00:00Z"))
         assert (report.corrected, report.unchanged) == (0, 1)
-        assert "Rows older than another value of their time, kept as history: 1." in report.notes
+        assert "Rows with an earlier available_at than another of their time, kept as history: 1." in report.notes
     assert place.load_of() == {TEN: Decimal(6)}
     assert place.revisions() == [(TEN, Decimal(5), at(2026, 1, 10))], "kept once"
 
@@ -735,7 +749,7 @@ def test_a_repeat_of_the_old_file_after_a_correction_does_not_win(place: Place) 
         report = place.load(one(value))
         assert (report.inserted, report.corrected, report.unchanged) == counts
     assert place.load_of() == {TEN: Decimal(7)}
-    assert any("repeat a value which was corrected since: 1." in note for note in report.notes)
+    assert any("repeat a value that was corrected later: 1." in note for note in report.notes)
     assert place.load(one(5, "2026-02-01T00:00Z")).corrected == 0, "known before the correction was"
 
 

@@ -109,6 +109,17 @@ def test_notes_that_24_00_is_the_end_of_a_day(place: Place) -> None:
     assert not any("24:00" in note for note in place.load(every(60, 24, place.city())).notes)
 
 
+@pytest.mark.parametrize(
+    ("zone", "place_of_it", "fixed"), [("CET", "Europe/Paris", "Etc/GMT-1"), ("WET", "Europe/Lisbon", "Etc/GMT")]
+)
+def test_asks_which_clock_an_abbreviation_means(place: Place, zone: str, place_of_it: str, fixed: str) -> None:
+    """tzdata gives CET summer time, PostgreSQL and many files do not: an hour in summer."""
+    rows = [(place.city(), "2026-07-01T00:00", 1)]
+    with pytest.raises(IngestError, match=f"Time zone '{zone}' is ambiguous.*{place_of_it}.*{fixed} "):
+        place.load(rows, timezone=zone)
+    assert place.load(rows, timezone=fixed).inserted == 1
+
+
 # Distances that no interval has
 
 
@@ -338,6 +349,26 @@ def test_holds_temperatures_against_the_stored_ones(place: Place) -> None:
         place.load(rows, "temperature")
 
 
+def test_asks_for_the_unit_of_humidities_that_are_fractions(place: Place) -> None:
+    """0.65 may be a percentage, but never of a whole day."""
+    city = place.city()
+    rows = [(*row, 0.4 + n % 7 / 10) for n, row in enumerate(weather(city, 1, -3, 5, 24))]
+    with pytest.raises(IngestError, match=f"humidities of {city} look like fractions: none of 24 .*humidity=fraction"):
+        place.load(rows, "temperature", columns=["humidity"])
+    options: dict[str, Any] = {"columns": ["humidity"], "units": ["humidity=fraction"]}
+    assert place.load(rows, "temperature", **options).inserted == 24
+    assert place.stored(city, "temperature, humidity")[:2] == [
+        (Decimal("-3.00"), Decimal("40.00")),
+        (Decimal("-2.90"), Decimal("50.00")),
+    ]
+
+
+@pytest.mark.parametrize("humidity", [lambda _: 0, lambda _: "", lambda n: 1 + n % 2])
+def test_accepts_humidities_that_are_low_or_missing(place: Place, humidity: Callable[[int], object]) -> None:
+    rows = [(*row, humidity(n)) for n, row in enumerate(weather(place.city(), 1, -3, 5, 24))]
+    assert place.load(rows, "temperature", columns=["humidity"]).inserted == 24
+
+
 def test_weather_forecasts_are_asked_for_their_unit_too(place: Place) -> None:
     city = place.city(latitude=41.9)
     frame = pl.DataFrame(weather(city, 1, 14, 34), schema=["city", "timestamp", "temperature"], orient="row")
@@ -379,6 +410,19 @@ def test_refuses_net_load_once(place: Place) -> None:
     assert place.stored(city) == []
 
 
+def test_names_a_number_that_stands_for_a_missing_value(place: Place) -> None:
+    """A file of gross consumption with -999 has no net load, and the advice for net load would not help."""
+    city = place.city()
+    rows = [
+        (name, moment, -999 if n % 40 == 5 else value) for n, (name, moment, value) in enumerate(every(60, 100, city))
+    ]
+    with pytest.raises(
+        IngestError, match=rf"3 of 100 values of {city} are -999 kWh, the first in line 6\..*missing value"
+    ):
+        place.load(rows)
+    assert place.stored(city) == []
+
+
 def test_a_stray_negative_value_costs_its_row(place: Place) -> None:
     city = place.city()
     rows = every(60, 300, city)
@@ -412,8 +456,16 @@ def test_names_the_readings_of_a_register(
     rows = every(minutes, count, city, register(start, gain, restart))
     with pytest.raises(IngestError, match=f"values of {city} look like readings of a meter's register.*differences"):
         place.load(rows)
+    # The unit of the numbers does not tell what they are
+    with pytest.raises(IngestError, match=r"register.*convert the values to kWh and set `units` to energy=kWh"):
+        place.load(rows, units=["energy=Wh"])
     assert place.stored(city) == []
     assert place.load(rows, units=["energy=kWh"]).inserted == count
+
+
+def test_mean_powers_are_no_register(place: Place) -> None:
+    rows = every(60, 100, place.city(), register(0, 1000, 10**9))
+    assert place.load(rows, units=["energy=kW"]).inserted == 100
 
 
 def test_accepts_rising_mornings_and_flat_loads(place: Place) -> None:

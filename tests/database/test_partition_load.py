@@ -221,7 +221,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
     """The load is the same as if nothing had been put beside the table, whatever turned up on its way."""
     frame = rows()
     last = frame.tail(1)
-    monkeypatch.setattr(parquet, "_ROWS_AT_ONCE", 700)
+    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", 700)
     match trouble:
         case "twice":
             frame = pl.concat([frame, last])

@@ -208,6 +208,22 @@ REPORTED = {
         "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",
         ["Partition public.predictions_shared has the trigger z", "Run: DROP TRIGGER z ON public.predictions_shared."],
     ),
+    "a partition that a crash empties": (
+        "ALTER TABLE predictions_shared SET UNLOGGED",
+        ["Partition public.predictions_shared is unlogged", "Run: ALTER TABLE public.predictions_shared SET LOGGED."],
+    ),
+    "a view of the owner": (
+        "CREATE SCHEMA aside; CREATE VIEW aside.shown AS SELECT * FROM cities; GRANT SELECT ON aside.shown TO PUBLIC",
+        ["View aside.shown is in another schema, but belongs to energy_forecast_owner"],
+    ),
+    "a function that acts as the owner": (
+        "CREATE FUNCTION aside.told() RETURNS SETOF cities LANGUAGE sql SECURITY DEFINER AS 'TABLE public.cities'",
+        ["Function aside.told() is in another schema, but belongs to energy_forecast_owner"],
+    ),
+    "statistics": (
+        "CREATE STATISTICS more ON name, timezone FROM cities",
+        ["Statistics object public.more is not of this program"],
+    ),
     "a constraint of a partition": (
         "ALTER TABLE predictions_shared ADD CHECK (issued_at > '2000-01-01')",
         ["Partition public.predictions_shared has the constraint predictions_shared_issued_at_check, which its table"],

@@ -150,7 +150,8 @@ def test_an_implausible_optional_cell_is_listed_and_its_row_is_used(command_line
     path.write_text(WEATHER)
     done = command_line.run("ingest", "weather", path, status=3)
     assert "4 inserted, 0 corrected, 0 unchanged, 1 rejected; 4 cells left empty" in done.stdout
-    assert "Left empty: 1 cell, wind_speed: ... is not a number." in done.stderr
+    assert "Left empty: 1 cell, wind_speed: 'calm' is not a number." in done.stderr
+    assert "Left empty: 1 cell, humidity: '101' is not between 0 and 100 percent." in done.stderr
     report = json.loads(command_line.run("ingest", "weather", path, "--json", "--allow-partial").stdout)
     assert (report["unchanged"], report["rejected"], report["cells_left_empty"], report["kept"]) == (4, 1, 4, 5)
     assert {(one["column"], one["count"], one["cell_only"]) for one in report["reasons"]} == {
@@ -186,6 +187,8 @@ def test_keeps_a_limited_number_of_rejected_rows_and_counts_the_others(command_l
         (None, "... fields where the", 20_000),
         ("timestamp", "... is not an ISO 86", 3),
     ]
+    done = limited.run("ingest", "consumption", path, status=3)
+    assert "Rejected: 30,000 rows, for example timestamp: '2026-01-05T01:00' has no offset;" in done.stderr
     shown = limited.run("ingest", "rejected")
     assert "50,003 of 50,004 rows rejected" in shown.stdout
     assert "10 of 50,003 are kept; by reason:" in shown.stderr
@@ -197,3 +200,18 @@ def test_a_load_that_is_not_there_is_said(command_line: CommandLine) -> None:
     missing = uuid4()
     assert f"Batch {missing} not found" in command_line.run("ingest", "rejected", str(missing), status=1).stderr
     command_line.run("ingest", "rejected", "yesterday", status=2)
+
+
+def test_the_text_of_a_file_cannot_command_the_terminal(command_line: CommandLine, folder: Path) -> None:
+    """Escape sequences in a header, a name or a value, and spaces that look like others, are shown as what they are."""
+    path = folder.parent / "escapes.csv"
+    lines = [
+        "O\x1b[2Jslo,2026-07-02T01:00Z,6,1",
+        "Berlin,2026-07-02T01:00Z,\x9b31mred,1",
+        "Berlin\xa0,2026-07-02T01:00Z,6,1",
+    ]
+    path.write_text("city,timestamp,consumption_kwh,\x1b]0;title\x07\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    done = command_line.run("ingest", "consumption", path, status=1)
+    shown = done.stdout + done.stderr + command_line.run("ingest", "rejected").stdout
+    assert all(text in shown for text in (r"'O\x1b[2Jslo'", r"'\x9b31mred'", r"'Berlin\xa0'", r"\x1b]0;title\x07"))
+    assert [sign for sign in shown if not sign.isprintable() and sign != "\n"] == []

@@ -272,6 +272,10 @@ def test_two_watchers_do_not_share_a_folder(command_line: CommandLine, folder: P
         pytest.param(("--watch", ".", "--json"), id="no end and one document"),
         pytest.param(("--watch", ".", "--settle", "-1"), id="a time below zero"),
         pytest.param(("--watch", ".", "--interval", "7"), id="no part of an hour"),
+        pytest.param(("--watch", ".", "--timezone", "Moon/Base"), id="no zone"),
+        pytest.param(("load.csv", "--timezone", "CEST"), id="an abbreviation is no zone"),
+        pytest.param(("--watch", ".", "--unit", "MWh"), id="a unit of nothing"),
+        pytest.param(("load.csv", "--unit", "energy=C"), id="a unit of another quantity"),
     ],
 )
 def test_what_makes_no_sense_is_wrong_usage(command_line: CommandLine, arguments: tuple[str, ...]) -> None:
@@ -281,11 +285,11 @@ def test_what_makes_no_sense_is_wrong_usage(command_line: CommandLine, arguments
 def test_what_is_wrong_with_the_folder_or_the_options_is_said_at_once(command_line: CommandLine, folder: Path) -> None:
     """And no file is blamed for it."""
     write(folder, "load.csv", "Berlin,2024-01-01T00:00Z,1")
-    for arguments, why in (
-        (("--watch", folder / "none"), "not found. Create it"),
-        (("--watch", folder, "--timezone", "Moon/Base"), "Time zone 'Moon/Base' not found"),
+    for arguments, status, why in (
+        (("--watch", folder / "none"), 1, "not found. Create it"),
+        (("--watch", folder, "--timezone", "Moon/Base"), 2, "Time zone 'Moon/Base' not found"),
     ):
-        assert why in command_line.run("ingest", "consumption", *arguments, *NOW, status=1).stderr
+        assert why in command_line.run("ingest", "consumption", *arguments, *NOW, status=status).stderr
     assert files(folder) == {"load.csv"}
 
 

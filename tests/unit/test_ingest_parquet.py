@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from energy_forecast.errors import IngestError
+from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.ingest.readers import parquet, parquet_process
 from energy_forecast.ingest.readers.detect import open_source
 from energy_forecast.ingest.readers.parquet import FrameSource
@@ -191,14 +194,68 @@ def test_a_file_that_aborts_the_decoder_is_refused_and_the_next_one_is_read(whol
     assert read(tmp_path / "b.parquet")[0].height == 200
 
 
-def test_a_killed_decoder_is_started_again(whole: bytes, tmp_path: Path) -> None:
+def test_a_decoder_that_was_killed_between_files_is_started_again(whole: bytes, tmp_path: Path) -> None:
+    """The next file has no part in it, and must not be refused."""
     (tmp_path / "a.parquet").write_bytes(whole)
     read(tmp_path / "a.parquet")
+    _running().kill()
+    _running().wait()
+    assert read(tmp_path / "a.parquet")[0].height == 200
+
+
+def test_a_decoder_that_is_killed_at_work_names_the_file_and_memory(whole: bytes, tmp_path: Path) -> None:
+    """The system kills with signal 9 when memory runs out; the file need not be damaged."""
+    path = tmp_path / "a.parquet"
+    path.write_bytes(whole)
+    read(path)
+    _running().send_signal(signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as reader:
+        refused = reader.submit(refusal_of, path)
+        wait([refused], timeout=0.2)
+        parquet_process.stop_decoding()
+        assert refused.result() == (
+            "a.parquet: its decoder was ended by signal 9, perhaps because memory ran out. Write smaller row groups, "
+            "such as 200,000 rows, or stop other programs."
+        )
+    assert read(path)[0].height == 200
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/nonexistent/python"])
+def test_a_decoder_that_cannot_start_is_no_fault_of_the_file(
+    whole: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    """A watched folder would otherwise set every file aside."""
+    (tmp_path / "a.parquet").write_bytes(whole)
+    parquet_process._PROCESS.stop()
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(EnergyForecastError, match="did not start: ") as caught:
+        read(tmp_path / "a.parquet")
+    assert not isinstance(caught.value, IngestError)
+
+
+def test_a_service_that_is_stopped_has_its_decoder_until_it_ends_itself(whole: bytes, tmp_path: Path) -> None:
+    """systemd sends SIGTERM to all processes: the file in hand must not be refused because its decoder was first."""
+    (tmp_path / "a.parquet").write_bytes(whole)
+    read(tmp_path / "a.parquet")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        _running().send_signal(number)
+    before = _running()
+    assert read(tmp_path / "a.parquet")[0].height == 200
+    assert _running() is before
+
+
+def test_decodes_where_warnings_are_errors(whole: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_bytes(whole)
+    environment = os.environ | {"PYTHONWARNINGS": "error"}
+    command = [sys.executable, "-c", READ, str(tmp_path / "a.parquet")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("200 ")
+
+
+def _running() -> subprocess.Popen[bytes]:
     running = parquet_process._PROCESS._running
     assert running is not None
-    running.kill()
-    assert "ended by signal 9" in refusal_of(tmp_path / "a.parquet")
-    assert read(tmp_path / "a.parquet")[0].height == 200
+    return running
 
 
 def test_counts_the_pages_and_not_what_the_footer_says_of_them(tmp_path: Path) -> None:

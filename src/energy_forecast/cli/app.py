@@ -29,6 +29,7 @@ from energy_forecast.cli import (
     score,
     user,
 )
+from energy_forecast.cli.console import visible
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
 from energy_forecast.fault_log import log_faults_to, program_fault
@@ -112,5 +113,5 @@ def _full_disk(error: EnergyForecastError) -> str:
 
 
 def _fail(message: str, *, label: str = "Error", status: int = 1) -> None:
-    print(f"{label}: {' '.join(line.strip() for line in message.splitlines())}", file=sys.stderr)
+    print(f"{label}: {visible(' '.join(line.strip() for line in message.splitlines()))}", file=sys.stderr)
     raise SystemExit(status)

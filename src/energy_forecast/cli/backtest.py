@@ -190,6 +190,10 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
         echo(f"Backtest not complete: {model_name} for {name}: {why}")
 
 
+# A longer median delay is not the delay of a meter
+_LATE_HOURS = 168
+
+
 def _assumption(delays: dict[str, LoadDelay]) -> str:
     """Return a sentence on when load counts as known in the backtest."""
     values = sum(one.values for one in delays.values())
@@ -203,6 +207,8 @@ def _assumption(delays: dict[str, LoadDelay]) -> str:
     low, high = (f"{hours:,.1f}" for hours in (min(medians), max(medians)))
     delay = low if low == high else f"{low} to {high}"
     text = f"Load is known by its available_at, in the median {delay} h after the end of its interval."
+    if max(medians) > _LATE_HOURS:
+        text += " A corrected value counts from its correction, unless it is loaded again with its available_at."
     if at_end:
         text += f" {at_end:,} of {values:,} values are assumed to be known at that end: no later available_at."
     return text

@@ -110,9 +110,12 @@ def _check_zones(database: Database, progress: Progress) -> list[CheckFinding]: 
     return [CheckFinding(f"{found}.", "Run: energy-forecast doctor zones") for found in check_zones(database)]
 
 
-def _check_records(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
-    """Check that stored forecasts satisfy the current rules of the database."""
-    return [CheckFinding(f"{found}.", is_warning=True) for found in check_forecast_records(database)]
+def _check_records(database: Database, progress: Progress) -> list[CheckFinding]:
+    """Check that stored forecasts satisfy the current rules of the database, and recompute their scores."""
+    return [CheckFinding(f"{found}.", is_warning=True) for found in check_forecast_records(database)] + [
+        CheckFinding(f"{found}.", f"Run: energy-forecast score explain {found.id}", is_warning=True)
+        for found in pipelines.wrong_scores(database, progress=progress)
+    ]
 
 
 def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001

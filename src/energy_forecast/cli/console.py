@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -55,9 +56,27 @@ AllowPartial = Annotated[
 
 # Seconds between progress lines, if no bar can be shown
 _ECHO_EVERY = 15
+
+
+def visible(text: str) -> str:
+    """Return a text with escapes such as \\x1b in place of control characters and unusual spaces."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() or one in "\n\t" else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+class _Console(Console):
+    """A console on which text from a file or a name cannot control the terminal."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
+
+
 # A pipe has no width
-out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = Console(stderr=True, highlight=False)
+out = _Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+err = _Console(stderr=True, highlight=False)
 
 
 def emit(document: object) -> None:
@@ -107,7 +126,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
         grid.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         # Text, not markup: a city may be called [bold]
-        grid.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        grid.add_row(*(Text("-" if cell is None else visible(str(cell))) for cell in row))
     out.print(grid)
 
 
@@ -157,7 +176,8 @@ def require_parts(
     if reasons and not done and not in_part:
         first = reasons[0] if total == 1 else f"None of {total:,} {parts} was {did}. {reasons[0]}"
         raise EnergyForecastError(first, hint=hint)
-    problem = f"{len(reasons):,} of {total:,} {parts} were not {did}." if reasons else None
+    verb = "was" if len(reasons) == 1 else "were"
+    problem = f"{len(reasons):,} of {total:,} {parts} {verb} not {did}." if reasons else None
     require_complete(problem, allow_partial=allow_partial)
 
 
@@ -185,9 +205,18 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f} kB"
 
 
+def allow_interrupt() -> None:
+    """Let Ctrl-C interrupt a blocking system call.
+
+    Call it after the import of the frame library, whose signal handler makes the system restart such a call.
+    """
+    signal.siginterrupt(signal.SIGINT, True)
+
+
 @contextmanager
 def progress() -> Iterator[Report]:
     """Show a bar on standard error; without a terminal, print a line for each new step and every few seconds."""
+    allow_interrupt()
     if not err.is_terminal:
         last, printed_at = "", 0.0
 

@@ -21,6 +21,7 @@ from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import (
     AllowPartial,
     Json,
+    allow_interrupt,
     counted,
     echo,
     emit,
@@ -127,8 +128,8 @@ TemperatureUnit = Annotated[
     typer.Option(
         "--unit",
         metavar="QUANTITY=UNIT",
-        help="Unit of the numbers: temperature=C, F or K. Default: C, but a file whose values look like another is "
-        "refused.",
+        help="Unit of the numbers; may be repeated. temperature=C, F or K; humidity=% or fraction. Default: C and %, "
+        "but a file whose values look like another is refused.",
         show_default=False,
     ),
 ]
@@ -240,12 +241,12 @@ def _run(
         raise typer.BadParameter("Give FILES or a folder with --watch, not both.", param_hint="FILES")
     if once and watch is None:
         raise typer.BadParameter("It requires a folder: --watch FOLDER.", param_hint="--once")
+    if watch is not None and json and not once:
+        raise typer.BadParameter("An endless watch cannot print one document; add --once.", param_hint="--json")
+    _check_options(kind, options)
     if watch is not None:
-        if json and not once:
-            raise typer.BadParameter("An endless watch cannot print one document; add --once.", param_hint="--json")
         _watch(kind, options, watch, settle, once, allow_partial, json)
         return
-    _check_units(kind, options.units)
     with _arrived(files or []) as paths:
         report, checked = _load(kind, options, paths)
     if json:
@@ -258,13 +259,20 @@ def _run(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _check_units(kind: str, units: Sequence[str]) -> None:
+def _check_options(kind: str, options: _Options) -> None:
+    """Raise wrong usage if the options are invalid for this dataset: once at the start, not for each file."""
     from energy_forecast.ingest import find_dataset, read_options
 
     try:
-        read_options(find_dataset(kind), units=units)
+        read_options(
+            find_dataset(kind),
+            timezone=options.timezone,
+            interval_minutes=options.interval,
+            label=options.label,
+            units=options.units,
+        )
     except IngestError as error:
-        raise typer.BadParameter(str(error), param_hint="--unit") from error
+        raise typer.BadParameter(with_option_names(str(error))) from error
 
 
 def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
@@ -348,14 +356,11 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
 def _watch(
     kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
-    from energy_forecast.ingest import WatchedFolder, find_dataset, read_options, watch
+    from energy_forecast.ingest import WatchedFolder, watch
 
     # A service is stopped by SIGTERM. The current file is then stored whole or not at all
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = WatchedFolder(path, settle)
-    # Invalid options are reported once at the start, not for each file
-    _check_units(kind, options.units)
-    read_options(find_dataset(kind), timezone=options.timezone, interval_minutes=options.interval)
     acting_database()
     if not once:
         echo(f"Watching {path}. Press Ctrl-C to stop.")
@@ -443,6 +448,7 @@ def _arrived(files: Sequence[Path]) -> Iterator[list[Path]]:
     if Path("-") not in files:
         yield list(files)
         return
+    allow_interrupt()
     with tempfile.TemporaryDirectory(prefix="energy-forecast-") as folder:
         copy = Path(folder) / "standard-input"
         with copy.open("wb") as stream:

@@ -342,7 +342,8 @@ def adopt(
 ) -> None:
     """Make a copy of a state folder an independent server. Until then it does not archive and removes no backup.
 
-    Without --moved the archive and the backups still belong to the original: enable a new archive afterwards.
+    Without --moved the archive and the backups still belong to the original: enable a new archive afterwards. If the
+    file `identity` of a state folder was lost or damaged, --moved gives the server its archive again.
 
     Example: energy-forecast recovery adopt
     """

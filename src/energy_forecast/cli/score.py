@@ -285,7 +285,7 @@ def certificate(
             "energy-forecast score certificate --help"
         )
         if found.lacking:
-            echo(f"Not checked, because no forecast has an actual yet: {named(found.lacking)}")
+            echo(f"Not checked, because none of the selected forecasts has an actual yet: {named(found.lacking)}")
         for city_name, why in found.failed.items():
             echo(f"Not checked: {city_name}: {why}")
         if plot is not None:
@@ -372,7 +372,7 @@ def _print_errors(found: ErrorReport) -> None:
             f"of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:
-        echo(f"Left out, because no forecast has an actual yet: {named(found.lacking)}")
+        echo(f"Left out, because none of the selected forecasts has an actual yet: {named(found.lacking)}")
     for city, why in found.failed.items():
         echo(f"Not examined: {city}: {why}")
 

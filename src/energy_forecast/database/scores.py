@@ -76,6 +76,12 @@ def find_scores(
         return cursor.execute(queries("scores")["find_scores"], parameters).fetchall()
 
 
+def scores_that_count(connection: Connection) -> list[dict[str, Any]]:
+    """Return the scores of live forecasts of the last 35 days that readers use first, by city."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(queries("scores")["scores_that_count"]).fetchall()
+
+
 def scored_forecasts(
     connection: Connection, score: dict[str, Any], issues: Sequence[datetime] | None = None
 ) -> pl.DataFrame:

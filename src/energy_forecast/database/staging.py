@@ -137,7 +137,8 @@ class Merged:
         corrected_now: corrected keys without available_at, which are available from now.
         older: rows older than the stored row or than another row of the batch; stored as history.
         repeats: rows with a value that was superseded before.
-        refused: column, reason and number of the rows that the database rejected.
+        refused: column, reason without its values, and number of the rows that the database rejected; and one reason
+            with its values.
         examples: the first rejected rows: file, line, column, reason.
         revised: stored values, not of this batch, whose provisional interval was corrected.
     """
@@ -147,7 +148,7 @@ class Merged:
     corrected_now: int
     older: int
     repeats: int
-    refused: tuple[tuple[str | None, str, int], ...]
+    refused: tuple[tuple[str | None, str, int, str], ...]
     examples: tuple[tuple[str, int, str | None, str], ...]
     revised: tuple[RevisedIntervals, ...] = ()
 

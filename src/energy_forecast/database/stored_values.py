@@ -27,12 +27,14 @@ class StoredValues:
     Args:
         cities: the numbers of their cities.
         times: microseconds since 1970.
+        available: microseconds since 1970 at which the values became available.
         values: for each value column, integer hundredths, ABSENT for null.
         minutes: lengths of their intervals.
     """
 
     cities: np.ndarray[Any, Any]
     times: np.ndarray[Any, Any]
+    available: np.ndarray[Any, Any]
     values: Sequence[np.ndarray[Any, Any]]
     minutes: np.ndarray[Any, Any]
 
@@ -66,9 +68,9 @@ def stored_values(
     cities = np.repeat(np.array([int.from_bytes(row[0], "big") for row in rows], np.int64), counts)
     columns = [
         np.concatenate([np.empty(0, np.int64), *(_elements(row[place]) for row in rows)])
-        for place in range(1, value_count + 3)
+        for place in range(1, value_count + 4)
     ]
-    return StoredValues(cities, columns[1] + POSTGRES_EPOCH, columns[2:], columns[0])
+    return StoredValues(cities, columns[1] + POSTGRES_EPOCH, columns[2] + POSTGRES_EPOCH, columns[3:], columns[0])
 
 
 def _elements(array: bytes) -> np.ndarray[Any, Any]:

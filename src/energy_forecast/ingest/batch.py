@@ -6,7 +6,7 @@ import io
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -28,6 +28,7 @@ from energy_forecast.ingest.plausibility import PlausibilityChecks
 from energy_forecast.ingest.quarantine import Quarantine
 from energy_forecast.ingest.readers.detect import open_source
 from energy_forecast.ingest.readers.parquet import FrameSource
+from energy_forecast.ingest.readers.parquet_process import stop_decoding
 from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Piece, Source, names_of
 from energy_forecast.ingest.report import Rejected, Report
 from energy_forecast.ingest.validate import Validator
@@ -67,8 +68,8 @@ def load_files(
         interval_minutes: length of every interval whose row does not state it; None infers it for each city.
         label: the end of an interval that a timestamp names: "start" or "end"; None is "start", but a batch whose
             clock changes disprove it is refused.
-        units: units of the numbers, each QUANTITY=UNIT: temperature in C, F or K; energy in kWh, Wh, MWh, GWh, or as
-            mean power in W, kW, MW, GW; power (the peak) in kW, W, MW, GW.
+        units: units of the numbers, each QUANTITY=UNIT: temperature in C, F or K; humidity in % or as a fraction;
+            energy in kWh, Wh, MWh, GWh, or as mean power in W, kW, MW, GW; power (the peak) in kW, W, MW, GW.
         progress: called with the current step, the amount done, the total (None if unknown), and the number of rows
             read.
 
@@ -312,16 +313,24 @@ class _Batch:
         ready = self._ready(validator, number, source)
         # One piece is read and checked while the server receives the previous one
         with ThreadPoolExecutor(1) as reader:
-            coming = reader.submit(next, ready, None)
-            while (piece := coming.result()) is not None:
+            try:
                 coming = reader.submit(next, ready, None)
-                self._stage_rows(session, number, piece.rows, piece.near)
-                if piece.refused:
-                    session.copy_refused(piece.refused)
-                if self._partition_load is not None:
-                    for month, data in piece.months:
-                        self._partition_load.copy(month, data)
-                self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size, self._read)
+                while (piece := coming.result()) is not None:
+                    coming = reader.submit(next, ready, None)
+                    self._stage_piece(session, number, piece)
+                    self._progress(f"Reading {source.name}", min(piece.done, source.size), source.size, self._read)
+            except KeyboardInterrupt:
+                # The end of this block waits for the reader
+                stop_decoding()
+                raise
+
+    def _stage_piece(self, session: Staging, number: int, piece: _Ready) -> None:
+        self._stage_rows(session, number, piece.rows, piece.near)
+        if piece.refused:
+            session.copy_refused(piece.refused)
+        if self._partition_load is not None:
+            for month, data in piece.months:
+                self._partition_load.copy(month, data)
 
     def _stage_rows(
         self, session: Staging, number: int, rows: pl.DataFrame, near: Sequence[tuple[int, datetime, datetime]]
@@ -399,7 +408,7 @@ class _Batch:
             batch=batch,
             files=[source.facts for source in self._sources],
             notes=notes,
-            reasons=[asdict(reason) for reason in quarantine.reasons()],
+            reasons=[reason.as_counted() for reason in quarantine.reasons()],
             most_kept=quarantine.most,
             **counts,
         )
@@ -458,20 +467,20 @@ class _Batch:
             )
         yield from self._plausibility.notes(self._minutes)
         if self._resolved:
-            yield f"Times of a repeated hour, distinguished by their order in the file: {self._resolved}."
+            yield f"Times of a repeated hour, distinguished by their order in the file: {self._resolved:,}."
         if judgement.repeated:
-            yield f"Rows that repeat another row of this batch: {judgement.repeated}."
+            yield f"Rows that repeat another row of this batch: {judgement.repeated:,}."
         if merged.older:
-            yield f"Rows older than another value of their time, kept as history: {merged.older}."
+            yield f"Rows with an earlier available_at than another of their time, kept as history: {merged.older:,}."
         if merged.repeats:
             yield (
-                f"Rows that repeat a value which was corrected later: {merged.repeats}. The correction stays. "
+                f"Rows that repeat a value that was corrected later: {merged.repeats:,}. The correction stays. "
                 "If the old value is right, load it with an available_at."
             )
         if merged.corrected_now:
             yield (
                 "Corrections whose available_at is missing, or equals that of the corrected value: "
-                f"{merged.corrected_now}. They count as available from now."
+                f"{merged.corrected_now:,}. They count as available from now."
             )
 
 

@@ -273,7 +273,7 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
             unchanged += 1
         stored[name_key(city.name)] = new
     quarantine = Quarantine(settings().rejected_rows_kept)
-    quarantine.add((column, without_values(reason), 1) for column, reason, _ in refused.values())
+    quarantine.add((column, without_values(reason), 1, reason) for column, reason, _ in refused.values())
     session.copy_refused(_as_csv(dict(itertools.islice(sorted(refused.items()), quarantine.most))))
     batch = uuid4()
     notes = [f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."] if source.ignored else []
@@ -283,7 +283,7 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         batch=batch,
         files=[source.facts],
         notes=notes,
-        reasons=[asdict(reason) for reason in quarantine.reasons()],
+        reasons=[reason.as_counted() for reason in quarantine.reasons()],
         most_kept=quarantine.most,
         cells_left_empty=0,
         read=read,

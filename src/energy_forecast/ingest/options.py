@@ -12,6 +12,14 @@ from energy_forecast.zones import zone_names
 
 # In the tz database, but not the zone of any place
 _NO_ZONES = {"Factory"}
+# The tz database gives these names the clock of a place; other programs, such as PostgreSQL, read them as standard time
+# all year. Each has that place, and the zone of that standard time
+_AMBIGUOUS = {
+    "WET": ("Europe/Lisbon", "Etc/GMT"),
+    "CET": ("Europe/Paris", "Etc/GMT-1"),
+    "MET": ("Europe/Paris", "Etc/GMT-1"),
+    "EET": ("Europe/Athens", "Etc/GMT-2"),
+}
 LABELS = ("start", "end")
 
 
@@ -56,6 +64,12 @@ def read_options(
     """
     if timezone not in (None, "city") and timezone not in zone_names() - _NO_ZONES:
         raise IngestError(f"Time zone {timezone!r} not found.", hint="Use an IANA zone such as Europe/Berlin, or city.")
+    if timezone in _AMBIGUOUS:
+        place, fixed = _AMBIGUOUS[timezone]
+        raise IngestError(
+            f"Time zone {timezone!r} is ambiguous: some programs use summer time for it, others do not.",
+            hint=f"Use {place} for times with summer time, or {fixed} for standard time all year.",
+        )
     if interval_minutes is not None:
         if not dataset.has_intervals:
             raise IngestError("Weather forecasts have no interval length.", hint="Leave out `interval_minutes`.")

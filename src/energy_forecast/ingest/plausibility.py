@@ -79,7 +79,7 @@ class PlausibilityChecks:
         Args:
             file: the file's name.
             rows: line, city_no, timestamp, interval_minutes (null if not stated), and value: the first value column in
-                the stored unit, which may be out of range.
+                the stored unit, which may be out of range; for weather also humidity.
         """
         if not rows.height:
             return
@@ -108,6 +108,7 @@ class PlausibilityChecks:
                 self._refuse_register(facts)
             else:
                 self._refuse_temperature(facts)
+                self._refuse_humidity(facts)
 
     def refuse_other_level(self, stored: Mapping[int, StoredMean], minutes: Mapping[int, int]) -> None:
         """Refuse a batch whose values are in another unit than the stored ones of the city.
@@ -175,6 +176,12 @@ class PlausibilityChecks:
             return
         first = self._negative[facts["city_no"]]
         name = self._cities[facts["city_no"]].name
+        if facts["negative"] > 1 and facts["lowest_negative"] == facts["highest_negative"]:
+            raise IngestError(
+                f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are {first.value:g} kWh, "
+                f"the first in line {first.line:,}. Consumption cannot be negative.",
+                hint="Nothing was loaded. If the number stands for a missing value, remove these rows.",
+            )
         raise IngestError(
             f"{first.file}: {facts['negative']:,} of {facts['n']:,} values of {name} are negative, the first in line "
             f"{first.line:,} ({first.value:g} kWh). Net load is not supported.",
@@ -183,7 +190,9 @@ class PlausibilityChecks:
 
     def _refuse_register(self, facts: Mapping[str, Any]) -> None:
         rises, falls, resets = facts["rises"], facts["falls"], facts["resets"]
-        if "consumption_kwh" in self._options.units:
+        unit = self._options.units.get("consumption_kwh")
+        # A mean power is no register, and a user who names the stored unit has answered this question
+        if unit is not None and (unit.is_power or unit.name == "kWh"):
             return
         if rises and facts["gain"] / rises <= _GAIN * max(facts["peak"], 0.01):
             span, least = _FAR_ABOVE
@@ -196,11 +205,12 @@ class PlausibilityChecks:
         if is_long and falls <= _MOST_FALLS * rises and is_regular:
             name = self._cities[facts["city_no"]].name
             first, last = (f"{facts[side]:%Y-%m-%d %H:%M}" for side in ("first", "last"))
+            convert = "" if unit is None else "convert the values to kWh and "
             raise IngestError(
                 f"The values of {name} look like readings of a meter's register: from {first} to {last} UTC they rise "
                 f"{rises:,} times, fall {falls:,} times, and are set back {resets:,} times.",
                 hint="Nothing was loaded. Load the differences between the readings. If each value is the consumption "
-                "of its interval, set `units` to energy=kWh.",
+                f"of its interval, {convert}set `units` to energy=kWh.",
             )
 
     def _refuse_temperature(self, facts: Mapping[str, Any]) -> None:
@@ -224,6 +234,17 @@ class PlausibilityChecks:
                         f"their mean from {first} to {last} is {month['mean']:.1f}, but at {where} no day of that "
                         f"season is warmer than {bound:.0f} degrees Celsius",
                     )
+
+    def _refuse_humidity(self, facts: Mapping[str, Any]) -> None:
+        if "humidity" in self._options.units:
+            return
+        # No desert is as dry as 1 percent for hours
+        if facts["humidities"] >= _LEAST_ROWS // 2 and 0 < facts["highest_humidity"] <= 1:
+            raise IngestError(
+                f"The humidities of {self._cities[facts['city_no']].name} look like fractions: none of "
+                f"{facts['humidities']:,} is above 1.",
+                hint="Nothing was loaded. If they are, set `units` to humidity=fraction; if not, to humidity=%.",
+            )
 
     def _refuse_step(self, facts: Mapping[str, Any], level: StoredMean) -> None:
         """Refuse temperatures that are near the stored ones of the same weeks only if read in Fahrenheit."""
@@ -250,11 +271,10 @@ class PlausibilityChecks:
         for size in _UNIT_STEPS:
             if abs(abs(steps) - size) <= _UNIT_TOLERANCE:
                 name = self._cities[facts["city_no"]].name
-                way = "times" if steps > 0 else "times less than"
+                factor = f"{10**steps:,.0f} times" if steps > 0 else f"1/{10**-steps:,.0f} of"
                 unit = {3: "Wh", -3: "MWh", -6: "GWh"}.get(int(math.copysign(size, steps)), "Wh")
                 raise IngestError(
-                    f"The values of {name} are about {10 ** abs(steps):,.0f} {way} the stored ones. They may be in "
-                    "another unit.",
+                    f"The values of {name} are about {factor} the stored ones. They may be in another unit.",
                     hint=f"Nothing was loaded. If so, set `units`, for example to energy={unit}; if they are right, to "
                     "energy=kWh.",
                 )
@@ -262,8 +282,11 @@ class PlausibilityChecks:
     def _summed(self) -> pl.DataFrame:
         facts = pl.concat(self._facts)
         keys = [name for name in ("city_no", "month") if name in facts.columns]
-        lowest = ("first", "reset_first", "reset_first_noon")
-        most = ("last", "peak", "highest", "highest_a_minute", "reset_last", "reset_last_noon")
+        lowest = ("first", "lowest_negative", "reset_first", "reset_first_noon")
+        most = (
+            *("last", "peak", "highest", "highest_a_minute", "highest_negative", "highest_humidity"),
+            *("reset_last", "reset_last_noon"),
+        )
         how = dict.fromkeys(lowest, pl.Expr.min) | dict.fromkeys(most, pl.Expr.max)
         return facts.group_by(keys).agg(
             how.get(name, pl.Expr.sum)(pl.col(name)) for name in facts.columns if name not in keys
@@ -281,7 +304,11 @@ class PlausibilityChecks:
             (pl.col("first") + (pl.col("last") - pl.col("first")) / 2).alias("middle"),
         )
         for (city,), part in months.sort("city_no", "month").group_by("city_no", maintain_order=True):
-            totals = part.select(pl.col("n", "hot", "kelvin").sum(), pl.col("first").min(), pl.col("last").max())
+            totals = part.select(
+                pl.col("n", "hot", "kelvin", "humidities").sum(),
+                pl.col("first").min(),
+                pl.col("last", "highest_humidity").max(),
+            )
             yield {"city_no": city, **totals.row(0, named=True), "months": part.rows(named=True)}
 
 
@@ -300,6 +327,8 @@ def _load_facts(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.len().alias("n"),
             (value < 0).sum().alias("negative"),
+            pl.when(value < 0).then(value).min().alias("lowest_negative"),
+            pl.when(value < 0).then(value).max().alias("highest_negative"),
             (-pl.when(value < 0).then(value)).sum().alias("fed_in"),
             pl.when(positive).then(value).sum().alias("used"),
             rounded.sum().alias("rounded"),
@@ -333,6 +362,8 @@ def _weather_facts(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when(known).then(value).sum().alias("sum"),
         (value.is_between(60, 135, closed="right")).sum().alias("hot"),
         value.is_between(180, 335).sum().alias("kelvin"),
+        pl.col("humidity").is_finite().sum().alias("humidities"),
+        pl.col("humidity").fill_nan(None).max().alias("highest_humidity"),
         pl.col("timestamp").min().alias("first"),
         pl.col("timestamp").max().alias("last"),
     )

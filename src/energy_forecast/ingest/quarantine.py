@@ -34,14 +34,21 @@ class Quarantine:
         self.cell_count = 0
         self._kept = 0
         self._counts: Counter[tuple[str | None, str, bool]] = Counter()
+        self._examples: dict[tuple[str | None, str, bool], str] = {}
 
-    def add(self, counts: Iterable[tuple[str | None, str, int]], *, cell_only: bool = False) -> None:
-        """Count rows, or cells, by column and reason."""
-        for column, reason, count in counts:
+    def add(self, counts: Iterable[tuple[str | None, str, int, str]], *, cell_only: bool = False) -> None:
+        """Count rows, or cells, by column and reason.
+
+        Args:
+            counts: column, reason without its values, number, and one reason with its values.
+            cell_only: whether only cells are left empty, and their rows used.
+        """
+        for column, reason, count, example in counts:
             key = (column, reason, cell_only)
             if key not in self._counts and len(self._counts) >= _MOST_REASONS:
                 key = (None, _OTHER, cell_only)
             self._counts[key] += count
+            self._examples.setdefault(key, example)
             if cell_only:
                 self.cell_count += count
             else:
@@ -56,4 +63,7 @@ class Quarantine:
     def reasons(self) -> tuple[Reason, ...]:
         """Return the counts by column and reason, the largest first."""
         ordered = sorted(self._counts.items(), key=lambda item: (-item[1], item[0][0] or "", item[0][1]))
-        return tuple(Reason(column, reason, count, cell_only) for (column, reason, cell_only), count in ordered)
+        return tuple(
+            Reason(column, reason, count, cell_only, example=self._examples[(column, reason, cell_only)])
+            for (column, reason, cell_only), count in ordered
+        )

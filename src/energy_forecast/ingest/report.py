@@ -37,15 +37,23 @@ class Reason:
         reason: why, in words, with three dots in place of values.
         count: number of rows, or of cells.
         cell_only: whether only cells were left empty, and their rows used.
+        example: the reason of the first of them, with its values.
     """
 
     column: str | None
     reason: str
     count: int
     cell_only: bool = False
+    example: str = ""
 
     def __str__(self) -> str:
-        return f"{self.column}: {self.reason}" if self.column else self.reason
+        words = self.example or self.reason
+        words = f"{self.column}: {words}" if self.column else words
+        return words if self.count == 1 else f"for example {words}"
+
+    def as_counted(self) -> dict[str, Any]:
+        """Return the entry of the ledger: without the example, which is in the quarantine."""
+        return {name: value for name, value in asdict(self).items() if name != "example"}
 
 
 @dataclass(frozen=True)

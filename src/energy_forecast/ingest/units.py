@@ -56,6 +56,7 @@ QUANTITIES: Mapping[str, tuple[Unit, ...]] = {
         Unit("F", Fraction(5, 9), Fraction(-160, 9)),
         Unit("K", offset=Fraction(-27315, 100)),
     ),
+    "humidity": (Unit("%"), Unit("fraction", Fraction(100))),
     "energy": (
         Unit("kWh"),
         *(Unit(f"{name}h", factor) for name, factor in _PREFIXES.items() if name != "kW"),
@@ -64,7 +65,7 @@ QUANTITIES: Mapping[str, tuple[Unit, ...]] = {
     "power": (Unit("kW"), *(unit for unit in _POWERS if unit.name != "kW")),
 }
 # The column of each quantity
-COLUMNS = {"temperature": "temperature", "energy": "consumption_kwh", "power": "peak_demand_kw"}
+COLUMNS = {"temperature": "temperature", "humidity": "humidity", "energy": "consumption_kwh", "power": "peak_demand_kw"}
 
 
 def parse_units(texts: Sequence[str], columns: Sequence[str]) -> dict[str, Unit]:

@@ -226,10 +226,11 @@ class Validator:
     def _note_values(self, file: str, checked: pl.DataFrame) -> None:
         number = pl.col(f"number:{self.dataset.values[0].name}")
         usable = number.is_finite() & pl.col("city_no").is_not_null() & pl.col("fault:timestamp").is_null()
+        others = [pl.col("number:humidity").alias("humidity")] if "number:humidity" in checked.columns else []
         self.plausibility.add(
             file,
             checked.filter(usable).select(
-                "line", "city_no", "timestamp", pl.col("own").alias(INTERVAL), number.alias("value")
+                "line", "city_no", "timestamp", pl.col("own").alias(INTERVAL), number.alias("value"), *others
             ),
         )
 
@@ -248,20 +249,32 @@ class Validator:
             )
             for name in faults
         )
+        groups = (
+            checked.select(found.alias("found"))
+            .unnest("found")
+            .with_row_index("place")
+            .group_by("column", "fault")
+            .agg(pl.first("place"), pl.len().alias("count"))
+        )
         plausible = {column.name: self._plausible(column) for column in self.dataset.values}
+        firsts = self._in_words(rows[groups["place"]], checked[groups["place"]], faults)["reason"]
         self.quarantine.add(
             (
-                (column, _REASONS[fault].format_map(_Dots(plausible=plausible.get(column, ""), near="")), count)
-                for column, fault, count in checked.select(found.alias("found"))
-                .unnest("found")
-                .group_by("column", "fault")
-                .len()
-                .iter_rows()
+                (column, _REASONS[fault].format_map(_Dots(plausible=plausible.get(column, ""), near="")), count, first)
+                for (column, fault, _, count), first in zip(groups.iter_rows(), firsts, strict=True)
             ),
             cell_only=cell_only,
         )
         checked = self.quarantine.keep(checked)
-        rows = as_text(rows.head(checked.height))
+        rows = rows.head(checked.height)
+        return self._in_words(rows, checked, faults).with_columns(
+            _as_json(as_text(rows).drop("line")).alias("row"), pl.lit(cell_only).alias("cell_only")
+        )
+
+    def _in_words(self, rows: pl.DataFrame, checked: pl.DataFrame, faults: list[str]) -> pl.DataFrame:
+        """Return line, column and reason of the first fault of each row."""
+        rows = as_text(rows)
+        plausible = {column.name: self._plausible(column) for column in self.dataset.values}
         words = [
             pl.when(pl.col(f"fault:{name}").is_not_null()).then(
                 pl.struct(
@@ -289,16 +302,14 @@ class Validator:
             )
             .str.replace("{value}", "'" + pl.col("value") + "'", literal=True)
         )  # fmt: skip
-        return first.select("line", "column", _storable(reason).alias("reason")).with_columns(
-            _as_json(rows.drop("line")).alias("row"), pl.lit(cell_only).alias("cell_only")
-        )
+        return first.select("line", "column", _storable(reason).alias("reason"))
 
     def _broken(self, broken: pl.DataFrame) -> pl.DataFrame:
         """Count rows that could not be split into cells, and return those that the quarantine keeps."""
         if not broken.height:
             return _NO_ENTRIES
         counts = broken.group_by("column", "reason").len().iter_rows()
-        self.quarantine.add((column, without_values(reason), count) for column, reason, count in counts)
+        self.quarantine.add((column, without_values(reason), count, reason) for column, reason, count in counts)
         broken = self.quarantine.keep(broken)
         return broken.select(
             "line",

@@ -38,6 +38,10 @@ def check_forecast_records(database: Database) -> list[str]:
                 "scores_with_uncounted_pairs",
                 "{} scores of live forecasts have more pairs than forecasts that count, the first from {}",
             ),
+            (
+                "evaluations_without_scores",
+                "{} evaluations of model versions are not the mean of the scores of their run, the first from {}",
+            ),
         ):
             count, first = found(name)
             if count:

@@ -4,7 +4,13 @@ from energy_forecast.pipelines.backtest import BacktestReport, backtest
 from energy_forecast.pipelines.compare import Comparison, ComparisonReport, compare
 from energy_forecast.pipelines.coverage import CoverageReport, ErrorReport, check_coverage, report_errors
 from energy_forecast.pipelines.explain_forecast import ISSUED_PURPOSES, ForecastExplanation, explain_forecast
-from energy_forecast.pipelines.explain_score import RECOMPUTED, ScoreExplanation, explain_score
+from energy_forecast.pipelines.explain_score import (
+    RECOMPUTED,
+    ScoreExplanation,
+    WrongScore,
+    explain_score,
+    wrong_scores,
+)
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
@@ -37,6 +43,7 @@ __all__ = [
     "ScoreExplanation",
     "ScoreReport",
     "TrainingReport",
+    "WrongScore",
     "backtest",
     "check_coverage",
     "check_quality",
@@ -52,4 +59,5 @@ __all__ = [
     "scores_to_show",
     "train",
     "usable_processors",
+    "wrong_scores",
 ]

@@ -105,9 +105,19 @@ def read_as_of(
 
 
 def actual_load(
-    connection: Connection, city: StoredCity, *, as_of: datetime, first: datetime, end: datetime
+    connection: Connection,
+    city: StoredCity,
+    *,
+    as_of: datetime,
+    first: datetime,
+    end: datetime,
+    recorded_by: datetime | None = None,
 ) -> pl.DataFrame:
     """Read the observed load from `first` to before `end` for scoring, by the hours of the city.
+
+    Args:
+        as_of: the time by which the values were available.
+        recorded_by: leave out rows that were recorded later, even if their source claims an earlier time.
 
     Returns:
         timestamp, consumption_kwh (null in a faulty hour), left_out (true in a faulty hour). Unknown hours have no row.
@@ -119,7 +129,13 @@ def actual_load(
         # By calendar years for any requested span: a score and its explanation must agree on every hour
         begin, stop = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
         known = history.load_as_of(
-            connection, city.id, as_of=as_of, first=begin - _DAYS_BEFORE, end=stop + _DAYS_AFTER, phase=phase
+            connection,
+            city.id,
+            as_of=as_of,
+            first=begin - _DAYS_BEFORE,
+            end=stop + _DAYS_AFTER,
+            phase=phase,
+            recorded_by=recorded_by,
         )
         checked = known.with_columns(pl.Series("left_out", faulty_rows(known), pl.Boolean)).filter(
             pl.col("timestamp") >= max(begin, first), pl.col("timestamp") < min(stop, end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,13 @@ from uuid import UUID
 import polars as pl
 
 from energy_forecast.database import scores as stored_scores
-from energy_forecast.database.cities import StoredCity, city_named
+from energy_forecast.database.cities import StoredCity, all_cities, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.backtest import issue_times
 from energy_forecast.pipelines.score import matured, score_pairs
+from energy_forecast.progress import Progress, silent
 
 # The recomputed columns: every number of a row, and the digest of its pairs
 RECOMPUTED = (
@@ -31,6 +33,35 @@ RECOMPUTED = (
     "skill_naive_168",
     "by_hour",
 )
+
+# The columns that do not depend on the location of the city
+_COMPARED = ("pair_count", "mape", "mae_kwh", "rmse_kwh", "pinball_kwh", "coverage_90", "width_90_kwh")
+
+
+@dataclass(frozen=True)
+class WrongScore:
+    """A stored score that differs from the recomputed one.
+
+    column: the first column that differs.
+    stored, recomputed: its values; None if there is no value.
+    """
+
+    id: UUID
+    city: str
+    model: str
+    column: str
+    stored: float | None
+    recomputed: float | None
+
+    def __str__(self) -> str:
+        return (
+            f"The score of {self.model} for {self.city} has {self.column} = {_number(self.stored)}, but its forecasts "
+            f"and the load give {_number(self.recomputed)}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "no value" if value is None else f"{value:,.6g}"
 
 
 @dataclass(frozen=True)
@@ -83,6 +114,50 @@ def explain_score(
     return ScoreExplanation(stored, recomputed, pairs.drop("purpose", "weather").sort("timestamp"), differing)
 
 
+def wrong_scores(database: Database, *, progress: Progress = silent) -> list[WrongScore]:
+    """Recompute the scores of live forecasts that readers use first, and return those with other values.
+
+    The forecaster's role may insert a score with any values. Scores whose load or forecasts were removed cannot be
+    recomputed and are left out.
+
+    Raises:
+        DatabaseError: the database refused the request.
+    """
+    wrong = []
+    with database.transaction(Role.FORECASTER) as connection:
+        counting = stored_scores.scores_that_count(connection)
+        places = {city.id: city for city in all_cities(connection)}
+        for number, stored in enumerate(counting):
+            progress(f"Recomputing scores of {stored['city']}", number, len(counting))
+            place = places[stored["city_id"]]
+            pairs = _pairs(connection, place, stored)
+            if pairs.height < stored["pair_count"] and _has_lost_load(connection, place, stored):
+                continue
+            recomputed = score_pairs(pairs, forecasting_city(place)) if not pairs.is_empty() else {"pair_count": 0}
+            column = next((name for name in _COMPARED if not _agree(stored[name], recomputed.get(name))), None)
+            if column is not None:
+                wrong.append(
+                    WrongScore(
+                        stored["id"], stored["city"], stored["model"], column, stored[column], recomputed.get(column)
+                    )
+                )
+    return wrong
+
+
+def _agree(stored: float | None, recomputed: float | None) -> bool:
+    if stored is None or recomputed is None:
+        return stored is recomputed
+    # Sums differ in the last digits from processor to processor
+    return math.isclose(stored, recomputed, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _has_lost_load(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> bool:
+    """Return whether the city has no load at the start of the score's period."""
+    first = stored["period_start"]
+    load = actual_load(connection, city, as_of=stored["actuals_as_of"], first=first, end=first + timedelta(hours=1))
+    return load.is_empty()
+
+
 def _bytes(value: Any) -> Any:
     return bytes(value) if isinstance(value, memoryview | bytes) else value
 
@@ -100,5 +175,7 @@ def _pairs(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> 
         as_of=stored["actuals_as_of"],
         first=stored["period_start"] - timedelta(days=8),
         end=stored["period_end"] + timedelta(hours=1),
+        # A late value without available_at counts as available from the end of its interval
+        recorded_by=stored["created_at"],
     )
     return matured(issued, load, city.timezone)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from energy_forecast.errors import ServerError
-from energy_forecast.postgres.identity import copy_error, original_of, own_ids, take_identity
+from energy_forecast.postgres.identity import copy_error, identity_file, original_of, own_ids, take_identity
 from energy_forecast.postgres.paths import Paths
 from energy_forecast.postgres.private_files import make_folder, private
 from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user
@@ -69,6 +69,16 @@ class Archive:
             return owner == {"home": str(home.resolve())}
         return owner["id"] in own_ids(home) and owner.get("system") == system_identifier(Paths(home).data)
 
+    def other_owner(self, home: Path) -> tuple[str, Path] | None:
+        """Return the recorded id and state folder if this folder's cluster is recorded with another identity."""
+        owner = self.recorded_owner() or {}
+        same = owner.get("system") == system_identifier(Paths(home).data)
+        try:
+            own = owner.get("id") in own_ids(home)
+        except ServerError:
+            own = False
+        return (owner["id"], Path(owner["home"])) if same and not own and {"id", "home"} <= owner.keys() else None
+
     def refusal(self, home: Path) -> ServerError | None:
         """Return the error if the server of this state folder may not change the archive, else None."""
         if self.owned_by(home):
@@ -80,7 +90,9 @@ class Archive:
             f"The archive {self.folder} belongs to the server of {other}."
             if other and other != str(home.resolve())
             else f"The archive {self.folder} belongs to another server.",
-            hint="Choose another folder: energy-forecast recovery enable --restart --archive FOLDER",
+            hint=f"If the file {identity_file(home)} was lost, run: energy-forecast recovery adopt --moved"
+            if self.other_owner(home) is not None
+            else "Choose another folder: energy-forecast recovery enable --restart --archive FOLDER",
         )
 
 

@@ -59,7 +59,8 @@ def read_identity(home: Path) -> Identity | None:
         return None
     except (ValueError, TypeError) as error:
         raise ServerError(
-            f"The file {path} is damaged.", hint="Remove it, then run: energy-forecast recovery adopt"
+            f"The file {path} is damaged.",
+            hint="To give this server its archive again, run: energy-forecast recovery adopt --moved",
         ) from error
 
 
@@ -116,26 +117,35 @@ def copy_error(home: Path, original: Identity) -> ServerError:
     )
 
 
-def adopt_identity(home: Path, *, moved: bool) -> Identity:
-    """Give a copy of a state folder its own identity, and return it.
+def adopt_identity(home: Path, *, moved: bool, recorded: tuple[str, Path] | None = None) -> Identity:
+    """Give a copy of a state folder, or a folder whose identity was lost, its own identity, and return it.
 
     Args:
         moved: the original no longer exists, and its archive and backups belong to this folder.
+        recorded: the id and the path of another folder to which the archive of this folder's cluster belongs.
 
     Raises:
-        ServerError: the folder is not a copy, or `moved` is set and the original still exists.
+        ServerError: the folder is not a copy and has lost nothing, or `moved` is set and the original still exists.
     """
-    original = original_of(home)
-    if original is None:
+    try:
+        found, original = read_identity(home), original_of(home)
+    except ServerError:
+        # Damaged
+        found, original = None, None
+    places = {original.home: original.ids} if original is not None else {}
+    if recorded is not None:
+        places[str(recorded[1])] = {recorded[0]} | places.get(str(recorded[1]), set())
+    if found is not None and original is None and not (moved and places):
         raise ServerError(f"The state folder {home} is not a copy.", hint="Nothing needs to be done.")
-    place = Path(original.home)
-    if moved and place != home.resolve() and own_ids(place) & original.ids:
-        raise ServerError(
-            f"The original {original.home} still exists.",
-            hint="Remove it first, or omit `moved` to make this folder a separate server.",
-        )
-    identity_file(home).unlink()
-    _create(home, sorted(original.ids) if moved else [])
+    for place, ids in places.items():
+        if moved and Path(place) != home.resolve() and own_ids(Path(place)) & ids:
+            raise ServerError(
+                f"The original {place} still exists.",
+                hint="Remove it first, or omit `moved` to make this folder a separate server.",
+            )
+    former = set().union(*places.values(), found.ids if found is not None else ()) if moved else set()
+    identity_file(home).unlink(missing_ok=True)
+    _create(home, sorted(former))
     return take_identity(home)
 
 

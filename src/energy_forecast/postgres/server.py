@@ -176,15 +176,18 @@ class EmbeddedServer:
     def adopt(self, *, moved: bool) -> Identity:
         """Make a copy of a state folder a separate server, from the next start on, and return its identity.
 
+        With `moved`, a server whose identity was lost gets its archive back.
+
         Args:
             moved: the original no longer exists; its archive and its backups belong to this server.
 
         Raises:
-            ServerError: the folder is not a copy, or `moved` is set and the original still exists.
+            ServerError: the folder is not a copy and has its archive, or `moved` is set and the original still exists.
         """
         with self._faults():
             archive = self.archive
-            found = adopt_identity(self.home, moved=moved)
+            recorded = archive.other_owner(self.home) if archive is not None else None
+            found = adopt_identity(self.home, moved=moved, recorded=recorded)
             if archive is not None and archive.owned_by(self.home):
                 archiving.refresh_owner(self._paths)
             elif archive is not None:

@@ -3,7 +3,8 @@
 SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
 
 -- name: judge_differing
--- Judge the rows with values that are not stored: new, a correction, an older version, or a repeat of a superseded value.
+-- Judge the rows that add to the stored ones: new, a correction, an older version, or a repeat of a superseded value.
+-- A corrected value with an earlier available_at is an older version: the value was available before the correction.
 INSERT INTO differing
 -- Two values cannot be available at the same time: a value with the available_at of the stored one is available from now
 SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), coalesce(s.interval_minutes, k.interval_minutes),
@@ -31,6 +32,8 @@ WHERE c.city_id IS NULL OR s.value_1 <> c.value_1
        OR s.value_3 IS NOT NULL AND s.value_3 IS DISTINCT FROM c.value_3
        OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM c.value_4
        OR c.interval_minutes <> coalesce(s.interval_minutes, CASE WHEN %(interval_given)s THEN k.interval_minutes END)
+       OR s.available_at < c.available_at AND EXISTS (
+           SELECT FROM past_values p WHERE p.city_id = k.city_id AND p.timestamp = s.timestamp)
 
 -- name: any_stored
 -- Whether anything is stored within the span of a city's rows; if not, no row has to be looked up.
@@ -173,8 +176,9 @@ ORDER BY s.city_no, s.timestamp, s.issued_at
 SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_mergejoin', %(joins)s::text, true)
 
 -- name: refused_reasons
--- The number of rows that the database rejected for each column and reason, with values and numbers replaced by three dots.
-SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*)
+-- The rows that the database rejected: column, reason with values and numbers replaced by three dots, number of rows, and
+-- one of the original reasons.
+SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*), min(reason)
 FROM refused WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
 
 -- name: refused_examples

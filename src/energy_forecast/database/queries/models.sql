@@ -70,7 +70,9 @@ SELECT m.name, m.version, m.type, m.is_active, m.trained_at, m.trained_until,
        s.mape, s.rmse, s.mae, s.r2_score
 FROM models m
 LEFT JOIN LATERAL (
-    SELECT mape, rmse, mae, r2_score FROM model_metrics WHERE model_id = m.id ORDER BY timestamp DESC LIMIT 1) s ON true
+    SELECT mape, rmse, mae, r2_score FROM model_metrics WHERE model_id = m.id
+    -- The database sets created_at; the forecaster sets the other columns
+    ORDER BY created_at DESC, timestamp DESC LIMIT 1) s ON true
 ORDER BY m.name, m.version::integer DESC
 
 -- name: show_model

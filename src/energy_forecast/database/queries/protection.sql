@@ -116,6 +116,7 @@ FROM (
     UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictnamespace, dictowner FROM pg_ts_dict
     UNION ALL SELECT 'pg_ts_parser'::regclass, oid, prsnamespace, NULL FROM pg_ts_parser
     UNION ALL SELECT 'pg_ts_template'::regclass, oid, tmplnamespace, NULL FROM pg_ts_template
+    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, stxnamespace, stxowner FROM pg_statistic_ext
     UNION ALL SELECT 'pg_cast'::regclass, oid, NULL, NULL FROM pg_cast
     UNION ALL SELECT 'pg_transform'::regclass, oid, NULL, NULL FROM pg_transform
     UNION ALL SELECT 'pg_language'::regclass, oid, NULL, lanowner FROM pg_language
@@ -261,6 +262,23 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, LATERAL (VALUES
     (CASE WHEN NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'through_parent')
           THEN 'lacks the trigger through_parent' END)) AS x (fault)
 WHERE c.relispartition AND c.relkind IN ('r', 'p') AND n.nspname IN ('public', 'ops') AND x.fault IS NOT NULL
+UNION ALL
+SELECT format('Partition %%s', c.oid::regclass), 'is unlogged: a crash empties it, and no archive has it',
+       format('Run: ALTER TABLE %%s SET LOGGED', c.oid::regclass), false
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relispartition AND c.relkind = 'r' AND c.relpersistence = 'u' AND n.nspname IN ('public', 'ops')
+UNION ALL
+-- They run with the rights of their owner, and no policy restricts their users
+SELECT o.object, format('is in another schema, but belongs to %%s', o.owner), 'Drop it, or give it another owner.', false
+FROM (
+    SELECT format('%%s %%s', CASE c.relkind WHEN 'v' THEN 'View' WHEN 'm' THEN 'Materialized view' ELSE 'Table' END, c.oid::regclass),
+           pg_get_userbyid(c.relowner)::text, c.relnamespace
+    FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+    UNION ALL
+    SELECT format('Function %%s', p.oid::regprocedure), pg_get_userbyid(p.proowner)::text, p.pronamespace
+    FROM pg_proc p WHERE p.prosecdef
+) AS o (object, owner, namespace) JOIN pg_namespace n ON n.oid = o.namespace
+WHERE o.owner = ANY (%(roles)s) AND n.nspname NOT IN ('public', 'ops', 'ext') AND n.nspname !~ '^pg_(toast|temp_)'
 UNION ALL
 SELECT format('Partition %%s', c.oid::regclass), 'is a foreign table', 'Detach it.', false
 FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class p ON p.oid = i.inhparent

@@ -17,9 +17,9 @@ SELECT count(*), min(p.timestamp)
 FROM predictions p
 JOIN prediction_vintages v ON v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.timestamp = p.timestamp
     AND v.run_id = p.run_id
-WHERE v.model_id <> p.model_id OR v.predicted_consumption <> p.predicted_consumption OR NOT (
-    p.confidence_lower IS NULL
-    OR p.confidence_lower = ANY (v.quantiles::numeric(12,2)[]) AND p.confidence_upper = ANY (v.quantiles::numeric(12,2)[]))
+JOIN forecast_runs r ON r.id = p.run_id
+WHERE v.model_id <> p.model_id OR v.predicted_consumption <> p.predicted_consumption
+   OR NOT bounds_have_level(p.confidence_lower, p.confidence_upper, p.confidence_level, v.quantiles, r.quantile_levels)
 
 -- name: predictions_without_vintage
 -- Current forecasts without a vintage in months with stored vintages: rows, and the first timestamp.
@@ -31,7 +31,7 @@ WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NO
 
 -- name: scores_with_uncounted_pairs
 -- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Retention keeps the vintages of a score.
-SELECT count(*), min(s.period_start)
+SELECT count(*), coalesce(min(s.period_start) FILTER (WHERE s.period_start >= '1970-01-01Z'), min(s.created_at))
 FROM forecast_scores s
 WHERE s.purpose = 'forecast'
   AND s.pair_count > (
@@ -42,3 +42,17 @@ WHERE s.purpose = 'forecast'
       AND v.timestamp - v.issued_at >= make_interval(hours => s.lead_start_hours)
       AND v.timestamp - v.issued_at < make_interval(hours => s.lead_end_hours)
       AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at))
+
+-- name: evaluations_without_scores
+-- Evaluations of live forecasts and replays that are not the mean of the scores of their transaction: rows, and the first created_at.
+SELECT count(*), min(e.created_at)
+FROM model_metrics e LEFT JOIN (
+    SELECT model_id, created_at, purpose, weather, avg(mape) AS mape, avg(rmse_kwh) AS rmse, avg(mae_kwh) AS mae, avg(r2_score) AS r2
+    FROM forecast_scores WHERE purpose <> 'backtest' GROUP BY model_id, created_at, purpose, weather
+) s ON s.model_id = e.model_id AND s.created_at = e.created_at AND s.purpose = e.detailed_metrics ->> 'purpose'
+    AND s.weather = e.detailed_metrics ->> 'weather'
+WHERE e.detailed_metrics ->> 'purpose' IS DISTINCT FROM 'backtest'
+  -- Values that are out of the range of the columns are stored as null
+  AND (s.model_id IS NULL OR (
+    (e.mape IS NULL OR abs(e.mape - s.mape) <= 0.0001) AND (e.rmse IS NULL OR abs(e.rmse - s.rmse) <= 0.01)
+    AND (e.mae IS NULL OR abs(e.mae - s.mae) <= 0.01) AND (e.r2_score IS NULL OR abs(e.r2_score - s.r2) <= 0.0001)) IS NOT TRUE)

@@ -43,6 +43,28 @@ WHERE (%(id)s::uuid IS NULL OR s.id = %(id)s)
 ORDER BY s.created_at DESC, c.name, m.name, s.period_start DESC, s.lead_start_hours
 LIMIT %(limit)s
 
+-- name: scores_that_count
+-- The scores of live forecasts that readers use first: of the last 35 days the newest and the longest period of each city,
+-- model, weather, month and lead time.
+WITH placed AS (
+    SELECT s.*, row_number() OVER (ranked ORDER BY s.created_at DESC, s.id) AS by_age,
+           row_number() OVER (ranked ORDER BY s.period_end DESC, s.created_at DESC, s.id) AS by_end
+    FROM forecast_scores s
+    WHERE s.purpose = 'forecast' AND s.created_at >= now() - interval '35 days'
+      -- The rule of the trigger real_period, for rows from before it
+      AND s.period_start >= '1970-01-01Z' AND s.period_end <= now() + interval '8 days'
+      AND s.actuals_as_of BETWEEN '1970-01-01Z' AND now() + interval '1 day'
+    WINDOW ranked AS (PARTITION BY s.city_id, s.model_id, s.weather, date_trunc('month', s.period_start, 'UTC'),
+                      s.lead_start_hours, s.lead_end_hours)
+)
+SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
+       s.period_end, s.lead_start_hours, s.lead_end_hours, s.pair_count, s.mape, s.mae_kwh, s.rmse_kwh, s.pinball_kwh,
+       s.coverage_90, s.width_90_kwh, s.issued_from, s.issued_until, s.issued_every, s.issued_at_local, s.horizon,
+       s.actuals_as_of, s.created_at
+FROM placed s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
+WHERE s.by_age = 1 OR s.by_end = 1
+ORDER BY c.name, s.actuals_as_of, s.period_start
+
 -- name: scored_forecasts
 -- The forecasts behind a score, kWh; of several with one issued_at and hour, the last one recorded before the score.
 SELECT DISTINCT ON (v.timestamp, v.issued_at)

@@ -154,13 +154,14 @@ FROM weather_data_revisions
 
 -- name: stored_values
 -- The stored values within the spans of some cities, one row per city.
--- Columns: number of the city, and arrays of interval minutes, timestamps and values in hundredths (kWh and kW, or units
--- of weather), all of 8 bytes.
-SELECT p.city_no, c.minutes, c.times, c.value_1, c.value_2, c.value_3, c.value_4
+-- Columns: number of the city, and arrays of interval minutes, timestamps, available_at and values in hundredths (kWh and
+-- kW, or units of weather), all of 8 bytes.
+SELECT p.city_no, c.minutes, c.times, c.available, c.value_1, c.value_2, c.value_3, c.value_4
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS p (city_no, first, last)
 JOIN staged_cities k USING (city_no)
 CROSS JOIN LATERAL (
     SELECT array_agg(v.interval_minutes::bigint) AS minutes, array_agg(v.timestamp) AS times,
+           array_agg(v.available_at) AS available,
            array_agg((v.value_1 * 100)::bigint) AS value_1,
            array_agg(coalesce((v.value_2 * 100)::bigint, %(absent)s::bigint)) AS value_2,
            array_agg(coalesce((v.value_3 * 100)::bigint, %(absent)s::bigint)) AS value_3,

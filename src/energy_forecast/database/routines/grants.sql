@@ -85,6 +85,7 @@ GRANT EXECUTE ON FUNCTION
     load_phase_as_of(uuid, timestamptz),
     ensure_month_partitions(text, timestamptz, timestamptz),
     vintage_counts(text, timestamptz, timestamptz, timestamptz, timestamptz),
+    bounds_have_level(numeric, numeric, numeric, double precision[], double precision[]),
     iso_utc(timestamptz) TO energy_forecast_forecaster;
 GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, trained_until), UPDATE (is_active)
     ON models TO energy_forecast_forecaster;

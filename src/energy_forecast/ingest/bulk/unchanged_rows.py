@@ -17,11 +17,11 @@ _MINUTE = 60_000_000
 
 
 def is_changed(rows: pl.DataFrame, names: Sequence[str], known: StoredValues, minutes: int | None) -> pl.Series:
-    """Return whether each row is new or differs from the stored one. An empty field does not differ.
+    """Return whether each row is new, differs from the stored one, or was available earlier. Empty fields never differ.
 
     Args:
-        rows: n checked rows: city_no, timestamp on a whole minute, minutes of the interval (null if not stated), and
-            value columns in hundredths.
+        rows: n checked rows: city_no, timestamp on a whole minute, available_at and minutes of the interval (both null
+            if not stated), and value columns in hundredths.
         names: the value columns.
         known: the stored values of these cities and times.
         minutes: length of the interval if the user gave it; a row stored with another length counts as changed.
@@ -41,6 +41,8 @@ def is_changed(rows: pl.DataFrame, names: Sequence[str], known: StoredValues, mi
     for name, values in zip(names, known.values, strict=True):
         said = rows[name].fill_null(ABSENT).to_numpy()
         same &= (said == ABSENT) | (said == values[place])
+    claimed = rows["available_at"].to_physical()
+    same &= (claimed.is_null() | (claimed >= pl.Series(known.available[place]))).to_numpy()
     length = rows[INTERVAL].cast(pl.Int64).fill_null(minutes or ABSENT).to_numpy()
     same &= (length == ABSENT) | (length == known.minutes[place])
     return pl.Series(~same)

@@ -13,7 +13,7 @@ from energy_forecast.ingest.readers.guard import decoding
 from energy_forecast.ingest.readers.parquet_pages import row_groups
 from energy_forecast.ingest.readers.source import BROKEN_SCHEMA, Piece, find_columns, shortened
 
-_ROWS_AT_ONCE = 200_000
+ROWS_AT_ONCE = 200_000
 # For the columns that are read, unpacked. Writers make groups of 100,000 to several million rows of 20 to 50 bytes, or
 # of 128 MB; unpacking takes two to three times as much
 _LARGEST_ROW_GROUP = 256 << 20
@@ -59,16 +59,18 @@ class FrameSource:
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the rows in pieces; the first row is line 1."""
-        for start in range(0, self.size, _ROWS_AT_ONCE):
+        for start in range(0, self.size, ROWS_AT_ONCE):
             with decoding(self.name, "a table that can be read"):
-                piece = _piece(self._frame.slice(start, _ROWS_AT_ONCE), start)
+                piece = _piece(self._frame.slice(start, ROWS_AT_ONCE), start)
             yield piece
 
 
 class ParquetFile:
     """A Parquet file, decoded in this process: see parquet_process.py, which uses it."""
 
-    def __init__(self, path: Path, name: str, required: Sequence[str], optional: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, name: str, required: Sequence[str], optional: Sequence[str], rows_at_once: int
+    ) -> None:
         self.name = name
         with decoding(name, _A_PARQUET):
             scan = pl.scan_parquet(path, glob=False)
@@ -77,14 +79,14 @@ class ParquetFile:
         found = find_columns(name, names, required, optional)
         _check_types(name, {column: schema[names[place]] for column, place in found.places.items()})
         with decoding(name, _A_PARQUET):
-            self._slices = self._plan(path, [names[place] for place in found.places.values()])
+            self._slices = self._plan(path, [names[place] for place in found.places.values()], rows_at_once)
         self.size = sum(rows for _, rows in self._slices)
         self.count = len(self._slices)
         self.columns = tuple(found.places)
         self.ignored = found.ignored
         self._scan = scan.select(pl.col(names[place]).alias(column) for column, place in found.places.items())
 
-    def _plan(self, path: Path, columns: Sequence[str]) -> list[tuple[int, int]]:
+    def _plan(self, path: Path, columns: Sequence[str], rows_at_once: int) -> list[tuple[int, int]]:
         """Return the slices to read, each as first row and number of rows.
 
         Raises:
@@ -100,15 +102,15 @@ class ParquetFile:
                         f"most {_LARGEST_ROW_GROUP >> 20} MB can be read.",
                         hint="Write smaller row groups, such as 200,000 rows.",
                     )
-                if rows and (rows + group.rows > _ROWS_AT_ONCE or size + group.unpacked > _BYTES_AT_ONCE):
+                if rows and (rows + group.rows > rows_at_once or size + group.unpacked > _BYTES_AT_ONCE):
                     slices.append((start, rows))
                     start, rows, size = start + rows, 0, 0
                 rows, size = rows + group.rows, size + group.unpacked
                 if group.rows < 0 or start + rows > _MOST_ROWS:
                     raise ValueError(f"it announces a row group of {group.rows:,} rows")
-                while rows > _ROWS_AT_ONCE:
-                    slices.append((start, _ROWS_AT_ONCE))
-                    start, rows = start + _ROWS_AT_ONCE, rows - _ROWS_AT_ONCE
+                while rows > rows_at_once:
+                    slices.append((start, rows_at_once))
+                    start, rows = start + rows_at_once, rows - rows_at_once
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError("its footer does not describe its pages") from error
         return [*slices, (start, rows)] if rows else slices

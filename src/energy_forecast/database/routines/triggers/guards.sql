@@ -85,6 +85,12 @@ BEGIN
     CREATE OR REPLACE TRIGGER trained_before BEFORE INSERT ON public.forecast_runs FOR EACH ROW
         EXECUTE FUNCTION public.check_new_run();
     ALTER TABLE public.forecast_runs ENABLE ALWAYS TRIGGER trained_before;
+    -- A score with a period that no program reads, such as infinity, would stop every check of scores
+    CREATE OR REPLACE TRIGGER real_period BEFORE INSERT ON public.forecast_scores FOR EACH ROW
+        WHEN (NEW.period_start < '1970-01-01 00:00:00+00' OR NEW.period_end > CURRENT_TIMESTAMP + interval '8 days'
+              OR NEW.actuals_as_of < '1970-01-01 00:00:00+00' OR NEW.actuals_as_of > CURRENT_TIMESTAMP + interval '1 day')
+        EXECUTE FUNCTION public.reject_change('its period or actuals_as_of is before 1970 or in the future');
+    ALTER TABLE public.forecast_scores ENABLE ALWAYS TRIGGER real_period;
     CREATE OR REPLACE TRIGGER with_their_run AFTER INSERT ON public.prediction_vintages REFERENCING NEW TABLE AS added
         FOR EACH STATEMENT EXECUTE FUNCTION public.check_new_vintages('15 minutes');
     ALTER TABLE public.prediction_vintages ENABLE ALWAYS TRIGGER with_their_run;
@@ -94,6 +100,11 @@ BEGIN
     CREATE OR REPLACE TRIGGER as_issued_update AFTER UPDATE ON public.predictions REFERENCING NEW TABLE AS changed
         FOR EACH STATEMENT WHEN (current_user <> 'energy_forecast_owner') EXECUTE FUNCTION public.check_current_forecasts();
     ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER as_issued_update;
+    -- An earlier issue that proved best must not become the current one afterwards
+    CREATE OR REPLACE TRIGGER later_issue BEFORE UPDATE ON public.predictions FOR EACH ROW
+        WHEN (NEW.issued_at < OLD.issued_at)
+        EXECUTE FUNCTION public.reject_change('a current forecast is replaced only by one that was issued later');
+    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER later_issue;
 
     FOR wanted IN
         SELECT c.oid::regclass AS relation FROM pg_class c
