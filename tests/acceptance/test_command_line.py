@@ -111,7 +111,7 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
         total[row["timestamp"]] += row["contribution_kwh"]
     assert total == pytest.approx({row["timestamp"]: row["predicted"] for row in explained["hours"]}, abs=0.01)
     assert len(explained["similar"]) == 5
-    assert "The forecast and what came" in why.read_text()
+    assert "Forecast and observed load" in why.read_text()
     told = " ".join(loaded.run("forecast", "explain", "Pune", "--hour", "9").stdout.split())
     assert "contribution, MWh" in told
     assert "issued later for a past moment, " in told
@@ -434,10 +434,6 @@ def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) ->
         (("model", "show", "vanilla"), "No model 'vanilla' was trained"),
         (("db", "up"), "ENERGY_FORECAST_DATABASE_URL"),
         (
-            ("backtest", "--model", "vanilla", "--from", "2025-02-01T00:00Z", "--to", "2025-01-01T00:00Z"),
-            "--to has to be later",
-        ),
-        (
             (
                 "backtest",
                 "--model",
@@ -471,6 +467,7 @@ def test_a_failure_is_one_line_that_says_what(loaded: CommandLine, arguments: tu
         ("forecast", "--at", "2025-01-01"),
         ("forecast", "--at", "0001-01-01T00:00+05:00"),
         ("backtest", "--model", ",", "--from", AT, "--to", AT),
+        ("backtest", "--model", "vanilla", "--from", "2025-02-01T00:00Z", "--to", "2025-01-01T00:00Z"),
         ("forecast", "--horizon", "two days"),
         ("forecast", "--horizon", "200h"),
         ("backtest", "--model", "vanilla", "--from", AT, "--to", AT, "--horizon", "90min"),

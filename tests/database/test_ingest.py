@@ -481,7 +481,7 @@ def test_the_days_of_a_clock_change_have_23_24_and_25_hours(place: Place) -> Non
     for zone in ("city", "Europe/Berlin"):
         report = place.load(text, timezone=zone)
         assert (report.read, report.rejected) == (72, 0)
-        assert any("told apart by their order in the file: 2" in note for note in report.notes)
+        assert any("distinguished by their order in the file: 2" in note for note in report.notes)
     assert report.unchanged == 72
     expected = [at(2026, 3, 28, 23) + timedelta(hours=n) for n in range(23)]
     expected += [at(2026, 5, 31, 22) + timedelta(hours=n) for n in range(24)]
@@ -735,7 +735,7 @@ def test_a_repeat_of_the_old_file_after_a_correction_does_not_win(place: Place) 
         report = place.load(one(value))
         assert (report.inserted, report.corrected, report.unchanged) == counts
     assert place.load_of() == {TEN: Decimal(7)}
-    assert any("repeat a value which was corrected since: 1." in note for note in report.notes)
+    assert any("repeat a value which was corrected later: 1." in note for note in report.notes)
     assert place.load(one(5, "2026-02-01T00:00Z")).corrected == 0, "known before the correction was"
 
 

@@ -131,7 +131,7 @@ def test_a_page_without_cities_is_refused(tmp_path: Path) -> None:
 
 def test_words_on_the_page(tmp_path: Path) -> None:
     page = written(tmp_path, [picture(), picture(name="Bath", weather=None)], notes=["Replayed."])
-    assert page.text.count("No weather is known for the time shown.") == 1
+    assert page.text.count("No weather is available for the time shown.") == 1
     assert "No forecast has been scored yet." in page.text
     assert "Replayed." in page.text
     # 12:00 UTC is 22:00 in Melbourne in May.
