@@ -120,8 +120,8 @@ def ridge_by_hour(
         if not len(rows):
             continue
         if len(rows) < p:
-            one, out = _dual(scaled[rows], target[rows], weight[rows], block[rows], penalty)
-            coefficients[h], out_of_block[rows] = one, out
+            own, out = _dual(scaled[rows], target[rows], weight[rows], block[rows], penalty)
+            coefficients[h], out_of_block[rows] = own, out
             continue
         grams, moments, parts = [], [], []
         for b in blocks:
