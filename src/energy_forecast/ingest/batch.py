@@ -317,7 +317,7 @@ class _Batch:
                 coming = reader.submit(next, ready, None)
                 self._stage_rows(session, number, piece.rows, piece.near)
                 if piece.refused:
-                    session.copy_refused(piece.refused)
+                    session.copy_rejected(piece.refused)
                 if self._partition_load is not None:
                     for month, data in piece.months:
                         self._partition_load.copy(month, data)
@@ -385,7 +385,7 @@ class _Batch:
             self._time_ranges.add_span(one.city_no, one.first, one.last)
         batch: UUID = uuid4()
         quarantine = self._quarantine
-        quarantine.add(merged.refused)
+        quarantine.add(merged.rejected)
         counts = {
             "read": self._read,
             "inserted": merged.inserted,
