@@ -77,6 +77,7 @@ class Network:
         return np.asarray((value @ self.weights[-1] + self.biases[-1])[:, 0], float)
 
     def arrays(self) -> Arrays:
+        """Return the arrays to store."""
         layers: dict[str, NDArray[Any]] = {}
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             layers[f"weight_{i}"], layers[f"bias_{i}"] = weight, bias
@@ -84,6 +85,7 @@ class Network:
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> Network:
+        """Return the network of stored arrays. Raises ArtifactError."""
         layers = range(1 + len(HIDDEN))
         weights = tuple(stored_array(arrays, f"weight_{i}", "<f4", None, (*HIDDEN, 1)[i]) for i in layers)
         return Network(weights, tuple(stored_array(arrays, f"bias_{i}", "<f4", (*HIDDEN, 1)[i]) for i in layers))
