@@ -225,7 +225,7 @@ class _Options:
 
 
 def _run(
-    kind: str,
+    dataset: str,
     options: _Options,
     files: list[Path] | None,
     watch: Path | None,
@@ -243,11 +243,11 @@ def _run(
     if watch is not None:
         if json and not once:
             raise typer.BadParameter("An endless watch cannot print one document; add --once.", param_hint="--json")
-        _watch(kind, options, watch, settle, once, allow_partial, json)
+        _watch(dataset, options, watch, settle, once, allow_partial, json)
         return
-    _check_units(kind, options.units)
-    with _arrived(files or []) as paths:
-        report, checked = _load(kind, options, paths)
+    _check_units(dataset, options.units)
+    with _with_standard_input(files or []) as paths:
+        report, checked = _load(dataset, options, paths)
     if json:
         emit(_document(report, checked))
     else:
@@ -258,16 +258,16 @@ def _run(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _check_units(kind: str, units: Sequence[str]) -> None:
+def _check_units(dataset: str, units: Sequence[str]) -> None:
     from energy_forecast.ingest import find_dataset, read_options
 
     try:
-        read_options(find_dataset(kind), units=units)
+        read_options(find_dataset(dataset), units=units)
     except IngestError as error:
         raise typer.BadParameter(str(error), param_hint="--unit") from error
 
 
-def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
+def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
     # Imported here: they import the frame library, which `--help` does not need
     from energy_forecast import pipelines
     from energy_forecast.ingest import load_files
@@ -276,7 +276,7 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
     with progress() as report_progress:
         report = load_files(
             database,
-            kind,
+            dataset,
             paths,
             timezone=options.timezone,
             interval_minutes=options.interval,
@@ -346,7 +346,7 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
 
 
 def _watch(
-    kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
+    dataset: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
     from energy_forecast.ingest import WatchedFolder, find_dataset, read_options, watch
 
@@ -354,8 +354,8 @@ def _watch(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = WatchedFolder(path, settle)
     # Invalid options are reported once at the start, not for each file
-    _check_units(kind, options.units)
-    read_options(find_dataset(kind), timezone=options.timezone, interval_minutes=options.interval)
+    _check_units(dataset, options.units)
+    read_options(find_dataset(dataset), timezone=options.timezone, interval_minutes=options.interval)
     acting_database()
     if not once:
         echo(f"Watching {path}. Press Ctrl-C to stop.")
@@ -364,7 +364,7 @@ def _watch(
     problem: EnergyForecastError | None = None
     outcomes = watch(
         folder,
-        lambda file: _load_with_options(kind, options, file),
+        lambda file: _load_with_options(dataset, options, file),
         failure_of=lambda result: None if result[0].failure is None else with_option_names(result[0].failure),
         once=once,
         report=echo,
@@ -419,10 +419,10 @@ def _watch(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _load_with_options(kind: str, options: _Options, file: Path) -> tuple[Report, QualityCheck]:
+def _load_with_options(dataset: str, options: _Options, file: Path) -> tuple[Report, QualityCheck]:
     """Load a file; an error names options, because the watcher writes it to a file for the user."""
     try:
-        return _load(kind, options, [file])
+        return _load(dataset, options, [file])
     except IngestError as error:
         raise IngestError(
             with_option_names(error.message), hint=error.hint and with_option_names(error.hint)
@@ -435,7 +435,7 @@ def _text(path: Path | str | None) -> str | None:
 
 
 @contextmanager
-def _arrived(files: Sequence[Path]) -> Iterator[list[Path]]:
+def _with_standard_input(files: Sequence[Path]) -> Iterator[list[Path]]:
     """Yield the files, with a copy on the disk in place of standard input.
 
     A batch is loaded whole or not at all, so it begins after all input has arrived.

@@ -330,7 +330,7 @@ class _Batch:
         if near:
             rows = rows.filter(is_changed(rows, values, session.stored_values(near), self._options.interval_minutes))
         if self._splitter is not None:
-            self._splitter.stages(rows)
+            self._splitter.record_staged(rows)
         if rows.height:
             session.copy_rows(staged_rows(number, rows, values))
 
