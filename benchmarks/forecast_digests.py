@@ -1,7 +1,7 @@
 """Print a SHA-256 digest of the forecasts of each model, to compare two checkouts on one machine.
 
-Clean, made-up data of four cities: with weather, without weather, with a short history, and with more than three years.
-A change that must not move forecasts prints the same lines before and after it:
+The data of the four cities is clean and synthetic: with weather, without weather, with a short history, and with more
+than three years. After a change that must not affect forecasts the output is the same:
 
     python benchmarks/forecast_digests.py > before.txt
     python benchmarks/forecast_digests.py | diff before.txt -
@@ -26,13 +26,13 @@ import synthetic
 
 AT = datetime(2025, 6, 12, 7, 20, tzinfo=UTC)
 HORIZON = 72
-# Learning from three years takes minutes
+# Training on three years takes minutes
 QUICK = ("naive-24", "naive-168", "vanilla", "linear")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A city, how many days of history it has, and whether it has weather."""
+    """A city with the length of its history, with or without weather."""
 
     name: str
     city: City
@@ -43,15 +43,15 @@ class Case:
 
 def cases() -> list[Case]:
     """Return the cases to print."""
-    everything = tuple(model_names())
+    all_models = tuple(model_names())
     berlin, pune = (
         City(name, latitude, longitude, zone, country, part)
         for name, (latitude, longitude, zone, country, part) in synthetic.CITIES.items()
     )
     return [
-        Case("with weather", berlin, 160, True, everything),
-        Case("without weather", pune, 110, False, everything),
-        Case("short history", berlin, 21, True, everything),
+        Case("with weather", berlin, 160, True, all_models),
+        Case("without weather", pune, 110, False, all_models),
+        Case("short history", berlin, 21, True, all_models),
         Case("three years", berlin, 3 * 365 + 40, True, QUICK),
     ]
 
@@ -76,12 +76,12 @@ def frames(case: Case) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def main() -> None:
-    """Print a line a case and model: the digest of frame and features, and of the artifact."""
+    """Print a line per case and model: the digest of frame and features, and of the artifact."""
     for case in cases():
         consumption, weather = frames(case)
         early, late = pl.col("timestamp") < AT, pl.col("timestamp") >= AT
         known = (consumption.filter(early), weather.filter(early))
-        # The weather ahead ends before the horizon does
+        # The weather forecast ends before the horizon
         ahead = weather.filter(late).head(48)
         for name in case.models:
             artifact = fit(name, case.city, *known, at=AT).to_bytes()

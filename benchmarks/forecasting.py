@@ -1,16 +1,16 @@
-"""What training and forecasting cost: the models alone, and with all that is read and written.
+"""Measure the cost of training and forecasting: the models alone, and with reading and writing the database.
 
     .venv/bin/python benchmarks/forecasting.py [FOLDER] [--cities 1000] [--processes N] [--history-days 1825]
 
-FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; without one the
-sample of the demo is taken. Three things are timed, each in wall-clock seconds and in CPU seconds of this program and
-its processes (on a shared machine only those compare), and of the server beside them:
+FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; the
+default is the sample of the demo. Three steps are timed, in wall-clock seconds, in CPU seconds of this program and its
+processes (on a shared machine only these are comparable), and in CPU seconds of the server:
 
-train     `train` of the ensemble for each city of the folder, from at most so many days of history.
+train     `train` of the ensemble for each city of the folder, from at most --history-days of history.
 model     forecasts for --cities copies of those cities, 48 hours ahead, from frames in memory: the reference.
-forecast  the same with `forecast`: read, and written as run, vintages and current predictions.
+forecast  the same with `forecast`: input read from the database, run and predictions written to it.
 
-Prints the table as CSV. The server is an embedded one of its own.
+Prints the table as CSV. It starts an embedded server of its own.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BACK_DAYS = 140
 
 @dataclass(frozen=True)
 class Frames:
-    """What a forecast of one city stands on."""
+    """The input of a forecast of one city."""
 
     artifact: bytes
     load: pl.DataFrame
@@ -68,13 +68,13 @@ def issue(frames: Frames) -> float:
 
 
 def issue_all(work: tuple[Frames, int], _step: Step) -> float:
-    """So many copies of a city, one after the other."""
+    """Forecast copies of a city, one after the other."""
     frames, copies = work
     return sum(issue(frames) for _ in range(copies))
 
 
 def cpu() -> float:
-    """CPU seconds of this process and of those that it waited for."""
+    """Return the CPU seconds of this process and its finished children."""
     return sum(
         usage.ru_utime + usage.ru_stime
         for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
@@ -82,13 +82,13 @@ def cpu() -> float:
 
 
 def memory_mb() -> int:
-    """The most that one of our processes had, MB."""
+    """Return the peak memory of one process, MB."""
     both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     return max(resource.getrusage(who).ru_maxrss for who in both) // 1024
 
 
 def server_cpu(database: Database) -> float:
-    """CPU seconds of the server's processes, those that have ended included."""
+    """Return the CPU seconds of the server's processes, including finished ones."""
     with psycopg.connect(database.url) as connection:
         row = connection.execute("SELECT pg_read_file('postmaster.pid', 0, 12)").fetchone()
     postmaster = int(str(row[0]).split()[0]) if row else 0
@@ -107,22 +107,22 @@ def server_cpu(database: Database) -> float:
 
 @dataclass
 class Measured:
-    """One line of the table."""
+    """One line of the table. step: train, model or forecast, in the column `what`."""
 
-    what: str
+    step: str
     wall: float
     cpu: float
     server: float
 
     def row(self, count: int) -> str:
-        return f"{self.what},{count},{self.wall:.2f},{self.cpu:.2f},{self.server:.2f}"
+        return f"{self.step},{count},{self.wall:.2f},{self.cpu:.2f},{self.server:.2f}"
 
 
-def measure(what: str, database: Database, work: Callable[[], object]) -> Measured:
+def measure(step: str, database: Database, work: Callable[[], object]) -> Measured:
     before, server, began = cpu(), server_cpu(database), time.perf_counter()
     work()
     wall = time.perf_counter() - began
-    return Measured(what, wall, cpu() - before, server_cpu(database) - server)
+    return Measured(step, wall, cpu() - before, server_cpu(database) - server)
 
 
 def fill(
@@ -132,8 +132,11 @@ def fill(
     first: datetime,
     at: datetime,
 ) -> dict[str, list[UUID]]:
-    """Write `copies` cities in all: history from `first` on of the first of each kind, and what a forecast reads of
-    every copy, with a weather forecast for the hours from `at` on. Returns the ids by kind."""
+    """Write `copies` cities, and return their ids by kind.
+
+    The first city of each kind gets its history from `first` on, the others the days that a forecast reads. All get a
+    weather forecast for the hours from `at` on.
+    """
     ids: dict[str, list[UUID]] = {}
     with psycopg.connect(database.url) as connection:
         connection.execute("SET synchronous_commit = off")
@@ -144,14 +147,14 @@ def fill(
             "CREATE TEMPORARY TABLE weather (timestamp timestamptz, t numeric, h numeric, w numeric, p numeric)"
         )
         for kind, (city, load, weather) in enumerate(cities):
-            mine = ids.setdefault(city.name, [])
+            own = ids.setdefault(city.name, [])
             for number in range(copies // len(cities) + (kind < copies % len(cities))):
-                mine.append(uuid4())
+                own.append(uuid4())
                 connection.execute(
                     "INSERT INTO cities (id, name, latitude, longitude, timezone, country_code, subdivision)"
                     " VALUES (%s, %s, %s, %s, %s, %s, %s)",
                     (
-                        *(mine[-1], f"{city.name} {number + 1}", city.latitude, city.longitude, city.timezone),
+                        *(own[-1], f"{city.name} {number + 1}", city.latitude, city.longitude, city.timezone),
                         *(city.country_code, city.subdivision),
                     ),
                 )
@@ -163,7 +166,7 @@ def fill(
                 ahead = at + timedelta(hours=HORIZON + 2)
                 for row in weather.filter(pl.col("timestamp") >= first, pl.col("timestamp") < ahead).iter_rows():
                     copy.write_row(row)
-            for which, since in ((mine[:1], first), (mine[1:], at - timedelta(days=BACK_DAYS))):
+            for which, since in ((own[:1], first), (own[1:], at - timedelta(days=BACK_DAYS))):
                 parameters = {"ids": which, "since": since, "at": at}
                 connection.execute(
                     "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)"
@@ -182,7 +185,7 @@ def fill(
                 "INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity, wind_speed,"
                 " precipitation) SELECT c, timestamp, %(at)s, t, h, w, p FROM weather, unnest(%(ids)s::uuid[]) c"
                 " WHERE timestamp >= %(at)s ORDER BY c, timestamp",
-                {"ids": mine, "at": at},
+                {"ids": own, "at": at},
             )
             connection.commit()
         connection.autocommit = True
@@ -191,22 +194,22 @@ def fill(
 
 
 def give_models(database: Database, ids: dict[str, list[UUID]], at: datetime) -> dict[str, bytes]:
-    """Every copy of a city the model that its first one has learnt. Returns the artifacts by kind."""
+    """Store the model of the first city for its copies too, and return the artifacts by kind."""
     artifacts = {}
     with database.transaction(Role.FORECASTER) as connection:
         new = []
-        for name, mine in ids.items():
-            found = newest_artifact(connection, name="ensemble", city=mine[0], at=at)
+        for name, own in ids.items():
+            found = newest_artifact(connection, name="ensemble", city=own[0], at=at)
             assert found is not None
             artifacts[name] = found.artifact
-            new += [NewArtifact(city, found.artifact, bytes(32), found.training_facts) for city in mine]
+            new += [NewArtifact(city, found.artifact, bytes(32), found.training_facts) for city in own]
         add_version(connection, name="ensemble", kind="ensemble", parameters={}, trained_until=at, artifacts=new)
     return artifacts
 
 
 @contextmanager
 def own_database() -> Iterator[Database]:
-    """A new database on an embedded server of its own."""
+    """Start an embedded server, and yield a new database on it."""
     with tempfile.TemporaryDirectory(prefix="ef-") as name:
         Path(name).chmod(0o711)
         server = EmbeddedServer(Path(name) / "server")
@@ -263,7 +266,7 @@ def main() -> None:
             ) as results:
                 list(results)
 
-        count = sum(len(mine) for mine in ids.values())
+        count = sum(len(own) for own in ids.values())
         model = measure("model", database, alone)
         print(model.row(count), flush=True)
         whole = measure(

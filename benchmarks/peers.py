@@ -1,7 +1,7 @@
-"""Forecasting libraries that users would pick instead, behind the same two calls as our models.
+"""Other forecasting libraries, with the interface of the platform's models.
 
-They come with the optional group `bench`. Each gets what its documentation suggests for hourly
-load: lags of days and weeks, calendar, temperature; intervals conformal from forecasts of weeks it had not learnt from.
+The optional group `bench` installs them. Each is configured as its documentation suggests for hourly load: lags of days
+and weeks, calendar, temperature. Intervals are conformal, from forecasts of held-out weeks.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ from energy_forecast.local_times import to_local
 PACKAGES = ("mlforecast", "lightgbm", "statsforecast", "skforecast", "scikit-learn", "prophet")
 _WEEK = 168
 _WINDOWS = 20
-_APART = 60
+_STEP_HOURS = 60
 _LAGS = [1, 2, 3, 24, 48, 72, 96, 120, 144, 168, 336]
-# Central intervals whose ends are our quantile levels
-_COVERAGES = [round(100 * (1 - 2 * level)) for level in QUANTILE_LEVELS if level < 0.5]
+# Central intervals whose bounds are the quantiles of the platform
+_COVERAGES = [round(100 * (1 - 2 * quantile)) for quantile in QUANTILE_LEVELS if quantile < 0.5]
 
 
 def _regular(load: pl.DataFrame, days: int | None = None, until: datetime | None = None) -> pl.DataFrame:
-    """An hourly frame without holes, to before `until`: libraries take no gaps. One is filled from a week before, then
-    from nearby."""
+    """Return an hourly frame without gaps up to `until`, since the libraries do not accept gaps.
+
+    A gap is filled from the week before, then from the nearest hour.
+    """
     if until is not None and load["timestamp"].max() < until - timedelta(hours=1):
         last = pl.DataFrame({"timestamp": [until - timedelta(hours=1)], "consumption_kwh": [None]}, schema=load.schema)
         load = pl.concat([load, last])
@@ -46,7 +48,7 @@ def _regular(load: pl.DataFrame, days: int | None = None, until: datetime | None
 
 
 def _with_inputs(times: pl.DataFrame, weather: pl.DataFrame, city: City) -> pl.DataFrame:
-    """Calendar and temperature of hours, in UTC without a zone, as the libraries want it."""
+    """Return calendar and temperature of hours, in UTC without a zone, as the libraries require."""
     local = to_local(times["timestamp"], city.timezone)
     if not weather.is_empty():
         times = times.join(weather.select("timestamp", "temperature"), on="timestamp", how="left").with_columns(
@@ -61,12 +63,12 @@ def _with_inputs(times: pl.DataFrame, weather: pl.DataFrame, city: City) -> pl.D
 
 
 def _as_forecast(found: pl.DataFrame, model: str, first: datetime) -> Forecast:
-    """Columns MODEL, MODEL-lo-90, MODEL-hi-90 .. as our quantiles."""
+    """Return the columns MODEL, MODEL-lo-90, MODEL-hi-90 .. as a Forecast."""
     values = {"predicted": found[model].to_numpy()}
-    for level, column in zip(QUANTILE_LEVELS, QUANTILE_COLUMNS, strict=True):
-        side = "lo" if level < 0.5 else "hi"
-        name = f"{model}-{side}-{round(100 * abs(1 - 2 * level))}"
-        values[column] = values["predicted"] if level == 0.5 else found[name].to_numpy()
+    for quantile, column in zip(QUANTILE_LEVELS, QUANTILE_COLUMNS, strict=True):
+        side = "lo" if quantile < 0.5 else "hi"
+        name = f"{model}-{side}-{round(100 * abs(1 - 2 * quantile))}"
+        values[column] = values["predicted"] if quantile == 0.5 else found[name].to_numpy()
     stacked = np.sort(np.stack([values[column] for column in QUANTILE_COLUMNS], axis=1), axis=1)
     times = [first + timedelta(hours=i) for i in range(len(stacked))]
     frame = pl.DataFrame(
@@ -80,7 +82,7 @@ def _as_forecast(found: pl.DataFrame, model: str, first: datetime) -> Forecast:
 
 
 def _next_hour(issued_at: datetime) -> datetime:
-    """The first full hour at or after the issue: local midnight of a half-hour zone lies within one."""
+    """Return the first full hour at or after the issue; local midnight of a half-hour zone is inside an hour."""
     return issued_at + (-timedelta(minutes=issued_at.minute, seconds=issued_at.second)) % timedelta(hours=1)
 
 
@@ -140,7 +142,7 @@ def _mlforecast(city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: da
     )
     frame = _with_inputs(_regular(load), weather, city)
     tested = model.cross_validation(
-        frame, n_windows=_WINDOWS, h=_WEEK, step_size=_APART, refit=False, static_features=[]
+        frame, n_windows=_WINDOWS, h=_WEEK, step_size=_STEP_HOURS, refit=False, static_features=[]
     ).sort("cutoff", "ds")
     size = (tested["y"] - tested["lightgbm"]).abs().to_numpy().reshape(_WINDOWS, _WEEK)
     model.fit(frame, static_features=[])
@@ -173,7 +175,7 @@ def _skforecast(
         return np.asarray(model.predict(steps=given.height, last_window=last, exog=_exogenous(given)), float)
 
     frame = _with_inputs(_regular(load), weather, city)
-    ends = [frame.height - _WEEK - _APART * i for i in range(_WINDOWS)]
+    ends = [frame.height - _WEEK - _STEP_HOURS * i for i in range(_WINDOWS)]
     tested = trained(frame[: min(ends)])
     size = [
         np.abs(predicted(tested, frame[:end], frame[end : end + _WEEK]) - frame["y"][end : end + _WEEK].to_numpy())
@@ -188,7 +190,7 @@ def _indexed(frame: pl.DataFrame) -> Any:
 
 
 def _exogenous(frame: pl.DataFrame) -> Any:
-    """Hour and weekday one by one, so that a linear model can use them, and temperature with its hinges."""
+    """Return one-hot hour and weekday, for linear models, and piecewise linear temperature."""
     known = frame.select(
         "ds",
         "unique_id",
@@ -294,17 +296,17 @@ _NEEDED = {
 
 
 def installed() -> Iterator[str]:
-    """The peers that can be asked here."""
+    """Return the peers that are installed."""
     for name, packages in _NEEDED.items():
         if all(find_spec(package) for package in packages):
             yield name
 
 
 def left_out() -> Iterator[str]:
-    """Each peer that cannot be asked here, and why."""
+    """Return each peer that is not installed, with the reason."""
     for name, packages in _NEEDED.items():
-        lacking = [package for package in packages if not find_spec(package)]
-        if lacking:
-            yield f"{name} ({', '.join(lacking)} not installed)"
-    # 4 is for Python 3.12 and later; 3.4 goes back to holidays 0.21, with which the platform does not run
-    yield "OpenSTEF (no version installs beside the platform on Python 3.11)"
+        missing = [package for package in packages if not find_spec(package)]
+        if missing:
+            yield f"{name} ({', '.join(missing)} not installed)"
+    # Version 4 requires Python 3.12; 3.4 requires holidays 0.21, which is too old for the platform
+    yield "OpenSTEF (no version can be installed with the platform on Python 3.11)"

@@ -1,11 +1,11 @@
-"""Skill of the models on real data: fit once before a period, forecast through it, print the scores as CSV.
+"""Measure the skill of the models on real data: fit before a period, forecast the period, print the scores as CSV.
 
     python benchmarks/skill.py [FOLDER] [--from 2023-01-01 --to 2024-01-01 | --last-fifth] [--city NAME]...
 
-FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; without one the
-sample of the demo is taken. Forecasts are issued at local midnight, every fifth day unless told otherwise. With
---weather actual the target hours' observed weather is handed over, as the field's benchmarks do; that flatters every
-model that uses weather. Peers (see peers.py) are scored beside our models where they are installed.
+FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; the
+default is the sample of the demo. Forecasts are issued at local midnight, every fifth day by default. With --weather
+actual the models get the observed weather of the target hours, as in other benchmarks; this is better than any weather
+forecast. Peers (see peers.py) are included if they are installed.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import polars as pl
 
 from energy_forecast import forecasting as fc
 from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.lead_times import REPORT_LEADS
 from energy_forecast.local_times import to_local
 from energy_forecast.sources.sample import load_sample
 from energy_forecast.zones import instant_at
@@ -39,7 +40,7 @@ WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
 
 
 def read(folder: Path, name: str) -> pl.DataFrame:
-    """One file of the folder, with UTC timestamps."""
+    """Return one file of the folder, with UTC timestamps."""
     path = next(path for path in (folder / f"{name}.csv.gz", folder / f"{name}.csv") if path.exists())
     frame = pl.read_csv(path, infer_schema_length=None)
     if "timestamp" in frame.columns:
@@ -51,7 +52,7 @@ def read(folder: Path, name: str) -> pl.DataFrame:
 
 
 def sample() -> Iterator[tuple[fc.City, pl.DataFrame, pl.DataFrame]]:
-    """Each city of the sample, as recorded."""
+    """Return each city of the sample, with load and weather."""
     for part in load_sample(now=None):
         city = fc.City(part.name, part.latitude, part.longitude, part.timezone, part.country_code, part.subdivision)
         weather = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "temperature": pl.Float64})
@@ -62,7 +63,7 @@ def sample() -> Iterator[tuple[fc.City, pl.DataFrame, pl.DataFrame]]:
 
 
 def cities(folder: Path, wanted: list[str]) -> Iterator[tuple[fc.City, pl.DataFrame, pl.DataFrame]]:
-    """Each city with its hourly load and weather."""
+    """Return each city of the folder, with hourly load and weather."""
     consumption, weather = read(folder, "consumption"), read(folder, "weather")
     weather = weather.with_columns(pl.lit(None, pl.Float64).alias(c) for c in WEATHER if c not in weather.columns)
     for row in read(folder, "cities").iter_rows(named=True):
@@ -74,7 +75,7 @@ def cities(folder: Path, wanted: list[str]) -> Iterator[tuple[fc.City, pl.DataFr
 
 
 def period(arguments: argparse.Namespace, city: fc.City, load: pl.DataFrame) -> tuple[date, date]:
-    """The local days at which the tested period begins and ends."""
+    """Return the local days at which the tested period begins and ends."""
     if not arguments.last_fifth:
         return arguments.begin, arguments.end
     local = to_local(load["timestamp"], city.timezone).dt.date()
@@ -85,23 +86,23 @@ def period(arguments: argparse.Namespace, city: fc.City, load: pl.DataFrame) -> 
 
 
 def between(frame: pl.DataFrame, begin: datetime, end: datetime) -> pl.DataFrame:
-    """The rows of [begin, end)."""
+    """Return the rows of [begin, end)."""
     return frame.filter(pl.col("timestamp") >= begin, pl.col("timestamp") < end)
 
 
 def local_midnight(day: date, city: fc.City) -> datetime:
-    """When a local day begins, UTC."""
+    """Return the UTC time at which a local day begins."""
     return instant_at(city.timezone, datetime(day.year, day.month, day.day))  # noqa: DTZ001
 
 
 def plausible(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Nobody can forecast a meter's fault: hours outside a quarter and four times the median are not scored."""
+    """Return the pairs between a quarter of the median and four times it; others are faults of the meter."""
     middle = pairs["consumption_kwh"].median()
     return pairs.filter(pl.col("consumption_kwh").is_between(pl.lit(middle) / 4, pl.lit(middle) * 4))
 
 
 def scores_of(pairs: pl.DataFrame) -> dict[str, float | int]:
-    """The scores of forecasts beside `consumption_kwh`: what a line of the table says."""
+    """Return the scores of forecasts with their `consumption_kwh`, for one line of the table."""
     pairs = plausible(pairs)
     actual = pairs["consumption_kwh"].to_numpy()
     quantiles = pairs.select(fc.QUANTILE_COLUMNS).to_numpy()
@@ -117,10 +118,10 @@ def scores_of(pairs: pl.DataFrame) -> dict[str, float | int]:
 
 
 def coverage_by_lead(pairs: pl.DataFrame, horizon: int) -> dict[str, float]:
-    """Coverage of the 90 % interval by the buckets of lead times that scores are kept in."""
+    """Return the coverage of the 90 % interval by bucket of lead times."""
     lead = (pl.col("timestamp") - pl.col("issued_at")).dt.total_hours()
     found = {}
-    for low, high in ((0, 6), (6, 24), (24, 48), (48, 168)):
+    for low, high in REPORT_LEADS:
         part = plausible(pairs).filter(lead >= low, lead < high)
         if low < horizon and part.height:
             inside = (pl.col("consumption_kwh") >= pl.col("q05")) & (pl.col("consumption_kwh") <= pl.col("q95"))
@@ -131,14 +132,14 @@ def coverage_by_lead(pairs: pl.DataFrame, horizon: int) -> dict[str, float]:
 def evaluate(
     arguments: argparse.Namespace, name: str, city: fc.City, load: pl.DataFrame, weather: pl.DataFrame
 ) -> Iterator[dict[str, object]]:
-    """Fit one city and forecast it; a line of the table for each horizon and weather."""
+    """Fit one city and forecast it, and return a line of the table for each horizon and weather."""
     first, last = period(arguments, city, load)
     start = local_midnight(first, city)
     oldest = start - timedelta(days=arguments.history_days) if arguments.history_days else datetime(1, 1, 1, tzinfo=UTC)
 
     @cache
-    def learnt(with_weather: bool) -> tuple[Any, float, float]:
-        """The model, seconds and seconds of CPU that learning took."""
+    def fitted(with_weather: bool) -> tuple[Any, float, float]:
+        """Return the model, and the seconds and CPU seconds of its fit."""
         began = time.perf_counter(), time.process_time()
         fit = peers.PEERS.get(name, partial(fc.fit, name))
         seen = between(weather, oldest, start) if with_weather else weather.clear()
@@ -148,16 +149,16 @@ def evaluate(
     days = [first + timedelta(days=i) for i in range(0, (last - first).days, arguments.every)]
     for horizon in arguments.horizon:
         for kind in arguments.weather:
-            # Ours answer both with one fit; a library that was taught temperature cannot do without
-            model, fit_seconds, fit_cpu = learnt(name not in peers.PEERS or kind == "actual")
+            # The platform's models need one fit for both; a library trained with temperature requires it
+            model, fit_seconds, fit_cpu = fitted(name not in peers.PEERS or kind == "actual")
             parts, seconds = [], []
             for day in days:
                 issued = local_midnight(day, city)
                 back, ahead = issued - timedelta(days=model.history_days), issued + timedelta(hours=horizon)
-                coming = between(weather, issued, ahead) if kind == "actual" else weather.clear()
+                weather_ahead = between(weather, issued, ahead) if kind == "actual" else weather.clear()
                 known = between(load, max(back, oldest), issued), between(weather, max(back, oldest), issued)
                 began_cpu = time.process_time()
-                made = model.predict(fc.ForecastInput(*known, coming, issued, horizon)).frame
+                made = model.predict(fc.ForecastInput(*known, weather_ahead, issued, horizon)).frame
                 seconds.append(time.process_time() - began_cpu)
                 parts.append(made.with_columns(pl.lit(issued).cast(pl.Datetime("us", "UTC")).alias("issued_at")))
             pairs = pl.concat(parts).join(load, on="timestamp", how="inner")
@@ -178,12 +179,12 @@ def evaluate(
 
 
 def arguments_of(line: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--city", action="append", default=[])
     parser.add_argument(
-        "--model", default=",".join([*fc.model_names(), *peers.installed()]), help="names, with commas between"
+        "--model", default=",".join([*fc.model_names(), *peers.installed()]), help="names, separated by commas"
     )
     parser.add_argument("--from", dest="begin", type=date.fromisoformat, default=date(2023, 1, 1))
     parser.add_argument("--to", dest="end", type=date.fromisoformat, default=date(2024, 1, 1))
@@ -196,12 +197,12 @@ def arguments_of(line: list[str] | None = None) -> argparse.Namespace:
         "--weather", type=lambda text: text.split(","), default=["actual"], metavar="KIND,...", help="actual, none"
     )
     parser.add_argument("--history-days", type=int, help="fit on this many days only")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the forecasts beside the actuals as Parquet")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write forecasts and actual values as Parquet")
     return parser.parse_args(line)
 
 
 def versions() -> Iterator[str]:
-    """What the numbers hang on, as name and version."""
+    """Return name and version of each package that affects the results."""
     yield f"Python {sys.version.split()[0]}"
     for package in ("energy-forecast", "numpy", "xgboost-cpu", "holidays", *peers.PACKAGES):
         with suppress(PackageNotFoundError):
@@ -209,7 +210,7 @@ def versions() -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the table as CSV, a line as soon as it is known."""
+    """Print the table as CSV, each line as soon as it is computed."""
     arguments = arguments_of()
     columns: list[str] = []
     writer = csv.writer(sys.stdout)

@@ -286,6 +286,6 @@ def test_certificate_and_errors_count_as_one_would_by_hand(
     assert sum(row["pair_count"] for row in errors) == whole.height
     off = ((whole["actual"] - whole["predicted"]).abs() / whole["actual"]).mean()
     assert document(command_line, *asked, "--city", "Pune")["mape"]["Pune"] == pytest.approx(100 * off)
-    assert "When vanilla errs" in plot.read_text()
+    assert "Errors of vanilla by weekday and hour" in plot.read_text()
     refused = command_line.run("score", "certificate", "--model", "vanilla", status=1).stderr
     assert "No forecast of vanilla with purpose 'forecast' has observed load yet" in refused

@@ -433,8 +433,8 @@ def test_load_that_arrives_after_the_issue_is_no_difference_of_a_forecast(
     explained = json.loads(command_line.run("forecast", "explain", "Berlin", "--json").stdout)
     assert (explained["differing_hours"], explained["late_hours"]) == (0, 2)
     told = " ".join(command_line.run("forecast", "explain", "Berlin").stderr.split())
-    assert "2 hours of load came or changed after the issue" in told
-    assert "differ from the forecast" not in told
+    assert "2 hours of load arrived or changed after the issue" in told
+    assert "differ from the issued forecast" not in told
     # The next forecast has them, so that they do make a difference
     issued(database, "Berlin", day(16), "naive-168")
     first, second = rows(
@@ -483,7 +483,7 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
             found = command_line.run(*backtest, "--weather", asked, "--json")
             assert json.loads(found.stdout)["usual_weather_hours"] == hours, asked
         found = command_line.run(*backtest)
-        assert "what is usual stood in: humidity for 48." in " ".join(found.stderr.split())
+        assert "replaced by usual values for these hours: humidity for 48." in " ".join(found.stderr.split())
         command_line.run(
             *("forecast", "--city", "Berlin", "--model", "linear", "--plot", picture),
             *("--at", LADDER_AT.strftime(HOURS)),

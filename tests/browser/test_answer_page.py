@@ -96,4 +96,4 @@ def test_many_bins_of_temperature_have_a_scale_of_round_degrees(tmp_path: Path) 
 def test_an_answer_without_a_row_says_so(tmp_path: Path) -> None:
     found = drawn(tmp_path, "days", [], "Berlin")
     assert found["rows"] == found["heights"] == []
-    assert "Nothing is known" in (tmp_path / "answer.html").read_text()
+    assert "No data is available" in (tmp_path / "answer.html").read_text()

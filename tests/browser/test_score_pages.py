@@ -60,7 +60,7 @@ def test_errors_stand_at_their_weekday_and_hour(pairs: pl.DataFrame, tmp_path: P
     path = tmp_path / "errors.html"
     write_errors_page(path, ErrorReport("ensemble", "backtest", rows, {}, ["Nowhere"]))
     found = opened(path, PROBE)
-    assert found["titles"] == ["When ensemble errs", HOSTILE]
+    assert found["titles"] == ["Errors of ensemble by weekday and hour", HOSTILE]
     # Monday to Sunday and Ascension Day, which was a Thursday; Saturday is the sixth row
     assert len(found["cells"]) == 8 * 24
     assert sorted(set(found["cells"])) == ["2.0", "6.0"]
@@ -125,7 +125,7 @@ def test_calibration_shows_each_level_and_the_histogram_between_them(pairs: pl.D
     path = tmp_path / "certificate.html"
     write_certificate_page(path, CoverageReport("ensemble", "backtest", counted, reliability(pairs), []))
     found = opened(path, PROBE)
-    assert found["names"][0] == ["as it should be", "observed"]
+    assert found["names"][0] == ["ideal", "observed"]
     # Actuals are uniform between the quantiles, so all twenty bars are as high
     assert len(found["bars"]) == 20
     assert found["bars"] == pytest.approx([np.mean(found["bars"])] * 20, rel=0.1)
@@ -165,17 +165,17 @@ def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
     shown = opened(path, PROBE)
     assert shown["titles"] == [
         f"Why this forecast of {HOSTILE}?",
-        "The forecast and what came",
-        "What drove Saturday 10 May 2025",
-        "The weather of Saturday 10 May 2025",
+        "Forecast and observed load",
+        "Contributions on Saturday 10 May 2025",
+        "Effect of the weather on Saturday 10 May 2025",
         "Temperature response",
-        "The past days most like Saturday 10 May 2025",
+        "Most similar past days to Saturday 10 May 2025",
     ]
     fan, drivers, under, response, similar = shown["names"]
     assert {"measured", "forecast", "90 % interval", "80 % interval", "50 % interval"} <= set(fan)
-    assert "forecast minus the usual" in drivers
-    assert under == ["forecast", "under the usual temperature", "temperature", "usual temperature"]
-    assert "the model's answer for this day" in response
+    assert "forecast minus usual day" in drivers
+    assert under == ["forecast", "with usual temperature", "temperature", "usual temperature"]
+    assert "model response for this day" in response
     assert similar[-2:] == ["this forecast", "measured"]
     assert all(shown["lines"])
     # 24 hours of six drivers and of all others

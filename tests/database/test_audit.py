@@ -529,14 +529,14 @@ def test_no_rule_silences_the_log(connection: Connection, table: str, action: st
 
 # By the owner, who needs no superuser for any of them: each is an entry, and each is seen in the catalog
 ALTERED_GUARDS = {
-    "rule": ("CREATE RULE r AS ON DELETE TO cities DO INSTEAD NOTHING", "Rule r on public.cities is not of"),
+    "rule": ("CREATE RULE r AS ON DELETE TO cities DO INSTEAD NOTHING", "Rule r on public.cities does not belong to"),
     "rule of a ledger": (
         "CREATE RULE r AS ON INSERT TO ops.dropped_data DO INSTEAD NOTHING",
-        "Rule r on ops.dropped_data is not of",
+        "Rule r on ops.dropped_data does not belong to",
     ),
     "policy": (
         "CREATE POLICY p ON audit_log AS RESTRICTIVE FOR SELECT TO energy_forecast_auditor USING (action <> 'DELETE')",
-        "Policy p on public.audit_log is not of",
+        "Policy p on public.audit_log does not belong to",
     ),
     "policy altered": (
         "ALTER POLICY platform ON audit_log USING (action <> 'DELETE') WITH CHECK (true)",
@@ -545,7 +545,7 @@ ALTERED_GUARDS = {
     "trigger": (
         "CREATE TRIGGER z AFTER INSERT ON ops.audit_chain FOR EACH ROW WHEN (false)"
         " EXECUTE FUNCTION reject_change('x')",
-        "Trigger z on ops.audit_chain is not of",
+        "Trigger z on ops.audit_chain does not belong to",
     ),
     "trigger of a partition": (
         "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",

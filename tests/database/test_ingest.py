@@ -481,7 +481,7 @@ def test_the_days_of_a_clock_change_have_23_24_and_25_hours(place: Place) -> Non
     for zone in ("city", "Europe/Berlin"):
         report = place.load(text, timezone=zone)
         assert (report.read, report.rejected) == (72, 0)
-        assert any("told apart by their order in the file: 2" in note for note in report.notes)
+        assert any("distinguished by their order in the file: 2" in note for note in report.notes)
     assert report.unchanged == 72
     expected = [at(2026, 3, 28, 23) + timedelta(hours=n) for n in range(23)]
     expected += [at(2026, 5, 31, 22) + timedelta(hours=n) for n in range(24)]

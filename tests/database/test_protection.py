@@ -88,7 +88,7 @@ REPAIRED = {
     ),
     "a grant on a column": (
         "GRANT UPDATE (created_at) ON cities TO energy_forecast_ingest",
-        "The privilege of energy_forecast_ingest on public.cities is not what this program grants",
+        "The privilege of energy_forecast_ingest on public.cities is not the expected one",
     ),
     "a grant that may be passed on": (
         "GRANT SELECT ON cities TO energy_forecast_app WITH GRANT OPTION",
@@ -105,11 +105,11 @@ REPAIRED = {
     ),
     "a grant on a schema": (
         "GRANT CREATE ON SCHEMA ops TO energy_forecast_ingest",
-        "The privilege of energy_forecast_ingest on schema ops is not what this program grants",
+        "The privilege of energy_forecast_ingest on schema ops is not the expected one",
     ),
     "a policy": (
         "CREATE POLICY open ON energy_consumption TO energy_forecast_app USING (true)",
-        "Policy open on public.energy_consumption is not of this program: command ALL, condition true",
+        "Policy open on public.energy_consumption does not belong to this program: command ALL, condition true",
     ),
     "the condition of a policy": (
         "ALTER POLICY platform ON cities USING (name <> 'x')",
@@ -158,16 +158,19 @@ REPORTED = {
     "a function of the owner": (
         "CREATE FUNCTION helper() RETURNS integer LANGUAGE sql AS 'SELECT 1';"
         " REVOKE ALL ON FUNCTION helper() FROM PUBLIC",
-        ["Function public.helper() is not of this program. If it is not yours, run: DROP ROUTINE public.helper()."],
+        [
+            "Function public.helper() does not belong to this program.",
+            "If it is not yours, run: DROP ROUTINE public.helper().",
+        ],
     ),
     "an operator": (
         "CREATE OPERATOR public.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = pg_catalog.oideq)",
-        ["Operator public.=(pg_catalog.oid,pg_catalog.oid) is not of this program"],
+        ["Operator public.=(pg_catalog.oid,pg_catalog.oid) does not belong to this program"],
     ),
-    "a type": ("CREATE TYPE mood AS ENUM ('good')", ["Type public.mood is not of this program"]),
+    "a type": ("CREATE TYPE mood AS ENUM ('good')", ["Type public.mood does not belong to this program"]),
     "a table": (
         "CREATE TABLE ops.extra (id integer)",
-        ["Table ops.extra is not of this program", "Column ops.extra.id"],
+        ["Table ops.extra does not belong to this program", "Column ops.extra.id"],
     ),
     "a table that inherits": (
         "CREATE SCHEMA hidden; CREATE TABLE hidden.more () INHERITS (cities)",
@@ -202,7 +205,7 @@ REPORTED = {
     ),
     "default privileges": (
         "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO PUBLIC",
-        ["Default privileges of energy_forecast_owner for tables is not of this program"],
+        ["Default privileges of energy_forecast_owner for tables does not belong to this program"],
     ),
     "a trigger of a partition": (
         "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",
@@ -222,7 +225,7 @@ REPORTED = {
     ),
     "statistics": (
         "CREATE STATISTICS more ON name, timezone FROM cities",
-        ["Statistics object public.more is not of this program"],
+        ["Statistics object public.more does not belong to this program"],
     ),
     "a constraint of a partition": (
         "ALTER TABLE predictions_shared ADD CHECK (issued_at > '2000-01-01')",
@@ -271,12 +274,16 @@ BY_SUPERUSERS = {
         "The database sets session_replication_role=replica",
         True,
     ),
-    "a large object": ("SELECT lo_create(4711)", "Large object 4711 is not of this program", False),
+    "a large object": ("SELECT lo_create(4711)", "Large object 4711 does not belong to this program", False),
     "a cast": ("CREATE CAST (regrole AS json) WITH INOUT AS IMPLICIT", "Cast (pg_catalog.regrole AS ", False),
-    "a publication": ("CREATE PUBLICATION everything FOR ALL TABLES", "Publication everything is not of", False),
+    "a publication": (
+        "CREATE PUBLICATION everything FOR ALL TABLES",
+        "Publication everything does not belong to",
+        False,
+    ),
     "a foreign server": (
         "CREATE FOREIGN DATA WRAPPER other; CREATE SERVER elsewhere FOREIGN DATA WRAPPER other",
-        "Server elsewhere is not of this program",
+        "Server elsewhere does not belong to this program",
         False,
     ),
     "foreign keys that are not checked": (
@@ -378,7 +385,7 @@ def test_the_command_reports_repairs_and_remedies(connection: Connection, comman
     done = command_line.run("db", "upgrade")
     assert "were applied again" in done.stdout
     assert "Repaired: Partitioned table public.weather_data was altered" in done.stderr
-    assert "Not repaired: Table ops.extra is not of this program" in done.stderr
+    assert "Not repaired: Table ops.extra does not belong to this program" in done.stderr
     again = command_line.run("db", "upgrade")
     assert "no change was necessary" in again.stdout
     assert "Not repaired: Table ops.extra" in again.stderr

@@ -131,7 +131,7 @@ def test_a_page_without_cities_is_refused(tmp_path: Path) -> None:
 
 def test_words_on_the_page(tmp_path: Path) -> None:
     page = written(tmp_path, [picture(), picture(name="Bath", weather=None)], notes=["Replayed."])
-    assert page.text.count("No weather is known for the time shown.") == 1
+    assert page.text.count("No weather is available for the time shown.") == 1
     assert "No forecast has been scored yet." in page.text
     assert "Replayed." in page.text
     # 12:00 UTC is 22:00 in Melbourne in May.
@@ -151,7 +151,7 @@ def test_history_is_cut_to_ten_days_and_scaled_to_the_unit() -> None:
     assert len(data["history"]["x"]) == 240
     assert set(data["history"]["value"]) == {4.0}
     assert data["start"] == (ISSUED - timedelta(days=10)).timestamp() * 1000
-    assert data["levels"] == [90, 80, 50]
+    assert data["intervals"] == [90, 80, 50]
     assert data["forecast"]["low90"][0] == 4.5
     assert data["forecast"]["high90"][0] == 5.5
     # q25 = 0.9 + 0.2 * 20 / 90 of 5 GWh
@@ -232,7 +232,7 @@ def test_a_new_city_without_history_has_its_forecast_drawn() -> None:
 
 def test_only_the_bands_that_the_forecast_has_are_drawn() -> None:
     data = Drawing(picture(forecast=fan().select("timestamp", "predicted", "q10", "q90"))).data()
-    assert data["levels"] == [80]
+    assert data["intervals"] == [80]
     assert "low90" not in data["forecast"]
 
 

@@ -37,7 +37,7 @@ from energy_forecast.settings import settings
 
 app = typer.Typer(
     name="energy-forecast",
-    help="Forecasts of a city's energy consumption, kept and scored in PostgreSQL.",
+    help="Forecast the energy consumption of cities; store and score the forecasts in PostgreSQL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -57,7 +57,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Forecasts of a city's energy consumption, kept and scored in PostgreSQL."""
+    """Forecast the energy consumption of cities; store and score the forecasts in PostgreSQL."""
 
 
 app.command("demo")(demo.demo)

@@ -32,7 +32,7 @@ from energy_forecast.cli.console import (
     table,
 )
 from energy_forecast.cli.output_files import check_output, draw_comparison, write_frame
-from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, echo_left_out, score_cells
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, echo_left_out, score_cells
 
 if TYPE_CHECKING:
     from energy_forecast.database.history import LoadDelay
@@ -181,7 +181,7 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
         echo(f"  {_assumption(report.load_delay)}")
         for name, rows in by_city(report.scores).items():
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
-        out.print(SCORE_WORDS)
+        out.print(SCORE_LEGEND)
     echo_left_out(report.left_out)
     for name, hours in report.imputed_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())

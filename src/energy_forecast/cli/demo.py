@@ -11,7 +11,7 @@ import typer
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, echo, emit, minute, out, progress, table
 from energy_forecast.cli.output_files import score_frame
-from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, by_city, score_cells
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, score_cells
 from energy_forecast.settings import settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) ->
             title=name,
         )
     out.print(
-        f"weather: of the target hours; forecasts have 'none' here, 'actual' is a perfect forecast. {SCORE_WORDS}"
+        f"weather: of the target hours; forecasts have 'none' here, 'actual' is a perfect forecast. {SCORE_LEGEND}"
     )
     out.print()
     for city in report.cities:

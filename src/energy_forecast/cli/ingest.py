@@ -226,7 +226,7 @@ class _Options:
 
 
 def _run(
-    kind: str,
+    dataset: str,
     options: _Options,
     files: list[Path] | None,
     watch: Path | None,
@@ -243,12 +243,12 @@ def _run(
         raise typer.BadParameter("It requires a folder: --watch FOLDER.", param_hint="--once")
     if watch is not None and json and not once:
         raise typer.BadParameter("An endless watch cannot print one document; add --once.", param_hint="--json")
-    _check_options(kind, options)
+    _check_options(dataset, options)
     if watch is not None:
-        _watch(kind, options, watch, settle, once, allow_partial, json)
+        _watch(dataset, options, watch, settle, once, allow_partial, json)
         return
-    with _arrived(files or []) as paths:
-        report, checked = _load(kind, options, paths)
+    with _with_standard_input(files or []) as paths:
+        report, checked = _load(dataset, options, paths)
     if json:
         emit(_document(report, checked))
     else:
@@ -259,13 +259,13 @@ def _run(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _check_options(kind: str, options: _Options) -> None:
+def _check_options(dataset: str, options: _Options) -> None:
     """Raise wrong usage if the options are invalid for this dataset: once at the start, not for each file."""
     from energy_forecast.ingest import find_dataset, read_options
 
     try:
         read_options(
-            find_dataset(kind),
+            find_dataset(dataset),
             timezone=options.timezone,
             interval_minutes=options.interval,
             label=options.label,
@@ -275,7 +275,7 @@ def _check_options(kind: str, options: _Options) -> None:
         raise typer.BadParameter(with_option_names(str(error))) from error
 
 
-def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
+def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
     # Imported here: they import the frame library, which `--help` does not need
     from energy_forecast import pipelines
     from energy_forecast.ingest import load_files
@@ -284,7 +284,7 @@ def _load(kind: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, 
     with progress() as report_progress:
         report = load_files(
             database,
-            kind,
+            dataset,
             paths,
             timezone=options.timezone,
             interval_minutes=options.interval,
@@ -354,7 +354,7 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
 
 
 def _watch(
-    kind: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
+    dataset: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
     from energy_forecast.ingest import WatchedFolder, watch
 
@@ -369,7 +369,7 @@ def _watch(
     problem: EnergyForecastError | None = None
     outcomes = watch(
         folder,
-        lambda file: _load_with_options(kind, options, file),
+        lambda file: _load_with_options(dataset, options, file),
         failure_of=lambda result: None if result[0].failure is None else with_option_names(result[0].failure),
         once=once,
         report=echo,
@@ -424,10 +424,10 @@ def _watch(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _load_with_options(kind: str, options: _Options, file: Path) -> tuple[Report, QualityCheck]:
+def _load_with_options(dataset: str, options: _Options, file: Path) -> tuple[Report, QualityCheck]:
     """Load a file; an error names options, because the watcher writes it to a file for the user."""
     try:
-        return _load(kind, options, [file])
+        return _load(dataset, options, [file])
     except IngestError as error:
         raise IngestError(
             with_option_names(error.message), hint=error.hint and with_option_names(error.hint)
@@ -440,7 +440,7 @@ def _text(path: Path | str | None) -> str | None:
 
 
 @contextmanager
-def _arrived(files: Sequence[Path]) -> Iterator[list[Path]]:
+def _with_standard_input(files: Sequence[Path]) -> Iterator[list[Path]]:
     """Yield the files, with a copy on the disk in place of standard input.
 
     A batch is loaded whole or not at all, so it begins after all input has arrived.

@@ -49,7 +49,7 @@ def recent(
 
     Example: energy-forecast query recent --city Munich --hours 168 --by day
     """
-    _alone(exact, until=until, plot=plot, by=by is By.DAY)
+    _exclude_options(exact, until=until, plot=plot, by=by is By.DAY)
     check_output(plot, "--plot", [".html"])
     with open_database().reading() as connection:
         place = city_named(connection, city)
@@ -83,7 +83,7 @@ def recent(
             title=f"{place.name}, on the clock of {place.timezone}",
         )
     if all(r["total_consumption"] is None for r in rows):
-        _nothing(place, last)
+        _print_no_data(place, last)
     if plot is not None:
         draw_answer("days" if by is By.DAY else "hours", place, rows, plot)
         echo(f"Drawn: {plot}")
@@ -105,7 +105,7 @@ def weather_correlation(
 
     Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
     """
-    _alone(exact, until=until, plot=plot, bin=bin_width != 1)
+    _exclude_options(exact, until=until, plot=plot, bin=bin_width != 1)
     check_output(plot, "--plot", [".html"])
     width = Decimal(str(round(bin_width, 4)))
     facts: dict[str, Any] = {}
@@ -140,7 +140,7 @@ def weather_correlation(
         )
         _print_correlation(facts)
     if not rows:
-        _nothing(place, last)
+        _print_no_data(place, last)
     if plot is not None:
         draw_answer("temperatures", place, rows, plot)
         echo(f"Drawn: {plot}")
@@ -160,7 +160,7 @@ def model_performance(
 
     Example: energy-forecast query model-performance --days 30
     """
-    _alone(exact, until=until)
+    _exclude_options(exact, until=until)
     with open_database().reading() as connection:
         if exact:
             rows = reports.guide_model_performance(connection, days=days)
@@ -199,7 +199,7 @@ def model_performance(
         )
 
 
-def _alone(exact: bool, **others: object) -> None:
+def _exclude_options(exact: bool, **others: object) -> None:
     """Refuse options that the guide's statements do not have."""
     for name, value in others.items():
         if exact and value:
@@ -244,7 +244,7 @@ def _print_correlation(facts: dict[str, Any]) -> None:
             echo(f"{facts[key]:,} hours are left out: they {why}.")
 
 
-def _nothing(city: StoredCity, last: datetime | None) -> None:
+def _print_no_data(city: StoredCity, last: datetime | None) -> None:
     if last is None:
         echo(f"{city.name} has no consumption data. To load some: energy-forecast ingest consumption --help")
     else:

@@ -28,7 +28,7 @@ from energy_forecast.cli.console import (
     table,
 )
 from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
-from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_WORDS, Purpose, by_city, echo_left_out, score_cells
+from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, Purpose, by_city, echo_left_out, score_cells
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _print_scores(report: ScoreReport) -> None:
                     ],
                     title=f"{name}, {words}",
                 )
-    out.print(SCORE_WORDS)
+    out.print(SCORE_LEGEND)
     out.print(f"{report.new} of {len(report.scores)} are new.")
 
 

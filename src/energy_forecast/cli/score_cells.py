@@ -19,7 +19,7 @@ class Purpose(StrEnum):
 
 # Narrow: a table of scores must fit a terminal of 80 columns. Energies are MWh in an hour.
 SCORE_COLUMNS = ["MAPE %", "MAE", "RMSE", "R2", "pinball", "cover %", "skill"]
-SCORE_WORDS = (
+SCORE_LEGEND = (
     "MAE, RMSE, pinball: MWh in an hour. cover %: share inside the 90 % interval. skill: over naive-168, by MAE."
 )
 

@@ -209,7 +209,7 @@ def _fault(kind: str, name: str, found: State | None, expected: State | None) ->
     return Fault(
         kind,
         name,
-        f"{_privilege(name)} is not what this program grants: {changes}"
+        f"{_privilege(name)} is not the expected one: {changes}"
         if kind == "privilege"
         else f"{label} {name} was altered: {changes}",
         f"{_REPAIR}." if repairable else _making(kind, name, expected),
@@ -240,13 +240,13 @@ def _unknown(kind: str, label: str, name: str, state: State) -> tuple[str, bool]
             member, _, group = name.partition(" in ")
             return f"Role {member} was made a member of {group}", True
         case "policy":
-            return f"Policy {name} is not of this program: {_described(state)}", True
+            return f"Policy {name} does not belong to this program: {_described(state)}", True
         case "object":
-            return f"{name[:1].upper()}{name[1:]} is not of this program", False
+            return f"{name[:1].upper()}{name[1:]} does not belong to this program", False
         case "trigger" | "rule":
-            return f"{label} {name} is not of this program: {state['definition']}", False
+            return f"{label} {name} does not belong to this program: {state['definition']}", False
         case _:
-            return f"{label} {name} is not of this program", False
+            return f"{label} {name} does not belong to this program", False
 
 
 def _removal(kind: str, name: str, state: State, repairable: bool) -> str:

@@ -137,7 +137,7 @@ class Merged:
         corrected_now: corrected keys without available_at, which are available from now.
         older: rows older than the stored row or than another row of the batch; stored as history.
         repeats: rows with a value that was superseded before.
-        refused: column, reason without its values, and number of the rows that the database rejected; and one reason
+        rejected: column, reason without its values, and number of the rows that the database rejected; and one reason
             with its values.
         examples: the first rejected rows: file, line, column, reason.
         revised: stored values, not of this batch, whose provisional interval was corrected.
@@ -148,7 +148,7 @@ class Merged:
     corrected_now: int
     older: int
     repeats: int
-    refused: tuple[tuple[str | None, str, int, str], ...]
+    rejected: tuple[tuple[str | None, str, int, str], ...]
     examples: tuple[tuple[str, int, str | None, str], ...]
     revised: tuple[RevisedIntervals, ...] = ()
 
@@ -224,12 +224,12 @@ class Staging:
         """Stage rows: binary COPY in the column order of the kind's `_copy` query."""
         self._staged += self._copy(f"{self._target.subject}_copy", data)
 
-    def copy_refused(self, data: bytes) -> None:
+    def copy_rejected(self, data: bytes) -> None:
         """Stage rejected rows and empty cells as CSV.
 
         Columns: file number, line, column, reason, the row as JSON, whether only a cell was left empty, and true.
         """
-        self._copy("refused_copy", data)
+        self._copy("rejected_copy", data)
 
     def set_coverage(
         self,
@@ -316,7 +316,7 @@ class Staging:
         self._script("analyze_staged" if self._in_order else "index_staged")
         assumed: tuple[str, ...] = ()
         wide: tuple[Spacing, ...] = ()
-        refused = 0
+        rejected = 0
         if self._target.corrects:
             self._make_views()
             self._interval_given = interval_minutes is not None
@@ -329,28 +329,28 @@ class Staging:
                 self._run("find_intervals", kind=self._target.kind)
                 assumed = tuple(name for (name,) in self._rows("assumed_cities"))
                 wide = tuple(Spacing(*row) for row in self._rows("wide_cities", adds_up=self._target.adds_up))
-            refused += self._refuse_closer()
+            rejected += self._reject_closer()
             if self._row("any_early", now=now)[0]:
                 self._need_all()
-                refused += self._run("refuse_early", now=now, values=list(self._target.values))
+                rejected += self._run("reject_early", now=now, values=list(self._target.values))
         repeated, older = (0, 0) if self._in_order else self._judge_repeated()
-        if refused or not self._in_order:
+        if rejected or not self._in_order:
             months, self._first, self._last = self._row("months")
             self._months = months or ()
         self._older = older > 0
         return Judgement(repeated, older, assumed, wide)
 
-    def _refuse_closer(self) -> int:
+    def _reject_closer(self) -> int:
         mixed, overlapping = self._row("any_closer")
-        refused = 0
+        rejected = 0
         if mixed or overlapping:
             self._need_all()
             values = list(self._target.values)
             if mixed:
-                refused += self._run("refuse_mixed", values=values)
+                rejected += self._run("reject_mixed", values=values)
             if overlapping:
-                refused += self._run("refuse_overlapping", values=values, adds_up=self._target.adds_up)
-        return refused
+                rejected += self._run("reject_overlapping", values=values, adds_up=self._target.adds_up)
+        return rejected
 
     def _make_views(self) -> None:
         if self._target.corrects and not self._has_views:
@@ -367,12 +367,12 @@ class Staging:
             return 0, 0
         self._script("index_repeated")
         self._script("judge_repeated")
-        refused = self._run("refuse_conflicts", values=list(self._target.values), key=self._target.key)
+        rejected = self._run("reject_conflicts", values=list(self._target.values), key=self._target.key)
         restored = self._run("restore_same")
         before = self._row("count_staged")[0]
         older = self._run("restore_histories")
         restored += self._row("count_staged")[0] - before
-        return taken - refused - restored - older, older
+        return taken - rejected - restored - older, older
 
     def ensure_partitions(self, database: Database) -> None:
         """Create the partitions for the rows in separate transactions, so that their locks are short.
@@ -414,7 +414,7 @@ class Staging:
             # Bounds of the rows let the planner skip the other months
             bounds = {"first": self._first, "last": self._last}
             if not self._target.corrects:
-                self._run("refuse_changed_forecasts", values=list(self._target.values), **bounds)
+                self._run("reject_changed_forecasts", values=list(self._target.values), **bounds)
                 inserted = self._run(f"{self._target.subject}_insert", **bounds)
             elif self._older or self._row("any_stored")[0]:
                 if self._are_few:
@@ -434,8 +434,8 @@ class Staging:
             corrected_now=verdicts.get("correction", (0, 0))[1],
             older=verdicts.get("older", (0, 0))[0],
             repeats=verdicts.get("repeat", (0, 0))[0],
-            refused=tuple(self._rows("refused_reasons")),
-            examples=tuple(self._rows("refused_examples", limit=10)),
+            rejected=tuple(self._rows("rejected_reasons")),
+            examples=tuple(self._rows("rejected_examples", limit=10)),
             revised=revised,
         )
 
@@ -512,7 +512,7 @@ class Staging:
         )
         if not counts["rejected"] and not counts["cells_left_empty"]:
             return 0
-        return self._run("record_refused", batch=batch, kind=self._target.kind, limit=most_kept)
+        return self._run("record_rejected", batch=batch, kind=self._target.kind, limit=most_kept)
 
     def _script(self, name: str) -> None:
         """Run several statements, which the driver sends together only without parameters."""

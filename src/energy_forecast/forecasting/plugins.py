@@ -46,10 +46,12 @@ class PluginModel:
 
     @property
     def name(self) -> str:
+        """Return the name of the model."""
         return self.model.name
 
     @property
     def kind(self) -> str:
+        """Return the kind of the model, for display."""
         return self.model.kind
 
     def fit(

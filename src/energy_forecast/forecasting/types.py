@@ -110,13 +110,19 @@ class FittedForecaster(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name of the model."""
+        ...
 
     @property
-    def parameters(self) -> dict[str, Any]: ...
+    def parameters(self) -> dict[str, Any]:
+        """Return settings and held-out scores, as plain JSON."""
+        ...
 
     @property
-    def history_days(self) -> int: ...
+    def history_days(self) -> int:
+        """Return the number of days of history that it uses."""
+        ...
 
     def predict(self, data: ForecastInput) -> Forecast:
         """Return the forecast. Raises NotEnoughDataError if no load is known before the issue time."""

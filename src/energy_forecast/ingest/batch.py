@@ -327,7 +327,7 @@ class _Batch:
     def _stage_piece(self, session: Staging, number: int, piece: _Ready) -> None:
         self._stage_rows(session, number, piece.rows, piece.near)
         if piece.refused:
-            session.copy_refused(piece.refused)
+            session.copy_rejected(piece.refused)
         if self._partition_load is not None:
             for month, data in piece.months:
                 self._partition_load.copy(month, data)
@@ -339,7 +339,7 @@ class _Batch:
         if near:
             rows = rows.filter(is_changed(rows, values, session.stored_values(near), self._options.interval_minutes))
         if self._splitter is not None:
-            self._splitter.stages(rows)
+            self._splitter.record_staged(rows)
         if rows.height:
             session.copy_rows(staged_rows(number, rows, values))
 
@@ -394,7 +394,7 @@ class _Batch:
             self._time_ranges.add_span(one.city_no, one.first, one.last)
         batch: UUID = uuid4()
         quarantine = self._quarantine
-        quarantine.add(merged.refused)
+        quarantine.add(merged.rejected)
         counts = {
             "read": self._read,
             "inserted": merged.inserted,

@@ -274,7 +274,7 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         stored[name_key(city.name)] = new
     quarantine = Quarantine(settings().rejected_rows_kept)
     quarantine.add((column, without_values(reason), 1, reason) for column, reason, _ in refused.values())
-    session.copy_refused(_as_csv(dict(itertools.islice(sorted(refused.items()), quarantine.most))))
+    session.copy_rejected(_as_csv(dict(itertools.islice(sorted(refused.items()), quarantine.most))))
     batch = uuid4()
     notes = [f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."] if source.ignored else []
     notes += moved[:_MOST_MOVED]

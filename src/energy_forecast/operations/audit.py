@@ -109,10 +109,10 @@ def write_anchor(database: Database, home: Path, *, restored: bool = False) -> A
         AuditError: there is no chain, or the file cannot be written or read.
     """
     with database.transaction(Role.AUDITOR) as connection:
-        head = _head(connection)
+        end = _chain_end(connection)
         server, name = stored.server_identity(connection)
     event = "restored" if restored else "anchor"
-    anchor = Anchor(datetime.now(UTC), event, server, name, head.chain.hex(), head.sequence, head.hash.hex())
+    anchor = Anchor(datetime.now(UTC), event, server, name, end.chain.hex(), end.sequence, end.hash.hex())
     if not restored and any(_same_end(anchor, known) for known in list(read_anchors(home))[-1:]):
         return anchor
     line = json.dumps(anchor.__dict__ | {"recorded_at": anchor.recorded_at.isoformat()}) + "\n"
@@ -173,13 +173,13 @@ def verify_audit(
     report = AuditReport()
     anchors = list(read_anchors(home))
     with database.transaction(Role.AUDITOR) as connection:
-        head = stored.chain_end(connection)
-        if head is None:
+        end = stored.chain_end(connection)
+        if end is None:
             report.add("no_chain", None, "The chain has no start: ops.audit_chain was emptied")
             return report
-        binding = _binding(anchors, head, stored.server_identity(connection), report)
-        _verify_links(stored.links(connection, head.sequence), head, binding, report, progress)
-        _verify_end(head, binding, report)
+        binding = _binding(anchors, end, stored.server_identity(connection), report)
+        _verify_links(stored.links(connection, end.sequence), end, binding, report, progress)
+        _verify_end(end, binding, report)
         count, examples = stored.unchained_entries(connection)
         if count:
             report.add("unchained", None, f"{count} entries are not in the chain; the first: {examples[0]}")
@@ -229,15 +229,15 @@ def _compare_facts(database: Database, report: AuditReport, progress: Progress) 
             )
 
 
-def _head(connection: Connection) -> ChainEnd:
-    head = stored.chain_end(connection)
-    if head is None:
+def _chain_end(connection: Connection) -> ChainEnd:
+    end = stored.chain_end(connection)
+    if end is None:
         raise AuditError("The chain of the audit log has no start.", hint="See: energy-forecast doctor audit")
-    return head
+    return end
 
 
 def _binding(
-    anchors: Sequence[Anchor], head: ChainEnd, place: tuple[str, str], report: AuditReport
+    anchors: Sequence[Anchor], end: ChainEnd, place: tuple[str, str], report: AuditReport
 ) -> dict[int, Anchor]:
     """Return the anchors that this chain must match, by position.
 
@@ -246,7 +246,7 @@ def _binding(
     """
     binding: dict[int, Anchor] = {}
     here = [anchor for anchor in anchors if (anchor.server, anchor.database) == place]
-    chain = head.chain.hex()
+    chain = end.chain.hex()
     if here and here[-1].chain != chain:
         report.add(
             "replaced",
@@ -270,10 +270,10 @@ def _binding(
 
 
 def _verify_links(
-    links: Iterable[Link], head: ChainEnd, binding: dict[int, Anchor], report: AuditReport, progress: Progress
+    links: Iterable[Link], end: ChainEnd, binding: dict[int, Anchor], report: AuditReport, progress: Progress
 ) -> None:
-    previous, expected = head.chain, 1
-    if (first := binding.get(0)) is not None and first.hash == head.chain.hex():
+    previous, expected = end.chain, 1
+    if (first := binding.get(0)) is not None and first.hash == end.chain.hex():
         report.anchored = 0
     for link in links:
         if link.sequence != expected:
@@ -310,19 +310,19 @@ def _verify_links(
         previous, expected = link.hash, link.sequence + 1
         report.entries += 1
         if report.entries % _STEP == 0:
-            progress("Verifying the audit log", report.entries, head.sequence)
-    progress("Verifying the audit log", head.sequence, head.sequence)
+            progress("Verifying the audit log", report.entries, end.sequence)
+    progress("Verifying the audit log", end.sequence, end.sequence)
 
 
-def _verify_end(head: ChainEnd, binding: dict[int, Anchor], report: AuditReport) -> None:
-    beyond = [anchor for sequence, anchor in binding.items() if sequence > head.sequence]
+def _verify_end(end: ChainEnd, binding: dict[int, Anchor], report: AuditReport) -> None:
+    beyond = [anchor for sequence, anchor in binding.items() if sequence > end.sequence]
     if beyond:
         last = max(beyond, key=lambda anchor: anchor.sequence)
         report.add(
             "cut",
-            head.sequence + 1,
-            f"The chain ends at position {head.sequence}, but reached {last.sequence} on "
+            end.sequence + 1,
+            f"The chain ends at position {end.sequence}, but reached {last.sequence} on "
             f"{last.recorded_at:%Y-%m-%d %H:%MZ}: its end was removed, or the database was restored from a backup",
         )
-    elif report.anchored is not None and report.anchored < head.sequence:
-        report.notes.append(f"{head.sequence - report.anchored} entries are newer than the last anchor")
+    elif report.anchored is not None and report.anchored < end.sequence:
+        report.notes.append(f"{end.sequence - report.anchored} entries are newer than the last anchor")

@@ -1,4 +1,4 @@
-"""The pictures of the common questions: one HTML file each that opens without a network."""
+"""Pages for the results of common queries: one HTML file each, which opens without a network."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AnswerKind = Literal["hours", "days", "temperatures"]
 Row = Mapping[str, Any]
 
 TICKS = 12
-"""About as many ticks as have room."""
+"""The number of ticks that fit, approximately."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How rows are drawn and set in a table: which values, where they stand, and what is a part."""
+    """The layout of rows in chart and table: values, positions, and which rows are incomplete."""
 
     title: str
     note: str
@@ -34,13 +34,13 @@ class _Kind:
     whole: Callable[[Row], bool]
     known: Callable[[Row], str]
     on_scale: bool = False
-    """Whether places are numbers of a scale, which has round numbers of its own."""
+    """Whether positions are numbers of a scale, which has its own round numbers."""
 
 
 _KINDS: dict[AnswerKind, _Kind] = {
     "hours": _Kind(
         "Recent consumption",
-        "kWh of each hour, on the clock of {zone}. An hour that is not wholly known is pale.",
+        "kWh of each hour, in local time of {zone}. Incomplete hours are pale.",
         "Hour",
         "total_consumption",
         "Local time, {zone}",
@@ -53,7 +53,7 @@ _KINDS: dict[AnswerKind, _Kind] = {
     ),
     "days": _Kind(
         "Recent consumption",
-        "kWh of each day of {zone}: 23, 24 or 25 hours. A day that is not wholly known is pale.",
+        "kWh of each day of {zone}: 23, 24 or 25 hours. Incomplete days are pale.",
         "Day",
         "total_consumption",
         "Local day, {zone}",
@@ -66,8 +66,8 @@ _KINDS: dict[AnswerKind, _Kind] = {
     ),
     "temperatures": _Kind(
         "Consumption by temperature",
-        "Mean consumption of the hours of each bin of temperatures; whole hours with weather only. A mean of "
-        "fewer than 10 hours is pale.",
+        "Mean consumption of the hours of each temperature bin; only complete hours with weather. Means of fewer than "
+        "10 hours are pale.",
         "Temperature",
         "avg_consumption",
         "Temperature, °C",
@@ -83,16 +83,16 @@ _KINDS: dict[AnswerKind, _Kind] = {
 
 
 def write_answer_page(path: Path, kind: AnswerKind, rows: Sequence[Row], *, city: str, timezone: str) -> None:
-    """Writes the page, all at once.
+    """Write the page, all at once.
 
     Args:
-        rows: as `database.reports` gives them; none at all says so on the page.
-        city, timezone: shown as they are, whatever characters they have.
+        rows: as `database.reports` returns them; if there are none, the page reports it.
+        city, timezone: shown unchanged; they may have any characters.
     """
     how = _KINDS[kind]
     energies = [float(row[how.energy]) for row in rows if row[how.energy] is not None]
     unit = energy_unit(max(energies, default=math.nan))
-    note = how.note.format(zone=timezone) if rows else "Nothing is known of the span that was asked for."
+    note = how.note.format(zone=timezone) if rows else "No data is available for the requested span."
     title = f"{how.title} of {city}"
     write_figures(
         path,
@@ -103,7 +103,7 @@ def write_answer_page(path: Path, kind: AnswerKind, rows: Sequence[Row], *, city
 
 
 def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, title: str) -> Figure:
-    """Everything about clocks is worked out here: x is a place, its label is the city's own time."""
+    """Return the bars. Time zones are resolved here: x is a position, and its label is local time."""
     spans = [how.span(place, row) for place, row in enumerate(rows)]
     every = max(1, math.ceil(len(rows) / TICKS))
     ticks = {
@@ -111,7 +111,7 @@ def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, titl
         "ticktext": [how.tick(row) for row in rows[::every]],
     }
     if how.on_scale and every > 1:
-        # Every second or third bin begins at odd numbers
+        # With every second or third bin, the labels would be odd numbers
         ticks = {}
     bars = {
         "type": "bar",
@@ -123,7 +123,7 @@ def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, titl
             label(f"{how.label(row)}: {_energy(row[how.energy], unit)} {unit.name}, {how.known(row)}") for row in rows
         ],
         "hovertemplate": "%{customdata}<extra></extra>",
-        # What is only a part of an hour or a day is pale
+        # Incomplete hours and days are pale
         "marker": {"color": ["--forecast" if how.whole(row) else "--band80" for row in rows]},
     }
     layout = {
@@ -147,7 +147,7 @@ def _bars(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, timezone: str, titl
 
 def _table(how: _Kind, rows: Sequence[Row], unit: EnergyUnit, title: str) -> str:
     return as_table(
-        [how.first, f"Consumption, {unit.name} per {how.per}", "Rests on"],
+        [how.first, f"Consumption, {unit.name} per {how.per}", "Based on"],
         [(how.label(row), _energy(row[how.energy], unit), how.known(row)) for row in rows],
         name=title,
         shown=True,

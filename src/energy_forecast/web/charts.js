@@ -1,6 +1,6 @@
 "use strict";
-// Each chart of the page gets the figure at its place in the data: traces and layout as Plotly takes them. Colours are
-// named as in the style sheet ("--forecast"), so that a figure follows the reader's colour scheme.
+// Each chart of the page gets the figure at its index in the data: traces and layout for Plotly. Colours have the names
+// of the style sheet ("--forecast"), so that a figure follows the user's colour scheme.
 (function () {
   const figures = JSON.parse(document.getElementById("data").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");

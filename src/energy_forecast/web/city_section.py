@@ -10,13 +10,13 @@ from energy_forecast.web.drawing import HISTORY, Drawing, step_name
 
 TO = "\N{EN DASH}"
 PERCENT = "\N{NO-BREAK SPACE}%"
-MOUSE = "Point at the chart to read its values. Drag to look closer, double-click to go back."
+MOUSE = "Point at the chart to read its values. Drag to zoom in, double-click to zoom out."
 
 
 def city_section(drawing: Drawing, index: int) -> str:
-    """HTML of one city: facts, legend, an empty chart that page.js fills, and the forecast as a table.
+    """Return the HTML of one city: facts, legend, an empty chart for forecast.js, and the forecast as a table.
 
-    `index` is the city's place in the page's data. All but the first are hidden until they are chosen.
+    `index` is the city's index in the page's data. All but the first are hidden until they are selected.
     """
     city, step = drawing.city, step_name(drawing.step)
     issued = city.issued_at.astimezone(drawing.zone)
@@ -34,7 +34,7 @@ def city_section(drawing: Drawing, index: int) -> str:
         for label, big, small in facts
     )
     name, alone = escape(city.name), " alone" if drawing.weather is None else ""
-    absent = '<p class="absent">No weather is known for the time shown.</p>' if drawing.weather is None else ""
+    absent = '<p class="absent">No weather is available for the time shown.</p>' if drawing.weather is None else ""
     views = "".join(
         f'<label><input type="radio" name="view{index}" value="{days}"{checked}><span>{days} days</span></label>'
         for days, checked in ((3, ""), (HISTORY.days, " checked"))
@@ -56,9 +56,9 @@ def city_section(drawing: Drawing, index: int) -> str:
 def _fact(drawing: Drawing, row: dict[str, Any]) -> tuple[str, str]:
     value = f"{drawing.unit.text(row['predicted'])} {drawing.unit.name}"
     when = _when(row["timestamp"].astimezone(drawing.zone), year=False)
-    if drawing.levels:
-        level, low, high = drawing.levels[0]
-        when += f", {level}{PERCENT}: {drawing.unit.text(row[low])}{TO}{drawing.unit.text(row[high])}"
+    if drawing.intervals:
+        coverage, low, high = drawing.intervals[0]
+        when += f", {coverage}{PERCENT}: {drawing.unit.text(row[low])}{TO}{drawing.unit.text(row[high])}"
     return value, when
 
 
@@ -74,7 +74,7 @@ def _legend(drawing: Drawing) -> str:
     ]
     items += [
         item("forecast", f"low{n} high{n}", "area", f"band{n}", f"{n}{PERCENT} interval")
-        for n, *_ in reversed(drawing.levels)
+        for n, *_ in reversed(drawing.intervals)
     ]
     if drawing.past is not None:
         items.append(item("past", "predicted", "line dotted", "past", "Earlier forecasts"))
@@ -87,11 +87,11 @@ def _legend(drawing: Drawing) -> str:
 
 def _table(drawing: Drawing) -> str:
     unit = drawing.unit
-    levels = list(reversed(drawing.levels))
-    head = "".join(f'<th scope="col">{level}{PERCENT}<small>{unit.name}</small></th>' for level, *_ in levels)
+    intervals = list(reversed(drawing.intervals))
+    head = "".join(f'<th scope="col">{coverage}{PERCENT}<small>{unit.name}</small></th>' for coverage, *_ in intervals)
     rows = []
     for row in drawing.forecast.iter_rows(named=True):
-        cells = "".join(f"<td>{unit.text(row[low])}{TO}{unit.text(row[high])}</td>" for _, low, high in levels)
+        cells = "".join(f"<td>{unit.text(row[low])}{TO}{unit.text(row[high])}</td>" for _, low, high in intervals)
         when = _when(row["timestamp"].astimezone(drawing.zone))
         rows.append(f'<tr><td class="text">{when}</td><td>{unit.text(row["predicted"])}</td>{cells}</tr>')
     return (

@@ -1,4 +1,4 @@
-"""The picture of a comparison of two models: one HTML file that opens without a network."""
+"""Page for a comparison of two models: one HTML file that opens without a network."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from energy_forecast.web.units import energy_unit
 
 
 def write_comparison_page(path: Path, comparisons: Sequence[Comparison]) -> None:
-    """Writes the page, all at once.
+    """Write the page, all at once.
 
     Args:
-        comparisons: of the same two models; at least one city.
+        comparisons: comparisons of the same two models, for at least one city.
     """
     first = comparisons[0]
     write_figures(
         path,
         [Section(one.city, [_errors(one)], _verdict(one)) for one in comparisons],
-        title=f"{first.model_a} beside {first.model_b}",
+        title=f"{first.model_a} and {first.model_b}",
         notes=[
-            "Mean absolute error of each issue, and the difference summed up over time: where it falls, "
-            f"{first.model_a} is better. A line that falls steadily says that it is better all along; one that falls "
-            "in one step, that it was lucky once."
+            "Mean absolute error of each issue, and the cumulative difference. If the difference falls, "
+            f"{first.model_a} is better. A steady fall shows that it is always better; a single step, that it was "
+            "lucky once."
         ],
     )
 
@@ -59,7 +59,7 @@ def _errors(one: Comparison) -> Figure:
         [
             line(one.model_b, mae_b, "--muted", "y"),
             line(one.model_a, mae_a, "--forecast", "y"),
-            line("difference, summed", (mae_a - mae_b).cum_sum(), "--past", "y2"),
+            line("cumulative difference", (mae_a - mae_b).cum_sum(), "--past", "y2"),
         ],
         {
             "hovermode": "x unified",
@@ -70,6 +70,6 @@ def _errors(one: Comparison) -> Figure:
                 "rangemode": "tozero",
                 "title": {"text": f"MAE, {unit.name}", "standoff": 8},
             },
-            "yaxis2": {"domain": [0, 0.36], "title": {"text": f"summed, {unit.name}", "standoff": 8}},
+            "yaxis2": {"domain": [0, 0.36], "title": {"text": f"cumulative, {unit.name}", "standoff": 8}},
         },
     )

@@ -1,4 +1,4 @@
-"""What is drawn of one city: its frames, trimmed and brought to one interval and one unit."""
+"""The chart data of one city: its frames, trimmed and converted to one interval and one unit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from energy_forecast import zones
 from energy_forecast.web.units import EnergyUnit, energy_unit
 
 HISTORY = timedelta(days=10)
-"""How much of the time before the issue is shown; where the last load is older than the issue, before the last load."""
+"""Span of history to show before the issue; if the last load is older than the issue, before the last load."""
 
-LEVELS = ((90, "q05", "q95"), (80, "q10", "q90"), (50, "q25", "q75"))
+INTERVALS = ((90, "q05", "q95"), (80, "q10", "q90"), (50, "q25", "q75"))
 """Nominal coverage in percent, and its quantiles: widest first, so that narrower bands are painted over it."""
 
 STEP_NAMES = {3600: "hour", 1800: "half hour", 900: "quarter hour", 86400: "day"}
@@ -24,18 +24,20 @@ STEP_NAMES = {3600: "hour", 1800: "half hour", 900: "quarter hour", 86400: "day"
 
 @dataclass(frozen=True, eq=False)
 class CityPicture:
-    """What is drawn of one city. All energies in kWh in the interval that begins at `timestamp` (Datetime, UTC).
+    """The input for the chart of one city. All energies in kWh in the interval that begins at `timestamp` (UTC).
 
     Attributes:
-        name: shown as it is, whatever characters it has.
-        timezone: IANA zone; every time on the page is on its clock.
-        history: timestamp, consumption_kwh. Summed up where its interval is shorter than the forecast's; a sum that
-            lacks a part is left out. A missing row is drawn as a gap. Values after the issue are drawn too.
-        forecast: timestamp, predicted and quantiles q05, q10 .. q95; bands are drawn for the pairs of `LEVELS` found.
-        issued_at: when the forecast was made, with an offset.
-        model: which model made it.
-        weather: timestamp, temperature (degrees Celsius); None, empty or all null: the page says that none is known.
-        past: earlier forecasts: timestamp, predicted and, for their 90 % interval, q05 and q95. One row a timestamp.
+        name: shown unchanged; it may have any characters.
+        timezone: IANA zone of all times on the page.
+        history: timestamp, consumption_kwh. Summed if its interval is shorter than the forecast's; incomplete sums are
+            left out. A missing row is drawn as a gap. Values after the issue are drawn too.
+        forecast: timestamp, predicted and quantiles q05, q10 .. q95; a band for each available pair of `INTERVALS`.
+        issued_at: issue time of the forecast, with an offset.
+        model: the model of the forecast.
+        weather: timestamp, temperature (degrees Celsius); if None, empty or all null, the page reports that none is
+            available.
+        past: earlier forecasts: timestamp, predicted and, for their 90 % interval, q05 and q95. One row for each
+            timestamp.
     """
 
     name: str
@@ -49,7 +51,7 @@ class CityPicture:
 
 
 class Drawing:
-    """One city, trimmed to what is shown, on the forecast's step."""
+    """The data of one city, trimmed to the visible range, with the forecast's interval."""
 
     def __init__(self, city: CityPicture) -> None:
         if city.forecast.is_empty():
@@ -61,15 +63,15 @@ class Drawing:
         self.end: datetime = self.forecast["timestamp"][-1] + self.step
         known = city.history.filter(pl.col("consumption_kwh").is_finite())["timestamp"]
         last: datetime | None = known.max()  # type: ignore[assignment]
-        # Old load is shown all the same, or the gap before the forecast would not be seen
+        # Old load is shown too; otherwise the gap before the forecast would not be visible
         self.known = self.city.issued_at if last is None else min(city.issued_at, last + self.step)
         self.history = _on_step(self._shown(city.history), self.step)
         self.past = None if city.past is None or city.past.is_empty() else self._shown(city.past)
         self.weather = None if city.weather is None else self._shown(city.weather)
         if self.weather is not None and not self.weather["temperature"].is_finite().any():
             self.weather = None
-        self.levels = [level for level in LEVELS if {level[1], level[2]} <= set(self.forecast.columns)]
-        widest = self.levels[0][2] if self.levels else "predicted"
+        self.intervals = [one for one in INTERVALS if {one[1], one[2]} <= set(self.forecast.columns)]
+        widest = self.intervals[0][2] if self.intervals else "predicted"
         values = [*self.history["consumption_kwh"].drop_nulls(), *self.forecast[widest].drop_nulls()]
         self.unit: EnergyUnit = energy_unit(max(values, default=math.nan))
 
@@ -78,7 +80,7 @@ class Drawing:
         return frame.filter((pl.col("timestamp") >= first) & (pl.col("timestamp") < self.end)).sort("timestamp")
 
     def _offsets(self, first: datetime) -> list[list[int]]:
-        """Return from when each offset holds and local minus UTC time, milliseconds. A browser's may be older."""
+        """Return the start of each offset and local minus UTC time, in milliseconds. A browser's rules may be older."""
         known = zones.offsets(self.city.timezone)
         since, until = first - timedelta(days=1), self.end + timedelta(days=1)
         begins = bisect.bisect_right(known.starts, since.timestamp()) - 1
@@ -87,10 +89,10 @@ class Drawing:
         return [[max(start, round(since.timestamp())) * 1000, seconds * 1000] for start, seconds in spans]
 
     def data(self) -> dict[str, Any]:
-        """What page.js draws: times in milliseconds of UTC, energies in the unit."""
+        """Return the data for forecast.js: times in milliseconds of UTC, energies in the unit."""
         bands = {
-            f"{side}{level}": column
-            for level, low, high in self.levels
+            f"{side}{coverage}": column
+            for coverage, low, high in self.intervals
             for side, column in (("low", low), ("high", high))
         }
         past = None
@@ -109,7 +111,7 @@ class Drawing:
             "issued": _ms(self.city.issued_at),
             "known": _ms(self.known),
             "start": _ms(min([*starts, self.city.issued_at])),
-            "levels": [level for level, *_ in self.levels],
+            "intervals": [coverage for coverage, *_ in self.intervals],
             "history": _series(self.history, {"value": "consumption_kwh"}, self.unit.kwh),
             "forecast": _series(self.forecast, {"predicted": "predicted"} | bands, self.unit.kwh),
             "past": past,
@@ -118,13 +120,13 @@ class Drawing:
 
 
 def _step(frame: pl.DataFrame) -> timedelta | None:
-    """The interval of a frame: its most frequent distance between rows; None with fewer than two rows."""
+    """Return the interval of a frame: its most frequent distance between rows; None with fewer than two rows."""
     steps = frame["timestamp"].unique().sort().diff().drop_nulls()
     return None if steps.is_empty() else steps.mode().min()  # type: ignore[return-value]
 
 
 def _on_step(history: pl.DataFrame, step: timedelta) -> pl.DataFrame:
-    """The history summed up to the forecast's interval; sums that lack a part are left out."""
+    """Sum the history to the forecast's interval; incomplete sums are left out."""
     own = _step(history) or step
     if own > step:
         raise ValueError(f"the history's interval ({own}) is longer than the forecast's ({step})")
@@ -137,7 +139,7 @@ def _on_step(history: pl.DataFrame, step: timedelta) -> pl.DataFrame:
 
 
 def _series(frame: pl.DataFrame, columns: dict[str, str], unit: float) -> dict[str, list[Any]]:
-    """Lists for Plotly, with an empty point after each row that the next one does not follow at the usual distance."""
+    """Return lists for Plotly, with an empty point after each row that is followed by a gap."""
     step = _step(frame)
     out: dict[str, list[Any]] = {"x": []} | {key: [] for key in columns}
     before: datetime | None = None

@@ -1,4 +1,4 @@
-"""The picture of an explained forecast: one HTML file that opens without a network."""
+"""Page for an explained forecast: one HTML file that opens without a network."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from energy_forecast.forecasting.explain.contributions import BASELINE, FEATURE_
 from energy_forecast.forecasting.explain.report import DAY_KINDS, contribution_totals
 from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
-from energy_forecast.web.drawing import LEVELS
+from energy_forecast.web.drawing import INTERVALS
 from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
 from energy_forecast.web.units import EnergyUnit, energy_unit
 
 DRIVERS = 6
-"""So many drivers have a colour of their own; what the others add is drawn as one."""
+"""Number of drivers with separate colours; the sum of the others is drawn as one."""
 _COLOURS = ("--forecast", "--temperature", "--past", "--gold", "--violet", "--rose", "--muted")
 _AGO = ("--past", "--temperature", "--gold", "--violet", "--rose")
 
 
 def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
-    """Writes the page, all at once."""
+    """Write the page, all at once."""
     one, run = found.explanation, found.run
     largest = max(found.forecast["q95"].max(), found.forecast["actual"].max() or 0)  # type: ignore[type-var]
     unit = energy_unit(float(largest))  # type: ignore[arg-type]
@@ -47,13 +47,13 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     issued = run["issued_at"].astimezone(found.zone)
     notes = [
         f"{run['model']} version {run['version']}, {ISSUED_LABELS[run['purpose']]}, {issued:%Y-%m-%d %H:%M}, "
-        f"{WEATHER_LABELS[run['weather']]}. All times are on the clock of {zone}.",
+        f"{WEATHER_LABELS[run['weather']]}. All times are local times of {zone}.",
         f"{day}: {one.kind_label}.",
         *(line.strip() for line in found.fallback_lines),
         *found.other_notes,
     ]
     if found.differing_hours:
-        notes.append(f"Computed again, {found.differing_hours} hours differ from the forecast that was issued.")
+        notes.append(f"Recomputed, {found.differing_hours} hours differ from the issued forecast.")
     write_figures(path, sections, title=f"Why this forecast of {found.city.name}?", notes=notes)
 
 
@@ -62,7 +62,7 @@ def _local(found: ForecastExplanation, times: pl.Series) -> list[datetime]:
 
 
 def _x(found: ForecastExplanation, times: pl.Series) -> list[str]:
-    """Times by the face of the city's clock, for Plotly, which knows no zones."""
+    """Return local times as text for Plotly, which does not support time zones."""
     return [f"{time:%Y-%m-%d %H:%M}" for time in _local(found, times)]
 
 
@@ -88,18 +88,18 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     frame = found.forecast
     x = _x(found, frame["timestamp"])
     traces: list[dict[str, Any]] = []
-    for level, low, high in LEVELS:
+    for coverage, low, high in INTERVALS:
         edge = {"width": 0, "hoverinfo": "skip"}
         traces.append(_line("", x, _in(unit, frame[high]), "--forecast", showlegend=False, **edge))
         traces.append(
             _line(
-                f"{level} % interval",
+                f"{coverage} % interval",
                 x,
                 _in(unit, frame[low]),
                 "--forecast",
                 fill="tonexty",
-                fillcolor=f"--band{level}",
-                legendrank=1000 + level,
+                fillcolor=f"--band{coverage}",
+                legendrank=1000 + coverage,
                 **edge,
             )
         )
@@ -109,18 +109,18 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     measured = pl.concat([history["consumption_kwh"], known["actual"]])
     times = pl.concat([history["timestamp"], known["timestamp"]])
     traces.append(_line("measured", _x(found, times), _in(unit, measured), "--measured", width=1.75, legendrank=1))
-    lead = "No actual is known yet for these hours."
+    lead = "No actuals are available yet for these hours."
     if not known.is_empty():
         inside = known.filter(pl.col("actual").is_between("q05", "q95")).height
         mape = metrics.mape(known["actual"].to_numpy(), known["predicted"].to_numpy())
         lead = (
-            f"{known.height} of {frame.height} hours have come: MAPE {mape:.2f} %; {inside} of them lie in the 90 % "
+            f"{known.height} of {frame.height} hours have actuals: MAPE {mape:.2f} %; {inside} of them are in the 90 % "
             f"interval ({100 * inside / known.height:.0f} %)."
         )
     issued = _x(found, pl.Series([found.run["issued_at"]]))[0]
     mark = {"type": "line", "x0": issued, "x1": issued, "yref": "paper", "y0": 0, "y1": 1}
     layout = _layout(unit, shapes=[mark | {"line": {"color": "--issued", "width": 1.5, "dash": "dash"}}])
-    figure = Figure("Forecast with its intervals, and what came", traces, layout)
+    figure = Figure("Forecast with its intervals, and observed load", traces, layout)
     rows = [
         (
             time,
@@ -132,7 +132,7 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
         for time, row in zip(x, frame.iter_rows(named=True), strict=True)
     ]
     head = ["From", f"Measured, {unit.name}", "Forecast", "5 %", "95 %"]
-    return Section("The forecast and what came", [figure], paragraph(lead), as_table(head, rows, name="Forecast"))
+    return Section("Forecast and observed load", [figure], paragraph(lead), as_table(head, rows, name="Forecast"))
 
 
 def _repeats(found: ForecastExplanation, repeats: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
@@ -140,25 +140,25 @@ def _repeats(found: ForecastExplanation, repeats: pl.DataFrame, day: str, unit: 
         (
             f"{row['timestamp'].astimezone(found.zone):%H:%M}",
             unit.text(row["repeated_kwh"]),
-            "no such hour: mean of the last week"
+            "hour missing: mean of the last week"
             if row["repeated_from"] is None
             else f"{row['repeated_from'].astimezone(found.zone):%a %Y-%m-%d %H:%M}",
         )
         for row in repeats.iter_rows(named=True)
     ]
-    lead = paragraph(f"{found.run['model']} repeats loads, and nothing drove it beside them.")
-    head = ["Hour", f"Forecast, {unit.name}", "Is the load of"]
-    return Section(f"What {day} repeats", [], lead, as_table(head, rows, name="Repeated loads", shown=True))
+    lead = paragraph(f"{found.run['model']} repeats earlier loads; no other inputs are used.")
+    head = ["Hour", f"Forecast, {unit.name}", "Load of"]
+    return Section(f"Repeated loads of {day}", [], lead, as_table(head, rows, name="Repeated loads", shown=True))
 
 
 def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
     names = [name for name, _ in contribution_totals(drivers).iter_rows() if name != BASELINE]
-    # By how much they move an hour, not by the day's sum, in which the morning may cancel the evening
+    # Ordered by the effect on single hours, not by the day's sum, in which morning and evening may cancel out
     size = {name: float(drivers.filter(pl.col("driver") == name)["contribution_kwh"].abs().sum()) for name in names}
     names.sort(key=lambda name: -size[name])
     kept = names[:DRIVERS]
     x = [f"{time:%H:%M}" for time in _local(found, found.explanation.hours["timestamp"])]
-    # An hour that the clock has twice has two bars
+    # A repeated hour has two bars
     place = list(range(len(x)))
     by = {
         name: part["contribution_kwh"]
@@ -181,19 +181,19 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     ]
     net = found.explanation.hours["predicted"] - by[BASELINE]
     traces.append(
-        _line("forecast minus the usual", place, _in(small, net), "--ink", hovertemplate=f"%{{y:+.3~g}} {small.name}")
+        _line("forecast minus usual day", place, _in(small, net), "--ink", hovertemplate=f"%{{y:+.3~g}} {small.name}")
     )
     layout = _layout(
         unit,
         barmode="relative",
         bargap=0.15,
         xaxis={"tickvals": place[::3], "ticktext": x[::3], "zeroline": False},
-        yaxis={"title": {"text": f"{small.name} beside the usual", "standoff": 8}, "zeroline": True},
+        yaxis={"title": {"text": f"{small.name} relative to a usual day", "standoff": 8}, "zeroline": True},
         margin={"l": 56, "r": 12, "t": 76, "b": 40},
     )
     lead = paragraph(
-        "How far each group of features moves the forecast of an hour away from what the same model would say of a "
-        "usual day at this hour (seven days of the last three weeks, one of each weekday). They add up to the forecast."
+        "Contribution of each group of features to the difference from the same model's forecast for a usual day at "
+        "this hour (seven days of the last three weeks, one of each weekday). They add up to the forecast."
     )
     table = [
         (
@@ -203,10 +203,10 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
         )
         for name, total in contribution_totals(drivers).iter_rows()
     ]
-    head = ["Driver", f"The day, {unit.name}", "Leading feature at the peak", "Value", "On the usual days"]
+    head = ["Driver", f"Day, {unit.name}", "Leading feature at the peak", "Value", "On usual days"]
     return Section(
-        f"What drove {day}",
-        [Figure("What drove each hour", traces, layout)],
+        f"Contributions on {day}",
+        [Figure("Contributions to each hour", traces, layout)],
         lead,
         as_table(head, table, name="Drivers", shown=True),
     )
@@ -234,16 +234,16 @@ def _weather(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
     degrees = {"yaxis": "y2", "hovertemplate": "%{y:.1f} °C"}
     traces = [
         _line("forecast", x, _in(unit, hours["predicted"]), "--forecast"),
-        _line("under the usual temperature", x, _in(unit, hours["usual_weather"]), "--forecast", dash="dot"),
+        _line("with usual temperature", x, _in(unit, hours["usual_weather"]), "--forecast", dash="dot"),
         _line("temperature", x, hours["temperature"].to_list(), "--temperature", **degrees),
         _line("usual temperature", x, hours["usual_temperature"].to_list(), "--temperature", dash="dot", **degrees),
     ]
     effect = found.explanation.weather_effect
     assert effect is not None
     lead = paragraph(
-        f"The same model, asked once more with the usual temperature of each hour and season from the issue on: "
-        f"{_signed(unit, effect.added_kwh)} {unit.name} ({effect.percent:+.1f} %) over these {effect.hours} hours is "
-        "the weather's. What was measured before the issue stays as it was."
+        f"The same model, with the usual temperature of each hour and season from the issue on. The effect of the "
+        f"weather over these {effect.hours} hours is {_signed(unit, effect.added_kwh)} {unit.name} "
+        f"({effect.percent:+.1f} %). Measurements before the issue are unchanged."
     )
     layout = _layout(
         unit,
@@ -255,7 +255,7 @@ def _weather(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
         },
         yaxis2={"domain": [0, 0.34], "zeroline": False, "title": {"text": "Temperature, °C", "standoff": 8}},
     )
-    return Section(f"The weather of {day}", [Figure("Forecast under the usual weather", traces, layout)], lead)
+    return Section(f"Effect of the weather on {day}", [Figure("Forecast with usual weather", traces, layout)], lead)
 
 
 def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
@@ -277,10 +277,10 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
             }
         )
     response = one.response
-    curve = f"%{{x:.1f}} °C: %{{y:.3~g}} {unit.name}<extra>the model's answer</extra>"
+    curve = f"%{{x:.1f}} °C: %{{y:.3~g}} {unit.name}<extra>model response</extra>"
     traces.append(
         _line(
-            "the model's answer for this day",
+            "model response for this day",
             [round(t, 2) for t in response["temperature"]],
             _in(unit, response["mean_kwh"]),
             "--forecast",
@@ -293,7 +293,7 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "as it was forecast",
+            "name": "forecast",
             "x": here["temperature"].to_list(),
             "y": _in(unit, here["mean_kwh"]),
             "marker": {"color": "--card", "size": 12, "line": {"color": "--forecast", "width": 3}},
@@ -307,8 +307,8 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
         yaxis={"title": {"text": f"Mean of the day, {unit.name} per hour", "standoff": 8}, "zeroline": False},
     )
     lead = paragraph(
-        f"The line is what the model says of {day} with every hour from the issue on up to 10 degrees warmer or "
-        "colder. The points are the days of the year before."
+        f"The line is the model's forecast for {day} with every hour from the issue on up to 10 degrees warmer or "
+        "colder. The points are the days of the previous year."
     )
     return Section("Temperature response", [Figure("Consumption by temperature", traces, layout)], lead)
 
@@ -327,8 +327,8 @@ def _similar(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
         traces.append(_line("measured", place, _in(unit, actual), "--measured", width=2))
     lead = paragraph(
         "Days of the same kind, nearest in the temperature of each hour (root mean square of the difference) and in "
-        "the time of the year (0.1 degrees a day). Loads as they were measured then; the table has them at the present "
-        "level."
+        "the time of the year (0.1 degrees a day). The lines are the measured loads; the table scales them to the "
+        "current mean load."
     )
     rows = [
         (
@@ -341,10 +341,10 @@ def _similar(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
         for row in one.similar.iter_rows(named=True)
     ]
     rows.append(("this forecast", "", _mean(one.hours["temperature"]), unit.text(one.total_kwh), ""))
-    head = ["Day", "Distance, °C", "Mean °C", f"The day, {unit.name}", "At the present level"]
+    head = ["Day", "Distance, °C", "Mean °C", f"Day, {unit.name}", "Scaled to current load"]
     layout = _layout(unit, xaxis={"tickvals": place[::3], "ticktext": x[::3], "zeroline": False})
     return Section(
-        f"The past days most like {day}",
+        f"Most similar past days to {day}",
         [Figure("Loads of similar days", traces, layout)],
         lead,
         as_table(head, rows, name="Similar days", shown=True),

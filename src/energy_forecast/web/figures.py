@@ -1,6 +1,6 @@
-"""Figures of Plotly as plain data, which charts.js draws, and the sections of a page that hold them.
+"""Plotly figures as plain data for charts.js, and the sections of a page that contain them.
 
-Colours are the names of page.css. Texts that hold a name which somebody typed go through `label` first.
+Colours are the names of page.css. Texts with names from users must go through `label` first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from energy_forecast.web.page_file import json_in_script, write_page
 
 @dataclass(frozen=True)
 class Figure:
-    """Plotly's traces and layout; `name` says what is seen, for those who do not. `css` is further classes."""
+    """Plotly's traces and layout. `name` describes the chart for screen readers; `css` has additional classes."""
 
     name: str
     traces: Sequence[dict[str, Any]]
@@ -25,7 +25,7 @@ class Figure:
 
     @property
     def html(self) -> str:
-        """The place that charts.js draws it into."""
+        """Return the HTML element for charts.js."""
         return f'<figure aria-label="{escape(self.name)}"><div class="chart {self.css}"></div></figure>'
 
 
@@ -40,33 +40,33 @@ class Section:
 
 
 def write_figures(path: Path, sections: Sequence[Section], *, title: str, notes: Sequence[str]) -> None:
-    """Writes a page of figures, all at once; `title`, `notes` and the titles of sections are plain text."""
+    """Write a page of figures, all at once; `title`, `notes` and the titles of sections are plain text."""
     body = "".join(
         f'<section class="card">{f"<h2>{escape(one.title)}</h2>" if one.title else ""}{one.lead}'
-        f"{_beside(one.figures)}{one.tail}</section>"
+        f"{_pair(one.figures)}{one.tail}</section>"
         for one in sections
     )
     figures = [{"traces": f.traces, "layout": f.layout} for one in sections for f in one.figures]
     write_page(path, "charts.js", title=title, notes=notes, body=body, data=json_in_script(figures))
 
 
-def _beside(figures: Sequence[Figure]) -> str:
+def _pair(figures: Sequence[Figure]) -> str:
     html = "".join(figure.html for figure in figures)
     return f'<div class="pair">{html}</div>' if len(figures) > 1 else html
 
 
 def label(text: str) -> str:
-    """A text for a chart: Plotly takes tags for mark-up."""
+    """Escape a text for a chart, because Plotly interprets tags."""
     return escape(text, quote=False)
 
 
 def paragraph(text: str) -> str:
-    """A small muted paragraph of plain text, as HTML."""
+    """Return a small muted paragraph of plain text, as HTML."""
     return f'<p class="small muted">{escape(text)}</p>'
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, name: str) -> str:
-    """A table as HTML: the first column is text, the others are numbers."""
+    """Return a table as HTML: the first column is text, the others are numbers."""
     first, *others = head
     top = f'<th scope="col" class="text">{escape(first)}</th>' + "".join(
         f'<th scope="col">{escape(cell)}</th>' for cell in others
@@ -82,7 +82,7 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, name: str)
 
 
 def as_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, name: str, shown: bool = False) -> str:
-    """As `html_table`, folded away until it is asked for, or `shown`."""
+    """Return a table as `html_table` does, inside a collapsed element; open if `shown`."""
     return (
         f"<details{' open' if shown else ''}><summary>As a table</summary>{html_table(head, rows, name=name)}</details>"
     )

@@ -1,6 +1,6 @@
 "use strict";
-// Plotly knows no time zones. The x axis is UTC in milliseconds, so that a day of 23 or 25 hours is drawn as long as it
-// was; ticks and readings are put into the city's clock here.
+// Plotly does not support time zones. The x axis is UTC in milliseconds, so that days of 23 or 25 hours have their true
+// length; ticks and readings are converted to local time here.
 (function () {
   const pictures = JSON.parse(document.getElementById("data").textContent);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
@@ -8,7 +8,7 @@
   const narrow = window.matchMedia("(max-width: 40rem)");
   const HOUR = 3600e3, DAY = 24 * HOUR;
 
-  // The offsets come with the page: the browser's own rules of time zones may be older.
+  // The page contains the offsets: the browser's time zone rules may be older.
   function clockOf(offsets) {
     const format = new Intl.DateTimeFormat("en-GB", { timeZone: "UTC", hourCycle: "h23", weekday: "short", day: "numeric",
       month: "short", hour: "2-digit", minute: "2-digit" });
@@ -21,7 +21,7 @@
     };
   }
 
-  // Ticks at round local hours, with room for their text; the first of a local day carries its date.
+  // Ticks at round local hours, with room for their text; the first tick of a local day has its date.
   function ticks(clock, from, to, width) {
     const room = (to - from) / Math.max(2, Math.floor(width / (narrow.matches ? 50 : 75)));
     const step = [1, 2, 3, 6, 12, 24].find((hours) => hours * HOUR >= room) || 24;
@@ -55,8 +55,8 @@
       { ...line(part, low, name, { width: 0 }), hoverinfo: "skip", fill: "tonexty", fillcolor: colour(fill) }];
     const all = [];
     if (city.past && city.past.low90) all.push(...band(city.past, "low90", "high90", "past 90", "pastband"));
-    for (const level of city.levels) {
-      all.push(...band(city.forecast, "low" + level, "high" + level, level + " %", "band" + level));
+    for (const coverage of city.intervals) {
+      all.push(...band(city.forecast, "low" + coverage, "high" + coverage, coverage + " %", "band" + coverage));
     }
     if (city.past) all.push(line(city.past, "predicted", "earlier forecasts", { color: colour("past"), width: 1.75, dash: "dot" }));
     all.push(line(city.history, "value", "measured", { color: colour("measured"), width: 1.75 }));
@@ -90,7 +90,7 @@
     };
   }
 
-  // What stands at one moment, in the legend beside its colour.
+  // Shows the values at one time in the legend.
   function reading(section, city, clock) {
     const at = (part) => new Map(part ? part.x.map((x, i) => [x, i]) : []);
     const where = { history: at(city.history), forecast: at(city.forecast), past: at(city.past), weather: at(city.weather) };

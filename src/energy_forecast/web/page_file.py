@@ -12,12 +12,12 @@ from string import Template
 
 
 def write_page(path: Path, script: str, *, title: str, notes: Sequence[str], body: str, data: str) -> None:
-    """Writes a page, all at once: a reader finds the old file or the new one, never a part.
+    """Write a page atomically: a reader finds the old file or the new one, never a part.
 
     Args:
-        path: the file to write; its folder is made.
-        script: of this package, what draws the data: charts.js or forecast.js.
-        title, notes: plain text, shown at the top; one line a note.
+        path: the file to write; its folder is created.
+        script: the script of this package that draws the data: charts.js or forecast.js.
+        title, notes: plain text, shown at the top; one line for each note.
         body: HTML.
         data: JSON by `json_in_script`.
     """
@@ -41,7 +41,7 @@ def write_page(path: Path, script: str, *, title: str, notes: Sequence[str], bod
 
 
 def json_in_script(value: object) -> str:
-    """JSON that no HTML parser takes for the end of its script block, or for the begin of a comment in it."""
+    """Return JSON that cannot end its script block or begin a comment in it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""The picture of a forecast: one HTML file that opens without a network."""
+"""Page for forecasts: one HTML file that opens without a network."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ __all__ = ["CityPicture", "write_forecast_page"]
 def write_forecast_page(
     path: Path, cities: Sequence[CityPicture], scores: pl.DataFrame | None, *, title: str, notes: Sequence[str]
 ) -> None:
-    """Writes the page, all at once: a reader finds the old file or the new one, never a part.
+    """Write the page atomically: a reader finds the old file or the new one, never a part.
 
     Args:
-        path: the file to write; its folder is made.
+        path: the file to write; its folder is created.
         cities: at least one, each with a forecast of at least one row.
-        scores: as `score_table` takes them; None or no row says that none was scored yet.
-        title, notes: plain text, shown at the top; one paragraph a note.
+        scores: the frame for `score_table`; if None or empty, the page reports that nothing is scored yet.
+        title, notes: plain text, shown at the top; one paragraph for each note.
 
     Raises:
         ValueError: no city, a forecast without rows, or a history coarser than its forecast.
     """
     if not cities:
-        raise ValueError("a picture needs at least one city")
+        raise ValueError("a page requires at least one city")
     drawings = [Drawing(city) for city in cities]
     sections = "\n".join(city_section(drawing, index) for index, drawing in enumerate(drawings))
     table = score_table(scores) if scores is not None and scores.height else "<p>No forecast has been scored yet.</p>"

@@ -1,4 +1,4 @@
-"""The pictures of scores: when a model errs, and whether its quantiles hold. HTML files that open without a network."""
+"""Pages for scores: errors by weekday and hour, and calibration. HTML files that open without a network."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures
 
 UNKNOWN = "\N{EN DASH}"
-# Steps and no slope: Plotly writes on a cell in white or dark grey, and neither can be read on the blues between the
-# fourth and the fifth
+# Steps instead of a gradient: Plotly prints on a cell in white or dark grey, and neither is readable on the blues
+# between the fourth and the fifth
 _HEAT = ("--card", "--band90", "--band80", "--band50", "--forecast", "--heat")
-# A cell with fewer hours is not called the worst
+# A cell with fewer hours is not reported as the worst
 _FEW = 5
 
 
 def write_errors_page(path: Path, found: ErrorReport) -> None:
-    """Writes the page, all at once: a heat map a city, and its table."""
+    """Write the page, all at once: a heat map and a table for each city."""
     write_figures(
         path,
         [_errors(str(city), rows) for (city,), rows in found.rows.group_by("city", maintain_order=True)],
-        title=f"When {found.model} errs",
+        title=f"Errors of {found.model} by weekday and hour",
         notes=[
-            f"Of its {PURPOSE_LABELS[found.purpose]}: the mean absolute percentage error by weekday and hour, on each "
-            "city's clock. Public holidays stand apart from their weekday.",
+            f"Mean absolute percentage error of its {PURPOSE_LABELS[found.purpose]} by weekday and local hour. Public "
+            "holidays are separate from their weekday.",
             *_left_out(found.lacking),
         ],
     )
 
 
 def _left_out(cities: list[str]) -> list[str]:
-    return [f"Left out, for want of a forecast with an actual: {', '.join(cities)}."] if cities else []
+    return [f"Left out, because no forecast has an actual: {', '.join(cities)}."] if cities else []
 
 
 def _errors(city: str, rows: pl.DataFrame) -> Section:
@@ -50,7 +50,7 @@ def _errors(city: str, rows: pl.DataFrame) -> Section:
     shown = [[_cell(cells.get((day, h))) for h in hours] for day in days]
     errors = grid("mape")
     known = sorted(value for line in errors for value in line if value is not None)
-    # One wild hour must not make all others pale; beyond the last colour Plotly goes on into colours of its own
+    # One extreme hour must not make all others pale; beyond the last colour Plotly uses its own colours
     top = known[int(0.98 * (len(known) - 1))] if known else 1.0
     heat = {
         "type": "heatmap",
@@ -84,7 +84,7 @@ def _errors(city: str, rows: pl.DataFrame) -> Section:
     pairs = int(rows["pair_count"].sum())
     worst = max(cells.values(), key=lambda row: (row["pair_count"] >= _FEW, row["mape"] or 0))
     lead = paragraph(
-        f"{pairs:,} hours. The largest error of a cell with at least {_FEW} hours: {worst['weekday']} at "
+        f"{pairs:,} hours. Largest error of a cell with at least {_FEW} hours: {worst['weekday']} at "
         f"{worst['local_hour']:02}:00, {worst['mape'] or 0:.2f} %."
     )
     table = [
@@ -114,7 +114,7 @@ def _cell(row: dict[str, Any] | None) -> str:
 
 
 def write_certificate_page(path: Path, found: CoverageReport) -> None:
-    """Writes the page, all at once: for each city the reliability of the quantiles and the histogram behind it."""
+    """Write the page, all at once: for each city a reliability diagram of the quantiles and its histogram."""
     verdict = f"Verdict: {found.verdict}."
     write_figures(
         path,
@@ -122,9 +122,9 @@ def write_certificate_page(path: Path, found: CoverageReport) -> None:
             _calibration(str(city), rows, found)
             for (city,), rows in found.reliability.group_by("city", maintain_order=True)
         ],
-        title=f"Do the intervals of {found.model} hold?",
+        title=f"Calibration of {found.model}",
         notes=[
-            f"Of its {PURPOSE_LABELS[found.purpose]}. {verdict}",
+            f"Based on its {PURPOSE_LABELS[found.purpose]}. {verdict}",
             *_left_out(found.lacking),
         ],
     )
@@ -140,7 +140,7 @@ def _calibration(city: str, rows: pl.DataFrame, found: CoverageReport) -> Sectio
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": "as it should be",
+                "name": "ideal",
                 "x": [0, 100],
                 "y": [0, 100],
                 "line": {"color": "--muted", "dash": "dash", "width": 1.5},
@@ -154,7 +154,7 @@ def _calibration(city: str, rows: pl.DataFrame, found: CoverageReport) -> Sectio
                 "y": [100 * x for x in observed],
                 "line": {"color": "--forecast", "width": 2.5},
                 "marker": {"size": 7},
-                "hovertemplate": "%{x:.0f} % quantile: %{y:.1f} % of actuals lie below<extra></extra>",
+                "hovertemplate": "%{x:.0f} % quantile: %{y:.1f} % of actuals are below<extra></extra>",
             },
         ],
         {
@@ -171,7 +171,7 @@ def _calibration(city: str, rows: pl.DataFrame, found: CoverageReport) -> Sectio
     edges = [0.0, *level, 1.0]
     shares = [high - low for low, high in zip([0.0, *observed], [*observed, 1.0], strict=True)]
     histogram = Figure(
-        f"Where actuals lie between the quantiles in {city}",
+        f"Distribution of actuals between the quantiles in {city}",
         [
             {
                 "type": "bar",
@@ -187,7 +187,7 @@ def _calibration(city: str, rows: pl.DataFrame, found: CoverageReport) -> Sectio
         {
             "showlegend": False,
             "bargap": 0,
-            "xaxis": {"range": [0, 100], "title": {"text": "Between which quantiles, %", "standoff": 8}, "dtick": 10},
+            "xaxis": {"range": [0, 100], "title": {"text": "Between quantiles, %", "standoff": 8}, "dtick": 10},
             "yaxis": {"rangemode": "tozero", "title": {"text": "Actuals, %", "standoff": 8}},
             "shapes": [
                 {
@@ -203,9 +203,9 @@ def _calibration(city: str, rows: pl.DataFrame, found: CoverageReport) -> Sectio
         "half",
     )
     lead = paragraph(
-        f"{hours:,} hours. First: of the actuals, as many should lie below a quantile as its level says; the dashed "
-        "line. Second: one in twenty should lie between two neighbours; a U means intervals too narrow, a hump too "
-        "wide, a slope that the forecast lies to one side."
+        f"{hours:,} hours. Left: the share of actuals below a quantile should equal its level (dashed line). Right: "
+        "one in twenty should be between two neighbours. A U shape means that the intervals are too narrow, a hump too "
+        "wide, a slope that the forecast is biased."
     )
     table = [
         (

@@ -1,4 +1,4 @@
-"""The table of scores, as HTML."""
+"""Format the table of scores as HTML."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class _Column:
-    """One score: `below` is its unit, None for an energy; of a city's `distance`s the smallest is the best."""
+    """A score: `below` is its unit, None for an energy; the smallest `distance` of a city is the best."""
 
     name: str
     title: str
@@ -52,22 +52,22 @@ COLUMNS = (
 )
 
 NOTE = (
-    "Forecasts against what was measured afterwards. MAPE, MAE, RMSE and pinball loss: lower is better. Coverage: how "
-    "often the 90\N{NO-BREAK SPACE}% interval held the measured value; it should be 90. Skill: the share of the MAE of "
-    "naive-168 (the same hour last week) that the model saves. Bold: best of those that stand together."
+    "Forecasts against observed load. MAPE, MAE, RMSE and pinball loss: lower is better. Coverage: share of observed "
+    "values inside the 90\N{NO-BREAK SPACE}% interval; it should be 90. Skill: the share of the MAE of naive-168 (the "
+    "same hour last week) that the model saves. Bold: best of the group."
 )
 
 
 def score_table(scores: pl.DataFrame) -> str:
-    """A table of one row a city and model, in the frame's order, the best of each city in bold.
+    """Return a table with one row for each city and model, in the frame's order, the best of each city in bold.
 
     Args:
         scores: city, model, n (values scored), mape (percent), mae, rmse, pinball (kWh in the forecast's interval),
-            r2, coverage_90, skill_naive_168 (shares). Null or NaN where unknown.
+            r2, coverage_90, skill_naive_168 (shares). Null or NaN if unknown.
     """
     scores = scores.with_columns(pl.col(column.name).cast(pl.Float64).fill_nan(None) for column in COLUMNS)
     energies = [v for c in COLUMNS if c.below is None for v in scores[c.name].drop_nulls() if v > 0]
-    # By the smallest, so that it keeps three significant figures.
+    # Chosen by the smallest, so that it has three significant figures.
     unit = energy_unit(min(energies, default=math.nan))
     head = "".join(f'<th scope="col">{c.title}<small>{c.below or unit.name}</small></th>' for c in COLUMNS)
     bodies = "".join(_body(str(city), rows, unit) for (city,), rows in scores.group_by("city", maintain_order=True))

@@ -1,4 +1,4 @@
-"""Energies in the unit that reads best."""
+"""Select a readable unit for energies."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EnergyUnit:
-    """`name` and the kWh in one of it; `digits` after the point show about three significant figures."""
+    """A unit: its name, the kWh in one of it, and the decimals that show about three significant figures."""
 
     name: str
     kwh: float
     digits: int
 
     def text(self, kwh: float) -> str:
-        """The number without its unit, thousands set apart."""
+        """Format a number without its unit, with thousands separators."""
         return f"{kwh / self.kwh:,.{self.digits}f}"
 
 
 def energy_unit(largest_kwh: float) -> EnergyUnit:
-    """The largest unit in which the largest of some energies (kWh) is 1 or more; kWh for tiny or unknown ones."""
+    """Return the largest unit in which an energy (kWh) is 1 or more; kWh for tiny or unknown ones."""
     size = abs(largest_kwh) if math.isfinite(largest_kwh) else 0.0
     name, kwh = next(((n, k) for n, k in (("TWh", 1e9), ("GWh", 1e6), ("MWh", 1e3)) if size >= k), ("kWh", 1.0))
     shown = size / kwh

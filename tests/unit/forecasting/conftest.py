@@ -1,4 +1,4 @@
-"""Made-up cities: load follows the local clock, the day of the week, the temperature and a little noise."""
+"""Synthetic cities: load depends on local hour, weekday and temperature, with a little noise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PUNE = City("Pune", 18.52, 73.86, "Asia/Kolkata", "IN", "MH")
 
 
 class Record(NamedTuple):
-    """A city with everything that ever becomes known of it, hourly from START."""
+    """A city with its complete record, hourly from START."""
 
     city: City
     load: pl.DataFrame
@@ -67,7 +67,7 @@ def berlin() -> Record:
 
 @pytest.fixture(scope="session")
 def fitted(berlin: Record) -> Callable[[str], FittedForecaster]:
-    """Models of Berlin, fitted once to the first 200 days."""
+    """Return models of Berlin, fitted once to the first 200 days."""
     models: dict[str, FittedForecaster] = {}
 
     def get(name: str) -> FittedForecaster:
@@ -83,7 +83,7 @@ MODELS = model_names()
 
 
 def assert_well_formed(frame: pl.DataFrame, first: datetime, hours: int) -> None:
-    """The promises every vintage keeps."""
+    """Check the rules of every forecast."""
     assert frame.columns == ["timestamp", "predicted", *(f"q{level:02d}" for level in range(5, 100, 5))]
     assert frame["timestamp"].to_list() == [first + timedelta(hours=i) for i in range(hours)]
     values = frame.drop("timestamp").to_numpy()

@@ -1,4 +1,4 @@
-"""The certificate: passed and failed are both shown by the data; everything else is not enough data."""
+"""Coverage tests: passed and failed both require evidence; all else is not enough data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def pairs(days: int, width: float, horizon: int = 48) -> pl.DataFrame:
-    """Uniform quantiles of a uniform actual: an interval `width` times as wide as it should be."""
+    """Return uniform quantiles of a uniform actual; intervals are `width` times the correct width."""
     draw = np.random.default_rng(1)
     n = days * horizon
     issued = [BEGIN + timedelta(days=i // horizon) for i in range(n)]
@@ -41,7 +41,7 @@ def pairs(days: int, width: float, horizon: int = 48) -> pl.DataFrame:
 
 
 def dependent(days: int, width: float, seed: int) -> pl.DataFrame:
-    """Errors that persist over hours and days, as those of real load do; normal quantiles times `width`."""
+    """Return autocorrelated errors, as of real load, and normal quantiles times `width`."""
     draw = np.random.default_rng(seed)
 
     def persistent(n: int, factor: float) -> np.ndarray:
@@ -64,7 +64,7 @@ def verdict(found: pl.DataFrame, nominal: float = 0.9) -> str:
     return str(found.filter(part="city", nominal=nominal)["verdict"].item())
 
 
-def test_honest_intervals_pass_in_every_part() -> None:
+def test_calibrated_intervals_pass_in_every_group() -> None:
     found = coverage_certificate(pairs(366, 1.0))
     assert set(found["verdict"]) == {PASSED}
     assert found.filter(part="city", nominal=0.9)["coverage"].item() == pytest.approx(0.9, abs=0.02)
@@ -73,7 +73,7 @@ def test_honest_intervals_pass_in_every_part() -> None:
     assert set(found.filter(part="season")["group"]) == {"winter", "spring", "summer", "autumn"}
 
 
-def test_narrow_intervals_fail_and_few_days_of_them_are_not_enough_data() -> None:
+def test_narrow_intervals_fail_unless_days_are_few() -> None:
     narrow = coverage_certificate(pairs(366, 0.93))
     assert narrow.filter(part="city", nominal=0.9)["coverage"].item() == pytest.approx(0.837, abs=0.01)
     assert verdict(narrow) == FAILED
@@ -84,31 +84,31 @@ def test_narrow_intervals_fail_and_few_days_of_them_are_not_enough_data() -> Non
 
 
 @pytest.mark.parametrize("width", [0.5, 0.78, 1.0, 1.5])
-def test_a_month_never_passes(width: float) -> None:
-    """Coverage of 79.7 at 90 % and of 39.7 at 50 % over thirty days says little, and must not be called passed."""
+def test_one_month_never_passes(width: float) -> None:
+    """Coverage of 79.7 at 90 % and of 39.7 at 50 % over thirty days is weak evidence, and must not pass."""
     found = coverage_certificate(pairs(30, width, horizon=24))
     assert PASSED not in {verdict(found, nominal) for nominal in (0.9, 0.8, 0.5)}
 
 
-def test_a_month_without_a_miss_is_no_proof() -> None:
-    """All inside: the observed spread is zero, but the data is as short as before."""
+def test_month_without_miss_does_not_pass() -> None:
+    """With all values inside the observed spread is zero, but a month is still too short."""
     found = coverage_certificate(pairs(30, 3.0, horizon=24))
     assert found.filter(part="city")["coverage"].to_list() == [1.0] * 3
     assert set(found.filter(part="city")["verdict"]) <= {FAILED, NOT_ENOUGH_DATA}
     assert (found.filter(part="city")["upper"] - found.filter(part="city")["coverage"] > 0.04).all()
 
 
-def test_persistent_errors_do_not_fail_honest_intervals_nor_pass_narrow_ones() -> None:
+def test_autocorrelated_errors_give_correct_verdicts() -> None:
     """Both error rates are measured at length in docs/decisions/certificate.md."""
     honest = [coverage_certificate(dependent(182, 1.0, seed)) for seed in range(20)]
     assert sum(FAILED in set(found["verdict"]) for found in honest) <= 2
     assert sum(verdict(found) == PASSED for found in honest) >= 12
-    # A width that covers 85 % instead of 90: the margin itself
+    # A width that covers 85 % in place of 90: exactly the margin
     narrow = NormalDist().inv_cdf(0.925) / NormalDist().inv_cdf(0.95)
     assert sum(verdict(coverage_certificate(dependent(182, narrow, seed))) == PASSED for seed in range(20)) <= 2
 
 
-def test_verdict_follows_from_the_row() -> None:
+def test_verdict_follows_from_its_row() -> None:
     found = coverage_certificate(dependent(365, 0.95, 3))
     for row in found.iter_rows(named=True):
         within = abs(row["coverage"] - row["nominal"]) <= row["tolerance"]
@@ -119,14 +119,14 @@ def test_verdict_follows_from_the_row() -> None:
 
 @pytest.mark.parametrize("freedom", [3, 5, 12, 51])
 @pytest.mark.parametrize("level", [0.95, 0.975, 0.9995])
-def test_quantiles_of_student_are_those_of_scipy(level: float, freedom: int) -> None:
+def test_student_quantiles_equal_scipy(level: float, freedom: int) -> None:
     special = pytest.importorskip("scipy.special")
     assert _t_quantile(level, freedom) == pytest.approx(
         special.stdtrit(freedom, level), rel=0.05 if freedom < 5 else 0.01
     )
 
 
-def test_unknown_actuals_are_left_out_and_the_south_has_its_winter_in_july() -> None:
+def test_unknown_actuals_and_southern_seasons() -> None:
     frame = pairs(31, 1.0).with_columns(
         pl.when(pl.int_range(pl.len()) < 48).then(None).otherwise("actual").alias("actual")
     )

@@ -1,4 +1,4 @@
-"""The ensemble: what it follows, what it cannot see, and what it does with too little to learn from."""
+"""The ensemble: aggregation, no use of later data, and short histories."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_r
 
 
 def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """A good member that is 0.1 too low, a noisy one, and what came, [2, days, 24] and [days, 24]."""
+    """Return a good member that is 0.1 too low, a noisy one, and observations, [2, days, 24] and [days, 24]."""
     draw = np.random.default_rng(3)
     actual = 1 + 0.2 * np.sin(np.arange(24) / 4) + 0.02 * draw.normal(0, 1, (days, 24))
     good = actual - 0.1 + 0.01 * draw.normal(0, 1, actual.shape)
@@ -51,7 +51,7 @@ def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:  # type: 
     return np.stack([good, noisy]), actual
 
 
-def test_a_steady_bias_is_corrected_and_the_better_member_gets_the_weight() -> None:
+def test_aggregation_corrects_bias_and_prefers_better_member() -> None:
     shares, actual = made_up()
     found = aggregate_online(shares, actual)
     assert found.states[-1].weight[0].min() > 0.99
@@ -60,7 +60,7 @@ def test_a_steady_bias_is_corrected_and_the_better_member_gets_the_weight() -> N
     assert correction == pytest.approx(np.full(24, 0.1), abs=0.015)
 
 
-def test_what_comes_on_a_day_changes_no_state_before_it_is_over() -> None:
+def test_state_ignores_observations_of_unfinished_days() -> None:
     shares, actual = made_up()
     day = 30
     later = actual.copy()
@@ -74,7 +74,7 @@ def test_what_comes_on_a_day_changes_no_state_before_it_is_over() -> None:
     assert not np.array_equal(one.states[day + 1].slow, other.states[day + 1].slow)
 
 
-def test_a_member_that_says_nothing_is_left_out_and_unknown_actuals_teach_nothing() -> None:
+def test_aggregation_skips_missing_predictions_and_observations() -> None:
     shares, actual = made_up()
     shares[0, 20:] = np.nan
     actual[:10] = np.nan
@@ -85,12 +85,12 @@ def test_a_member_that_says_nothing_is_left_out_and_unknown_actuals_teach_nothin
     assert alone == pytest.approx(shares[1, 25] + found.states[25].slow[1] + 0.4 * found.states[25].fast[1])
 
 
-def test_nothing_known_gives_the_mean_of_the_members() -> None:
+def test_aggregation_without_history_is_the_mean() -> None:
     shares = np.stack([np.full((1, 24), 1.0), np.full((1, 24), 3.0)])
     assert aggregate_online(shares, np.full((1, 24), np.nan)).combined == pytest.approx(np.full((1, 24), 2.0))
 
 
-def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
+def test_scale_follows_recent_errors_and_spread() -> None:
     days = np.ones((WINDOW_DAYS, 24))
     assert recent_scale(days) == pytest.approx(np.ones(WINDOW_DAYS + 1))
     assert recent_scale(np.full((WINDOW_DAYS, 24), np.nan)) == pytest.approx(np.ones(WINDOW_DAYS + 1))
@@ -103,8 +103,8 @@ def test_scale_follows_the_errors_of_late_and_width_the_disagreement() -> None:
     )
 
 
-def test_the_reach_follows_the_shape_of_late_errors_and_no_further_than_there_is_of_them() -> None:
-    """Held-out errors were normal, those of late are even: nine tenths of them lie nearer, a half lies farther out."""
+def test_coverage_adjustment_follows_recent_error_shape() -> None:
+    """Held-out errors are normal, recent ones uniform: the 90 % interval gets narrower, the 50 % interval wider."""
     levels = np.arange(1, 20) / 20
     fitted_quantiles = np.tile([NormalDist().inv_cdf(level) for level in levels], (24, 1))
     draw = np.random.default_rng(5)
@@ -122,8 +122,8 @@ def test_the_reach_follows_the_shape_of_late_errors_and_no_further_than_there_is
     assert coverage_adjustment(many, fitted_quantiles)[0] < 0.65
 
 
-def test_the_usual_size_is_known_of_issue_times_that_were_never_tried() -> None:
-    """Errors grow with the lead and peak at six in the evening; known are those of issues at 0, 8 and 16 o'clock."""
+def test_expected_error_interpolates_untested_issue_hours() -> None:
+    """Errors grow with the lead and peak at 18 o'clock; known are those of issues at 0, 8 and 16 o'clock."""
     draw = np.random.default_rng(7)
     lead = np.tile(np.arange(24), 3 * 400)
     hour = (np.repeat(np.tile([0, 8, 16], 400), 24) + lead) % 24
@@ -137,22 +137,22 @@ def test_the_usual_size_is_known_of_issue_times_that_were_never_tried() -> None:
     for issued_at in (6, 12, 18):
         then = (issued_at + ahead) % 24
         assert profile_at(table, ahead, then) == pytest.approx(size(ahead, then), rel=0.3)
-        # What it is there for: the first hour ahead is told from the fourth
+        # The purpose of the profile: the first hour ahead differs from the fourth
         assert by_bucket[CALIBRATION_LEADS.bucket(ahead), then][0] > 1.5 * size(ahead, then)[0]
 
 
-def test_the_usual_size_of_later_leads_is_that_of_their_bucket_and_where_nothing_is_known_it_is_some() -> None:
+def test_expected_error_of_later_leads_is_by_bucket() -> None:
     lead, hour = np.repeat([3, 30, 60, 120], 500), np.tile(np.arange(500) % 24, 4)
     table = expected_abs_error(np.repeat([0.01, 0.02, 0.03, 0.04], 500), lead, hour)
-    asked = np.array([24, 47, 48, 95, 96, 167, 3])
-    assert profile_at(table, asked, np.full(7, 5)) == pytest.approx([0.02, 0.02, 0.03, 0.03, 0.04, 0.04, 0.01])
+    leads = np.array([24, 47, 48, 95, 96, 167, 3])
+    assert profile_at(table, leads, np.full(7, 5)) == pytest.approx([0.02, 0.02, 0.03, 0.03, 0.04, 0.04, 0.01])
     for known in (np.full(2000, np.nan), np.where(lead == 120, 0.04, np.nan), np.zeros(2000)):
         table = expected_abs_error(known, lead, hour)
         assert np.isfinite(table).all()
         assert table.min() > 0
 
 
-def test_the_first_hours_follow_their_own_errors_of_late_and_no_others() -> None:
+def test_short_lead_scale_uses_short_leads_only() -> None:
     days = np.ones((WINDOW_DAYS, 24))
     assert short_lead_scale(days) == pytest.approx(1.0)
     assert short_lead_scale(np.full((WINDOW_DAYS, 24), np.nan)) == 1.0
@@ -168,7 +168,7 @@ def test_the_first_hours_follow_their_own_errors_of_late_and_no_others() -> None
     assert short_lead_scale(wild) < 1.2
 
 
-def test_the_scale_of_the_first_hours_widens_them_alone(
+def test_short_lead_scale_widens_short_leads_only(
     fitted: Callable[[str], FittedForecaster], berlin: Record, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = fitted("ensemble")
@@ -187,8 +187,8 @@ def test_the_scale_of_the_first_hours_widens_them_alone(
     assert widths() / once == pytest.approx(np.where(np.arange(48) < 6, 2.0, 1.0))
 
 
-def test_the_echo_of_the_last_error_fades_and_knows_nothing_that_came_later() -> None:
-    """Errors that halve every four hours, without regard for midnight."""
+def test_residual_correction_fades_and_ignores_later_errors() -> None:
+    """Errors halve every four hours, also across midnight."""
     draw = np.random.default_rng(6)
     errors = np.zeros(24 * 400)
     for hour in range(1, len(errors)):
@@ -208,7 +208,7 @@ def test_the_echo_of_the_last_error_fades_and_knows_nothing_that_came_later() ->
     assert not recent_residuals(np.full((3, 24), np.nan)).any()
 
 
-def test_the_decomposition_sees_nothing_at_or_after_its_origin(berlin: Record) -> None:
+def test_decomposition_ignores_load_after_origin(berlin: Record) -> None:
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
     origin = hour_number(START + timedelta(days=150, hours=5))
     samples = Samples(HistoryView(berlin.city, history), np.full(168, origin), np.arange(origin, origin + 168))
@@ -218,7 +218,7 @@ def test_the_decomposition_sees_nothing_at_or_after_its_origin(berlin: Record) -
     assert np.array_equal(decompose(again), before)
 
 
-def test_the_decomposition_repeats_a_load_that_repeats() -> None:
+def test_decomposition_repeats_periodic_load() -> None:
     record = make_record(PUNE, 70, noise=0.0)
     local = pl.col("timestamp").dt.convert_time_zone(PUNE.timezone)
     kwh = 1000 + 20 * local.dt.hour() + 50 * (local.dt.weekday() >= 6)
@@ -233,7 +233,7 @@ def test_the_decomposition_repeats_a_load_that_repeats() -> None:
     assert decompose(samples) == pytest.approx(samples.actual, rel=0.002)
 
 
-def test_a_network_learns_what_no_line_can_say_and_the_same_twice() -> None:
+def test_network_fits_nonlinear_target_deterministically() -> None:
     draw = np.random.default_rng(0)
     inputs = draw.normal(0, 1, (20_000, 3)).astype(np.float32)
     target = (np.abs(inputs[:, 0]) + inputs[:, 1] * (inputs[:, 2] > 0)).astype(np.float32)
@@ -253,10 +253,8 @@ def ensemble(fitted: Callable[[str], FittedForecaster]) -> WeatherFallbackForeca
     return model
 
 
-def test_hours_it_has_fitted_from_are_judged_by_what_was_said_before(
-    fitted: Callable[[str], FittedForecaster], berlin: Record
-) -> None:
-    """Judging members on hours they have learnt from would favour those that overfit."""
+def test_stored_predictions_cover_training_hours(fitted: Callable[[str], FittedForecaster], berlin: Record) -> None:
+    """A test of members on their training hours would favour those that overfit."""
     own = ensemble(fitted).variants[WITH_WEATHER]
     until = own.tail_until
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
@@ -272,7 +270,7 @@ def test_hours_it_has_fitted_from_are_judged_by_what_was_said_before(
 
 
 @pytest.mark.parametrize("weeks", [3, 6, 12])
-def test_a_short_history_is_forecast_no_worse_than_by_the_better_naive_model(weeks: int) -> None:
+def test_short_history_is_no_worse_than_best_naive(weeks: int) -> None:
     record = make_record(PUNE, 7 * weeks + 21, seed=11, noise=0.03)
     at = START + timedelta(weeks=weeks)
     mape = {}
@@ -291,8 +289,8 @@ def test_a_short_history_is_forecast_no_worse_than_by_the_better_naive_model(wee
     assert any("Intervals are based on the errors of" in note for note in made.notes) == (weeks < 12)
 
 
-def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
-    """A load drawn anew each week and then repeated hour by hour, day after day: nothing beats yesterday."""
+def test_serves_and_reports_better_naive_model() -> None:
+    """A load with a new random day each week, repeated every day: naive-24 is the best model."""
     record = make_record(PUNE, 100, seed=2)
     draw = np.random.default_rng(1)
     weeks = np.exp(np.cumsum(draw.normal(0, 0.25, (15, 24)), axis=0))
@@ -309,8 +307,8 @@ def test_where_a_naive_model_was_better_it_is_served_and_that_is_said() -> None:
     assert at < FITTED_AT
 
 
-def test_errors_of_late_move_the_quantiles_of_a_naive_model_served_alone_and_not_its_forecast() -> None:
-    """A load that gsamples evenly: the day before is too low by as much each day, and both sides of it know."""
+def test_recent_errors_move_only_quantiles_of_served_naive() -> None:
+    """A load with a linear trend: the day before is too low by the same amount, and the quantiles correct it."""
     record = make_record(PUNE, 100, seed=2)
     draw = np.random.default_rng(1)
     weeks = np.repeat(np.cumsum(draw.normal(0, 250, (15, 24)), axis=0) + 9000, 7, axis=0)

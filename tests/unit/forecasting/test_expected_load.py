@@ -1,4 +1,4 @@
-"""The normal load, and how the load has stood to it: what is trained from it, and what cannot be seen in it."""
+"""The expected load and its features: accuracy, and no use of later data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def view_of(record: Record, days: int | None = None) -> HistoryView:
 
 @pytest.fixture(scope="module")
 def trained(record: Record) -> tuple[ExpectedLoad, TrainingSet]:
-    """The normal, and the training_set with their table beside it."""
+    """Return the fitted expected load, and the training set with its features."""
     view = view_of(record)
     training_set = build_training_set(view, np.random.default_rng(0), weather=True)
     normal, table = fit_expected_load(training_set, view.history.known_until, weather=True)
@@ -57,9 +57,7 @@ def ahead(view: HistoryView) -> Samples:
     return Samples(view, np.full(48, origin), targets)
 
 
-def test_the_normal_follows_weather_and_calendar_of_hours_it_has_not_trained_from(
-    record: Record, trained: tuple[ExpectedLoad, TrainingSet]
-) -> None:
+def test_expected_load_predicts_future_hours(record: Record, trained: tuple[ExpectedLoad, TrainingSet]) -> None:
     normal, training_set = trained
     samples = ahead(view_of(record))
     table = normal.add_features(feature_matrix(samples, weather=True), samples)
@@ -72,8 +70,8 @@ def test_the_normal_follows_weather_and_calendar_of_hours_it_has_not_trained_fro
     assert np.abs(share - 1).mean() > 0.8 * np.abs(table["load_normal"] * samples.level / actual - 1).mean()
 
 
-def test_a_load_above_its_normal_is_told_for_each_day_whatever_the_weather_was(record: Record) -> None:
-    """The normal is the load itself but for the day before the origin, on which the load lay 10 % above it."""
+def test_ratio_features_show_each_days_excess_load(record: Record) -> None:
+    """The expected load equals the load, except on the day before the origin, where the load is 10 % higher."""
     view = view_of(record)
     samples = ahead(view).take(np.arange(24))
     grid: Floats = view.history.load / 977.0
@@ -91,7 +89,7 @@ def test_a_load_above_its_normal_is_told_for_each_day_whatever_the_weather_was(r
     )
 
 
-def test_what_is_not_known_is_as_usual(record: Record) -> None:
+def test_unknown_expected_load_gives_neutral_features(record: Record) -> None:
     view = view_of(record)
     samples = ahead(view)
     table = with_expected_load(feature_matrix(samples, weather=True), samples, np.full(len(view.history.load), np.nan))
@@ -100,9 +98,7 @@ def test_what_is_not_known_is_as_usual(record: Record) -> None:
     assert np.array_equal(table["load_normal"], table["load_same_hour_mean"])
 
 
-def test_it_sees_no_load_at_or_after_its_origin_and_no_weather_after_its_target(
-    record: Record, trained: tuple[ExpectedLoad, TrainingSet]
-) -> None:
+def test_features_ignore_later_load_and_weather(record: Record, trained: tuple[ExpectedLoad, TrainingSet]) -> None:
     normal, _ = trained
     view = view_of(record)
     origin = hour_number(START + timedelta(days=300, hours=5))
@@ -116,14 +112,14 @@ def test_it_sees_no_load_at_or_after_its_origin_and_no_weather_after_its_target(
     assert (after["load_normal"][100:] != before["load_normal"][100:]).any()
 
 
-def test_a_live_run_has_the_bits_of_a_backtest(record: Record, trained: tuple[ExpectedLoad, TrainingSet]) -> None:
+def test_live_features_equal_backtest_features(record: Record, trained: tuple[ExpectedLoad, TrainingSet]) -> None:
     normal, _ = trained
     whole, recent = (ahead(view_of(record, days)) for days in (None, 134))
     one, other = (normal.add_features(feature_matrix(samples, weather=True), samples) for samples in (whole, recent))
     assert np.array_equal(one.values, other.values, equal_nan=True)
 
 
-def test_another_weather_is_another_normal_and_leaves_the_view_as_it_was(
+def test_changed_weather_changes_target_features_only(
     record: Record, trained: tuple[ExpectedLoad, TrainingSet]
 ) -> None:
     normal, _ = trained
@@ -137,15 +133,15 @@ def test_another_weather_is_another_normal_and_leaves_the_view_as_it_was(
         assert np.array_equal(doubled[name], table[name]), name
 
 
-def test_an_ensemble_of_more_than_a_year_keeps_its_normal_and_its_drivers_add_up(record: Record) -> None:
+def test_long_history_ensemble_stores_expected_load(record: Record) -> None:
     model = fit("ensemble", record.city, *record.before(TRAINED_AT), at=TRAINED_AT)
     assert isinstance(model, WeatherFallbackForecaster)
     assert all(one.members.expected_load is not None for one in model.variants.values())
-    asked = (*record.before(TRAINED_AT), record.weather_from(TRAINED_AT))
-    made = model.predict(ForecastInput(*asked, TRAINED_AT, 24)).frame
+    known = (*record.before(TRAINED_AT), record.weather_from(TRAINED_AT))
+    made = model.predict(ForecastInput(*known, TRAINED_AT, 24)).frame
     again = load_model("ensemble", model.to_bytes())
-    assert again.predict(ForecastInput(*asked, TRAINED_AT, 24)).frame.equals(made)
-    found = model.contributions(ForecastInput(*asked, TRAINED_AT, 24))
+    assert again.predict(ForecastInput(*known, TRAINED_AT, 24)).frame.equals(made)
+    found = model.contributions(ForecastInput(*known, TRAINED_AT, 24))
     assert found is not None
     total = (
         found.group_by("timestamp", maintain_order=True)

@@ -1,4 +1,4 @@
-"""Faulty hours: found, counted, left out, never changed; and the world's odd but true loads left alone."""
+"""Faulty hours are found and left out, and unusual but true loads are kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def usual() -> np.ndarray:
     ],
     ids=["spike", "zero", "negative", "dip", "spike on the first day"],
 )
-def test_one_faulty_hour_is_found_and_no_other(change, kind) -> None:  # type: ignore[no-untyped-def]
+def test_finds_single_faulty_hour(change, kind) -> None:  # type: ignore[no-untyped-def]
     load = usual()
     change(load)
     faults = find_faults(load)
@@ -35,19 +35,19 @@ def test_one_faulty_hour_is_found_and_no_other(change, kind) -> None:  # type: i
     assert load[faults.where] == pytest.approx(load[np.abs(load - usual()) > 1])
 
 
-def test_three_days_in_a_wrong_unit_are_faulty_and_the_days_after_are_not() -> None:
+def test_finds_three_days_in_wrong_unit() -> None:
     load = usual()
     load[960:1032] *= 1000
     assert np.flatnonzero(find_faults(load).where).tolist() == list(range(960, 1032))
 
 
-def test_a_site_that_rests_at_weekends_is_not_faulty_twice_a_week() -> None:
+def test_accepts_site_closed_at_weekends() -> None:
     load = usual().reshape(DAYS, 24)
     load[np.arange(DAYS) % 7 >= 5] *= 0.2
     assert find_faults(load.ravel()).count == 0
 
 
-def test_a_new_level_is_believed_after_about_a_week() -> None:
+def test_accepts_step_change_after_a_week() -> None:
     load = usual()
     load[720:] *= 4
     where = find_faults(load).where
@@ -55,12 +55,12 @@ def test_a_new_level_is_believed_after_about_a_week() -> None:
     assert not where[720 + 9 * 24 :].any()
 
 
-def test_a_load_that_never_changes_is_no_fault() -> None:
+def test_accepts_constant_load() -> None:
     assert find_faults(np.full(1000, 7.0)).count == 0
 
 
-def test_whether_an_hour_is_faulty_does_not_depend_on_what_came_after_or_long_before() -> None:
-    """A live forecast sees a history that ends today, a backtest one that goes on: they must agree about yesterday."""
+def test_faults_do_not_depend_on_distant_hours() -> None:
+    """A live history ends today, that of a backtest continues: both must find the same faults of yesterday."""
     draw = np.random.default_rng(0)
     load = usual() * draw.lognormal(0, 0.5, 24 * DAYS)
     whole = find_faults(load).where
@@ -70,14 +70,14 @@ def test_whether_an_hour_is_faulty_does_not_depend_on_what_came_after_or_long_be
     assert (recent[24 * 28 :] == whole[250 + 24 * 28 :]).all()
 
 
-def test_unknown_hours_are_not_faults() -> None:
+def test_unknown_hours_are_not_faulty() -> None:
     load = usual()
     load[100:400] = np.nan
     assert find_faults(load).count == 0
     assert find_faults(np.full(50, np.nan)).count == 0
 
 
-def test_weather_that_no_place_has_had_is_unknown() -> None:
+def test_impossible_weather_is_unknown() -> None:
     assert np.isnan(plausible_weather("temperature", np.array([999.9, -9999.0]))).all()
     assert plausible_weather("temperature", np.array([-40.0, 50.0])).tolist() == [-40.0, 50.0]
 
@@ -90,28 +90,28 @@ def kinds(load: np.ndarray) -> dict[str, int]:
     return {name: hours for name, hours in find_faults(load).by_kind.items() if hours}
 
 
-def test_a_stuck_meter_is_found_but_for_its_first_value() -> None:
+def test_finds_stuck_meter_except_first_value() -> None:
     load = noisy()
     load[1000:1012] = load[1000]
     assert np.flatnonzero(find_faults(load).where).tolist() == list(range(1001, 1012))
     assert kinds(load) == {"stuck": 11}
 
 
-def test_a_meter_without_decimals_that_repeats_itself_at_night_is_not_stuck() -> None:
+def test_accepts_repeats_of_coarse_meter() -> None:
     """Steps of 10 kWh: half of the hours repeat the one before, up to eight in a row."""
     load = np.round(noisy() / 10) * 10
     load.reshape(DAYS, 24)[:, 14:22] = 60.0
     assert kinds(load) == {}
 
 
-def test_an_outage_of_forty_days_is_no_new_level_of_zero() -> None:
+def test_forty_days_of_zeros_stay_faulty() -> None:
     load = noisy()
     load[10 * 24 : 50 * 24] = 0.0
     assert kinds(load) == {"not_positive": 960}
 
 
 @pytest.mark.parametrize("factor", [1000, 0.001], ids=["Wh for kWh", "MWh for kWh"])
-def test_a_month_in_another_unit_is_never_believed_though_an_outage_lies_in_it(factor: float) -> None:
+def test_month_in_wrong_unit_with_outage_stays_faulty(factor: float) -> None:
     load = noisy()
     load[600:1300] *= factor
     load[900:930] = np.nan
@@ -124,14 +124,14 @@ def test_a_month_in_another_unit_is_never_believed_though_an_outage_lies_in_it(f
     assert kinds(load)["unit"] == 700 - 30 - 4
 
 
-def test_the_unit_is_that_of_most_of_the_record() -> None:
-    """A first month in another unit is left out, not the two years after it that are right."""
+def test_unit_of_most_hours_is_correct() -> None:
+    """A first month in another unit is left out, not the two correct years after it."""
     load = noisy()
     load[: 24 * 20] /= 1000
     assert np.flatnonzero(find_faults(load).where).tolist() == list(range(24 * 20))
 
 
-def test_a_lone_hour_is_a_spike_where_neighbours_are_smooth_and_none_where_they_never_are() -> None:
+def test_single_outlier_is_spike_if_load_is_smooth() -> None:
     load = noisy()
     load[1000] *= 1.7
     load[1100] /= 1.7
@@ -142,8 +142,8 @@ def test_a_lone_hour_is_a_spike_where_neighbours_are_smooth_and_none_where_they_
     assert not find_faults(rough).where[1000]
 
 
-def test_days_of_a_clock_change_and_holidays_are_not_faulty() -> None:
-    """A holiday lies 40 % below its weekday, and after a change of the clock every hour has its neighbour's load."""
+def test_accepts_clock_changes_and_holidays() -> None:
+    """A holiday is 40 % below its weekday, and after a clock change every hour has its neighbour's load."""
     load = noisy()
     load[30 * 24 : 31 * 24] *= 0.6
     load[40 * 24 :] = np.roll(load, 1)[40 * 24 :]

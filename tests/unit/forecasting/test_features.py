@@ -1,4 +1,4 @@
-"""Features: nothing of the future, the local clock, and the same bits live as in a backtest."""
+"""Features: no future data, local time, and the same bits live as in a backtest."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def samples_at(record: Record, issued: datetime, leads: range, days: int | None)
     return Samples(HistoryView(record.city, history), np.full(len(targets), origin), targets)
 
 
-def test_live_features_have_the_bits_of_a_backtest(berlin: Record) -> None:
-    """Live, a model sees 92 days; a backtest and a training see years, and hours after the origin besides."""
+def test_live_features_equal_backtest_features(berlin: Record) -> None:
+    """A live model gets 92 days; backtest and training get years, and hours after the origin."""
     issued = START + timedelta(days=150, hours=5)
     live = samples_at(berlin, issued, range(168), HISTORY_DAYS)
     whole = build_history(
@@ -40,7 +40,7 @@ def test_live_features_have_the_bits_of_a_backtest(berlin: Record) -> None:
     assert np.array_equal(live.level, backtest.level)
 
 
-def test_no_feature_of_load_sees_the_origin_or_after(berlin: Record) -> None:
+def test_load_features_ignore_origin_and_later(berlin: Record) -> None:
     issued = START + timedelta(days=100)
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
     origin = hour_number(issued)
@@ -51,7 +51,7 @@ def test_no_feature_of_load_sees_the_origin_or_after(berlin: Record) -> None:
     assert np.array_equal(before.values, after.values, equal_nan=True)
 
 
-def test_rows_at_or_after_the_issue_time_are_dropped_and_weather_ahead_kept(berlin: Record) -> None:
+def test_history_drops_rows_after_issue_time(berlin: Record) -> None:
     issued = START + timedelta(days=50, minutes=30)
     history = build_history(berlin.load, berlin.weather, berlin.weather, issued_at=issued, days=None)
     cut = hour_number(issued) - history.start
@@ -60,7 +60,7 @@ def test_rows_at_or_after_the_issue_time_are_dropped_and_weather_ahead_kept(berl
     assert np.isfinite(history.weather["temperature"][cut + 100])
 
 
-def test_a_lag_keeps_the_local_hour_across_a_change_of_clocks() -> None:
+def test_lag_keeps_local_hour_across_clock_change() -> None:
     """On 2021-03-28 Berlin skips an hour: noon one day before is 23 hours back, not 24."""
     record = make_record(BERLIN, 120)
     noon = datetime(2021, 3, 28, 10, tzinfo=UTC)
@@ -70,20 +70,20 @@ def test_a_lag_keeps_the_local_hour_across_a_change_of_clocks() -> None:
 
 
 @pytest.mark.parametrize(("day", "hours"), [("2021-03-28", 23), ("2021-10-31", 25), ("2021-06-01", 24)])
-def test_a_local_day_has_the_hours_it_has(day: str, hours: int) -> None:
+def test_local_day_has_23_to_25_hours(day: str, hours: int) -> None:
     first = hour_number(datetime.fromisoformat(day).replace(tzinfo=UTC)) - 12
     calendar = build_calendar(BERLIN, first, 60)
     wanted = (datetime.fromisoformat(day) - datetime(1970, 1, 1)).days  # noqa: DTZ001
     assert (calendar.day == wanted).sum() == hours
 
 
-def test_a_zone_of_half_hours_has_its_own_local_hours() -> None:
+def test_half_hour_zone_has_local_hours() -> None:
     """00:00Z is 05:30 in Pune: the hour that begins then is counted as hour 5."""
     calendar = build_calendar(PUNE, hour_number(START), 24)
     assert calendar.hour.tolist() == [*range(5, 24), *range(5)]
 
 
-def test_holidays_come_by_country_and_subdivision_and_their_eves_and_morrows() -> None:
+def test_holidays_by_country_and_subdivision() -> None:
     """Women's day, 2021-03-08, is a holiday in Berlin and not in Munich."""
     first = hour_number(datetime(2021, 3, 7, 11, tzinfo=UTC))
     munich = City("Munich", 48.1, 11.6, "Europe/Berlin", "DE", "BY")
@@ -107,8 +107,8 @@ def test_holidays_come_by_country_and_subdivision_and_their_eves_and_morrows() -
         pytest.param("DE", "2024-10-03", 1, REST, id="everywhere"),
     ],
 )
-def test_a_whole_country_keeps_a_part_of_what_its_parts_keep(country: str, day: str, holiday: float, kind: int) -> None:
-    """Germany's load on Corpus Christi 2024 was forecast 13 % too high: seven lists of seventeen know that day."""
+def test_country_holiday_is_share_of_subdivisions(country: str, day: str, holiday: float, kind: int) -> None:
+    """Germany's load on Corpus Christi 2024 was forecast 13 % too high: it is a holiday in seven of seventeen lists."""
     first = hour_number(datetime.fromisoformat(day).replace(tzinfo=UTC))
     calendar = build_calendar(City("all of it", 50.0, 8.0, "UTC", country, None), first - 24, 72)
     assert calendar.holiday[24:48] == pytest.approx(holiday)
@@ -122,15 +122,13 @@ def test_a_whole_country_keeps_a_part_of_what_its_parts_keep(country: str, day: 
     [(None, None), ("XX", None), ("DE", "nowhere")],
     ids=["none", "unknown", "no such state"],
 )
-def test_an_unknown_country_has_no_holidays_and_an_unknown_state_its_countrys(
-    country: str | None, subdivision: str | None
-) -> None:
+def test_holidays_of_unknown_country_and_state(country: str | None, subdivision: str | None) -> None:
     city = City("somewhere", 0.0, 0.0, "UTC", country, subdivision)
     calendar = build_calendar(city, hour_number(datetime(2021, 12, 25, tzinfo=UTC)), 24)
     assert calendar.holiday.all() == (country == "DE")
 
 
-def test_the_sun_stands_where_it_stands() -> None:
+def test_sun_elevation_equals_almanac() -> None:
     """At the June solstice Berlin's noon sun is 90 - 52.5 + 23.4 = 61 degrees high; at midnight it is below."""
     noon = hour_number(datetime(2021, 6, 21, 11, tzinfo=UTC))
     high, low = sun_elevation(BERLIN, np.array([noon, noon + 12]))
@@ -138,7 +136,7 @@ def test_the_sun_stands_where_it_stands() -> None:
     assert low < 0
 
 
-def test_known_day_lags_are_the_latest_known(berlin: Record) -> None:
+def test_day_lags_are_latest_known_days(berlin: Record) -> None:
     """At lead 30 yesterday's same hour is not over: the first known day is two days back."""
     issued = START + timedelta(days=100)
     rows = samples_at(berlin, issued, range(30, 31), None)
@@ -151,7 +149,7 @@ def test_known_day_lags_are_the_latest_known(berlin: Record) -> None:
     assert rows.level[0] == pytest.approx(week["consumption_kwh"].mean(), rel=1e-5)
 
 
-def test_smoothed_temperature_and_its_extremes_look_back_from_the_target(berlin: Record) -> None:
+def test_temperature_windows_end_at_target(berlin: Record) -> None:
     issued = START + timedelta(days=100)
     rows = samples_at(berlin, issued, range(5, 6), None)
     target = timestamps(rows.targets)[0]

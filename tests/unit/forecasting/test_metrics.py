@@ -1,4 +1,4 @@
-"""Scores, held against scikit-learn and against arithmetic by hand."""
+"""Metrics compared with scikit-learn and with manual arithmetic."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ QUANTILES = PREDICTED[:, None] + np.linspace(-15, 15, 19)[None, :]
     ],
     ids=["mae", "rmse", "r2", "mape"],
 )
-def test_a_score_is_scikit_learns(ours, theirs) -> None:  # type: ignore[no-untyped-def]
+def test_score_equals_scikit_learn(ours, theirs) -> None:  # type: ignore[no-untyped-def]
     assert ours(ACTUAL, PREDICTED) == pytest.approx(theirs(ACTUAL, PREDICTED), rel=1e-12)
 
 
-def test_pinball_is_the_mean_over_levels_of_scikit_learns() -> None:
+def test_pinball_equals_scikit_learn() -> None:
     theirs = [
         sklearn_metrics.mean_pinball_loss(ACTUAL, QUANTILES[:, i], alpha=level)
         for i, level in enumerate(QUANTILE_LEVELS)
@@ -39,30 +39,30 @@ def test_pinball_is_the_mean_over_levels_of_scikit_learns() -> None:
     assert metrics.pinball(ACTUAL, QUANTILES) == pytest.approx(np.mean(theirs), rel=1e-12)
 
 
-def test_mape_leaves_out_zero_actuals() -> None:
-    """A division by zero must neither fail nor pass for a perfect hour."""
+def test_mape_skips_zero_actuals() -> None:
+    """A division by zero must neither fail nor count as a perfect hour."""
     actual, predicted = [0.0, 100.0, 200.0], [5.0, 110.0, 180.0]
     assert metrics.mape(actual, predicted) == pytest.approx(10.0)  # (10 % + 10 %) / 2
     assert math.isnan(metrics.mape([0.0], [1.0]))
 
 
-def test_unknown_values_are_left_out_of_every_score() -> None:
+def test_scores_skip_unknown_values() -> None:
     actual, predicted = [1.0, np.nan, 3.0, 5.0], [2.0, 2.0, np.inf, 5.0]
     assert metrics.mae(actual, predicted) == 0.5
     assert metrics.rmse(actual, predicted) == pytest.approx(math.sqrt(0.5))
 
 
 @pytest.mark.parametrize("score", [metrics.mae, metrics.rmse, metrics.r2, metrics.mape], ids=lambda f: f.__name__)
-def test_nothing_to_score_gives_nan_and_no_number(score) -> None:  # type: ignore[no-untyped-def]
+def test_empty_pairs_give_nan(score) -> None:  # type: ignore[no-untyped-def]
     assert math.isnan(score([], []))
     assert math.isnan(score([np.nan], [1.0]))
 
 
-def test_r2_of_an_actual_that_never_changes_is_not_a_number() -> None:
+def test_r2_of_constant_actual_is_nan() -> None:
     assert math.isnan(metrics.r2([5.0, 5.0], [5.0, 5.0]))
 
 
-def test_coverage_counts_both_ends_as_inside() -> None:
+def test_coverage_includes_both_ends() -> None:
     assert metrics.coverage([1, 2, 3, 4], [1, 0, 4, 0], [1, 3, 5, 4]) == 0.75
 
 
@@ -70,14 +70,14 @@ def test_width_is_a_percentage_of_the_mean_load() -> None:
     assert metrics.mean_width([100, 300], [90, 280], [110, 320]) == pytest.approx(15.0)  # (20 + 40) / 2 of 200
 
 
-def test_skill_is_one_for_perfect_zero_for_the_reference_and_nan_without_one() -> None:
+def test_skill_score_of_known_cases() -> None:
     assert metrics.skill_score(0.0, 4.0) == 1.0
     assert metrics.skill_score(4.0, 4.0) == 0.0
     assert metrics.skill_score(6.0, 4.0) == -0.5
     assert math.isnan(metrics.skill_score(1.0, 0.0))
 
 
-def test_shapes_that_do_not_match_are_our_own_mistake() -> None:
+def test_rejects_different_shapes() -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         metrics.mae([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="shape"):

@@ -1,4 +1,4 @@
-"""Every model: honest, well-formed, the same twice, and alive in bad times."""
+"""All models: no leaks, valid forecasts, determinism, and bad input."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def issue(model: FittedForecaster, record: Record, issued: datetime = ISSUED, ho
     return model.predict(ForecastInput(given["load"], given["weather"], given["weather_ahead"], issued, hours))
 
 
-def test_the_names_are_the_contract() -> None:
+def test_model_names_are_stable() -> None:
     assert model_names() == ["naive-24", "naive-168", "vanilla", "linear", "gradient-boosting", "ensemble"]
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("hours", [1, 24, 168])
-def test_a_forecast_is_well_formed(name: str, hours: int, fitted: Fitted, berlin: Record) -> None:
+def test_forecast_is_valid(name: str, hours: int, fitted: Fitted, berlin: Record) -> None:
     forecast = issue(fitted(name), berlin, hours=hours)
     assert_well_formed(forecast.frame, ISSUED, hours)
     assert forecast.features["timestamp"].to_list() == forecast.frame["timestamp"].to_list()
@@ -45,8 +45,8 @@ def test_a_forecast_is_well_formed(name: str, hours: int, fitted: Fitted, berlin
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_planted_future_values_change_no_forecast(name: str, fitted: Fitted, berlin: Record) -> None:
-    """The promise of the platform: even when a leak upstream hands the future over, it is not looked at."""
+def test_forecast_ignores_future_values(name: str, fitted: Fitted, berlin: Record) -> None:
+    """Future values that leak into the input are not used."""
     honest = issue(fitted(name), berlin)
     late = pl.col("timestamp") >= ISSUED
     planted = berlin.load.with_columns(
@@ -59,14 +59,14 @@ def test_planted_future_values_change_no_forecast(name: str, fitted: Fitted, ber
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_planted_future_values_change_no_fit(name: str, fitted: Fitted, berlin: Record) -> None:
+def test_fit_ignores_future_values(name: str, fitted: Fitted, berlin: Record) -> None:
     late = pl.col("timestamp") >= FITTED_AT
     planted = berlin.load.with_columns(pl.when(late).then(9.0).otherwise("consumption_kwh").alias("consumption_kwh"))
     assert fit(name, BERLIN, planted, berlin.weather, at=FITTED_AT).to_bytes() == fitted(name).to_bytes()
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_read_back_is_the_same_model(name: str, fitted: Fitted, berlin: Record) -> None:
+def test_model_survives_round_trip(name: str, fitted: Fitted, berlin: Record) -> None:
     model = fitted(name)
     again = load_model(name, model.to_bytes())
     assert again.to_bytes() == model.to_bytes()
@@ -75,15 +75,15 @@ def test_a_model_read_back_is_the_same_model(name: str, fitted: Fitted, berlin: 
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_history_days_are_enough(name: str, fitted: Fitted, berlin: Record) -> None:
-    """What lies before the days that a model asks for changes nothing, to the last bit."""
+def test_older_history_changes_nothing(name: str, fitted: Fitted, berlin: Record) -> None:
+    """Data older than `history_days` changes no bit."""
     model = fitted(name)
     oldest = ISSUED - timedelta(days=model.history_days)
     frames = [frame.filter(pl.col("timestamp") >= oldest) for frame in berlin.before(ISSUED)]
     assert issue(model, berlin, load=frames[0], weather=frames[1]).frame.equals(issue(model, berlin).frame)
 
 
-def test_the_naive_models_repeat_the_last_known_day_and_week(fitted: Fitted, berlin: Record) -> None:
+def test_naive_models_repeat_day_and_week(fitted: Fitted, berlin: Record) -> None:
     kwh = dict(berlin.load.iter_rows())
     day, week = (issue(fitted(name), berlin, hours=168).frame for name in ("naive-24", "naive-168"))
     for i, (moment, one, other) in enumerate(zip(day["timestamp"], day["predicted"], week["predicted"], strict=True)):
@@ -92,8 +92,8 @@ def test_the_naive_models_repeat_the_last_known_day_and_week(fitted: Fitted, ber
 
 
 @pytest.mark.parametrize("model", ["gradient-boosting", "ensemble"])
-def test_what_learns_beats_the_baselines_and_its_interval_covers(model: str, fitted: Fitted, berlin: Record) -> None:
-    """The made-up noise is 2 % of the load, so no model can do better than a MAPE of 0.02 * 0.8 = 1.6."""
+def test_trained_models_beat_baselines_and_cover(model: str, fitted: Fitted, berlin: Record) -> None:
+    """The noise is 2 % of the load, so no model can be better than a MAPE of 0.02 * 0.8 = 1.6."""
     mape, inside = {}, []
     for name in ("naive-24", "naive-168", model):
         frames = [
@@ -108,7 +108,7 @@ def test_what_learns_beats_the_baselines_and_its_interval_covers(model: str, fit
 
 
 @pytest.mark.parametrize("name", ["vanilla", "linear", "gradient-boosting", "ensemble"])
-def test_without_weather_ahead_the_forecast_falls_back_and_says_so(name: str, fitted: Fitted, berlin: Record) -> None:
+def test_missing_weather_falls_back_with_note(name: str, fitted: Fitted, berlin: Record) -> None:
     none = issue(fitted(name), berlin, weather_ahead=berlin.weather.clear())
     assert_well_formed(none.frame, ISSUED, 48)
     assert none.weather_hours == 0
@@ -122,7 +122,7 @@ def test_without_weather_ahead_the_forecast_falls_back_and_says_so(name: str, fi
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_stale_load_is_said_and_makes_wider(name: str, fitted: Fitted, berlin: Record) -> None:
+def test_stale_load_widens_interval_with_note(name: str, fitted: Fitted, berlin: Record) -> None:
     fresh = issue(fitted(name), berlin, hours=24)
     stale = issue(fitted(name), berlin, hours=24, load=berlin.before(ISSUED - timedelta(hours=50))[0])
     assert_well_formed(stale.frame, ISSUED, 24)
@@ -132,13 +132,13 @@ def test_stale_load_is_said_and_makes_wider(name: str, fitted: Fitted, berlin: R
         assert width[1] > width[0]
 
 
-def test_no_load_at_all_is_an_error_and_no_guess(fitted: Fitted, berlin: Record) -> None:
+def test_rejects_empty_load(fitted: Fitted, berlin: Record) -> None:
     with pytest.raises(NotEnoughDataError, match="Berlin"):
         issue(fitted("naive-24"), berlin, load=berlin.load.clear())
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_three_weeks_of_a_new_city_are_enough(name: str) -> None:
+def test_three_weeks_are_enough(name: str) -> None:
     record = make_record(PUNE, 24, seed=4)
     at = START + timedelta(days=21)
     model = fit(name, record.city, *record.before(at), at=at)
@@ -149,21 +149,21 @@ def test_three_weeks_of_a_new_city_are_enough(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_too_little_says_how_much_there_is_and_how_much_is_needed(name: str) -> None:
+def test_short_load_error_has_both_numbers(name: str) -> None:
     record = make_record(PUNE, 5)
     at = START + timedelta(days=5)
     with pytest.raises(NotEnoughDataError, match=r"Pune has 120 usable hours of load, and .* needs \d+ \(\d+ days\)"):
         fit(name, record.city, *record.before(at), at=at)
 
 
-def test_an_unknown_model_is_refused_with_the_names_there_are() -> None:
+def test_unknown_model_error_lists_names() -> None:
     record = make_record(PUNE, 2)
     with pytest.raises(UnknownModelError, match="naive-168"):
         fit("prophet", record.city, record.load, record.weather, at=START)
 
 
 @pytest.mark.parametrize("name", ["vanilla", "linear", "gradient-boosting", "ensemble"])
-def test_a_city_without_weather_holidays_or_whole_days_is_forecast(name: str) -> None:
+def test_forecasts_city_without_weather_and_holidays(name: str) -> None:
     city = City("nowhere", 0.0, 0.0, "Etc/UTC")
     record = make_record(city, 70, seed=2)
     draw = np.random.default_rng(0)
@@ -179,7 +179,7 @@ def test_a_city_without_weather_holidays_or_whole_days_is_forecast(name: str) ->
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_planted_spike_is_counted_and_hardly_moves_the_forecast(name: str, fitted: Fitted, berlin: Record) -> None:
+def test_spike_hardly_moves_forecast(name: str, fitted: Fitted, berlin: Record) -> None:
     clean = issue(fitted(name), berlin)
     when = ISSUED - timedelta(hours=30)
     spike = berlin.load.with_columns(
@@ -194,8 +194,8 @@ def test_a_planted_spike_is_counted_and_hardly_moves_the_forecast(name: str, fit
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("days", [24, 70])
-def test_a_stuck_meter_breaks_nothing(name: str, days: int) -> None:
-    """Three days of one constant value, up to the moment of the forecast: plausible, so it is believed."""
+def test_forecasts_after_stuck_meter(name: str, days: int) -> None:
+    """Three days of a constant value up to the issue time."""
     record = make_record(PUNE, days + 3, seed=3)
     at = START + timedelta(days=days)
     stuck = pl.col("timestamp").is_between(at - timedelta(days=3), at, closed="left")
@@ -206,8 +206,8 @@ def test_a_stuck_meter_breaks_nothing(name: str, days: int) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("least", [0.0, 1e-9], ids=["zero", "near zero"])
-def test_nights_near_zero_break_nothing(name: str, least: float) -> None:
-    """A site that rests at night: its errors there are no share of anything, and its level is the day's."""
+def test_forecasts_nights_near_zero(name: str, least: float) -> None:
+    """A site that is closed at night: its load then is nearly zero."""
     record = make_record(PUNE, 63, seed=3)
     at = START + timedelta(days=60)
     night = pl.col("timestamp").dt.convert_time_zone(PUNE.timezone).dt.hour() < 6
@@ -220,8 +220,8 @@ def test_nights_near_zero_break_nothing(name: str, least: float) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_load_that_never_changes_is_forecast_as_it_is(name: str) -> None:
-    """No error was ever made: the interval has next to no width, and nothing is divided by nothing."""
+def test_forecasts_constant_load(name: str) -> None:
+    """All errors are zero: the interval has nearly no width, without a division by zero."""
     record = make_record(PUNE, 63, seed=3)
     at = START + timedelta(days=60)
     record = record._replace(load=record.load.with_columns(consumption_kwh=pl.lit(500.0)))
@@ -230,14 +230,14 @@ def test_a_load_that_never_changes_is_forecast_as_it_is(name: str) -> None:
     assert frame["predicted"].to_numpy() == pytest.approx(np.full(48, 500.0), rel=0.01)
 
 
-def test_an_issue_time_inside_an_hour_starts_with_the_next(fitted: Fitted, berlin: Record) -> None:
-    """At 07:30 the hour from 07:00 is neither over nor still to come as a whole: targets begin at 08:00."""
+def test_forecast_starts_with_next_full_hour(fitted: Fitted, berlin: Record) -> None:
+    """At 07:30 the hour from 07:00 is in progress: targets begin at 08:00."""
     issued = ISSUED + timedelta(minutes=30)
     assert_well_formed(issue(fitted("vanilla"), berlin, issued).frame, ISSUED + timedelta(hours=1), 48)
 
 
 @pytest.mark.parametrize("hours", [0, 169])
-def test_a_horizon_out_of_range_is_our_own_mistake(hours: int, fitted: Fitted, berlin: Record) -> None:
+def test_rejects_horizon_out_of_range(hours: int, fitted: Fitted, berlin: Record) -> None:
     with pytest.raises(ValueError, match="horizon_hours"):
         issue(fitted("naive-24"), berlin, hours=hours)
 
@@ -245,12 +245,12 @@ def test_a_horizon_out_of_range_is_our_own_mistake(hours: int, fitted: Fitted, b
 @pytest.mark.parametrize(
     "damage", [lambda b: b[:0], lambda b: b[:-20], lambda b: b[:60] + b"\x00\x01" + b[62:], lambda b: b"PK" + b]
 )
-def test_a_damaged_artifact_is_refused(damage: Callable[[bytes], bytes], fitted: Fitted) -> None:
+def test_rejects_damaged_artifact(damage: Callable[[bytes], bytes], fitted: Fitted) -> None:
     with pytest.raises(ArtifactError):
         load_model("vanilla", damage(fitted("vanilla").to_bytes()))
 
 
-def test_an_artifact_of_another_model_is_refused(fitted: Fitted) -> None:
+def test_rejects_artifact_of_another_model(fitted: Fitted) -> None:
     with pytest.raises(ArtifactError, match="naive-24"):
         load_model("vanilla", fitted("naive-24").to_bytes())
 
@@ -273,7 +273,7 @@ def test_rejects_an_ensemble_of_an_older_layout(fitted: Fitted) -> None:
     assert "Train the model again" in str(refused.value.hint)
 
 
-def test_an_artifact_is_its_content_and_nothing_else() -> None:
+def test_artifact_depends_on_content_only() -> None:
     arrays = {"b": np.arange(6.0).reshape(2, 3), "a": np.zeros(0)}
     header, back = unpack(pack({"x": 1}, arrays))
     assert header == {"x": 1}
@@ -281,25 +281,25 @@ def test_an_artifact_is_its_content_and_nothing_else() -> None:
     assert pack({"x": 1}, arrays) == pack({"x": 1}, dict(reversed(arrays.items())))
 
 
-def test_sums_are_made_in_one_order_whatever_the_environment_says() -> None:
-    """Threads add up in another order: under a shell that asked for four, the same data gave another model."""
-    asked = "import energy_forecast, numpy, threadpoolctl as t; print([p['num_threads'] for p in t.threadpool_info()])"
+def test_blas_uses_one_thread_in_any_environment() -> None:
+    """Several threads add in another order, so that the same data gave another model."""
+    code = "import energy_forecast, numpy, threadpoolctl as t; print([p['num_threads'] for p in t.threadpool_info()])"
     threads = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
-    said = subprocess.run(
-        [sys.executable, "-c", asked], env=os.environ | threads, capture_output=True, text=True, check=True
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | threads, capture_output=True, text=True, check=True
     )
-    assert said.stdout == "[1]\n"
+    assert done.stdout == "[1]\n"
 
 
 @pytest.mark.parametrize("name", ["gradient-boosting", "ensemble"])
-def test_parameters_say_how_it_did_against_naive_168(name: str, fitted: Fitted) -> None:
+def test_parameters_compare_with_naive_168(name: str, fitted: Fitted) -> None:
     held_out = fitted(name).parameters["with_weather"]["held_out"]
     assert held_out["mape"] < 1.05 * held_out["naive_168_mape"]
     assert held_out["hours"] > 500
 
 
-def test_a_model_that_lost_to_naive_168_on_held_out_time_says_so(fitted: Fitted, berlin: Record) -> None:
+def test_note_if_worse_than_naive_168(fitted: Fitted, berlin: Record) -> None:
     model = fitted("naive-24")
     held_out = model.parameters["without_weather"]["held_out"]
-    said = any("worse than naive-168" in note for note in issue(model, berlin).notes)
-    assert said == (held_out["mape"] > held_out["naive_168_mape"])
+    warned = any("worse than naive-168" in note for note in issue(model, berlin).notes)
+    assert warned == (held_out["mape"] > held_out["naive_168_mape"])

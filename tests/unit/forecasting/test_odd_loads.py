@@ -1,4 +1,4 @@
-"""Loads and weather of every odd shape: a valid forecast or NotEnoughDataError, never another fault or a warning."""
+"""Unusual loads and weather: a valid forecast or NotEnoughDataError, never another error or a warning."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ RECORD = make_record(BERLIN, DAYS + 3)
 
 
 def changed(frame: pl.DataFrame, column: str, change: Callable[[Floats], Floats]) -> pl.DataFrame:
-    """The frame before AT with other values; rows without one are left out."""
+    """Return the frame before AT with other values, without the unknown rows."""
     before = frame.filter(pl.col("timestamp") < AT)
     values = pl.Series(column, change(before[column].to_numpy()), nan_to_null=True)
     return before.with_columns(values).drop_nulls(column)
@@ -99,8 +99,8 @@ def forecast_odd(model: str, consumption: pl.DataFrame, weather: pl.DataFrame) -
 
 @pytest.mark.parametrize("model", QUICK)
 @pytest.mark.parametrize("shape", WEATHER)
-def test_weather_of_any_shape_costs_no_forecast(model: str, shape: str) -> None:
-    """There is load enough for every model: what the weather lacks is no reason for none."""
+def test_forecasts_with_any_weather(model: str, shape: str) -> None:
+    """There is enough load for every model, so missing weather must not prevent a forecast."""
     weather = changed(RECORD.weather, "temperature", WEATHER[shape])
     made = forecast_odd(model, RECORD.before(AT)[0], weather)
     assert made is not None
@@ -110,25 +110,25 @@ def test_weather_of_any_shape_costs_no_forecast(model: str, shape: str) -> None:
 
 @pytest.mark.parametrize("model", QUICK)
 @pytest.mark.parametrize("shape", LOADS)
-def test_load_of_any_shape_is_forecast_or_refused(model: str, shape: str) -> None:
+def test_any_load_is_forecast_or_rejected(model: str, shape: str) -> None:
     forecast_odd(model, changed(RECORD.load, "consumption_kwh", LOADS[shape]), RECORD.before(AT)[1])
 
 
 @pytest.mark.parametrize("model", ["gradient-boosting", "ensemble"])
 @pytest.mark.parametrize(("weather", "shape"), [("begins late", None), ("ends early", None), ("never", "zero")])
-def test_larger_models_bear_the_worst_of_them(model: str, weather: str, shape: str | None) -> None:
+def test_larger_models_accept_worst_cases(model: str, weather: str, shape: str | None) -> None:
     consumption = RECORD.before(AT)[0] if shape is None else changed(RECORD.load, "consumption_kwh", LOADS[shape])
     made = forecast_odd(model, consumption, changed(RECORD.weather, "temperature", WEATHER[weather]))
     assert (made is None) == (shape == "zero")
 
 
-def test_a_city_of_zeros_is_forecast_as_zero() -> None:
+def test_forecasts_zeros_as_zero() -> None:
     made = forecast_odd("naive-24", changed(RECORD.load, "consumption_kwh", LOADS["zero"]), RECORD.before(AT)[1])
     assert made is not None
     assert float(made.drop("timestamp").to_numpy().max()) == 0.0
 
 
-def test_weather_that_is_not_used_is_a_note() -> None:
+def test_unused_weather_gives_note() -> None:
     weather = changed(RECORD.weather, "temperature", WEATHER["one hour"])
     consumption = RECORD.before(AT)[0]
     fitted = fit("linear", BERLIN, consumption, weather, at=AT)

@@ -1,4 +1,4 @@
-"""Findings for people: runs of hours in a city's own time, new levels, and clocks that move."""
+"""Findings: runs of hours, step changes, and shifted weather timestamps."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def load_of(days: int) -> np.ndarray:
     return (100 + 40 * np.sin(hour / 24 * 2 * np.pi)) * np.random.default_rng(0).lognormal(0, 0.02, 24 * days)
 
 
-def test_a_finding_is_a_run_in_the_citys_own_hours() -> None:
-    """Of a city whose hours begin at half past, UTC, so do the findings; rows of a gap are not there to be judged."""
+def test_finding_is_a_run_of_hours() -> None:
+    """Findings of a city whose hours begin at half past, UTC, do so too."""
     values = load_of(60)
     values[1000:1003] = 0.0
     record = frame(values, start=START + HALF)
@@ -45,7 +45,7 @@ def test_a_finding_is_a_run_in_the_citys_own_hours() -> None:
     assert (where.len(), where[0], where[-1]) == (3, zero.first, zero.last)
 
 
-def test_hours_that_overlap_are_told_from_hours_that_are_missing() -> None:
+def test_overlaps_are_not_gaps() -> None:
     record = frame(load_of(60), start=START + HALF)
     out = [500, 501, 700]
     left_out = pl.int_range(pl.len()).is_in([*out, 600])
@@ -58,13 +58,13 @@ def test_hours_that_overlap_are_told_from_hours_that_are_missing() -> None:
     ]
 
 
-def test_hours_that_overlap_are_told_where_no_other_hour_is_known() -> None:
+def test_overlaps_are_found_in_empty_load() -> None:
     overlaps = frame(np.ones(2))["timestamp"]
     (found,) = find_in_load(frame(np.empty(0)).clear(), overlaps)
     assert (found.kind, found.first, found.hours) == ("overlap", START, 2)
 
 
-def test_nothing_is_found_in_nothing() -> None:
+def test_empty_record_has_no_findings() -> None:
     none = frame(np.empty(0)).clear()
     assert find_in_load(none) == []
     assert find_in_weather(none.rename({"consumption_kwh": "temperature"})) == []
@@ -72,7 +72,7 @@ def test_nothing_is_found_in_nothing() -> None:
 
 
 @pytest.mark.parametrize("factor", [1.4, 0.7])
-def test_a_step_that_stays_is_a_level_and_its_day_is_named(factor: float) -> None:
+def test_finds_lasting_step_change(factor: float) -> None:
     values = load_of(80)
     values[40 * 24 :] *= factor
     ((place, found),) = step_changes(values)
@@ -80,7 +80,7 @@ def test_a_step_that_stays_is_a_level_and_its_day_is_named(factor: float) -> Non
     assert found == pytest.approx(factor, rel=0.05)
 
 
-def test_a_season_a_cold_week_and_a_weekend_are_no_levels() -> None:
+def test_season_and_cold_week_are_no_step_changes() -> None:
     days = 200
     season = load_of(days) * (1 + 0.5 * np.sin(np.arange(24 * days) / (24 * 365) * 2 * np.pi))
     season[100 * 24 : 107 * 24] *= 1.6
@@ -88,7 +88,7 @@ def test_a_season_a_cold_week_and_a_weekend_are_no_levels() -> None:
     assert step_changes(season) == []
 
 
-def test_implausible_and_missing_temperatures_are_gaps() -> None:
+def test_impossible_and_missing_temperatures_are_gaps() -> None:
     values = np.full(100, 12.0)
     values[10:13] = np.nan
     values[50] = 999.0
@@ -98,8 +98,8 @@ def test_implausible_and_missing_temperatures_are_gaps() -> None:
     ]
 
 
-def test_a_clock_that_moves_is_measured_and_one_that_does_not_is_silent() -> None:
-    """Three years of a day that is warmest at 15 h; from the third on the record's clock is 0.75 h late."""
+def test_weather_clock_measures_shift() -> None:
+    """Days are warmest at 15 h; from the third year on the timestamps are 0.75 h late."""
     hour = np.arange(24 * 365 * 3)
     draw = np.random.default_rng(0)
     shift = np.where(hour >= 24 * 365 * 2, 0.75, 0.0)

@@ -1,4 +1,4 @@
-"""Intervals: ranks by hand, and coverage of errors that were not calibrated on."""
+"""Conformal quantiles: ranks by hand, and coverage of new errors."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
 from energy_forecast.forecasting.types import QUANTILE_LEVELS
 
 
-def test_quantiles_are_the_conformal_ranks() -> None:
+def test_quantiles_have_conformal_ranks() -> None:
     """With 99 errors, level a is the 100a-th smallest: the 95th for 0.95, the 5th for 0.05."""
     quantiles = dict(zip(QUANTILE_LEVELS, conformal_quantiles(np.arange(1.0, 100.0)), strict=True))
     assert (quantiles[0.05], quantiles[0.5], quantiles[0.95]) == (5.0, 50.0, 95.0)
 
 
-def test_few_errors_give_their_extremes_and_not_less() -> None:
+def test_few_errors_give_their_extremes() -> None:
     quantiles = conformal_quantiles(np.array([-2.0, 0.0, 3.0]))
     assert (quantiles[0], quantiles[-1]) == (-2.0, 3.0)
 
 
-def test_every_lead_time_has_one_bucket() -> None:
+def test_each_lead_time_has_one_bucket() -> None:
     assert CALIBRATION_LEADS.bucket(np.array([0, 5, 6, 23, 24, 47, 48, 95, 96, 191])).tolist() == [
         0,
         0,
@@ -46,7 +46,7 @@ def test_every_lead_time_has_one_bucket() -> None:
     assert len(CALIBRATION_LEADS) == BUCKETS
 
 
-def test_errors_that_grow_with_lead_and_vary_by_hour_are_covered_in_each_bucket() -> None:
+def test_coverage_is_nominal_in_each_bucket() -> None:
     draw = np.random.default_rng(5)
     n = 240_000
     lead, hour = draw.integers(0, 168, n), draw.integers(0, 24, n)
@@ -64,13 +64,13 @@ def test_errors_that_grow_with_lead_and_vary_by_hour_are_covered_in_each_bucket(
     assert inside[hour[half:] > 13].mean() == pytest.approx(0.9, abs=0.02)
 
 
-def test_a_bucket_without_errors_is_as_wide_as_its_neighbour() -> None:
+def test_empty_bucket_takes_neighbours_width() -> None:
     errors, hour = np.full(480, 0.1), np.tile(np.arange(24), 20)
     profile = error_profile(errors, np.zeros(480, np.int64), hour)
     assert profile == pytest.approx(np.full((BUCKETS, 24), 0.1))
 
 
-def test_recent_errors_make_a_bias_and_a_scale() -> None:
+def test_recent_errors_give_bias_and_scale() -> None:
     age = np.arange(24 * 28, 0, -1)
     both = np.tile([1.0, -1.0], 24 * 14)
     assert recent_bias_and_scale(np.full(24 * 28, np.nan), age) == (0.0, 1.0)
@@ -84,8 +84,8 @@ def test_recent_errors_make_a_bias_and_a_scale() -> None:
 
 
 @pytest.mark.parametrize(("n", "t"), [(4, 2.3534), (10, 1.8331), (30, 1.6991)], ids=["3 df", "9 df", "29 df"])
-def test_few_days_widen_as_student_t(n: int, t: float) -> None:
-    """t at 0.95 from a table, times sqrt(1 + 1 / n) for the middle that is not known either."""
+def test_few_days_widen_like_student_t(n: int, t: float) -> None:
+    """t at 0.95 from a table, times sqrt(1 + 1 / n) for the unknown mean."""
     normal = 1.6449 * np.linspace(-1, 1, 19)
     wide = spread_for_few(normal, n)
     assert wide[-1] == pytest.approx(t * np.sqrt(1 + 1 / n), abs=0.02)
@@ -93,8 +93,8 @@ def test_few_days_widen_as_student_t(n: int, t: float) -> None:
     assert (np.diff(wide) > 0).all()
 
 
-def test_intervals_from_few_days_cover_and_many_days_are_not_widened() -> None:
-    """Days whose 24 hours err together: 10 of them look like 240 errors, and are 10."""
+def test_intervals_from_few_days_cover() -> None:
+    """The 24 errors of a day are equal, so 10 days are 10 errors, not 240."""
     draw = np.random.default_rng(6)
     inside, width = {}, {}
     for days in (10, 1000):
@@ -114,8 +114,8 @@ def test_intervals_from_few_days_cover_and_many_days_are_not_widened() -> None:
     assert width[1000] == pytest.approx(2 * 1.645 * 0.03, rel=0.1)
 
 
-def test_leads_beyond_all_that_were_tried_are_wider_and_the_others_are_not() -> None:
-    """8 weeks of silence: the cube root of 8 times 168 hours is 2. A week ahead of fresh load stays as it was tried."""
+def test_untested_long_leads_are_wider() -> None:
+    """After 8 weeks without load the factor is the cube root of 8; up to a week it is 1."""
     lead = np.array([0, 24, 168, 8 * 168])
     assert long_lead_factor(lead).tolist() == pytest.approx([1.0, 1.0, 1.0, 2.0])
     calibration = Calibration(np.full((5, 24), 0.1), np.tile(np.linspace(-2, 2, 19), (5, 1)), 1000)

@@ -1,4 +1,4 @@
-"""Models of other packages: found by their entry point, refused when they are none."""
+"""Plugins: found by their entry point, rejected if invalid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from energy_forecast.forecasting.conformal.training import ConformalForecaster
 from energy_forecast.forecasting.models.naive import Naive
 
 class Fortnight(ConformalForecaster):
-    """Repeats the same hour of two weeks before."""
+    """A model that repeats the same hour of two weeks before."""
     def __init__(self):
         regressor = Naive(14, 28 * 24)
         regressor.name = "fortnight"
@@ -34,7 +34,7 @@ class Fortnight(ConformalForecaster):
 broken = object()
 
 class Faulty(Fortnight):
-    """Its forecasts are turned over by FAULT."""
+    """A model whose forecasts are changed by `fault`."""
     fault = staticmethod(lambda made: made)
     def fit(self, *arguments, **more):
         from dataclasses import replace
@@ -55,7 +55,7 @@ HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-model.md"
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Puts a distribution beside a module on the path, as pip would."""
+    """Return a function that installs a module and its distribution on the path, as pip does."""
 
     def put(name: str, value: str) -> None:
         (tmp_path / "fortnight_model.py").write_text(FLAT)
@@ -71,7 +71,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
-def test_an_installed_packages_model_is_fitted_kept_and_forecasts(install: Install) -> None:
+def test_plugin_is_fitted_stored_and_forecasts(install: Install) -> None:
     own = model_names()
     install("fortnight", "fortnight_model:Fortnight")
     assert model_names() == [*own, "fortnight"]
@@ -86,20 +86,20 @@ def test_an_installed_packages_model_is_fitted_kept_and_forecasts(install: Insta
 
 
 @pytest.mark.parametrize("value", ["fortnight_model:broken", "fortnight_model:absent", "no_such_module:Model"])
-def test_what_is_no_model_is_refused_by_name_and_place(install: Install, value: str) -> None:
+def test_rejects_invalid_plugin(install: Install, value: str) -> None:
     install("fortnight", value)
     with pytest.raises(UnknownModelError, match="fortnight"):
         model_by_name("fortnight")
 
 
-def test_no_package_can_take_a_name_of_ours(install: Install) -> None:
+def test_plugin_cannot_replace_built_in_model(install: Install) -> None:
     install("ensemble", "fortnight_model:Fortnight")
     assert model_names().count("ensemble") == 1
     assert model_by_name("ensemble").kind == "ensemble"
 
 
-def test_the_model_of_the_page_keeps_the_contract(install: Install) -> None:
-    """Run as it stands there, on a city without weather and off the full hour."""
+def test_example_of_the_howto_is_valid(install: Install) -> None:
+    """The code of the page is run for a city without weather, at an issue time inside an hour."""
     install("lastweeks", "lastweeks:LastWeeks")
     record = make_record(PUNE, 60)
     at = START + timedelta(days=50, minutes=20)
@@ -112,7 +112,7 @@ def test_the_model_of_the_page_keeps_the_contract(install: Install) -> None:
     assert (actual["consumption_kwh"] / actual["predicted"] - 1).abs().mean() < 0.2  # type: ignore[operator]
 
 
-def test_an_exception_of_somebodys_model_names_its_package(install: Install) -> None:
+def test_plugin_exception_names_its_package(install: Install) -> None:
     install("fortnight", "fortnight_model:Failing")
     record = make_record(PUNE, 44)
     with pytest.raises(ModelFaultError, match=r"'fortnight' of the package fortnight-model failed in fit: KeyError"):
@@ -131,15 +131,13 @@ def test_an_exception_of_somebodys_model_names_its_package(install: Install) -> 
         (lambda made: made.frame, "failed in predict: AttributeError"),
     ],
 )
-def test_a_forecast_that_is_none_is_refused_in_words(
-    install: Install, fault: Callable[[Forecast], object], message: str
-) -> None:
+def test_rejects_invalid_plugin_forecast(install: Install, fault: Callable[[Forecast], object], message: str) -> None:
     install("fortnight", "fortnight_model:Faulty")
     record = make_record(PUNE, 44)
     at = START + timedelta(days=40)
     model = fit("fortnight", PUNE, *record.before(at), at=at)
-    asked = (*record.before(at), record.weather.clear())
-    assert model.predict(ForecastInput(*asked, at, 48)).frame.height == 48
+    known = (*record.before(at), record.weather.clear())
+    assert model.predict(ForecastInput(*known, at, 48)).frame.height == 48
     sys.modules["fortnight_model"].Faulty.fault = staticmethod(fault)
     with pytest.raises(ModelFaultError, match=message):
-        model.predict(ForecastInput(*asked, at, 48))
+        model.predict(ForecastInput(*known, at, 48))

@@ -1,4 +1,4 @@
-"""What drove a forecast: the parts add up to it, and each is what it says."""
+"""Explanations: contributions add up to the forecast, and each is correct."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Fitted = Callable[[str], FittedForecaster]
 AT = FITTED_AT + timedelta(days=3)
 
 
-def asked(record: Record, *, warmer: float = 0.0, weather: bool = True) -> ForecastInput:
+def input_of(record: Record, *, warmer: float = 0.0, weather: bool = True) -> ForecastInput:
     load, past = record.before(AT)
     ahead = record.weather_from(AT).with_columns(pl.col("temperature") + warmer)
     return ForecastInput(load, past, ahead if weather else ahead.clear(), AT, 48)
@@ -31,25 +31,21 @@ def asked(record: Record, *, warmer: float = 0.0, weather: bool = True) -> Forec
 
 @pytest.mark.parametrize("weather", [True, False], ids=["weather", "no weather"])
 @pytest.mark.parametrize("name", ["ensemble", "linear", "gradient-boosting"])
-def test_the_drivers_add_up_to_the_forecast_of_the_model_that_is_served(
-    berlin: Record, fitted: Fitted, name: str, weather: bool
-) -> None:
-    """Of the whole ensemble with its weights and corrections, and not of one member."""
-    model, what = fitted(name), asked(berlin, weather=weather)
-    found = model.contributions(what)
-    made = model.predict(what)
+def test_contributions_add_up_to_forecast(berlin: Record, fitted: Fitted, name: str, weather: bool) -> None:
+    """Contributions are those of the whole ensemble with weights and corrections, not of one member."""
+    model, data = fitted(name), input_of(berlin, weather=weather)
+    found = model.contributions(data)
+    made = model.predict(data)
     assert found is not None
     total = found.group_by("timestamp").agg(pl.col("contribution_kwh").sum()).sort("timestamp")
     assert total["contribution_kwh"].to_numpy() == pytest.approx(made.frame["predicted"].to_numpy(), rel=1e-9)
     assert any(driver.startswith("temperature") for driver in found["driver"]) == weather
 
 
-def test_what_is_warmer_shows_in_the_drivers_the_weather_effect_and_the_response(
-    berlin: Record, fitted: Fitted
-) -> None:
+def test_temperature_changes_contributions_effect_and_response(berlin: Record, fitted: Fitted) -> None:
     """Berlin cools above 18 degrees: more load in July for each degree."""
     model = fitted("ensemble")
-    usual, hot = (explain(model, berlin.city, asked(berlin, warmer=degrees)) for degrees in (0.0, 8.0))
+    usual, hot = (explain(model, berlin.city, input_of(berlin, warmer=degrees)) for degrees in (0.0, 8.0))
     assert usual.contributions is not None
     assert hot.contributions is not None
     temperature = pl.col("driver").str.starts_with("temperature")
@@ -57,7 +53,7 @@ def test_what_is_warmer_shows_in_the_drivers_the_weather_effect_and_the_response
         one.contributions.filter(temperature)["contribution_kwh"].sum()  # type: ignore[union-attr]
         for one in (usual, hot)
     )
-    # Nothing else was changed, so the temperature's drivers have nearly all of what it did
+    # Only the temperature was changed, so its contributions have nearly all of the effect
     assert hot.total_kwh > 1.02 * usual.total_kwh
     assert after - before == pytest.approx(hot.total_kwh - usual.total_kwh, rel=0.15)
     base = [
@@ -70,15 +66,13 @@ def test_what_is_warmer_shows_in_the_drivers_the_weather_effect_and_the_response
     assert hot.weather_effect.added_kwh == pytest.approx(hot.total_kwh - hot.hours["usual_weather"].to_numpy().sum())
     assert hot.weather_effect.percent > 3
     response = hot.response
-    # Eight degrees colder than eight degrees warmer is what it was
+    # Eight degrees colder than eight degrees warmer is the original forecast
     assert response.filter(pl.col("shift") == -8)["mean_kwh"][0] == pytest.approx(usual.total_kwh / 24, rel=1e-3)
     assert response.filter(pl.col("shift") == 0)["mean_kwh"][0] == pytest.approx(hot.total_kwh / 24)
 
 
-def test_a_day_on_which_the_weather_ends_is_explained_by_the_hours_that_have_some(
-    berlin: Record, fitted: Fitted
-) -> None:
-    model, whole = fitted("linear"), asked(berlin)
+def test_weather_effect_of_partly_known_day(berlin: Record, fitted: Fitted) -> None:
+    model, whole = fitted("linear"), input_of(berlin)
     zone = rules_of(berlin.city.timezone)
     tomorrow = (AT + timedelta(days=1)).astimezone(zone).date()
     cut = AT + timedelta(hours=24)
@@ -99,8 +93,8 @@ def test_a_day_on_which_the_weather_ends_is_explained_by_the_hours_that_have_som
     assert none.response.is_empty()
 
 
-def test_similar_days_are_of_the_same_kind_and_the_nearest_in_temperature(berlin: Record, fitted: Fitted) -> None:
-    found = explain(fitted("naive-168"), berlin.city, asked(berlin))
+def test_similar_days_have_same_kind_and_temperature(berlin: Record, fitted: Fitted) -> None:
+    found = explain(fitted("naive-168"), berlin.city, input_of(berlin))
     assert found.contributions is None, "it has no features to tell apart"
     local = pl.col("timestamp").dt.convert_time_zone(berlin.city.timezone)
     hours = berlin.load.join(berlin.weather, on="timestamp").with_columns(local.dt.date().alias("day"))
@@ -116,15 +110,15 @@ def test_similar_days_are_of_the_same_kind_and_the_nearest_in_temperature(berlin
         assert row["distance"] == pytest.approx(apart + 0.1 * season)
 
 
-def test_a_holiday_has_its_name_and_another_day_its_kind(berlin: Record, fitted: Fitted) -> None:
-    """26 July 2021 was a Monday, and Christmas has a name in English; a country without holidays names none."""
-    found = explain(fitted("naive-168"), berlin.city, asked(berlin))
+def test_kind_label_names_holiday(berlin: Record, fitted: Fitted) -> None:
+    """26 July 2021 was a Monday; Christmas has an English name; a country without holidays has none."""
+    found = explain(fitted("naive-168"), berlin.city, input_of(berlin))
     assert (found.holiday, found.kind_label) == (None, "workday")
     rest = replace(found, kind="Sunday or holiday")
     assert rest.kind_label == "Sunday"
     assert replace(rest, holiday="Christmas Day").kind_label == "holiday (Christmas Day)"
     assert holiday_name(berlin.city, date(2021, 12, 25)) == "Christmas Day"
-    # Of Berlin, and of no other state
+    # A holiday in Berlin and in no other state
     assert holiday_name(berlin.city, date(2021, 3, 8)) == "Women's Day"
     assert holiday_name(replace(berlin.city, subdivision="BY"), date(2021, 3, 8)) is None
     assert holiday_name(berlin.city, date(2021, 12, 27)) is None
@@ -134,13 +128,13 @@ def test_a_holiday_has_its_name_and_another_day_its_kind(berlin: Record, fitted:
     assert holiday_name(chicago, date(2026, 11, 26)) == "Thanksgiving Day"
 
 
-def test_a_day_that_was_not_forecast_is_refused(berlin: Record, fitted: Fitted) -> None:
+def test_rejects_day_outside_forecast(berlin: Record, fitted: Fitted) -> None:
     with pytest.raises(ValueError, match="no hour of"):
-        explain(fitted("naive-168"), berlin.city, asked(berlin), (AT - timedelta(days=5)).date())
+        explain(fitted("naive-168"), berlin.city, input_of(berlin), (AT - timedelta(days=5)).date())
 
 
-def test_every_feature_is_in_a_group_of_its_own_kind(berlin: Record, fitted: Fitted) -> None:
-    found = explain(fitted("ensemble"), berlin.city, asked(berlin)).contributions
+def test_features_are_grouped_by_kind(berlin: Record, fitted: Fitted) -> None:
+    found = explain(fitted("ensemble"), berlin.city, input_of(berlin)).contributions
     assert found is not None
     assert contribution_totals(found)["driver"][0] == BASELINE
     assert group_of("temperature_mean_24h_week_lag") == "temperature on the days compared with"
@@ -149,14 +143,14 @@ def test_every_feature_is_in_a_group_of_its_own_kind(berlin: Record, fitted: Fit
     assert group_of("load_last_3h_over_7d_before") == "load of the last hours and weeks"
 
 
-def test_a_naive_model_says_which_loads_it_repeats_and_where_there_is_none(berlin: Record, fitted: Fitted) -> None:
-    """A lost hour is taken from the week before, as the forecast takes it; one lost in all weeks is the level."""
+def test_naive_model_reports_repeated_hours(berlin: Record, fitted: Fitted) -> None:
+    """A missing hour is taken from the week before, as in the forecast; one missing in all weeks is the level."""
     load, weather = berlin.before(AT)
     days = [AT + timedelta(hours=hour) for hour in (5, 9)]
     lost = [days[0] - timedelta(days=7), *(days[1] - timedelta(days=7 * week) for week in range(1, 5))]
     holed = load.filter(~pl.col("timestamp").is_in(lost))
-    what = ForecastInput(holed, weather, weather.clear(), AT, 24)
-    found = explain(fitted("naive-168"), berlin.city, what)
+    data = ForecastInput(holed, weather, weather.clear(), AT, 24)
+    found = explain(fitted("naive-168"), berlin.city, data)
     assert found.contributions is None
     assert found.repeated_hours is not None
     source = dict(zip(found.repeated_hours["timestamp"], found.repeated_hours["repeated_from"], strict=True))
@@ -176,5 +170,5 @@ def test_a_naive_model_says_which_loads_it_repeats_and_where_there_is_none(berli
 
 
 @pytest.mark.parametrize("name", ["ensemble", "linear"])
-def test_a_model_that_does_more_than_repeat_names_no_repeated_loads(berlin: Record, fitted: Fitted, name: str) -> None:
-    assert explain(fitted(name), berlin.city, asked(berlin)).repeated_hours is None
+def test_other_models_report_no_repeated_hours(berlin: Record, fitted: Fitted, name: str) -> None:
+    assert explain(fitted(name), berlin.city, input_of(berlin)).repeated_hours is None

@@ -1,4 +1,4 @@
-"""The ridge by hour, whose short form has to say what the long one says."""
+"""The ridge by hour: both forms give the same result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from energy_forecast.forecasting.models.ridge import ridge_by_hour
 
 
 @pytest.mark.parametrize("columns", [5, 60], ids=["more rows than columns", "fewer rows than columns"])
-def test_coefficients_and_unseen_blocks_are_those_of_the_normal_equations(columns: int) -> None:
+def test_ridge_solves_normal_equations(columns: int) -> None:
     draw = np.random.default_rng(0)
     rows, penalty = 40, 20.0
     scaled = draw.normal(0, 1, (rows, columns))

@@ -1,4 +1,4 @@
-"""An artifact that is whole as a container, with another content: it is refused, and never predicts."""
+"""Artifacts with a valid container and changed content are rejected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AT = START + timedelta(days=24)
 
 @pytest.fixture(scope="module")
 def artifact() -> Callable[[str], bytes]:
-    """Artifacts of small models, fitted once."""
+    """Return artifacts of small models, fitted once."""
     record, made = make_record(BERLIN, 24), dict[str, bytes]()
 
     def get(name: str) -> bytes:
@@ -34,7 +34,7 @@ def artifact() -> Callable[[str], bytes]:
 
 
 def changed_array(array: np.ndarray[Any, Any], how: str) -> np.ndarray[Any, Any]:
-    """The array with another shape, type or content."""
+    """Return the array with another shape, type or content."""
     match how:
         case "longer":
             return np.concatenate([array, array])
@@ -55,12 +55,12 @@ def changed_array(array: np.ndarray[Any, Any], how: str) -> np.ndarray[Any, Any]
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("name", MODELS)
-def test_refuses_another_content(artifact: Callable[[str], bytes], name: str, data: st.DataObject) -> None:
-    """Whatever is missing or has another shape or type: ArtifactError when it is read, not KeyError in a forecast."""
+def test_rejects_changed_content(artifact: Callable[[str], bytes], name: str, data: st.DataObject) -> None:
+    """Missing values and other shapes or types raise ArtifactError when read, not KeyError in a forecast."""
     header, arrays = unpack(artifact(name))
     arrays = dict(arrays)
     if data.draw(st.booleans(), label="an array"):
-        # NaN is a value there: hours without a prediction
+        # NaN is allowed there: hours without a prediction
         place = data.draw(st.sampled_from(sorted(arrays)), label="array")
         ways = ["missing", "longer", "shorter", "flat", "type"]
         if not place.endswith(("recent", "tail")):
@@ -81,6 +81,6 @@ def test_refuses_another_content(artifact: Callable[[str], bytes], name: str, da
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_reads_what_was_saved(artifact: Callable[[str], bytes], name: str) -> None:
-    """The check refuses no artifact of this version."""
+def test_accepts_unchanged_content(artifact: Callable[[str], bytes], name: str) -> None:
+    """The checks accept artifacts of this version."""
     assert load_model(name, artifact(name)).to_bytes() == artifact(name)

@@ -1,4 +1,4 @@
-"""Better, or only luckier?"""
+"""Significance of skill differences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from energy_forecast.forecasting.evaluation.significance import paired_test
 
 
-def test_a_clear_difference_is_found_and_has_a_direction() -> None:
+def test_finds_clear_difference() -> None:
     rng = np.random.default_rng(1)
     bad = rng.gamma(4, 25, 60)
     good = 0.7 * bad + rng.normal(0, 3, 60)
@@ -20,8 +20,8 @@ def test_a_clear_difference_is_found_and_has_a_direction() -> None:
     assert paired_test(bad, good).upper_tail < 0.001
 
 
-def test_chance_is_called_a_difference_about_as_often_as_it_says() -> None:
-    """Of losses that neither forecaster wins, correlated from issue to issue, about a twentieth may look like one."""
+def test_false_positive_rate_is_nominal() -> None:
+    """If neither forecaster is better and issues are correlated, about a twentieth of tests finds a difference."""
     rng = np.random.default_rng(2)
     hits = 0
     for _ in range(300):
@@ -32,13 +32,13 @@ def test_chance_is_called_a_difference_about_as_often_as_it_says() -> None:
     assert 0.02 < hits / 300 < 0.12
 
 
-def test_equal_losses_say_nothing() -> None:
+def test_equal_losses_are_not_significant() -> None:
     found = paired_test(np.arange(30.0), np.arange(30.0))
     assert (found.difference, found.lower, found.upper) == (0, 0, 0)
     assert found.p_value == found.upper_tail == 1
 
 
-def test_the_same_losses_give_the_same_verdict() -> None:
+def test_result_is_deterministic() -> None:
     rng = np.random.default_rng(3)
     a, b = rng.gamma(4, 25, 40), rng.gamma(4, 25, 40)
     assert paired_test(a, b) == paired_test(a, b)
@@ -47,6 +47,6 @@ def test_the_same_losses_give_the_same_verdict() -> None:
 @pytest.mark.parametrize(
     ("a", "b"), [([1.0], [2.0]), ([1.0, 2.0], [1.0]), ([1.0, np.nan], [1.0, 2.0]), ([[1.0, 2.0]], [[1.0, 2.0]])]
 )
-def test_what_cannot_be_compared_is_refused(a: list[float], b: list[float]) -> None:
+def test_rejects_losses_that_do_not_match(a: list[float], b: list[float]) -> None:
     with pytest.raises(ValueError, match=r"losses|finite"):
         paired_test(a, b)

@@ -1,4 +1,4 @@
-"""A value far from all others must not stop a city from being learned."""
+"""A value far from all others in time must not prevent training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AT = datetime(2025, 5, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("model", ["naive-24", "naive-168", "vanilla", "linear", "gradient-boosting", "ensemble"])
-def test_one_value_of_two_years_before_leaves_every_part_a_lesson(model: str) -> None:
+def test_stray_old_value_leaves_training_data(model: str) -> None:
     times = hours(datetime(2025, 3, 1, tzinfo=UTC), AT)
     warmth = temperature(times, 0)
     kwh = load(times, warmth, "Europe/Berlin", 0, 50_000)

@@ -1,4 +1,4 @@
-"""Trees as plain arrays say what XGBoost says."""
+"""Tree arrays predict the same as XGBoost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from energy_forecast.forecasting.models.tree_arrays import TreeArrays
 
 
 @pytest.mark.parametrize("holes", [False, True], ids=["all known", "some unknown"])
-def test_trees_read_back_give_the_bits_of_xgboost(holes: bool) -> None:
-    """Also where trees end early, values are unknown, and a value lies just on a threshold."""
+def test_tree_arrays_equal_xgboost(holes: bool) -> None:
+    """Includes trees that end early, unknown values, and values equal to a threshold."""
     draw = np.random.default_rng(7)
     inputs = draw.normal(size=(3000, 6)).round(1).astype(np.float32)
     target = np.sin(inputs[:, 0]) + (inputs[:, 1] > 0.3) * inputs[:, 2]

@@ -1,4 +1,4 @@
-"""What stands in for humidity, wind and rain where only the temperature is known: nothing later than the issue."""
+"""Imputation of humidity, wind and rain, without values after the issue."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def without(weather: dict[str, Floats], *names: str, since: int = CUT) -> dict[s
     return kept
 
 
-def test_what_stands_in_is_right_for_the_hour_and_the_temperature() -> None:
-    """Of a hot day ahead the humidity is that of hot days at the hour; neither the mean of all hours nor of the day."""
+def test_imputation_follows_hour_and_temperature() -> None:
+    """The humidity of a hot day is that of hot days at this hour, not the mean of all hours or of the day."""
     true = weather_of(ahead=6.0)
     found = without(true, *OTHERS)
     flags = impute_weather(found, 0, CUT)
-    # Within 2 %: the slope is drawn towards none, and hours lean on those beside them
+    # Within 2 %: the slope is shrunk, and hours are smoothed with their neighbours
     assert found["humidity"][CUT:] == pytest.approx(true["humidity"][CUT:], abs=4.0)
     mean = true["humidity"][:CUT].mean()
     assert np.abs(found["humidity"] - true["humidity"])[CUT:].mean() < np.abs(mean - true["humidity"])[CUT:].mean() / 5
@@ -54,7 +54,7 @@ def test_what_stands_in_is_right_for_the_hour_and_the_temperature() -> None:
     assert not any(where[:CUT].any() for where in flags.values())
 
 
-def test_a_damp_spell_lasts_a_while() -> None:
+def test_imputation_continues_damp_spell() -> None:
     usual, damp = without(weather_of(), "humidity"), without(weather_of(), "humidity")
     damp["humidity"][CUT - 48 : CUT] += 10
     for weather in (usual, damp):
@@ -64,7 +64,7 @@ def test_a_damp_spell_lasts_a_while() -> None:
     assert more[24:].mean() < more[:24].mean()
 
 
-def test_values_stay_within_what_can_be() -> None:
+def test_imputed_values_are_possible() -> None:
     cold, hot = without(weather_of(ahead=-40), *OTHERS), without(weather_of(ahead=60), *OTHERS)
     for weather in (cold, hot):
         impute_weather(weather, 0, CUT)
@@ -73,8 +73,8 @@ def test_values_stay_within_what_can_be() -> None:
     assert hot["humidity"][CUT:].min() == 0
 
 
-def test_how_many_days_ahead_are_asked_about_moves_no_bit() -> None:
-    """A forecast of two days has the bits of one of a week, as everywhere else."""
+def test_imputation_does_not_depend_on_horizon() -> None:
+    """A forecast of two days has the same bits as one of a week."""
     short, long = without(weather_of(DAYS + 2), *OTHERS), without(weather_of(DAYS + 2), *OTHERS)
     short["temperature"][CUT + 20 :] = np.nan
     for weather in (short, long):
@@ -83,7 +83,7 @@ def test_how_many_days_ahead_are_asked_about_moves_no_bit() -> None:
         assert np.array_equal(short[name][: CUT + 20], long[name][: CUT + 20])
 
 
-def test_a_hole_in_the_past_is_filled_by_the_days_around_it() -> None:
+def test_imputes_gap_in_history() -> None:
     true = weather_of()
     found = without(true)
     found["humidity"][480:600] = np.nan
@@ -92,8 +92,8 @@ def test_a_hole_in_the_past_is_filled_by_the_days_around_it() -> None:
     assert np.flatnonzero(flags["humidity"]).tolist() == list(range(480, 600))
 
 
-def test_nothing_at_or_after_the_issue_is_learnt_from() -> None:
-    """Some hours ahead are said with humidity, and wildly: the others must not move."""
+def test_imputation_ignores_values_after_issue() -> None:
+    """Extreme humidity forecasts of some hours must not change the others."""
     quiet, wild = without(weather_of(), *OTHERS), without(weather_of(), *OTHERS)
     wild["humidity"][CUT : CUT + 12] = 3.0
     wild["wind_speed"][CUT + 12 :] = 60.0
@@ -105,26 +105,26 @@ def test_nothing_at_or_after_the_issue_is_learnt_from() -> None:
 
 
 @pytest.mark.parametrize("known", [0, 24 * 6], ids=["never measured", "less than a week"])
-def test_a_city_without_the_column_stays_without(known: int) -> None:
+def test_missing_column_is_not_imputed(known: int) -> None:
     weather = without(weather_of(), "humidity", since=known)
     assert impute_weather(weather, 0, CUT) == {}
     assert np.isnan(weather["humidity"][known:]).all()
 
 
-def test_where_the_temperature_is_unknown_nothing_stands_in() -> None:
+def test_needs_temperature_to_impute() -> None:
     weather = without(weather_of(), *OTHERS, "temperature")
     assert impute_weather(weather, 0, CUT) == {}
 
 
-def test_complete_weather_is_left_as_it_is() -> None:
+def test_complete_weather_is_unchanged() -> None:
     weather = weather_of()
     before = {name: values.copy() for name, values in weather.items()}
     assert impute_weather(weather, 0, CUT) == {}
     assert all(np.array_equal(before[name], weather[name]) for name in weather)
 
 
-def test_a_history_has_it_for_whoever_reads_it(berlin: Record) -> None:
-    """Training, forecasts and backtests lay out the hours by the same function."""
+def test_history_flags_imputed_values(berlin: Record) -> None:
+    """Training, forecasts and backtests build the history with the same function."""
     ahead = berlin.weather_from(FITTED_AT).select("timestamp", "temperature")
     history = build_history(*berlin.before(FITTED_AT), ahead, issued_at=FITTED_AT, days=100)
     at = np.arange(24) + hour_number(FITTED_AT) - history.start
@@ -136,7 +136,7 @@ def test_a_history_has_it_for_whoever_reads_it(berlin: Record) -> None:
 
 
 @pytest.mark.parametrize("name", ["ensemble", "linear"])
-def test_a_forecast_says_which_columns_were_not_there(berlin: Record, fitted: Fitted, name: str) -> None:
+def test_forecast_reports_imputed_columns(berlin: Record, fitted: Fitted, name: str) -> None:
     at = FITTED_AT + timedelta(days=5)
     model, whole = fitted(name), berlin.weather_from(at)
     known = berlin.before(at)
@@ -148,15 +148,15 @@ def test_a_forecast_says_which_columns_were_not_there(berlin: Record, fitted: Fi
     assert not any("stands in" in note for note in complete.notes)
     assert partly.imputed_weather == {"humidity": 30, "wind_speed": 30}
     assert partly.weather_ends == at + timedelta(hours=30)
-    said = "imputed from the hour and the temperature: humidity for 30, wind speed for 30."
-    assert any(said in note for note in partly.notes)
-    # Berlin's load takes no notice of either, and the model knows
+    message = "imputed from the hour and the temperature: humidity for 30, wind speed for 30."
+    assert any(message in note for note in partly.notes)
+    # Berlin's load depends on neither
     apart = partly.frame["predicted"].head(30) / complete.frame["predicted"].head(30) - 1
     assert apart.abs().max() < 0.02  # type: ignore[operator]
 
 
-def test_a_load_that_follows_humidity_is_forecast_without_its_forecast(berlin: Record) -> None:
-    """What was wrong: 40 % of humidity on each hot noon was taken for the 60 % of all hours."""
+def test_imputed_humidity_keeps_forecast_skill(berlin: Record) -> None:
+    """Without imputation, 40 % humidity on hot noons was replaced by the mean of 60 %."""
     n = berlin.weather.height
     warm = berlin.weather["temperature"].to_numpy()
     humidity = np.clip(95 - 2.5 * warm + np.random.default_rng(5).normal(0, 2, n), 0, 100)
@@ -172,8 +172,8 @@ def test_a_load_that_follows_humidity_is_forecast_without_its_forecast(berlin: R
     assert ((actual >= made["q05"]) & (actual <= made["q95"])).mean() > 0.8  # type: ignore[operator]
 
 
-def test_what_is_only_a_temperature_changes_no_bit(berlin: Record) -> None:
-    """A city that never measured more is forecast as before: nothing stands in for anything."""
+def test_temperature_only_city_is_unchanged(berlin: Record) -> None:
+    """Nothing is imputed for a city that only measures temperature."""
     bare = berlin.weather.select("timestamp", "temperature")
     early = pl.col("timestamp") < START + timedelta(days=150)
     history = build_history(berlin.load, bare.filter(early), bare, issued_at=START + timedelta(days=150), days=None)

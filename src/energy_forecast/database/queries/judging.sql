@@ -121,7 +121,7 @@ WHERE c.least > 60 AND NOT s.is_stored AND c.times >= 2
    OR %(adds_up)s AND m.minutes < 60 AND 60 %% m.minutes <> 0 AND 4 * m.times >= 3 * c.times AND c.times >= 3
 ORDER BY k.name
 
--- name: refuse_mixed
+-- name: reject_mixed
 -- Reject stretches of at least 24 rows at a distance that is another valid interval than that of the city: one must be wrong.
 WITH gaps AS (
     SELECT s.city_no, s.timestamp, lead(s.timestamp) OVER city - s.timestamp AS gap
@@ -144,7 +144,7 @@ WITH gaps AS (
       AND 60 %% (extract(epoch FROM t.gap) / 60)::integer = 0
     RETURNING s.*, k.name, k.interval_minutes AS minutes, t.gap
 )
-INSERT INTO refused
+INSERT INTO rejected
 SELECT file_no, line, 'timestamp',
        format('these rows are %%s minutes apart, but the interval of %%s was found to be %%s minutes; load them in a file'
               ' of their own', (extract(epoch FROM gap) / 60)::integer, name, minutes),
@@ -157,7 +157,7 @@ FROM gone
 -- Whether there are rows to reject because their distance is another interval, and because they overlap.
 SELECT coalesce(bool_or(mixed), false), coalesce(bool_or(overlapping), false) FROM staged_cities
 
--- name: refuse_overlapping
+-- name: reject_overlapping
 -- Reject rows whose interval overlaps that of the previous or next row.
 -- If three of four rows of a city, or the stored rows, begin at the same minute, those at other minutes are rejected. For
 -- amounts (kWh) also ambiguous rows: both rows if there is no such minute, and rows at even distances that may belong to
@@ -194,7 +194,7 @@ WITH times AS (
     RETURNING s.*, k.name, j.interval_minutes AS minutes, j.in_place, j.is_even, j.gap,
               CASE WHEN j.overlaps_earlier AND (j.in_place IS NOT true OR NOT j.is_even) THEN j.earlier ELSE j.later END AS other
 )
-INSERT INTO refused
+INSERT INTO rejected
 SELECT file_no, line, 'timestamp',
        format('overlaps the interval of %%s, which has %%s minutes; %%s', to_char(other AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI"Z"'),
               minutes,
@@ -218,7 +218,7 @@ SELECT EXISTS (
 -- The cities whose interval length is assumed.
 SELECT name FROM staged_cities WHERE assumed ORDER BY name
 
--- name: refuse_early
+-- name: reject_early
 -- Reject rows that could not be available yet: intervals that have not ended, and values available before their interval's end.
 WITH lengths AS (
     SELECT s.ctid AS place, k.name, coalesce(s.interval_minutes, k.interval_minutes)::integer AS minutes
@@ -230,7 +230,7 @@ WITH lengths AS (
            OR s.available_at < s.timestamp + make_interval(mins => l.minutes))
     RETURNING s.*, l.name, l.minutes
 )
-INSERT INTO refused
+INSERT INTO rejected
 SELECT file_no, line,
        CASE WHEN timestamp + make_interval(mins => minutes) > %(now)s THEN 'timestamp' ELSE 'available_at' END,
        CASE WHEN timestamp + make_interval(mins => minutes) > %(now)s
@@ -274,9 +274,9 @@ SELECT city_no, timestamp, issued_at,
 FROM versions GROUP BY city_no, timestamp, issued_at;
 ANALYZE repeated, repeated_verdicts
 
--- name: refuse_conflicts
+-- name: reject_conflicts
 -- Reject all rows of a key with contradicting values, because the correct one is unknown.
-INSERT INTO refused
+INSERT INTO rejected
 SELECT r.file_no, r.line, NULL,
        format('line %%s%%s gives other values for the same city and %%s', other.line,
               CASE WHEN other.file_no <> r.file_no THEN ' of ' || f.name ELSE '' END, %(key)s::text),

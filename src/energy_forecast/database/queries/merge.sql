@@ -140,7 +140,7 @@ ON CONFLICT (city_id, kind) DO UPDATE
 SET first_timestamp = least(r.first_timestamp, excluded.first_timestamp),
     last_timestamp = greatest(r.last_timestamp, excluded.last_timestamp)
 
--- name: refuse_changed_forecasts
+-- name: reject_changed_forecasts
 -- Reject forecasts that differ from the stored ones of the same issue.
 WITH gone AS (
     DELETE FROM staged s USING staged_cities k, weather_forecasts f
@@ -152,7 +152,7 @@ WITH gone AS (
            OR s.value_4 IS NOT NULL AND s.value_4 IS DISTINCT FROM f.precipitation)
     RETURNING s.*, k.name
 )
-INSERT INTO refused
+INSERT INTO rejected
 SELECT file_no, line, NULL, 'other values are stored for this issue: a forecast that was issued is never changed',
        jsonb_strip_nulls(
            jsonb_build_object('city', name, 'timestamp', timestamp, 'issued_at', issued_at)
@@ -175,15 +175,15 @@ ORDER BY s.city_no, s.timestamp, s.issued_at
 -- The newest partitions have no statistics from which the planner could derive this.
 SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_mergejoin', %(joins)s::text, true)
 
--- name: refused_reasons
+-- name: rejected_reasons
 -- The rows that the database rejected: column, reason with values and numbers replaced by three dots, number of rows, and
 -- one of the original reasons.
 SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*), min(reason)
-FROM refused WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
+FROM rejected WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
 
--- name: refused_examples
+-- name: rejected_examples
 -- The first rejected rows in file order.
-SELECT f.name, r.line, r.column_name, r.reason FROM refused r JOIN staged_files f USING (file_no) WHERE NOT r.cell_only
+SELECT f.name, r.line, r.column_name, r.reason FROM rejected r JOIN staged_files f USING (file_no) WHERE NOT r.cell_only
 ORDER BY r.file_no, r.line LIMIT %(limit)s
 
 -- name: record_batch
@@ -192,11 +192,11 @@ INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unch
 VALUES (%(batch)s, %(kind)s, %(files)s, %(read)s, %(inserted)s, %(corrected)s, %(unchanged)s, %(rejected)s, %(notes)s,
         %(cells_left_empty)s, %(reasons)s)
 
--- name: record_refused
+-- name: record_rejected
 -- Store the rejected rows and the empty cells, at most `limit`, rows before cells.
 INSERT INTO ops.rejected_rows (batch_id, file, line, column_name, reason, row_data, cell_only, city_id)
 SELECT %(batch)s, f.name, r.line, r.column_name, r.reason, r.row_data, r.cell_only, c.id
-FROM refused r JOIN staged_files f USING (file_no)
+FROM rejected r JOIN staged_files f USING (file_no)
 LEFT JOIN cities c ON lower(normalize(c.name, NFC)) = lower(normalize(btrim(
     r.row_data ->> CASE WHEN %(kind)s = 'cities' THEN 'name' ELSE 'city' END), NFC))
 ORDER BY r.cell_only, r.file_no, r.line LIMIT %(limit)s

@@ -286,7 +286,7 @@ JOIN pg_namespace n ON n.oid = p.relnamespace
 WHERE c.relispartition AND c.relkind = 'f' AND n.nspname IN ('public', 'ops')
 UNION ALL
 SELECT format('Partition %%s', c.oid::regclass),
-       format('has the trigger %%s, which is disabled or not of this program', t.tgname),
+       format('has the trigger %%s, which is disabled or does not belong to this program', t.tgname),
        CASE WHEN t.tgname = 'through_parent' OR t.tgparentid <> 0 THEN 'Run: energy-forecast db upgrade'
             ELSE format('Run: DROP TRIGGER %%I ON %%s', t.tgname, c.oid::regclass) END,
        t.tgname = 'through_parent' OR t.tgparentid <> 0
@@ -301,7 +301,7 @@ WHERE c.relispartition AND n.nspname IN ('public', 'ops') AND NOT t.tgisinternal
 UNION ALL
 SELECT format('Partition %%s', c.oid::regclass),
        format('has the constraint %%s, which %%s', k.conname,
-              CASE WHEN k.convalidated THEN 'its table has not' ELSE 'was never validated' END),
+              CASE WHEN k.convalidated THEN 'its table does not have' ELSE 'was never validated' END),
        CASE WHEN k.convalidated THEN format('Run: ALTER TABLE %%s DROP CONSTRAINT %%I', c.oid::regclass, k.conname)
             ELSE format('Run: ALTER TABLE %%s VALIDATE CONSTRAINT %%I', c.oid::regclass, k.conname) END, false
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace

@@ -63,7 +63,7 @@ CREATE TEMP TABLE differing (
     id               uuid,
     verdict          text NOT NULL
 );
-CREATE TEMP TABLE refused (
+CREATE TEMP TABLE rejected (
     file_no     integer NOT NULL,
     line        bigint NOT NULL,
     column_name text,
@@ -102,9 +102,9 @@ FROM STDIN (FORMAT binary)
 COPY staged (file_no, line, city_no, id, timestamp, issued_at, value_1, value_2, value_3, value_4)
 FROM STDIN (FORMAT binary)
 
--- name: refused_copy
+-- name: rejected_copy
 -- Copy rows rejected while reading, and cells left empty.
-COPY refused (file_no, line, column_name, reason, row_data, cell_only, by_client) FROM STDIN (FORMAT csv)
+COPY rejected (file_no, line, column_name, reason, row_data, cell_only, by_client) FROM STDIN (FORMAT csv)
 
 -- name: index_staged
 -- Sort the rows to find gaps, spans and repeated keys, if the order of the files did not show them.

@@ -61,6 +61,7 @@ class ConformalVariant:
 
     @property
     def weather(self) -> bool:
+        """Return whether it uses weather."""
         return bool(getattr(self.regressor, "weather", False))
 
     def predict(self, samples: Samples, where: Flags) -> VariantPrediction:

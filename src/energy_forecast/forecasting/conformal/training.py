@@ -116,7 +116,7 @@ def _held_out(regressor: Regressor, fit_until: Trainer, view: HistoryView, *, we
     if not np.isfinite(predicted).any():
         raise NotEnoughDataError(
             f"The load of {view.city.name} leaves {regressor.name} no hour to measure its errors on.",
-            hint="Load more history, or choose a simpler model.",
+            hint="Ingest more history, or choose a simpler model.",
         )
     return _HeldOut(Samples(view, origins, targets), predicted)
 

@@ -47,10 +47,12 @@ class Faults:
 
     @property
     def where(self) -> Flags:
+        """Return the flags of the faulty hours."""
         return self.kinds > 0
 
     @property
     def count(self) -> int:
+        """Return the number of faulty hours."""
         return int(np.count_nonzero(self.kinds))
 
     @property

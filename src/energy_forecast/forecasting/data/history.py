@@ -59,6 +59,7 @@ class History:
 
     @property
     def has_weather(self) -> bool:
+        """Return whether any temperature is known."""
         return bool(np.isfinite(self.weather["temperature"]).any())
 
 

@@ -43,6 +43,7 @@ class WeatherClock:
 
     @property
     def has_drifted(self) -> bool:
+        """Return whether the shift is at least DRIFT_HOURS."""
         return abs(self.timestamp_drift) >= DRIFT_HOURS
 
     def __str__(self) -> str:

@@ -75,6 +75,7 @@ class Members:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Return settings and sizes of the fit, as plain JSON."""
         return {**self.boosted.settings, "members": list(NAMES)}
 
     def predict(self, samples: Samples) -> tuple[Floats, FeatureMatrix]:

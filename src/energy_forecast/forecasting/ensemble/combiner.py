@@ -85,6 +85,7 @@ class FittedCombiner:
 
     @property
     def weather(self) -> bool:
+        """Return whether it uses weather."""
         return self.members.boosted.weather
 
     def predict(self, samples: Samples, where: Flags) -> VariantPrediction:

@@ -1,8 +1,8 @@
 """Features of the load relative to its expected load, which depends on calendar and weather only.
 
-Yesterday's load at another temperature says little about today. Its ratio to the load that yesterday's weather and
-calendar explain says much. models/expected_load.py fits the expected load. Here the ratios before the origin are added
-to the feature matrix.
+Yesterday's load at another temperature is a weak predictor of today's. Its ratio to the load that yesterday's weather
+and calendar explain is a strong one. models/expected_load.py fits the expected load. This module adds the ratios before
+the origin to the feature matrix.
 """
 
 from __future__ import annotations

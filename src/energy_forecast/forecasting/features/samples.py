@@ -31,10 +31,12 @@ class HistoryView:
 
     @cached_property
     def calendar(self) -> Calendar:
+        """Return the calendar of the hours of the history."""
         return build_calendar(self.city, self.history.start, len(self.history.load))
 
     @cached_property
     def load_sums(self) -> tuple[Ints, Ints]:
+        """Return the running sums of the load."""
         return running_sums(self.history.load)
 
     def prepare(self) -> None:
@@ -79,6 +81,7 @@ class Samples:
 
     @property
     def lead(self) -> Ints:
+        """Return the lead times in hours."""
         return self.targets - self.origins
 
     @property

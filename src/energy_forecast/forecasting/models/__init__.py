@@ -1,1 +1,1 @@
-"""Single point models, and what they share: protocols, training set, fallback without weather."""
+"""Single point models and their common parts: protocols, training set, fallback without weather."""

@@ -59,10 +59,12 @@ class ExpectedLoad:
         return with_expected_load(matrix, samples, self.on_grid(samples.view, begin, end))
 
     def arrays(self) -> Arrays:
+        """Return the arrays to store."""
         return {"coefficients": self.coefficients, **self.scaling.arrays()}
 
     @staticmethod
     def from_arrays(arrays: Arrays, *, weather: bool) -> ExpectedLoad:
+        """Return the expected load of stored arrays. Raises ArtifactError."""
         scaling = Scaling.from_arrays(arrays)
         return ExpectedLoad(stored_array(arrays, "coefficients", "<f8", 24, 1 + len(scaling.mean)), scaling, weather)
 

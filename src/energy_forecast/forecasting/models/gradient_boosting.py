@@ -56,9 +56,11 @@ class FittedGradientBoosting:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Return settings and sizes of the fit, as plain JSON."""
         return {**SETTINGS, "rows": self.sample_count, "leading_features": list(self.importance)}
 
     def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target, kWh; NaN if the model cannot predict."""
         matrix = feature_matrix(samples, weather=self.weather)
         share = self.share(matrix)
         if self.weather:
@@ -75,6 +77,7 @@ class FittedGradientBoosting:
         return bounded(share + SETTINGS["tree_share"] * correction.astype(float), matrix)
 
     def leading(self, samples: Samples) -> dict[str, Floats]:
+        """Return the values of the most important features, with readable names."""
         return self.leading_from(feature_matrix(samples, weather=self.weather), samples)
 
     def leading_from(self, matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
@@ -92,6 +95,7 @@ class FittedGradientBoosting:
         return values
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return all that `restore` needs, as JSON and plain arrays."""
         header = {
             "importance": list(self.importance),
             "weather": self.weather,
@@ -116,6 +120,7 @@ class GradientBoosting:
     adapts = True
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
+        """Build the training set, and return a function that fits to its targets before an hour number."""
         draw = np.random.default_rng(seed)
         training_set = build_training_set(view, draw, weather=weather)
         for_trees = tree_sample_mask(training_set, draw)
@@ -128,6 +133,7 @@ class GradientBoosting:
         return fit_until
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedGradientBoosting:
+        """Return the fitted model of a `state`. Raises ArtifactError."""
         point = restore_boosted(state, arrays)
         check_prediction(point.share, feature_names(weather=point.weather))
         return point

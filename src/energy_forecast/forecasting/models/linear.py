@@ -123,6 +123,7 @@ class LinearStage:
     season: bool
 
     def predict(self, matrix: FeatureMatrix) -> Floats:
+        """Return the load of each target as a share of the level, [n]."""
         scaled = self.scaling(design_matrix(matrix, weather=self.weather, season=self.season))
         bucket, hour = (
             TRAINING_LEADS.bucket(matrix["lead_hours"].astype(np.int64)),
@@ -133,10 +134,12 @@ class LinearStage:
         return bounded(share, matrix)
 
     def arrays(self) -> Arrays:
+        """Return the arrays to store."""
         return {"coefficients": self.coefficients, **self.scaling.arrays()}
 
     @staticmethod
     def from_arrays(arrays: Arrays, *, weather: bool, season: bool) -> LinearStage:
+        """Return the linear stage of stored arrays. Raises ArtifactError."""
         scaling = Scaling.from_arrays(arrays)
         coefficients = stored_array(arrays, "coefficients", "<f8", len(TRAINING_LEADS), 24, 1 + len(scaling.mean))
         return LinearStage(coefficients, scaling, weather, season)
@@ -187,6 +190,7 @@ class FittedLinear:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Return settings and sizes of the fit, as plain JSON."""
         return {
             "ridge_penalty": RIDGE_PENALTY,
             "rows": self.sample_count,
@@ -195,6 +199,7 @@ class FittedLinear:
 
     @property
     def weather(self) -> bool:
+        """Return whether it uses weather."""
         return self.stage.weather
 
     def share(self, matrix: FeatureMatrix) -> Floats:
@@ -202,6 +207,7 @@ class FittedLinear:
         return self.stage.predict(matrix)
 
     def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target, kWh; NaN if the model cannot predict."""
         matrix = feature_matrix(samples, weather=self.stage.weather)
         share = self.share(matrix)
         if self.stage.weather:
@@ -209,6 +215,7 @@ class FittedLinear:
         return np.asarray(share * samples.level, float)
 
     def leading(self, samples: Samples) -> dict[str, Floats]:
+        """Return the values of the most important features, with readable names."""
         matrix = feature_matrix(samples, weather=self.stage.weather)
         values = {f"{name}_kwh": matrix[name] * samples.level for name in ("load_known_day_1", "load_known_week_1")}
         if self.stage.weather:
@@ -216,6 +223,7 @@ class FittedLinear:
         return {**values, "local_hour": matrix["local_hour"], "day_kind": matrix["day_kind"]}
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return all that `restore` needs, as JSON and plain arrays."""
         header = {"weather": self.stage.weather, "season": self.stage.season, "rows": self.sample_count}
         return header, self.stage.arrays()
 
@@ -231,6 +239,7 @@ class Linear:
     adapts = True
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
+        """Build the training set, and return a function that fits to its targets before an hour number."""
         training_set = build_training_set(view, np.random.default_rng(seed), weather=weather)
 
         def fit_until(until: int) -> FittedLinear:
@@ -240,6 +249,7 @@ class Linear:
         return fit_until
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedLinear:
+        """Return the fitted model of a `state`. Raises ArtifactError."""
         weather = header_value(state, "weather", bool)
         stage = LinearStage.from_arrays(arrays, weather=weather, season=header_value(state, "season", bool))
         point = FittedLinear(stage, header_value(state, "rows", int))

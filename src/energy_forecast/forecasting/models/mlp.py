@@ -56,9 +56,9 @@ def columns_without(names_begin: tuple[str, ...], features: tuple[str, ...], *, 
     """Return the columns of network_inputs except those of features whose name begins with one of these, [q]."""
     left_out = _CATEGORIES if season else _CATEGORIES + _YEAR
     names = [name for name in features if name not in left_out]
-    further = network_inputs(FeatureMatrix(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
-    seen = [i for i, name in enumerate(names) if not name.startswith(names_begin)]
-    return np.array([*seen, *range(len(names), len(names) + further)], np.int64)
+    derived = network_inputs(FeatureMatrix(features, np.zeros((1, len(features)))), season=season).shape[1] - len(names)
+    used = [i for i, name in enumerate(names) if not name.startswith(names_begin)]
+    return np.array([*used, *range(len(names), len(names) + derived)], np.int64)
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Network:
         return np.asarray((value @ self.weights[-1] + self.biases[-1])[:, 0], float)
 
     def arrays(self) -> Arrays:
+        """Return the arrays to store."""
         layers: dict[str, NDArray[Any]] = {}
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             layers[f"weight_{i}"], layers[f"bias_{i}"] = weight, bias
@@ -84,6 +85,7 @@ class Network:
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> Network:
+        """Return the network of stored arrays. Raises ArtifactError."""
         layers = range(1 + len(HIDDEN))
         weights = tuple(stored_array(arrays, f"weight_{i}", "<f4", None, (*HIDDEN, 1)[i]) for i in layers)
         return Network(weights, tuple(stored_array(arrays, f"bias_{i}", "<f4", (*HIDDEN, 1)[i]) for i in layers))
@@ -124,7 +126,7 @@ def train_network(
             gradients = _gradients(weights, biases, inputs[chosen], target[chosen], weight[chosen])
             step += 1
             rate = peak * min(1.0, step / _WARM_UP_STEPS) * 0.5 * (1 + np.cos(np.pi * step / steps))
-            one, two = np.float32(1 - _BETA_1**step), np.float32(1 - _BETA_2**step)
+            unbias_1, unbias_2 = np.float32(1 - _BETA_1**step), np.float32(1 - _BETA_2**step)
             for i, (values, mean, square, gradient) in enumerate(
                 zip(weights + biases, first, second, gradients, strict=True)
             ):
@@ -132,10 +134,10 @@ def train_network(
                 mean += np.float32(1 - _BETA_1) * gradient
                 square *= np.float32(_BETA_2)
                 square += np.float32(1 - _BETA_2) * gradient * gradient
-                move = (mean / one) / (np.sqrt(square / two) + np.float32(1e-7))
+                step_size = (mean / unbias_1) / (np.sqrt(square / unbias_2) + np.float32(1e-7))
                 if i < layers:
-                    move += np.float32(decay) * values
-                values -= np.float32(rate) * move
+                    step_size += np.float32(decay) * values
+                values -= np.float32(rate) * step_size
     return Network(tuple(weights), tuple(biases))
 
 

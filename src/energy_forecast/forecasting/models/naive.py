@@ -30,12 +30,15 @@ class Naive:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Return settings and sizes of the fit, as plain JSON."""
         return {"period_hours": 24 * self.period_days}
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:  # noqa: ARG002
+        """Return a function that returns this model, since there is nothing to fit."""
         return lambda _until: self
 
     def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target, kWh."""
         return self.repeated(samples)[0]
 
     def repeated(self, samples: Samples) -> tuple[Floats, Ints]:
@@ -53,6 +56,7 @@ class Naive:
         return np.where(known, load, samples.level), np.where(known, days, 0)
 
     def leading(self, samples: Samples) -> dict[str, Floats]:
+        """Return the values of the most important features, with readable names."""
         unit = "days" if self.period_days == 1 else "weeks"
         load, days = self.repeated(samples)
         return {
@@ -61,9 +65,11 @@ class Naive:
         }
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return an empty state."""
         return {}, {}
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> Naive:  # noqa: ARG002
+        """Return this model, which has no state."""
         return self
 
 

@@ -29,10 +29,14 @@ class Forecaster(Protocol):
     """A forecasting model that is not fitted yet. kind: baseline, regression, trees or ensemble, for display."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Return the name of the model."""
+        ...
 
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """Return the kind of the model, for display."""
+        ...
 
     def fit(
         self,

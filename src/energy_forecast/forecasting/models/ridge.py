@@ -73,16 +73,19 @@ class Scaling:
         return Scaling(mean, deviation, np.where(ever, low, 0.0), np.where(ever, high, 0.0))
 
     def arrays(self) -> Arrays:
+        """Return the arrays to store."""
         deviation = np.where(np.isinf(self.deviation), 0.0, self.deviation)
         return {"mean": self.mean, "deviation": deviation, "low": self.low, "high": self.high}
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> Scaling:
+        """Return the scaling of stored arrays. Raises ArtifactError."""
         mean = stored_array(arrays, "mean", "<f8", None)
         deviation, low, high = (stored_array(arrays, name, "<f8", len(mean)) for name in ("deviation", "low", "high"))
         return Scaling(mean, np.where(deviation == 0, np.inf, deviation), low, high)
 
     def __call__(self, design: Floats) -> Floats:
+        """Return the scaled columns, [n, p]; unknown values become 0, the mean."""
         scaled = np.empty(design.shape)
         for part, out in zip(_parts(design), _parts(scaled), strict=True):
             np.clip(part, self.low, self.high, out=out)
@@ -120,8 +123,8 @@ def ridge_by_hour(
         if not len(rows):
             continue
         if len(rows) < p:
-            one, out = _dual(scaled[rows], target[rows], weight[rows], block[rows], penalty)
-            coefficients[h], out_of_block[rows] = one, out
+            own, out = _dual(scaled[rows], target[rows], weight[rows], block[rows], penalty)
+            coefficients[h], out_of_block[rows] = own, out
             continue
         grams, moments, parts = [], [], []
         for b in blocks:

@@ -34,9 +34,11 @@ class FittedTaoVanilla:
 
     @property
     def settings(self) -> dict[str, Any]:
+        """Return settings and sizes of the fit, as plain JSON."""
         return {"rows": self.sample_count, "columns": len(self.means), "trend": self.trend_from is not None}
 
     def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target, kWh; NaN if the model cannot predict."""
         temperature = None
         if self.weather:
             # A cubic extrapolates badly outside the training range
@@ -48,6 +50,7 @@ class FittedTaoVanilla:
         return np.where(np.isnan(kwh), np.nan, np.maximum(kwh, 0.0))
 
     def leading(self, samples: Samples) -> dict[str, Floats]:
+        """Return the values of the most important features, with readable names."""
         calendar, at = samples.view.calendar, samples.position
         values: dict[str, Floats] = {}
         if self.weather:
@@ -58,6 +61,7 @@ class FittedTaoVanilla:
         return values
 
     def state(self) -> tuple[dict[str, Any], Arrays]:
+        """Return all that `restore` needs, as JSON and plain arrays."""
         state = {
             "intercept": self.intercept,
             "weather": self.weather,
@@ -84,6 +88,7 @@ class TaoVanilla:
     adapts = False
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:  # noqa: ARG002
+        """Build the training set, and return a function that fits to its targets before an hour number."""
         history = view.history
         targets = np.arange(history.first, history.known_until, dtype=np.int64)
         samples = Samples(view, targets, targets)
@@ -117,6 +122,7 @@ class TaoVanilla:
         return fit_until
 
     def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedTaoVanilla:
+        """Return the fitted model of a `state`. Raises ArtifactError."""
         weather, trend_from = header_value(state, "weather", bool), state.get("trend_from")
         if trend_from is not None:
             trend_from = header_value(state, "trend_from", float)

@@ -43,7 +43,7 @@ def prepare_history(
         raise NotEnoughDataError(
             f"{city.name} has {known} usable hours of load, and {name} needs {needed_hours} "
             f"({needed_hours // 24} days).",
-            hint="Load more history, or choose a simpler model.",
+            hint="Ingest more history, or choose a simpler model.",
         )
     view = HistoryView(city, history)
     view.prepare()
@@ -120,7 +120,7 @@ def _check_enough(n: int, view: HistoryView) -> None:
     if n < FEWEST:
         raise NotEnoughDataError(
             f"The load of {view.city.name} has too few hours to train on.",
-            hint="Load more history, or choose a simpler model.",
+            hint="Ingest more history, or choose a simpler model.",
         )
 
 

@@ -92,6 +92,7 @@ class TreeArrays:
         return total
 
     def arrays(self) -> Arrays:
+        """Return the arrays to store."""
         return {
             "tree_feature": self.feature,
             "tree_threshold": self.threshold,
@@ -101,6 +102,7 @@ class TreeArrays:
 
     @staticmethod
     def from_arrays(arrays: Arrays) -> TreeArrays:
+        """Return the trees of stored arrays. Raises ArtifactError."""
         feature = stored_array(arrays, "tree_feature", "<i2", None, None)
         count, inner = feature.shape
         if inner != 2 ** inner.bit_length() - 1 or feature.min(initial=0) < 0:

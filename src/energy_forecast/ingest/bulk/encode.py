@@ -13,12 +13,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from energy_forecast.database.binary_copy import HEADER, POSTGRES_EPOCH, TRAILER
 from energy_forecast.ingest.datasets import INTERVAL
 
-_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-_TRAILER = b"\xff\xff"
-# Microseconds from 1970 to 2000, PostgreSQL's epoch
-_EPOCH = 946_684_800_000_000
 # A double of 12 digits, times a hundred, is off by less than this; nearer to a half, the text decides
 _UNSURE = 1e-3
 _NULL = -1
@@ -117,7 +114,7 @@ def binary_copy(fields: Sequence[Field], height: int) -> bytes:
     for bit, field in enumerate(fields):
         if field.missing is not None:
             pattern |= field.missing.astype(np.int64) << bit
-    blocks = [_HEADER]
+    blocks = [HEADER]
     # A null has no bytes, so rows with the same missing fields have the same length, and are encoded together
     patterns = np.unique(pattern)
     for missing in patterns:
@@ -128,7 +125,7 @@ def binary_copy(fields: Sequence[Field], height: int) -> bytes:
             for bit, field in enumerate(fields)
         ]  # fmt: skip
         blocks.append(_records(there, height if len(patterns) == 1 else len(pattern[chosen])))
-    return b"".join([*blocks, _TRAILER])
+    return b"".join([*blocks, TRAILER])
 
 
 # Bytes of a value and their layout, by kind. NUMERIC: number of digits to base 10,000, weight of the first, sign,
@@ -166,7 +163,7 @@ def _records(fields: Sequence[tuple[str, np.ndarray[Any, Any] | int] | None], he
             numeric[:, 4], numeric[:, 5] = units // 100_000_000, units // 10_000 % 10_000
             numeric[:, 6], numeric[:, 7] = units % 10_000, rest * 100
         else:
-            record[f"value {place}"] = values - _EPOCH if kind == "moment" else values
+            record[f"value {place}"] = values - POSTGRES_EPOCH if kind == "moment" else values
     return record.tobytes()
 
 

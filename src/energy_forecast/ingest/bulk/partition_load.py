@@ -85,7 +85,7 @@ class PartitionSplitter:
         stored = int((found["last"] - found["first"]).dt.total_minutes().sum()) // minutes
         return found.rows() if stored <= _MOST_STORED * rows.height else []
 
-    def stages(self, rows: pl.DataFrame) -> None:
+    def record_staged(self, rows: pl.DataFrame) -> None:
         """Record the months and the time range of staged rows."""
         if rows.height:
             self.months.update(rows["timestamp"].dt.truncate("1mo").unique())

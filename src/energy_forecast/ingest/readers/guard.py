@@ -13,7 +13,7 @@ import polars as pl
 from energy_forecast.errors import IngestError
 
 # File descriptor 2 and the environment belong to the whole process
-_ONE_AT_A_TIME = threading.RLock()
+_DECODER_LOCK = threading.RLock()
 _STANDARD_ERROR = 2
 # polars refuses a Parquet file whose zone is an offset such as +05:45. Its times are UTC, so the zone is not needed
 _ANY_ZONE = "POLARS_IGNORE_TIMEZONE_PARSE_ERROR"
@@ -34,7 +34,7 @@ def decoding(file: str, what: str) -> Iterator[None]:
         IngestError: the decoder failed, or there was not enough memory.
     """
     try:
-        with _ONE_AT_A_TIME, _zones_unchecked(), _standard_error_aside():
+        with _DECODER_LOCK, _zones_unchecked(), _standard_error_held():
             yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, ArithmeticError) as error:
         words = str(error).strip().splitlines() or ["unknown fault"]
@@ -57,7 +57,7 @@ def _zones_unchecked() -> Iterator[None]:
 
 
 @contextmanager
-def _standard_error_aside() -> Iterator[None]:
+def _standard_error_held() -> Iterator[None]:
     """Hold the output to file descriptor 2, also of other threads, until the decoder has succeeded."""
     try:
         real = os.dup(_STANDARD_ERROR)

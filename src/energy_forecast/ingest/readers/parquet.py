@@ -153,9 +153,9 @@ def _piece(frame: pl.DataFrame, start: int) -> Piece:
     broken: list[pl.DataFrame] = []
     for column in frame.iter_columns():
         if isinstance(column.dtype, pl.Datetime):
-            cells, strange = _moments(column)
-            if strange.any():
-                broken.append(_strange(column, lines, strange))
+            cells, outside = _moments(column)
+            if outside.any():
+                broken.append(_out_of_calendar(column, lines, outside))
         elif column.dtype == pl.Float64 and column.name != "city":
             # Doubles stay doubles, which saves half of the work
             cells = column
@@ -204,11 +204,11 @@ def _moments(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     return (cells if zone else cells.cast(pl.String)), ~inside
 
 
-def _strange(column: pl.Series, lines: pl.Series, strange: pl.Series) -> pl.DataFrame:
+def _out_of_calendar(column: pl.Series, lines: pl.Series, outside: pl.Series) -> pl.DataFrame:
     kind = column.dtype
     assert isinstance(kind, pl.Datetime)
-    count = column.to_physical().filter(strange).cast(pl.String)
-    return pl.DataFrame({"line": lines.filter(strange), "text": count}).select(
+    count = column.to_physical().filter(outside).cast(pl.String)
+    return pl.DataFrame({"line": lines.filter(outside), "text": count}).select(
         "line",
         pl.format(f"{{}} {kind.time_unit} since 1970 is not between the years 1 and 9999", "text").alias("reason"),
         "text",

@@ -35,13 +35,13 @@ class ParquetSource:
         self._arguments = (path.absolute(), self.name, tuple(required), tuple(optional), parquet.ROWS_AT_ONCE)
         self.columns: tuple[str, ...]
         self.ignored: tuple[str, ...]
-        self.columns, self.ignored, self.size, self._count = _PROCESS.ask(self._arguments, None)
+        self.columns, self.ignored, self.size, self._count = _PROCESS.request(self._arguments, None)
         self.row_estimate = self.size
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the rows in pieces; the first row is line 1."""
         for number in range(self._count):
-            yield _PROCESS.ask(self._arguments, number)
+            yield _PROCESS.request(self._arguments, number)
 
 
 class _Process:
@@ -54,8 +54,8 @@ class _Process:
         self._lock = threading.Lock()
         self._running: subprocess.Popen[bytes] | None = None
 
-    def ask(self, arguments: tuple[Path, str, Sequence[str], Sequence[str], int], piece: int | None) -> Any:
-        """Return what `_answer` returns in the other process.
+    def request(self, arguments: tuple[Path, str, Sequence[str], Sequence[str], int], piece: int | None) -> Any:
+        """Return what `_handle` returns in the other process.
 
         Raises:
             IngestError: the file is refused, or ended the process.
@@ -153,7 +153,7 @@ def _ending(status: int) -> str:
     return f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
 
 
-def _answer(request: tuple[Any, int | None], opened: dict[Any, ParquetFile]) -> Any:
+def _handle(request: tuple[Any, int | None], opened: dict[Any, ParquetFile]) -> Any:
     """Return a file's columns, ignored columns, number of rows and of pieces; or one of its pieces."""
     arguments, number = request
     try:
@@ -182,5 +182,5 @@ def serve() -> None:
         pickle.dump("ready", answers)
         answers.flush()
         while True:
-            pickle.dump(_answer(pickle.load(sys.stdin.buffer), opened), answers)  # of the parent
+            pickle.dump(_handle(pickle.load(sys.stdin.buffer), opened), answers)  # of the parent
             answers.flush()

@@ -175,12 +175,12 @@ def _pipe(source: subprocess.Popen[bytes], load: subprocess.Popen[bytes]) -> Non
     """Copy a script, without the settings that the older server would refuse."""
     if source.stdout is None or load.stdin is None:
         raise AssertionError("both pipes were requested")
-    head = True
+    before_data = True
     try:
         for line in source.stdout:
             # Only before the first COPY: a later line could be data
-            head = head and not line.startswith(b"COPY ")
-            if not (head and line.startswith(_NEWER_SETTINGS)):
+            before_data = before_data and not line.startswith(b"COPY ")
+            if not (before_data and line.startswith(_NEWER_SETTINGS)):
                 load.stdin.write(line)
         load.stdin.flush()
     except BrokenPipeError:
