@@ -52,7 +52,8 @@ WHERE a.table_name = %(table)s AND a.action IN ('INSERT', 'UPDATE', 'DELETE')
 GROUP BY s.key
 
 -- name: changed_rows
--- Rows of controlled tables that differ from their last entries: (table, key, difference). Only columns of the entry are compared.
+-- Rows of controlled tables that differ from their last entries: (table, key, difference). Only columns of the entry
+-- are compared.
 WITH controlled (name, key) AS (VALUES
     ('cities', ARRAY['id']), ('models', ARRAY['id']), ('model_artifacts', ARRAY['model_id', 'city_id']),
     ('user_city_access', ARRAY['user_id', 'city_id']), ('model_promotions', ARRAY['id']), ('forecast_runs', ARRAY['id']),
@@ -100,7 +101,8 @@ SELECT b.created_at, EXISTS (SELECT FROM public.audit_log a WHERE a.table_name =
 FROM ops.fact_baselines b WHERE b.table_name = %(table)s
 
 -- name: sums_of_energy_consumption
--- The contents of energy_consumption in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of energy_consumption in a range, in blocks of 30 days: (block, rows and the four sums). A copy of
+-- audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -113,7 +115,8 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_data
--- The contents of weather_data in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of weather_data in a range, in blocks of 30 days: (block, rows and the four sums). A copy of
+-- audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -126,7 +129,8 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_energy_consumption_revisions
--- The contents of energy_consumption_revisions in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of energy_consumption_revisions in a range, in blocks of 30 days: (block, rows and the four sums). A
+-- copy of audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -139,7 +143,8 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_data_revisions
--- The contents of weather_data_revisions in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of weather_data_revisions in a range, in blocks of 30 days: (block, rows and the four sums). A copy of
+-- audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -152,7 +157,8 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_forecasts
--- The contents of weather_forecasts in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of weather_forecasts in a range, in blocks of 30 days: (block, rows and the four sums). A copy of
+-- audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
@@ -165,7 +171,8 @@ FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
 GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_prediction_vintages
--- The contents of prediction_vintages in a range, in blocks of 30 days: (block, rows and the four sums). A copy of audit_sums_query(): see there.
+-- The contents of prediction_vintages in a range, in blocks of 30 days: (block, rows and the four sums). A copy of
+-- audit_sums_query(): see there.
 SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIME ZONE 'UTC', 'YYYY-MM-DD'), count(*)::numeric,
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))

@@ -162,7 +162,8 @@ SELECT format('GRANT TEMPORARY ON DATABASE %%I TO energy_forecast_owner, energy_
 SELECT EXISTS (SELECT FROM pg_database WHERE datname = %(database)s)
 
 -- name: database_locale
--- The settings by which a new database sorts and compares like this one: encoding, locale provider, collation, character type, locale of the provider.
+-- The settings by which a new database sorts and compares like this one: encoding, locale provider, collation,
+-- character type, locale of the provider.
 SELECT pg_encoding_to_char(encoding), datlocprovider::text, datcollate::text, datctype::text,
        to_jsonb(d) ->> (CASE WHEN to_jsonb(d) ? 'datlocale' THEN 'datlocale' ELSE 'daticulocale' END)
 FROM pg_database d WHERE datname = current_database()
@@ -195,7 +196,8 @@ WHERE kind = ANY (%(kinds)s) AND status = 'failed' AND NOT EXISTS (
 ORDER BY serial DESC LIMIT 20
 
 -- name: last_check
--- The last check of a kind: (subject, passed, reason, details, finished_at, age in seconds, negative after a clock was set back).
+-- The last check of a kind: (subject, passed, reason, details, finished_at, age in seconds, negative after a clock was
+-- set back).
 SELECT subject, passed, reason, details, finished_at, extract(epoch FROM clock_timestamp() - finished_at)::float8
 FROM ops.recovery_checks WHERE kind = %(kind)s ORDER BY serial DESC LIMIT 1
 

@@ -30,7 +30,8 @@ FROM staged_forecasts
 ORDER BY city_id, issued_at, timestamp
 
 -- name: replace_predictions
--- Make the staged forecasts current, unless a later issue is stored; `lower` and `upper` are positions in the quantiles.
+-- Make the staged forecasts current, unless a later issue is stored; `lower` and `upper` are positions in the
+-- quantiles.
 INSERT INTO predictions AS p
     (city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, confidence_level,
      features_used, run_id, issued_at)

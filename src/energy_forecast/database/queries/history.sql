@@ -3,14 +3,16 @@
 SELECT load_phase_as_of(%(city)s, %(as_of)s)
 
 -- name: load
--- Consumption of the intervals that start in [first, end), as known at a time, kWh and minutes. One row: the bytes of each column.
+-- Consumption of the intervals that start in [first, end), as known at a time, kWh and minutes. One row: the bytes of
+-- each column.
 SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(consumption_kwh::float8), ''),
        string_agg(int2send(interval_minutes), '')
 FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
 -- name: load_delay
--- Delay of the intervals that start in [first, end), as known at a time: values, values available at the end of their interval, median delay after that end in minutes.
+-- Delay of the intervals that start in [first, end), as known at a time: values, values available at the end of their
+-- interval, median delay after that end in minutes.
 SELECT count(*), count(*) FILTER (WHERE delay = 0), percentile_cont(0.5) WITHIN GROUP (ORDER BY delay)
 FROM (SELECT extract(epoch FROM available_at - timestamp) / 60 - interval_minutes AS delay
       FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)) delays

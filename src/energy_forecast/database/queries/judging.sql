@@ -8,8 +8,8 @@ FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestam
 WHERE gap IS NOT NULL GROUP BY city_no, gap
 
 -- name: add_provisional_gaps
--- Add the gaps between the stored values of cities with a provisional interval length, and to the first and last row read.
--- Stored and read rows are then judged as if all had been read at once.
+-- Add the gaps between the stored values of cities with a provisional interval length, and to the first and last row
+-- read. Stored and read rows are then judged as if all had been read at once.
 INSERT INTO gaps
 SELECT city_no, gap, count(*), count(*) FILTER (WHERE gap = before)
 FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestamp) AS before
@@ -67,7 +67,8 @@ WITH minutes AS (
             SELECT FROM ops.provisional_intervals r WHERE r.city_id = k.city_id AND r.kind = %(kind)s)
         ORDER BY v.timestamp DESC LIMIT 1) stored ON true
 ), chosen AS (
-    -- A few rows with missing ones in between are weaker evidence than the city's history, unless they are closer than its interval
+    -- A few rows with missing ones in between are weaker evidence than the city's history, unless they are closer than
+    -- its interval
     SELECT f.*, make_interval(mins => coalesce(minutes, stored)::integer) AS gap_length,
            CASE WHEN minutes IS NOT NULL AND (stored IS NULL OR times >= 24 AND mostly OR minutes < stored)
                 THEN minutes ELSE coalesce(stored, 60) END AS length
@@ -83,7 +84,8 @@ SET interval_minutes = f.length,
     mixed = NOT f.stated AND EXISTS (
         SELECT FROM gaps c
         WHERE c.city_no = f.city_no AND c.times >= 24 AND c.follows >= 23 AND c.gap <> f.gap_length
-          -- Below ten minutes only distances shorter than the interval count: at longer ones, every second value is missing
+          -- Below ten minutes only distances shorter than the interval count: at longer ones, every second value is
+          -- missing
           AND (c.gap IN (interval '10 minutes', interval '12 minutes', interval '15 minutes', interval '20 minutes',
                          interval '30 minutes', interval '60 minutes')
                OR (c.gap < f.gap_length
@@ -93,9 +95,9 @@ FROM chosen f WHERE f.city_no = k.city_no
 
 -- name: wide_cities
 -- Cities whose rows are at a distance that is not a valid interval: the distance (minutes), and whether it is even.
--- If nothing is stored: three or more rows of which no two are an hour apart or less. Otherwise the rows may be corrections
--- of single values, so only even distances count: of a week of rows, of a stretch of 24, or of 7 that are days apart. For
--- amounts also distances that do not divide the hour.
+-- If nothing is stored: three or more rows of which no two are an hour apart or less. Otherwise the rows may be
+-- corrections of single values, so only even distances count: of a week of rows, of a stretch of 24, or of 7 that are
+-- days apart. For amounts also distances that do not divide the hour.
 WITH minutes AS (
     SELECT c.city_no, (extract(epoch FROM c.gap) / 60)::bigint AS minutes, sum(c.times) AS times, sum(c.follows) AS follows
     FROM gaps c JOIN spans p USING (city_no) WHERE NOT p.stated GROUP BY c.city_no, c.gap
@@ -122,7 +124,8 @@ WHERE c.least > 60 AND NOT s.is_stored AND c.times >= 2
 ORDER BY k.name
 
 -- name: reject_mixed
--- Reject stretches of at least 24 rows at a distance that is another valid interval than that of the city: one must be wrong.
+-- Reject stretches of at least 24 rows at a distance that is another valid interval than that of the city: one must be
+-- wrong.
 WITH gaps AS (
     SELECT s.city_no, s.timestamp, lead(s.timestamp) OVER city - s.timestamp AS gap
     FROM staged s JOIN staged_cities k USING (city_no) WHERE k.mixed
@@ -159,9 +162,9 @@ SELECT coalesce(bool_or(mixed), false), coalesce(bool_or(overlapping), false) FR
 
 -- name: reject_overlapping
 -- Reject rows whose interval overlaps that of the previous or next row.
--- If three of four rows of a city, or the stored rows, begin at the same minute, those at other minutes are rejected. For
--- amounts (kWh) also ambiguous rows: both rows if there is no such minute, and rows at even distances that may belong to
--- another interval.
+-- If three of four rows of a city, or the stored rows, begin at the same minute, those at other minutes are rejected.
+-- For amounts (kWh) also ambiguous rows: both rows if there is no such minute, and rows at even distances that may
+-- belong to another interval.
 WITH times AS (
     SELECT DISTINCT s.city_no, s.timestamp, k.city_id, k.interval_minutes, make_interval(mins => k.interval_minutes) AS length,
            (extract(epoch FROM s.timestamp) / 60)::bigint %% k.interval_minutes AS begins
@@ -219,7 +222,8 @@ SELECT EXISTS (
 SELECT name FROM staged_cities WHERE assumed ORDER BY name
 
 -- name: reject_early
--- Reject rows that could not be available yet: intervals that have not ended, and values available before their interval's end.
+-- Reject rows that could not be available yet: intervals that have not ended, and values available before their
+-- interval's end.
 WITH lengths AS (
     SELECT s.ctid AS place, k.name, coalesce(s.interval_minutes, k.interval_minutes)::integer AS minutes
     FROM staged s JOIN staged_cities k USING (city_no)
@@ -354,7 +358,8 @@ FROM (SELECT timestamp FROM staged UNION ALL SELECT timestamp FROM older_version
 SELECT k.city_no, k.interval_minutes FROM staged_cities k JOIN spans s USING (city_no) WHERE NOT s.stated
 
 -- name: consumption_means
--- By city: the number of positive values stored within 60 days of its first new value, and the mean of log10(kWh per minute).
+-- By city: the number of positive values stored within 60 days of its first new value, and the mean of log10(kWh per
+-- minute).
 SELECT p.city_no, count(*), avg(log(v.value_1 / v.interval_minutes))::float8
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[]) AS p (city_no, first)
 JOIN staged_cities k USING (city_no)

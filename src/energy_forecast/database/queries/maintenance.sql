@@ -77,7 +77,8 @@ ORDER BY refreshed_at DESC NULLS LAST
 LIMIT 1
 
 -- name: vacuum_tables
--- The targets of VACUUM (tables, partitions, materialized views) and ANALYZE (parents, which autovacuum never analyzes).
+-- The targets of VACUUM (tables, partitions, materialized views) and ANALYZE (parents, which autovacuum never
+-- analyzes).
 SELECT n.nspname AS schema_name, c.relname AS table_name, c.relkind = 'p' AS is_parent, c.relispartition AS is_partition,
        coalesce(s.n_dead_tup, 0) AS dead_rows, size.byte_count
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

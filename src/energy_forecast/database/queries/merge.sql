@@ -6,7 +6,8 @@ SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
 -- Judge the rows that add to the stored ones: new, a correction, an older version, or a repeat of a superseded value.
 -- A corrected value with an earlier available_at is an older version: the value was available before the correction.
 INSERT INTO differing
--- Two values cannot be available at the same time: a value with the available_at of the stored one is available from now
+-- Two values cannot be available at the same time: a value with the available_at of the stored one is available from
+-- now
 SELECT k.city_id, s.timestamp, nullif(s.available_at, c.available_at), coalesce(s.interval_minutes, k.interval_minutes),
        s.value_1, s.value_2, s.value_3, s.value_4, s.id,
        CASE WHEN c.city_id IS NULL THEN 'new'
@@ -176,8 +177,8 @@ ORDER BY s.city_no, s.timestamp, s.issued_at
 SELECT set_config('enable_hashjoin', %(joins)s::text, true), set_config('enable_mergejoin', %(joins)s::text, true)
 
 -- name: rejected_reasons
--- The rows that the database rejected: column, reason with values and numbers replaced by three dots, number of rows, and
--- one of the original reasons.
+-- The rows that the database rejected: column, reason with values and numbers replaced by three dots, number of rows,
+-- and one of the original reasons.
 SELECT column_name, regexp_replace(reason, $$'[^']*'|[0-9][0-9:.-]*Z?( [0-9:]+Z)?$$, '...', 'g') AS words, count(*), min(reason)
 FROM rejected WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) DESC, words
 

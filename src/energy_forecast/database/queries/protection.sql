@@ -253,7 +253,8 @@ WHERE r.rolname = ANY (%(roles)s) AND NOT (r.rolname = 'energy_forecast_operator
 GROUP BY m.member, m.roleid, r.rolinherit
 
 -- name: anomaly
--- Faults that no snapshot can express, because partitions, users and logins differ: (object, fault, remedy, whether an upgrade repairs it).
+-- Faults that no snapshot can express, because partitions, users and logins differ: (object, fault, remedy, whether an
+-- upgrade repairs it).
 SELECT format('Partition %%s', c.oid::regclass), x.fault, 'Run: energy-forecast db upgrade', true
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, LATERAL (VALUES
     (CASE WHEN c.relowner <> 'energy_forecast_owner'::regrole THEN 'belongs to ' || pg_get_userbyid(c.relowner) END),

@@ -7,9 +7,9 @@ SELECT max(timestamp) FROM energy_consumption WHERE city_id = %(city)s AND times
 SELECT max(timestamp) FROM weather_data WHERE city_id = %(city)s AND timestamp < %(before)s
 
 -- name: remove_flags
--- Remove the flags of a city's series that overlap [first, last], and level changes since `levels_from`: a new check replaces them.
--- Also remove flags that share an hour with a new flag of the same kind (given as arrays), so that a continued run is
--- one flag, regardless of the start of the batch.
+-- Remove the flags of a city's series that overlap [first, last], and level changes since `levels_from`: a new check
+-- replaces them. Also remove flags that share an hour with a new flag of the same kind (given as arrays), so that a
+-- continued run is one flag, regardless of the start of the batch.
 DELETE FROM ops.quality_flags f
 WHERE city_id = %(city)s AND series = %(series)s
   AND (first_timestamp <= %(last)s

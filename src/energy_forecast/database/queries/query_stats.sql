@@ -1,11 +1,13 @@
 -- name: statistics
--- Whether the server collects statement statistics, this database can show them, and the current role may read every statement's text.
+-- Whether the server collects statement statistics, this database can show them, and the current role may read every
+-- statement's text.
 SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max'),
        EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_stat_statements'),
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE') OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 
 -- name: worst
--- The costliest statements, in milliseconds, rows and blocks of 8 kB; `share` is the share of the total time, from 0 to 1.
+-- The costliest statements, in milliseconds, rows and blocks of 8 kB; `share` is the share of the total time, from 0 to
+-- 1.
 SELECT query, role_names, calls, total_ms, mean_ms, max_ms, row_count, blocks_read, blocks_hit,
        total_ms / nullif(sum(total_ms) OVER (), 0) AS share
 FROM ops.statement_costs()

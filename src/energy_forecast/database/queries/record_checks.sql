@@ -30,7 +30,8 @@ WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NO
     WHERE v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.timestamp = p.timestamp AND v.run_id = p.run_id)
 
 -- name: scores_with_uncounted_pairs
--- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Retention keeps the vintages of a score.
+-- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Retention keeps the
+-- vintages of a score.
 SELECT count(*), coalesce(min(s.period_start) FILTER (WHERE s.period_start >= '1970-01-01Z'), min(s.created_at))
 FROM forecast_scores s
 WHERE s.purpose = 'forecast'
@@ -44,7 +45,8 @@ WHERE s.purpose = 'forecast'
       AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at))
 
 -- name: evaluations_without_scores
--- Evaluations of live forecasts and replays that are not the mean of the scores of their transaction: rows, and the first created_at.
+-- Evaluations of live forecasts and replays that are not the mean of the scores of their transaction: rows, and the
+-- first created_at.
 SELECT count(*), min(e.created_at)
 FROM model_metrics e LEFT JOIN (
     SELECT model_id, created_at, purpose, weather, avg(mape) AS mape, avg(rmse_kwh) AS rmse, avg(mae_kwh) AS mae, avg(r2_score) AS r2

@@ -1,5 +1,6 @@
 -- name: archiver
--- State of WAL archiving: (on, segments archived, last one, its age in seconds, whether the last failed segment still waits, waiting segments).
+-- State of WAL archiving: (on, segments archived, last one, its age in seconds, whether the last failed segment still
+-- waits, waiting segments).
 SELECT current_setting('archive_mode') = 'on', a.archived_count, a.last_archived_wal,
        extract(epoch FROM clock_timestamp() - a.last_archived_time)::float8, w.failing, w.waiting
 FROM pg_stat_archiver a, LATERAL (
@@ -56,7 +57,8 @@ SELECT pg_is_in_recovery(), CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay
 SELECT pg_wal_replay_resume()
 
 -- name: unarchived_age
--- Seconds since the last WAL was archived, or since the server start if none was; 0 if almost nothing was written since, negative after a clock was set back.
+-- Seconds since the last WAL was archived, or since the server start if none was; 0 if almost nothing was written
+-- since, negative after a clock was set back.
 /* A segment is archived shortly after its end was written; the records of a checkpoint alone do not count. */
 SELECT CASE WHEN a.last_archived_wal IS NOT NULL AND w.waiting = 0
                  AND pg_walfile_name(pg_current_wal_insert_lsn()) > a.last_archived_wal
@@ -104,7 +106,8 @@ FROM (SELECT id, name FROM public.cities ORDER BY name LIMIT 1) c,
 GROUP BY c.name
 
 -- name: copy_city_statements
--- The statements that copy one city's rows of a table: (delete, copy out, copy in, delete revisions that are current again or null); no row if the table has no cities or the city does not exist.
+-- The statements that copy one city's rows of a table: (delete, copy out, copy in, delete revisions that are current
+-- again or null); no row if the table has no cities or the city does not exist.
 SELECT format('DELETE FROM %%I.%%I WHERE city_id = %%L', n.nspname, c.relname, city.id),
        format('COPY (SELECT %%s FROM %%I.%%I WHERE city_id = %%L) TO STDOUT (FORMAT binary)', columns.list, n.nspname, c.relname, city.id),
        format('COPY %%I.%%I (%%s) FROM STDIN (FORMAT binary)', n.nspname, c.relname, columns.list),
@@ -130,7 +133,8 @@ SELECT format('%%I.%%I', n.nspname, c.relname)
 FROM part JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace
 
 -- name: trigger_statements
--- For each trigger of a table that rejects or rewrites restored rows: (statement that disables it, statement that enables it as before).
+-- For each trigger of a table that rejects or rewrites restored rows: (statement that disables it, statement that
+-- enables it as before).
 /* Triggers that audit a removal stay enabled; disabling the others is a schema change, which is audited. */
 SELECT format('ALTER TABLE %%I.%%I DISABLE TRIGGER %%I', n.nspname, c.relname, t.tgname),
        format('ALTER TABLE %%I.%%I ENABLE %%s TRIGGER %%I', n.nspname, c.relname,

@@ -46,7 +46,8 @@ GROUP BY 1
 ORDER BY 1
 
 -- name: exact_weather_correlation
--- The unchanged statement of the schema guide: mean kWh per interval by temperature. It multiplies intervals shorter than an hour.
+-- The unchanged statement of the schema guide: mean kWh per interval by temperature. It multiplies intervals shorter
+-- than an hour.
 SELECT w.temperature, avg(e.consumption_kwh) AS avg_consumption, count(*) AS sample_count
 FROM energy_consumption e
 JOIN weather_data w ON e.city_id = w.city_id AND date_trunc('hour', e.timestamp) = date_trunc('hour', w.timestamp)
@@ -55,7 +56,8 @@ GROUP BY 1
 ORDER BY 1
 
 -- name: exact_model_performance
--- The unchanged statement of the schema guide. Its prediction_count is the number of evaluations, and it mixes purposes.
+-- The unchanged statement of the schema guide. Its prediction_count is the number of evaluations, and it mixes
+-- purposes.
 SELECT m.name, m.version, avg(mm.mape) AS avg_mape, avg(mm.rmse) AS avg_rmse, count(*) AS prediction_count
 FROM models m
 JOIN model_metrics mm ON m.id = mm.model_id

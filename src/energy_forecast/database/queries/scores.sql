@@ -44,8 +44,8 @@ ORDER BY s.created_at DESC, c.name, m.name, s.period_start DESC, s.lead_start_ho
 LIMIT %(limit)s
 
 -- name: scores_that_count
--- The scores of live forecasts that readers use first: of the last 35 days the newest and the longest period of each city,
--- model, weather, month and lead time.
+-- The scores of live forecasts that readers use first: of the last 35 days the newest and the longest period of each
+-- city, model, weather, month and lead time.
 WITH placed AS (
     SELECT s.*, row_number() OVER (ranked ORDER BY s.created_at DESC, s.id) AS by_age,
            row_number() OVER (ranked ORDER BY s.period_end DESC, s.created_at DESC, s.id) AS by_end
@@ -86,7 +86,8 @@ WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(pu
 ORDER BY v.timestamp, v.issued_at, r.created_at DESC, r.id DESC
 
 -- name: issued_by
--- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded one.
+-- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded
+-- one.
 SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
        m.name AS model, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v

@@ -18,7 +18,8 @@ CREATE TEMP TABLE staged_cities (
     -- Some rows are closer together than the interval length
     overlapping      boolean NOT NULL DEFAULT false
 );
--- One layout for all kinds: value_1 to value_4 are the kind's value columns in order, in kWh and kW or units of weather.
+-- One layout for all kinds: value_1 to value_4 are the kind's value columns in order, in kWh and kW or units of
+-- weather.
 CREATE TEMP TABLE staged (
     file_no      integer NOT NULL,
     line         bigint NOT NULL,
@@ -75,7 +76,8 @@ CREATE TEMP TABLE rejected (
 )
 
 -- name: server_clock
--- The database's clock, the retention of a table, and the time before which retention removes its months (nulls: unlimited).
+-- The database's clock, the retention of a table, and the time before which retention removes its months (nulls:
+-- unlimited).
 SELECT clock_timestamp(), p.keep::text, date_trunc('month', now() - p.keep, 'UTC')
 FROM (VALUES (1)) AS one LEFT JOIN ops.retention_policies p ON p.table_name = %(table)s AND p.by_month
 
@@ -154,8 +156,8 @@ FROM weather_data_revisions
 
 -- name: stored_values
 -- The stored values within the spans of some cities, one row per city.
--- Columns: number of the city, and arrays of interval minutes, timestamps, available_at and values in hundredths (kWh and
--- kW, or units of weather), all of 8 bytes.
+-- Columns: number of the city, and arrays of interval minutes, timestamps, available_at and values in hundredths (kWh
+-- and kW, or units of weather), all of 8 bytes.
 SELECT p.city_no, c.minutes, c.times, c.available, c.value_1, c.value_2, c.value_3, c.value_4
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS p (city_no, first, last)
 JOIN staged_cities k USING (city_no)

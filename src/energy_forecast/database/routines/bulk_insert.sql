@@ -48,7 +48,8 @@ BEGIN
         IF target IS NULL THEN
             RAISE EXCEPTION 'Unknown kind of rows: %', kind USING ERRCODE = 'invalid_parameter_value';
         END IF;
-        -- The tables belong to the caller, so only plain tables of built-in types: other code in a SELECT would run as the owner of this function
+        -- The tables belong to the caller, so only plain tables of built-in types: other code in a SELECT would run as
+        -- the owner of this function
         IF EXISTS (SELECT FROM pg_class c
                    WHERE c.relnamespace = pg_my_temp_schema() AND c.relname IN ('staged', 'staged_cities', 'spans', 'differing')
                      AND (c.relkind <> 'r' OR c.relrowsecurity OR c.relhassubclass OR c.relchecks > 0

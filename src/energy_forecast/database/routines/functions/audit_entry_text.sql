@@ -1,5 +1,5 @@
--- The hashed text of the chain. The verification has its own copy of this expression, because it must not trust this one.
--- Not in SQL, because a session would plan it again for every entry
+-- The hashed text of the chain. The verification has its own copy of this expression, because it must not trust this
+-- one. Not in SQL, because a session would plan it again for every entry
 CREATE OR REPLACE FUNCTION audit_entry_text(place bigint, a audit_log) RETURNS text
     LANGUAGE plpgsql STABLE
     SET search_path = pg_catalog, pg_temp

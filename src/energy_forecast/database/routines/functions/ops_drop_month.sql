@@ -45,7 +45,8 @@ BEGIN
         detail := NULL;
     END IF;
     IF part.detach_pending THEN
-        -- A DETACH CONCURRENTLY was interrupted; the parent no longer shows the rows, so they are read from the partition
+        -- A DETACH CONCURRENTLY was interrupted; the parent no longer shows the rows, so they are read from the
+        -- partition
         EXECUTE format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', part.table_name, wanted);
         EXECUTE format('ALTER TABLE public.%I NO FORCE ROW LEVEL SECURITY', wanted);
     END IF;
