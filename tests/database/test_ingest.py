@@ -340,8 +340,8 @@ def test_rows_of_unknown_cities_are_summed_up_once_a_city(place: Place) -> None:
     (note,) = (note for note in report.notes if "Atlantis" in note)
     assert "'Atlantis' (2 rows)" in note
     assert "'Ys' (1 row)" in note
-    assert "energy-forecast city add" in note
-    assert "energy-forecast city add" in report.rejected_examples[0].reason
+    assert "`add_city`" in note
+    assert "`add_city`" in report.rejected_examples[0].reason
 
 
 def test_a_name_that_is_nearly_that_of_a_city_is_told_which(place: Place) -> None:
