@@ -431,7 +431,7 @@ def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) ->
         (("city", "add", "X", "--latitude", "95", "--longitude", "1", "--timezone", "Europe/Berlin"), "latitude"),
         (("city", "add", "X", "--latitude", "5", "--longitude", "1", "--timezone", "CET6"), "timezone"),
         (("ingest", "consumption", "nowhere.csv"), "nowhere.csv"),
-        (("model", "show", "vanilla"), "No model 'vanilla' was trained"),
+        (("model", "show", "vanilla"), "Trained model 'vanilla' not found"),
         (("db", "up"), "ENERGY_FORECAST_DATABASE_URL"),
         (
             (
