@@ -331,7 +331,7 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         assert (full.fallback.level, full.fallback.reasons, full.weather_hours) == (0, [], 24)
         blind = issued(database, "Berlin", LADDER_AT + timedelta(days=3), "linear")
         assert (blind.fallback.name, blind.fallback.level, blind.fallback.stale_hours) == ("without weather", 1, 72)
-        assert any("No weather is available" in reason for reason in blind.fallback.reasons)
+        assert any("No weather is known" in reason for reason in blind.fallback.reasons)
         assert width(blind) > width(full)
         assert len(full.history) == 28 * 24
         # The last load is three days old: what is shown begins 28 days before it, not 28 days before the issue
