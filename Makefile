@@ -2,9 +2,12 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup dev demo test lint types lock docs bench bench-quick bench-growth bench-skill
+.PHONY: help setup dev demo test fast lint types lock docs bench bench-quick bench-growth bench-skill
 
-setup: $(VENV)/.ready
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.ready ## create .venv with the program
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) (about 200 MB of downloads the first time)"
@@ -18,39 +21,42 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.lock
 	@touch $@
 
-dev: $(VENV)/.ready-dev
+dev: $(VENV)/.ready-dev ## add the tools for development
 
-demo: setup
+demo: setup ## load, train, backtest and forecast two real records
 	@$(BIN)/energy-forecast demo $(ARGS)
 
-test: dev
+test: dev ## run all tests on a separate PostgreSQL server; ARGS goes to pytest
 	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
-lint: dev
+fast: dev ## run the unit tests only
+	@$(BIN)/python -m pytest --numprocesses 2 tests/unit $(ARGS)
+
+lint: dev ## run ruff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: dev
+types: dev ## run mypy --strict
 	@$(BIN)/mypy
 
-docs: dev
+docs: dev ## write docs/reference from the program
 	@$(BIN)/python docs/generate.py
 
 DATA ?= ../shared/data
 RESULTS := benchmarks/results
 
 # All benchmarks with their references: two hours and 25 GB; quick: the same at small size, in a minute, without stored results.
-bench: setup
+bench: setup ## run all benchmarks: two hours and 25 GB
 	@$(BIN)/python benchmarks/bench.py $$(test -d $(DATA)/us_cities && echo --data $(DATA)/us_cities) $(ARGS)
 
-bench-quick: setup
+bench-quick: setup ## run the benchmarks at small size, in a minute
 	@$(BIN)/python benchmarks/bench.py --quick $(ARGS)
 
-bench-growth: setup
+bench-growth: setup ## measure how times grow with the number of rows
 	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
 # The protocol of docs/decisions/appendix-models.md on the sample, and on the folders in DATA if they exist. Peers are scored too
 # once `$(BIN)/pip install lightgbm mlforecast skforecast prophet statsforecast` has been run. ARGS='--model ensemble' chooses.
-bench-skill: setup
+bench-skill: setup ## measure the accuracy of the models
 	@mkdir -p $(RESULTS)
 	@$(BIN)/python benchmarks/skill.py --last-fifth $(ARGS) | tee $(RESULTS)/skill-sample-$$(date +%F).csv
 	@if test -d $(DATA)/us_cities; then $(BIN)/python benchmarks/skill.py $(DATA)/us_cities --horizon 24,168 --weather actual,none $(ARGS) \
@@ -59,7 +65,7 @@ bench-skill: setup
 	  | tee $(RESULTS)/skill-tetouan-$$(date +%F).csv; fi
 
 # Needs uv. The locks name no registry, so they hold wherever the packages come from.
-lock:
+lock: ## resolve requirements*.lock again; needs uv
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command 'make lock' --extra sample pyproject.toml requirements-build.in --output-file requirements.lock
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
