@@ -384,15 +384,15 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         assert blind.fallback is not None
         assert (blind.fallback["rung"], blind.weather_left_out, blind.differing_hours) == ("without weather", True, 0)
         assert blind.explanation.weather_effect is None
-        assert blind.explanation.drivers is not None
-        assert not any(driver.startswith("temperature") for driver in blind.explanation.drivers["driver"])
+        assert blind.explanation.contributions is not None
+        assert not any(driver.startswith("temperature") for driver in blind.explanation.contributions["driver"])
 
         # A naive model: which loads it repeated, and never what another model would have said
         command_line, page = CommandLine.on(database, tmp_path / "home"), tmp_path / "why.html"
         arguments = ("forecast", "explain", "Berlin", "--at", (FIRST + timedelta(days=15)).strftime(HOURS))
         told = command_line.run(*arguments, "--plot", page)
         assert "served by naive-168 (level 3)" in told.stdout + told.stderr
-        assert "naive-168 repeats loads" in told.stdout
+        assert "naive-168 repeats earlier loads" in told.stdout
         assert "repeats" in page.read_text()
         naive = json.loads(command_line.run(*arguments, "--json").stdout)
         assert (naive["rung"]["rung"], naive["differing_hours"], naive["drivers"]) == ("naive-168", 0, None)

@@ -124,7 +124,7 @@ def test_one_citys_data_damaged(trouble: Trouble) -> None:
             "UPDATE energy_consumption SET consumption_kwh = 7, available_at = now()"
             " WHERE timestamp = '2025-01-15' AND city_id = (SELECT id FROM cities WHERE name = 'Berlin')"
         )
-        for trigger in ("correct", "keep_revision"):
+        for trigger in ("correct", "archive_revision"):
             connection.execute(f"ALTER TABLE energy_consumption ENABLE ALWAYS TRIGGER energy_consumption_{trigger}")
         connection.execute(correct)
     upgrade(trouble.database)

@@ -428,7 +428,7 @@ def test_an_anchor_that_is_none_is_refused(database: Database, tmp_path: Path) -
 
 
 GUARD_FUNCTIONS = (
-    *("refuse", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
+    *("reject_change", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
     "chain_audit_entries",
     *("correct_value", "archive_consumption_revision", "archive_weather_revision", "set_created_at", "set_updated_at"),
 )

@@ -643,7 +643,7 @@ def test_starts_at_once_make_the_user_once() -> None:
     """Where two made it, the later one gave it another number, and the earlier one's folders were nobody's."""
     name = "ef-made-by-a-test"
     code = "import sys; from energy_forecast.postgres import system_user; system_user.SYSTEM_USER = sys.argv[1]; "
-    code += "print(flush=True); sys.stdin.readline(); print(account.make_system_user())"
+    code += "print(flush=True); sys.stdin.readline(); print(system_user.make_system_user())"
     for _ in range(3):
         starts = [
             subprocess.Popen(python("-c", code, name), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

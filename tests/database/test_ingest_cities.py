@@ -141,7 +141,7 @@ def test_names_are_alike_as_the_database_reads_them(
         database, tmp_path, HEADER + BERLIN.replace("Berlin,", "BERLIN,", 1) + "Volos,39,23,Europe/Athens,,\n"
     )
     assert (report.inserted, report.rejected) == (1, 1)
-    assert "'BERLIN' as the name of another city" in report.rejected_examples[0].reason
+    assert "'BERLIN' is the name of another city" in report.rejected_examples[0].reason
 
 
 def test_numbers_of_a_parquet_file_are_taken(database: Database, tmp_path: Path) -> None:

@@ -575,7 +575,7 @@ def test_a_revised_interval_is_known_from_now_on(place: Place) -> None:
     city = place.city()
     place.load([(city, stamp(START), 50)])
     report = place.load([(city, stamp(START + timedelta(minutes=30)), 50)])
-    assert any("It is 30 minutes" in note for note in report.notes)
+    assert any("that it is 30 minutes" in note for note in report.notes)
     assert [minutes for _, _, minutes in place.stored(city)] == [30, 30]
     with psycopg.connect(place.database.url) as connection:
         then = connection.execute(

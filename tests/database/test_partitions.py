@@ -224,7 +224,7 @@ def test_the_list_has_every_partition_with_its_rows(connection: Connection, old:
 def test_the_commands_say_what_they_did(old: Database, tmp_path_factory: pytest.TempPathFactory) -> None:
     shell = CommandLine.on(old, tmp_path_factory.mktemp("home"))
     assert "192 predictions of Mumbai into predictions_mumbai" in shell.run("partition", "dedicate", "Mumbai").stdout
-    assert "already: predictions_mumbai" in shell.run("partition", "dedicate", "Mumbai").stdout
+    assert "already has a separate partition: predictions_mumbai" in shell.run("partition", "dedicate", "Mumbai").stdout
     rows = json.loads(shell.run("partition", "list", "--json").stdout)
     assert [row["row_count"] for row in rows if row["city"] == "Mumbai"] == [192]
     assert "Mumbai" in shell.run("partition", "list").stdout
