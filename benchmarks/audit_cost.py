@@ -1,12 +1,12 @@
-"""What the audit costs a bulk load: the same rows with the audit's triggers and without, in the same run.
+"""Measure the cost of the audit for a bulk load: the same rows with and without the audit triggers, in the same run.
 
     .venv/bin/python benchmarks/audit_cost.py [ROWS] [REPEATS]
 
-Two ways in: INSERT ... SELECT from a staging table as the role that loads, which is what `ingest` does, and a plain
-COPY as a superuser. With and without take turns. What counts is the CPU time of the server's process, the least of
-each: other work on the machine distorts the clock on the wall by far more than what is measured here. Prints a table,
-and fails when the loader's way costs more than 1.2 times. The server is the one of ENERGY_FORECAST_TEST_DATABASE_URL, a
-superuser's URL, or an embedded one; it has to run on this machine.
+Two methods are measured: INSERT ... SELECT from a staging table as the role that loads, as `ingest` does, and a plain
+COPY as a superuser. Runs with and without the audit alternate. The result is the lowest CPU time of the server process:
+other work on the machine distorts wall-clock time by far more than the effect measured here. Prints a table, and fails
+if the first method costs more than 1.2 times. The server is that of ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's
+URL, or an embedded one; it must run on this machine.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
             if embedded:
                 embedded.stop()
     if worst > DEAREST:
-        sys.exit(f"The audit makes a load {worst:.2f} times as long; {DEAREST} is the promise.")
+        sys.exit(f"The audit multiplies the CPU time of a load by {worst:.2f}; the limit is {DEAREST}.")
 
 
 def _measure(url: str, file: Path, rows: int, repeats: int) -> float:
@@ -69,7 +69,7 @@ def _measure(url: str, file: Path, rows: int, repeats: int) -> float:
                 stream.write(block)
         version = connection.info.server_version // 10000
         print(f"PostgreSQL {version}, {rows:,} rows of consumption, CPU time, best of {repeats}")
-        print(f"{'way in':20} {'without':>10} {'with':>10} {'ratio':>6} {'on the wall, without and with':>30}")
+        print(f"{'method':20} {'without':>10} {'with':>10} {'ratio':>6} {'wall clock, without and with':>30}")
         ratios = {}
         for label, load in (("INSERT ... SELECT", _insert), ("COPY", _copy)):
             seconds: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
@@ -110,7 +110,7 @@ def _prepare(connection: Connection, rows: int) -> None:
     )
     connection.execute("GRANT SELECT ON staged TO energy_forecast_ingest")
     connection.execute("ANALYZE staged")
-    # Only so that the table can be emptied between two loads
+    # Allows the table to be emptied between two loads
     connection.execute("ALTER TABLE energy_consumption DISABLE TRIGGER append_only")
     for (partition,) in connection.execute(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'energy_consumption'::regclass"
@@ -130,7 +130,7 @@ def _run(connection: Connection, load: object, file: Path, *, audited: bool) -> 
 
 
 def _cpu_seconds(connection: Connection) -> float:
-    """CPU time, user and system, of the server's process of a connection; it runs on this machine."""
+    """Return the user and system CPU time of a connection's server process on this machine."""
     stat = Path(f"/proc/{connection.info.backend_pid}/stat").read_text()
     user, system = stat.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")

@@ -1,13 +1,13 @@
-"""Every speed that the platform promises, in one table: the work, what it is measured against, goal and result.
+"""Measure every speed that the platform promises, in one table: operation, reference, goal and result.
 
     .venv/bin/python benchmarks/bench.py [--quick] [--only loading,reading,hourly,forecasting]
 
-Calls the other benchmarks, each of which measures its reference in the same run, and gathers their results into
-results/bench-DATE.csv. --quick is the same at a hundredth of the size, in about two minutes: it shows that all of it
-runs and no more, since at that size what is paid once for each load or run is most of it. So it judges no load, and
-keeps no results. The whole takes two hours.
+Calls the other benchmarks, each of which measures its reference in the same run, and collects their results in
+results/bench-DATE.csv. --quick runs the same at a hundredth of the size, in about two minutes. It only shows that all
+benchmarks run: at that size most of the time is the fixed cost of each load or run. So it judges no load or forecast,
+and stores no results. The full size takes two hours.
 
-`reached` is by the clock; on a machine that others use as well, the ratio of CPU times beside it is what compares.
+`reached` is wall-clock time; on a machine with other work, compare the ratio of CPU times next to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PARTS = ("loading", "reading", "hourly", "forecasting")
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table. `reached` and `cpu` are ratios or, with a unit in `goal`, such values."""
+    """A line of the table. `reached` and `cpu` are ratios, or values if `goal` has a unit."""
 
     work: str
     reference: str
@@ -56,15 +56,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default=",".join(PARTS))
-    parser.add_argument("--data", type=Path, help="for forecasting: a folder of files; else the sample's record")
-    parser.add_argument("--database", help="for reading: a database that is filled already")
+    parser.add_argument("--data", type=Path, help="for forecasting: a folder of files; default: the sample's record")
+    parser.add_argument("--database", help="for reading: an existing filled database")
     options = parser.parse_args()
     with results_elsewhere() if options.quick else nullcontext():
         _bench(parser, options)
     if options.quick:
         print(
-            "\nThis size shows that all of it runs. Where no goal is judged, what is paid once for each load or run is "
-            "most of the time; `make bench` judges them all. Nothing was kept."
+            "\nThis size only shows that all benchmarks run. If a goal is not judged, the fixed cost of each load or "
+            "run is most of the time; `make bench` judges all goals. No results were stored."
         )
 
 
@@ -81,7 +81,7 @@ def _bench(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
             case "forecasting":
                 lines += forecasting(quick=options.quick, data=options.data)
             case _:
-                parser.error(f"there is no part {part}")
+                parser.error(f"part '{part}' not found; use {', '.join(PARTS)}")
     rows = [line.row() for line in lines]
     print(f"\n{'work':58}{'reference':44}{'goal':>12}{'reached':>10}{'by CPU':>10}{'met':>8}")
     for row in rows:
@@ -182,11 +182,11 @@ def forecasting(*, quick: bool, data: Path | None) -> list[Line]:
             float(whole["wall s"]) / float(model["wall s"]),
             whole_cpu / float(model["cpu s"]),
             1.3,
-            # Of twenty cities the start of the processes is most, and the ratio says nothing
+            # With twenty cities the start of the processes takes most of the time, so the ratio means nothing
             judged=not quick,
         ),
         Line("forecasts: in all", "", "30 s", float(whole["wall s"]), None, 30, judged=not quick),
-        # Its peer is no part of what is installed; see docs/decisions/models.md
+        # Its peer is not installed with the platform; see docs/decisions/models.md
         Line(
             f"training of {train['cities']} cities, seconds a city",
             "mlforecast: not measured here",

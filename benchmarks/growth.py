@@ -1,10 +1,11 @@
-"""How load, read and forecast grow with the number of cities and of rows.
+"""Measure how load, read and forecast times grow with the number of cities and of rows.
 
     .venv/bin/python benchmarks/growth.py [--cities 10,100,1000] [--rows 1000000,10000000] [--parts load,read,forecast]
 
-Calls loading.py, reading.py and forecasting.py for each size, and tells what a row, a question and a city cost, in CPU
-time of client and server (on a shared machine only that compares). Linear growth is a level line. The table goes to
-results/growth-DATE.csv, the picture beside it as SVG. Rows are of ten minutes: ten million of ten cities are 19 years.
+Calls loading.py, reading.py and forecasting.py for each size, and prints the cost of a row, a query and a city in CPU
+time of client and server (on a shared machine only this is comparable). Linear growth is a level line. The table is
+written to results/growth-DATE.csv, the chart next to it as SVG. Intervals are ten minutes: ten million rows of ten
+cities are 19 years.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from measuring import printed_by, record, results, results_of, victoria
 MEASURES = {
     "load": "load, microseconds a row",
     "recent": "last 24 hours, ms",
-    "weather": "30 days beside the weather, ms",
+    "weather": "30 days with the weather, ms",
     "forecast as of": "forecast as of a moment, ms",
     "forecast": "forecast, ms a city",
 }
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def picture(found: list[dict[str, object]]) -> str:
-    """CPU time by the number of cities, both logarithmic; one line a measure and number of rows."""
+    """Return an SVG of CPU time by cities, both logarithmic; a line per measure and row count."""
     series: dict[str, list[tuple[float, float]]] = {}
     for row in found:
         rows = f", {int(str(row['rows'])) / 1e6:.0f}M rows" if row["rows"] else ""

@@ -1,15 +1,15 @@
-"""What keeping the hours current costs: beside a REFRESH of the whole view, and by the row of a load.
+"""Measure the cost of keeping the hours current, compared with a REFRESH of the whole view, and per row of a load.
 
     .venv/bin/python benchmarks/hourly.py [--cities 1000] [--days 32] [--repeats 5]
 
-keep     one new hour of ten-minute values for all cities: its rows noted by the triggers and folded in, against REFRESH
-         MATERIALIZED VIEW CONCURRENTLY of hourly_consumption with the same hour. What people read is compared with the
-         facts, and the roll-up with the view.
-recent   INSERT ... SELECT of rows of the last month as the role that loads, with the noting triggers and without.
-history  the same of rows of a year ago.
-single   a thousand values of the next hour, a statement each, likewise.
+keep     one new hour of ten-minute values for all cities, recorded by the triggers and folded in, compared with REFRESH
+         MATERIALIZED VIEW CONCURRENTLY of hourly_consumption with the same hour. The hours that users read are compared
+         with the facts, and the roll-up with the view.
+recent   INSERT ... SELECT of rows that count as recent, with and without the recording triggers.
+history  the same for rows of a year ago.
+single   a thousand values of one coming hour, one statement each, likewise.
 
-The clock on the wall, and beside it the CPU time of the server's process: on a shared machine only that compares.
+Prints wall-clock time and CPU time of the server process: on a shared machine only CPU time is comparable.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--cities", type=int, default=1000)
     parser.add_argument("--days", type=int, default=32)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=300_000, help="of each load")
+    parser.add_argument("--rows", type=int, default=300_000, help="rows of each load")
     options = parser.parse_args()
     with measuring.server() as server, measuring.database(server) as url:
         rows.fill(url, cities=options.cities, minutes=10, days=options.days, forecast_cities=0)
@@ -62,13 +62,13 @@ def main() -> None:
 
 
 def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
-    """A new hour each time: noted and folded in, then the whole view refreshed with it."""
+    """Record and fold one new hour per repeat, then refresh the whole view with it."""
     noted, folded, refreshed = [], [], []
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     for number in range(repeats):
         span = {"first": hour + timedelta(hours=number), "end": hour + timedelta(hours=number + 1)}
         plain = _undone(connection, lambda span=span: connection.execute(INSERT, span), noting=False)
-        # As it is: the difference to the insert without the triggers is what noting costs
+        # Not rolled back; the cost of recording is the difference to the insert without the triggers
         with_notes = timed(connection, lambda span=span: connection.execute(INSERT, span))
         noted.append(Took(max(0, with_notes.wall - plain.wall), max(0, with_notes.cpu - plain.cpu)))
         folded.append(timed(connection, lambda: connection.execute("SELECT ops.refresh_rollup()")))
@@ -79,13 +79,13 @@ def keep(connection: Connection, repeats: int) -> list[dict[str, object]]:
             " FROM hourly_consumption_rollup) x), (SELECT count(*) FROM hourly_consumption)"
         ).fetchone()
         if wrong is None or wrong[:2] != (0, 0) or not wrong[2]:
-            sys.exit(f"The contents are not the same: {wrong}")
+            sys.exit(f"The roll-up differs from the facts or the view, or the view is empty: {wrong}")
     kept = [Took(n.wall + f.wall, n.cpu + f.cpu) for n, f in zip(noted, folded, strict=True)]
     return [_row("keep one hour", kept, refreshed, GOAL), _row("of which folding", folded, refreshed, "")]
 
 
 def load(connection: Connection, cities: int, rows_at_least: int, repeats: int) -> list[dict[str, object]]:
-    """Rows of a month ahead, which count as recent, and of a year ago, each undone; with the triggers and without."""
+    """Time loads of rows a week ahead, which count as recent, and of a year ago, with and without triggers."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     days = -(-rows_at_least // (cities * 144))
     found = []
@@ -119,7 +119,7 @@ def _singles(connection: Connection, hour: datetime) -> None:
 
 
 def _undone(connection: Connection, work: Callable[[], object], *, noting: bool) -> Took:
-    """As the role that loads, and rolled back."""
+    """Time the work, then roll it back."""
     with connection.transaction(force_rollback=True):
         if not noting:
             for trigger in TRIGGERS:
@@ -128,7 +128,7 @@ def _undone(connection: Connection, work: Callable[[], object], *, noting: bool)
 
 
 def _row(what: str, took: list[Took], reference: list[Took], goal: object) -> dict[str, object]:
-    """Medians."""
+    """Compute medians."""
     wall, cpu, reference_wall, reference_cpu = (
         statistics.median(getattr(each, name) for each in measured)
         for measured in (took, reference)

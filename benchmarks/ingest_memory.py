@@ -1,10 +1,10 @@
-"""How long a large file takes to load, and how much memory the client needs for it.
+"""Measure the duration and the client memory of a large load.
 
     .venv/bin/python benchmarks/ingest_memory.py [ROWS] [FORMAT]
 
-Writes its own file (csv, csv.gz or parquet; 10 million rows unless told otherwise), loads it twice into a database of
-its own, and prints a table. The server is the one of ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL, or an
-embedded one. Fails when the client's peak passes 1 GB, which is the promise.
+Writes its own file (csv, csv.gz or parquet; 10 million rows by default), loads it twice into a database of its own, and
+prints a table. The server is that of ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL, or an embedded one. Fails if
+the peak memory of the client exceeds 1 GB, the promised limit.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
                 report = load_files(database, "consumption", [file])
                 _print(label, time.perf_counter() - start, report)
     if _peak_mb() > LARGEST_PEAK_MB:
-        sys.exit(f"The client's peak passed {LARGEST_PEAK_MB} MB.")
+        sys.exit(f"The client's peak memory exceeded {LARGEST_PEAK_MB} MB.")
 
 
 def _print(label: str, seconds: float, report: Report) -> None:
@@ -66,7 +66,7 @@ def _print(label: str, seconds: float, report: Report) -> None:
 
 
 def _write(file: Path, rows: int) -> None:
-    """Hourly rows city by city, ending before now. Written city by city, so that this part needs little memory."""
+    """Write hourly rows that end before now, city by city, so that this part needs little memory."""
     if file.suffix == ".parquet":
         plain = file.with_suffix(".csv")
         _write(plain, rows)

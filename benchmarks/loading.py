@@ -1,15 +1,15 @@
-"""What `ingest` as typed costs, compared with PostgreSQL's own COPY of the same rows, in the same run and in turns.
+"""Measure `ingest` as typed, compared with PostgreSQL's own COPY of the same rows, in the same run, alternating.
 
     .venv/bin/python benchmarks/loading.py [--rows 10000000] [--cities 200] [--minutes 10] [--order city] [--repeats 5]
 
 The reference is `psql \\copy` of the rows as plain CSV into a bare copy of the table: the same key and monthly
-partitions, but no id, no foreign key, no CHECK, no index by time and no trigger. Against it, `energy-forecast ingest
-consumption FILE` with its default checks, from its start to its end: the same rows from CSV and Parquet, into an empty
+partitions, but no id, no foreign key, no CHECK, no index by time and no trigger. It is compared with `energy-forecast
+ingest consumption FILE` with its default checks, from start to exit: the same rows from CSV and Parquet, into an empty
 table; Parquet with `--no-check` (unchecked); the same file again; the file with 1 % corrected and 0.1 % bad rows. Then
-a single value by SQL against a bare INSERT ... ON CONFLICT. Each command has a database of its own.
+a single value by SQL is compared with a bare INSERT ... ON CONFLICT. Each command has a database of its own.
 
-The clock on the wall depends on what else the machine does, so the CPU time of the client and of the server's processes
-stands beside it. --statements tells what each of the loader's statements took. The server is the one of
+Wall-clock time depends on other work on the machine, so the CPU time of the client and of the server processes is
+printed too. --statements prints the time of each of the loader's statements. The server is that of
 ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL on this machine, or an embedded one.
 """
 
@@ -46,13 +46,13 @@ from energy_forecast.ingest import import_cities
 from energy_forecast.postgres import EmbeddedServer
 
 GOALS = {"csv": 1.0, "csv.gz": 1.0, "parquet": 0.67, "unchecked": 0.67, "again": 0.5, "corrected": 0.7, "single": 1.5}
-# The installed command in a process of its own, which notes its CPU time and peak memory when it ends
+# The installed command in its own process, which records its CPU time and peak memory at exit
 COMMAND = """
 import atexit, json, os, resource, sys
 from pathlib import Path
 def note():
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    # Not ru_maxrss: a new process inherits that of the one that started it
+    # Not ru_maxrss: a new process inherits that of its parent
     peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
     Path(os.environ["MEASURED"]).write_text(json.dumps([sum(u.ru_utime + u.ru_stime for u in used), peak]))
 atexit.register(note)
@@ -60,7 +60,7 @@ from energy_forecast.cli import main
 sys.argv[0] = "energy-forecast"
 sys.exit(main())
 """
-# Done, and done with some rows rejected
+# Exit statuses: done, and done with some rows rejected
 DONE = (0, 3)
 BARE = """
 CREATE TABLE bare (
@@ -74,7 +74,7 @@ CREATE TABLE bare (
 
 @dataclass
 class Run:
-    """One run of one way: seconds on the wall, CPU seconds of client and server, the client's peak in MB."""
+    """One run of one way: wall-clock seconds, CPU seconds of client and server, the client's peak in MB."""
 
     wall: float
     client: float
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--order", choices=("city", "time", "newest", "random"), default="city")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--ways", default="copy,csv,csv.gz,parquet,unchecked,again,corrected,single")
-    parser.add_argument("--statements", action="store_true", help="tell what each statement of the first load took")
+    parser.add_argument("--statements", action="store_true", help="print the time of each of the loader's statements")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ef-") as name, _server(Path(name)) as (server, tool):
         folder = Path(name)
@@ -109,7 +109,7 @@ def main() -> None:
 def _round(
     server: str, tool: Callable[[str], Path], folder: Path, options: argparse.Namespace, runs: dict[str, list[Run]]
 ) -> None:
-    """Every way once, in turns with the reference, so that a busy minute falls on all."""
+    """Run each way once, in turns with the reference: a busy minute affects all."""
     ways = options.ways.split(",")
 
     def keep(way: str, run: Run) -> None:
@@ -198,7 +198,7 @@ def _ingest(url: str, folder: Path, file: str, *options: str) -> Run:
         done = subprocess.run(command, env=os.environ | environment, check=False, capture_output=True, text=True)
         wall = time.perf_counter() - start
     if done.returncode not in DONE:
-        sys.exit(f"ingest ended with {done.returncode}: {done.stderr}")
+        sys.exit(f"ingest exited with status {done.returncode}: {done.stderr}")
     found = json.loads(done.stdout)
     counts = [found[name] for name in ("read", "inserted", "corrected", "unchanged", "rejected")]
     if counts[0] != sum(counts[1:]):
@@ -208,10 +208,10 @@ def _ingest(url: str, folder: Path, file: str, *options: str) -> Run:
 
 
 def _single(url: str) -> dict[str, Run]:
-    """A thousand single values at the median of 2,000, beside a bare upsert.
+    """Time a thousand single values by the median of 2,000, and a bare upsert.
 
-    A hundred at a time in turns, each a transaction of its own, over two connections of one kind that stay open. Not
-    one by one: a disk that ends its writes every few milliseconds would let each way wait for the other's.
+    Blocks of a hundred alternate, each value in its own transaction, over two open connections of one kind. Single
+    values must not alternate: on a disk that ends writes every few milliseconds, each way waits for the other.
     """
     with psycopg.connect(url, autocommit=True) as bare, psycopg.connect(url, autocommit=True) as ours:
         bare.execute(BARE)
@@ -243,13 +243,13 @@ def _single(url: str) -> dict[str, Run]:
 
 @contextmanager
 def _server_cpu(url: str) -> Iterator[list[float]]:
-    """CPU seconds of all of the server's processes meanwhile, those that have ended included."""
+    """Yield the CPU seconds of all server processes meanwhile, including finished ones."""
     with psycopg.connect(url, autocommit=True) as connection:
         parent = _parent(connection.info.backend_pid)
         before = _family_seconds(parent)
         used: list[float] = []
         yield used
-        # A session that has just ended may not have been waited for yet
+        # The postmaster may not have waited yet for a session that has just ended
         time.sleep(0.2)
         used.append(_family_seconds(parent) - before)
 
@@ -263,7 +263,7 @@ def _parent(pid: int) -> int:
 
 
 def _family_seconds(parent: int) -> float:
-    """Own and waited-for time of the postmaster, and own time of its living children."""
+    """Sum own and waited-for time of the postmaster and own time of live children."""
     ticks = sum(map(int, _stat(parent)[11:15]))
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -293,7 +293,7 @@ def _tell_statements(url: str) -> None:
 
 
 def _write(folder: Path, rows: int, cities: int, minutes: int, order: str) -> None:
-    """The rows as rows.parquet, rows.csv and rows.csv.gz; corrected.parquet: 1 % other values, 0.1 % no values."""
+    """Write rows.parquet, rows.csv and rows.csv.gz; corrected.parquet has 1 % other and 0.1 % bad values."""
     folder.chmod(0o711)
     (folder / "minutes").write_text(str(minutes))
     (folder / "cities.csv").write_text(
@@ -350,7 +350,7 @@ def _server(folder: Path) -> Iterator[tuple[str, Callable[[str], Path]]]:
 
 @contextmanager
 def _database(server: str, folder: Path) -> Iterator[str]:
-    """A new migrated database with the cities."""
+    """Yield a migrated database with the cities."""
     name = f"loading_{uuid4().hex[:8]}"
     url = make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as connection:
@@ -365,7 +365,7 @@ def _database(server: str, folder: Path) -> Iterator[str]:
 
 
 def _tell(options: argparse.Namespace, runs: dict[str, list[Run]]) -> None:
-    """Medians, ratios and goals, on the screen and as a CSV file with machine and date."""
+    """Print medians, ratios and goals; append them to a CSV file with machine and date."""
     references = {
         "csv": "copy",
         "csv.gz": "copy",

@@ -1,4 +1,4 @@
-"""What the benchmarks inside the database share: a server, databases of their own, CPU time, percentiles, results."""
+"""Shared parts of the benchmarks in the database: server, own databases, CPU time, percentiles, results."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _RESULTS = "ENERGY_FORECAST_BENCHMARK_RESULTS"
 
 
 def results() -> Path:
-    """The folder where results are kept: the repository's, or that of the environment."""
+    """Return the folder for results: the repository's, or that of the environment."""
     return Path(os.environ.get(_RESULTS) or Path(__file__).parent / "results")
 
 
 @contextmanager
 def results_elsewhere() -> Iterator[None]:
-    """Results go to a folder that is gone at the end."""
+    """Write results to a temporary folder meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ[_RESULTS] = folder
         try:
@@ -45,7 +45,7 @@ def results_elsewhere() -> Iterator[None]:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The URL of the server of ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's on this machine, or of a new one."""
+    """Yield ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL on this machine, or that of a new server."""
     given = os.environ.get("ENERGY_FORECAST_TEST_DATABASE_URL")
     if given:
         yield given
@@ -62,7 +62,7 @@ def server() -> Iterator[str]:
 
 @contextmanager
 def database(url: str) -> Iterator[str]:
-    """A new migrated database, dropped at the end; its URL."""
+    """Yield a new migrated database's URL, then drop it."""
     name = f"benchmark_{uuid4().hex[:8]}"
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
@@ -76,14 +76,14 @@ def database(url: str) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Took:
-    """Seconds on the wall, and CPU seconds of the server's process."""
+    """Wall-clock seconds, and CPU seconds of the server process."""
 
     wall: float
     cpu: float
 
 
 def timed(connection: Connection, work: Callable[[], object]) -> Took:
-    """Runs work that this connection alone does."""
+    """Time work that only this connection does."""
     before, start = _cpu_seconds(connection), time.perf_counter()
     work()
     return Took(time.perf_counter() - start, _cpu_seconds(connection) - before)
@@ -96,13 +96,13 @@ def _cpu_seconds(connection: Connection) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The value that this share of the values does not exceed."""
+    """Return the value not exceeded by this share of values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def machine() -> dict[str, object]:
-    """What a result has to say beside its figures."""
+    """Return the facts recorded with a result."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"],
         capture_output=True,
@@ -120,7 +120,7 @@ def machine() -> dict[str, object]:
 
 
 def record(name: str, rows: Sequence[dict[str, object]]) -> Path:
-    """Appends rows of results to a file of the day, each with machine and date."""
+    """Append rows of results to a file of the day, each with machine and date."""
     results().mkdir(exist_ok=True)
     path = results() / f"{name}-{datetime.now(UTC):%F}.csv"
     is_new = not path.exists()
@@ -134,22 +134,22 @@ def record(name: str, rows: Sequence[dict[str, object]]) -> Path:
 
 
 def results_of(script: str, *arguments: object) -> list[dict[str, str]]:
-    """Runs a benchmark that keeps its results in a file of the day, and returns the rows that it has added."""
+    """Run a benchmark that stores its results in a file of the day, and return the rows that it added."""
     before = len(_kept(script))
     _run(script, *arguments, stdout=None)
     return _kept(script)[before:]
 
 
 def printed_by(script: str, *arguments: object) -> list[dict[str, str]]:
-    """Runs a benchmark that prints its results as CSV, and returns the rows."""
+    """Run a benchmark that prints its results as CSV, and return the rows."""
     printed = _run(script, *arguments, stdout=subprocess.PIPE)
     print(printed, flush=True)
     return list(csv.DictReader(line for line in printed.splitlines() if not line.startswith("#")))
 
 
 def victoria(folder: Path) -> Path:
-    """Writes the sample's longer record into a folder as files for forecasting.py; returns the folder."""
-    # Here and not above: it brings the models, which the others need not wait for
+    """Write the sample's longer record into a folder as files for forecasting.py; return the folder."""
+    # Imported here, since it imports the models, which the other benchmarks do not need
     import polars as pl
     import skill
 

@@ -1,17 +1,17 @@
-"""What a reader of one city waits for among the rows of a thousand.
+"""Measure how long a user waits for reads of one city among the rows of a thousand.
 
     .venv/bin/python benchmarks/reading.py [--cities 1000] [--days 730] [--times 300] [--database NAME]
 
-The guide's query 1 (the last 24 hours), an hourly profile, and query 2 (30 days beside the weather), each as the
-platform asks it, by a person behind row-level security (granted 20 cities) and by the owner. The reference is the
-same SQL, taken from the catalog, in a schema `alone` whose tables hold one city and nothing else: no partitions, no
-policies, the same key. Then the latest forecast of a city, and the forecast that was live at a moment of the last two
-years, beside a row read by its primary key. Platform and reference take turns, over connections that stay open; the
-city changes each time, so that some reads find their pages out of the cache. Beside the clock, as the reader sees it,
-stands the CPU time of the server's process: on a shared machine that is what compares.
+The reads are query 1 of the guide (the last 24 hours), an hourly profile, and query 2 (30 days with the weather), each
+as the platform sends it, by a user behind row-level security (granted 20 cities) and by the owner. The reference is the
+same SQL, taken from the catalog, in a schema `alone` whose tables hold one city only: no partitions, no policies, the
+same key. Then the latest forecast of a city, and the forecast that was live at a moment of the last two years, are
+compared with a row read by its primary key. Platform and reference alternate, over connections that stay open; the
+city changes each time, so that some pages are not in the cache. The results are the reader's wall-clock time and the
+CPU time of the server process: on a shared machine only CPU time is comparable.
 
-By default a database is made and filled (105 million rows, 20 GB). With --database one that is filled already is used,
-and left.
+By default a database is created and filled (105 million rows, 20 GB). With --database an existing filled one is used
+and kept.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FUNCTIONS = (
 )
 VIEWS = ("city_hourly_consumption", "hour_of_day_profile")
 BY_KEY: LiteralString = "SELECT * FROM cities WHERE id = %(city)s"
-# What is asked, and what stands beside it
+# Each query with its reference
 QUESTIONS: dict[str, tuple[LiteralString, LiteralString]] = {
     name: (statement, reference or statement)
     for name, statement, reference in (
@@ -68,7 +68,7 @@ QUESTIONS: dict[str, tuple[LiteralString, LiteralString]] = {
         ),
     )
 }
-# What a reader waits for at most, in times the reference and in milliseconds at the 99th percentile
+# Limits of a read: ratio to the reference, and milliseconds at the 99th percentile
 GOALS = {
     "recent": (1.2, 10.0),
     "profile": (1.2, 10.0),
@@ -112,7 +112,7 @@ def _filled(server: str, options: argparse.Namespace) -> Iterator[str]:
 
 
 def measure(url: str, times: int) -> list[dict[str, object]]:
-    """A row a question and reader; see the module."""
+    """Return a row per query and reader."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SET timezone = 'UTC'")
         facts = connection.execute(
@@ -156,7 +156,7 @@ def _ask(url: str, role: str, who: str, cities: list[UUID], times: int) -> list[
         now = datetime.now(UTC)
         row = alone.execute("SELECT min(issued_at) FROM public.prediction_vintages").fetchone()
         assert row is not None
-        # The first vintages of a city hold less than a day
+        # The first vintages of a city cover less than a day
         vintages = int((now - row[0]).total_seconds() / 3600) - 24
 
         def answer(
@@ -170,9 +170,9 @@ def _ask(url: str, role: str, who: str, cities: list[UUID], times: int) -> list[
         for what, (statement, reference) in QUESTIONS.items():
             city = cities[0]
             if reference is statement and answer(reader, statement, city, 0) != answer(alone, statement, city, 0):
-                raise SystemExit(f"{what}: the answers differ")
+                raise SystemExit(f"Query '{what}' returned other rows than its reference.")
             if not answer(reader, statement, city, 30):
-                raise SystemExit(f"{what}: there is no answer")
+                raise SystemExit(f"Query '{what}' returned no rows.")
             ours, theirs = [], []
             for number in range(times):
                 its_city = cities[number % len(cities)]
@@ -204,7 +204,7 @@ def _ask(url: str, role: str, who: str, cities: list[UUID], times: int) -> list[
 
 
 def _copy_alone(connection: Connection, city: UUID) -> None:
-    """The schema `alone`: the tables with this city's rows only, and the same functions and views over them."""
+    """Create schema `alone`: tables with this city's rows only, and the same functions and views over them."""
     connection.execute("DROP SCHEMA IF EXISTS alone CASCADE")
     connection.execute("CREATE SCHEMA alone")
     for table, key in (

@@ -1,9 +1,9 @@
-"""How long backup and recovery take, and what archiving costs a load: a table.
+"""Measure the duration of backup and recovery, and the cost of archiving for a load; print a table.
 
     .venv/bin/python benchmarks/recovery.py --rows 10000000 --folder FOLDER
 
-Makes an embedded server in a new folder there, fills it, and removes it at the end. Default: where the system keeps
-temporary files.
+Creates an embedded server in a new folder in FOLDER, fills it, and removes it at the end. Default: the system's folder
+for temporary files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 def timed(what: str, work: Callable[[], T], said: Callable[[T], str] = lambda _: "") -> tuple[T, float]:
-    """Runs something and prints how long it took."""
+    """Run the work and print its duration."""
     began = time.monotonic()
     found = work()
     took = time.monotonic() - began
@@ -57,7 +57,7 @@ def make_cities(database: Database, count: int) -> None:
 
 
 def fill(database: Database, first: int, last: int) -> None:
-    """HOURS rows for each of some cities."""
+    """Insert HOURS rows for each city."""
     with psycopg.connect(database.url) as connection:
         connection.execute(
             "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)"
@@ -70,7 +70,7 @@ def fill(database: Database, first: int, last: int) -> None:
 
 
 def load_file(folder: Path, city: int) -> Path:
-    """A file of LOAD_ROWS rows of some cities."""
+    """Write LOAD_ROWS rows of cities to a file."""
     path = folder / f"load-{city}.csv"
     start = datetime(2023, 1, 1, tzinfo=UTC)
     stamps = [f"{start + timedelta(hours=n):%Y-%m-%dT%H:%M}Z" for n in range(HOURS)]
@@ -82,7 +82,7 @@ def load_file(folder: Path, city: int) -> Path:
 
 
 def processor_seconds(server: EmbeddedServer) -> float:
-    """What this process and all processes of the server have used since they began, those that have ended included."""
+    """Return the CPU time of this process and all server processes since their start, including finished ones."""
     postmaster = server.status().pid
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -97,9 +97,9 @@ def processor_seconds(server: EmbeddedServer) -> float:
 
 
 def overhead(server: EmbeddedServer, folder: Path) -> None:
-    """The same load without and with archiving, in turn, until all is on disk and archived.
+    """Time a load without and with archiving, in turn, until all is on disk and archived.
 
-    By the clock, and by processor time, to which others that use the machine do not add.
+    By the clock, and by processor time, which other work on the machine does not add to.
     """
     took: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for turn in range(2 * PAIRS):
@@ -131,11 +131,11 @@ def overhead(server: EmbeddedServer, folder: Path) -> None:
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--folder", type=Path, help="default: the system's folder for temporary files")
-    parser.add_argument("--overhead", action="store_true", help="measure only what archiving costs a load")
+    parser.add_argument("--overhead", action="store_true", help="measure only the cost of archiving for a load")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="energy-forecast-", dir=given.folder))
     folder.chmod(0o711)

@@ -1,13 +1,13 @@
-"""How long readers wait while retention takes months away under load.
+"""Measure how long readers wait while retention removes months under load.
 
     .venv/bin/python benchmarks/retention.py [CITIES] [MONTHS_OVERDUE]
 
-Fills a database of its own with two years of hourly consumption and weather (100 cities unless told otherwise) and so
-many months more (3), then runs `maintain retention` while four readers and a writer work: a city's last day, all
-cities' last day beside their names, an old month, the newest forecasts; a correction of each city's last hours. Prints
-how long the longest read and write took, with and without retention beside them. The server is the one of
-ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL, or an embedded one. Fails when anyone
-waited over a second for a lock.
+Fills a database of its own with two years of hourly consumption and weather (100 cities by default) and MONTHS_OVERDUE
+more months (default 3), then runs `maintain retention` while four readers and a writer work. The readers read the last
+day of a city, the last day of all cities with their names, an old month, and the newest forecasts. The writer corrects
+the last hours of each city. Prints the longest read and write, with and without retention. The server is that of
+ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL, or an embedded one. Fails if a statement waited over a second for
+a lock.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ WRITE: LiteralString = (
 
 
 class Worker(Thread):
-    """Runs a statement over and over and keeps the times, in seconds; as one that waits a second at most for a lock."""
+    """A thread that repeats a statement and records the times, in seconds. It waits at most a second for a lock."""
 
     def __init__(self, database: Database, statement: LiteralString, pause: float) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def main() -> None:
             print(f"{cities} cities, {rows:,} rows of consumption and as many of weather, {overdue} months overdue")
             print(f"filled in {time.perf_counter() - began:.0f} s\n")
             print(
-                f"{'beside':28} {'seconds':>8} {'reads':>7} {'median ms':>10} {'p99 ms':>8} {'longest':>8} {'write':>8}"
+                f"{'during':28} {'seconds':>8} {'reads':>7} {'median ms':>10} {'p99 ms':>8} {'longest':>8} {'write':>8}"
             )
             refused = _measure("nothing", database, lambda: time.sleep(20))
             reports: list[StepReport] = []
@@ -91,7 +91,7 @@ def main() -> None:
                     f"{report.step}: {report.outcome}, {report.seconds:.1f} s, {report.numbers} {report.problem or ''}"
                 )
     if refused:
-        sys.exit(f"{refused} statements waited for a lock for over a second.")
+        sys.exit(f"{refused} statements waited over a second for a lock.")
 
 
 def _measure(label: str, database: Database, work: Callable[[], object]) -> int:
@@ -128,7 +128,7 @@ def _fill(database: Database, cities: int, overdue: int) -> int:
             connection.execute(
                 "SELECT ensure_month_partitions(%s, now() - make_interval(months => %s), now())", (table, 24 + overdue)
             )
-            # Hour by hour, as values arrive
+            # In the order of hours, as values arrive
             connection.execute(
                 sql.SQL(
                     "INSERT INTO {} (city_id, timestamp, {}, available_at) SELECT c.id, t, 20, t + interval '1 hour'"
@@ -147,7 +147,7 @@ def _fill(database: Database, cities: int, overdue: int) -> int:
             " started_at, finished_at) SELECT id, 'replay', now() - interval '400 days', '168 hours', 'none', '{0.5}',"
             " 'succeeded', now(), now() FROM models"
         )
-        # As the owner: a forecast of anyone else has to stand among the vintages too
+        # As the owner: a forecast by any other role must be among the vintages too
         connection.execute("SET LOCAL ROLE energy_forecast_owner")
         connection.execute(
             "INSERT INTO predictions (city_id, model_id, timestamp, predicted_consumption, run_id, issued_at)"

@@ -1,7 +1,7 @@
-"""Rows made inside the server for the benchmarks of reading: cities, consumption, weather, and forecasts of two years.
+"""Rows generated in the server for the read benchmarks: cities, consumption, weather, and two years of forecasts.
 
-Months of history lie as a load by city leaves them, the last six weeks as they come in hour by hour. The audit's
-triggers and the foreign keys are off meanwhile: what is measured is reading.
+Months of history are stored in the order of a load by city, the last six weeks in the order of hourly arrival. The
+audit triggers and the foreign keys are off meanwhile, since only reads are measured.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ARRIVING_DAYS = 42
 CITY = "00000000-0000-4000-8000-%s"
 LEVELS = "'{0.05,0.1,0.15,0.2,0.25,0.3,0.35,0.4,0.45,0.5,0.55,0.6,0.65,0.7,0.75,0.8,0.85,0.9,0.95}'"
 
-# The loops turn in this order without a sort, since each inner one needs the value of the one around it
+# The loops run in this order without a sort, since each inner loop needs a value of the outer loop
 _HOUR = "timestamptz '2000-01-01 00:00:00+00' + make_interval(hours => h)"
 _CONSUMPTION = f"""
     WITH cities AS MATERIALIZED (SELECT id, row_number() OVER (ORDER BY id) * 7919 AS n FROM cities ORDER BY id)
@@ -36,17 +36,17 @@ _BY_HOUR = "generate_series(%(first)s, %(last)s) h, LATERAL (SELECT id, n FROM c
 
 
 def city_id(number: int) -> str:
-    """The id of a city, from 1."""
+    """Return a city's id, from 1."""
     return CITY % f"{number:012d}"
 
 
 def fill(url: str, *, cities: int, minutes: int, days: int, forecast_cities: int) -> None:
-    """Fills a migrated database.
+    """Fill a migrated database.
 
     Args:
-        minutes: length of the intervals of consumption; weather is hourly.
-        days: of consumption, up to now; forecasts are issued once a day for 48 hours all that time.
-        forecast_cities: how many cities have forecasts.
+        minutes: length of the consumption intervals; weather is hourly.
+        days: of consumption, up to now; forecasts are issued once a day for 48 hours in this period.
+        forecast_cities: number of cities with forecasts.
     """
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     first = end - timedelta(days=days)
@@ -77,7 +77,7 @@ def fill(url: str, *, cities: int, minutes: int, days: int, forecast_cities: int
                 (weather, end),
             )
             _forecasts(connection, first, end, forecast_cities)
-        # What the triggers would have noted
+        # The changes that the triggers would have recorded
         connection.execute(
             "INSERT INTO ops.changed_consumption SELECT id, date_trunc('hour', now() - interval '31 days', 'UTC'),"
             " 'infinity' FROM cities"
@@ -87,7 +87,7 @@ def fill(url: str, *, cities: int, minutes: int, days: int, forecast_cities: int
 
 
 def _consumption(connection: Connection, first: datetime, end: datetime, minutes: int, *, by_city: bool) -> None:
-    """A month at a time by city, or an hour at a time of all cities."""
+    """Insert month by month, in the order of cities or of hours."""
     start = first
     while start < end:
         stop = min(end, (start.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0))
@@ -100,7 +100,7 @@ def _consumption(connection: Connection, first: datetime, end: datetime, minutes
 
 
 def _forecasts(connection: Connection, first: datetime, end: datetime, cities: int) -> None:
-    """One issue a day for 48 hours, recorded when it was issued; the last one is the current forecast."""
+    """Insert one issue a day for 48 hours, recorded when issued; the last is the current forecast."""
     connection.execute(
         "INSERT INTO models (name, type, version, trained_until) VALUES ('ensemble', 'ensemble', '1', %s)", (first,)
     )
@@ -133,7 +133,7 @@ def _forecasts(connection: Connection, first: datetime, end: datetime, cities: i
 
 @contextmanager
 def _unwatched(connection: Connection, *tables: str) -> Iterator[None]:
-    """Without what audits each statement, and without foreign keys."""
+    """Disable audit triggers and foreign keys meanwhile."""
     triggers = connection.execute(
         "SELECT t.tgrelid::regclass::text, t.tgname FROM pg_trigger t WHERE t.tgrelid = ANY (%s::regclass[])"
         " AND NOT t.tgisinternal AND t.tgenabled = 'A'",
