@@ -64,7 +64,7 @@ def parse_target(archive: Archive, text: str) -> TargetRequest:
     """Parse a target: `latest`, the name of a restore point, a position in the WAL, or a time with an offset.
 
     Raises:
-        BackupError: the text is none of these.
+        BackupError: the text has another form.
     """
     if text == LATEST:
         return TargetRequest(text)
