@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup dev demo test fast lint types lock docs bench bench-quick bench-growth bench-skill
+.PHONY: help setup dev demo test fast lint types lock docs site bench bench-quick bench-growth bench-skill
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,9 @@ types: dev ## run mypy --strict
 docs: dev ## write docs/reference from the program
 	@$(BIN)/python docs/generate.py
 
+site: dev ## build the documentation into build/site; broken links fail
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 DATA ?= ../shared/data
 RESULTS := benchmarks/results
 
@@ -69,4 +72,4 @@ lock: ## resolve requirements*.lock again; needs uv
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command 'make lock' --extra sample pyproject.toml requirements-build.in --output-file requirements.lock
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' --extra sample --extra dev --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock
+	  --custom-compile-command 'make lock' --extra sample --extra dev --extra docs --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock
