@@ -32,8 +32,10 @@ test: dev ## run all tests on a separate PostgreSQL server; ARGS goes to pytest
 fast: dev ## run the unit tests only
 	@$(BIN)/python -m pytest --numprocesses 2 tests/unit $(ARGS)
 
-lint: dev ## run ruff
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: dev ## check code, imports and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo
 
 types: dev ## run mypy --strict
 	@$(BIN)/mypy
