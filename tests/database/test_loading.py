@@ -20,8 +20,9 @@ from psycopg import errors
 
 from energy_forecast.database import Connection, Database
 from energy_forecast.database.named_queries import queries
+from energy_forecast.database.wire import random_ids
 from energy_forecast.ingest import batch, import_cities, load_files
-from energy_forecast.ingest.bulk.encode import hundredths, random_ids
+from energy_forecast.ingest.bulk.encode import hundredths
 from servers import CommandLine
 
 CITIES = 5

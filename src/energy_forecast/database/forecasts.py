@@ -12,13 +12,11 @@ import polars as pl
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from energy_forecast.database import binary_copy
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
+from energy_forecast.database.wire import HEADER, TRAILER, Field, encode_rows
 from energy_forecast.errors import OutOfRangeError
 
-# Version of the binary format of jsonb
-_JSONB = b"\x01"
 # predicted_consumption and the bounds of the interval are DECIMAL(12,2)
 LARGEST_KWH = 9_999_999_999.99
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
@@ -117,11 +115,11 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
         )
     connection.execute(statements["make_staging"])
     with connection.cursor().copy(statements["copy_staging"]) as copy:
-        copy.write(binary_copy.HEADER)
+        copy.write(HEADER)
         for run in runs:
             for forecast in run.forecasts:
                 copy.write(_staged(run, forecast))
-        copy.write(binary_copy.TRAILER)
+        copy.write(TRAILER)
     connection.execute(statements["add_vintages"])
     # All runs of one call have the same levels
     if interval is not None and runs:
@@ -140,16 +138,18 @@ def _staged(run: NewRun, forecast: NewForecast) -> bytes:
         named = forecast.features.drop("timestamp")
         # NaN and infinity become null, because JSON has neither
         text = named.to_struct().struct.json_encode() if named.width else ["{}"] * frame.height
-        features = [_JSONB + row.encode() for row in text]
-    return binary_copy.rows(
-        [run.id, forecast.city_id, run.model_id, (run.issued_at - _UNIX) // timedelta(microseconds=1)],
-        [
-            binary_copy.moments(frame["timestamp"].dt.epoch("us").to_numpy()),
-            binary_copy.doubles(frame["predicted"].to_numpy()),
-            binary_copy.double_arrays(frame[:, 2:].to_numpy()),
-        ],
-        features,
-    )
+        features = [row.encode() for row in text]
+    fields = [
+        Field("uuid", run.id),
+        Field("uuid", forecast.city_id),
+        Field("uuid", run.model_id),
+        Field("timestamptz", (run.issued_at - _UNIX) // timedelta(microseconds=1)),
+        Field("timestamptz", frame["timestamp"].dt.epoch("us").to_numpy()),
+        Field("float8", frame["predicted"].to_numpy()),
+        Field("float8[]", frame[:, 2:].to_numpy()),
+        Field("jsonb", features),
+    ]
+    return encode_rows(fields, frame.height)
 
 
 def vintage(connection: Connection, *, city: UUID, model: str, issued_at: datetime) -> list[dict[str, Any]]:

@@ -11,9 +11,9 @@ from uuid import UUID
 import numpy as np
 import polars as pl
 
-from energy_forecast.database.binary_copy import POSTGRES_EPOCH
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
+from energy_forecast.database.wire import decode
 
 _TIME = pl.Datetime("us", "UTC")
 _MINUTES = 60
@@ -78,18 +78,16 @@ class _Hours:
 def _columns(
     connection: Connection, query: str, parameters: dict[str, Any], types: Sequence[str], recorded_by: datetime | None
 ) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    """Return the times and values of a query, which returns each column as bytes: a fifth of the time of rows."""
+    """Return the times and values of a query that returns each column as bytes."""
     if recorded_by is not None:
         query, parameters = f"{query}_recorded", parameters | {"recorded_by": recorded_by}
     with connection.cursor(binary=True) as cursor:
         row = cursor.execute(queries("history")[query], parameters).fetchone()
     assert row is not None
-    times, *values = (
-        np.frombuffer(part or b"", kind).astype(kind[1:]) for part, kind in zip(row, (">i8", *types), strict=True)
-    )
+    times, *values = (decode(part, kind) for part, kind in zip(row, ("timestamptz", *types), strict=True))
     if (np.diff(times) <= 0).any():
         raise ValueError(f"{query} returned times out of order")
-    return times + POSTGRES_EPOCH, values
+    return times, values
 
 
 def _cents(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -108,7 +106,7 @@ def _weather(
     connection: Connection, query: str, parameters: dict[str, Any], phase: int, recorded_by: datetime | None
 ) -> pl.DataFrame:
     """Return the hourly means, and the hourly sum of precipitation, of the available values."""
-    times, values = _columns(connection, query, parameters, (">f8",) * 4, recorded_by)
+    times, values = _columns(connection, query, parameters, ("float8",) * 4, recorded_by)
     hours = _Hours.of(times, phase)
     by_hour = []
     for name, part in zip(WEATHER_SCHEMA, (times, *values), strict=True):
@@ -173,9 +171,9 @@ def load_and_overlaps_as_of(
 ) -> tuple[pl.DataFrame, pl.Series]:
     """Return `load_as_of`, and the START (UTC) of the hours that it excludes because their intervals overlap."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
-    times, (kwh, minutes) = _columns(connection, "load", parameters, (">f8", ">i2"), recorded_by)
+    times, (kwh, minutes) = _columns(connection, "load", parameters, ("float8", "int2"), recorded_by)
     hours = _Hours.of(times, phase)
-    known = hours.sum(minutes.astype(np.int64))
+    known = hours.sum(minutes)
     # Partial hours are excluded, and so are hours whose intervals overlap, which would count twice
     whole = known == _MINUTES
     load = _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(_cents(kwh))[whole] / 100)

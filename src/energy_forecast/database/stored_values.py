@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from energy_forecast.database.binary_copy import POSTGRES_EPOCH
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
+from energy_forecast.database.wire import decode
 
 # Marks a missing value; it is smaller than any stored value
 ABSENT = -(2**62)
-# Header of a binary array: dimensions, flags, type, length, lower bound. Each element is preceded by its size
-_HEADER = 20
-_ELEMENT = np.dtype([("size", ">i4"), ("value", ">i8")])
 
 
 @dataclass(frozen=True)
@@ -51,27 +48,16 @@ def stored_values(
     """
     numbers, firsts, lasts = (list(column) for column in zip(*spans, strict=True))
     with connection.cursor(binary=True) as cursor:
-        cursor.execute(
+        rows = cursor.execute(
             queries("staging")["stored_values"],
             {
                 "numbers": numbers, "firsts": firsts, "lasts": lasts,
                 "first": min(firsts), "last": max(lasts), "absent": ABSENT,
             },
-        )  # fmt: skip
-        result = cursor.pgresult
-        assert result is not None
-        # The driver would create an object for every element
-        rows = [
-            [result.get_value(row, place) or b"" for place in range(result.nfields)] for row in range(result.ntuples)
-        ]
-    counts = [(len(row[1]) - _HEADER) // _ELEMENT.itemsize for row in rows]
-    cities = np.repeat(np.array([int.from_bytes(row[0], "big") for row in rows], np.int64), counts)
-    columns = [
-        np.concatenate([np.empty(0, np.int64), *(_elements(row[place]) for row in rows)])
-        for place in range(1, value_count + 4)
-    ]
-    return StoredValues(cities, columns[1] + POSTGRES_EPOCH, columns[2] + POSTGRES_EPOCH, columns[3:], columns[0])
-
-
-def _elements(array: bytes) -> np.ndarray[Any, Any]:
-    return np.frombuffer(array, _ELEMENT, offset=_HEADER)["value"].astype(np.int64)
+        ).fetchall()  # fmt: skip
+    kinds = ("int2", "timestamptz", "timestamptz", *("int8",) * value_count)
+    decoded = [[decode(part, kind) for part, kind in zip(row[1:], kinds, strict=False)] for row in rows]
+    cities = np.repeat(np.array([row[0] for row in rows], np.int64), [len(columns[0]) for columns in decoded])
+    none = [np.empty(0, np.int64)] * len(kinds)
+    minutes, times, available, *values = (np.concatenate(parts) for parts in zip(none, *decoded, strict=True))
+    return StoredValues(cities, times, available, values, minutes)

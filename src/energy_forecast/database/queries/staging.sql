@@ -156,18 +156,19 @@ FROM weather_data_revisions
 
 -- name: stored_values
 -- The stored values within the spans of some cities, one row per city.
--- Columns: number of the city, and arrays of interval minutes, timestamps, available_at and values in hundredths (kWh
--- and kW, or units of weather), all of 8 bytes.
+-- Columns: number of the city, and the bytes of interval minutes, timestamps, available_at and values in hundredths
+-- (kWh and kW, or units of weather).
 SELECT p.city_no, c.minutes, c.times, c.available, c.value_1, c.value_2, c.value_3, c.value_4
 FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[]) AS p (city_no, first, last)
 JOIN staged_cities k USING (city_no)
 CROSS JOIN LATERAL (
-    SELECT array_agg(v.interval_minutes::bigint) AS minutes, array_agg(v.timestamp) AS times,
-           array_agg(v.available_at) AS available,
-           array_agg((v.value_1 * 100)::bigint) AS value_1,
-           array_agg(coalesce((v.value_2 * 100)::bigint, %(absent)s::bigint)) AS value_2,
-           array_agg(coalesce((v.value_3 * 100)::bigint, %(absent)s::bigint)) AS value_3,
-           array_agg(coalesce((v.value_4 * 100)::bigint, %(absent)s::bigint)) AS value_4
+    SELECT string_agg(int2send(v.interval_minutes), '') AS minutes,
+           string_agg(timestamptz_send(v.timestamp), '') AS times,
+           string_agg(timestamptz_send(v.available_at), '') AS available,
+           string_agg(int8send((v.value_1 * 100)::bigint), '') AS value_1,
+           string_agg(int8send(coalesce((v.value_2 * 100)::bigint, %(absent)s)), '') AS value_2,
+           string_agg(int8send(coalesce((v.value_3 * 100)::bigint, %(absent)s)), '') AS value_3,
+           string_agg(int8send(coalesce((v.value_4 * 100)::bigint, %(absent)s)), '') AS value_4
     FROM current_values v
     WHERE v.city_id = k.city_id AND v.timestamp BETWEEN p.first AND p.last
       -- Bounds over all cities let the planner skip the other months

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.database.partition_load import ExistingMonths, NeedsJudging
+from energy_forecast.database.wire import Field, encode_copy, field_of, random_ids
 from energy_forecast.ingest.bulk.coverage import Coverage
-from energy_forecast.ingest.bulk.encode import Field, binary_copy, field_of, random_ids
 from energy_forecast.ingest.datasets import INTERVAL, Dataset
 
 _HOUR = 60
@@ -117,12 +117,12 @@ class PartitionSplitter:
         fields = [
             Field("uuid", random_ids(rows.height)),
             Field("uuid", self._ids[cities]),
-            field_of(rows["timestamp"], "moment"),
-            *(field_of(rows[name], "hundredths") for name in self._values),
-            Field("moment", claimed.fill_null(pl.Series(ends)).to_numpy()),
-            Field("i2", minutes),
+            field_of(rows["timestamp"], "timestamptz"),
+            *(field_of(rows[name], "numeric") for name in self._values),
+            Field("timestamptz", claimed.fill_null(pl.Series(ends)).to_numpy()),
+            Field("int2", minutes),
         ]
-        return binary_copy(fields, rows.height)
+        return encode_copy(fields, rows.height)
 
 
 def _likeliest(gaps: pl.DataFrame) -> int:
