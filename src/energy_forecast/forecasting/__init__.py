@@ -11,6 +11,7 @@ from datetime import datetime
 import polars as pl
 
 from energy_forecast.errors import ArtifactError, EnergyForecastError
+from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.resample import hourly
 from energy_forecast.forecasting.models.protocol import Forecaster, Progress
 from energy_forecast.forecasting.registry import model_by_name, model_names
@@ -57,7 +58,8 @@ def fit(
         UnknownModelError: no model has this name.
         NotEnoughDataError: the load is too short for this model.
     """
-    return model_by_name(name).fit(city, load, weather, at=at, seed=seed, progress=progress)
+    with one_blas_thread:
+        return model_by_name(name).fit(city, load, weather, at=at, seed=seed, progress=progress)
 
 
 def load_model(name: str, data: bytes) -> FittedForecaster:

@@ -6,16 +6,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Barrier, Event
 
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from energy_forecast.errors import ArtifactError, NotEnoughDataError, UnknownModelError
 from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, fit, load_model, model_names
+from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.serialization import pack, unpack
+from energy_forecast.pipelines import usable_processors
 
 from .conftest import BERLIN, FITTED_AT, MODELS, PUNE, START, Record, assert_well_formed, make_record
 
@@ -281,14 +287,59 @@ def test_artifact_depends_on_content_only() -> None:
     assert pack({"x": 1}, arrays) == pack({"x": 1}, dict(reversed(arrays.items())))
 
 
-def test_blas_uses_one_thread_in_any_environment() -> None:
+FIT_WITH_NUMPY_FIRST = """
+import numpy, sys
+from datetime import datetime
+from pathlib import Path
+import polars, threadpoolctl
+from energy_forecast.forecasting import City, fit
+
+def threads():
+    return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+
+folder = Path(sys.argv[1])
+before = threads()
+load, weather = (polars.read_parquet(folder / name) for name in ("load", "weather"))
+city = City("Berlin", 52.52, 13.4, "Europe/Berlin", "DE", "BE")
+model = fit("vanilla", city, load, weather, at=datetime.fromisoformat(sys.argv[2]))
+(folder / "artifact").write_bytes(model.to_bytes())
+print(before, threads())
+"""
+
+
+@pytest.mark.skipif(usable_processors() < 2, reason="BLAS uses at most one thread a processor")
+def test_fit_uses_one_blas_thread(fitted: Fitted, berlin: Record, tmp_path: Path) -> None:
     """Several threads add in another order, so that the same data gave another model."""
-    code = "import energy_forecast, numpy, threadpoolctl as t; print([p['num_threads'] for p in t.threadpool_info()])"
-    threads = {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | threads, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[1]\n"
+    for name, frame in zip(("load", "weather"), berlin.before(FITTED_AT), strict=True):
+        frame.write_parquet(tmp_path / name)
+    command = [sys.executable, "-c", FIT_WITH_NUMPY_FIRST, str(tmp_path), FITTED_AT.isoformat()]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[2] [2]\n"
+    assert (tmp_path / "artifact").read_bytes() == fitted("vanilla").to_bytes()
+
+
+def test_overlapping_limits_restore_the_blas_threads() -> None:
+    """The first of several threads to end must not lift the limit of the others."""
+    both_inside, first_ended = Barrier(2), Event()
+
+    def limited(last: bool) -> list[int]:
+        with one_blas_thread:
+            both_inside.wait(10)
+            if last:
+                first_ended.wait(10)
+            return blas_threads()
+
+    with threadpool_limits(2, "blas"), ThreadPoolExecutor(2) as pool:
+        last = pool.submit(limited, True)
+        pool.submit(limited, False).result()
+        first_ended.set()
+        assert last.result() == [1]
+        assert blas_threads() == [2]
+
+
+def blas_threads() -> list[int]:
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
 
 
 @pytest.mark.parametrize("name", ["gradient-boosting", "ensemble"])

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.errors import ArtifactError, NotEnoughDataError
+from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.history import build_history, timestamps
 from energy_forecast.forecasting.features.expected_load import feature_digest
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
@@ -100,6 +101,7 @@ class WeatherFallbackForecaster(Generic[AnyVariant]):
     parameters: dict[str, Any]
     history_days: int
 
+    @one_blas_thread
     def predict(self, data: ForecastInput) -> Forecast:
         """Return the forecast; see FittedForecaster.predict."""
         samples, use_weather = self._samples(data)
@@ -137,6 +139,7 @@ class WeatherFallbackForecaster(Generic[AnyVariant]):
             imputed,
         )
 
+    @one_blas_thread
     def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
         """Return the contributions of feature groups; see FittedForecaster.contributions."""
         samples, use_weather = self._samples(data)
