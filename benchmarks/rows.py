@@ -107,7 +107,7 @@ def _forecasts(connection: Connection, first: datetime, end: datetime, cities: i
     connection.execute("ALTER TABLE forecast_runs DISABLE TRIGGER honest_clock")
     connection.execute(
         "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"  # noqa: S608
-        f" started_at, finished_at, created_at) SELECT m.id, 'forecast', t, '48 hours', 'none', {LEVELS}, 'succeeded',"
+        f" started_at, finished_at, created_at) SELECT m.id, 'live', t, '48 hours', 'none', {LEVELS}, 'succeeded',"
         " t, t, t FROM models m, generate_series(%s::timestamptz, %s::timestamptz - interval '1 hour', '24 hours') t",
         (first, end),
     )

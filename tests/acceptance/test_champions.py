@@ -288,4 +288,4 @@ def test_certificate_and_errors_count_as_one_would_by_hand(
     assert document(command_line, *asked, "--city", "Pune")["mape"]["Pune"] == pytest.approx(100 * off)
     assert "Errors of vanilla by weekday and hour" in plot.read_text()
     refused = command_line.run("score", "certificate", "--model", "vanilla", status=1).stderr
-    assert "No forecast of vanilla with purpose 'forecast' has observed load yet" in refused
+    assert "No forecast of vanilla with purpose 'live' has observed load yet" in refused

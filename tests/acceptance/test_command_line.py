@@ -107,7 +107,7 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     explained = document(loaded, "forecast", "explain", "Pune", "--plot", why)
     assert (explained["differing_hours"], explained["model"]) == (0, "gradient-boosting")
     total: dict[str, float] = defaultdict(float)
-    for row in explained["drivers"]:
+    for row in explained["contributions"]:
         total[row["timestamp"]] += row["contribution_kwh"]
     assert total == pytest.approx({row["timestamp"]: row["predicted"] for row in explained["hours"]}, abs=0.01)
     assert len(explained["similar"]) == 5

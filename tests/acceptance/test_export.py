@@ -173,4 +173,4 @@ def test_the_clients_clock_decides_nothing(loaded: tuple[CommandLine, Database],
             " FROM forecast_runs ORDER BY created_at DESC LIMIT 1",
             (-days, -days),
         ).fetchone()
-    assert row == ("forecast", True, True, True)
+    assert row == ("live", True, True, True)

@@ -326,7 +326,7 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         with pytest.raises(NotEnoughDataError, match="72 usable hours of load"):
             issued(database, "Pune", FIRST + timedelta(days=3))
 
-        # With weather ahead, and without: another rung, and a wider interval
+        # With weather ahead, and without: another level, and a wider interval
         full = issued(database, "Berlin", LADDER_AT, "linear")
         assert (full.fallback.level, full.fallback.reasons, full.weather_hours) == (0, [], 24)
         blind = issued(database, "Berlin", LADDER_AT + timedelta(days=3), "linear")
@@ -352,12 +352,16 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         arguments = ("forecast", "--city", "Berlin", "--at", LADDER_AT.strftime(HOURS))
         assert "served by naive-168 (level 3)" in command_line.run(*arguments).stderr
         (one,) = json.loads(command_line.run(*arguments, "--json").stdout)["forecasts"]
-        assert (one["model"], one["rung"]["level"], one["rung"]["rung"]) == ("naive-168", 3, "naive-168")
-        kept = rows(database, "SELECT rungs FROM forecast_runs ORDER BY created_at")
-        assert [rung["level"] for (rungs,) in kept for rung in rungs.values()] == [4, 3, 0, 1, 0, 2, 3, 3]
+        assert (one["model"], one["fallback_level"]["level"], one["fallback_level"]["name"]) == (
+            "naive-168",
+            3,
+            "naive-168",
+        )
+        kept = rows(database, "SELECT fallback_levels FROM forecast_runs ORDER BY created_at")
+        assert [one["level"] for (levels,) in kept for one in levels.values()] == [4, 3, 0, 1, 0, 2, 3, 3]
 
 
-def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, tmp_path: Path) -> None:
+def test_a_lower_level_is_explained_as_it_served(server: Server, template: str, tmp_path: Path) -> None:
     """Weather that was recorded after the issue did not serve, whatever it says of when it was known."""
     load, weather = frames(FIRST, LADDER_AT)
     ahead = frames(LADDER_AT, LADDER_AT + timedelta(days=3))[1].with_columns(
@@ -382,10 +386,10 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         assert top.explanation.weather_effect is not None
         blind = pipelines.explain_forecast(database, "Berlin")
         assert blind.fallback is not None
-        assert (blind.fallback["rung"], blind.weather_left_out, blind.differing_hours) == ("without weather", True, 0)
+        assert (blind.fallback["name"], blind.weather_left_out, blind.differing_hours) == ("without weather", True, 0)
         assert blind.explanation.weather_effect is None
         assert blind.explanation.contributions is not None
-        assert not any(driver.startswith("temperature") for driver in blind.explanation.contributions["driver"])
+        assert not any(driver.startswith("temperature") for driver in blind.explanation.contributions["input_group"])
 
         # A naive model: which loads it repeated, and never what another model would have said
         command_line, page = CommandLine.on(database, tmp_path / "home"), tmp_path / "why.html"
@@ -395,7 +399,11 @@ def test_a_lower_rung_is_explained_as_it_served(server: Server, template: str, t
         assert "naive-168 repeats earlier loads" in told.stdout
         assert "repeats" in page.read_text()
         naive = json.loads(command_line.run(*arguments, "--json").stdout)
-        assert (naive["rung"]["rung"], naive["differing_hours"], naive["drivers"]) == ("naive-168", 0, None)
+        assert (naive["fallback_level"]["name"], naive["differing_hours"], naive["contributions"]) == (
+            "naive-168",
+            0,
+            None,
+        )
         known = {row["timestamp"]: row["consumption_kwh"] for row in load.filter(city="Berlin").to_dicts()}
         assert len(naive["repeats"]) == 23
         for row in naive["repeats"]:
@@ -472,16 +480,16 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         assert "From Wed 2025-04-02 02:00 (Europe/Berlin) on, the forecast does not use weather" in said
         assert "ladder" not in said
         assert "No forecast has been scored yet." in picture.read_text()
-        ((notes, rungs),) = rows(database, "SELECT notes, rungs FROM forecast_runs")
+        ((notes, fallback_levels),) = rows(database, "SELECT notes, fallback_levels FROM forecast_runs")
         assert len(notes["Berlin"]) == 3
-        assert rungs["Berlin"]["rung"] == "without weather"
+        assert fallback_levels["Berlin"]["name"] == "without weather"
 
         command_line.run("score")
         backtest = ("backtest", "--model", "linear", "--city", "Berlin", "--to", LADDER_AT.strftime(HOURS))
         backtest += ("--from", (LADDER_AT - timedelta(days=2)).strftime(HOURS))
         for asked, hours in (("forecast", {"Berlin": {"humidity": 48}}), ("actual", {}), ("none", {})):
             found = command_line.run(*backtest, "--weather", asked, "--json")
-            assert json.loads(found.stdout)["usual_weather_hours"] == hours, asked
+            assert json.loads(found.stdout)["imputed_weather_hours"] == hours, asked
         found = command_line.run(*backtest)
         assert "replaced by usual values for these hours: humidity for 48." in " ".join(found.stderr.split())
         command_line.run(

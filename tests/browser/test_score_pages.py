@@ -152,7 +152,7 @@ def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
     found = ForecastExplanation(
         city,
         run | {"horizon": timedelta(hours=48), "weather": "forecast"},
-        {"level": 0, "rung": "full", "stale_hours": 0, "weather_hours": 48, "reasons": []},
+        {"level": 0, "name": "full", "stale_hours": 0, "weather_hours": 48, "reasons": []},
         False,
         0,
         [],

@@ -38,7 +38,7 @@ ROWS = (
         VALUES ('{MODEL}', '{CITY}', 'abc', sha256('abc'), sha256(''), '{{}}')""",
     f"""INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status,
         started_at, finished_at)
-        VALUES ('{RUN}', '{MODEL}', 'forecast', now(), '48 hours', 'none', '{{0.5}}', 'succeeded',
+        VALUES ('{RUN}', '{MODEL}', 'live', now(), '48 hours', 'none', '{{0.5}}', 'succeeded',
         now(), now())""",
     f"""INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,
         quantiles, quantile_count) VALUES ('{RUN}', '{CITY}', '{MODEL}', now(), now(), 100, '{{100}}', 1)""",
@@ -47,7 +47,7 @@ ROWS = (
     f"INSERT INTO model_metrics (model_id, timestamp, mape) VALUES ('{MODEL}', now(), 3)",
     f"""INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,
         lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,
-        actuals_as_of) VALUES ('{MODEL}', '{CITY}', 'forecast', 'none', now(), now() + interval '1 day', 0, 24, 24, 'x',
+        actuals_as_of) VALUES ('{MODEL}', '{CITY}', 'live', 'none', now(), now() + interval '1 day', 0, 24, 24, 'x',
         1, 1, 1, 0.9, 2, now())""",
     f"""INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected)
         VALUES ('{BATCH}', 'consumption', '[]', 1, 0, 0, 0, 1)""",

@@ -484,7 +484,7 @@ def test_the_command_tells_and_fails(connection: Connection, command_line: Comma
     assert "There was no anchor yet" in first.stderr
     assert f"{last:,} entries" in first.stdout
     second = json.loads(command_line.run("doctor", "audit", "--json").stdout)
-    assert (second["whole"], second["anchored"], second["notes"]) == (True, last, [])
+    assert (second["intact"], second["anchored"], second["notes"]) == (True, last, [])
     # The chain alone: the city has a value of which the log has no entry any more
     quietly(connection, *cut(last - 1))
     failed = command_line.run("doctor", "audit", "--skip-facts", status=1)

@@ -313,12 +313,12 @@ CHANGED_ROWS = {
     ),
     "a backtest becomes a live run": (
         "forecast_runs",
-        "UPDATE {table} SET purpose = 'forecast' WHERE purpose = 'backtest'",
+        "UPDATE {table} SET purpose = 'live' WHERE purpose = 'backtest'",
         f"A row of forecast_runs was added without an entry in the log: {BACKTEST}",
     ),
     "a live run is hidden": (
         "forecast_runs",
-        "UPDATE {table} SET purpose = 'replay' WHERE purpose = 'forecast'",
+        "UPDATE {table} SET purpose = 'replay' WHERE purpose = 'live'",
         f"A row of forecast_runs is gone without an entry in the log: {LIVE}",
     ),
     "a policy": (
@@ -351,7 +351,7 @@ def controlled(connection: Connection) -> Connection:
             (MODEL, CITY),
         )
         connection.execute("INSERT INTO user_city_access (user_id, city_id) VALUES ('anna', %s)", (CITY,))
-        for run, purpose in ((LIVE, "forecast"), (BACKTEST, "backtest")):
+        for run, purpose in ((LIVE, "live"), (BACKTEST, "backtest")):
             connection.execute(
                 "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels,"
                 " status, started_at, finished_at) VALUES (%s, %s, %s, now(), '1 day', 'none',"

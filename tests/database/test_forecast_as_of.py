@@ -59,7 +59,7 @@ def issue(
     recorded_at: str | None = None,
     model: str = "ridge",
     version: str = "1",
-    purpose: str = "forecast",
+    purpose: str = "live",
     city: str = PUNE,
     target: str = TARGET,
     levels: tuple[float, ...] = (0.05, 0.5, 0.95),
@@ -185,7 +185,7 @@ def test_a_day_is_found_by_index_in_two_months_of_vintages(connection: Connectio
     connection.execute(
         "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
         " started_at, finished_at, created_at)"
-        " SELECT id, 'forecast', t, '48 hours', 'none', '{0.05,0.95}', 'succeeded', t, t, t"
+        " SELECT id, 'live', t, '48 hours', 'none', '{0.05,0.95}', 'succeeded', t, t, t"
         " FROM models, generate_series('2026-01-01Z'::timestamptz, '2026-06-30Z', interval '1 day') t"
         " WHERE name = 'trees'"
     )
@@ -222,7 +222,7 @@ def test_the_forecaster_still_writes_what_is_live(database: Database) -> None:
         )
         connection.execute(
             "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
-            " started_at, finished_at) SELECT id, 'forecast', now(), '48 hours', 'none', '{0.5}', 'succeeded', now(),"
+            " started_at, finished_at) SELECT id, 'live', now(), '48 hours', 'none', '{0.5}', 'succeeded', now(),"
             " now() FROM models"
         )
         connection.execute(

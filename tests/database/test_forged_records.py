@@ -51,7 +51,7 @@ YESTERDAY = f"(SELECT issued_at FROM forecast_runs WHERE id = '{OLD_RUN}')"
 HOUR_AGO = "date_trunc('hour', now()) - interval '1 hour'"
 
 
-def run(*, id: UUID = NEW_RUN, model: UUID = MODEL, purpose: str = "forecast", issued: str = "now()") -> str:
+def run(*, id: UUID = NEW_RUN, model: UUID = MODEL, purpose: str = "live", issued: str = "now()") -> str:
     return RUN.format(id=id, model=model, purpose=purpose, issued=issued)
 
 
@@ -80,7 +80,7 @@ def prepared(server: Server, template: str) -> Iterator[str]:
             ):
                 connection.execute(statement)
         with _as_recorded_then(database) as connection:
-            for id, purpose in ((OLD_RUN, "forecast"), (OLD_REPLAY, "replay")):
+            for id, purpose in ((OLD_RUN, "live"), (OLD_REPLAY, "replay")):
                 issued = "date_trunc('day', now()) - interval '12 hours'"
                 connection.execute(run(id=id, purpose=purpose, issued="now()"))
                 connection.execute(
@@ -143,12 +143,12 @@ def counted(database: Database) -> set[tuple[UUID | None, datetime]]:
     """Return issued_at and target of every live vintage that any reader counts."""
     ever = datetime(2100, 1, 1, tzinfo=UTC)
     with database.transaction(Role.FORECASTER) as connection:
-        scored = to_score(connection, city=CITY, model=MODEL, by=ever).filter(purpose="forecast")
-        certified = issued_by(connection, city=CITY, models=["naive-24"], purpose="forecast")
+        scored = to_score(connection, city=CITY, model=MODEL, by=ever).filter(purpose="live")
+        certified = issued_by(connection, city=CITY, models=["naive-24"], purpose="live")
         explained = scored_forecasts(
             connection,
             {
-                "city_id": CITY, "model_id": MODEL, "purpose": "forecast", "weather": "none",
+                "city_id": CITY, "model_id": MODEL, "purpose": "live", "weather": "none",
                 "period_start": datetime(2000, 1, 1, tzinfo=UTC), "period_end": ever, "lead_start_hours": 0,
                 "lead_end_hours": 168, "created_at": ever,
                 **dict.fromkeys(("issued_from", "issued_until", "issued_every", "horizon")),
@@ -183,7 +183,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "a run of a version that was trained later": ((run(model=LATER_MODEL, issued="now() - interval '1 hour'"),),),
     "a replay of a version that was trained later": ((run(model=LATER_MODEL, purpose="replay", issued=YESTERDAY),),),
-    "a replay called live": ((f"UPDATE forecast_runs SET purpose = 'forecast' WHERE id = '{OLD_REPLAY}'",),),
+    "a replay called live": ((f"UPDATE forecast_runs SET purpose = 'live' WHERE id = '{OLD_REPLAY}'",),),
     "a vintage with another value": (("UPDATE prediction_vintages SET predicted_consumption = 1",),),
     "a bad vintage taken away": (("DELETE FROM prediction_vintages",),),
     "a bad run taken away": (("DELETE FROM forecast_runs",),),
@@ -460,7 +460,7 @@ def test_old_forgeries_stay_readable_and_do_not_count(database: Database) -> Non
         connection.execute(
             "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end,"
             " lead_start_hours, lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90,"
-            f" width_90_kwh, actuals_as_of) VALUES ('{MODEL}', '{CITY}', 'forecast', 'none', %s, now(), 0, 48, 2, 'x',"
+            f" width_90_kwh, actuals_as_of) VALUES ('{MODEL}', '{CITY}', 'live', 'none', %s, now(), 0, 48, 2, 'x',"
             " 0, 0, 0, 1, 0, now())",
             (issued_at,),
         )

@@ -387,7 +387,7 @@ def test_an_honest_forecast_is_kept(connection: Connection) -> None:
     ("values", "constraint"),
     [
         ({"issued_at": datetime(2999, 1, 1, tzinfo=UTC)}, "forecast_run_not_ahead"),
-        ({"purpose": "forecast"}, "forecast_run_in_time"),
+        ({"purpose": "live"}, "forecast_run_in_time"),
         ({"weather": "actual"}, "forecast_run_weather_known"),
         ({"quantile_levels": [0.9, 0.1]}, "forecast_run_levels"),
         ({"quantile_levels": [0.0, 0.5]}, "forecast_run_levels"),

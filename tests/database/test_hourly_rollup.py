@@ -183,15 +183,15 @@ def test_the_window_slides(connection: Connection, database: Database, hour: dat
     assert count(connection, "city_hourly_consumption") == 1
     [step] = maintain(database, ["refresh"])
     assert step.numbers["expired_hours"] == 1
-    assert step.numbers["mended_hours"] == 0
+    assert step.numbers["repaired_hours"] == 0
     assert count(connection, "hourly_consumption_rollup") == 2
 
 
-def test_what_is_wrong_is_found_and_mended(connection: Connection, database: Database, hour: datetime) -> None:
+def test_what_is_wrong_is_found_and_repaired(connection: Connection, database: Database, hour: datetime) -> None:
     """As after a restore of a part, or the hand of the owner."""
     insert(connection, *((hour + n * HOUR, n) for n in range(5)))
     [step] = maintain(database, ["refresh"])
-    assert (step.numbers["folded_hours"], step.numbers["mended_hours"]) == (5, 0)
+    assert (step.numbers["changed_hours"], step.numbers["repaired_hours"]) == (5, 0)
     connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
     connection.execute("DELETE FROM hourly_consumption_rollup WHERE hour = %s", (hour + HOUR,))
     connection.execute("INSERT INTO hourly_consumption_rollup VALUES (%s, %s, 1, 1, 60, 0)", (CITY, hour - HOUR))
@@ -203,10 +203,10 @@ def test_what_is_wrong_is_found_and_mended(connection: Connection, database: Dat
     # One that has changed meanwhile is not wrong
     insert(connection, (hour + 2 * HOUR + HOUR / 6, 1))
     [step] = maintain(database, ["refresh"])
-    assert (step.numbers["folded_hours"], step.numbers["mended_hours"]) == (1, 3)
+    assert (step.numbers["changed_hours"], step.numbers["repaired_hours"]) == (1, 3)
     assert differences(connection) == []
     [step] = maintain(database, ["refresh"])
-    assert (step.numbers["folded_hours"], step.numbers["mended_hours"]) == (0, 0)
+    assert (step.numbers["changed_hours"], step.numbers["repaired_hours"]) == (0, 0)
 
 
 def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
@@ -216,7 +216,7 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     insert(connection, (hour, 1), (hour + HOUR, 2))
     planned = command_line.run("maintain", "refresh", "--dry-run").stdout
     assert "1 waiting cities" in planned
-    assert "2 folded hours" in command_line.run("maintain", "refresh").stdout
+    assert "2 changed hours" in command_line.run("maintain", "refresh").stdout
     assert "equal the sums of their values" in command_line.run("doctor", "hours").stdout
     connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
     told = command_line.run("doctor", "hours", status=1)
@@ -224,7 +224,7 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     assert "maintain refresh" in told.stderr
     (found,) = json.loads(command_line.run("doctor", "hours", "--json", status=1).stdout)["differences"]
     assert (found["city"], found["shown_consumption"], found["true_consumption"]) == ("Pune", 99, 1)
-    assert "1 mended hours" in command_line.run("maintain", "refresh").stdout
+    assert "1 repaired hours" in command_line.run("maintain", "refresh").stdout
     assert json.loads(command_line.run("doctor", "hours", "--json").stdout) == {"differences": []}
 
 

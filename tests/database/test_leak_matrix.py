@@ -79,7 +79,7 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         "INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced)"
         " VALUES (%(city)s, %(model)s, 'of ' || %(name)s, '[]', true)",
         "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes,"
-        " started_at, finished_at) VALUES (%(run)s, %(model)s, 'forecast', now(), '48 hours', 'none',"
+        " started_at, finished_at) VALUES (%(run)s, %(model)s, 'live', now(), '48 hours', 'none',"
         " '{0.05,0.5,0.95}', 'succeeded', jsonb_build_object(%(name)s::text, 'late'), now(), now())",
         "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
         " quantiles, quantile_count) VALUES (%(run)s, %(city)s, %(model)s, now(),"
@@ -90,7 +90,7 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         "INSERT INTO model_metrics (id, model_id, timestamp, rmse) VALUES (%(row)s, %(model)s, now(), %(number)s)",
         "INSERT INTO forecast_scores (id, model_id, city_id, purpose, weather, period_start, period_end,"
         " lead_start_hours, lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90,"
-        " width_90_kwh, actuals_as_of) VALUES (%(row)s, %(model)s, %(city)s, 'forecast', 'none', now(),"
+        " width_90_kwh, actuals_as_of) VALUES (%(row)s, %(model)s, %(city)s, 'live', 'none', now(),"
         " now() + interval '1 hour', 0, 6, 1, sha256(''), %(number)s, 1, 1, 1, 1, now())",
         "INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected)"
         " VALUES (%(batch)s, 'consumption', jsonb_build_array(%(name)s::text), 1, 0, 0, 0, 1)",

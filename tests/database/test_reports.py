@@ -219,7 +219,7 @@ def test_a_city_that_is_not_there_has_no_answer(connection: Connection) -> None:
 def score(connection: Connection, **values: Any) -> None:
     """A row of forecast_scores, right but for what is given."""
     row = {
-        "purpose": "forecast",
+        "purpose": "live",
         "city_id": BERLIN,
         "period_start": "2025-06-01T00:00Z",
         "period_end": "2025-06-03T00:00Z",
@@ -257,7 +257,7 @@ def test_scores_count_by_their_pairs_and_unlike_ones_are_not_mixed(connection: C
     rows = reports.model_performance(connection)
     assert [(r["purpose"], r["prediction_count"], r["city_count"]) for r in rows] == [
         ("replay", 10, 1),
-        ("forecast", 40, 2),
+        ("live", 40, 2),
     ]
     # (10 x 4 + 30 x 8) / 40; the root of (10 x 9 + 30 x 25) / 40; (10 x 0.9 + 30 x 0.5) / 40
     assert rows[1]["avg_mape"] == pytest.approx(7.0)
@@ -274,7 +274,7 @@ def test_what_was_scored_again_counts_once(connection: Connection) -> None:
     score(connection, purpose="backtest", lead_end_hours=24)
     score(connection, purpose="backtest", lead_end_hours=6, mape=60.0)
     rows = {r["purpose"]: r for r in reports.model_performance(connection)}
-    assert (rows["forecast"]["prediction_count"], rows["forecast"]["avg_mape"]) == (20, pytest.approx(5.0))
+    assert (rows["live"]["prediction_count"], rows["live"]["avg_mape"]) == (20, pytest.approx(5.0))
     assert (rows["backtest"]["prediction_count"], rows["backtest"]["avg_mape"]) == (10, pytest.approx(4.0))
 
 

@@ -159,7 +159,7 @@ def fill(connection: psycopg.Connection[tuple[object, ...]]) -> None:
         INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,
             lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,
             actuals_as_of)
-        SELECT m.id, c.id, 'forecast', 'none', '2024-01-15Z', '2024-01-16Z', 0, 24, 24, 'x', 1, 1, 1, 0.9, 2, now()
+        SELECT m.id, c.id, 'live', 'none', '2024-01-15Z', '2024-01-16Z', 0, 24, 24, 'x', 1, 1, 1, 0.9, 2, now()
         FROM models m, cities c""")
     connection.execute("""
         INSERT INTO ops.ingest_batches (id, kind, files, read, inserted, corrected, unchanged, rejected)

@@ -280,7 +280,7 @@ def test_beside_a_forecast_stand_the_scores_that_say_most() -> None:
 
     shown = worth_showing(
         {
-            "forecast": [row("Bath", "ensemble", 0, 6), row("Bath", "ensemble", 6, 24)],
+            "live": [row("Bath", "ensemble", 0, 6), row("Bath", "ensemble", 6, 24)],
             "replay": [row("Bath", "ensemble", 0, 6), row("York", "ensemble", 0, 6)],
             "backtest": [
                 row("Bath", "ensemble", 0, 6),
@@ -291,13 +291,13 @@ def test_beside_a_forecast_stand_the_scores_that_say_most() -> None:
         }
     )
     assert [(r["purpose"], r["city"], r["weather"], r["lead_end_hours"]) for r in shown] == [
-        ("forecast", "Bath", "forecast", 6),
-        ("forecast", "Bath", "forecast", 24),
+        ("live", "Bath", "forecast", 6),
+        ("live", "Bath", "forecast", 24),
         ("replay", "York", "forecast", 6),
         ("backtest", "Bath", "forecast", 24),
         ("backtest", "Bath", "actual", 168),
     ]
-    assert worth_showing({"forecast": [], "replay": [], "backtest": []}) == []
+    assert worth_showing({"live": [], "replay": [], "backtest": []}) == []
 
 
 def test_scores_are_in_units_with_the_best_of_a_city_in_bold() -> None:

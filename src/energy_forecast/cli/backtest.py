@@ -147,7 +147,7 @@ def backtest(
                 "weather": report.weather,
                 "forecasts": report.pairs.height,
                 "left_out_hours": report.left_out,
-                "usual_weather_hours": report.imputed_weather,
+                "imputed_weather_hours": report.imputed_weather,
                 "load_delay": report.load_delay,
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores

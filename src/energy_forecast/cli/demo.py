@@ -76,7 +76,7 @@ def demo(
                     for city in report.cities
                 ],
                 "scores": report.scores,
-                "did": report.done,
+                "done": report.done,
                 "picture": path,
             }
         )

@@ -108,7 +108,7 @@ def audit(
     if not report.findings:
         anchor = write_anchor(database, home)
     if json:
-        emit({"whole": not report.findings, "anchor": None if report.findings else anchor, **report.__dict__})
+        emit({"intact": not report.findings, "anchor": None if report.findings else anchor, **report.__dict__})
     for note in report.notes if not json else ():
         echo(f"  Note: {note}.")
     if report.findings:

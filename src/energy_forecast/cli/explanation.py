@@ -83,7 +83,7 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "city": found.city.name,
         "timezone": found.city.timezone,
         **found.run,
-        "rung": found.fallback,
+        "fallback_level": found.fallback,
         "weather_left_out": found.weather_left_out,
         "late_hours": found.late_hours,
         "notes": found.notes,
@@ -92,7 +92,7 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "kind": one.kind,
         "holiday": one.holiday,
         "hours": one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left").to_dicts(),
-        "drivers": None if one.contributions is None else one.contributions.to_dicts(),
+        "contributions": None if one.contributions is None else one.contributions.to_dicts(),
         "repeats": None if one.repeated_hours is None else one.repeated_hours.to_dicts(),
         "response": one.response.to_dicts(),
         "similar": one.similar.to_dicts(),
@@ -137,7 +137,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
             "history."
         )
     else:
-        by_hour = {(row["driver"], row["timestamp"]): row for row in one.contributions.iter_rows(named=True)}
+        by_hour = {(row["input_group"], row["timestamp"]): row for row in one.contributions.iter_rows(named=True)}
         times = [one.hours["timestamp"][i] for i in shown]
         rows = []
         for number, (name, total) in enumerate(contribution_totals(one.contributions).iter_rows()):
@@ -150,14 +150,14 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         features = [row for row in by_hour.values() if row["timestamp"] == times[-1] and row["feature"] is not None]
         table(
             [f"leading features, {titles[-1]}", "value", "on the usual days"],
-            [(FEATURE_LABELS[row["feature"]], _value(row["value"]), _value(row["usual_value"])) for row in features],
+            [(FEATURE_LABELS[row["feature"]], _value(row["value"]), _value(row["baseline_value"])) for row in features],
         )
     effect = one.weather_effect
     if effect is None:
         echo("The effect of the weather is not available: no weather is known for these hours.")
     else:
         out.print(
-            f"Weather: {effect.temperature:.1f} °C, usually {effect.usual_temperature:.1f} °C at these hours and "
+            f"Weather: {effect.temperature:.1f} °C, usually {effect.normal_temperature:.1f} °C at these hours and "
             f"season.\nWith usual temperatures the forecast of these {effect.hours} hours is {_mwh(effect.usual_kwh)} "
             f"MWh: the weather adds {_mwh(effect.added_kwh, signed=True)} MWh ({effect.percent:+.1f} %)."
         )

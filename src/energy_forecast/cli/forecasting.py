@@ -210,7 +210,7 @@ def forecast(
                         "version": one.version,
                         "run": one.run_id,
                         "weather_hours": one.weather_hours,
-                        "rung": one.fallback.as_dict(),
+                        "fallback_level": one.fallback.as_dict(),
                         "notes": one.notes,
                         "hours": one.frame.to_dicts(),
                     }

@@ -180,12 +180,12 @@ def model_performance(
         )
     else:
         table(
-            ["model", "version", "made", "weather", "MAPE %", "RMSE kWh", "MAE kWh", "cover %", "pairs", "cities"],
+            ["model", "version", "purpose", "weather", "MAPE %", "RMSE kWh", "MAE kWh", "cover %", "pairs", "cities"],
             [
                 (
                     r["name"],
                     r["version"],
-                    {"forecast": "in time", "replay": "later"}.get(r["purpose"], r["purpose"]),
+                    r["purpose"],
                     r["weather"],
                     _score(r["avg_mape"]),
                     _kwh(r["avg_rmse"]),

@@ -94,7 +94,7 @@ def _print_scores(report: ScoreReport) -> None:
             out.print("No forecast can be scored yet: no forecast hour has an actual.")
         return
     for name, rows in by_city(report.scores).items():
-        for purpose, words in (("forecast", "issued in time"), ("replay", "made later, as if then")):
+        for purpose, words in (("live", "issued in time"), ("replay", "made later, as if then")):
             made = [row for row in rows if row["purpose"] == purpose]
             if made:
                 table(
@@ -209,7 +209,7 @@ def explain(
 def certificate(
     model: Annotated[str, typer.Option(metavar="NAME", help="The model.")],
     city: Cities = None,
-    purpose: OfRuns = Purpose.FORECAST,
+    purpose: OfRuns = Purpose.LIVE,
     weather: OfWeather = None,
     first: First = None,
     end: End = None,
@@ -309,7 +309,7 @@ def certificate(
 def errors(
     model: Annotated[str, typer.Option(metavar="NAME", help="The model.")],
     city: Cities = None,
-    purpose: OfRuns = Purpose.FORECAST,
+    purpose: OfRuns = Purpose.LIVE,
     weather: OfWeather = None,
     first: First = None,
     end: End = None,

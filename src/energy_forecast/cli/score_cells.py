@@ -12,7 +12,7 @@ from energy_forecast.cli.console import echo
 class Purpose(StrEnum):
     """The purpose of a run."""
 
-    FORECAST = "forecast"
+    LIVE = "live"
     REPLAY = "replay"
     BACKTEST = "backtest"
 

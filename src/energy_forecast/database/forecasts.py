@@ -60,7 +60,7 @@ class NewRun:
     forecasts: Sequence[NewForecast]
     status: str = "succeeded"
     notes: dict[str, Any] = field(default_factory=dict)
-    rungs: dict[str, Any] = field(default_factory=dict)
+    fallback_levels: dict[str, Any] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid4)
 
 
@@ -108,7 +108,7 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
                 "quantile_levels": list(run.quantile_levels),
                 "status": run.status,
                 "notes": Jsonb(run.notes),
-                "rungs": Jsonb(run.rungs),
+                "fallback_levels": Jsonb(run.fallback_levels),
                 "started_at": run.started_at,
                 "finished_at": run.finished_at,
             },

@@ -85,8 +85,8 @@ def refresh_hours(connection: Connection) -> dict[str, int]:
     """Refresh the hourly view and its roll-up. Readers and writers do not wait.
 
     Returns:
-        folded_hours (changed since the last refresh), mended_hours (wrong without a recorded change) and expired_hours
-        (older than the retention) of the roll-up.
+        changed_hours (changed since the last refresh), repaired_hours (wrong without a recorded change) and
+        expired_hours (older than the retention) of the roll-up.
     """
     return _rows(connection, "refresh_hours", {})[0]
 

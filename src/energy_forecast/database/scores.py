@@ -109,7 +109,7 @@ def issued_by(
     """Return the forecasts of models for a city: model, issued_at, timestamp, predicted and quantiles, kWh per hour.
 
     Args:
-        purpose: forecast, replay or backtest.
+        purpose: live, replay or backtest.
         weather: kind of weather used; None for any.
         first, end: bounds of the issue times.
     """

@@ -65,7 +65,7 @@ def check_coverage(
     database: Database,
     model: str,
     *,
-    purpose: str = "forecast",
+    purpose: str = "live",
     weather: str | None = None,
     cities: Sequence[str] = (),
     first: datetime | None = None,
@@ -76,7 +76,7 @@ def check_coverage(
     A failure in one city does not affect the others: see isolation.attempt.
 
     Args:
-        purpose: forecast (issued in time), replay or backtest; one at a time.
+        purpose: live (issued in time), replay or backtest; one at a time.
         weather: source of the weather of the target hours; None for any.
         cities: names; every city if empty.
         first, end: bounds of the issue times.
@@ -117,7 +117,7 @@ def report_errors(
     database: Database,
     model: str,
     *,
-    purpose: str = "forecast",
+    purpose: str = "live",
     weather: str | None = None,
     cities: Sequence[str] = (),
     first: datetime | None = None,

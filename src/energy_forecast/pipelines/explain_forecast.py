@@ -25,7 +25,7 @@ from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_c
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.progress import Progress, silent
 
-ISSUED_PURPOSES = ("forecast", "replay")
+ISSUED_PURPOSES = ("live", "replay")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class ForecastExplanation:
         """Return the fallback level and its reasons; nothing if the preferred model served."""
         if self.fallback is None or not self.fallback["level"]:
             return []
-        level, name = self.fallback["level"], self.fallback["rung"]
+        level, name = self.fallback["level"], self.fallback["name"]
         lines = [f"Fallback: served by {name} (level {level}), which is explained here."]
         lines += [f"  {reason}" for reason in self.fallback["reasons"]]
         if self.weather_left_out:
@@ -92,7 +92,7 @@ def explain_forecast(
     Args:
         model: a name; None for the model of the last forecast.
         at: the moment; None for now.
-        purposes: purposes of the runs: forecast, replay, backtest.
+        purposes: purposes of the runs: live, replay, backtest.
         day: the local day of the forecast; None for the first day with the most forecast hours.
 
     Raises:
@@ -139,7 +139,7 @@ def explain_forecast(
         run["issued_at"] + shift.offset,
         run["horizon"] // timedelta(hours=1),
     )
-    fallback = run["rungs"].get(place.name)
+    fallback = run["fallback_levels"].get(place.name)
     weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
     try:
         found = explain(fitted, forecasting_city(place), data, day)

@@ -49,7 +49,7 @@ class FallbackLevel:
         """Return the level as JSON values."""
         return {
             "level": self.level,
-            "rung": self.name,
+            "name": self.name,
             "stale_hours": self.stale_hours,
             "weather_hours": self.weather_hours,
             "reasons": self.reasons,

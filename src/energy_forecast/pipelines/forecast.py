@@ -169,7 +169,7 @@ def forecast(
             NewRun(
                 id=run_ids[model_id],
                 model_id=model_id,
-                purpose="forecast" if in_time else "replay",
+                purpose="live" if in_time else "replay",
                 issued_at=at,
                 horizon=horizon,
                 weather="forecast" if any(one.weather_hours for one, _ in own) else "none",
@@ -180,7 +180,7 @@ def forecast(
                 status="partial" if failed else "succeeded",
                 notes={one.city: one.notes for one, _ in own if one.notes}
                 | {city: [why] for city, why in failed.items()},
-                rungs={one.city: one.fallback.as_dict() for one, _ in own},
+                fallback_levels={one.city: one.fallback.as_dict() for one, _ in own},
             )
             for model_id, own in parts.items()
         ]

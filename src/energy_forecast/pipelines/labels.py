@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 PURPOSE_LABELS = {
-    "forecast": "forecasts issued in time",
+    "live": "forecasts issued in time",
     "replay": "forecasts issued later for a past moment",
     "backtest": "backtests",
 }
-ISSUED_LABELS = {"forecast": "issued in time", "replay": "issued later for a past moment", "backtest": "a backtest"}
+ISSUED_LABELS = {"live": "issued in time", "replay": "issued later for a past moment", "backtest": "a backtest"}
 WEATHER_LABELS = {
     "forecast": "with the weather forecasts of that moment",
     "actual": "with observed weather (as if the weather forecast were perfect)",

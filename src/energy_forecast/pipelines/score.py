@@ -237,14 +237,14 @@ def scores_to_show(database: Database, cities: Sequence[str]) -> list[dict[str, 
     with database.transaction(Role.FORECASTER) as connection:
         found = {
             purpose: stored_scores.latest_scores(connection, purpose=purpose, cities=cities)
-            for purpose in ("forecast", "replay", "backtest")
+            for purpose in ("live", "replay", "backtest")
         }
     return worth_showing(found)
 
 
 def worth_showing(found: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """Select from the newest scores of each purpose; see scores_to_show."""
-    in_time = {row["city"] for row in found["forecast"]}
+    in_time = {row["city"] for row in found["live"]}
     shown = [
         row | {"purpose": purpose}
         for purpose, rows in found.items()

@@ -154,7 +154,9 @@ def _repeats(found: ForecastExplanation, repeats: pl.DataFrame, day: str, unit: 
 def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
     names = [name for name, _ in contribution_totals(drivers).iter_rows() if name != BASELINE]
     # Ordered by the effect on single hours, not by the day's sum, in which morning and evening may cancel out
-    size = {name: float(drivers.filter(pl.col("driver") == name)["contribution_kwh"].abs().sum()) for name in names}
+    size = {
+        name: float(drivers.filter(pl.col("input_group") == name)["contribution_kwh"].abs().sum()) for name in names
+    }
     names.sort(key=lambda name: -size[name])
     kept = names[:DRIVERS]
     x = [f"{time:%H:%M}" for time in _local(found, found.explanation.hours["timestamp"])]
@@ -162,7 +164,7 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     place = list(range(len(x)))
     by = {
         name: part["contribution_kwh"]
-        for (name,), part in drivers.sort("timestamp", maintain_order=True).group_by("driver", maintain_order=True)
+        for (name,), part in drivers.sort("timestamp", maintain_order=True).group_by("input_group", maintain_order=True)
     }
     bars = [(name, by[name]) for name in kept]
     if len(names) > len(kept):
@@ -215,11 +217,11 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
 def _peak(found: ForecastExplanation, drivers: pl.DataFrame, name: str) -> tuple[str, ...] | None:
     hours = found.explanation.hours
     peak = hours["timestamp"][hours["predicted"].arg_max() or 0]
-    row = drivers.filter((pl.col("driver") == name) & (pl.col("timestamp") == peak)).row(0, named=True)
+    row = drivers.filter((pl.col("input_group") == name) & (pl.col("timestamp") == peak)).row(0, named=True)
     if row["feature"] is None:
         return None
     digits = 0 if name == RECENT_LOAD else 2
-    values = ("\N{EN DASH}" if row[x] is None else f"{row[x]:,.{digits}f}" for x in ("value", "usual_value"))
+    values = ("\N{EN DASH}" if row[x] is None else f"{row[x]:,.{digits}f}" for x in ("value", "baseline_value"))
     return FEATURE_LABELS[row["feature"]], *values
 
 
@@ -234,9 +236,9 @@ def _weather(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
     degrees = {"yaxis": "y2", "hovertemplate": "%{y:.1f} °C"}
     traces = [
         _line("forecast", x, _in(unit, hours["predicted"]), "--forecast"),
-        _line("with usual temperature", x, _in(unit, hours["usual_weather"]), "--forecast", dash="dot"),
+        _line("with usual temperature", x, _in(unit, hours["predicted_at_normal"]), "--forecast", dash="dot"),
         _line("temperature", x, hours["temperature"].to_list(), "--temperature", **degrees),
-        _line("usual temperature", x, hours["usual_temperature"].to_list(), "--temperature", dash="dot", **degrees),
+        _line("usual temperature", x, hours["normal_temperature"].to_list(), "--temperature", dash="dot", **degrees),
     ]
     effect = found.explanation.weather_effect
     assert effect is not None

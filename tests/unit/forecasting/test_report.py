@@ -39,7 +39,7 @@ def test_contributions_add_up_to_forecast(berlin: Record, fitted: Fitted, name: 
     assert found is not None
     total = found.group_by("timestamp").agg(pl.col("contribution_kwh").sum()).sort("timestamp")
     assert total["contribution_kwh"].to_numpy() == pytest.approx(made.frame["predicted"].to_numpy(), rel=1e-9)
-    assert any(driver.startswith("temperature") for driver in found["driver"]) == weather
+    assert any(driver.startswith("temperature") for driver in found["input_group"]) == weather
 
 
 def test_temperature_changes_contributions_effect_and_response(berlin: Record, fitted: Fitted) -> None:
@@ -48,7 +48,7 @@ def test_temperature_changes_contributions_effect_and_response(berlin: Record, f
     usual, hot = (explain(model, berlin.city, input_of(berlin, warmer=degrees)) for degrees in (0.0, 8.0))
     assert usual.contributions is not None
     assert hot.contributions is not None
-    temperature = pl.col("driver").str.starts_with("temperature")
+    temperature = pl.col("input_group").str.starts_with("temperature")
     before, after = (
         one.contributions.filter(temperature)["contribution_kwh"].sum()  # type: ignore[union-attr]
         for one in (usual, hot)
@@ -57,13 +57,16 @@ def test_temperature_changes_contributions_effect_and_response(berlin: Record, f
     assert hot.total_kwh > 1.02 * usual.total_kwh
     assert after - before == pytest.approx(hot.total_kwh - usual.total_kwh, rel=0.15)
     base = [
-        one.contributions.filter(pl.col("driver") == BASELINE)["contribution_kwh"].to_numpy() for one in (usual, hot)
+        one.contributions.filter(pl.col("input_group") == BASELINE)["contribution_kwh"].to_numpy()
+        for one in (usual, hot)
     ]
     assert base[0] == pytest.approx(base[1], rel=0.02), "the usual day is another one"
     assert hot.weather_effect is not None
-    shift = hot.hours["usual_temperature"].to_numpy() - hot.hours["temperature"].to_numpy()
-    assert hot.weather_effect.temperature - hot.weather_effect.usual_temperature == pytest.approx(-shift.mean())
-    assert hot.weather_effect.added_kwh == pytest.approx(hot.total_kwh - hot.hours["usual_weather"].to_numpy().sum())
+    shift = hot.hours["normal_temperature"].to_numpy() - hot.hours["temperature"].to_numpy()
+    assert hot.weather_effect.temperature - hot.weather_effect.normal_temperature == pytest.approx(-shift.mean())
+    assert hot.weather_effect.added_kwh == pytest.approx(
+        hot.total_kwh - hot.hours["predicted_at_normal"].to_numpy().sum()
+    )
     assert hot.weather_effect.percent > 3
     response = hot.response
     # Eight degrees colder than eight degrees warmer is the original forecast
@@ -136,7 +139,7 @@ def test_rejects_day_outside_forecast(berlin: Record, fitted: Fitted) -> None:
 def test_features_are_grouped_by_kind(berlin: Record, fitted: Fitted) -> None:
     found = explain(fitted("ensemble"), berlin.city, input_of(berlin)).contributions
     assert found is not None
-    assert contribution_totals(found)["driver"][0] == BASELINE
+    assert contribution_totals(found)["input_group"][0] == BASELINE
     assert group_of("temperature_mean_24h_week_lag") == "temperature on the days compared with"
     assert group_of("temperature_mean_24h") == "temperature of the days before"
     assert group_of("is_holiday") == group_of("day_lag_kind") == "weekday and holidays"

@@ -31,9 +31,9 @@ CREATE TABLE forecast_runs (
     started_at      TIMESTAMP WITH TIME ZONE NOT NULL,
     finished_at     TIMESTAMP WITH TIME ZONE NOT NULL,
     created_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
-    CONSTRAINT forecast_run_purpose CHECK (purpose IN ('forecast', 'replay', 'backtest')),
+    CONSTRAINT forecast_run_purpose CHECK (purpose IN ('live', 'replay', 'backtest')),
     -- A forecast made long after its issue time could not be used then
-    CONSTRAINT forecast_run_in_time CHECK (purpose <> 'forecast' OR created_at - issued_at <= interval '3 hours'),
+    CONSTRAINT forecast_run_in_time CHECK (purpose <> 'live' OR created_at - issued_at <= interval '3 hours'),
     CONSTRAINT forecast_run_weather CHECK (weather IN ('actual', 'forecast', 'none')),
     -- Actual weather of the target hours is in the future; only a backtest may use it, and declares it
     CONSTRAINT forecast_run_weather_known CHECK (weather <> 'actual' OR purpose = 'backtest'),
@@ -50,7 +50,7 @@ CREATE TABLE forecast_runs (
 );
 COMMENT ON TABLE forecast_runs IS
     'One execution of one model version. Everything that it used had available_at (weather forecasts: issued_at) up to issued_at. Append-only';
-COMMENT ON COLUMN forecast_runs.purpose IS 'forecast: issued at its moment. replay: one forecast made later, as if then. backtest: many made so. created_at always tells when it was really made';
+COMMENT ON COLUMN forecast_runs.purpose IS 'live: issued at its moment. replay: one forecast made later, as if then. backtest: many made so. created_at always tells when it was really made';
 COMMENT ON COLUMN forecast_runs.horizon IS 'The longest lead time asked for';
 COMMENT ON COLUMN forecast_runs.weather IS 'What stood in for the weather of the target hours: a weather forecast, none, or (backtests only) the actual one';
 COMMENT ON COLUMN forecast_runs.quantile_levels IS 'Levels of the quantiles in prediction_vintages, ascending, between 0 and 1';

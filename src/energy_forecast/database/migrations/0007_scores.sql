@@ -48,7 +48,7 @@ CREATE TABLE forecast_scores (
     created_at        TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP,
     CONSTRAINT forecast_score_key UNIQUE (model_id, city_id, purpose, weather, period_start, period_end,
         lead_start_hours, lead_end_hours, pair_digest),
-    CONSTRAINT forecast_score_purpose CHECK (purpose IN ('forecast', 'replay', 'backtest')),
+    CONSTRAINT forecast_score_purpose CHECK (purpose IN ('live', 'replay', 'backtest')),
     CONSTRAINT forecast_score_weather CHECK (weather IN ('actual', 'forecast', 'none')),
     CONSTRAINT forecast_score_period CHECK (period_end > period_start),
     CONSTRAINT forecast_score_lead CHECK (lead_start_hours >= 0 AND lead_end_hours > lead_start_hours),

@@ -31,6 +31,6 @@ COMMENT ON COLUMN ops.quality_flags.factor IS 'How many times the usual, for uni
 COMMENT ON COLUMN ops.quality_flags.left_out IS 'Whether training and scores leave the hours out; the values stay as they are';
 COMMENT ON COLUMN ops.quality_flags.batch_id IS 'The load after which it was found';
 
-ALTER TABLE forecast_runs ADD COLUMN rungs JSONB NOT NULL DEFAULT '{}';
-COMMENT ON COLUMN forecast_runs.rungs IS
+ALTER TABLE forecast_runs ADD COLUMN fallback_levels JSONB NOT NULL DEFAULT '{}';
+COMMENT ON COLUMN forecast_runs.fallback_levels IS
     'By city: the rung of the ladder on which its forecast stands (level 0 is the top), how many hours old the last known load was, and why it is no higher. Empty for backtests';

@@ -42,13 +42,13 @@ COMMENT ON FUNCTION is_ascending(double precision[]) IS 'Whether numbers are fin
 COMMENT ON TABLE forecast_runs IS
     'One execution of one model version. All data that it used had available_at (weather forecasts: issued_at) up to issued_at. Append-only';
 COMMENT ON COLUMN forecast_runs.purpose IS
-    'forecast: issued at issued_at. replay: one forecast issued later with only the data known then. backtest: many such forecasts. created_at is always the real time of execution';
+    'live: issued at issued_at. replay: one forecast issued later with only the data known then. backtest: many such forecasts. created_at is always the real time of execution';
 COMMENT ON COLUMN forecast_runs.horizon IS 'The longest lead time requested';
 COMMENT ON COLUMN forecast_runs.weather IS
     'The weather used for the target hours: a weather forecast, none, or (backtests only) the observed weather';
 COMMENT ON COLUMN forecast_runs.status IS 'partial: some cities could not be forecast; notes has the reasons';
 COMMENT ON COLUMN forecast_runs.notes IS 'By city: missing data, and their replacement';
-COMMENT ON COLUMN forecast_runs.rungs IS
+COMMENT ON COLUMN forecast_runs.fallback_levels IS
     'By city: the fallback level of its forecast (0 is the preferred model), the age of the last known load in hours, and the reason for the level. Empty for backtests';
 COMMENT ON TABLE prediction_vintages IS 'Every issued forecast with its quantiles. Append-only. One partition per UTC month of issued_at';
 COMMENT ON COLUMN prediction_vintages.timestamp IS 'START of the target hour, UTC; never before issued_at';

@@ -74,7 +74,7 @@ WITH controlled (name, key) AS (VALUES
     UNION ALL SELECT 'model_promotions', to_jsonb(c) FROM public.model_promotions c
     UNION ALL SELECT 'forecast_runs', to_jsonb(c)
         FROM (SELECT id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at,
-                     created_at FROM public.forecast_runs WHERE purpose = 'forecast') c
+                     created_at FROM public.forecast_runs WHERE purpose = 'live') c
     UNION ALL SELECT 'ops.retention_policies', to_jsonb(c) FROM ops.retention_policies c
     UNION ALL SELECT 'ops.retraining_policies', to_jsonb(c) FROM ops.retraining_policies c
     UNION ALL SELECT 'ops.repairs', to_jsonb(c) FROM ops.repairs c

@@ -5,10 +5,10 @@ SELECT ensure_month_partitions('prediction_vintages', %(first)s, %(last)s)
 -- name: add_run
 -- Add a run.
 INSERT INTO forecast_runs
-    (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, rungs, started_at, finished_at)
+    (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, fallback_levels, started_at, finished_at)
 VALUES
     (%(id)s, %(model)s, %(purpose)s, %(issued_at)s, %(horizon)s, %(weather)s, %(quantile_levels)s, %(status)s, %(notes)s,
-     %(rungs)s, %(started_at)s, %(finished_at)s)
+     %(fallback_levels)s, %(started_at)s, %(finished_at)s)
 
 -- name: make_staging
 -- Create a temporary table for the forecasts of this transaction; kWh in the hour.
@@ -90,7 +90,7 @@ ORDER BY c.name, m.name, m.version
 
 -- name: last_run
 -- The run of the last forecast of a city issued by a time, of one model or any, for the given purposes.
-SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.rungs,
+SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.fallback_levels,
   r.created_at
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
 WHERE r.issued_at <= %(at)s AND r.purpose = ANY (%(purposes)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)

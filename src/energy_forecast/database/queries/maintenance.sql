@@ -56,7 +56,7 @@ LIMIT %(limit)s
 
 -- name: refresh_hours
 -- Refresh the hourly view and its roll-up: numbers of hours changed, repaired and expired.
-SELECT folded AS folded_hours, mended AS mended_hours, expired AS expired_hours FROM ops.refresh_hours()
+SELECT changed AS changed_hours, repaired AS repaired_hours, expired AS expired_hours FROM ops.refresh_hours()
 
 -- name: hourly_differences
 -- Hours of which users see other values than the facts: both values, kWh, kW and minutes.

@@ -34,7 +34,7 @@ WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NO
 -- vintages of a score.
 SELECT count(*), coalesce(min(s.period_start) FILTER (WHERE s.period_start >= '1970-01-01Z'), min(s.created_at))
 FROM forecast_scores s
-WHERE s.purpose = 'forecast'
+WHERE s.purpose = 'live'
   AND s.pair_count > (
     SELECT count(DISTINCT (v.timestamp, v.issued_at))
     FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id

@@ -50,7 +50,7 @@ WITH placed AS (
     SELECT s.*, row_number() OVER (ranked ORDER BY s.created_at DESC, s.id) AS by_age,
            row_number() OVER (ranked ORDER BY s.period_end DESC, s.created_at DESC, s.id) AS by_end
     FROM forecast_scores s
-    WHERE s.purpose = 'forecast' AND s.created_at >= now() - interval '35 days'
+    WHERE s.purpose = 'live' AND s.created_at >= now() - interval '35 days'
       -- The rule of the trigger real_period, for rows from before it
       AND s.period_start >= '1970-01-01Z' AND s.period_end <= now() + interval '8 days'
       AND s.actuals_as_of BETWEEN '1970-01-01Z' AND now() + interval '1 day'

@@ -92,7 +92,7 @@ GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, traine
 GRANT SELECT, INSERT (city_id, model_id, reason, evidence, is_forced, returns_to) ON model_promotions TO energy_forecast_forecaster;
 GRANT INSERT (model_id, city_id, artifact, sha256, training_digest, training_facts)
     ON model_artifacts TO energy_forecast_forecaster;
-GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, rungs,
+GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, fallback_levels,
     started_at, finished_at) ON forecast_runs TO energy_forecast_forecaster;
 GRANT INSERT (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, quantile_count)
     ON prediction_vintages TO energy_forecast_forecaster;

@@ -103,10 +103,10 @@ def contributions_of(terms: ModelTerms) -> pl.DataFrame | None:
     """Return the contributions of feature groups to each of n hours; None if no baseline day is known.
 
     Returns:
-        timestamp, driver, contribution_kwh, feature, value, usual_value: one row per hour and driver. The first driver
-        is BASELINE, the mean forecast of days of the last three weeks at the same hour and lead time. With the other
-        contributions it adds up to the forecast. feature: the one shown for the driver, with its value and its mean on
-        the baseline days (loads in kWh); null if there is none.
+        timestamp, input_group, contribution_kwh, feature, value, baseline_value: one row per hour and group. The first
+        group is BASELINE, the mean forecast of days of the last three weeks at the same hour and lead time. With the
+        other contributions it adds up to the forecast. feature: the one shown for the group, with its value and its
+        mean on the baseline days (loads in kWh); null if there is none.
     """
     samples = terms.samples
     n = len(samples)
@@ -151,11 +151,11 @@ def contributions_of(terms: ModelTerms) -> pl.DataFrame | None:
             pl.DataFrame(
                 [
                     timestamps(samples.targets),
-                    pl.Series("driver", [name] * n),
+                    pl.Series("input_group", [name] * n),
                     pl.Series("contribution_kwh", share * level),
                     pl.Series("feature", [feature] * n, pl.String),
                     pl.Series("value", shown[0], nan_to_null=True),
-                    pl.Series("usual_value", shown[1], nan_to_null=True),
+                    pl.Series("baseline_value", shown[1], nan_to_null=True),
                 ]
             )
         )

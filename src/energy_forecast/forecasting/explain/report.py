@@ -36,7 +36,7 @@ class WeatherEffect:
 
     hours: int
     temperature: float
-    usual_temperature: float
+    normal_temperature: float
     usual_kwh: float
     added_kwh: float
 
@@ -51,8 +51,8 @@ class Explanation:
     """One local day of a forecast. Energies are kWh in the hour, temperatures degrees Celsius.
 
     reissued: timestamp, predicted, q05 .. q95: the whole forecast, computed again.
-    hours: timestamp, predicted, q05 .. q95, temperature (as known at the issue), usual_temperature (climatological),
-        usual_weather (the forecast at the climatological temperature); null if unknown.
+    hours: timestamp, predicted, q05 .. q95, temperature (as known at the issue), normal_temperature (climatological),
+        predicted_at_normal (the forecast at the climatological temperature); null if unknown.
     contributions: see contributions.contributions_of; None if the model does not provide them.
     repeated_hours: timestamp, repeated_from, repeated_kwh: the load that a naive model repeats; None for other models.
     response: shift (degrees), temperature (mean of the day), mean_kwh: the day's forecast with every hour ahead warmer
@@ -87,10 +87,10 @@ class Explanation:
     @property
     def weather_effect(self) -> WeatherEffect | None:
         """Return the effect of the weather on the day; None without weather or without a climatology."""
-        both = self.hours.drop_nulls("usual_weather")
+        both = self.hours.drop_nulls("predicted_at_normal")
         if both.is_empty():
             return None
-        names = ("temperature", "usual_temperature", "usual_weather", "predicted")
+        names = ("temperature", "normal_temperature", "predicted_at_normal", "predicted")
         temperature, climatology, at_climatology, predicted = (both[name].to_numpy() for name in names)
         return WeatherEffect(
             both.height,
@@ -146,21 +146,21 @@ def explain(fitted: FittedForecaster, city: City, data: ForecastInput, day: date
     ahead = data.weather_ahead.filter(pl.col("temperature").is_not_null()).join(climatology, on="timestamp", how="left")
     # No weather effect if the weather ends before this day
     has_weather = made.weather_hours > 0 and not ahead.is_empty() and bool(np.isfinite(temperature[at]).any())
-    then = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "usual_weather": pl.Float64})
+    then = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "predicted_at_normal": pl.Float64})
     shifted = []
     if has_weather:
-        replaced = ahead.with_columns(pl.coalesce("usual_temperature", "temperature").alias("temperature"))
-        then = _reforecast(fitted, data, replaced.drop("usual_temperature")).frame.select(
-            "timestamp", pl.col("predicted").alias("usual_weather")
+        replaced = ahead.with_columns(pl.coalesce("normal_temperature", "temperature").alias("temperature"))
+        then = _reforecast(fitted, data, replaced.drop("normal_temperature")).frame.select(
+            "timestamp", pl.col("predicted").alias("predicted_at_normal")
         )
         for shift in SHIFTS:
-            other = ahead.with_columns(pl.col("temperature") + shift).drop("usual_temperature")
+            other = ahead.with_columns(pl.col("temperature") + shift).drop("normal_temperature")
             mean = _reforecast(fitted, data, other).frame.filter(where)["predicted"].mean()
             shifted.append((float(shift), float(np.nanmean(temperature[at])) + shift, mean))
     hours = hours.join(then, on="timestamp", how="left").with_columns(
-        pl.when(pl.all_horizontal(pl.col("temperature", "usual_temperature").is_not_null()))
-        .then("usual_weather")
-        .alias("usual_weather")
+        pl.when(pl.all_horizontal(pl.col("temperature", "normal_temperature").is_not_null()))
+        .then("predicted_at_normal")
+        .alias("predicted_at_normal")
     )
     contributions, repeated = fitted.contributions(data), fitted.repeated_hours(data)
     if contributions is not None:
@@ -193,7 +193,7 @@ def _closed(contributions: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame:
     """Return the contributions such that they add up to the forecast, which may have been raised to zero."""
     total = contributions.group_by("timestamp").agg(pl.col("contribution_kwh").sum().alias("total"))
     gap = frame.join(total, on="timestamp").select("timestamp", (pl.col("predicted") - pl.col("total")).alias("gap"))
-    is_last = pl.col("driver") == RECENT_ERRORS
+    is_last = pl.col("input_group") == RECENT_ERRORS
     return (
         contributions.join(gap, on="timestamp", how="left")
         .with_columns(pl.when(is_last).then(pl.col("contribution_kwh") + pl.col("gap")).otherwise("contribution_kwh"))
@@ -216,7 +216,7 @@ def _climatology(view: HistoryView, cut: int, targets: pl.Series) -> pl.DataFram
         distance = np.abs(yearday - calendar.yearday[at])
         same = known[good & (hour == calendar.hour[at]) & (np.minimum(distance, 365 - distance) <= SEASON_DAYS)]
         means.append(float(same.mean()) if len(same) >= _FEWEST_FOR_CLIMATOLOGY else None)
-    return pl.DataFrame([targets.alias("timestamp"), pl.Series("usual_temperature", means, pl.Float64)])
+    return pl.DataFrame([targets.alias("timestamp"), pl.Series("normal_temperature", means, pl.Float64)])
 
 
 def _past_days(view: HistoryView) -> pl.DataFrame:
@@ -302,6 +302,6 @@ def _similar_days(view: HistoryView, at: Ints) -> pl.DataFrame:
 
 
 def contribution_totals(contributions: pl.DataFrame) -> pl.DataFrame:
-    """Return driver and contribution_kwh over all hours: the baseline first, then the largest contributions."""
-    total = contributions.group_by("driver").agg(pl.col("contribution_kwh").sum())
-    return total.sort(pl.col("driver") != BASELINE, -pl.col("contribution_kwh").abs(), "driver")
+    """Return input_group and contribution_kwh over all hours: the baseline first, then the largest contributions."""
+    total = contributions.group_by("input_group").agg(pl.col("contribution_kwh").sum())
+    return total.sort(pl.col("input_group") != BASELINE, -pl.col("contribution_kwh").abs(), "input_group")

@@ -1,4 +1,4 @@
-/* A vintage was live if a run of purpose 'forecast' issued it, vintage_counts() accepts it, and this database had recorded
+/* A vintage was live if a run of purpose 'live' issued it, vintage_counts() accepts it, and this database had recorded
    it by then. A replay or backtest was made later, so nobody could have used it. Without a model, the champion of the city
    at that time counts; without a champion, every model that forecast the hour has a row. A target is 0 to 168 hours after
    its issue, so other months of vintages are neither read nor planned for, because the bounds are computed first. */
@@ -28,7 +28,7 @@ BEGIN
     JOIN public.models m ON m.id = v.model_id
     WHERE v.city_id = city AND v.timestamp >= first_time AND v.timestamp < end_time
       AND v.issued_at >= oldest AND v.issued_at <= newest AND v.created_at <= as_of
-      AND r.purpose = 'forecast'
+      AND r.purpose = 'live'
       AND public.vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at) AND CASE
           WHEN model_name IS NOT NULL THEN m.name = model_name
           ELSE v.model_id = coalesce(

@@ -1,13 +1,13 @@
 /* The refreshed view is correct as of this transaction, so a comparison with it needs no second read of the facts. The lock
    is held from the start, so no other session folds meanwhile, and hours changed meanwhile have a row in
    ops.changed_consumption: all other differences are errors and are recomputed. */
-CREATE OR REPLACE FUNCTION ops.refresh_hours(OUT folded bigint, OUT mended bigint, OUT expired bigint)
+CREATE OR REPLACE FUNCTION ops.refresh_hours(OUT changed bigint, OUT repaired bigint, OUT expired bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     SET timezone = 'UTC'
     AS $$
 BEGIN
-    folded := ops.refresh_rollup();
+    changed := ops.refresh_rollup();
     CALL public.refresh_materialized_views();
     WITH differing AS (
         SELECT coalesce(v.city_id, r.city_id) AS city_id, coalesce(v.hour, r.hour) AS hour
@@ -23,8 +23,8 @@ BEGIN
     SELECT d.city_id, d.hour, d.hour FROM differing d
     WHERE NOT EXISTS (SELECT FROM ops.changed_consumption x
                       WHERE x.city_id = d.city_id AND d.hour BETWEEN x.first_hour AND x.last_hour);
-    GET DIAGNOSTICS mended = ROW_COUNT;
-    IF mended > 0 THEN
+    GET DIAGNOSTICS repaired = ROW_COUNT;
+    IF repaired > 0 THEN
         PERFORM ops.refresh_rollup();
     END IF;
     DELETE FROM public.hourly_consumption_rollup WHERE hour < date_trunc('hour', now() - interval '744 hours', 'UTC');

@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION vintage_counts(
     RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$
-    SELECT purpose <> 'forecast' OR (
+    SELECT purpose <> 'live' OR (
         recorded_at = run_recorded_at AND recorded_at >= issued_at AND recorded_at - issued_at <= interval '3 hours'
         AND recorded_at - target <= interval '15 minutes')
 $$;

@@ -13,7 +13,7 @@ BEGIN
             ('public.user_city_access', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('public.model_promotions', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             -- Append-only. Only live runs are evidence; notes are excluded because of their length
-            ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''forecast'')', '''notes'', ''rungs''',
+            ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''live'')', '''notes'', ''fallback_levels''',
                 'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.quantile_levels, c.status, c.created_at'),
             ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
@@ -32,7 +32,7 @@ BEGIN
             ' WHEN (NEW.table_name = %L) EXECUTE FUNCTION public.audit_stored_rows_func(%L, %L, %L)',
             'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'), replace(wanted.relation, 'public.', ''),
             wanted.relation, wanted.columns,
-            CASE wanted.relation WHEN 'public.forecast_runs' THEN 'c.purpose = ''forecast''' ELSE 'true' END);
+            CASE wanted.relation WHEN 'public.forecast_runs' THEN 'c.purpose = ''live''' ELSE 'true' END);
         EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER %I',
             'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'));
     END LOOP;
