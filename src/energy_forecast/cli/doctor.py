@@ -309,7 +309,9 @@ def queries(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Number of statements.")] = 10,
     json: Json = False,
 ) -> None:
-    """Show the most expensive statements of this database since the last reset of the counts; values are left out.
+    """Show the most expensive statements of this database since the last reset of the counts.
+
+    Values are shown as $1. Statements in which PostgreSQL keeps the values, such as COPY and CREATE, are left out.
 
     `--json` has the full statements and their roles. To reset the counts, as a superuser in psql: SELECT
     ext.pg_stat_statements_reset().

@@ -1,9 +1,8 @@
-"""Costs of statements from pg_stat_statements, without the literal values in their text."""
+"""Costs of statements from pg_stat_statements."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from psycopg.rows import class_row
@@ -17,19 +16,6 @@ _PRELOAD = (
     "then run: energy-forecast db upgrade"
 )
 _CREATE = "Let a superuser run: energy-forecast db upgrade"
-
-# pg_stat_statements replaces values by $1, but keeps COPY, DDL and statements prepared before the last reset as they
-# were written. The alternatives match, in this order: a comment, a string in quotes or dollars, a quoted name, a word
-# or placeholder, a number. An unclosed quote hides the rest of the text.
-_PARTS = re.compile(
-    r"(?P<comment>--[^\n]*|/\*.*?(?:\*/|\Z))"
-    r"|(?P<text>[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|(?:[bBxXnN]|[uU]&)?'(?:[^']|'')*(?:'|\Z)"
-    r"|\$(?P<tag>[A-Za-z_]\w*|)\$.*?(?:\$(?P=tag)\$|\Z))"
-    r'|(?P<name>"(?:[^"]|"")*(?:"|\Z))'
-    r"|(?P<word>\$\d+|[^\W\d][\w$]*)"
-    r"|(?P<number>\d[\d_]*(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)",
-    re.DOTALL,
-)
 
 
 class SortKey(StrEnum):
@@ -47,7 +33,7 @@ class StatementCost:
     """The cost of a statement.
 
     Args:
-        query: its text in one line; every value in it is `?` or a placeholder such as $1.
+        query: its text in one line, without comments; every value in it is a placeholder such as $1.
         role_names: the roles that ran it.
         calls: number of calls.
         total_ms: milliseconds of all calls, without planning.
@@ -73,7 +59,7 @@ class StatementCost:
 
 @dataclass(frozen=True)
 class StatementCosts:
-    """The costliest statements, the costliest first; `complete` is whether every text could be read."""
+    """The costliest statements, the costliest first; `complete` is whether their texts could be read."""
 
     statements: list[StatementCost]
     complete: bool
@@ -81,6 +67,8 @@ class StatementCosts:
 
 def costliest_statements(database: Database, *, by: SortKey = SortKey.TOTAL, limit: int = 10) -> StatementCosts:
     """Return the costliest statements of this database since the last reset of the statistics, at most `limit`.
+
+    Statements whose text has values are left out: COPY, DDL, and statements prepared before the last reset.
 
     Raises:
         DatabaseError: the server has no statistics, this database cannot show them, or the login may not read them.
@@ -94,15 +82,4 @@ def costliest_statements(database: Database, *, by: SortKey = SortKey.TOTAL, lim
             raise DatabaseError("This database cannot show the cost of statements.", hint=_CREATE)
         with connection.cursor(row_factory=class_row(StatementCost)) as cursor:
             found = cursor.execute(statements["worst"], {"by": by, "limit": limit}).fetchall()
-    return StatementCosts([replace(cost, query=without_values(cost.query)) for cost in found], complete)
-
-
-def without_values(query: str) -> str:
-    """Return a statement as one line, without comments, with `?` in place of every value."""
-
-    def part(found: re.Match[str]) -> str:
-        if found["comment"]:
-            return " "
-        return "?" if found["text"] or found["number"] else found[0]
-
-    return " ".join(_PARTS.sub(part, query).split())
+    return StatementCosts(found, complete)
