@@ -2,7 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup dev demo test fast lint types lock docs site bench bench-quick bench-growth bench-skill
+.PHONY: help setup dev demo test fast lint types lock docs site bench bench-quick bench-skill
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -55,9 +55,6 @@ bench: setup ## run all benchmarks: two hours and 25 GB
 
 bench-quick: setup ## run the benchmarks at small size, in a minute
 	@$(BIN)/python benchmarks/bench.py --quick $(ARGS)
-
-bench-growth: setup ## measure how times grow with the number of rows
-	@$(BIN)/python benchmarks/growth.py $(ARGS)
 
 # The protocol of docs/decisions/appendix-models.md on the sample, and on the folders in DATA if they exist. Peers are scored too
 # once `$(BIN)/pip install lightgbm mlforecast skforecast prophet statsforecast` has been run. ARGS='--model ensemble' chooses.

@@ -1,6 +1,6 @@
 """Measure every speed that the platform promises, in one table: operation, reference, goal and result.
 
-    .venv/bin/python benchmarks/bench.py [--quick] [--only loading,reading,hourly,forecasting]
+    .venv/bin/python benchmarks/bench.py [--quick] [--only loading,reading,forecasting]
 
 Calls the other benchmarks, each of which measures its reference in the same run, and collects their results in
 results/bench-DATE.csv. --quick runs the same at a hundredth of the size, in about two minutes. It only shows that all
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from measuring import printed_by, record, results_elsewhere, results_of, victoria
 
-PARTS = ("loading", "reading", "hourly", "forecasting")
+PARTS = ("loading", "reading", "forecasting")
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,6 @@ def _bench(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
                 lines += loading(quick=options.quick)
             case "reading":
                 lines += reading(quick=options.quick, database=options.database)
-            case "hourly":
-                lines += hourly(quick=options.quick)
             case "forecasting":
                 lines += forecasting(quick=options.quick, data=options.data)
             case _:
@@ -150,21 +148,6 @@ def reading(*, quick: bool, database: str | None) -> list[Line]:
                 )
             )
     return lines
-
-
-def hourly(*, quick: bool) -> list[Line]:
-    size = ("--cities", 50, "--repeats", 3, "--rows", 20_000) if quick else ("--cities", 1000)
-    row = next(row for row in results_of("hourly", *size) if row["what"] == "keep one hour")
-    return [
-        Line(
-            "keep the hours current after one new hour",
-            "REFRESH ... CONCURRENTLY of the whole view",
-            f"{row['goal']}x",
-            float(row["wall ratio"]),
-            float(row["cpu ratio"]),
-            float(row["goal"]),
-        )
-    ]
 
 
 def forecasting(*, quick: bool, data: Path | None) -> list[Line]:
