@@ -234,7 +234,9 @@ def main() -> None:
     found = list(skill.cities(arguments.folder, []) if arguments.folder else skill.sample())
     at = min(load["timestamp"].max() for _, load, _ in found).astimezone(UTC) - timedelta(days=3)
     first = at - timedelta(days=arguments.history_days)
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], check=False, capture_output=True, text=True
+    ).stdout.strip()
     print(
         f"# {datetime.now(UTC):%Y-%m-%d %H:%M}Z, {', '.join(skill.versions())}, commit {commit}; {platform.machine()},"
         f" {usable_processors()} processors, load {os.getloadavg()[0]:.1f}; {arguments.processes} processes,"

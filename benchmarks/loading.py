@@ -1,8 +1,8 @@
-"""Measure `ingest` as typed, compared with PostgreSQL's own COPY of the same rows, in the same run, alternating.
+r"""Measure `ingest` as typed, compared with PostgreSQL's own COPY of the same rows, in the same run, alternating.
 
     .venv/bin/python benchmarks/loading.py [--rows 10000000] [--cities 200] [--minutes 10] [--order city] [--repeats 5]
 
-The reference is `psql \\copy` of the rows as plain CSV into a bare copy of the table: the same key and monthly
+The reference is `psql \copy` of the rows as plain CSV into a bare copy of the table: the same key and monthly
 partitions, but no id, no foreign key, no CHECK, no index by time and no trigger. It is compared with `energy-forecast
 ingest consumption FILE` with its default checks, from start to exit: the same rows from CSV and Parquet, into an empty
 table; Parquet with `--no-check` (unchecked); the same file again; the file with 1 % corrected and 0.1 % bad rows. Then

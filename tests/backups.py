@@ -42,7 +42,7 @@ def contents(database: Database) -> Tables:
 
 
 def values(database: Database, statement: str) -> list[tuple[object, ...]]:
-    """The rows of a statement, as the superuser of the test's server."""
+    """Return the rows of a statement, as the superuser of the test's server."""
     with psycopg.connect(database.url) as connection:
         return connection.execute(statement.encode()).fetchall()
 
@@ -66,13 +66,13 @@ def add(database: Database, name: str) -> None:
 
 
 def names(database: Database) -> set[str]:
-    """The cities' names."""
+    """Return the cities' names."""
     return {str(name) for (name,) in values(database, "SELECT name FROM cities")}
 
 
 @contextmanager
 def folder_of_servers() -> Iterator[Path]:
-    """A folder open to every user; servers left in it are stopped at the end."""
+    """Yield a folder open to every user; stop the servers in it at the end."""
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30 else None
     made = Path(tempfile.mkdtemp(prefix="ef-", dir=base))
     made.chmod(0o711)
@@ -86,7 +86,7 @@ def folder_of_servers() -> Iterator[Path]:
 
 
 def new_server(home: Path, archive: Path | None = None) -> EmbeddedServer:
-    """A server that archives, with a filled database."""
+    """Return a server that archives, with a filled database."""
     server = EmbeddedServer(home)
     database = Database(server.start().url)
     upgrade(database)
@@ -102,13 +102,13 @@ def archive_of(server: EmbeddedServer) -> Archive:
 
 
 def data_file(folder: Path) -> Path:
-    """A table's file in a base backup."""
+    """Return a table's file in a base backup."""
     return max((folder / "base").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0)
 
 
 @contextmanager
 def small_disk(path: Path, size: str) -> Iterator[None]:
-    """A file system of its own, for a test that fills it."""
+    """Yield a separate file system, for a test that fills it."""
     path.mkdir()
     mounted = (
         os.geteuid() == 0

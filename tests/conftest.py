@@ -31,7 +31,7 @@ def no_settings_from_outside() -> None:
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
-    """A folder that every user may pass through: as root, the server runs as another user; pytest's own are closed."""
+    """Yield a folder that every user can enter: as root, the server runs as another user; pytest's own are closed."""
     folder = Path(tempfile.mkdtemp(prefix="ef-"))
     folder.chmod(0o711)
     yield folder
@@ -40,7 +40,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server(open_folder: Path) -> Iterator[Server]:
-    """The server of ENERGY_FORECAST_TEST_DATABASE_URL, or an embedded one."""
+    """Yield the server of ENERGY_FORECAST_TEST_DATABASE_URL, or an embedded one."""
     url = os.environ.get("ENERGY_FORECAST_TEST_DATABASE_URL")
     if url is not None:
         with psycopg.connect(url) as connection:
@@ -55,7 +55,7 @@ def server(open_folder: Path) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def template(server: Server) -> Iterator[str]:
-    """The name of a migrated database to copy."""
+    """Yield the name of a migrated database to copy."""
     with server.copy_of("template0") as database:
         upgrade(database)
         yield database.name
@@ -63,19 +63,19 @@ def template(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def empty_database(server: Server) -> Iterator[Database]:
-    """A new database with nothing in it."""
+    """Yield a new, empty database."""
     with server.copy_of("template0") as database:
         yield database
 
 
 @pytest.fixture
 def database(server: Server, template: str) -> Iterator[Database]:
-    """A new migrated database."""
+    """Yield a new migrated database."""
     with server.copy_of(template) as database:
         yield database
 
 
 @pytest.fixture
 def command_line(database: Database, tmp_path: Path) -> CommandLine:
-    """The command line on a migrated database of its own."""
+    """Return the command line on a separate migrated database."""
     return CommandLine.on(database, tmp_path / "home")

@@ -24,7 +24,7 @@ class HeldUp:
         self._connection = connection
 
     def session(self) -> int | None:
-        """The session of a load that waits for a lock, or None."""
+        """Return the session of a load that waits for a lock, or None."""
         with psycopg.connect(self._database.url) as connection:
             row = connection.execute(
                 "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
@@ -33,7 +33,7 @@ class HeldUp:
         return None if row is None else int(row[0])
 
     def waiting(self) -> int:
-        """Waits until a load waits for a lock, and tells its session."""
+        """Wait until a load waits for a lock, and return its session."""
         end = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < end:
             session = self.session()
@@ -50,14 +50,14 @@ class HeldUp:
 
 @contextmanager
 def held_up(database: Database, lock: LiteralString) -> Iterator[HeldUp]:
-    """Holds what the statement `lock` locks."""
+    """Hold the locks of the statement `lock`."""
     with psycopg.connect(database.url) as connection:
         connection.execute(lock)
         yield HeldUp(database, connection)
 
 
 def gone(database: Database, session: int) -> None:
-    """Waits until a session has ended, as that of a program that was killed."""
+    """Wait until a session has ended, as that of a killed program."""
     end = time.monotonic() + _PATIENCE_SECONDS
     with psycopg.connect(database.url, autocommit=True) as connection:
         while time.monotonic() < end:

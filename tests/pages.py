@@ -21,7 +21,7 @@ for (const level of ["error", "warn"]) console[level] = (...words) => seen.push(
 
 
 def opened(path: Path, probe: str, *, dark: bool = False) -> dict[str, Any]:
-    """What a probe finds on a page: it fills `found`, one second after the page was drawn. The file is changed.
+    """Return `found`, which a probe fills one second after the page was drawn. The file is changed.
 
     `dark`: as a reader sees it whose colour scheme is dark.
 

@@ -27,12 +27,12 @@ class Server:
     tool: Callable[[str], Path]
 
     def database(self, name: str) -> Database:
-        """A database of this server by name."""
+        """Return a database of this server by name."""
         return Database(make_conninfo(self.url, dbname=name))
 
     @contextmanager
     def copy_of(self, template: str) -> Iterator[Database]:
-        """A new database made from another, gone at the end."""
+        """Yield a new copy of a database; drop it at the end."""
         name = f"{template.partition('_')[0]}_{uuid4().hex[:12]}"
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(
@@ -54,13 +54,13 @@ class CommandLine:
 
     @classmethod
     def on(cls, database: Database, home: Path) -> CommandLine:
-        """The command line on a database, by a URL as a person would write it."""
+        """Return the command line on a database, by a URL as a user writes it."""
         parts = conninfo_to_dict(database.url)
         url = f"postgresql://{parts['user']}@/{parts['dbname']}?host={parts['host']}&port={parts.get('port') or 5432}"
         return cls({"ENERGY_FORECAST_DATABASE_URL": url, "ENERGY_FORECAST_HOME": str(home)})
 
     def start(self, *arguments: str | Path, stdin: str | None = None) -> subprocess.Popen[str]:
-        """Starts a command, with a text on standard input if one is given."""
+        """Start a command, with a text on standard input if given."""
         program = Path(sys.executable).with_name("energy-forecast")
         process = subprocess.Popen(
             [program, *map(str, arguments)],
@@ -76,7 +76,7 @@ class CommandLine:
         return process
 
     def run(self, *arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Runs a command to its end, which has to be the exit status given."""
+        """Run a command, which must end with the given exit status."""
         process = self.start(*arguments)
         stdout, stderr = process.communicate(timeout=600)
         assert process.returncode == status, f"exit status {process.returncode}\n{stdout}\n{stderr}"

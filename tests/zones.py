@@ -32,7 +32,7 @@ FIRST, LAST = date(2000, 1, 1), date(2024, 12, 31)
 
 @cache
 def days_of_change(zone: str) -> list[date]:
-    """The days of 2000 to 2024 around which the clock of a zone was moved."""
+    """Return the days of 2000 to 2024 at which the clock of a zone changed."""
     at, clock, found = datetime(2000, 1, 1, tzinfo=UTC), rules_of(zone), []
     while at.date() <= LAST:
         later = at + timedelta(hours=24)
@@ -44,7 +44,7 @@ def days_of_change(zone: str) -> list[date]:
 
 @st.composite
 def zones_and_days(draw: st.DrawFn) -> tuple[str, date]:
-    """A zone and a day; most of the days stand near a change of the clock."""
+    """Draw a zone and a day; most days are near a change of the clock."""
     zone = draw(st.sampled_from(ZONES))
     near = days_of_change(zone)
     if near and draw(st.integers(0, 3)):

@@ -42,7 +42,7 @@ class _FaultFile(logging.FileHandler):
         except OSError:
             self.handleError(record)
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
         self.written = False
 
 

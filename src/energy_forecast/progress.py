@@ -8,7 +8,8 @@ from typing import Protocol
 class Progress(Protocol):
     """A callback that receives the task, the number of finished steps, the total, and the rows read so far."""
 
-    def __call__(self, what: str, done: int, total: int, rows: int | None = None) -> None: ...
+    def __call__(self, what: str, done: int, total: int, rows: int | None = None) -> None:
+        """Receive the state of a task."""
 
 
 def silent(what: str, done: int, total: int, rows: int | None = None) -> None:

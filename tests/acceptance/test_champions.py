@@ -25,7 +25,7 @@ FIRST = LAST - timedelta(days=120)
 def backtested_template(
     server: Server, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, str]]:
-    """A database where three models were backtested for 25 days, the file of pairs beside it."""
+    """Yield a database with backtests of three models over 25 days, and the file of pairs."""
     folder = tmp_path_factory.mktemp("backtested")
     consumption, weather = frames(FIRST, LAST)
     consumption.write_parquet(folder / "consumption.parquet")

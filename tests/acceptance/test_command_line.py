@@ -46,7 +46,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def loaded_template(
     server: Server, template: str, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """The name of a database into which the files were loaded."""
+    """Yield the name of a database into which the files were loaded."""
     with server.copy_of(template) as database:
         command_line = CommandLine.on(database, tmp_path_factory.mktemp("home"))
         command_line.run("city", "import", files["cities"])
@@ -63,12 +63,12 @@ def loaded_database(server: Server, loaded_template: str) -> Iterator[Database]:
 
 @pytest.fixture
 def loaded(loaded_database: Database, tmp_path: Path) -> CommandLine:
-    """The command line on a database with the two cities."""
+    """Return the command line on a database with the two cities."""
     return CommandLine.on(loaded_database, tmp_path / "home")
 
 
 def document(command_line: CommandLine, *arguments: str | Path) -> Any:
-    """The one JSON document that a command prints."""
+    """Return the one JSON document that a command prints."""
     return json.loads(command_line.run(*arguments, "--json").stdout)
 
 

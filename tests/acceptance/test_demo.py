@@ -35,7 +35,7 @@ def command_line(home: Path) -> CommandLine:
 
 @pytest.fixture(scope="module")
 def first_run(command_line: CommandLine) -> str:
-    """What the first run prints."""
+    """Return the output of the first run."""
     return command_line.run("demo").stdout
 
 

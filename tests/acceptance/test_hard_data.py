@@ -30,7 +30,7 @@ def day(number: int, hour: int = 0) -> datetime:
 
 
 def span(number: int, hours: int) -> pl.Expr:
-    """The rows of Berlin from noon of a day on."""
+    """Return the rows of Berlin from noon of a day."""
     first, end = (day(number, 12 + more).strftime(HOURS) for more in (0, hours))
     return (pl.col("city") == "Berlin") & (pl.col("timestamp") >= first) & (pl.col("timestamp") < end)
 
@@ -72,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(
     server: Server, template: str, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[CommandLine, Database, Any]]:
-    """A database with the spoilt record; what `ingest consumption` said of it, and `ingest weather` under "weather"."""
+    """Yield a database with the damaged record, and the reports of both loads; that of weather as "weather"."""
     with server.copy_of(template) as database:
         command_line = CommandLine.on(database, tmp_path_factory.mktemp("home"))
         command_line.run("city", "import", folder / "cities.csv")
@@ -528,7 +528,7 @@ def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_h
 
 
 def spoil(database: Database, model: str, version: int) -> None:
-    """Makes an artifact one that this program cannot read, as a program of another version may have left it."""
+    """Replace an artifact by one of another version, which this program cannot read."""
     with psycopg.connect(database.url) as connection:
         connection.execute("ALTER TABLE model_artifacts DISABLE TRIGGER ALL")
         connection.execute(

@@ -113,7 +113,7 @@ def run_day(server: Server, template: str, folder: Path, broken: bool) -> dict[s
 
 
 def of_whole(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of the cities that are whole, without what differs between two databases."""
+    """Return the rows of the undamaged cities, without columns that differ between two databases."""
     return [{name: value for name, value in row.items() if name not in ITS_OWN} for row in rows if row["city"] in WHOLE]
 
 

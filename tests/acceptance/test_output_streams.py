@@ -33,7 +33,7 @@ FAULTS = {
 
 @pytest.fixture
 def city(command_line: CommandLine) -> CommandLine:
-    """A database with a city whose name neither ASCII nor Latin-1 has."""
+    """Return a database with a city whose name is not in ASCII or Latin-1."""
     command_line.run("city", "add", "Zürich 名", "--latitude", "47", "--longitude", "8", "--timezone", "Europe/Zurich")
     return command_line
 

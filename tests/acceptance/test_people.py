@@ -17,7 +17,7 @@ from servers import CommandLine
 
 @pytest.fixture
 def anna(database: Database) -> Iterator[str]:
-    """A name that no other test uses; its role is gone at the end."""
+    """Yield a name that no other test uses; drop its role at the end."""
     name = f"anna_{uuid4().hex[:12]}"
     yield name
     with psycopg.connect(database.url) as connection:

@@ -19,7 +19,7 @@ from synthetic import frames, write_cities
 
 
 def due(database: Database) -> dict[str, list[str]]:
-    """The reasons of each city, their first words."""
+    """Return the first words of the reasons of each city."""
     return {
         one.city: [reason.partition(":")[0] for reason in one.reasons] for one in retrain.retraining_status(database)
     }

@@ -26,7 +26,7 @@ Object.assign(found, {
 
 
 def drawn(folder: Path, kind: AnswerKind, rows: list[dict[str, Any]], city: str) -> dict[str, Any]:
-    """What stands on the page when the browser has drawn it."""
+    """Return the texts of the page after the browser has drawn it."""
     path = folder / "answer.html"
     write_answer_page(path, kind, rows, city=city, timezone="Europe/Berlin")
     return opened(path, PROBE)

@@ -74,7 +74,7 @@ def picture(name: str, zone: str, *, weather: bool) -> CityPicture:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the probe found in the page."""
+    """Return the findings of the probe in the page."""
     folder = tmp_path_factory.mktemp("page")
     path = folder / "forecast.html"
     cities = [picture("London", "Europe/London", weather=True), picture(HOSTILE, "Asia/Kolkata", weather=False)]

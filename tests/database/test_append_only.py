@@ -70,7 +70,7 @@ LEDGERS = (
 
 @pytest.fixture(scope="module")
 def filled(server: Server, template: str) -> Iterator[Connection]:
-    """A superuser's connection to a database with a row in every table."""
+    """Yield a superuser's connection to a database with a row in every table."""
     with server.copy_of(template) as database, psycopg.connect(database.url) as connection:
         for statement in ROWS:
             if statement.startswith("UPDATE"):

@@ -30,7 +30,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
-    """A superuser's connection to a database with two cities and their partitions."""
+    """Yield a superuser's connection to a database with two cities and their partitions."""
     with psycopg.connect(database.url) as connection:
         for city, name in ((CITY, "Pune"), (OTHER, "Berlin")):
             connection.execute(
@@ -98,7 +98,7 @@ def test_an_artifact_is_kept_by_its_digest(connection: Connection) -> None:
 
 
 def stored_sums(connection: Connection) -> dict[str, list[int]]:
-    """The sums of energy_consumption, as `doctor audit` works them out."""
+    """Return the sums of energy_consumption, as `doctor audit` computes them."""
     rows = connection.execute(queries("audit")["sums_of_energy_consumption"], {"first": None, "end": None}).fetchall()
     return {block: [int(number) for number in numbers] for block, *numbers in rows}
 

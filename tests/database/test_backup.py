@@ -40,20 +40,20 @@ from servers import CommandLine, Server
 
 @pytest.fixture
 def filled(database: Database) -> Database:
-    """A database with two cities and two months of each."""
+    """Return a database with two cities and two months of each."""
     fill(database)
     return database
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> BackupFolder:
-    """A folder of backups that is yet to be made."""
+    """Return a folder of backups that does not exist yet."""
     return BackupFolder(tmp_path / "backups")
 
 
 @pytest.fixture
 def new_name(server: Server) -> Iterator[str]:
-    """A name for a restored database, which goes at the end."""
+    """Yield a name for a restored database, which is dropped at the end."""
     name = f"restored_{uuid4().hex[:12]}"
     yield name
     with psycopg.connect(server.url, autocommit=True) as connection:

@@ -78,7 +78,7 @@ def dedicate_again(database: Database) -> None:
 
 
 def load_a_new_month(database: Database) -> None:
-    """A load that fills months beside their table and attaches them."""
+    """Run a load that fills months next to their table and attaches them."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(batch, "PARTITION_LOAD_ROWS", 0)
         frame = pl.DataFrame(
@@ -112,7 +112,7 @@ def detach_a_month_concurrently(database: Database) -> None:
 
 
 def rename_a_city(database: Database) -> None:
-    """The name of its partition remains."""
+    """Rename a city; its partition keeps its name."""
     execute(database, "UPDATE cities SET name = 'Oslo' WHERE name = 'pkey'")
 
 

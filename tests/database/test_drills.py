@@ -43,7 +43,7 @@ def place() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def own(place: Path) -> EmbeddedServer:
-    """A server for tests that harm it; each leaves it running and archiving."""
+    """Return a server for tests that damage it; each leaves it running and archiving."""
     server = new_server(place / "own")
     make_base_backup(server)
     return server

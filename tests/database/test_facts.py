@@ -26,7 +26,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
-    """A superuser's connection to a database in which every table of facts has rows, in autocommit."""
+    """Yield a superuser's connection to a database in which every table of facts has rows, in autocommit."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, 'Pune', 18, 73, 'Asia/Kolkata')",
@@ -336,7 +336,7 @@ CHANGED_ROWS = {
 
 @pytest.fixture
 def controlled(connection: Connection) -> Connection:
-    """The same with rows in the tables that have an entry for each row, written with other settings of the session."""
+    """Return the same with rows in tables logged row by row, written with other session settings."""
     with connection.transaction():
         connection.execute("SET LOCAL TimeZone = 'Asia/Kathmandu'; SET LOCAL bytea_output = escape")
         connection.execute("SET LOCAL IntervalStyle = iso_8601; SET LOCAL extra_float_digits = -5")

@@ -23,7 +23,7 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture(scope="module")
 def shared(server: Server, template: str) -> Iterator[Connection]:
-    """A database with two cities and two models."""
+    """Yield a database with two cities and two models."""
     with server.copy_of(template) as database, psycopg.connect(database.url) as connection:
         for city, name in ((PUNE, "Pune"), (BERLIN, "Berlin")):
             connection.execute(
@@ -64,7 +64,7 @@ def issue(
     target: str = TARGET,
     levels: tuple[float, ...] = (0.05, 0.5, 0.95),
 ) -> None:
-    """A run of one target hour, recorded when it was issued unless said otherwise."""
+    """Insert a run of one target hour, recorded at `issued_at` unless given."""
     run = str(uuid4())
     recorded = recorded_at or issued_at
     connection.execute(
@@ -169,7 +169,7 @@ def test_a_person_sees_cities_of_hers_only(connection: Connection) -> None:
 
 
 def scans(connection: Connection) -> dict[str, tuple[int, int]]:
-    """Scans of each partition of vintages so far in this transaction: (sequential, by an index)."""
+    """Return the scans of each partition of vintages in this transaction: (sequential, by an index)."""
     return {
         name: (whole, by_index)
         for name, whole, by_index in connection.execute(

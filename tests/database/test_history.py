@@ -26,7 +26,7 @@ TEN_MINUTES = timedelta(minutes=10)
 
 @pytest.fixture(scope="module")
 def known(server: Server, template: str) -> Iterator[Database]:
-    """A city by ten minutes with holes; some values corrected twice, once after AS_OF; weather with holes too."""
+    """Load a city by ten minutes with holes; some values corrected twice, once after AS_OF; weather with holes too."""
     drawn = random.Random(7)
     moments = [FIRST + timedelta(minutes=10 * place) for place in range(40 * 144)]
     loads = [

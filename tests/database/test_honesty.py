@@ -42,7 +42,7 @@ def prepare(connection: Connection) -> None:
 
 @pytest.fixture(scope="module")
 def shared(server: Server, template: str) -> Iterator[Connection]:
-    """A connection to a database for tests that commit nothing."""
+    """Yield a connection to a database for tests that commit nothing."""
     with server.copy_of(template) as database, psycopg.connect(database.url) as connection:
         prepare(connection)
         yield connection
@@ -50,7 +50,7 @@ def shared(server: Server, template: str) -> Iterator[Connection]:
 
 @pytest.fixture
 def connection(shared: Connection) -> Iterator[Connection]:
-    """A superuser's connection, whose work is rolled back; each test takes its own role."""
+    """Yield a superuser's connection that is rolled back; each test takes its own role."""
     yield shared
     shared.rollback()
 
@@ -68,7 +68,7 @@ def become(connection: Connection, role: Role) -> None:
 
 
 def load(connection: Connection, **values: object) -> None:
-    """Inserts a value of consumption as the role that loads, right but for what is given."""
+    """Insert a value of consumption as the role that loads, correct except for the given columns."""
     become(connection, Role.INGEST)
     row = {
         "city_id": PUNE,
@@ -198,7 +198,7 @@ def correct(connection: Connection, value: int, available_at: str) -> None:
 
 
 def known(connection: Connection, at: str) -> list[float]:
-    """What the forecaster could have known of the first two hours at a moment."""
+    """Return the first two hours as the forecaster could know them at a time."""
     become(connection, Role.FORECASTER)
     return [
         float(row[0])
@@ -228,10 +228,10 @@ def test_any_moments_knowledge_can_be_read_back(committing: Connection) -> None:
 def test_what_was_known_is_the_same_with_and_without_corrections(
     committing: Connection, table: str, value: str
 ) -> None:
-    """A span without corrections is read straight; with one, the version of the moment is chosen. Neither may show a
-    value
-    before it could be known, and a correction elsewhere in the span may not move the others. Over one session, whose
-    plans are kept."""
+    """Both ways of reading return only what was known: with corrections in the span, and without.
+
+    A correction elsewhere in the span does not change the other values. One session keeps its plans.
+    """
     function = "consumption_as_of" if table == "energy_consumption" else "weather_as_of"
     committing.execute(
         f"INSERT INTO {table} (city_id, timestamp, {value}, available_at)"
@@ -425,7 +425,7 @@ def test_an_artifact_that_does_not_match_its_digest_is_refused(connection: Conne
 
 
 def hourly_load(connection: Connection, *, phase: int) -> list[tuple[Any, ...]]:
-    """The hours of 15 January 2024 as known two weeks later."""
+    """Return the hours of 15 January 2024 as known two weeks later."""
     day = datetime(2024, 1, 15, tzinfo=UTC)
     as_of, end = datetime(2024, 2, 1, tzinfo=UTC), day + timedelta(days=1)
     return load_as_of(connection, UUID(PUNE), as_of=as_of, first=day, end=end, phase=phase).rows()

@@ -1,5 +1,7 @@
-"""The hourly view: UTC hours, as fresh as it says, refreshed beside readers, and read by nobody past the barrier; and
-the profile that people read."""
+"""The hourly view and the profile that users read.
+
+The view has UTC hours, reports its age, is refreshed while others read it, and follows the access of its reader.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ ZONES = ["Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Ho
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
-    """A superuser's connection, in autocommit, to cities in five zones with five weeks of values, not yet refreshed."""
+    """Yield a superuser's connection, in autocommit, to cities in five zones; their five weeks are not refreshed."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("SELECT ensure_month_partitions('energy_consumption', now() - interval '36 days', now())")
         for zone in ZONES:
@@ -182,8 +184,10 @@ def test_a_person_reads_the_hours_of_her_cities(connection: Connection) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_profile_goes_by_the_citys_own_clock(connection: Connection, zone: str) -> None:
-    """Beside Python's zones: a half-hour zone, one that shifts by half an hour, and whatever change of the clock lies
-    in the last 30 days. An hour that came twice counts twice."""
+    """The days equal those of Python's zones: half-hour zones, half-hour shifts, and changes of the last 30 days.
+
+    An hour that occurs twice counts twice.
+    """
     refresh(connection)
     city = zone.partition("/")[2]
     hours: dict[Any, list[tuple[Decimal, Any]]] = defaultdict(list)

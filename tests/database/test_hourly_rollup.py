@@ -30,7 +30,7 @@ SHOWN = (
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
-    """A superuser's connection, in autocommit, to two cities without a value."""
+    """Yield a superuser's connection, in autocommit, to two cities without a value."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("SET timezone = 'UTC'")
         connection.execute(
@@ -44,7 +44,7 @@ def connection(database: Database) -> Iterator[Connection]:
 
 @pytest.fixture
 def hour(connection: Connection) -> datetime:
-    """A whole hour of yesterday."""
+    """Return a whole hour of yesterday."""
     row = connection.execute("SELECT date_trunc('hour', now(), 'UTC') - interval '20 hours'").fetchone()
     assert row is not None
     start: datetime = row[0]
@@ -110,8 +110,10 @@ def test_an_hour_that_is_gone_is_gone(connection: Connection, hour: datetime) ->
 def test_two_that_write_one_hour_at_once_are_both_in_it(
     connection: Connection, database: Database, hour: datetime, first_folds: bool
 ) -> None:
-    """Each worked out from what it sees alone, the second to commit would write over the first. At a stricter
-    isolation the audit's chain refuses the second."""
+    """The second to commit includes the rows of the first.
+
+    At a stricter isolation the audit's chain refuses the second.
+    """
     with psycopg.connect(database.url) as first, psycopg.connect(database.url) as second:
         for writer in (first, second):
             # Neither waits for the other

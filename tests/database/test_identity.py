@@ -41,7 +41,7 @@ def files(*folders: Path) -> dict[Path, int]:
 
 
 def copied(home: Path, to: Path) -> Path:
-    """A cold copy, as `cp -a` makes it."""
+    """Make a cold copy, as with `cp -a`."""
     for parent, folders, names in os.walk(shutil.copytree(home, to, symlinks=True)):
         for name in (*folders, *names):
             one = Path(parent) / name

@@ -102,7 +102,7 @@ def place(database: Database, tmp_path: Path) -> Place:
 
 @pytest.fixture(params=["UTC", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
 def own_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The loader's own zone and PGTZ, which must not matter."""
+    """Set the loader's own zone and PGTZ, which must have no effect."""
     monkeypatch.setenv("TZ", request.param)
     monkeypatch.setenv("PGTZ", request.param)
     time.tzset()

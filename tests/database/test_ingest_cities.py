@@ -289,7 +289,7 @@ def test_an_upgrade_composes_names(empty_database: Database) -> None:
 
 
 def before_names() -> str:
-    """The version of the schema before names were compared without case."""
+    """Return the version of the schema before names were compared without case."""
     return max(version for version, _ in migration_files() if version < "0043")
 
 

@@ -37,7 +37,7 @@ load_files(Database(sys.argv[1]), "consumption", [Path(sys.argv[2])])
 
 @pytest.fixture
 def file(database: Database, tmp_path: Path) -> Path:
-    """A file of some months, and its city in the database."""
+    """Return a file of some months, and its city in the database."""
     return _file(database, tmp_path)
 
 

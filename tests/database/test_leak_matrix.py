@@ -167,7 +167,7 @@ def become(world: World, name: str) -> str:
 
 
 def columns_that_may(world: World, role: str, relation: Relation, privilege: str) -> list[str]:
-    """The columns on which a role has a privilege, by the grants."""
+    """Return the columns on which a role has a privilege, by the grants."""
     return [
         column
         for column in relation.columns
@@ -179,7 +179,7 @@ def columns_that_may(world: World, role: str, relation: Relation, privilege: str
 
 
 def attempt(connection: Connection, statement: sql.Composable | str) -> list[str] | psycopg.Error:
-    """The rows as text, or the error; the transaction goes on."""
+    """Return the rows as text, or the error; the transaction continues."""
     try:
         with connection.transaction():
             cursor = connection.execute(statement)  # type: ignore[arg-type]
@@ -286,7 +286,7 @@ def test_who_may_write_is_what_the_grants_say(world: World, name: str) -> None:
 
 
 def nothing_written(relation: Relation, privilege: str, allowed: list[str]) -> sql.Composable:
-    """A statement that needs the privilege and touches no row; on a column that is not allowed, when none is."""
+    """Return a statement that needs the privilege and changes no row; on a forbidden column if there is one."""
     column = allowed[0] if allowed else next(c for c, generated in relation.columns.items() if not generated)
     names = {"table": relation.identifier, "column": sql.Identifier(column)}
     return {
@@ -509,7 +509,7 @@ _ABSENT: dict[str, LiteralString] = {
 
 
 def counts_of_plan(world: World, table: sql.Composable, condition: sql.Composable) -> list[str]:
-    """What EXPLAIN shows of a condition, without the condition itself: nodes, estimates, and rows that were removed."""
+    """Return the plan of a condition without its text: nodes, estimates and removed rows."""
     plan = attempt(world.connection, sql.SQL(EXPLAIN).format(table, condition))
     assert isinstance(plan, list), plan
     return [line for line in plan if not CONDITION.match(line)]
@@ -534,8 +534,10 @@ def many_more_cities(connection: Connection) -> None:
 
 @pytest.mark.parametrize("no_sequential_scan", [False, True])
 def test_explain_does_not_tell_whether_another_city_has_a_value(world: World, no_sequential_scan: bool) -> None:
-    """Neither by an estimate nor by rows removed. Times and the ids of cities that somebody knows are left out; see
-    docs/decisions/access.md."""
+    """Neither an estimate nor the number of removed rows shows them.
+
+    Times, and ids of cities that a user already knows, are out of scope; see docs/decisions/access.md.
+    """
     if world.connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = session_user").fetchone() == (False,):
         pytest.skip("needs an upgrade by a superuser")
     many_more_cities(world.connection)

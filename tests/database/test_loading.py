@@ -40,7 +40,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture
 def cities(database: Database, tmp_path: Path) -> Database:
-    """A database with five cities."""
+    """Return a database with five cities."""
     path = tmp_path / "cities.csv"
     path.write_text(
         "name,latitude,longitude,timezone\n" + "".join(f"City {n},50,10,Europe/Berlin\n" for n in range(CITIES))
@@ -100,7 +100,7 @@ def test_the_order_and_the_format_of_a_file_change_nothing(cities: Database, tmp
 
 @contextmanager
 def emptied(database: Database) -> Iterator[None]:
-    """Takes the rows away again afterwards, as only retention may."""
+    """Delete the rows afterwards, as only retention can."""
     yield
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("DELETE FROM energy_consumption")
@@ -143,7 +143,7 @@ def test_ids_made_in_bulk_are_random_uuids(cities: Database, tmp_path: Path) -> 
 
 @contextmanager
 def staged(database: Database, city: object) -> Iterator[Connection]:
-    """A load's session with one row staged, in a transaction, as the role that loads."""
+    """Yield a session with one staged row, in a transaction, as the role that loads."""
     with psycopg.connect(database.url) as connection:
         connection.execute("SELECT ensure_month_partitions('energy_consumption', '2024-03-01Z', '2024-03-01Z')")
         connection.commit()
@@ -160,8 +160,10 @@ INSERT = "SELECT ops.insert_staged('consumption', false), current_setting('sessi
 
 
 def test_the_key_to_cities_holds_though_it_is_checked_once_a_city(cities: Database) -> None:
-    """A city that is not there is refused, one that is there cannot go before the load has ended, and nobody who loads
-    may switch the key's trigger off herself."""
+    """A missing city is refused, and a stored one cannot be deleted before the load has ended.
+
+    The role that loads cannot disable the trigger of the key.
+    """
     with staged(cities, uuid4()) as connection, pytest.raises(errors.ForeignKeyViolation):
         connection.execute(INSERT)
     with psycopg.connect(cities.url, autocommit=True) as other:

@@ -73,7 +73,7 @@ def test_a_moment_on_the_local_clock_carries_its_offset(
 
 @st.composite
 def loads(draw: st.DrawFn) -> tuple[str, date, int, dict[datetime, Decimal], set[datetime]]:
-    """A zone, a day, an interval in minutes, and the intervals of some days around with and without a value."""
+    """Draw a zone, a day, an interval in minutes, and the intervals with and without a value."""
     zone, day = draw(zones_and_days())
     minutes = draw(st.sampled_from([60, 30, 15]))
     offset = timedelta(minutes=draw(st.sampled_from([0, 15, 30, 45])) % minutes)

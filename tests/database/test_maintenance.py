@@ -30,7 +30,7 @@ OLD = "date_trunc('month', now() - interval '28 months', 'UTC')"
 
 @pytest.fixture(scope="module")
 def old_template(server: Server, template: str) -> Iterator[str]:
-    """The name of a database with old data, to copy."""
+    """Yield the name of a database with old data, to copy."""
     with server.copy_of(template) as database:
         fill_old(database)
         yield database.name
@@ -38,14 +38,14 @@ def old_template(server: Server, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def old(server: Server, old_template: str) -> Iterator[Database]:
-    """A database with old data."""
+    """Yield a database with old data."""
     with server.copy_of(old_template) as database:
         yield database
 
 
 @pytest.fixture
 def connection(old: Database) -> Iterator[Connection]:
-    """A superuser's connection to it, in autocommit."""
+    """Yield a superuser's connection to it, in autocommit."""
     with psycopg.connect(old.url, autocommit=True) as connection:
         yield connection
 
@@ -66,7 +66,7 @@ def become(connection: Connection, role: str) -> None:
 
 
 def months(connection: Connection, table: str) -> list[str]:
-    """The partitions of a table whose whole month is older than two years."""
+    """Return the partitions of a table whose month is older than two years."""
     return [
         name
         for (name,) in connection.execute(
@@ -78,7 +78,7 @@ def months(connection: Connection, table: str) -> list[str]:
 
 
 def digest_of(rows: list[tuple[str, str, str]]) -> bytes:
-    """The ledger's digest, by the words of its column: of (city, UTC day, row as text)."""
+    """Compute the ledger's digest as its column comment defines it: of (city, UTC day, row as text)."""
     groups: dict[tuple[str, str], list[bytes]] = defaultdict(list)
     for city, day, text in rows:
         groups[city, day].append(text.encode())

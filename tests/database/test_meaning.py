@@ -172,7 +172,7 @@ def test_refuses_days_over_stored_hours(place: Place) -> None:
 
 
 def hours_of(days: Sequence[tuple[int, int, int]], minutes: int = 60) -> list[datetime]:
-    """Starts of all intervals of local days in New York, UTC."""
+    """Return the starts of all intervals of local days in New York, UTC."""
     starts = []
     for day in days:
         moment = datetime(*day, tzinfo=NEW_YORK).astimezone(UTC)
@@ -188,7 +188,7 @@ AUTUMN = [(2025, 11, 1), (2025, 11, 2), (2025, 11, 3)]
 
 
 def end_label(start: datetime, minutes: int, style: str) -> str:
-    """The end of an interval: as the clock shows it, or as the start on the clock plus the interval."""
+    """Return the end of an interval: by the local clock, or the local start plus the interval."""
     length = timedelta(minutes=minutes)
     if style == "clock":
         return f"{(start + length).astimezone(NEW_YORK):%Y-%m-%d %H:%M}"

@@ -56,7 +56,7 @@ def small_loads_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cities(database: Database, tmp_path: Path) -> Database:
-    """A database with three cities."""
+    """Return a database with three cities."""
     return with_cities(database, tmp_path)
 
 
@@ -87,7 +87,7 @@ def written(frame: pl.DataFrame, folder: Path, name: str = "rows") -> Path:
 
 
 def attached(connection: Connection) -> list[str]:
-    """The months that were filled beside the table, by name."""
+    """Return the names of the months that were filled next to the table."""
     return [name for (name,) in connection.execute("SELECT partition_name FROM ops.attached_months ORDER BY 1")]
 
 
@@ -284,7 +284,7 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
 
 @contextmanager
 def filling(database: Database) -> Iterator[Connection]:
-    """A transaction of the role that loads, in which a month has been begun."""
+    """Yield a transaction of the role that loads, in which a month was begun."""
     with psycopg.connect(database.url) as connection:
         connection.execute("SET ROLE energy_forecast_ingest")
         connection.execute(

@@ -24,7 +24,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "howto" / "own-server.md"
 
 
 def as_postgres(*command: str | Path) -> str:
-    """Runs a program as Debian's user of the server, or as oneself."""
+    """Run a program as Debian's user of the server, or as the current user."""
     who = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
     done = subprocess.run([*who, *command], capture_output=True, text=True, cwd="/", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,7 +49,7 @@ def place() -> Iterator[Path]:
 
 
 def from_the_guide(heading: str, place: Path) -> str:
-    """The indented block under a line of the guide, with this test's folders in it."""
+    """Return the indented block under a line of the page, with this test's folders."""
     found = re.search(rf"{re.escape(heading)}\n\n((?:    .*\n|\n)+)", GUIDE.read_text("utf-8"))
     assert found is not None, heading
     text = re.sub(r"^    ", "", found[1], flags=re.MULTILINE)
@@ -67,14 +67,15 @@ def from_the_guide(heading: str, place: Path) -> str:
 
 
 def follow(page: Path, place: Path, words: dict[str, str], line: CommandLine) -> None:
-    """Runs a page's commands: those of the platform as oneself, the others as the user of the server."""
+    """Run a page's commands: those of the platform as the current user, others as the user of the server."""
     words = words | {
         "/var/lib/postgresql/15/restored": str(place / "beside" / "restored"),
         "/etc/postgresql/15/main": str(place / "data"),
         "/var/log/postgresql": str(place / "log"),
         "/var/run/postgresql": str(place / "socket"),
     }
-    for command in re.findall(r"^    (.+)$", page.read_text("utf-8"), re.MULTILINE):
+    for written in re.findall(r"^    (.+)$", page.read_text("utf-8"), re.MULTILINE):
+        command = written
         for word, ours in words.items():
             command = command.replace(word, ours)
         if "energy-forecast" in command:

@@ -35,7 +35,7 @@ def names(server: Server) -> Iterator[list[str]]:
 
 @pytest.fixture
 def daily(database: Database, names: list[str]) -> Iterator[Database]:
-    """The database for a login as docs/howto/own-server.md creates it for daily work."""
+    """Yield the database for a login as docs/howto/own-server.md creates it for daily work."""
     with psycopg.connect(database.url, autocommit=True) as connection:
         login = sql.Identifier(names[0])
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN NOINHERIT CREATEROLE").format(login))
@@ -67,7 +67,7 @@ def run_every_user_command(database: Database, name: str) -> None:
 
 
 def plant(database: Database, statements: tuple[str, ...], accomplice: str) -> None:
-    """What the owner of the schema leaves behind for the next command."""
+    """Return the objects that the owner of the schema leaves for the next command."""
     with psycopg.connect(database.url) as connection:
         connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(accomplice)))
         connection.execute("SET ROLE energy_forecast_owner")
@@ -261,7 +261,7 @@ PLANTED = {
 
 @pytest.fixture
 def embedded(database: Database) -> Database:
-    """The database as daily commands of the embedded server know it."""
+    """Return the database as daily commands of the embedded server connect to it."""
     with psycopg.connect(database.url) as connection:
         if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (LOGIN,)).fetchone() is None:
             pytest.skip("Only the embedded server has the login of daily commands.")

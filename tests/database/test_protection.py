@@ -20,14 +20,14 @@ Connection = psycopg.Connection[Any]
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
-    """A superuser's connection to a migrated database."""
+    """Yield a superuser's connection to a migrated database."""
     with psycopg.connect(database.url) as connection:
         yield connection
 
 
 @pytest.fixture
 def anna(connection: Connection) -> Iterator[str]:
-    """The name of a login of this server, which is gone at the end."""
+    """Yield the name of a login of this server; drop it at the end."""
     name = f"anna_{uuid4().hex[:8]}"
     connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
     connection.commit()
@@ -327,8 +327,8 @@ def test_what_a_superuser_changed_is_reported(connection: Connection, database: 
         before = "\n".join(found(database))
         done = upgrade(database)
         repaired, remaining = "\n".join(done.repaired), "\n".join(done.remaining)
-        for kind, (_, words, is_repaired) in BY_SUPERUSERS.items():
-            words = words.replace("anna", anna)
+        for kind, (_, template, is_repaired) in BY_SUPERUSERS.items():
+            words = template.replace("anna", anna)
             assert words in before, kind
             assert words in (repaired if is_repaired else remaining), kind
     finally:

@@ -25,7 +25,7 @@ OFTEN = 60
 
 @pytest.fixture(autouse=True)
 def counted(server: Server) -> None:
-    """A developer's own server may not count; the embedded one and that of CI do."""
+    """Skip if the developer's server does not count statements; the embedded one and that of CI do."""
     with psycopg.connect(server.url) as connection:
         if not connection.execute("SELECT FROM pg_settings WHERE name = 'pg_stat_statements.max'").rowcount:
             pytest.skip("the server has no shared_preload_libraries = 'pg_stat_statements'")
@@ -33,13 +33,13 @@ def counted(server: Server) -> None:
 
 @pytest.fixture
 def marker() -> str:
-    """A name that no other statement of the server has in it."""
+    """Return a name that is in no other statement of the server."""
     return f"marker_{uuid4().hex[:12]}"
 
 
 @pytest.fixture
 def person(database: Database) -> Iterator[str]:
-    """A login that is one of the people."""
+    """Yield a login that is a user of the platform."""
     name = f"anna_{uuid4().hex[:12]}"
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN IN ROLE energy_forecast_app").format(sql.Identifier(name)))

@@ -52,7 +52,7 @@ class History:
     at: dict[str, Tables]
 
     def copy_of_archive(self, to: Path) -> Archive:
-        """The archive as it is now, to be harmed."""
+        """Return the current archive, to be damaged."""
         shutil.copytree(self.archive.folder, to)
         return Archive(to)
 
@@ -80,7 +80,7 @@ def history(place: Path) -> History:
 
 
 def recovered(history: History, to: str, into: Path, elsewhere: Archive | None = None) -> set[str]:
-    """The names of the cities after a recovery."""
+    """Return the names of the cities after a recovery."""
     done = recover(history.server, to, into, archive=elsewhere.folder if elsewhere else None)
     copy = EmbeddedServer(into)
     try:

@@ -23,7 +23,7 @@ NONE = HEADER + "Berlin,2026-01-05T00:00,1\nBerlin,2026-01-05T01:00,2\n"
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path) -> Path:
-    """A folder with files of which some rows, no rows and all rows can be taken, and Berlin in the database."""
+    """Return a folder with files of which some, none and all rows are valid; Berlin is in the database."""
     (tmp_path / "cities.csv").write_text("name,latitude,longitude,timezone\nBerlin,52,13,Europe/Berlin\n")
     import_cities(database, tmp_path / "cities.csv")
     made = tmp_path / "incoming"

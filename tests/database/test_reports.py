@@ -217,7 +217,7 @@ def test_a_city_that_is_not_there_has_no_answer(connection: Connection) -> None:
 
 
 def score(connection: Connection, **values: Any) -> None:
-    """A row of forecast_scores, right but for what is given."""
+    """Return a row of forecast_scores, correct except for the given columns."""
     row = {
         "purpose": "live",
         "city_id": BERLIN,

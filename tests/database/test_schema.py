@@ -28,7 +28,7 @@ _NOISE = re.compile(r"^(\\(un)?restrict .*|--.*|)$")
 
 
 def schema_of(server: Server, database: Database) -> list[str]:
-    """The schema as pg_dump prints it, without comments."""
+    """Return the schema as pg_dump prints it, without comments."""
     done = subprocess.run(
         [server.tool("pg_dump"), "--schema-only", "--dbname", database.url],
         check=True,
@@ -114,7 +114,7 @@ def test_dump_and_restore_give_the_same_schema_and_counts(
 
 
 def fill(connection: psycopg.Connection[tuple[object, ...]]) -> None:
-    """A row or more in every table."""
+    """Insert rows into every table."""
     connection.execute("""
         INSERT INTO cities (id, name, latitude, longitude, timezone)
         VALUES ('00000000-0000-0000-0000-000000000001', 'Pune', 18.5, 73.9, 'Asia/Kolkata')""")

@@ -30,7 +30,7 @@ NOW = ("--once", "--settle", "0")
 
 @pytest.fixture
 def folder(database: Database, tmp_path: Path) -> Path:
-    """A folder to watch, and two cities in the database."""
+    """Return a folder to watch, and two cities in the database."""
     cities = tmp_path / "cities.csv"
     cities.write_text("name,latitude,longitude,timezone\nBerlin,52,13,Europe/Berlin\nPune,18.5,73.9,Asia/Kolkata\n")
     import_cities(database, cities)
@@ -40,7 +40,7 @@ def folder(database: Database, tmp_path: Path) -> Path:
 
 
 def write(folder: Path, name: str, *rows: str, age: int = 0) -> Path:
-    """A file of consumption, written so many seconds ago; it comes by a rename, as whole files do."""
+    """Write a file of consumption of a given age (s); it appears by a rename, as whole files do."""
     path = folder / f"{name}.tmp"
     path.write_text("city,timestamp,consumption_kwh\n" + "".join(f"{row}\n" for row in rows))
     moment = time.time() - age
@@ -54,7 +54,7 @@ def hours(city: str, count: int, kwh: int = 5) -> list[str]:
 
 
 def files(folder: Path) -> set[str]:
-    """What lies in the folder and below it, as relative paths."""
+    """Return the relative paths of the folder's content."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {".energy-forecast.lock"}
 
 
@@ -70,7 +70,7 @@ BATCHES: LiteralString = (
 
 
 def until(process: subprocess.Popen[str], done: Callable[[], object]) -> None:
-    """Waits while the process lives."""
+    """Wait while the process runs."""
     for _ in range(12_000):
         if done():
             return
@@ -81,7 +81,7 @@ def until(process: subprocess.Popen[str], done: Callable[[], object]) -> None:
 
 @contextmanager
 def watching(command_line: CommandLine, folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
-    """A watcher that is at work; killed at the end if it still is."""
+    """Yield a running watcher; kill it at the end."""
     process = command_line.start("ingest", "consumption", "--watch", folder, "--settle", "0", *more)
     try:
         until(process, (folder / "failed").is_dir)
@@ -463,7 +463,7 @@ def _panics(_path: Path) -> None:
 
 POISON: dict[str, Callable[[Path], object]] = {
     "memory": lambda _path: bytearray(1 << 62),
-    "recursion": lambda path: POISON["recursion"](path),
+    "recursion": lambda path: POISON["recursion"](path),  # noqa: PLW0108
     "fault of ours": lambda path: path["timestamp"],  # type: ignore[index]
     "panic": _panics,
     "database": lambda _path: (_ for _ in ()).throw(DataRefusedError("The database refused: value out of range.")),

@@ -30,7 +30,7 @@ Calgary,2026-11-25T09:00,110
 
 @pytest.fixture(scope="module")
 def own() -> Iterator[EmbeddedServer]:
-    """A server whose files the tests may change."""
+    """Yield a server whose files the tests can change."""
     home = Path(tempfile.mkdtemp(prefix="ef-"))
     home.chmod(0o711)
     server = EmbeddedServer(home)

@@ -37,7 +37,7 @@ CASES = {
 
 
 def commands(page: str) -> list[str]:
-    """The indented lines of a page."""
+    """Return the indented lines of a page."""
     return re.findall(r"^    (.+)$", (RUNBOOKS / f"{page}.md").read_text("utf-8"), re.MULTILINE)
 
 
@@ -54,7 +54,7 @@ class Trouble:
         return Database(self.server.start().url)
 
     def follow(self, page: str) -> str:
-        """Runs a page's commands in a shell, which ends at the first that fails."""
+        """Run a page's commands in a shell, which ends at the first failure."""
         text = "set -euo pipefail\n" + "\n".join(commands(page))
         for word in sorted(self.words, key=len, reverse=True):
             text = text.replace(word, self.words[word])
@@ -77,7 +77,7 @@ def made() -> Iterator[Trouble]:
 
 @pytest.fixture
 def trouble(made: Trouble) -> Trouble:
-    """The folders that a page names are new ones for each."""
+    """Create new folders with the names of the page."""
     mine = uuid4().hex[:6]
     folders = (
         "/var/lib/restored-latest",

@@ -248,7 +248,7 @@ CATALOG = {
 
 @pytest.fixture(scope="module")
 def connection(server: Server, template: str) -> Iterator[psycopg.Connection[Any]]:
-    """A migrated database into which January and February of 2024 were loaded."""
+    """Yield a migrated database into which January and February of 2024 were loaded."""
     with server.copy_of(template) as database, psycopg.connect(database.url) as connection:
         connection.execute("SET timezone = 'UTC'")
         connection.execute("SELECT ensure_month_partitions('energy_consumption', '2024-01-15Z', '2024-02-15Z')")
@@ -256,7 +256,7 @@ def connection(server: Server, template: str) -> Iterator[psycopg.Connection[Any
 
 
 def in_catalog(connection: psycopg.Connection[Any], kind: str, name: str) -> str | None:
-    """What the catalog says of an object, as GUIDE would; None where there is none."""
+    """Return the catalog's definition of an object in the form of GUIDE, or None."""
     row = connection.execute(CATALOG[kind], {"name": name}).fetchone()  # type: ignore[call-overload]
     return None if row is None else str(row[0]).replace('"', "")
 

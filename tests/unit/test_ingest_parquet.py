@@ -45,7 +45,7 @@ def frame(count: int = 3, **columns: Any) -> pl.DataFrame:
 
 
 def read(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of a file, and its broken rows."""
+    """Return the rows of a file, and its broken rows."""
     pieces = list(open_source(path, path.name, REQUIRED, ()).pieces())
     return pl.concat(piece.rows for piece in pieces), pl.concat(piece.broken for piece in pieces)
 

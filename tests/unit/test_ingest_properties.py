@@ -59,7 +59,7 @@ class Row:
 
 
 def read(source: Source, zone: str | None) -> tuple[Counter[Meaning], Quarantine, int]:
-    """What is accepted of a source; what is refused; and how many rows it had."""
+    """Return the accepted rows of a source, the rejected ones, and the number of rows."""
     quarantine = Quarantine(1_000)
     cities = [(UUID(int=number), name, zone) for number, (name, zone) in enumerate(CITIES.items())]
     reading = ReadOptions(timezone=zone)
@@ -142,7 +142,7 @@ amounts = st.decimals(0, 1_000_000, places=2) | st.integers(0, 999_999_999).map(
 
 @st.composite
 def rows(draw: st.DrawFn) -> Row:
-    """A row, written well or badly."""
+    """Draw a row, valid or invalid."""
     city = draw(st.sampled_from(list(CITIES)))
     instant, amount = draw(instants | midnights), draw(amounts)
     meaning = (city, instant, int(amount * 100))

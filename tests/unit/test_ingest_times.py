@@ -30,7 +30,7 @@ from energy_forecast.zones import zone as rules_of
 
 @pytest.fixture(params=["UTC", "America/New_York", "Asia/Kolkata", "Europe/Berlin"])
 def own_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The loader's own zone, which must not matter."""
+    """Set the loader's own zone, which must have no effect."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield
@@ -39,7 +39,7 @@ def own_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def read(text: str | None, zone: str | None = None) -> datetime | int | None:
-    """The moment of one text, or its fault."""
+    """Return the time of a text, or its fault."""
     row = parse_timestamps(pl.Series([text], dtype=pl.String), pl.Series([zone], dtype=pl.String)).row(0, named=True)
     fault: int | None = row["fault"]
     moment: datetime | None = row["instant"]

@@ -33,7 +33,7 @@ def series(column: str, values: Sequence[float | None], *, start: datetime, step
 
 
 def fan(hours: int = 48, start: datetime = ISSUED, size: float = 5e6) -> pl.DataFrame:
-    """A flat forecast of `size` kWh whose q05 is 0.9 and q95 1.1 of it."""
+    """Return a flat forecast of `size` kWh with q05 at 0.9 and q95 at 1.1 of it."""
     quantiles = {f"q{level:02d}": [size * (0.9 + 0.2 * (level - 5) / 90)] * hours for level in range(5, 100, 5)}
     return series("predicted", [size] * hours, start=start).with_columns(
         pl.Series(name, values) for name, values in quantiles.items()

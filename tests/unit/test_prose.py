@@ -31,8 +31,10 @@ NO_VERB = re.compile(
 
 
 def tracked(*patterns: str) -> list[Path]:
-    """The files of the checkout; none where git has no repository, as in an archive."""
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z", *patterns], capture_output=True, text=True)
+    """Return the files of the checkout; none without a git repository, as in an archive."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", *patterns], check=False, capture_output=True, text=True
+    )
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -54,7 +56,7 @@ def sql_texts(source: str) -> Iterator[str]:
 
 
 def prose(path: Path) -> str:
-    """The prose of a file: no code."""
+    """Return the prose of a file: no code."""
     source = path.read_text()
     match path.suffix:
         case ".py":

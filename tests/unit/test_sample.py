@@ -93,7 +93,7 @@ def test_mornings_of_victoria_follow_the_local_clock(change: date) -> None:
     early = frame.filter((pl.col("weekday") <= 4) & pl.col("hour").is_between(4, 10))
 
     def ramp(first: date) -> float:
-        """The local hour at which the mean morning of four weeks is halfway up."""
+        """Return the local hour at which the mean morning of four weeks is halfway up."""
         days = early.filter(pl.col("date").is_between(first, first + 27 * DAY))
         mean = days.group_by("hour").agg(pl.col("consumption_kwh").mean()).sort("hour")
         power: list[float] = mean["consumption_kwh"].to_list()

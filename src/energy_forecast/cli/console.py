@@ -59,7 +59,7 @@ _ECHO_EVERY = 15
 
 
 def visible(text: str) -> str:
-    """Return a text with escapes such as \\x1b in place of control characters and unusual spaces."""
+    r"""Return a text with escapes such as \x1b in place of control characters and unusual spaces."""
     if text.isprintable():
         return text
     return "".join(

@@ -216,7 +216,8 @@ app.command("rejected")(rejected)
 @dataclass(frozen=True)
 class _Options:
     """Options for reading files: zone of local times, minutes of an interval, label, units; and whether to check the
-    data."""
+    data.
+    """
 
     timezone: str | None
     interval: int | None

@@ -171,7 +171,6 @@ def _take_tables(connection: Connection) -> None:
         try:
             with connection.transaction():
                 connection.execute(statements["lock_tables"])
-            return
         except psycopg.errors.LockNotAvailable as error:
             if time.monotonic() > until:
                 raise SchemaError(

@@ -59,9 +59,10 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
             for _, enable in triggers:
                 target_connection.execute(cast(LiteralString, enable))
         target_connection.commit()
-        return removed, inserted
     except psycopg.Error as error:
         raise database_error(error) from error
+    else:
+        return removed, inserted
     finally:
         source_connection.close()
         target_connection.close()

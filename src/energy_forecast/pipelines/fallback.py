@@ -43,6 +43,7 @@ class FallbackLevel:
 
     @property
     def name(self) -> str:
+        """Return the name of the level, as in FALLBACK_LEVELS."""
         return FALLBACK_LEVELS[self.level]
 
     def as_dict(self) -> dict[str, object]:

@@ -162,7 +162,7 @@ _steps: tuple[Any, int]
 
 
 def _begin(places: Any, counts: Any, faults: Path | None) -> None:
-    global _steps
+    global _steps  # noqa: PLW0603 - one per worker process
     _end_with_parent()
     if faults is not None:
         log_faults_to(faults)

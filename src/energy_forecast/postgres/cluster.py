@@ -94,7 +94,7 @@ def check_version(data: Path, version: str) -> bool:
         ServerError: its major version differs from `version`, or it is not complete.
     """
     major = major_version(data)
-    if major is not None and major != int(version.split(".")[0]):
+    if major is not None and major != int(version.split(".", maxsplit=1)[0]):
         raise ServerError(
             f"The data folder {data} was created by PostgreSQL {major}, but this is PostgreSQL {version}.",
             hint="Restore a backup into a new ENERGY_FORECAST_HOME, or use the energy-forecast that created it.",

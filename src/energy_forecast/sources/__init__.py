@@ -1,0 +1,1 @@
+"""External data, read as frames. No database."""

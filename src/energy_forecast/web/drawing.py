@@ -163,4 +163,5 @@ def _ms(moment: datetime) -> int:
 
 
 def step_name(step: timedelta) -> str:
+    """Return the name of a step between values, such as hour or 15 minutes."""
     return STEP_NAMES.get(round(step.total_seconds()), f"{step.total_seconds() / 60:g} minutes")

@@ -148,7 +148,7 @@ def _stuck(body: Floats) -> Flags:
     repeats[1:] = body[1:] == body[:-1]
     pairs = int(np.count_nonzero(np.isfinite(body[1:]) & np.isfinite(body[:-1])))
     n = int(repeats.sum())
-    if n == 0 or n == pairs:
+    if n in (0, pairs):
         return np.zeros(len(body), bool)
     # A meter with a coarse resolution repeats values: pairs * share ** k runs of k repeats are expected
     share = n / pairs

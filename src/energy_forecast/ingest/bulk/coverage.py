@@ -51,8 +51,10 @@ class Coverage:
         return self.in_order or self._times is not None
 
     def add(self, rows: pl.DataFrame) -> None:
-        """Add rows: city_no, timestamp on a whole minute, and issued_at; or instead of it available_at and the minutes
-        of the interval (null if not stated)."""
+        """Add rows: city_no, timestamp on a whole minute, and issued_at.
+
+        In place of issued_at: available_at and the minutes of the interval (null if not stated).
+        """
         if not self.may_be_in_order or not rows.height:
             return
         if "available_at" not in rows.columns:
@@ -139,16 +141,21 @@ class Coverage:
         self.in_order = True
 
     def gaps(self) -> pl.DataFrame:
-        """Return the gaps between neighbouring rows of a city: city_no, gap, times (how often it occurs), follows (how
-        often it follows the same gap, at most)."""
+        """Return the gaps between neighbouring rows of a city.
+
+        Columns: city_no, gap, times (how often it occurs), follows (how often it follows the same gap, at most).
+        """
         if not self._gaps:
             return pl.DataFrame(schema=_GAPS)
         return pl.concat(self._gaps).group_by("city_no", "gap").agg(pl.col("times", "follows").sum())
 
     @property
     def cities(self) -> pl.DataFrame:
-        """Return city_no, first and last timestamp, the shortest time from a timestamp to its available_at (if known),
-        whether every row states its interval, and whether one of those is available before its end."""
+        """Return the cities of the rows.
+
+        Columns: city_no, first and last timestamp, the shortest time from a timestamp to its available_at (if known),
+        whether every row states its interval, and whether one of those is available before its end.
+        """
         return self._cities
 
     @property

@@ -81,7 +81,7 @@ def _dump(
     report: Progress,
     lock: int,
 ) -> Backup:
-    major = int(version.split(".")[0])
+    major = int(version.split(".", maxsplit=1)[0])
     environment = client_environment(database)
     with operator_snapshot(database) as connection:
         command: list[str | Path] = [client_programs.program("pg_dump", major), "--format=custom", "--no-password"]

@@ -129,7 +129,7 @@ def _clear_unfinished(archive: Archive) -> None:
 def _parent(archive: Archive, database: Database, version: str, incremental: bool | None) -> BaseBackup | None:
     if incremental is False:
         return None
-    if int(version.split(".")[0]) < _OLDEST_INCREMENTAL:
+    if int(version.split(".", maxsplit=1)[0]) < _OLDEST_INCREMENTAL:
         if incremental:
             raise BackupError(f"PostgreSQL {version} has no incremental backups; version 17 or later is required.")
         return None
@@ -164,7 +164,7 @@ def _take(
     report: Progress,
     lock: int,
 ) -> BaseBackup:
-    major = int(version.split(".")[0])
+    major = int(version.split(".", maxsplit=1)[0])
     report(f"Taking {'a full' if parent is None else 'an incremental'} base backup", 0, 3)
     command: list[str | Path] = [
         client_programs.program("pg_basebackup", major),
