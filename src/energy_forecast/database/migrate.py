@@ -178,6 +178,8 @@ def _take_tables(connection: Connection) -> None:
                     hint="Stop long loads and queries, and run it again.",
                 ) from error
             time.sleep(0.2)
+        else:
+            return
 
 
 def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
