@@ -10,31 +10,29 @@ forecast. Peers (see peers.py) are included if they are installed.
 
 from __future__ import annotations
 
-import energy_forecast  # noqa: F401 - before numpy: with two threads its small systems take many times as long
-
 import argparse
 import csv
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
 from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peers
 import polars as pl
 
+import energy_forecast  # noqa: F401 - before numpy: with two threads its small systems take many times as long
 from energy_forecast import forecasting as fc
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.lead_times import REPORT_LEADS
 from energy_forecast.local_times import to_local
 from energy_forecast.sources.sample import load_sample
 from energy_forecast.zones import instant_at
-
-import peers
 
 WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
 

@@ -1,8 +1,63 @@
-"""Forecasts of a city's energy consumption, stored and scored in PostgreSQL."""
+"""Forecasts of the energy consumption of cities, stored and scored in PostgreSQL.
 
-import os
+Example:
+    >>> import energy_forecast as ef
+    >>> db = ef.connect()
+    >>> db.add_city("Munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin", country="DE")
+    >>> db.ingest("consumption", frame)
+    >>> db.forecast("Munich", horizon="48h").plot()
 
-# Set before numpy is first imported. The linear systems are many and small: on a busy machine with two cores, one
-# training step took 75 s with two threads and 20 s with one. This overrides the environment, because the number of
-# threads changes the order of additions, and so the same data would give a different model.
-os.environ["OPENBLAS_NUM_THREADS"] = "1"
+Importing this package loads no other library; the first use of a name does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from energy_forecast.errors import EnergyForecastError
+    from energy_forecast.forecasting import City
+    from energy_forecast.platform.forecast import Forecast
+    from energy_forecast.platform.model import fit, load_model, models
+    from energy_forecast.platform.platform import Platform, connect
+
+    __version__: str
+
+__all__ = [
+    "City",
+    "EnergyForecastError",
+    "Forecast",
+    "Platform",
+    "__version__",
+    "connect",
+    "fit",
+    "load_model",
+    "models",
+]
+
+_MODULES = {
+    "City": "forecasting",
+    "EnergyForecastError": "errors",
+    "Forecast": "platform.forecast",
+    "Platform": "platform.platform",
+    "connect": "platform.platform",
+    "fit": "platform.model",
+    "load_model": "platform.model",
+    "models": "platform.model",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, imported at its first use (PEP 562)."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("energy-forecast")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'energy_forecast' has no attribute {name!r}")
+    found = getattr(import_module(f"energy_forecast.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

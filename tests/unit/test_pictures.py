@@ -130,7 +130,7 @@ def test_a_page_without_cities_is_refused(tmp_path: Path) -> None:
 
 
 def test_words_on_the_page(tmp_path: Path) -> None:
-    page = written(tmp_path, [picture(), picture(name="Bath", weather=None)], notes=["Replayed."])
+    page = written(tmp_path, [picture(), picture(name="Bath", weather=None)], pl.DataFrame(), notes=["Replayed."])
     assert page.text.count("No weather is available for the time shown.") == 1
     assert "No forecast has been scored yet." in page.text
     assert "Replayed." in page.text

@@ -8,13 +8,13 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock_time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
@@ -36,6 +36,9 @@ from rich.text import Text
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 from energy_forecast.progress import Progress as Report
+from energy_forecast.time_arguments import read_horizon, read_local_time, read_moment, read_span
+
+Value = TypeVar("Value")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
 Cities = Annotated[
@@ -255,37 +258,26 @@ def progress() -> Iterator[Report]:
 
 def moment(text: str) -> datetime:
     """Parse a TIME: ISO 8601 with an offset."""
-    try:
-        parsed = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a time such as 2026-03-01T00:00Z.") from error
-    if parsed.tzinfo is None:
-        whole = text if "T" in text or " " in text else f"{text[:10]}T00:00"
-        raise typer.BadParameter(f"{text!r} has no offset; write {whole}Z for UTC, or such as {whole}+02:00.")
-    if not 1970 <= parsed.year < 9000:
-        raise typer.BadParameter(f"{text!r} is not between the years 1970 and 9000.")
-    return parsed.astimezone(UTC)
+    return _wrong_usage(read_moment, text)
 
 
 def local_time(text: str) -> clock_time:
     """Parse a local time of day such as 00:00."""
-    found = re.fullmatch(r"([01]?\d|2[0-3]):([0-5]\d)", text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is not a local time such as 00:00 or 13:30.")
-    return clock_time(int(found[1]), int(found[2]))
+    return _wrong_usage(read_local_time, text)
 
 
 def duration(text: str) -> timedelta:
     """Parse a span of time such as 90min, 48h or 30d."""
-    found = re.fullmatch(r"(\d{1,6})\s*(min|h|d)", text)
-    if found is None or int(found[1]) == 0:
-        raise typer.BadParameter(f"{text!r} is not a span of time such as 48h or 30d.")
-    return int(found[1]) * {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}[found[2]]
+    return _wrong_usage(read_span, text)
 
 
 def longest_lead_time(text: str) -> timedelta:
     """Parse a longest lead time: whole hours, up to a week."""
-    span = duration(text)
-    if span % timedelta(hours=1) or span > timedelta(hours=168):
-        raise typer.BadParameter(f"{text!r} is not a whole number of hours from 1h to 168h.")
-    return span
+    return _wrong_usage(read_horizon, text)
+
+
+def _wrong_usage(read: Callable[[str], Value], text: str) -> Value:
+    try:
+        return read(text)
+    except EnergyForecastError as error:
+        raise typer.BadParameter(str(error)) from error

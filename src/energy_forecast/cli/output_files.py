@@ -128,20 +128,10 @@ def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str,
     Raises:
         EnergyForecastError: the file cannot be written.
     """
-    from energy_forecast.web.pictures import CityPicture, write_forecast_page
+    from energy_forecast.platform.forecast import forecast_of, picture_of
+    from energy_forecast.web.pictures import write_forecast_page
 
-    pictures = [
-        CityPicture(
-            name=one.city,
-            timezone=one.timezone,
-            history=one.history,
-            forecast=one.frame,
-            issued_at=one.issued_at,
-            model=f"{one.model} version {one.version}",
-            weather=one.temperature,
-        )
-        for one in forecasts
-    ]
+    pictures = [picture_of(forecast_of(one)) for one in forecasts]
     notes = [f"{one.city}: {note}" for one in forecasts for note in one.notes]
     with _writing(path):
         write_forecast_page(path, pictures, score_frame(scores), title="Energy forecast", notes=notes)

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from energy_forecast.web.page_file import json_in_script, write_page
+from energy_forecast.web.page_file import json_in_script, page, write_page
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def write_figures(path: Path, sections: Sequence[Section], *, title: str, notes:
         for one in sections
     )
     figures = [{"traces": f.traces, "layout": f.layout} for one in sections for f in one.figures]
-    write_page(path, "charts.js", title=title, notes=notes, body=body, data=json_in_script(figures))
+    write_page(path, page("charts.js", title=title, notes=notes, body=body, data=json_in_script(figures)))
 
 
 def _pair(figures: Sequence[Figure]) -> str:

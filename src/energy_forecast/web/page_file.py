@@ -11,18 +11,17 @@ from pathlib import Path
 from string import Template
 
 
-def write_page(path: Path, script: str, *, title: str, notes: Sequence[str], body: str, data: str) -> None:
-    """Write a page atomically: a reader finds the old file or the new one, never a part.
+def page(script: str, *, title: str, notes: Sequence[str], body: str, data: str) -> str:
+    """Return a page as HTML.
 
     Args:
-        path: the file to write; its folder is created.
         script: the script of this package that draws the data: charts.js or forecast.js.
         title, notes: plain text, shown at the top; one line for each note.
         body: HTML.
         data: JSON by `json_in_script`.
     """
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    page = Template(_part("page.html")).substitute(
+    return Template(_part("page.html")).substitute(
         title=escape(title),
         notes=f'<ul class="notes">{lines}</ul>' if notes else "",
         body=body,
@@ -31,10 +30,14 @@ def write_page(path: Path, script: str, *, title: str, notes: Sequence[str], bod
         script=_part(script),
         plotly=importlib.resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8"),
     )
+
+
+def write_page(path: Path, html: str) -> None:
+    """Write a page atomically: a reader finds the old file or the new one, never a part. Its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        draft.write_text(page, "utf-8")
+        draft.write_text(html, "utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -10,21 +10,21 @@ import polars as pl
 
 from energy_forecast.web.city_section import city_section
 from energy_forecast.web.drawing import CityPicture, Drawing
-from energy_forecast.web.page_file import json_in_script, write_page
+from energy_forecast.web.page_file import json_in_script, page, write_page
 from energy_forecast.web.score_table import score_table
 
-__all__ = ["CityPicture", "write_forecast_page"]
+__all__ = ["CityPicture", "forecast_page", "write_forecast_page"]
 
 
-def write_forecast_page(
-    path: Path, cities: Sequence[CityPicture], scores: pl.DataFrame | None, *, title: str, notes: Sequence[str]
-) -> None:
-    """Write the page atomically: a reader finds the old file or the new one, never a part.
+def forecast_page(
+    cities: Sequence[CityPicture], scores: pl.DataFrame | None, *, title: str, notes: Sequence[str]
+) -> str:
+    """Return the page as HTML.
 
     Args:
-        path: the file to write; its folder is created.
         cities: at least one, each with a forecast of at least one row.
-        scores: the frame for `score_table`; if None or empty, the page reports that nothing is scored yet.
+        scores: the frame for `score_table`; if it is empty, the page reports that nothing is scored yet. None for a
+            page without scores.
         title, notes: plain text, shown at the top; one paragraph for each note.
 
     Raises:
@@ -33,17 +33,27 @@ def write_forecast_page(
     if not cities:
         raise ValueError("a page requires at least one city")
     drawings = [Drawing(city) for city in cities]
-    sections = "\n".join(city_section(drawing, index) for index, drawing in enumerate(drawings))
-    table = score_table(scores) if scores is not None and scores.height else "<p>No forecast has been scored yet.</p>"
-    write_page(
-        path,
+    sections = [city_section(drawing, index) for index, drawing in enumerate(drawings)]
+    if scores is not None:
+        table = score_table(scores) if scores.height else "<p>No forecast has been scored yet.</p>"
+        sections.append(
+            '<section class="card" aria-labelledby="scores-title"><h2 id="scores-title">Scores</h2>\n'
+            f"{table}\n</section>"
+        )
+    return page(
         "forecast.js",
         title=title,
         notes=notes,
-        body=f'{_chooser(cities)}\n{sections}\n<section class="card" aria-labelledby="scores-title">'
-        f'<h2 id="scores-title">Scores</h2>\n{table}\n</section>',
+        body="\n".join([_chooser(cities), *sections]),
         data=json_in_script([drawing.data() for drawing in drawings]),
     )
+
+
+def write_forecast_page(
+    path: Path, cities: Sequence[CityPicture], scores: pl.DataFrame | None, *, title: str, notes: Sequence[str]
+) -> None:
+    """Write the page of `forecast_page` atomically: a reader finds the old file or the new one, never a part."""
+    write_page(path, forecast_page(cities, scores, title=title, notes=notes))
 
 
 def _chooser(cities: Sequence[CityPicture]) -> str:

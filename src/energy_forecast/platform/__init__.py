@@ -1,0 +1,1 @@
+"""The facade for Python programs and notebooks; `energy_forecast` exports its public names."""

@@ -1,0 +1,183 @@
+"""The forecast and the chart that users of the public API receive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import polars as pl
+
+from energy_forecast.errors import EnergyForecastError
+
+if TYPE_CHECKING:
+    from energy_forecast.pipelines.forecast import CityForecast
+    from energy_forecast.web.pictures import CityPicture
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as one HTML page with its script and data, which needs no network. A notebook shows it as output.
+
+    Attributes:
+        html: the page, 5 MB.
+    """
+
+    html: str
+    title: str
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file for a browser.
+
+        Raises:
+            EnergyForecastError: the file cannot be written.
+
+        Example:
+            >>> forecast.plot().save("munich.html")
+        """
+        from energy_forecast.web.page_file import write_page
+
+        try:
+            write_page(Path(path), self.html)
+        except OSError as error:
+            raise EnergyForecastError(f"Cannot write `path` {path}: {error.strerror or error}.") from error
+
+    def __repr__(self) -> str:
+        return f"<Chart {self.title}; save(path) writes it for a browser>"
+
+    def _repr_html_(self) -> str:
+        """Return the page in a frame: its styles and scripts do not affect the notebook."""
+        return (
+            f'<iframe srcdoc="{escape(self.html)}" title="{escape(self.title)}" '
+            'style="width: 100%; height: 720px; border: 0"></iframe>'
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast:
+    """An issued forecast of one city.
+
+    It has the Arrow PyCapsule interface: `polars.DataFrame(forecast)`, `pyarrow.table(forecast)` and DuckDB read it.
+
+    Attributes:
+        city: name of the city.
+        timezone: IANA zone of the city.
+        model: name of the model that made it.
+        version: version of the model; None for a model outside the database.
+        run: id of the stored run; None if it is not stored.
+        issued_at: time of issue, UTC. Only data known by then was used.
+        frame: a row for each hour: `timestamp` (UTC, start of the hour), `predicted` and the quantiles `q05`, `q10` to
+            `q95`, all kWh in the hour.
+        history: the load of the last weeks known at the issue: `timestamp`, `consumption_kwh`.
+        temperature: `timestamp`, `temperature` (degrees Celsius): observed before the issue, forecast after it. Empty
+            for a city without weather.
+        weather_hours: number of hours that were forecast with weather.
+        fallback_level: distance of the served model from the preferred one; 0 is the preferred one.
+        notes: remarks, such as missing inputs, in sentences.
+
+    Example:
+        >>> forecast = db.forecast("Munich", horizon="48h")
+        >>> forecast.frame.select("timestamp", "predicted", "q05", "q95")
+    """
+
+    city: str
+    timezone: str
+    model: str
+    version: str | None
+    run: UUID | None
+    issued_at: datetime
+    frame: pl.DataFrame
+    history: pl.DataFrame
+    temperature: pl.DataFrame
+    weather_hours: int
+    fallback_level: int
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        total = self.frame["predicted"].sum() / 1000
+        return (
+            f"<Forecast of {self.city} by {self.model}, issued at {self.issued_at:%Y-%m-%d %H:%M}Z: "
+            f"{self.frame.height} hours, {total:,.1f} MWh>"
+        )
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return `frame` as an Arrow stream, for other libraries."""
+        return self.frame.__arrow_c_stream__(requested_schema)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return `frame`."""
+        return self.frame
+
+    def to_pandas(self) -> Any:
+        """Return `frame` as a pandas.DataFrame, with timestamps in UTC.
+
+        Raises:
+            EnergyForecastError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise EnergyForecastError("pandas is not installed.", hint="Install it: pip install pandas") from error
+        times = self.frame["timestamp"].dt.replace_time_zone(None).to_numpy()
+        values = {name: self.frame[name].to_numpy() for name in self.frame.columns if name != "timestamp"}
+        return pd.DataFrame({"timestamp": pd.DatetimeIndex(times).tz_localize("UTC"), **values})
+
+    def to_arrow(self) -> Any:
+        """Return `frame` as a pyarrow.Table.
+
+        Raises:
+            EnergyForecastError: pyarrow is not installed.
+        """
+        try:
+            return self.frame.to_arrow()
+        except ImportError as error:
+            raise EnergyForecastError("pyarrow is not installed.", hint="Install it: pip install pyarrow") from error
+
+    def plot(self) -> Chart:
+        """Return a chart of the history, the forecast with its intervals, and the temperature.
+
+        The last expression of a notebook cell is shown; `save` writes a file for a browser.
+
+        Example:
+            >>> db.forecast("Munich").plot()
+        """
+        from energy_forecast.web.pictures import forecast_page
+
+        title = f"Energy forecast of {self.city}"
+        return Chart(forecast_page([picture_of(self)], None, title=title, notes=self.notes), title)
+
+
+def forecast_of(issued: CityForecast) -> Forecast:
+    """Return the forecast that a pipeline issued."""
+    return Forecast(
+        city=issued.city,
+        timezone=issued.timezone,
+        model=issued.model,
+        version=issued.version,
+        run=issued.run_id,
+        issued_at=issued.issued_at,
+        frame=issued.frame,
+        history=issued.history,
+        temperature=issued.temperature,
+        weather_hours=issued.weather_hours,
+        fallback_level=issued.fallback.level,
+        notes=tuple(dict.fromkeys([*issued.notes, *issued.fallback.reasons])),
+    )
+
+
+def picture_of(forecast: Forecast) -> CityPicture:
+    """Return the input for the chart of a forecast."""
+    from energy_forecast.web.pictures import CityPicture
+
+    return CityPicture(
+        name=forecast.city,
+        timezone=forecast.timezone,
+        history=forecast.history,
+        forecast=forecast.frame,
+        issued_at=forecast.issued_at,
+        model=forecast.model if forecast.version is None else f"{forecast.model} version {forecast.version}",
+        weather=forecast.temperature,
+    )

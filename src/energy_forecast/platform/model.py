@@ -1,0 +1,154 @@
+"""Models without a database: fit, forecast, save and load."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from energy_forecast import forecasting
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, model_names
+from energy_forecast.platform import arguments
+from energy_forecast.platform.arguments import Frame, Moment, Span, hourly_load, hourly_weather
+from energy_forecast.platform.forecast import Forecast
+
+# Length of the history shown with a forecast
+_SHOWN = timedelta(days=28)
+
+
+@dataclass(frozen=True, repr=False)
+class Model:
+    """A model that was fitted to the data of one city.
+
+    Attributes:
+        name: name of the model, one of `models()`.
+        city: the city.
+    """
+
+    name: str
+    city: City
+    _fitted: FittedForecaster
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Return settings, training facts and held-out scores, as plain JSON."""
+        return self._fitted.parameters
+
+    def predict(
+        self,
+        load: Frame,
+        weather: Frame | None = None,
+        weather_ahead: Frame | None = None,
+        *,
+        issued_at: Moment,
+        horizon: Span = "48h",
+    ) -> Forecast:
+        """Forecast the hours from `issued_at` on. The result depends on the arguments only.
+
+        Args:
+            load: known load: `timestamp` (UTC, start of the interval) and `consumption_kwh`. Intervals shorter than an
+                hour are summed. Rows of the issue time and later are ignored.
+            weather: observed weather: `timestamp`, `temperature` (degrees Celsius), optionally `humidity` (percent),
+                `wind_speed` (m/s) and `precipitation` (mm). Rows of the issue time and later are ignored.
+            weather_ahead: weather forecasts for the hours from the issue time on, with the same columns.
+            issued_at: the time of issue, with an offset.
+            horizon: longest lead time, whole hours up to 168h.
+
+        Raises:
+            NotEnoughDataError: no load is known before the issue time.
+            EnergyForecastError: an argument is invalid.
+
+        Example:
+            >>> model.predict(load, weather, weather_ahead, issued_at="2026-06-01T00:00Z", horizon="24h")
+        """
+        at = arguments.moment(issued_at, "issued_at")
+        hours = arguments.horizon(horizon) // timedelta(hours=1)
+        known = hourly_load(load, "load").filter(pl.col("timestamp") < at)
+        observed = hourly_weather(weather, "weather").filter(pl.col("timestamp") < at)
+        ahead = hourly_weather(weather_ahead, "weather_ahead")
+        made = self._fitted.predict(ForecastInput(known, observed, ahead, at, hours))
+        shown = pl.col("timestamp") >= at - _SHOWN
+        temperature = pl.concat([observed, ahead.filter(pl.col("timestamp") >= at)])
+        return Forecast(
+            city=self.city.name,
+            timezone=self.city.timezone,
+            model=self.name,
+            version=None,
+            run=None,
+            issued_at=at,
+            frame=made.frame,
+            history=known.filter(shown),
+            temperature=temperature.filter(shown).select("timestamp", "temperature"),
+            weather_hours=made.weather_hours,
+            fallback_level=0,
+            notes=tuple(made.notes),
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the model as bytes without code, for `load_model`. The same fit gives the same bytes."""
+        return json.dumps({"name": self.name, "city": vars(self.city)}).encode() + b"\n" + self._fitted.to_bytes()
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name} of {self.city.name}>"
+
+
+def fit(name: str, city: City, load: Frame, weather: Frame | None = None, *, at: Moment, seed: int = 0) -> Model:
+    """Fit a model to the data of one city, without a database. The same arguments give the same model.
+
+    Args:
+        name: one of `models()`.
+        city: the city, with its time zone and country for calendar and holidays.
+        load: known load: `timestamp` (UTC, start of the interval) and `consumption_kwh`. Intervals shorter than an hour
+            are summed.
+        weather: observed weather: `timestamp`, `temperature` (degrees Celsius), optionally `humidity` (percent),
+            `wind_speed` (m/s) and `precipitation` (mm). None fits a model without weather.
+        at: the training time, with an offset. Hours that had not ended by then are ignored.
+        seed: of the random numbers of the models that use them.
+
+    Returns:
+        The model.
+
+    Raises:
+        UnknownModelError: no model has this name.
+        NotEnoughDataError: the load is too short for this model.
+        EnergyForecastError: an argument is invalid.
+
+    Example:
+        >>> city = ef.City("Munich", 48.14, 11.58, "Europe/Berlin", country_code="DE", subdivision="BY")
+        >>> model = ef.fit("ensemble", city, load, weather, at="2026-06-01T00:00Z")
+    """
+    known, observed = hourly_load(load, "load"), hourly_weather(weather, "weather")
+    return Model(name, city, forecasting.fit(name, city, known, observed, at=arguments.moment(at, "at"), seed=seed))
+
+
+def load_model(data: bytes) -> Model:
+    """Return the model that `Model.to_bytes` wrote. Nothing of the bytes is executed.
+
+    Raises:
+        ArtifactError: the bytes are damaged, or another version wrote them.
+        UnknownModelError: the package of the model is not installed.
+
+    Example:
+        >>> model = ef.load_model(pathlib.Path("munich.model").read_bytes())
+    """
+    header, _, artifact = data.partition(b"\n")
+    try:
+        stored = json.loads(header)
+        name, city = str(stored["name"]), City.restore(stored["city"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ArtifactError("`data` is not a model that to_bytes() wrote.") from error
+    return Model(name, city, forecasting.load_model(name, artifact))
+
+
+def models() -> tuple[str, ...]:
+    """Return the names of the models: those of this package, the simplest first, then those of other packages.
+
+    Example:
+        >>> ef.models()
+        ('naive-24', 'naive-168', 'vanilla', 'linear', 'gradient-boosting', 'ensemble')
+    """
+    return tuple(model_names())

@@ -1,0 +1,81 @@
+"""Open a database: the server of a URL, or the embedded server, which is started when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from energy_forecast.database import LOGIN, Database, schema_is_current
+from energy_forecast.database.backups import is_restored_copy
+from energy_forecast.database.zones import check_zones
+from energy_forecast.errors import BackupError, SchemaError
+from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.settings import settings
+
+_MOST_ZONES = 5
+
+
+def server_database(url: str | None, home: Path, *, announce: Callable[[str], None]) -> Database:
+    """Return the database without a check of its schema.
+
+    Args:
+        url: the libpq URL of a server; None starts the embedded server.
+        home: the state folder of the embedded server.
+        announce: receives one sentence if the server must be started first.
+
+    Raises:
+        ServerError: the embedded server cannot be started.
+    """
+    if url is not None:
+        return Database(url)
+    server = EmbeddedServer(home, settings().port)
+    status = server.status()
+    if not status.running:
+        announce("Waiting for the embedded PostgreSQL" if status.starting else "Starting the embedded PostgreSQL")
+    return Database(server.start().url, embedded=True, login=LOGIN)
+
+
+def open_database(url: str | None, home: Path, *, announce: Callable[[str], None]) -> Database:
+    """Return the database with a current schema. Only the embedded one is upgraded; another server is up to its DBA.
+
+    Args:
+        url: as in `server_database`, as are the others.
+        announce: also receives a warning if the time zone rules of the server and of this program differ.
+
+    Raises:
+        SchemaError: the schema of another server is not current.
+        DatabaseError: the server cannot be reached.
+    """
+    database = server_database(url, home, announce=announce)
+    if not schema_is_current(database):
+        if not database.embedded:
+            raise SchemaError(
+                "The schema of the database is missing or belongs to another version of this program.",
+                hint="Run: energy-forecast db upgrade",
+            )
+        # Imported here: Alembic takes half a second to import, and is seldom needed
+        from energy_forecast.database.migrate import upgrade
+
+        upgrade(database)
+    zones = sorted({difference.zone for difference in check_zones(database, years_back=2)})
+    if zones:
+        more = f" and {len(zones) - _MOST_ZONES} more" if len(zones) > _MOST_ZONES else ""
+        announce(
+            f"Warning: the server and this program have different rules for {', '.join(zones[:_MOST_ZONES])}{more}. "
+            "Run: energy-forecast doctor zones"
+        )
+    return database
+
+
+def refuse_restored_copy(database: Database) -> None:
+    """Raise if the database may only be read.
+
+    Raises:
+        BackupError: it is a restored copy, which is read-only until it is activated.
+    """
+    if is_restored_copy(database):
+        raise BackupError(
+            "This database is a restored copy, which can only be read.",
+            hint="To replace the original with it, stop the original first, then run: energy-forecast recovery "
+            "activate",
+        )

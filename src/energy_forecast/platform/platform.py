@@ -1,0 +1,444 @@
+"""The platform as one object: the functions of the command line for Python programs and notebooks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from energy_forecast import pipelines
+from energy_forecast.database import Database, Role
+from energy_forecast.database.cities import all_cities, cities_named, city_named
+from energy_forecast.database.clock import database_now
+from energy_forecast.database.scores import latest_scores
+from energy_forecast.errors import EnergyForecastError, IngestError
+from energy_forecast.forecasting import City
+from energy_forecast.ingest import Report, add_city, check_city, load_files, load_table
+from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
+from energy_forecast.platform import arguments
+from energy_forecast.platform.arguments import (
+    Frame,
+    Moment,
+    Names,
+    Span,
+    as_polars,
+    moment,
+    names,
+    optional_moment,
+    span,
+)
+from energy_forecast.platform.forecast import Forecast, forecast_of
+from energy_forecast.platform.opening import open_database, refuse_restored_copy
+from energy_forecast.settings import settings
+
+_log = logging.getLogger(__name__)
+Source: TypeAlias = "Frame | str | Path | Sequence[str | Path]"
+_PURPOSES = ("forecast", "replay", "backtest")
+
+
+def connect(url: str | None = None, *, home: str | Path | None = None) -> Platform:
+    """Connect to a database, and return the platform.
+
+    Without arguments this is the database of the command line: that of ENERGY_FORECAST_DATABASE_URL, or else the
+    embedded PostgreSQL of the state folder. The embedded one is created and started if needed. It runs until
+    `energy-forecast db down`, so several programs can use it.
+
+    Args:
+        url: a libpq URL of a PostgreSQL server, version 15 to 18, such as postgresql://anna@db.example.org/energy.
+        home: another state folder for the embedded server.
+
+    Raises:
+        ServerError: the embedded server cannot be started.
+        DatabaseError: the server cannot be reached, or its schema belongs to another version.
+        EnergyForecastError: both arguments are given.
+
+    Example:
+        >>> import energy_forecast as ef
+        >>> db = ef.connect()
+    """
+    if url is not None and home is not None:
+        raise EnergyForecastError("`url` and `home` exclude each other.", hint="Leave one of them out.")
+    given = settings()
+    if home is None and url is None:
+        url = given.database_url
+    folder = given.home if home is None else Path(home).expanduser().absolute()
+    return Platform(open_database(url, folder, announce=_log.info))
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """The result of a backtest.
+
+    Attributes:
+        pairs: each forecast with its actual: `model`, `city`, `issued_at`, `timestamp`, `actual`, `predicted`, `q05` to
+            `q95`, kWh in the hour. `actual` is null if it is unknown or faulty.
+        scores: the columns of `Platform.scores`, a row for each city and model.
+        failed: the reason for each city and model without a complete backtest.
+    """
+
+    pairs: pl.DataFrame
+    scores: pl.DataFrame
+    failed: dict[tuple[str, str], str]
+
+
+class Platform:
+    """A database with its cities, data, models, forecasts and scores. `connect` returns it.
+
+    It holds no connection between calls, so several platforms, threads and programs can use one database. In a `with`
+    statement it is closed at the end.
+
+    Times are aware datetimes or ISO 8601 text with an offset. Spans are timedeltas or text such as 90min, 48h or 30d.
+    Every method raises a subclass of EnergyForecastError.
+
+    Example:
+        >>> with ef.connect() as db:
+        ...     db.forecast("Munich").frame
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database: Database | None = database
+
+    def close(self) -> None:
+        """End the use of this object. The database continues to run."""
+        self._database = None
+
+    def __enter__(self) -> Platform:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._database is None:
+            return "<Platform, closed>"
+        found = self._database.parameters()
+        return f"<Platform on the database {self._database.name} of {found.get('host') or 'localhost'}>"
+
+    def _reading(self) -> Database:
+        if self._database is None:
+            raise EnergyForecastError("This platform is closed.", hint="Call connect() again.")
+        return self._database
+
+    def _writing(self) -> Database:
+        database = self._reading()
+        refuse_restored_copy(database)
+        return database
+
+    def add_city(
+        self,
+        name: str,
+        *,
+        latitude: float,
+        longitude: float,
+        timezone: str,
+        country: str | None = None,
+        subdivision: str | None = None,
+    ) -> City:
+        """Add a city. To repeat the call changes nothing.
+
+        Args:
+            name: the name of the city in all calls and files.
+            latitude: degrees north.
+            longitude: degrees east.
+            timezone: IANA zone, such as Europe/Berlin.
+            country: ISO 3166-1 code such as DE, or the name of the country; for public holidays.
+            subdivision: ISO 3166-2 part such as BY, or its name; for regional holidays.
+
+        Returns:
+            The city as stored.
+
+        Raises:
+            IngestError: a value is invalid, or another city has this name.
+
+        Example:
+            >>> db.add_city("Munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin", country="DE")
+        """
+        with arguments.own_names():
+            checked = check_city(
+                name=name,
+                latitude=latitude,
+                longitude=longitude,
+                timezone=timezone,
+                country_code=country,
+                subdivision=subdivision,
+            )
+            add_city(self._writing(), checked)
+        with self._reading().transaction(Role.INGEST) as connection:
+            return forecasting_city(city_named(connection, checked["name"]))
+
+    def cities(self) -> list[City]:
+        """Return the stored cities, sorted by name.
+
+        Example:
+            >>> [city.name for city in db.cities()]
+            ['Munich']
+        """
+        with self._reading().transaction(Role.INGEST) as connection:
+            return [forecasting_city(city) for city in all_cities(connection)]
+
+    def ingest(
+        self,
+        dataset: str,
+        source: Source,
+        *,
+        timezone: str | None = None,
+        interval_minutes: int | None = None,
+        label: str | None = None,
+        units: Mapping[str, str] | None = None,
+        check: bool | None = None,
+    ) -> Report:
+        """Load a frame or files as one batch. The same data again changes nothing; a changed value is a correction.
+
+        Args:
+            dataset: "consumption": city, timestamp, consumption_kwh, and optionally peak_demand_kw, available_at,
+                interval_minutes. "weather": city, timestamp, temperature, and optionally humidity, wind_speed,
+                precipitation, available_at, interval_minutes. "weather-forecasts": city, issued_at, timestamp,
+                temperature, and optionally humidity, wind_speed, precipitation.
+            source: a frame of polars, pandas, pyarrow or another library with the Arrow PyCapsule interface; or the
+                path of a CSV, CSV.gz or Parquet file, or several.
+            timezone: how to read timestamps without an offset: an IANA zone, or "city" for the zone of each city. None
+                rejects their rows.
+            interval_minutes: length of the intervals, a divisor of 60. None infers it from the timestamps.
+            label: the end of the interval that a timestamp names, "start" or "end".
+            units: other units than kWh, kW, degrees Celsius and percent, such as {"energy": "MWh"}.
+            check: whether to check the loaded data for faults. None checks all of it, or the last 90 days of more than
+                500,000 hours.
+
+        Returns:
+            The report: counts of rows (read, inserted, corrected, unchanged, rejected), and notes with found faults.
+
+        Raises:
+            IngestError: nothing could be loaded.
+
+        Example:
+            >>> report = db.ingest("consumption", frame)
+            >>> report.inserted, report.rejected
+            (8760, 0)
+        """
+        options: dict[str, Any] = {
+            "timezone": timezone,
+            "interval_minutes": interval_minutes,
+            "label": label,
+            "units": [f"{quantity}={unit}" for quantity, unit in (units or {}).items()],
+        }
+        database = self._writing()
+        if isinstance(source, str | Path):
+            source = [source]
+        if isinstance(source, Sequence):
+            report = load_files(database, dataset, [Path(path) for path in source], **options)
+        else:
+            frame = as_polars(source, "source")
+            report = load_table(database, dataset, frame, name="frame", **options)
+        if report.failure is not None:
+            raise IngestError(report.failure)
+        checked = pipelines.check_quality(database, report, whole=check)
+        faults = [*map(str, checked.warned), *(f"{city}: not checked: {why}" for city, why in checked.failed.items())]
+        return replace(report, notes=(*report.notes, *faults))
+
+    def train(
+        self,
+        cities: Names = (),
+        *,
+        models: Names = (),
+        until: Moment | None = None,
+        processes: int = 1,
+    ) -> pipelines.TrainingReport:
+        """Train models and store them as new versions. Without new data, the stored version is kept.
+
+        Args:
+            cities: names; all if empty.
+            models: names; all if empty.
+            until: use only data available by then. None for now.
+            processes: number of cities to train at a time. More than one requires a program with
+                `if __name__ == "__main__"`.
+
+        Returns:
+            The report: `trained` with versions and held-out scores, and `failed` with reasons by city and model.
+
+        Raises:
+            NotEnoughDataError: no model could be trained.
+            UnknownCityError: no city has this name. UnknownModelError for a model.
+
+        Example:
+            >>> db.train("Munich", models="ensemble")
+        """
+        until = optional_moment(until, "until")
+        return pipelines.train(
+            self._writing(), models=names(models), cities=names(cities), until=until, processes=processes
+        )
+
+    def forecast(
+        self, city: str, *, horizon: Span = "48h", model: str | None = None, at: Moment | None = None
+    ) -> Forecast:
+        """Issue a forecast for a city, and store it. A missing model is trained first.
+
+        Args:
+            city: name of the city.
+            horizon: longest lead time, whole hours up to 168h.
+            model: name of the model. None for the champion of the city, or else the ensemble, or naive-168 if that was
+                better on held-out data.
+            at: issue as if at this time, from the data available then. None for now.
+
+        Raises:
+            UnknownCityError: no city has this name. UnknownModelError for a model.
+            NotEnoughDataError: there is no load to forecast from.
+
+        Example:
+            >>> db.forecast("Munich", horizon="48h").plot()
+        """
+        longest, at = arguments.horizon(horizon), optional_moment(at, "at")
+        report = pipelines.forecast(self._writing(), model=model, cities=[city], at=at, horizon=longest)
+        return forecast_of(report.forecasts[0])
+
+    def backtest(
+        self,
+        models: Names,
+        *,
+        start: Moment,
+        end: Moment,
+        cities: Names = (),
+        every: Span = "24h",
+        at_local: str | None = None,
+        horizon: Span = "24h",
+        refit: Span | None = None,
+        weather: Weather = "forecast",
+        processes: int = 1,
+    ) -> Backtest:
+        """Forecast at past times from the data known then, and store and score the forecasts.
+
+        Args:
+            models: names of the models to compare.
+            start: first issue time; models are fitted on data known then.
+            end: issue times are before this.
+            cities: names; all if empty.
+            every: time between issues.
+            at_local: issue at this local time of each city, such as "00:00"; `every` is then a number of days.
+            horizon: longest lead time, whole hours up to 168h.
+            refit: time between two fits. None for one fit.
+            weather: weather of the target hours: "forecast" as known at the issue, "none", or "actual", which looks
+                ahead as if weather forecasts were perfect.
+            processes: number of cities to process at a time; see `train`.
+
+        Raises:
+            NotEnoughDataError: there was nothing to forecast or to score against.
+            UnknownCityError: no city has this name. UnknownModelError for a model.
+
+        Example:
+            >>> result = db.backtest(["naive-168", "ensemble"], start="2026-05-01T00:00Z", end="2026-06-01T00:00Z")
+            >>> result.scores.select("model", "mape", "coverage_90")
+        """
+        with arguments.own_names():
+            report = pipelines.backtest(
+                self._writing(),
+                models=names(models),
+                first=moment(start, "start"),
+                end=moment(end, "end"),
+                every=span(every, "every"),
+                at_local=None if at_local is None else arguments.local_time(at_local, "at_local"),
+                horizon=arguments.horizon(horizon),
+                refit=None if refit is None else span(refit, "refit"),
+                weather=weather,
+                cities=names(cities),
+                processes=processes,
+            )
+        return Backtest(
+            report.pairs, _score_frame([row | {"purpose": "backtest"} for row in report.scores]), report.failed
+        )
+
+    def score(self) -> pipelines.ScoreReport:
+        """Score every issued forecast whose hour has an actual. Stored scores do not change.
+
+        Returns:
+            The report: `new`, the number of new scores, and `failed` with reasons by city and model.
+
+        Example:
+            >>> db.score().new
+            12
+        """
+        return pipelines.score(self._writing())
+
+    def scores(self, cities: Names = (), *, purpose: str | None = None) -> pl.DataFrame:
+        """Return the newest stored scores.
+
+        Args:
+            cities: names; all if empty.
+            purpose: purpose of the runs. None for all.
+
+        Returns:
+            A row for each city, model, weather and range of lead times: `city`, `model`, `version`, `purpose`,
+            `weather` (of the target hours), `lead_start_hours`, `lead_end_hours`, `period_start`, `period_end`,
+            `pair_count`, `mape` (percent), `mae_kwh`, `rmse_kwh`, `r2_score`, `pinball_kwh`, `coverage_90` (share of
+            actuals in the 90 % interval), `width_90_kwh`, `skill_naive_168` (above 0: better than last week).
+
+        Raises:
+            UnknownCityError: no city has this name.
+
+        Example:
+            >>> db.scores("Munich", purpose="backtest")
+        """
+        if purpose is not None and purpose not in _PURPOSES:
+            raise EnergyForecastError(
+                f"`purpose`: {purpose!r} not found.", hint=f"Choose from: {', '.join(_PURPOSES)}."
+            )
+        with self._reading().transaction(Role.FORECASTER) as connection:
+            chosen = [city.name for city in cities_named(connection, names(cities))]
+            return _score_frame(
+                [
+                    row | {"purpose": one}
+                    for one in (_PURPOSES if purpose is None else (purpose,))
+                    for row in latest_scores(connection, purpose=one, cities=chosen)
+                ]
+            )
+
+    def history(
+        self, city: str, start: Moment | None = None, end: Moment | None = None, *, as_of: Moment | None = None
+    ) -> pl.DataFrame:
+        """Return the hourly load and weather of a city, as known at a time.
+
+        Args:
+            city: name of the city.
+            start: first hour. None for the beginning.
+            end: hours are before this. None for `as_of`.
+            as_of: only values available by then. None for now.
+
+        Returns:
+            A row for each hour with load or weather: `timestamp` (UTC, start of the hour), `consumption_kwh`,
+            `temperature` (degrees Celsius), `humidity` (percent), `wind_speed` (m/s), `precipitation` (mm).
+
+        Raises:
+            UnknownCityError: no city has this name.
+
+        Example:
+            >>> db.history("Munich", "2026-05-01T00:00Z", "2026-05-02T00:00Z", as_of="2026-05-01T12:00Z")
+        """
+        first, last, known_by = (
+            optional_moment(given, name) for given, name in ((start, "start"), (end, "end"), (as_of, "as_of"))
+        )
+        with self._reading().transaction(Role.FORECASTER) as connection:
+            at = known_by or database_now(connection)
+            known = read_as_of(connection, city_named(connection, city), at=at, first=first or BEGINNING)
+        both = known.load.join(known.weather, on="timestamp", how="full", coalesce=True).sort("timestamp")
+        frame = known.shift.to_city_hours(both)
+        return frame if last is None else frame.filter(pl.col("timestamp") < last)
+
+
+_SCORES: dict[str, pl.DataType | type[pl.DataType]] = {
+    **dict.fromkeys(("city", "model", "version", "purpose", "weather"), pl.String),
+    **dict.fromkeys(("lead_start_hours", "lead_end_hours"), pl.Int64),
+    **dict.fromkeys(("period_start", "period_end"), pl.Datetime("us", "UTC")),
+    "pair_count": pl.Int64,
+    **dict.fromkeys(("mape", "mae_kwh", "rmse_kwh", "r2_score", "pinball_kwh", "coverage_90"), pl.Float64),
+    **dict.fromkeys(("width_90_kwh", "skill_naive_168"), pl.Float64),
+}
+
+
+def _score_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Return rows of forecast_scores as a frame."""
+    return pl.DataFrame([{name: row.get(name) for name in _SCORES} for row in rows], schema=_SCORES)
