@@ -26,7 +26,6 @@ import numpy as np
 import peers
 import polars as pl
 
-import energy_forecast  # noqa: F401 - before numpy: with two threads its small systems take many times as long
 from energy_forecast import forecasting as fc
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.lead_times import REPORT_LEADS

@@ -20,6 +20,7 @@ from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.forecasting import City
 from energy_forecast.ingest import Report, add_city, check_city, load_files, load_table
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
+from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.platform import arguments
 from energy_forecast.platform.arguments import (
     Frame,
@@ -38,7 +39,7 @@ from energy_forecast.settings import settings
 
 _log = logging.getLogger(__name__)
 Source: TypeAlias = "Frame | str | Path | Sequence[str | Path]"
-_PURPOSES = ("forecast", "replay", "backtest")
+_PURPOSES = tuple(PURPOSE_LABELS)
 
 
 def connect(url: str | None = None, *, home: str | Path | None = None) -> Platform:
