@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/reading.py [--cities 1000] [--days 730] [--times 300] [--database NAME]
 
-The reads are query 1 of the guide (the last 24 hours), an hourly profile, and query 2 (30 days with the weather), each
+The reads are the last 24 hours, an hourly profile, and 30 days with the weather, each
 as the platform sends it, by a user behind row-level security (granted 20 cities) and by the owner. The reference is the
 same SQL, taken from the catalog, in a schema `alone` whose tables hold one city only: no partitions, no policies, the
 same key. Then the latest forecast of a city, and the forecast that was live at a moment of the last two years, are

@@ -119,7 +119,6 @@ def test_nothing_to_show_says_where_there_is_something(cli: CommandLine, tmp_pat
         (("recent", "--city", "Atlantis"), 1, "There is no city 'Atlantis'"),
         (("recent", "--city", "Berlin", "--hours", "0"), 2, "greater than or equal to 1"),
         (("recent", "--city", "Berlin", "--until", "2025-01-01"), 2, "has no offset"),
-        (("recent", "--city", "Berlin", "--exact", "--by", "day"), 2, "--exact excludes --by"),
         (("weather-correlation", "--city", "Berlin", "--bin", "0"), 2, "greater than or equal to 0.01"),
         (("weather-correlation", "--city", "Berlin", "--bin", "nan"), 2, "less than or equal to 50"),
         (("weather-correlation", "--city", "Berlin", "--plot", "a.png"), 2, ".html"),
@@ -151,7 +150,6 @@ def test_a_person_asks_of_her_own_cities_with_her_own_login(loaded: Database, cl
             assert document(hers, "query", question, *asked) == document(cli, "query", question, *asked)
         assert document(hers, "query", "recent", *asked, "--by", "day")["rows"]
         assert document(hers, "query", "model-performance")["rows"] == []
-        assert document(hers, "query", "recent", "--city", "Berlin", "--exact")["rows"] == []
         assert "There is no city 'Pune'" in hers.run("query", "recent", "--city", "Pune", status=1).stderr
     finally:
         with psycopg.connect(loaded.url) as connection:

@@ -246,7 +246,7 @@ def scans(connection: Connection) -> int:
 
 
 def test_active_predictions_are_found_by_an_index_that_need_not_move(connection: Connection) -> None:
-    """The guide's predicate cannot be; its query has to be served all the same, among a year of old forecasts."""
+    """No predicate on now() is possible; recent forecasts are found by the index among a year of old ones."""
     connection.execute(
         "INSERT INTO models (name, type, version, trained_until) VALUES ('m', 'baseline', '1', '2020-01-01Z')"
     )

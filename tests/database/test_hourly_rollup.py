@@ -175,7 +175,7 @@ def test_a_replica_role_does_not_get_around_it(connection: Connection, hour: dat
 
 
 def test_the_window_slides(connection: Connection, database: Database, hour: datetime) -> None:
-    """People see no hour that the guide's definition has let go; the refresh takes it away a day later."""
+    """People see no hour that the view's definition has let go; the refresh takes it away a day later."""
     insert(connection, (hour, 1))
     fold(connection)
     connection.execute(

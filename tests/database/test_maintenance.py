@@ -429,7 +429,7 @@ def test_vacuum_reaches_partitions_and_statistics_their_parents(connection: Conn
     assert one(connection, "SELECT count(*) FROM pg_stats WHERE tablename = 'energy_consumption' AND inherited") > 5
 
 
-def test_the_guides_procedure_does_the_same_by_policy(connection: Connection) -> None:
+def test_cleanup_procedure_applies_the_policies(connection: Connection) -> None:
     become(connection, Role.OPERATOR)
     connection.execute("CALL cleanup_old_data()")
     connection.execute("RESET ROLE")

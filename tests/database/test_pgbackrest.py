@@ -48,7 +48,7 @@ def place() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-def from_the_guide(heading: str, place: Path) -> str:
+def from_the_page(heading: str, place: Path) -> str:
     """Return the indented block under a line of the page, with this test's folders."""
     found = re.search(rf"{re.escape(heading)}\n\n((?:    .*\n|\n)+)", GUIDE.read_text("utf-8"))
     assert found is not None, heading
@@ -91,7 +91,7 @@ def follow(page: Path, place: Path, words: dict[str, str], line: CommandLine) ->
 
 def test_status_knows_what_pgbackrest_has_and_notices_damage(place: Path, tmp_path: Path) -> None:
     configuration = place / "pgbackrest.conf"
-    configuration.write_text(from_the_guide("`/etc/pgbackrest.conf`:", place))
+    configuration.write_text(from_the_page("`/etc/pgbackrest.conf`:", place))
     data = place / "data"
     (place / "data").mkdir(mode=0o700)
     if os.geteuid() == 0:
@@ -99,7 +99,7 @@ def test_status_knows_what_pgbackrest_has_and_notices_damage(place: Path, tmp_pa
     as_postgres(PROGRAMS / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8")
     with (data / "postgresql.conf").open("a") as file:
         file.write(f"listen_addresses = ''\nunix_socket_directories = '{place / 'socket'}'\n")
-        file.write(from_the_guide("`postgresql.conf`, then restart the server:", place))
+        file.write(from_the_page("`postgresql.conf`, then restart the server:", place))
     as_postgres(PROGRAMS / "pg_ctl", "-D", data, "-l", place / "log" / "server.log", "--wait", "start")
     database = Database(f"postgresql://postgres@/postgres?host={place / 'socket'}")
     upgrade(database)
@@ -112,7 +112,7 @@ def test_status_knows_what_pgbackrest_has_and_notices_damage(place: Path, tmp_pa
 
     assert "pgBackRest" in line.run("recovery", "status", status=1).stdout
     rest = ["pgbackrest", f"--config={configuration}", "--stanza=energy"]
-    for command in from_the_guide("Then, as the user of the server:", place).strip().splitlines():
+    for command in from_the_page("Then, as the user of the server:", place).strip().splitlines():
         as_postgres("env", *command.replace("pgbackrest", f"pgbackrest --config={configuration}", 1).split())
     good = line.run("recovery", "status", "--verify")
     assert good.stdout.startswith("good"), good.stdout

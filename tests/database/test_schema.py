@@ -169,7 +169,7 @@ def fill(connection: psycopg.Connection[tuple[object, ...]]) -> None:
         SELECT id, 'a.csv', 2, 'bad', '{}' FROM ops.ingest_batches""")
 
 
-GUIDE_OBJECTS = [
+DOCUMENTED_INDEXES = [
     ("cities", "unique_city_name"),
     ("cities", "idx_cities_location"),
     ("cities", "idx_cities_timezone"),
@@ -189,8 +189,8 @@ GUIDE_OBJECTS = [
 ]
 
 
-@pytest.mark.parametrize(("table", "index"), GUIDE_OBJECTS)
-def test_who_has_read_the_guide_finds_its_indexes(database: Database, table: str, index: str) -> None:
+@pytest.mark.parametrize(("table", "index"), DOCUMENTED_INDEXES)
+def test_indexes_have_their_documented_names(database: Database, table: str, index: str) -> None:
     with psycopg.connect(database.url) as connection:
         assert connection.execute(
             "SELECT count(*) FROM pg_index WHERE indrelid = to_regclass(%s) AND indexrelid = to_regclass(%s)",
@@ -352,7 +352,7 @@ def test_an_upgrade_waits_for_a_load_and_neither_is_lost(database: Database) -> 
 
 
 def test_a_partition_made_by_hand_becomes_the_platforms(database: Database) -> None:
-    """As the guide shows it, typed as the login of `db url`: retention and the policies have to hold there too."""
+    """As a DBA types it, as the login of `db url`: retention and the policies have to hold there too."""
     with psycopg.connect(database.url) as connection:
         connection.execute(
             "CREATE TABLE energy_consumption_y2019m01 PARTITION OF energy_consumption"

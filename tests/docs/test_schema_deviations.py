@@ -1,10 +1,10 @@
-"""docs/reference/guide.md sets the schema guide beside the schema; here its verdicts are held against the catalog.
+"""docs/decisions/appendix-schema.md compares the original design with the schema; the catalog decides its verdicts.
 
-GUIDE is what the guide asks for, object by object, in the catalog's own words. The page has a row for each, in this
+DESIGN is what the design asks for, object by object, in the catalog's own words. The page has a row for each, in this
 order, and no other row. When an object lands, or changes, only the page's text has to follow:
 
 - `same`: the catalog has the object just so.
-- `corrected`: the row names what stands instead, which is there; and the guide's own form is not.
+- `corrected`: the row names what stands instead, which is there; and the design's own form is not.
 - `left out`: there is no such object.
 """
 
@@ -23,7 +23,7 @@ from typer.main import get_command
 from energy_forecast.cli.app import app
 from servers import Server
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "guide.md"
+PAGE = Path(__file__).parents[2] / "docs" / "decisions" / "appendix-schema.md"
 VERDICTS = ("same", "corrected", "left out")
 
 UUID = "uuid"
@@ -38,9 +38,9 @@ def columns(table: str, **facts: str) -> list[tuple[str, str]]:
     return [(f"column `{table}.{name}`", fact) for name, fact in facts.items()]
 
 
-# What the guide asks for: kind and name, and what it says of it as the catalog would. What has a body of SQL, and a
+# What the design asks for: kind and name, and what it says of it as the catalog would. What has a body of SQL, and a
 # statement, has nothing to compare: where that differs, the page says so
-GUIDE: list[tuple[str, str]] = [
+DESIGN: list[tuple[str, str]] = [
     ("statement `erDiagram`", ""),
     ("table `cities`", ""),
     *columns(
@@ -149,7 +149,7 @@ GUIDE: list[tuple[str, str]] = [
     ("statement `Recent Energy Consumption`", ""),
     ("statement `Weather Correlation`", ""),
     ("statement `Model Performance`", ""),
-    # Bounds as the guide's bare dates give them to a session in UTC
+    # Bounds as the design's bare dates give them to a session in UTC
     ("partition `energy_consumption_y2024m01`", "energy_consumption 2024-01-01 00:00:00+00 2024-02-01 00:00:00+00"),
     ("partition `energy_consumption_y2024m02`", "energy_consumption 2024-02-01 00:00:00+00 2024-03-01 00:00:00+00"),
     ("partition `predictions_mumbai`", "predictions"),
@@ -173,7 +173,7 @@ GUIDE: list[tuple[str, str]] = [
     ("policy `energy_consumption.city_access`", "ALL TO energy_forecast_app (city_id IN (SELECT city_id))"),
     ("role `energy_forecast_app`", ""),
     ("table `user_city_access`", ""),
-    # The guide names these two and gives them no type
+    # The design names these two and gives them no type
     ("column `user_city_access.user_id`", ""),
     ("column `user_city_access.city_id`", ""),
     ("table `audit_log`", ""),
@@ -205,14 +205,14 @@ class Line:
 def lines() -> list[Line]:
     found = []
     for text in PAGE.read_text("utf-8").splitlines():
-        if text.startswith("| ") and not text.startswith("| in the guide"):
+        if text.startswith("| ") and not text.startswith("| in the design"):
             cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", text)[1:-1]]
             found.append(Line(*cells))
     return found
 
 
 LINES = lines()
-FACTS = dict(GUIDE)
+FACTS = dict(DESIGN)
 REFERENCE = re.compile(r"(\w+) `([^`]+)`")
 
 CATALOG = {
@@ -256,7 +256,7 @@ def connection(server: Server, template: str) -> Iterator[psycopg.Connection[Any
 
 
 def in_catalog(connection: psycopg.Connection[Any], kind: str, name: str) -> str | None:
-    """Return the catalog's definition of an object in the form of GUIDE, or None."""
+    """Return the catalog's definition of an object in the form of DESIGN, or None."""
     row = connection.execute(CATALOG[kind], {"name": name}).fetchone()  # type: ignore[call-overload]
     return None if row is None else str(row[0]).replace('"', "")
 
@@ -268,8 +268,8 @@ def has_command(path: str) -> bool:
     return command is not None
 
 
-def test_the_page_has_a_row_for_every_object_of_the_guide() -> None:
-    assert [line.subject for line in LINES] == [subject for subject, _ in GUIDE]
+def test_the_page_has_a_row_for_every_object_of_the_design() -> None:
+    assert [line.subject for line in LINES] == [subject for subject, _ in DESIGN]
     assert {line.verdict for line in LINES} <= set(VERDICTS)
 
 
@@ -297,7 +297,7 @@ def test_a_verdict_is_what_the_catalog_says(connection: psycopg.Connection[Any],
         case "corrected":
             assert references, "a corrected row names what stands in the catalog"
             assert stands is None or not FACTS[line.subject] or stands != FACTS[line.subject], (
-                "just as the guide has it"
+                "just as the design has it"
             )
         case _:
             assert stands is None, f"there is a {line.subject}: {stands}"

@@ -23,7 +23,6 @@ Until = Annotated[
     datetime | None, typer.Option(parser=moment, metavar="TIME", help="The end of the span. Default: now.")
 ]
 Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result into FILE.html, for a browser.")]
-Exact = Annotated[bool, typer.Option("--exact", help="Run the schema guide's own statement, with its errors.")]
 
 
 class By(StrEnum):
@@ -40,7 +39,6 @@ def recent(
     by: Annotated[By, typer.Option(help="One row for each hour, or for each local day.")] = By.HOUR,
     until: Until = None,
     plot: Plot = None,
-    exact: Exact = False,
     json: Json = False,
 ) -> None:
     """Show a city's recent consumption by hour or by day, in local time.
@@ -49,24 +47,16 @@ def recent(
 
     Example: energy-forecast query recent --city Munich --hours 168 --by day
     """
-    _exclude_options(exact, until=until, plot=plot, by=by is By.DAY)
     check_output(plot, "--plot", [".html"])
     with open_database().reading() as connection:
         place = city_named(connection, city)
-        if exact:
-            rows = reports.guide_recent(connection, place.id, hours=hours)
-        elif by is By.DAY:
+        if by is By.DAY:
             rows = reports.recent_days(connection, place.id, hours=hours, until=until)
         else:
             rows = reports.recent_consumption(connection, place.id, hours=hours, until=until)
         last = reports.last_known(connection, place.id, until=until)
     if json:
         emit({"city": place.name, "timezone": place.timezone, "until": until, "rows": rows})
-    elif exact:
-        table(
-            ["hour (UTC)", "kWh", "peak kW"],
-            [(minute(r["hour"]), _kwh(r["total_consumption"]), _kwh(r["peak_demand"])) for r in rows],
-        )
     elif by is By.DAY:
         table(
             ["day", "hours", "kWh", "peak kW", "known"],
@@ -98,32 +88,21 @@ def weather_correlation(
     ] = 1.0,
     until: Until = None,
     plot: Plot = None,
-    exact: Exact = False,
     json: Json = False,
 ) -> None:
     """Show a city's consumption by temperature: the mean of its complete hours in each temperature bin.
 
     Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
     """
-    _exclude_options(exact, until=until, plot=plot, bin=bin_width != 1)
     check_output(plot, "--plot", [".html"])
     width = Decimal(str(round(bin_width, 4)))
-    facts: dict[str, Any] = {}
     with open_database().reading() as connection:
         place = city_named(connection, city)
-        if exact:
-            rows = reports.guide_weather_correlation(connection, place.id, days=days)
-        else:
-            rows = reports.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
-            facts = reports.weather_correlation_inputs(connection, place.id, days=days, until=until)
+        rows = reports.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
+        facts = reports.weather_correlation_inputs(connection, place.id, days=days, until=until)
         last = reports.last_known(connection, place.id, until=until)
     if json:
         emit({"city": place.name, "until": until, "days": days, **facts, "rows": rows})
-    elif exact:
-        table(
-            ["°C", "mean kWh of an interval", "joined rows"],
-            [(r["temperature"], _kwh(r["avg_consumption"]), f"{r['sample_count']:,}") for r in rows],
-        )
     else:
         table(
             ["from °C", "to °C", "mean kWh in an hour", "hours"],
@@ -150,7 +129,6 @@ def weather_correlation(
 def model_performance(
     days: Annotated[int, typer.Option(min=1, max=3660, metavar="N", help="Scored in the last N days.")] = 7,
     until: Until = None,
-    exact: Exact = False,
     json: Json = False,
 ) -> None:
     """Compare model versions by their scores of the last days, best first.
@@ -160,24 +138,12 @@ def model_performance(
 
     Example: energy-forecast query model-performance --days 30
     """
-    _exclude_options(exact, until=until)
     with open_database().reading() as connection:
-        if exact:
-            rows = reports.guide_model_performance(connection, days=days)
-        else:
-            rows = reports.model_performance(connection, days=days, until=until)
+        rows = reports.model_performance(connection, days=days, until=until)
     if json:
         emit({"until": until, "days": days, "rows": rows})
     elif not rows:
         out.print(f"Nothing was scored in these {days} days. Run: energy-forecast score")
-    elif exact:
-        table(
-            ["model", "version", "mean MAPE %", "mean RMSE", "evaluations"],
-            [
-                (r["name"], r["version"], _score(r["avg_mape"]), _kwh(r["avg_rmse"]), r["prediction_count"])
-                for r in rows
-            ],
-        )
     else:
         table(
             ["model", "version", "purpose", "weather", "MAPE %", "RMSE kWh", "MAE kWh", "cover %", "pairs", "cities"],
@@ -197,13 +163,6 @@ def model_performance(
                 for r in rows
             ],
         )
-
-
-def _exclude_options(exact: bool, **others: object) -> None:
-    """Refuse options that the guide's statements do not have."""
-    for name, value in others.items():
-        if exact and value:
-            raise typer.BadParameter(f"--exact excludes --{name}.")
 
 
 def _kwh(value: Any) -> str | None:

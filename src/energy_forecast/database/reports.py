@@ -100,18 +100,3 @@ def model_performance(connection: Connection, *, days: int = 7, until: datetime 
     """
     until = until or database_now(connection)
     return _rows(connection, "model_performance", {"days": days, "until": until})
-
-
-def guide_recent(connection: Connection, city: UUID, *, hours: int) -> Rows:
-    """Return the unchanged statement of the schema guide: hour, total_consumption, peak_demand."""
-    return _rows(connection, "exact_recent", {"city": city, "hours": hours})
-
-
-def guide_weather_correlation(connection: Connection, city: UUID, *, days: int) -> Rows:
-    """Return the unchanged statement of the schema guide: temperature, avg_consumption, sample_count."""
-    return _rows(connection, "exact_weather_correlation", {"city": city, "days": days})
-
-
-def guide_model_performance(connection: Connection, *, days: int) -> Rows:
-    """Return the unchanged statement of the schema guide: name, version, avg_mape, avg_rmse, prediction_count."""
-    return _rows(connection, "exact_model_performance", {"days": days})

@@ -10,7 +10,7 @@ BEGIN
     EXECUTE format('GRANT CREATE ON DATABASE %I TO energy_forecast_owner', current_database());
     EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO energy_forecast_owner, energy_forecast_ingest,'
                    ' energy_forecast_forecaster', current_database());
-    -- A partition created by hand, as in the schema guide, belongs to the platform once it is attached
+    -- A partition created by hand belongs to the platform once it is attached
     FOR foreign_partition IN
         SELECT c.oid::regclass FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class p ON p.oid = i.inhparent
         WHERE p.relowner = 'energy_forecast_owner'::regrole AND c.relowner <> p.relowner AND c.relkind = 'r'

@@ -1,4 +1,4 @@
-/* The procedure of the schema guide. Each month is a separate transaction, so that locks are short. A procedure may commit
+/* Delete the months that the retention policies no longer keep. Each month is a separate transaction, so that locks are short. A procedure may commit
    only with the rights of its caller, without settings of its own, and outside of a transaction block; functions of the
    owner do the work. `maintain retention` does the same and records the run. */
 CREATE OR REPLACE PROCEDURE cleanup_old_data()
