@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from energy_forecast.database import Database
+from energy_forecast.database.catalog import describe_tables
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -26,7 +28,13 @@ def generate() -> ModuleType:
 def test_the_reference_is_what_the_program_says(generate: ModuleType, database: Database) -> None:
     """Mend it with `make docs`."""
     for name, text in generate.pages(database).items():
-        assert (DOCS / "reference" / name).read_text("utf-8") == text, name
+        assert (DOCS / name).read_text("utf-8") == text, name
+
+
+def test_every_table_is_in_a_diagram(database: Database) -> None:
+    diagrams = (DOCS / "database_schema.md").read_text("utf-8")
+    drawn = {name for names in re.findall(r"<!-- diagram: (.*?) -->", diagrams) for name in names.split(", ")}
+    assert drawn == {table.name for table in describe_tables(database)}
 
 
 def test_every_command_has_an_example(generate: ModuleType) -> None:

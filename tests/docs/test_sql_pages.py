@@ -1,9 +1,11 @@
-"""docs/howto/with-psql.md, typed into psql as it stands."""
+"""The SQL of the documents, typed into psql as it stands."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,17 +14,19 @@ import pytest
 from psycopg import sql
 
 from energy_forecast.database import Database
-from servers import Server
+from servers import CommandLine, Server
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "with-psql.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-def test_what_the_page_says_can_be_typed(server: Server, database: Database, zone: str) -> None:
-    """Every statement on the page, in its order, in one session; each that asks gets an answer."""
-    person = f"anna_{uuid4().hex[:8]}"
-    blocks = re.findall(r"^```sql\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    script = "\n".join(blocks).replace("anna", person)
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```sql\n(.*?)^```$", (DOCS / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def typed(server: Server, database: Database, page: str, zone: str) -> list[str]:
+    """Every statement of a page, in its order, in one session; the number of rows of each answer, as psql writes it."""
+    user = f"anna_{uuid4().hex[:8]}"
+    script = "\n".join(blocks(page)).replace("anna", user)
     with psycopg.connect(database.url) as connection:
         connection.execute(
             "INSERT INTO cities (name, latitude, longitude, timezone) VALUES ('Hidden', 0, 0, 'Asia/Tokyo')"
@@ -37,12 +41,50 @@ def test_what_the_page_says_can_be_typed(server: Server, database: Database, zon
         )
     finally:
         with psycopg.connect(database.url) as connection:
-            connection.execute("DELETE FROM user_city_access WHERE user_id = %s", (person,))
-            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(person)))
+            connection.execute("DELETE FROM user_city_access WHERE user_id = %s", (user,))
+            connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(user)))
     assert (done.returncode, done.stderr) == (0, "")
-    answers = re.findall(r"^\((\d+) rows?\)$", done.stdout, re.MULTILINE)
-    # No model was scored: the guide's statement and model_performance() have nothing to show
-    assert len(blocks) == 6
-    assert len(answers) == 11
-    assert answers.count("0") == 2
-    assert re.search(r"^ Munich\n\(1 row\)$", done.stdout, re.MULTILINE), "she sees a city that is not hers"
+    assert re.search(r"^ Munich\n\(1 row\)$", done.stdout, re.MULTILINE), "the user sees another city"
+    return re.findall(r"^\((\d+) rows?\)$", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_statements_for_psql_alone_run(server: Server, database: Database, zone: str) -> None:
+    answers = typed(server, database, "howto/with-psql.md", zone)
+    assert len(blocks("howto/with-psql.md")) == 5
+    assert len(answers) == 8
+    # No model was scored
+    assert answers.count("0") == 1
+
+
+@pytest.fixture
+def munich(server: Server, template: str, tmp_path: Path) -> Iterator[Database]:
+    """A database with a month of Munich, a current forecast, and a backtest with its scores."""
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = [now - timedelta(hours=n) for n in range(24 * 35, 0, -1)]
+    (tmp_path / "load.csv").write_text(
+        "city,timestamp,consumption_kwh,peak_demand_kw\n"
+        + "".join(f"Munich,{h:%Y-%m-%dT%H:%MZ},{4000 + 100 * h.hour + h.day},{5000 + 100 * h.hour}\n" for h in hours)
+    )
+    (tmp_path / "weather.csv").write_text(
+        "city,timestamp,temperature\n" + "".join(f"Munich,{h:%Y-%m-%dT%H:%MZ},{5 + h.hour / 2}\n" for h in hours)
+    )
+    with server.copy_of(template) as database:
+        command_line = CommandLine.on(database, tmp_path / "home")
+        place = ("--latitude", "48.14", "--longitude", "11.58", "--timezone", "Europe/Berlin")
+        command_line.run("city", "add", "Munich", *place)
+        command_line.run("ingest", "consumption", tmp_path / "load.csv")
+        command_line.run("ingest", "weather", tmp_path / "weather.csv")
+        command_line.run("train", "--model", "naive-168")
+        command_line.run("forecast", "--model", "naive-168", "--horizon", "24h")
+        first, end = (f"{now - timedelta(days=days):%Y-%m-%dT%H:%MZ}" for days in (4, 2))
+        command_line.run("backtest", "--model", "naive-168", "--weather", "none", "--from", first, "--to", end)
+        yield database
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_statements_of_the_schema_page_run(server: Server, munich: Database, zone: str) -> None:
+    answers = typed(server, munich, "database_schema.md", zone)
+    assert len(answers) > 30
+    # Nothing was backed up, marked as a restore point or checked
+    assert answers.count("0") == 3
