@@ -148,6 +148,7 @@ def _roles(verb: str, roles: list[str]) -> str:
 
 SHORT_TYPES = {
     "timestamp with time zone": "timestamptz",
+    "time without time zone": "time",
     "character varying": "varchar",
     "double precision": "float8",
     "integer": "int",

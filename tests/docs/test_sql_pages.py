@@ -82,9 +82,8 @@ def munich(server: Server, template: str, tmp_path: Path) -> Iterator[Database]:
         yield database
 
 
-@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
-def test_statements_of_the_schema_page_run(server: Server, munich: Database, zone: str) -> None:
-    answers = typed(server, munich, "database_schema.md", zone)
+def test_statements_of_the_schema_page_run(server: Server, munich: Database) -> None:
+    answers = typed(server, munich, "database_schema.md", "Asia/Kolkata")
     assert len(answers) > 30
     # Nothing was backed up, marked as a restore point or checked
     assert answers.count("0") == 3
