@@ -24,7 +24,7 @@ def blocks(page: str) -> list[str]:
 
 
 def typed(server: Server, database: Database, page: str, zone: str) -> list[str]:
-    """Every statement of a page, in its order, in one session; the number of rows of each answer, as psql writes it."""
+    """Run every statement of a page in one psql session; return the number of rows of each answer, as printed."""
     user = f"anna_{uuid4().hex[:8]}"
     script = "\n".join(blocks(page)).replace("anna", user)
     with psycopg.connect(database.url) as connection:
@@ -59,7 +59,7 @@ def test_statements_for_psql_alone_run(server: Server, database: Database, zone:
 
 @pytest.fixture
 def munich(server: Server, template: str, tmp_path: Path) -> Iterator[Database]:
-    """A database with a month of Munich, a current forecast, and a backtest with its scores."""
+    """Give a database with a month of Munich, a current forecast, and a backtest with its scores."""
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     hours = [now - timedelta(hours=n) for n in range(24 * 35, 0, -1)]
     (tmp_path / "load.csv").write_text(
