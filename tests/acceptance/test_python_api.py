@@ -1,0 +1,323 @@
+"""The public Python API, on a real server: what a notebook does, with frames of polars, pandas and pyarrow."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import psycopg
+import pytest
+from polars.testing import assert_frame_equal
+
+import energy_forecast as ef
+from energy_forecast.database import Database
+from energy_forecast.errors import ArtifactError, IngestError, UnknownCityError, UnknownModelError
+from servers import CommandLine, Server
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+HOURS = 24 * 60
+
+
+def load_frame(city: str = "Munich", hours: int = HOURS) -> pl.DataFrame:
+    """Hourly load with a daily shape that ends at NOW."""
+    times = pl.datetime_range(
+        NOW - timedelta(hours=hours), NOW, "1h", closed="left", time_unit="us", time_zone="UTC", eager=True
+    )
+    noise = np.random.default_rng(1).normal(0, 3_000, hours)
+    kwh = 400_000 + 90_000 * np.sin(times.dt.hour().to_numpy() / 12 * np.pi) + noise
+    return pl.DataFrame({"city": city, "timestamp": times, "consumption_kwh": kwh.round(1)})
+
+
+@pytest.fixture
+def db(database: Database) -> Iterator[ef.Platform]:
+    with ef.connect(database.url) as platform:
+        platform.add_city(
+            "Munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin", country="DE", subdivision="Bavaria"
+        )
+        yield platform
+
+
+@pytest.fixture
+def loaded(db: ef.Platform) -> ef.Platform:
+    db.ingest("consumption", load_frame())
+    return db
+
+
+def as_pandas(frame: pl.DataFrame) -> Any:
+    """Return the frame as pandas users have it: local times as the index."""
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    columns = {name: frame[name].to_list() for name in frame.columns}
+    times = pandas.to_datetime(columns.pop("timestamp")).tz_convert("Europe/Berlin")
+    return pandas.DataFrame(columns, index=times.rename("timestamp"))
+
+
+def as_arrow(frame: pl.DataFrame) -> Any:
+    return pytest.importorskip("pyarrow", reason="pyarrow is not installed").table(frame)
+
+
+def test_exports_nine_names() -> None:
+    assert (
+        ef.__all__
+        == dir(ef)
+        == [
+            "City",
+            "EnergyForecastError",
+            "Forecast",
+            "Platform",
+            "__version__",
+            "connect",
+            "fit",
+            "load_model",
+            "models",
+        ]
+    )
+    for name in ef.__all__:
+        assert getattr(ef, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        _ = ef.conect  # type: ignore[attr-defined]
+
+
+def test_import_changes_nothing() -> None:
+    """A notebook keeps its environment, and waits for no library until it uses a name."""
+    code = (
+        "import os, sys; before = dict(os.environ), set(sys.modules); import energy_forecast; "
+        "print(before[0] == dict(os.environ), sorted({'polars', 'numpy', 'psycopg', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "True []"
+
+
+@pytest.mark.parametrize("convert", [pl.DataFrame, as_pandas, as_arrow], ids=["polars", "pandas", "pyarrow"])
+def test_ingests_frames_of_each_library_alike(db: ef.Platform, convert: Callable[[pl.DataFrame], Any]) -> None:
+    frame = load_frame().with_columns(
+        pl.when(pl.int_range(pl.len()) % 2 == 0).then(500_000.0).alias("peak_demand_kw"),
+    )
+    report = db.ingest("consumption", convert(frame))
+    assert (report.read, report.inserted, report.rejected) == (HOURS, HOURS, 0)
+    again = db.ingest("consumption", frame)
+    assert (again.unchanged, again.corrected) == (HOURS, 0), "each library gives the same values"
+    assert_frame_equal(db.history("Munich").select("timestamp", "consumption_kwh"), frame.select(pl.nth(1, 2)))
+
+
+def test_ingests_files_like_the_command_line(db: ef.Platform, tmp_path: Path) -> None:
+    frame = load_frame()
+    frame.head(100).write_csv(tmp_path / "a.csv", datetime_format="%Y-%m-%dT%H:%M:%SZ")
+    frame.tail(-100).write_parquet(tmp_path / "b.parquet")
+    report = db.ingest("consumption", [tmp_path / "a.csv", str(tmp_path / "b.parquet")])
+    assert (report.inserted, report.files) == (HOURS, ("a.csv", "b.parquet"))
+    mwh = frame.head(1).with_columns(pl.col("consumption_kwh") / 1000)
+    assert db.ingest("consumption", mwh, units={"energy": "MWh"}).unchanged == 1
+
+
+def test_reports_rejected_rows_and_found_faults(db: ef.Platform) -> None:
+    kwh = pl.col("consumption_kwh")
+    row = pl.int_range(pl.len())
+    frame = load_frame().with_columns(
+        pl.when(row == 5).then(pl.lit("Munch")).otherwise("city").alias("city"),
+        pl.when(row.is_between(800, 805)).then(0.0).otherwise(kwh).alias("consumption_kwh"),
+    )
+    report = db.ingest("consumption", frame)
+    assert (report.inserted, report.rejected) == (HOURS - 1, 1)
+    assert "Munch" in report.rejected_examples[0].reason
+    assert any("zero or negative values, 6 hours" in note for note in report.notes), report.notes
+    assert not any("zero" in note for note in db.ingest("consumption", frame, check=False).notes)
+    with pytest.raises(IngestError, match="All 3 rows were rejected, and nothing was loaded"):
+        db.ingest("consumption", load_frame("Hamburg", 3))
+    with pytest.raises(IngestError, match="`source` is of type dict, which is no frame"):
+        db.ingest("consumption", {"city": ["Munich"]})  # type: ignore[arg-type]
+
+
+def test_forecasts_like_the_command_line(loaded: ef.Platform, command_line: CommandLine) -> None:
+    """Both call the same functions, so an hour has the same values in both."""
+    made = loaded.forecast("munich", model="naive-168", horizon=timedelta(hours=24), at="2026-06-01T02:00+02:00")
+    assert (made.city, made.model, made.issued_at, made.frame.height) == ("Munich", "naive-168", NOW, 24)
+    assert made.history["timestamp"].max() == NOW - timedelta(hours=1)
+    arguments = ("--city", "Munich", "--model", "naive-168", "--at", NOW.isoformat(), "--horizon", "24h", "--json")
+    printed = json.loads(command_line.run("forecast", *arguments).stdout)["forecasts"][0]
+    hours = pl.DataFrame(printed["hours"]).with_columns(pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC"))
+    assert_frame_equal(hours, made.frame)
+    assert repr(made).startswith("<Forecast of Munich by naive-168, issued at 2026-06-01 00:00Z: 24 hours, ")
+
+
+def test_forecast_converts_to_each_library(loaded: ef.Platform) -> None:
+    made = loaded.forecast("Munich", model="naive-168", at=NOW)
+    assert made.to_polars() is made.frame
+    assert_frame_equal(pl.DataFrame(made), made.frame)
+    pytest.importorskip("pandas", reason="pandas is not installed")
+    as_pandas = made.to_pandas()
+    assert list(as_pandas.columns) == made.frame.columns
+    assert as_pandas["timestamp"][0] == NOW
+    assert as_pandas["q95"].tolist() == made.frame["q95"].to_list()
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    assert made.to_arrow().equals(pyarrow.table(made))
+    assert made.to_arrow()["predicted"].to_pylist() == made.frame["predicted"].to_list()
+
+
+def test_plot_shows_offline(loaded: ef.Platform, tmp_path: Path) -> None:
+    chart = loaded.forecast("Munich", model="naive-168", at=NOW).plot()
+    chart.save(tmp_path / "munich.html")
+    page = (tmp_path / "munich.html").read_text("utf-8")
+    assert '<h2 id="city0">Munich</h2>' in page
+    assert "Scores" not in page.partition("<script")[0]
+    assert "<script src=" not in page
+    shown = chart._repr_html_()
+    assert shown.startswith('<iframe srcdoc="&lt;!doctype html&gt;')
+    with pytest.raises(ef.EnergyForecastError, match="Cannot write `path` "):
+        chart.save(tmp_path / "munich.html" / "x.html")
+
+
+def test_backtests_and_scores(loaded: ef.Platform) -> None:
+    found = loaded.backtest(
+        ["naive-24", "naive-168"], start=NOW - timedelta(days=4), end=NOW, at_local="00:00", every="1d"
+    )
+    assert found.failed == {}
+    assert found.pairs["issued_at"].n_unique() == 4
+    assert sorted(found.scores["model"]) == ["naive-168", "naive-24"]
+    assert found.scores["purpose"].unique().to_list() == ["backtest"]
+    stored = loaded.scores("Munich", purpose="backtest")
+    assert stored.columns == found.scores.columns
+    assert set(found.scores["mape"]) <= set(stored["mape"])
+    # A replay whose first 24 hours have actuals, the last two of them in June of the city
+    loaded.forecast("Munich", model="naive-24", at=NOW - timedelta(days=1))
+    assert loaded.score().new == 3
+    assert loaded.scores(purpose="replay")["lead_start_hours"].to_list() == [0, 6]
+    assert loaded.scores().height == stored.height + 2
+    assert loaded.scores(purpose="live").is_empty()
+
+
+def test_history_shows_only_what_was_known(loaded: ef.Platform) -> None:
+    first = NOW - timedelta(hours=3)
+    corrected = (
+        load_frame().tail(3).with_columns(pl.col("consumption_kwh") + 1, available_at=pl.lit(NOW + timedelta(days=1)))
+    )
+    assert loaded.ingest("consumption", corrected).corrected == 3
+    before = loaded.history("Munich", first, as_of=NOW)
+    after = loaded.history("Munich", first, NOW, as_of=NOW + timedelta(days=2))
+    assert (after["consumption_kwh"] - before["consumption_kwh"]).to_list() == [1, 1, 1]
+    assert loaded.history("Munich", first, NOW - timedelta(hours=1), as_of=NOW).height == 2
+    assert before.columns == [
+        "timestamp", "consumption_kwh", "temperature", "humidity", "wind_speed", "precipitation"
+    ]  # fmt: skip
+
+
+def test_model_without_database_gives_the_same_forecast(loaded: ef.Platform) -> None:
+    city, frame = loaded.cities()[0], load_frame()
+    assert (city.name, city.country_code, city.subdivision) == ("Munich", "DE", "BY")
+    model = ef.fit("naive-168", city, frame, at=NOW)
+    made = model.predict(frame, issued_at=NOW, horizon="48h")
+    served = loaded.forecast("Munich", model="naive-168", at=NOW)
+    assert_frame_equal(made.frame.with_columns(pl.col("predicted").round(2)), served.frame, abs_tol=0.01)
+    assert_frame_equal(made.history, served.history)
+    data = model.to_bytes()
+    assert data == ef.fit("naive-168", city, frame, at=NOW.isoformat()).to_bytes()
+    restored = ef.load_model(data)
+    assert (restored.city, restored.parameters) == (city, model.parameters)
+    assert_frame_equal(restored.predict(frame, issued_at=NOW).frame, made.frame)
+    assert "Munich" in made.plot().html
+    with pytest.raises(ArtifactError, match="`data` is not a model that to_bytes"):
+        ef.load_model(b"{}")
+    with pytest.raises(ArtifactError):
+        ef.load_model(data[:-1])
+    with pytest.raises(UnknownModelError, match="'naive-25'"):
+        ef.fit("naive-25", city, frame, at=NOW)
+
+
+def test_model_uses_weather_of_any_library() -> None:
+    """A pandas frame has its times in local time, and lacks the optional columns."""
+    city = ef.City("Munich", 48.14, 11.58, "Europe/Berlin", "DE")
+    load = load_frame()
+    weather = load.select("timestamp", temperature=10 + pl.col("timestamp").dt.hour() / 2)
+    ahead = weather.with_columns(pl.col("timestamp") + timedelta(hours=HOURS)).head(48)
+    model = ef.fit("vanilla", city, as_pandas(load), as_pandas(weather), at=NOW)
+    made = model.predict(load, weather, ahead, issued_at=NOW)
+    assert made.weather_hours == 48
+    assert_frame_equal(made.temperature.tail(48), ahead)
+
+
+def test_errors_name_the_parameters_of_the_call(loaded: ef.Platform) -> None:
+    """A Python caller must not read an option of the command line, nor a parameter of a lower layer."""
+    naive = datetime(2026, 5, 1)  # noqa: DTZ001 - the error under test
+    calls: dict[str, Callable[[], object]] = {
+        "`at`: '2026-05-01T00:00:00' has no offset": lambda: loaded.forecast("Munich", at=naive),
+        "`start`: '2026-05-01' has no offset": lambda: loaded.history("Munich", "2026-05-01"),
+        "`as_of`: 'now' is not a time": lambda: loaded.history("Munich", as_of="now"),
+        "`horizon`: '90min' is not a whole number of hours": lambda: loaded.forecast("Munich", horizon="90min"),
+        "`every`: '1w' is not a span": lambda: loaded.backtest("naive-24", start=NOW, end=NOW, every="1w"),
+        "`at_local`: '25:00' is not a local time": lambda: loaded.backtest(
+            "naive-24", start=NOW, end=NOW, at_local="25:00"
+        ),
+        "`end` must be later than `start`": lambda: loaded.backtest("naive-24", start=NOW, end=NOW - timedelta(1)),
+        "`until` is in the future": lambda: loaded.train("Munich", until="2100-01-01T00:00Z"),
+        "`purpose`: 'forecast' not found": lambda: loaded.scores(purpose="forecast"),
+        "`country`: 'DEX' is not a country": lambda: loaded.add_city(
+            "Ulm", latitude=48.4, longitude=10, timezone="Europe/Berlin", country="DEX"
+        ),
+        "`url` and `home` exclude each other": lambda: ef.connect("postgresql://x", home="y"),
+        "The column timestamp of `load` is of type": lambda: ef.fit(
+            "naive-24", loaded.cities()[0], load_frame().cast({"timestamp": pl.Datetime("us")}), at=NOW
+        ),
+        "`weather` has no column temperature": lambda: ef.fit(
+            "naive-24", loaded.cities()[0], load_frame(), load_frame(), at=NOW
+        ),
+    }
+    for message, call in calls.items():
+        with pytest.raises(ef.EnergyForecastError) as caught:
+            call()
+        assert str(caught.value).startswith(message), str(caught.value)
+        assert " --" not in str(caught.value)
+    with pytest.raises(UnknownCityError, match="Did you mean 'Munich'"):
+        loaded.forecast("Munch")
+
+
+def test_closed_platform_holds_no_connection(database: Database, db: ef.Platform) -> None:
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    db.ingest("consumption", load_frame())
+    db.forecast("Munich", model="naive-24", at=NOW)
+    with pytest.raises(UnknownCityError):
+        db.forecast("Nowhere")
+    with psycopg.connect(database.url) as connection:
+        row = connection.execute(others).fetchone()
+    assert row == (0,), "nor does an open one between two calls"
+    db.close()
+    db.close()
+    assert repr(db) == "<Platform, closed>"
+    with pytest.raises(ef.EnergyForecastError, match=r"This platform is closed. Call connect\(\) again"):
+        db.cities()
+
+
+def test_two_platforms_at_once(db: ef.Platform, server: Server, template: str) -> None:
+    with server.copy_of(template) as other, ef.connect(other.url) as second:
+        second.add_city("Oslo", latitude=59.91, longitude=10.75, timezone="Europe/Oslo", country="Norway")
+        db.ingest("consumption", load_frame())
+        second.ingest("consumption", load_frame("Oslo"))
+        assert [city.name for city in db.cities()] == ["Munich"]
+        assert [city.name for city in second.cities()] == ["Oslo"]
+        assert_frame_equal(db.history("Munich"), second.history("Oslo"))
+        assert repr(db) != repr(second)
+
+
+def test_adding_a_city_again_changes_nothing(db: ef.Platform) -> None:
+    added = db.add_city("munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin")
+    assert added == db.cities()[0]
+    assert (added.name, added.country_code, added.subdivision) == ("Munich", "DE", "BY")
+    with pytest.raises(IngestError, match="Munich"):
+        db.add_city("Munich", latitude=10, longitude=10, timezone="Asia/Tokyo")
+
+
+def test_embedded_server_starts_on_connect(open_folder: Path) -> None:
+    from energy_forecast.postgres import EmbeddedServer
+
+    home = open_folder / "notebook"
+    try:
+        with ef.connect(home=home) as db:
+            assert db.cities() == []
+        assert EmbeddedServer(home).status().running, "the next program uses it"
+    finally:
+        EmbeddedServer(home).stop()
