@@ -141,7 +141,9 @@ def test_forecasts_like_the_command_line(loaded: ef.Platform, command_line: Comm
     assert made.history["timestamp"].max() == NOW - timedelta(hours=1)
     arguments = ("--city", "Munich", "--model", "naive-168", "--at", NOW.isoformat(), "--horizon", "24h", "--json")
     printed = json.loads(command_line.run("forecast", *arguments).stdout)["forecasts"][0]
-    hours = pl.DataFrame(printed["hours"]).with_columns(pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC"))
+    hours = pl.DataFrame(printed["hours"]).with_columns(
+        pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC")
+    )
     assert_frame_equal(hours, made.frame)
     assert repr(made).startswith("<Forecast of Munich by naive-168, issued at 2026-06-01 00:00Z: 24 hours, ")
 
