@@ -1,6 +1,6 @@
 """Forecasts of the energy consumption of cities, stored and scored in PostgreSQL.
 
-Example:
+Examples:
     >>> import energy_forecast as ef
     >>> db = ef.connect()
     >>> db.add_city("Munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin", country="DE")

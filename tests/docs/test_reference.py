@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 
+import energy_forecast
 from energy_forecast.database import Database
 from energy_forecast.database.catalog import describe_tables
 
@@ -35,6 +36,12 @@ def test_every_table_is_in_a_diagram(database: Database) -> None:
     diagrams = (DOCS / "database_schema.md").read_text("utf-8")
     drawn = {name for names in re.findall(r"<!-- diagram: (.*?) -->", diagrams) for name in names.split(", ")}
     assert drawn == {table.name for table in describe_tables(database)}
+
+
+def test_every_public_name_is_in_the_python_reference() -> None:
+    page = (DOCS / "reference" / "python.md").read_text("utf-8")
+    documented = set(re.findall(r"^::: energy_forecast\.(\w+)$", page, re.MULTILINE))
+    assert {name for name in energy_forecast.__all__ if name != "__version__"} <= documented
 
 
 def test_every_command_has_an_example(generate: ModuleType) -> None:

@@ -35,7 +35,7 @@ class Chart:
         Raises:
             EnergyForecastError: the file cannot be written.
 
-        Example:
+        Examples:
             >>> forecast.plot().save("munich.html")
         """
         from energy_forecast.web.page_file import write_page
@@ -78,7 +78,7 @@ class Forecast:
         fallback_level: distance of the served model from the preferred one; 0 is the preferred one.
         notes: remarks, such as missing inputs, in sentences.
 
-    Example:
+    Examples:
         >>> forecast = db.forecast("Munich", horizon="48h")
         >>> forecast.frame.select("timestamp", "predicted", "q05", "q95")
     """
@@ -141,7 +141,7 @@ class Forecast:
 
         The last expression of a notebook cell is shown; `save` writes a file for a browser.
 
-        Example:
+        Examples:
             >>> db.forecast("Munich").plot()
         """
         from energy_forecast.web.pictures import forecast_page

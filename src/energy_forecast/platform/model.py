@@ -62,7 +62,7 @@ class Model:
             NotEnoughDataError: no load is known before the issue time.
             EnergyForecastError: an argument is invalid.
 
-        Example:
+        Examples:
             >>> model.predict(load, weather, weather_ahead, issued_at="2026-06-01T00:00Z", horizon="24h")
         """
         at = arguments.moment(issued_at, "issued_at")
@@ -117,7 +117,7 @@ def fit(name: str, city: City, load: Frame, weather: Frame | None = None, *, at:
         NotEnoughDataError: the load is too short for this model.
         EnergyForecastError: an argument is invalid.
 
-    Example:
+    Examples:
         >>> city = ef.City("Munich", 48.14, 11.58, "Europe/Berlin", country_code="DE", subdivision="BY")
         >>> model = ef.fit("ensemble", city, load, weather, at="2026-06-01T00:00Z")
     """
@@ -132,7 +132,7 @@ def load_model(data: bytes) -> Model:
         ArtifactError: the bytes are damaged, or another version wrote them.
         UnknownModelError: the package of the model is not installed.
 
-    Example:
+    Examples:
         >>> model = ef.load_model(pathlib.Path("munich.model").read_bytes())
     """
     header, _, artifact = data.partition(b"\n")
@@ -147,7 +147,7 @@ def load_model(data: bytes) -> Model:
 def models() -> tuple[str, ...]:
     """Return the names of the models: those of this package, the simplest first, then those of other packages.
 
-    Example:
+    Examples:
         >>> ef.models()
         ('naive-24', 'naive-168', 'vanilla', 'linear', 'gradient-boosting', 'ensemble')
     """

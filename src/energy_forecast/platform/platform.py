@@ -58,7 +58,7 @@ def connect(url: str | None = None, *, home: str | Path | None = None) -> Platfo
         DatabaseError: the server cannot be reached, or its schema belongs to another version.
         EnergyForecastError: both arguments are given.
 
-    Example:
+    Examples:
         >>> import energy_forecast as ef
         >>> db = ef.connect()
     """
@@ -96,7 +96,7 @@ class Platform:
     Times are aware datetimes or ISO 8601 text with an offset. Spans are timedeltas or text such as 90min, 48h or 30d.
     Every method raises a subclass of EnergyForecastError.
 
-    Example:
+    Examples:
         >>> with ef.connect() as db:
         ...     db.forecast("Munich").frame
     """
@@ -158,7 +158,7 @@ class Platform:
         Raises:
             IngestError: a value is invalid, or another city has this name.
 
-        Example:
+        Examples:
             >>> db.add_city("Munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin", country="DE")
         """
         with arguments.own_names():
@@ -177,7 +177,7 @@ class Platform:
     def cities(self) -> list[City]:
         """Return the stored cities, sorted by name.
 
-        Example:
+        Examples:
             >>> [city.name for city in db.cities()]
             ['Munich']
         """
@@ -218,7 +218,7 @@ class Platform:
         Raises:
             IngestError: nothing could be loaded.
 
-        Example:
+        Examples:
             >>> report = db.ingest("consumption", frame)
             >>> report.inserted, report.rejected
             (8760, 0)
@@ -267,7 +267,7 @@ class Platform:
             NotEnoughDataError: no model could be trained.
             UnknownCityError: no city has this name. UnknownModelError for a model.
 
-        Example:
+        Examples:
             >>> db.train("Munich", models="ensemble")
         """
         until = optional_moment(until, "until")
@@ -291,7 +291,7 @@ class Platform:
             UnknownCityError: no city has this name. UnknownModelError for a model.
             NotEnoughDataError: there is no load to forecast from.
 
-        Example:
+        Examples:
             >>> db.forecast("Munich", horizon="48h").plot()
         """
         longest, at = arguments.horizon(horizon), optional_moment(at, "at")
@@ -331,7 +331,7 @@ class Platform:
             NotEnoughDataError: there was nothing to forecast or to score against.
             UnknownCityError: no city has this name. UnknownModelError for a model.
 
-        Example:
+        Examples:
             >>> result = db.backtest(["naive-168", "ensemble"], start="2026-05-01T00:00Z", end="2026-06-01T00:00Z")
             >>> result.scores.select("model", "mape", "coverage_90")
         """
@@ -359,7 +359,7 @@ class Platform:
         Returns:
             The report: `new`, the number of new scores, and `failed` with reasons by city and model.
 
-        Example:
+        Examples:
             >>> db.score().new
             12
         """
@@ -381,7 +381,7 @@ class Platform:
         Raises:
             UnknownCityError: no city has this name.
 
-        Example:
+        Examples:
             >>> db.scores("Munich", purpose="backtest")
         """
         if purpose is not None and purpose not in _PURPOSES:
@@ -416,7 +416,7 @@ class Platform:
         Raises:
             UnknownCityError: no city has this name.
 
-        Example:
+        Examples:
             >>> db.history("Munich", "2026-05-01T00:00Z", "2026-05-02T00:00Z", as_of="2026-05-01T12:00Z")
         """
         first, last, known_by = (
