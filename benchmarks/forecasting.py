@@ -20,7 +20,6 @@ import os
 import platform
 import resource
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -232,7 +231,7 @@ def main() -> None:
     parser.add_argument("--history-days", type=int, default=5 * 365)
     arguments = parser.parse_args()
     found = list(skill.cities(arguments.folder, []) if arguments.folder else skill.sample())
-    at = min(load["timestamp"].max() for _, load, _ in found).astimezone(UTC) - timedelta(days=3)
+    at = min(load.select(pl.col("timestamp").max()).item() for _, load, _ in found).astimezone(UTC) - timedelta(days=3)
     first = at - timedelta(days=arguments.history_days)
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], check=False, capture_output=True, text=True
@@ -264,7 +263,13 @@ def main() -> None:
 
         def alone() -> None:
             with closing(
-                each(issue_all, work, processes=arguments.processes, steps=lambda _done, _words: None)
+                each(
+                    issue_all,
+                    work,
+                    name=lambda _item: "forecast",
+                    processes=arguments.processes,
+                    steps=lambda _done, _words: None,
+                )
             ) as results:
                 list(results)
 
@@ -291,4 +296,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -192,7 +192,7 @@ def _ingest(url: str, folder: Path, file: str, *options: str) -> Run:
         "ENERGY_FORECAST_HOME": str(folder / "home"),
         "MEASURED": str(measured),
     }
-    command = [sys.executable, "-c", COMMAND, "ingest", "consumption", folder / file, "--json", *options]
+    command = [sys.executable, "-c", COMMAND, "ingest", "consumption", str(folder / file), "--json", *options]
     with _server_cpu(url) as used:
         start = time.perf_counter()
         done = subprocess.run(command, env=os.environ | environment, check=False, capture_output=True, text=True)
@@ -235,10 +235,8 @@ def _single(url: str) -> dict[str, Run]:
                 before = time.process_time()
                 server = timed(connection, partial(connection.execute, statement, values))
                 took[way].append((server.wall, time.process_time() - before, server.cpu))
-    return {
-        way: Run(*(statistics.median(column) * 1000 for column in zip(*found, strict=True)), peak=0)
-        for way, found in took.items()
-    }
+    medians = {way: [statistics.median(column) * 1000 for column in zip(*took[way], strict=True)] for way in took}
+    return {way: Run(wall, client, server, peak=0) for way, (wall, client, server) in medians.items()}
 
 
 @contextmanager

@@ -29,16 +29,22 @@ _LAGS = [1, 2, 3, 24, 48, 72, 96, 120, 144, 168, 336]
 _COVERAGES = [round(100 * (1 - 2 * quantile)) for quantile in QUANTILE_LEVELS if quantile < 0.5]
 
 
+def _last(load: pl.DataFrame) -> datetime:
+    """Return the last timestamp."""
+    last: datetime = load.select(pl.col("timestamp").max()).item()
+    return last
+
+
 def _regular(load: pl.DataFrame, days: int | None = None, until: datetime | None = None) -> pl.DataFrame:
     """Return an hourly frame without gaps up to `until`, since the libraries do not accept gaps.
 
     A gap is filled from the week before, then from the nearest hour.
     """
-    if until is not None and load["timestamp"].max() < until - timedelta(hours=1):
+    if until is not None and _last(load) < until - timedelta(hours=1):
         last = pl.DataFrame({"timestamp": [until - timedelta(hours=1)], "consumption_kwh": [None]}, schema=load.schema)
         load = pl.concat([load, last])
     if days is not None:
-        load = load.filter(pl.col("timestamp") >= load["timestamp"].max() - timedelta(days=days))
+        load = load.filter(pl.col("timestamp") >= _last(load) - timedelta(days=days))
     full = load.upsample("timestamp", every="1h").select("timestamp", y="consumption_kwh")
     middle = full["y"].median()
     plausible = pl.col("y").is_between(pl.lit(middle) / 4, pl.lit(middle) * 4)
@@ -196,16 +202,10 @@ def _exogenous(frame: pl.DataFrame) -> Any:
         "unique_id",
         *((pl.col("hour") == i).cast(pl.Float64).alias(f"hour_{i}") for i in range(24)),
         *((pl.col("weekday") == i).cast(pl.Float64).alias(f"weekday_{i}") for i in range(1, 8)),
-        *(
-            [
-                "temperature",
-                (pl.col("temperature") - 18).clip(0).alias("warm"),
-                (15 - pl.col("temperature")).clip(0).alias("cold"),
-            ]
-            if "temperature" in frame.columns
-            else []
-        ),
     )
+    if "temperature" in frame.columns:
+        temperature = frame["temperature"]
+        known = known.with_columns(temperature, warm=(temperature - 18).clip(0), cold=(15 - temperature).clip(0))
     return _indexed(known)
 
 

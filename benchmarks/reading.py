@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import LiteralString, cast
+from typing import LiteralString
 from uuid import UUID, uuid4
 
 import measuring
@@ -68,9 +68,9 @@ BY_KEY: LiteralString = "SELECT * FROM cities WHERE id = %(city)s"
 QUESTIONS: dict[str, tuple[LiteralString, LiteralString]] = {
     name: (statement, reference or statement)
     for name, statement, reference in (
-        ("recent", cast(LiteralString, queries("reports")["recent"]), None),
+        ("recent", queries("reports")["recent"], None),
         ("profile", "SELECT * FROM hour_of_day_profile WHERE city_id = %(city)s ORDER BY local_time", None),
-        ("weather", cast(LiteralString, queries("reports")["weather_correlation"]), None),
+        ("weather", queries("reports")["weather_correlation"], None),
         (
             "latest forecast",
             "SELECT timestamp, model_id, predicted_consumption, confidence_lower, confidence_upper, issued_at"
@@ -181,7 +181,7 @@ def _consumption(connection: Connection, first: datetime, end: datetime, minutes
         stop = min(end, (start.replace(day=1) + timedelta(days=32)).replace(day=1, hour=0))
         hours = [int((moment - datetime(2000, 1, 1, tzinfo=UTC)).total_seconds()) // 3600 for moment in (start, stop)]
         connection.execute(
-            _CONSUMPTION.format(loops=_BY_CITY if by_city else _BY_HOUR),  # type: ignore[arg-type]
+            _CONSUMPTION.format(loops=_BY_CITY if by_city else _BY_HOUR),
             {"first": hours[0], "last": hours[1] - 1, "minutes": minutes},
         )
         start = stop
@@ -231,9 +231,7 @@ def _unwatched(connection: Connection, *tables: str) -> Iterator[None]:
     def switch(how: str) -> None:
         for table, trigger in triggers:
             connection.execute(
-                sql.SQL("ALTER TABLE {} " + how + " TRIGGER {}").format(  # type: ignore[arg-type]
-                    sql.Identifier(table), sql.Identifier(trigger)
-                )
+                sql.SQL("ALTER TABLE {} " + how + " TRIGGER {}").format(sql.Identifier(table), sql.Identifier(trigger))
             )
 
     switch("DISABLE")
@@ -281,7 +279,7 @@ def measure(url: str, times: int) -> list[dict[str, object]]:
 
 
 def _ask(url: str, role: str, who: str, cities: list[UUID], times: int) -> list[dict[str, object]]:
-    found = []
+    found: list[dict[str, object]] = []
     with psycopg.connect(url, autocommit=True) as reader, psycopg.connect(url, autocommit=True) as alone:
         for connection in (reader, alone):
             connection.execute("SET timezone = 'UTC'")
@@ -352,13 +350,11 @@ def _copy_alone(connection: Connection, city: UUID) -> None:
         column = "id" if table == "cities" else "city_id"
         order = key or "city_id"
         rows_of_the_city = f"SELECT * FROM {source} WHERE {column} = '{city}' ORDER BY {order}"  # noqa: S608
-        connection.execute(f"CREATE TABLE alone.{table} AS {rows_of_the_city}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE TABLE alone.{table} AS {rows_of_the_city}")
         if key:
-            connection.execute(f"ALTER TABLE alone.{table} ADD PRIMARY KEY ({key})")  # type: ignore[arg-type]
+            connection.execute(f"ALTER TABLE alone.{table} ADD PRIMARY KEY ({key})")
     city_alone = f"AS $$ SELECT ARRAY['{city}'::uuid] $$"
-    connection.execute(
-        f"CREATE FUNCTION alone.readable_cities() RETURNS uuid[] LANGUAGE sql STABLE {city_alone}"  # type: ignore[arg-type]
-    )
+    connection.execute(f"CREATE FUNCTION alone.readable_cities() RETURNS uuid[] LANGUAGE sql STABLE {city_alone}")
     connection.execute(
         "CREATE FUNCTION alone.may_read_city(city uuid) RETURNS boolean LANGUAGE sql STABLE AS $$ SELECT true $$"
     )
@@ -371,10 +367,10 @@ def _copy_alone(connection: Connection, city: UUID) -> None:
     for name in VIEWS:
         row = connection.execute("SELECT pg_get_viewdef(%s::regclass)", (f"public.{name}",)).fetchone()
         assert row is not None
-        connection.execute(f"CREATE VIEW alone.{name} WITH (security_barrier) AS {_of_alone(row[0])}")  # type: ignore[arg-type]
+        connection.execute(f"CREATE VIEW alone.{name} WITH (security_barrier) AS {_of_alone(row[0])}")
     connection.execute("RESET search_path")
     for table in ("cities", "energy_consumption", "weather_data", "hourly_consumption_rollup", "changed_consumption"):
-        connection.execute(f"VACUUM (ANALYZE) alone.{table}")  # type: ignore[arg-type]
+        connection.execute(f"VACUUM (ANALYZE) alone.{table}")
 
 
 def _of_alone(definition: str) -> str:

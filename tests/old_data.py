@@ -65,4 +65,4 @@ def counts(connection: Connection) -> dict[str, int]:
         "SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('r', 'm')"
         " AND relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) ORDER BY 1"
     ).fetchall()
-    return {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for (name,) in names}  # noqa: S608
+    return {name: n for (name,) in names for (n,) in connection.execute(f"SELECT count(*) FROM {name}")}  # noqa: S608

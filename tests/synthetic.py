@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from energy_forecast.zones import zone as rules_of
 
@@ -26,7 +27,7 @@ def hours(first: datetime, last: datetime) -> list[datetime]:
     return [first + timedelta(hours=i) for i in range(int((last - first) / timedelta(hours=1)))]
 
 
-def temperature(times: list[datetime], seed: int) -> np.ndarray:
+def temperature(times: list[datetime], seed: int) -> NDArray[np.float64]:
     """Degrees Celsius: a year, a day, and weather that lasts."""
     noise = np.random.default_rng(seed).normal(0, 0.6, len(times))
     weather = np.zeros(len(times))
@@ -34,10 +35,11 @@ def temperature(times: list[datetime], seed: int) -> np.ndarray:
         weather[i] = 0.98 * weather[i - 1] + noise[i]
     day = np.array([t.timetuple().tm_yday for t in times])
     hour = np.array([t.hour for t in times])
-    return 12 - 9 * np.cos(2 * np.pi * day / 365) - 3 * np.cos(2 * np.pi * (hour - 3) / 24) + weather
+    year = 12 - 9 * np.cos(2 * np.pi * day / 365)
+    return np.asarray(year - 3 * np.cos(2 * np.pi * (hour - 3) / 24) + weather, float)
 
 
-def load(times: list[datetime], warmth: np.ndarray, zone: str, seed: int, scale: float) -> np.ndarray:
+def load(times: list[datetime], warmth: NDArray[np.float64], zone: str, seed: int, scale: float) -> NDArray[np.float64]:
     """kWh in the hour."""
     local = [t.astimezone(rules_of(zone)) for t in times]
     hour = np.array([t.hour for t in local])
@@ -45,7 +47,7 @@ def load(times: list[datetime], warmth: np.ndarray, zone: str, seed: int, scale:
     shape = 1 + 0.25 * np.sin(2 * np.pi * (hour - 9) / 24) - 0.12 * weekend
     heat = 0.012 * np.maximum(0, 15 - warmth) + 0.02 * np.maximum(0, warmth - 22)
     noise = np.random.default_rng(seed + 1000).normal(0, 0.015, len(times))
-    return scale * (shape + heat) * (1 + noise)
+    return np.asarray(scale * (shape + heat) * (1 + noise), float)
 
 
 def frames(

@@ -47,6 +47,6 @@ def zones_and_days(draw: st.DrawFn) -> tuple[str, date]:
     """Draw a zone and a day; most days are near a change of the clock."""
     zone = draw(st.sampled_from(ZONES))
     near = days_of_change(zone)
-    if near and draw(st.integers(0, 3)):
+    if near and draw(st.integers(0, 3)) > 0:
         return zone, draw(st.sampled_from(near)) + timedelta(days=draw(st.integers(-2, 1)))
     return zone, draw(st.dates(FIRST + timedelta(days=3), LAST - timedelta(days=3)))

@@ -284,7 +284,7 @@ def test_certificate_and_errors_count_as_one_would_by_hand(
     assert nine["mae_kwh"] == pytest.approx((mine["actual"] - mine["predicted"]).abs().mean())
     whole = pairs.filter(pl.col("city") == "Pune")
     assert sum(row["pair_count"] for row in errors) == whole.height
-    off = ((whole["actual"] - whole["predicted"]).abs() / whole["actual"]).mean()
+    off = whole.select((pl.col("actual") - pl.col("predicted")).abs() / pl.col("actual")).mean().item()
     assert document(command_line, *asked, "--city", "Pune")["mape"]["Pune"] == pytest.approx(100 * off)
     assert "Errors of vanilla by weekday and hour" in plot.read_text()
     refused = command_line.run("score", "certificate", "--model", "vanilla", status=1).stderr

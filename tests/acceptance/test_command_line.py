@@ -74,7 +74,7 @@ def document(command_line: CommandLine, *arguments: str | Path) -> Any:
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(database.url) as connection:
-        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+        return connection.execute(statement).fetchall()
 
 
 def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_database: Database, tmp_path: Path) -> None:
@@ -366,10 +366,10 @@ def test_a_killed_backtest_goes_on_and_a_live_run_says_the_same(
 ) -> None:
     """Nothing that was done is done again; what comes out is what one run in several processes gives."""
 
-    def backtest(name: str, *more: str) -> tuple[str | Path, ...]:
+    def backtest(name: str, *more: str) -> tuple[str, ...]:
         return (
             *("backtest", "--model", "vanilla,naive-24", "--from", "2025-06-01T22:00Z", "--to", "2025-06-08T22:00Z"),
-            *("--refit", "3d", "--output", tmp_path / f"{name}.parquet", *more),
+            *("--refit", "3d", "--output", str(tmp_path / f"{name}.parquet"), *more),
         )
 
     vintages = (

@@ -83,7 +83,7 @@ def place(
 
 def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(database.url) as connection:
-        return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+        return connection.execute(statement).fetchall()
 
 
 EXPECTED = {
@@ -485,8 +485,8 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         assert fallback_levels["Berlin"]["name"] == "without weather"
 
         command_line.run("score")
-        backtest = ("backtest", "--model", "linear", "--city", "Berlin", "--to", LADDER_AT.strftime(HOURS))
-        backtest += ("--from", (LADDER_AT - timedelta(days=2)).strftime(HOURS))
+        span = ("--from", (LADDER_AT - timedelta(days=2)).strftime(HOURS), "--to", LADDER_AT.strftime(HOURS))
+        backtest = ("backtest", "--model", "linear", "--city", "Berlin", *span)
         for asked, hours in (("forecast", {"Berlin": {"humidity": 48}}), ("actual", {}), ("none", {})):
             found = command_line.run(*backtest, "--weather", asked, "--json")
             assert json.loads(found.stdout)["imputed_weather_hours"] == hours, asked

@@ -67,7 +67,7 @@ def files(folder: Path, names: list[str]) -> list[tuple[str, ...]]:
             weather.append(one)
     pl.concat(consumption).write_csv(folder / "consumption.csv")
     pl.concat(weather).drop("consumption_kwh").write_csv(folder / "weather.csv")
-    commands = [
+    commands: list[tuple[str, ...]] = [
         ("city", "import", str(folder / "cities.csv")),
         ("ingest", "consumption", str(folder / "consumption.csv")),
         ("ingest", "weather", str(folder / "weather.csv")),
@@ -99,8 +99,8 @@ def run_day(server: Server, template: str, folder: Path, broken: bool) -> dict[s
     documents = {}
     with server.copy_of(template) as database:
         command_line = CommandLine.on(database, folder / "home")
-        for command in files(folder, sorted(CITIES if broken else WHOLE)):
-            command_line.run(*command)
+        for preparation in files(folder, sorted(CITIES if broken else WHOLE)):
+            command_line.run(*preparation)
         if broken:
             lose_zone(database, "Unknown zone")
         for command in commands:

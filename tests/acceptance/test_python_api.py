@@ -81,7 +81,7 @@ def test_exports_nine_names() -> None:
     for name in ef.__all__:
         assert getattr(ef, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'conect'"):
-        _ = ef.conect  # type: ignore[attr-defined]
+        _ = ef.conect
 
 
 def test_import_changes_nothing() -> None:

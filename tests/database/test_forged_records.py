@@ -136,7 +136,7 @@ def attempt(database: Database, role: str | None, *transactions: tuple[str, ...]
         for statements in transactions:
             with connection.transaction():
                 for statement in statements:
-                    connection.execute(statement)  # type: ignore[call-overload]
+                    connection.execute(statement)
 
 
 def counted(database: Database) -> set[tuple[UUID | None, datetime]]:
@@ -335,7 +335,7 @@ def test_period_that_no_program_reads_is_refused(scored: Database, values: dict[
         attempt(scored, Role.FORECASTER, (forged_score(**values),))
     with psycopg.connect(scored.url) as connection:
         connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER real_period")
-        connection.execute(forged_score(**values, count=1_000_000))  # type: ignore[call-overload]
+        connection.execute(forged_score(**values, count=1_000_000))
     assert "have more pairs" in " ".join(check_forecast_records(scored))
     assert wrong_scores(scored) == []
 
@@ -454,9 +454,7 @@ def test_old_forgeries_stay_readable_and_do_not_count(database: Database) -> Non
         connection.execute(of_run(id=OLD_RUN, issued=YESTERDAY, target=HOUR_AGO))
     assert counted(database) == before
     with database.transaction(Role.FORECASTER) as connection:
-        (issued_at,) = (
-            connection.execute("SELECT issued_at FROM forecast_runs WHERE id = %s", (OLD_RUN,)).fetchone() or ()
-        )
+        ((issued_at,),) = connection.execute("SELECT issued_at FROM forecast_runs WHERE id = %s", (OLD_RUN,))
         connection.execute(
             "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end,"
             " lead_start_hours, lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90,"
@@ -529,7 +527,7 @@ def test_waiting_after_the_check_blocks_every_other_commit(database: Database, o
     with psycopg.connect(database.url) as waiting:
         waiting.execute("SET ROLE energy_forecast_forecaster")
         for statement in (run(), of_run(), "SET CONSTRAINTS ALL IMMEDIATE"):
-            waiting.execute(statement)  # type: ignore[call-overload]
+            waiting.execute(statement)
         with pytest.raises(errors.LockNotAvailable):
             attempt(database, Role.FORECASTER, ("SET LOCAL lock_timeout = '200ms'", *other))
         waiting.rollback()
@@ -547,7 +545,7 @@ def test_two_transactions_of_one_microsecond_are_two(database: Database) -> None
                 "UPDATE forecast_runs SET created_at = %s, issued_at = %s WHERE id = %s", (moment, moment, NEW_RUN)
             )
         with pytest.raises(errors.IntegrityError, match="in one transaction"):
-            second.execute(of_run())  # type: ignore[call-overload]
+            second.execute(of_run())
 
 
 def test_waits_no_longer_than_it_says(database: Database) -> None:

@@ -105,7 +105,7 @@ def test_weather_is_the_mean_of_what_is_known_and_rain_its_sum(known: Database, 
         found = read(connection, CITY, as_of=AS_OF, first=FIRST, end=END, phase=phase)
         wanted = connection.execute(
             f"SELECT {ORIGIN}, avg(temperature)::float8, avg(humidity)::float8, avg(wind_speed)::float8,"  # noqa: S608
-            f" sum(precipitation)::float8 FROM {source}(%(city)s, %(as_of)s, %(first)s, %(end)s)"  # type: ignore[arg-type]
+            f" sum(precipitation)::float8 FROM {source}(%(city)s, %(as_of)s, %(first)s, %(end)s)"
             " GROUP BY 1 ORDER BY 1",
             span,
         ).fetchall()

@@ -308,7 +308,7 @@ def test_an_older_value_cannot_replace_a_newer_one(connection: Connection) -> No
 def test_the_forecaster_reads_history_only_as_of_and_rewrites_nothing(connection: Connection, statement: str) -> None:
     become(connection, Role.FORECASTER)
     with pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ def test_the_forecaster_reads_history_only_as_of_and_rewrites_nothing(connection
 def test_who_loads_deletes_nothing_and_rewrites_no_history(connection: Connection, statement: str) -> None:
     become(connection, Role.INGEST)
     with pytest.raises(errors.InsufficientPrivilege):
-        connection.execute(statement)  # type: ignore[arg-type]
+        connection.execute(statement)
 
 
 def keep_vintage(connection: Connection, **values: object) -> None:

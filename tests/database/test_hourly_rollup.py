@@ -74,7 +74,7 @@ def differences(connection: Connection) -> list[tuple[Any, ...]]:
 
 
 def count(connection: Connection, table: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]  # noqa: S608
+    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
     assert row is not None
     return int(row[0])
 
@@ -340,11 +340,11 @@ def test_a_month_of_a_city_is_read_from_the_roll_up(connection: Connection, hour
 
 @pytest.mark.parametrize("role", ["energy_forecast_app", Role.INGEST, Role.FORECASTER, Role.AUDITOR])
 def test_only_the_operator_folds(connection: Connection, role: str) -> None:
-    connection.execute(f"SET ROLE {role}")  # type: ignore[arg-type]
+    connection.execute(f"SET ROLE {role}")
     for statement in (
         "SELECT ops.refresh_rollup()",
         "SELECT ops.refresh_hours()",
         "SELECT * FROM ops.hourly_differences()",
     ):
         with pytest.raises(errors.InsufficientPrivilege):
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)

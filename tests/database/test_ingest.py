@@ -71,7 +71,7 @@ class Place:
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database.url) as connection:
             connection.execute("SET TIME ZONE 'UTC'")
-            return connection.execute(query, parameters).fetchall()  # type: ignore[call-overload,no-any-return]
+            return connection.execute(query, parameters).fetchall()
 
     def load_of(self, city: str = "Berlin") -> dict[datetime, Decimal]:
         found = self.rows(

@@ -39,14 +39,14 @@ def load(database: Database, folder: Path, text: str) -> CityReport:
 
 def rows(database: Database, query: str, *parameters: object) -> list[tuple[Any, ...]]:
     with psycopg.connect(database.url) as connection:
-        return connection.execute(query, parameters).fetchall()  # type: ignore[call-overload,no-any-return]
+        return connection.execute(query, parameters).fetchall()
 
 
-def stored(database: Database) -> dict[str, tuple[Any, ...]]:
+def stored(database: Database) -> dict[str, list[Any]]:
     found = rows(
         database, "SELECT name, latitude::text, longitude::text, timezone, country_code, subdivision FROM cities"
     )
-    return {name: row for name, *row in found}  # type: ignore[misc]
+    return {name: row for name, *row in found}
 
 
 def test_cities_are_added_once(database: Database, tmp_path: Path) -> None:

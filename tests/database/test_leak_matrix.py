@@ -56,11 +56,11 @@ class Relation:
 def fill(connection: Connection, city: str, name: str, number: str, degrees: str) -> None:
     """One row of everything for a city; `number` and `degrees` are its values."""
     letter = city[0]
-    ids = {
+    ids: dict[str, object] = {
         kind: f"{letter * 8}-0000-4000-8000-0000000000{place:02}"
         for place, kind in enumerate(("city", "model", "run", "batch", "row"), 1)
     }
-    values: dict[str, object] = ids | {"name": name, "number": number, "degrees": degrees}
+    values = ids | {"name": name, "number": number, "degrees": degrees}
     for statement in (
         "INSERT INTO cities (id, name, latitude, longitude, timezone)"
         " VALUES (%(city)s, %(name)s, 50, 8, 'Europe/Berlin')",

@@ -31,7 +31,7 @@ def shared(server: Server, template: str) -> Iterator[Connection]:
 
 def minutes_by_day(zone: str, first: datetime, end: datetime) -> dict[date, int]:
     """How many minutes of a span each local day has, counted one by one."""
-    clock, found = rules_of(zone), defaultdict(int)
+    clock, found = rules_of(zone), defaultdict[date, int](int)
     for n in range(int((end - first) / timedelta(minutes=1))):
         found[(first + timedelta(minutes=n)).astimezone(clock).date()] += 1
     return found

@@ -56,7 +56,7 @@ class Place:
         with psycopg.connect(self.database.url) as connection:
             connection.execute("SET TIME ZONE 'UTC'")
             return connection.execute(
-                f"SELECT {columns} FROM {table} JOIN cities c ON c.id = city_id"  # type: ignore[arg-type] # noqa: S608
+                f"SELECT {columns} FROM {table} JOIN cities c ON c.id = city_id"  # noqa: S608
                 " WHERE c.name = %s ORDER BY timestamp",
                 [city],
             ).fetchall()
@@ -67,7 +67,7 @@ def everything(database: Database, kind: str) -> list[tuple[Any, ...]]:
     table = {"consumption": "energy_consumption", "weather": "weather_data"}[kind]
     with psycopg.connect(database.url) as connection:
         return connection.execute(
-            f"SELECT c.name, timestamp, {values}, available_at, interval_minutes FROM {table}"  # type: ignore[arg-type] # noqa: S608
+            f"SELECT c.name, timestamp, {values}, available_at, interval_minutes FROM {table}"  # noqa: S608
             " JOIN cities c ON c.id = city_id ORDER BY 1, 2"
         ).fetchall()
 

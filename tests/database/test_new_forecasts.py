@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -79,7 +80,7 @@ def test_what_is_written_is_what_was_handed_over(database: Database) -> None:
         {"level": 0.1, "day": 1, "what": 'of a "week"'},
         {"level": None, "day": 2, "what": "Grüße"},
     ]
-    features_of = {CITIES[0]: used, CITIES[1]: [{}, {}], CITIES[2]: [None, None]}
+    features_of: dict[UUID, list[Any]] = {CITIES[0]: used, CITIES[1]: [{}, {}], CITIES[2]: [None, None]}
     assert vintages == [
         (city, moment, AT, run.id, MODEL, predicted[place], list(values[place][1:]))
         for city in CITIES

@@ -210,10 +210,8 @@ def test_the_list_has_every_partition_with_its_rows(connection: Connection, old:
         name: count for name, count in counts(connection).items() if name in {part.partition_name for part in found}
     }
     assert all(part.is_exact and part.byte_count > 0 for part in found)
-    assert (
-        len(found)
-        == connection.execute("SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r'").fetchone()[0]
-    )  # type: ignore[index]
+    partition_count = connection.execute("SELECT count(*) FROM pg_class WHERE relispartition AND relkind = 'r'")
+    assert partition_count.fetchone() == (len(found),)
     connection.execute("ANALYZE")
     with old.transaction(Role.OPERATOR) as operator:
         estimated = stored.list_partitions(operator, exact_below=0)

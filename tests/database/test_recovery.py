@@ -212,7 +212,7 @@ def test_every_flip_in_the_wal_that_is_used_is_noticed(history: History, place: 
     assert find_target(archive, want, [archive.wal]).wanted.point == two
 
 
-MUTATIONS: dict[str, Callable[[Path], None]] = {
+MUTATIONS: dict[str, Callable[[Path], object]] = {
     "flip in a table": lambda folder: flip(data_file(folder), 0.5),
     "cut table": lambda folder: cut(data_file(folder), 8192),
     "table gone": lambda folder: data_file(folder).unlink(),

@@ -206,7 +206,7 @@ def test_the_zone_of_the_session_changes_no_answer(connection: Connection, zone:
 )
 def test_a_question_that_makes_no_sense_is_refused(connection: Connection, statement: str, says: str) -> None:
     with pytest.raises((errors.InvalidParameterValue, errors.DatetimeFieldOverflow), match=says):
-        connection.execute(statement, (BERLIN,))  # type: ignore[arg-type]
+        connection.execute(statement, (BERLIN,))
 
 
 def test_a_city_that_is_not_there_has_no_answer(connection: Connection) -> None:

@@ -257,7 +257,7 @@ def connection(server: Server, template: str) -> Iterator[psycopg.Connection[Any
 
 def in_catalog(connection: psycopg.Connection[Any], kind: str, name: str) -> str | None:
     """Return the catalog's definition of an object in the form of DESIGN, or None."""
-    row = connection.execute(CATALOG[kind], {"name": name}).fetchone()  # type: ignore[call-overload]
+    row = connection.execute(CATALOG[kind], {"name": name}).fetchone()
     return None if row is None else str(row[0]).replace('"', "")
 
 

@@ -135,11 +135,13 @@ def test_refuses_a_column_of_a_type_that_cannot_be_its(tmp_path: Path, columns: 
 
 
 def test_takes_columns_of_every_type_that_can_be_theirs(tmp_path: Path) -> None:
-    for kind in (pl.Int8, pl.UInt64, pl.Float32, pl.Float64, pl.Decimal(12, 2), pl.String):
+    types: list[Any] = [pl.Int8, pl.UInt64, pl.Float32, pl.Float64, pl.Decimal(12, 2), pl.String]
+    for kind in types:
         frame(consumption_kwh=pl.Series([1, 2, None]).cast(kind)).write_parquet(tmp_path / "a.parquet")
         rows, _ = read(tmp_path / "a.parquet")
         assert rows["consumption_kwh"].cast(pl.Float64).to_list() == [1, 2, None]
-    for kind in (pl.Categorical, pl.Enum(["Pune"]), pl.String):
+    types = [pl.Categorical, pl.Enum(["Pune"]), pl.String]
+    for kind in types:
         frame(city=pl.Series(["Pune", "Pune", None]).cast(kind)).write_parquet(tmp_path / "a.parquet")
         assert read(tmp_path / "a.parquet")[0]["city"].to_list() == ["Pune", "Pune", None]
     frame(timestamp=pl.Series([None] * 3)).write_parquet(tmp_path / "a.parquet")

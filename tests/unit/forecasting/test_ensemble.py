@@ -42,7 +42,7 @@ from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, We
 from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
 
 
-def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:
     """Return a good member that is 0.1 too low, a noisy one, and observations, [2, days, 24] and [days, 24]."""
     draw = np.random.default_rng(3)
     actual = 1 + 0.2 * np.sin(np.arange(24) / 4) + 0.02 * draw.normal(0, 1, (days, 24))
@@ -128,7 +128,7 @@ def test_expected_error_interpolates_untested_issue_hours() -> None:
     lead = np.tile(np.arange(24), 3 * 400)
     hour = (np.repeat(np.tile([0, 8, 16], 400), 24) + lead) % 24
 
-    def size(lead: np.ndarray, hour: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def size(lead: np.ndarray, hour: np.ndarray) -> np.ndarray:
         return 0.02 * (1 - 0.7 * np.exp(-lead / 5)) * (1 + 0.4 * np.cos(2 * np.pi * (hour - 18) / 24))
 
     errors = size(lead, hour) * np.sqrt(np.pi / 2) * draw.normal(0, 1, len(lead))
@@ -174,7 +174,7 @@ def test_short_lead_scale_widens_short_leads_only(
     model = fitted("ensemble")
     issued_at = FITTED_AT + timedelta(days=3)
 
-    def widths() -> np.ndarray:  # type: ignore[type-arg]
+    def widths() -> np.ndarray:
         made = model.predict(
             ForecastInput(*berlin.before(issued_at), berlin.weather_from(issued_at), issued_at, 48)
         ).frame

@@ -222,7 +222,7 @@ def test_forecasts_nights_near_zero(name: str, least: float) -> None:
     frame = issue(fit(name, PUNE, *record.before(at), at=at), record, at).frame
     assert_well_formed(frame, at, 48)
     resting = frame.join(load, on="timestamp").filter(night)
-    assert resting["predicted"].max() < 300  # type: ignore[operator]
+    assert resting["predicted"].max() < 300
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -21,7 +21,7 @@ def test_ridge_solves_normal_equations(columns: int) -> None:
     x = np.concatenate([np.ones((rows, 1)), scaled], axis=1)
     ridge = np.diag([1e-6, *[penalty] * columns])
 
-    def solved(taught: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def solved(taught: np.ndarray) -> np.ndarray:
         weighted = x[taught] * weight[taught, None]
         return np.linalg.solve(weighted.T @ x[taught] + ridge, weighted.T @ target[taught])
 

@@ -43,7 +43,7 @@ def changed_array(array: np.ndarray[Any, Any], how: str) -> np.ndarray[Any, Any]
         case "flat":
             return array.reshape(-1, 1, 1, 1)
         case "type":
-            return np.nan_to_num(array).astype("<i8" if array.dtype.str == "<f8" else "<f8")
+            return np.asarray(np.nan_to_num(array)).astype("<i8" if array.dtype.str == "<f8" else "<f8")
         case _:
             if array.dtype.kind != "f":
                 return array[:-1]
