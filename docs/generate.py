@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from energy_forecast.database.catalog import (
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.protection import snapshot_lines
 from energy_forecast.postgres import EmbeddedServer
-from energy_forecast.settings import Settings
+from energy_forecast.settings import Settings, variable
 
 DOCS = Path(__file__).parent
 EXPECTED_CATALOG = DOCS.parent / "src" / "energy_forecast" / "database" / "expected_catalog.tsv"
@@ -90,9 +91,7 @@ def _parameter(parameter: Any) -> str:
 def settings() -> str:
     """Return the page of all settings with their environment variables."""
     parts = [HEADER, "# Settings\n\nAll are environment variables.\n\n| variable | meaning |\n|---|---|\n"]
-    parts += [
-        f"| `ENERGY_FORECAST_{name.upper()}` | {field.description} |\n" for name, field in Settings.model_fields.items()
-    ]
+    parts += [f"| `{variable(setting.name)}` | {setting.metadata['description']} |\n" for setting in fields(Settings)]
     return "".join(parts)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import platformdirs
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from energy_forecast.errors import SettingsError
 
@@ -24,40 +25,72 @@ def default_home() -> Path:
     return Path(platformdirs.user_data_dir("energy-forecast"))
 
 
-class Settings(BaseSettings):
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"ENERGY_FORECAST_{name.upper()}"
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _whole_number(least: int, most: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isdecimal() and least <= int(text) <= most):
+            raise ValueError(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _setting(description: str, read: Callable[[str], Any]) -> dict[str, Any]:
+    """Return the metadata of a setting; `read` raises ValueError with a description of valid values."""
+    return {"description": description, "read": read}
+
+
+@dataclass(frozen=True)
+class Settings:
     """Settings, read from the environment: the name in capitals after `ENERGY_FORECAST_`."""
 
-    model_config = SettingsConfigDict(env_prefix="ENERGY_FORECAST_", env_ignore_empty=True)
-
-    home: Path = Field(
+    home: Path = field(
         default_factory=default_home,
-        description="The state folder with the embedded server, pictures and logs. "
-        "Default: `/var/lib/energy-forecast` for root, the user's data folder for others.",
+        metadata=_setting(
+            "The state folder with the embedded server, pictures and logs. "
+            "Default: `/var/lib/energy-forecast` for root, the user's data folder for others.",
+            _folder,
+        ),
     )
-    database_url: str | None = Field(
+    database_url: str | None = field(
         default=None,
-        description="A libpq URL of a PostgreSQL server, version 15 to 18, to use instead of the embedded server.",
+        metadata=_setting(
+            "A libpq URL of a PostgreSQL server, version 15 to 18, to use instead of the embedded server.", str
+        ),
     )
-    port: int | None = Field(
+    port: int | None = field(
         default=None,
-        ge=1,
-        le=65535,
-        description="A TCP port of 127.0.0.1 on which the embedded server also listens. "
-        "Default: none; clients use a socket in the state folder.",
+        metadata=_setting(
+            "A TCP port of 127.0.0.1 on which the embedded server also listens. "
+            "Default: none; clients use a socket in the state folder.",
+            _whole_number(1, 65535),
+        ),
     )
-    pgbackrest_stanza: str | None = Field(
+    pgbackrest_stanza: str | None = field(
         default=None,
-        description="The pgBackRest stanza with the physical backups of your own server; `recovery status` reads it.",
+        metadata=_setting(
+            "The pgBackRest stanza with the physical backups of your own server; `recovery status` reads it.", str
+        ),
     )
-    rejected_rows_kept: int = Field(
+    rejected_rows_kept: int = field(
         default=10_000,
-        ge=10,
-        le=10_000_000,
-        description="The number of rejected rows and empty cells of one file to store in `ops.rejected_rows`. "
-        "The others are counted by reason. Default: 10,000.",
+        metadata=_setting(
+            "The number of rejected rows and empty cells of one file to store in `ops.rejected_rows`. "
+            "The others are counted by reason. Default: 10,000.",
+            _whole_number(10, 10_000_000),
+        ),
     )
-    pgbackrest_config: Path | None = Field(
-        default=None, description="The configuration file of pgBackRest, if it is not in the default place."
+    pgbackrest_config: Path | None = field(
+        default=None,
+        metadata=_setting("The configuration file of pgBackRest, if it is not in the default place.", Path),
     )
 
 
@@ -68,10 +101,12 @@ def settings() -> Settings:
     Raises:
         SettingsError: a value in the environment is invalid.
     """
-    try:
-        found = Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "ENERGY_FORECAST_" + str(first["loc"][0]).upper() if first["loc"] else "the environment"
-        raise SettingsError(f"{name}: {first['msg']}.") from error
-    return found.model_copy(update={"home": found.home.expanduser().absolute()})
+    found = {}
+    for one in fields(Settings):
+        # An empty variable means the default
+        if text := os.environ.get(variable(one.name)):
+            try:
+                found[one.name] = one.metadata["read"](text)
+            except ValueError as error:
+                raise SettingsError(f"{variable(one.name)} is {text!r}.", hint=f"Set it to {error}.") from error
+    return Settings(**found)

@@ -82,12 +82,16 @@ def test_modules_are_named_by_their_subject() -> None:
 
 
 def test_command_line_starts_without_heavy_libraries() -> None:
-    """`--help` and a wrong command answer at once; commands import what they need."""
+    """`--help` and a wrong command answer at once; commands import what they need, and no module of another command."""
     heavy = {"polars", "numpy", "xgboost", "alembic", "sqlalchemy", "plotly", "holidays"}
-    done = subprocess.run(
-        [sys.executable, "-c", f"import energy_forecast.cli.app, sys; print(sorted({heavy} & set(sys.modules)))"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.strip() == "[]"
+    program = f"""
+import sys
+from typer.main import get_command
+from energy_forecast.cli.app import app
+commands = get_command(app).commands
+before = set(sys.modules)
+assert len(dict(commands)) == len(commands) > 10
+print(sorted({heavy} & set(sys.modules)), sorted({{"psycopg", "energy_forecast.cli.db"}} & before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[] []"

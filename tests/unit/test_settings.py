@@ -30,7 +30,9 @@ def test_roots_state_is_not_in_roots_closed_home(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("port", ["0", "65536", "many"])
 def test_a_wrong_port_is_named(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
     monkeypatch.setenv("ENERGY_FORECAST_PORT", port)
-    with pytest.raises(SettingsError, match="ENERGY_FORECAST_PORT"):
+    with pytest.raises(
+        SettingsError, match=f"ENERGY_FORECAST_PORT is '{port}'. Set it to a whole number from 1 to 65535"
+    ):
         settings()
 
 

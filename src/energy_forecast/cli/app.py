@@ -4,39 +4,75 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from importlib.metadata import version
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from energy_forecast.cli import (
-    backtest,
-    backup,
-    city,
-    db,
-    demo,
-    doctor,
-    export,
-    forecasting,
-    ingest,
-    maintain,
-    model,
-    partition,
-    query,
-    recovery,
-    retention,
-    score,
-    user,
-)
 from energy_forecast.cli.console import visible
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
 from energy_forecast.fault_log import log_faults_to, program_fault
 from energy_forecast.settings import settings
 
+# The modules of this package with a command or a group of commands, in the order of the help
+_MODULES = (
+    "demo",
+    "db",
+    "city",
+    "ingest",
+    "export",
+    "train",
+    "forecast",
+    "backtest",
+    "score",
+    "model",
+    "query",
+    "maintain",
+    "partition",
+    "retention",
+    "user",
+    "doctor",
+    "backup",
+    "recovery",
+)
+
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name. A module is imported when its command is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in _MODULES:
+            raise KeyError(name)
+        module = import_module(f"energy_forecast.cli.{name}")
+        parent = typer.Typer(rich_markup_mode="rich")
+        if hasattr(module, "app"):
+            parent.add_typer(module.app, name=name)
+        else:
+            parent.command(name)(getattr(module, name))
+        return typer.main.get_group(parent).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MODULES)
+
+    def __len__(self) -> int:
+        return len(_MODULES)
+
+
+class _Program(TyperGroup):
+    """The program. Importing all modules takes more time than most commands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()  # type: ignore[assignment]
+
+
 app = typer.Typer(
     name="energy-forecast",
+    cls=_Program,
     help="Forecast the energy consumption of cities; store and score the forecasts in PostgreSQL.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -47,6 +83,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        # Imported here: it takes a third of the time of this command
+        from importlib.metadata import version
+
         print(version("energy-forecast"))
         raise typer.Exit
 
@@ -58,26 +97,6 @@ def options(
     ] = False,
 ) -> None:
     """Forecast the energy consumption of cities; store and score the forecasts in PostgreSQL."""
-
-
-app.command("demo")(demo.demo)
-app.add_typer(db.app, name="db")
-app.add_typer(city.app, name="city")
-app.add_typer(ingest.app, name="ingest")
-app.add_typer(export.app, name="export")
-app.command("train")(forecasting.train)
-app.add_typer(forecasting.app, name="forecast")
-app.add_typer(backtest.app, name="backtest")
-app.add_typer(score.app, name="score")
-app.add_typer(model.app, name="model")
-app.add_typer(query.app, name="query")
-app.command("maintain")(maintain.maintain)
-app.add_typer(partition.app, name="partition")
-app.add_typer(retention.app, name="retention")
-app.add_typer(user.app, name="user")
-app.add_typer(doctor.app, name="doctor")
-app.add_typer(backup.app, name="backup")
-app.add_typer(recovery.app, name="recovery")
 
 
 def run() -> None:
