@@ -169,12 +169,24 @@ def diagram(names: list[str], tables: dict[str, Table], references: list[Referen
             marks = ", ".join(mark for mark, columns in keys.items() if column.name in columns)
             lines.append(f"        {short} {column.name} {marks}".rstrip())
         lines.append("    }")
-    for r in references:
-        if r.table in names:
-            many = "o|" if r.is_unique else "o{"
-            one = "|o" if r.nullable else "||"
-            lines.append(f'    {_entity(r.referenced)} {one}--{many} {_entity(r.table)} : "{", ".join(r.columns)}"')
-    return "\n".join(lines)
+    return "\n".join([*lines, *(_relation(r, ", ".join(r.columns)) for r in references if r.table in names)])
+
+
+def relations(references: list[Reference]) -> str:
+    """Return an ER diagram of the tables that refer to each other, without columns."""
+    return "\n".join(
+        [
+            "erDiagram",
+            "    direction LR",
+            *dict.fromkeys(_relation(r, "has") for r in references if r.table != r.referenced),
+        ]
+    )
+
+
+def _relation(reference: Reference, label: str) -> str:
+    many = "o|" if reference.is_unique else "o{"
+    one = "|o" if reference.nullable else "||"
+    return f'    {_entity(reference.referenced)} {one}--{many} {_entity(reference.table)} : "{label}"'
 
 
 def _key_columns(table: Table) -> set[str]:
@@ -193,8 +205,9 @@ def schema_page(database: Database) -> str:
     references = describe_references(database)
 
     def drawn(match: re.Match[str]) -> str:
-        names = match[2].replace("\n", " ").split(", ")
-        return f"{match[1]}\n```mermaid\n{diagram(names, tables, references)}\n```\n"
+        names = match[2].split(", ")
+        text = relations(references) if names == ["relations"] else diagram(names, tables, references)
+        return f"{match[1]}\n```mermaid\n{text}\n```\n"
 
     page = (DOCS / "database_schema.md").read_text("utf-8")
     return re.sub(r"(<!-- diagram: (.*?) -->)\n(?:```mermaid\n.*?\n```\n)?", drawn, page, flags=re.DOTALL)
