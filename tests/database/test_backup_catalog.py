@@ -153,7 +153,7 @@ HARM = {
 
 def test_a_backup_is_accepted_after_every_operation(server: Server, empty_database: Database, tmp_path: Path) -> None:
     """Names of constraints depend on what was done before, and a dump does not keep all of them."""
-    upgrade(empty_database, target="0019")
+    upgrade(empty_database)
     for number, operations in enumerate(OPERATIONS):
         for operation in operations:
             operation(empty_database)

@@ -15,7 +15,6 @@ import pytest
 from psycopg import errors
 
 from energy_forecast.database import Database, Role
-from energy_forecast.database.migrate import upgrade
 from energy_forecast.operations.maintenance import maintain
 from old_data import Connection
 from servers import CommandLine
@@ -228,33 +227,6 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     assert (found["city"], found["shown_consumption"], found["true_consumption"]) == ("Pune", 99, 1)
     assert "1 repaired hours" in command_line.run("maintain", "refresh").stdout
     assert json.loads(command_line.run("doctor", "hours", "--json").stdout) == {"differences": []}
-
-
-def test_a_database_that_had_values_before_shows_them(empty_database: Database) -> None:
-    upgrade(empty_database, target="0019")
-    with psycopg.connect(empty_database.url, autocommit=True) as connection:
-        connection.execute("SET timezone = 'UTC'")
-        connection.execute(
-            "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, 'Pune', 1, 1, 'UTC')", (CITY,)
-        )
-        connection.execute(
-            "DO $$ DECLARE m timestamptz; BEGIN FOR m IN SELECT DISTINCT date_trunc('month', t) FROM generate_series("
-            "now() - interval '4 days', now(), '1 day') t LOOP EXECUTE format('CREATE TABLE energy_consumption_%s"
-            ' PARTITION OF energy_consumption FOR VALUES FROM (%L) TO (%L)\', to_char(m, \'"y"YYYY"m"MM\'), m,'
-            " m + interval '1 month'); END LOOP; END $$"
-        )
-        connection.execute(
-            "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at) SELECT %s, t, 1, now()"
-            " FROM generate_series(date_trunc('hour', now()) - interval '3 days', now() - interval '1 hour',"
-            " '1 hour') t",
-            (CITY,),
-        )
-    upgrade(empty_database)
-    with psycopg.connect(empty_database.url, autocommit=True) as connection:
-        assert count(connection, "city_hourly_consumption") == 72
-        assert differences(connection) == []
-        assert fold(connection) == 72
-        assert differences(connection) == []
 
 
 @pytest.mark.parametrize("folded_hours", [0, 300, 700], ids=["nothing folded", "some folded", "most folded"])

@@ -13,9 +13,7 @@ import pytest
 
 from energy_forecast.database import Database, Role
 from energy_forecast.database.cities import cities_named, city_named
-from energy_forecast.database.migrate import upgrade
-from energy_forecast.database.schema import migration_files
-from energy_forecast.errors import DatabaseError, IngestError, UnknownCityError
+from energy_forecast.errors import IngestError, UnknownCityError
 from energy_forecast.ingest import CityReport, add_city, check_city, import_cities, load_files
 from energy_forecast.operations.places import place_findings
 
@@ -250,47 +248,6 @@ def test_the_database_refuses_such_names_itself(database: Database, tmp_path: Pa
     load(database, tmp_path, HEADER + BERLIN)
     with psycopg.connect(database.url) as connection, pytest.raises(psycopg.errors.IntegrityError):
         connection.execute("INSERT INTO cities (name, latitude, longitude, timezone) VALUES (%s, 1, 1, 'UTC')", (name,))
-
-
-@pytest.mark.parametrize(
-    ("names", "said"),
-    [
-        (["Munich", "MUNICH"], r"same name but for case.*MUNICH \(id .*Munich \(id"),
-        (["Düsseldorf", "Du\u0308sseldorf"], "same name but for case"),
-        (["=1+1"], r"begin with one of = \+ - @: \"=1\+1\""),
-        (["a\u200bb"], "invisible characters"),
-    ],
-)
-def test_an_upgrade_names_the_cities_that_have_to_be_renamed(
-    empty_database: Database, names: list[str], said: str
-) -> None:
-    upgrade(empty_database, target=before_names())
-    with psycopg.connect(empty_database.url) as connection:
-        for name in names:
-            connection.execute(
-                "INSERT INTO cities (name, latitude, longitude, timezone) VALUES (%s, 1, 1, 'UTC')", (name,)
-            )
-    with pytest.raises(DatabaseError, match=said) as raised:
-        upgrade(empty_database)
-    assert "UPDATE cities SET name" in str(raised.value.hint)
-    with psycopg.connect(empty_database.url) as connection:
-        connection.execute("UPDATE cities SET name = 'Renamed' WHERE name = %s", (names[-1],))
-    upgrade(empty_database)
-
-
-def test_an_upgrade_composes_names(empty_database: Database) -> None:
-    upgrade(empty_database, target=before_names())
-    with psycopg.connect(empty_database.url) as connection:
-        connection.execute(
-            "INSERT INTO cities (name, latitude, longitude, timezone) VALUES (%s, 1, 1, 'UTC')", ("Du\u0308sseldorf",)
-        )
-    upgrade(empty_database)
-    assert set(stored(empty_database)) == {"Düsseldorf"}
-
-
-def before_names() -> str:
-    """Return the version of the schema before names were compared without case."""
-    return max(version for version, _ in migration_files() if version < "0043")
 
 
 def test_two_imports_at_once_add_each_city_once(database: Database, tmp_path: Path) -> None:

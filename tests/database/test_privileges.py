@@ -232,10 +232,10 @@ PAYLOAD = (
 PLANTED = {
     "a trigger on the version": (
         "CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS $$ {trigger} $$",
-        "CREATE TRIGGER planted AFTER INSERT OR UPDATE OR DELETE ON alembic_version"
+        "CREATE TRIGGER planted AFTER INSERT OR UPDATE OR DELETE ON ops.schema_migrations"
         " FOR EACH STATEMENT EXECUTE FUNCTION planted()",
-        "DELETE FROM alembic_version",
-        "INSERT INTO alembic_version VALUES ('0049')",
+        "ALTER TABLE ops.schema_migrations DISABLE TRIGGER append_only",
+        "DELETE FROM ops.schema_migrations WHERE version > '0001'",
     ),
     "a trigger on the baselines": (
         "CREATE FUNCTION public.planted() RETURNS trigger LANGUAGE plpgsql AS $$ {trigger} $$",
@@ -252,9 +252,9 @@ PLANTED = {
     ),
     "a view in place of the version": (
         "CREATE FUNCTION public.planted() RETURNS boolean LANGUAGE plpgsql AS $$ {boolean} $$",
-        "ALTER TABLE alembic_version RENAME TO real_version",
-        "CREATE VIEW alembic_version AS SELECT version_num FROM real_version WHERE planted() IS NOT NULL",
-        "GRANT SELECT ON alembic_version TO PUBLIC",
+        "ALTER TABLE ops.schema_migrations RENAME TO real_migrations",
+        "CREATE VIEW ops.schema_migrations AS SELECT * FROM ops.real_migrations WHERE public.planted() IS NOT NULL",
+        "GRANT SELECT ON ops.schema_migrations TO PUBLIC",
     ),
 }
 

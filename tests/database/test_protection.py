@@ -178,7 +178,7 @@ REPORTED = {
     ),
     "a default": (
         "ALTER TABLE cities ALTER COLUMN created_at SET DEFAULT 'epoch'",
-        ["Column public.cities.created_at was altered: default is", "instead of CURRENT_TIMESTAMP"],
+        ["Column public.cities.created_at was altered: default is", "instead of now()"],
     ),
     "a column that may be empty": (
         "ALTER TABLE forecast_runs ALTER COLUMN issued_at DROP NOT NULL",

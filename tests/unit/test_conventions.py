@@ -27,7 +27,7 @@ def strings(source: str) -> Iterator[tuple[int, str]]:
 
 
 def test_python_has_no_sql() -> None:
-    """Statements are in queries/*.sql, where a test prepares them; Python composes identifiers only."""
+    """Statements are in sql/queries/*.sql, where a test prepares them; Python composes identifiers only."""
     statement = re.compile(r"\s*(?:SELECT|INSERT\s+INTO|UPDATE\s+\S+\s+SET|DELETE\s+FROM|CREATE\s+TABLE)\s")
     found = [
         f"{module}:{line}"
@@ -83,7 +83,7 @@ def test_modules_are_named_by_their_subject() -> None:
 
 def test_command_line_starts_without_heavy_libraries() -> None:
     """`--help` and a wrong command answer at once; commands import what they need, and no module of another command."""
-    heavy = {"polars", "numpy", "xgboost", "alembic", "sqlalchemy", "plotly", "holidays"}
+    heavy = {"polars", "numpy", "xgboost", "plotly", "holidays"}
     program = f"""
 import sys
 from typer.main import get_command

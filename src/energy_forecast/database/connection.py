@@ -53,7 +53,7 @@ def _environment(*, hide: bool, service: str | None = None) -> Iterator[None]:
             os.environ.update(before)
 
 
-# The login of daily commands on the embedded server; routines/login.sql creates it
+# The login of daily commands on the embedded server; sql/routines/020_login.sql creates it
 LOGIN = "energy_forecast_login"
 
 

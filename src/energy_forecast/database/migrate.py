@@ -1,40 +1,30 @@
-"""Upgrade the schema of a database: Alembic runs the numbered SQL files, then the routines are applied again.
+"""Upgrade the schema of a database: run the numbered SQL files that it lacks, then apply the routines again.
 
-Alembic is the runner because its version table is well known and it can print SQL for a DBA. The migrations are plain
-SQL. The revisions are derived from the file names, so a migration is one file.
+`ops.schema_migrations` records the files. See docs/decisions/migrations.md.
 """
 
 from __future__ import annotations
 
-import io
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from types import ModuleType
-from typing import Any, LiteralString, cast
+from typing import LiteralString
 
 import psycopg
-import sqlalchemy.exc
-from alembic import op
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import Script, ScriptDirectory
-from alembic.script.revision import Revision, RevisionMap
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import NullPool, create_engine
 
 from energy_forecast.database import protection
 from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import (
+    Migration,
     database_grants,
-    folder,
-    installed_version,
-    migration_files,
+    has_mark,
+    migrations,
     newest_version,
-    routines_digest,
     routines_sql,
+    schema_mark,
     superuser_sql,
     with_login,
 )
@@ -47,6 +37,7 @@ _LOCK: LiteralString = "SELECT pg_advisory_lock(hashtext('energy_forecast schema
 
 # Schema changes are audited. While entries wait for the commit to be chained, their table cannot be altered
 _CHAIN_AT_ONCE: LiteralString = "SET CONSTRAINTS ALL IMMEDIATE;"
+_AS_OWNER = f"SET LOCAL ROLE {Role.OWNER};"
 
 
 @dataclass(frozen=True)
@@ -68,11 +59,21 @@ class Upgrade:
     remaining: list[str] = field(default_factory=list)
 
 
+def migration_sql(migration: Migration) -> str:
+    """Return the SQL that applies a migration and records it. All run as the owner except the first."""
+    record = sql.SQL("INSERT INTO ops.schema_migrations (version, sha256) VALUES ({}, {});").format(
+        sql.Literal(migration.version), sql.Literal(migration.sha256)
+    )
+    before = [] if migration == migrations()[0] else [_CHAIN_AT_ONCE, _AS_OWNER]
+    return "\n".join([*before, migration.text, _AS_OWNER, record.as_string(), "RESET ROLE;"])
+
+
 def _owners_sql() -> str:
     """Return the SQL that follows the migrations and changes objects of the owner."""
     return "\n".join(
         [
-            f"SET LOCAL ROLE {Role.OWNER};",
+            _CHAIN_AT_ONCE,
+            _AS_OWNER,
             routines_sql(),
             "SELECT ensure_partitions_ahead();",
             queries("audit")["take_baselines"] + ";",
@@ -82,77 +83,49 @@ def _owners_sql() -> str:
 
 def _mark_sql() -> str:
     """Return the last step: the mark that tells `schema_is_current` that everything was applied."""
-    return f"COMMENT ON SCHEMA ops IS 'The platform''s own ledgers. Routines: {routines_digest()}';"
+    return sql.SQL("COMMENT ON SCHEMA ops IS {};").format(sql.Literal(schema_mark())).as_string()
 
 
 def _finish_sql() -> str:
     """Return the SQL that follows the migrations in the same transaction."""
-    return "\n".join(
-        [
-            f"ALTER TABLE alembic_version OWNER TO {Role.OWNER};",
-            _CHAIN_AT_ONCE,
-            database_grants(),
-            _owners_sql(),
-            _mark_sql(),
-            "RESET ROLE;",
-            superuser_sql(),
-        ]
-    )
+    return "\n".join([database_grants(), _owners_sql(), _mark_sql(), "RESET ROLE;", superuser_sql()])
 
 
-def _as_owner(version: str, text: str) -> str:
-    """Return a migration that runs as the owner, except the first, which creates the roles."""
-    if version == migration_files()[0][0]:
-        return text
-    return f"{_CHAIN_AT_ONCE}\nSET LOCAL ROLE {Role.OWNER};\n{text}\nRESET ROLE;"
+def upgrade_sql() -> str:
+    """Return the SQL that upgrades an empty database to the newest version, for a DBA to read and run."""
+    return "\n".join(["BEGIN;", *map(migration_sql, migrations()), _finish_sql(), "COMMIT;", ""])
 
 
-def _script_directory() -> ScriptDirectory:
-    directory = ScriptDirectory(str(folder()))
+def _pending(connection: Connection) -> tuple[str | None, list[Migration]]:
+    """Return the version of the database (None: empty), and the migrations that it lacks.
 
-    def revisions() -> Iterator[Revision]:
-        previous: str | None = None
-        for version, text in migration_files():
-            module = ModuleType(f"migration_{version}")
-            module.__dict__.update(
-                revision=version,
-                down_revision=previous,
-                upgrade=lambda v=version, t=text: _execute(_as_owner(v, t)),
+    Raises:
+        SchemaError: the database was made by a newer version, an unreleased one, or with other files.
+    """
+    statements = queries("schema")
+    if connection.execute(statements["made_by_alembic"]).fetchone() == (True,):
+        raise SchemaError(
+            "An unreleased version of this program made the database. Its schema cannot be upgraded.",
+            hint="Export its data with that version, and load them into a new database: see docs/howto/old-database.md",
+        )
+    files = migrations()
+    if connection.execute(statements["has_ledger"]).fetchone() == (False,):
+        return None, files
+    applied = connection.execute(statements["applied"]).fetchall()
+    before: str = applied[-1][0]
+    if before > files[-1].version:
+        raise SchemaError(
+            f"The database has schema version {before}; this program knows up to {files[-1].version}.",
+            hint="Update energy-forecast.",
+        )
+    for (version, sha256), file in zip(applied, files, strict=False):
+        if (version, sha256) != (file.version, file.sha256):
+            raise SchemaError(
+                f"Migration {version} of the database differs from migration {file.version} of this program.",
+                hint="Use the version of energy-forecast that made the database, or load its data into a new database: "
+                "see docs/howto/old-database.md",
             )
-            yield Script(module, version, f"{version}.sql")
-            previous = version
-
-    directory.revision_map = RevisionMap(revisions)
-    return directory
-
-
-def _execute(text: str) -> None:
-    """Run a whole file on the driver's own connection, because SQLAlchemy would interpret `:name` and `%`."""
-    context = op.get_context()
-    if context.as_sql:
-        context.impl.static_output(text)
-        return
-    if context.connection is None:
-        raise AssertionError("online without a connection")
-    driver = cast(Connection, context.connection.connection.driver_connection)
-    driver.execute(text)
-
-
-@contextmanager
-def _environment(target: str, *, as_sql: bool = False) -> Iterator[EnvironmentContext]:
-    config = Config()
-    scripts = _script_directory()
-
-    def steps(current: Any, _: Any) -> Any:
-        return scripts._upgrade_revs(target, current)
-
-    with EnvironmentContext(config, scripts, fn=steps, as_sql=as_sql, destination_rev=target) as environment:
-        yield environment
-
-
-def _has_routines(connection: Connection) -> bool:
-    row = connection.execute(queries("schema")["routines_are"], {"digest": routines_digest()}).fetchone()
-    return row == (True,)
+    return before, files[len(applied) :]
 
 
 def _take_tables(connection: Connection) -> None:
@@ -182,53 +155,38 @@ def _take_tables(connection: Connection) -> None:
             return
 
 
-def upgrade(database: Database, *, target: str | None = None) -> Upgrade:
-    """Upgrade the schema to `target` (None: the newest version), in one transaction.
+def _migrate(connection: Connection, before: str | None, pending: Sequence[Migration]) -> None:
+    """Run migrations in the open transaction."""
+    if before is not None:
+        _take_tables(connection)
+    for migration in pending:
+        connection.execute(migration_sql(migration))
+
+
+def upgrade(database: Database) -> Upgrade:
+    """Upgrade the schema to the newest version, in one transaction.
 
     On the embedded server it needs a second transaction, of a superuser who uses no object of the owner.
 
     Raises:
-        SchemaError: the database has a newer version than this package, or its tables are in use all the time.
+        SchemaError: the database was made by another version, or its tables are in use all the time.
         DatabaseError: a statement failed.
     """
     connection = database.administrator.connect()
     try:
         # Objects of the owner are found only by their qualified names
         connection.execute("SET search_path = pg_catalog")
-        # A session lock, because SQLAlchemy rolls back once while it inspects the server
         connection.execute(_LOCK)
-        connection.commit()
         has_objects = connection.execute(queries("schema")["has_objects"], {"role": Role.OWNER}).fetchone() == (True,)
         connection.commit()
         if database.login is not None and has_objects and with_login(database) == database:
-            return _upgrade_with_login(connection, database, target)
+            return _upgrade_with_login(connection, database)
         connection.execute("SET search_path = public")
-        return _upgrade(connection, target)
+        return _upgrade(connection)
     except psycopg.Error as error:
         raise database_error(error) from error
-    except sqlalchemy.exc.DBAPIError as error:
-        raise database_error(cast(psycopg.Error, error.orig)) from error
     finally:
         connection.close()
-
-
-def _state(connection: Connection, target: str | None) -> tuple[str | None, str, bool]:
-    """Return the version, the target version, and whether the catalog can be compared with the expected one.
-
-    Raises:
-        SchemaError: the database has a newer version than this package.
-    """
-    known = [version for version, _ in migration_files()]
-    before = installed_version(connection)
-    if before is not None and before not in known:
-        raise SchemaError(
-            f"The database has schema version {before}; this program knows up to {known[-1]}.",
-            hint="Update energy-forecast.",
-        )
-    # Other routines have other catalog objects: only those of this version can be compared
-    judged = target is None and before == known[-1] and _has_routines(connection)
-    connection.commit()
-    return before, target or known[-1], judged
 
 
 def _is_right(connection: Connection, faults: Sequence[protection.Fault]) -> bool:
@@ -241,19 +199,6 @@ def _is_right(connection: Connection, faults: Sequence[protection.Fault]) -> boo
     return True
 
 
-def _migrate(connection: Connection, wanted: str, before: str | None, finish: Callable[[], object]) -> None:
-    """Run the migrations and `finish` in one transaction. The connection is closed at the end."""
-    engine = create_engine("postgresql+psycopg://", creator=lambda: connection, poolclass=NullPool)
-    with engine.begin() as transaction, _environment(wanted) as environment:
-        if before is not None:
-            _take_tables(connection)
-        environment.configure(connection=transaction)
-        with environment.begin_transaction():
-            environment.run_migrations()
-        if wanted == newest_version():
-            finish()
-
-
 def _outcome(
     connection: Connection, faults: Sequence[protection.Fault]
 ) -> tuple[list[protection.Fault], list[protection.Fault]]:
@@ -264,38 +209,31 @@ def _outcome(
 
 
 def _report(
-    before: str | None, wanted: str, remaining: Sequence[protection.Fault], repaired: Sequence[protection.Fault]
+    before: str | None, remaining: Sequence[protection.Fault], repaired: Sequence[protection.Fault] = ()
 ) -> Upgrade:
-    return Upgrade(
-        before,
-        wanted,
-        repaired=[f"{fault.message}." for fault in repaired],
-        remaining=list(protection.sentences(remaining)),
-    )
+    sentences = list(protection.sentences(remaining))
+    return Upgrade(before, newest_version(), repaired=[f"{fault.message}." for fault in repaired], remaining=sentences)
 
 
-def _upgrade(connection: Connection, target: str | None) -> Upgrade:
+def _upgrade(connection: Connection) -> Upgrade:
     """Upgrade in one session and one transaction."""
-    before, wanted, judged = _state(connection, target)
-    faults = protection.faults(connection) if judged else []
+    before, pending = _pending(connection)
+    # Other routines have other catalog objects: only those of this version can be compared
+    is_current = not pending and has_mark(connection)
+    faults = protection.faults(connection) if is_current else []
     connection.commit()
-    if judged and _is_right(connection, faults):
-        return Upgrade(before, wanted, changed=False, remaining=list(protection.sentences(faults)))
-    remaining: list[protection.Fault] = []
-    repaired: list[protection.Fault] = []
-
-    def finish() -> None:
-        nonlocal remaining, repaired
-        protection.repair(connection, faults)
-        connection.execute(_finish_sql())
-        remaining, repaired = _outcome(connection, faults)
-        protection.record_repairs(connection, repaired)
-
-    _migrate(connection, wanted, before, finish)
-    return _report(before, wanted, remaining, repaired)
+    if is_current and _is_right(connection, faults):
+        return replace(_report(before, faults), changed=False)
+    _migrate(connection, before, pending)
+    protection.repair(connection, faults)
+    connection.execute(_finish_sql())
+    remaining, repaired = _outcome(connection, faults)
+    protection.record_repairs(connection, repaired)
+    connection.commit()
+    return _report(before, remaining, repaired)
 
 
-def _upgrade_with_login(connection: Connection, database: Database, target: str | None) -> Upgrade:
+def _upgrade_with_login(connection: Connection, database: Database) -> Upgrade:
     """Upgrade a server that has the login of daily commands: the superuser's session uses no object of the owner.
 
     The owner can cause an upgrade by changing the mark of the schema, and code attached to their tables, functions and
@@ -305,18 +243,20 @@ def _upgrade_with_login(connection: Connection, database: Database, target: str 
     owner = replace(database, url=make_conninfo(database.url, options=f"-c role={Role.OWNER}"))
     session = owner.connect()
     try:
-        before, wanted, judged = _state(session, target)
-        faults = protection.faults(connection) if judged else []
+        before, pending = _pending(session)
+        is_current = not pending and has_mark(session)
+        faults = protection.faults(connection) if is_current else []
         connection.commit()
-        if judged and _is_right(connection, faults):
-            return Upgrade(before, wanted, changed=False, remaining=list(protection.sentences(faults)))
+        session.commit()
+        if is_current and _is_right(connection, faults):
+            return replace(_report(before, faults), changed=False)
         protection.repair(connection, faults)
         connection.commit()
-        _migrate(session, wanted, before, lambda: session.execute(f"{_CHAIN_AT_ONCE}\n{_owners_sql()}"))
+        _migrate(session, before, pending)
+        session.execute(_owners_sql())
+        session.commit()
     finally:
         session.close()
-    if wanted != newest_version():
-        return Upgrade(before, wanted)
     connection.execute(f"{database_grants()}\n{superuser_sql()}")
     connection.commit()
     remaining, repaired = _outcome(connection, faults)
@@ -324,15 +264,4 @@ def _upgrade_with_login(connection: Connection, database: Database, target: str 
     with owner.transaction(Role.OWNER) as session:
         protection.record_repairs(session, repaired)
         session.execute(f"{_CHAIN_AT_ONCE}\n{_mark_sql()}")
-    return _report(before, wanted, remaining, repaired)
-
-
-def upgrade_sql() -> str:
-    """Return the SQL that upgrades an empty database to the newest version, for a DBA to read and run."""
-    output = io.StringIO()
-    with _environment("head", as_sql=True) as environment:
-        environment.configure(dialect_name="postgresql", output_buffer=output, transactional_ddl=True)
-        with environment.begin_transaction():
-            environment.run_migrations()
-            environment.get_context().impl.static_output(_finish_sql())
-    return output.getvalue()
+    return _report(before, remaining, repaired)

@@ -16,7 +16,7 @@ def queries(subject: str) -> dict[str, LiteralString]:
 
     The text belongs to this package, so it is a literal for the driver's type checks.
     """
-    folder = resources.files("energy_forecast.database") / "queries"
+    folder = resources.files("energy_forecast.database") / "sql" / "queries"
     source = (folder / f"{subject}.sql").read_text("utf-8")
     found = {block["name"]: cast(LiteralString, block["text"].strip()) for block in _BLOCK.finditer(source)}
     if len(found) != source.count("-- name:"):

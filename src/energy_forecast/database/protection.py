@@ -11,13 +11,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import psycopg
 
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import queries
-from energy_forecast.database.schema import folder
 
 State = dict[str, Any]
 Snapshot = dict[tuple[str, str], State]
@@ -101,7 +101,7 @@ def snapshot_lines(connection: Connection) -> list[str]:
 
 def expected_lines() -> list[str]:
     """Return the lines of expected_catalog.tsv."""
-    return (folder() / "expected_catalog.tsv").read_text("utf-8").splitlines()
+    return (resources.files("energy_forecast.database") / "expected_catalog.tsv").read_text("utf-8").splitlines()
 
 
 def ddl_is_audited(connection: Connection) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -11,42 +12,58 @@ from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import UnreachableError
 
 
+@dataclass(frozen=True)
+class Migration:
+    """A numbered SQL file. The version is the number before the first underscore."""
+
+    version: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the text, in hexadecimal digits."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
 def folder() -> Traversable:
     """Return the folder of the SQL files."""
-    return resources.files("energy_forecast.database")
+    return resources.files("energy_forecast.database") / "sql"
 
 
-def migration_files() -> list[tuple[str, str]]:
-    """Return the migrations in order: (version, SQL). The version is the number before the first underscore."""
+def migrations() -> list[Migration]:
+    """Return the migrations in order."""
     files = sorted((f for f in (folder() / "migrations").iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [(f.name.partition("_")[0], f.read_text("utf-8")) for f in files]
+    return [Migration(f.name.partition("_")[0], f.read_text("utf-8")) for f in files]
 
 
 def newest_version() -> str:
     """Return the newest version."""
-    return migration_files()[-1][0]
+    return migrations()[-1].version
 
 
-def routines_sql() -> str:
-    """Return functions, views, triggers, policies, then grants: the SQL that every upgrade applies completely."""
-    routines = folder() / "routines"
-    parts = ["SET check_function_bodies = off;"]
-    for kind in ("functions", "views", "triggers", "policies"):
-        parts += [f.read_text("utf-8") for f in sorted((routines / kind).iterdir(), key=lambda f: f.name)]
-    parts.append((routines / "grants.sql").read_text("utf-8"))
+def _routines(first: str, last: str) -> str:
+    """Return the routines whose number is from `first` to `last`, in the order of their names."""
+    files = [f for f in (folder() / "routines").iterdir() if first <= f.name[:3] <= last]
+    parts = []
+    for entry in sorted(files, key=lambda f: f.name):
+        inside = sorted(entry.iterdir(), key=lambda f: f.name) if entry.is_dir() else [entry]
+        parts += [f.read_text("utf-8") for f in inside]
     return "\n".join(parts)
 
 
 def database_grants() -> str:
     """Return the grants on the database and the server, which neither a dump nor a copy contains."""
-    return "\n".join((folder() / "routines" / name).read_text("utf-8") for name in ("database.sql", "login.sql"))
+    return _routines("000", "099")
+
+
+def routines_sql() -> str:
+    """Return functions, views, triggers, policies, then grants: the SQL that every upgrade applies as the owner."""
+    return "SET check_function_bodies = off;\n" + _routines("100", "899")
 
 
 def superuser_sql() -> str:
     """Return the SQL that needs a superuser, at least for its full effect. The event triggers come last."""
-    return "\n".join(
-        (folder() / "routines" / name).read_text("utf-8") for name in ("bulk_insert.sql", "event_triggers.sql")
-    )
+    return _routines("900", "999")
 
 
 def routines_digest() -> str:
@@ -54,13 +71,9 @@ def routines_digest() -> str:
     return hashlib.sha256((routines_sql() + superuser_sql()).encode()).hexdigest()
 
 
-def installed_version(connection: Connection) -> str | None:
-    """Return the schema version of the database; None if it has no schema."""
-    statements = queries("schema")
-    if connection.execute(statements["has_version"]).fetchone() == (False,):
-        return None
-    row = connection.execute(statements["version"]).fetchone()
-    return None if row is None else str(row[0])
+def schema_mark() -> str:
+    """Return the comment of schema `ops`, which every upgrade sets last and every login can read."""
+    return f"Ledgers of the platform. Version {newest_version()}, routines {routines_digest()}"
 
 
 def with_login(database: Database) -> Database:
@@ -76,12 +89,18 @@ def with_login(database: Database) -> Database:
 
 
 def schema_version(database: Database) -> str | None:
-    """Return the schema version; None if the database has no schema."""
+    """Return the schema version; None if the database has no schema or an unfinished upgrade."""
     connection = with_login(database).connect(autocommit=True)
     try:
-        return installed_version(connection)
+        row = connection.execute(queries("schema")["version"]).fetchone()
+        return None if row is None else row[0]
     finally:
         connection.close()
+
+
+def has_mark(connection: Connection) -> bool:
+    """Return whether an upgrade by this program has applied all migrations and routines."""
+    return connection.execute(queries("schema")["has_mark"], {"mark": schema_mark()}).fetchone() == (True,)
 
 
 def schema_is_current(database: Database) -> bool:
@@ -93,9 +112,6 @@ def schema_is_current(database: Database) -> bool:
             raise
         return False
     try:
-        if installed_version(connection) != newest_version():
-            return False
-        row = connection.execute(queries("schema")["routines_are"], {"digest": routines_digest()}).fetchone()
-        return row == (True,)
+        return has_mark(connection)
     finally:
         connection.close()
