@@ -53,7 +53,6 @@ def open_database(url: str | None, home: Path, *, announce: Callable[[str], None
                 "The schema of the database is missing or belongs to another version of this program.",
                 hint="Run: energy-forecast db upgrade",
             )
-        # Imported here: Alembic takes half a second to import, and is seldom needed
         from energy_forecast.database.migrate import upgrade
 
         upgrade(database)
