@@ -172,15 +172,10 @@ def diagram(names: list[str], tables: dict[str, Table], references: list[Referen
     return "\n".join([*lines, *(_relation(r, ", ".join(r.columns)) for r in references if r.table in names)])
 
 
-def relations(references: list[Reference]) -> str:
-    """Return an ER diagram of the tables that refer to each other, without columns."""
-    return "\n".join(
-        [
-            "erDiagram",
-            "    direction LR",
-            *dict.fromkeys(_relation(r, "has") for r in references if r.table != r.referenced),
-        ]
-    )
+def relations(names: list[str], references: list[Reference]) -> str:
+    """Return an ER diagram of the named tables without columns."""
+    drawn = [_relation(r, "has") for r in references if {r.table, r.referenced} <= set(names)]
+    return "\n".join(["erDiagram", *dict.fromkeys(drawn)])
 
 
 def _relation(reference: Reference, label: str) -> str:
@@ -200,13 +195,15 @@ def _entity(table: str) -> str:
 
 
 def schema_page(database: Database) -> str:
-    """Return docs/database_schema.md with current diagrams. Each names its tables: `<!-- diagram: cities, ... -->`."""
+    """Return docs/database_schema.md with current diagrams. A comment before each names its tables."""
     tables = {table.name: table for table in describe_tables(database)}
     references = describe_references(database)
 
     def drawn(match: re.Match[str]) -> str:
-        names = match[2].split(", ")
-        text = relations(references) if names == ["relations"] else diagram(names, tables, references)
+        names = match[2].removeprefix("relations of ").split(", ")
+        text = diagram(names, tables, references)
+        if match[2].startswith("relations of "):
+            text = relations(names, references)
         return f"{match[1]}\n```mermaid\n{text}\n```\n"
 
     page = (DOCS / "database_schema.md").read_text("utf-8")
