@@ -36,6 +36,9 @@ lint: dev ## check code, imports and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/codespell
+	@$(BIN)/sqlfluff lint --disable-progress-bar src
+	@$(BIN)/zizmor --offline --quiet .github
 
 types: dev ## run mypy --strict
 	@$(BIN)/mypy
