@@ -31,6 +31,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_links_of_the_readme_exist() -> None:
+    links = re.findall(r"\]\(([^)#:]+)", (ROOT / "README.md").read_text("utf-8"))
+    assert len(links) > 5
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_architecture_names_existing_files() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     package = ROOT / "src" / "energy_forecast"
