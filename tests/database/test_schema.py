@@ -15,6 +15,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from energy_forecast.database import Database, Role, schema_is_current, schema_version
+from energy_forecast.database.catalog import schema_sql
 from energy_forecast.database.migrate import migration_sql, upgrade, upgrade_sql
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import migrations, newest_version
@@ -77,6 +78,12 @@ def test_the_offline_sql_gives_the_same_schema(
     )
     assert schema_of(server, empty_database) == schema_of(server, database)
     assert schema_is_current(empty_database)
+
+
+def test_shows_the_current_schema(database: Database) -> None:
+    """A reader of sql/schema.sql must see what `db upgrade` makes, on each version of PostgreSQL: run `make docs`."""
+    shown = resources.files("energy_forecast.database").joinpath("sql", "schema.sql").read_text("utf-8")
+    assert shown.endswith(schema_sql(database))
 
 
 def test_a_failed_upgrade_leaves_nothing(empty_database: Database) -> None:
@@ -274,6 +281,7 @@ ROLES = {
     "recovery": Role.OPERATOR,
     "catalog": Role.OWNER,
     "schema": Role.OWNER,
+    "schema_listing": Role.OWNER,
     "maintenance": Role.OPERATOR,
     "partition_load": Role.INGEST,
     "partitions": Role.OPERATOR,

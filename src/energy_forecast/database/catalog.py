@@ -109,3 +109,15 @@ def describe_tables(database: Database) -> list[Table]:
                 )
             )
     return tables
+
+
+def schema_sql(database: Database) -> str:
+    """Return SQL that shows the schema of a new database: tables with their rules and privileges, then routines."""
+    statements = queries("schema_listing")
+    with database.transaction(Role.OWNER) as connection:
+        relations, routines, events = (
+            [row[0] for row in connection.execute(statements[name]).fetchall()]
+            for name in ("relations", "routines", "event_triggers")
+        )
+    text = "\n\n".join([*relations, *routines, "\n".join(events)]) + "\n"
+    return text.replace("timestamp with time zone", "timestamptz")
