@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 # Its own checkout, also if another one is installed
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
@@ -263,7 +264,7 @@ def steps(folder: Path) -> list[Step]:
             Step(
                 "-".join([command.replace(" ", "_"), *variant]),
                 (*command.split(), *shlex.split(arguments)),
-                shape=command in ("doctor queries", "recovery status"),
+                shape=command in ("doctor queries", "recovery status", "recovery prune"),
                 home=variant[0] if variant in (["restored"], ["copied"]) else "home",
             )
         )
@@ -291,7 +292,7 @@ def check_complete(planned: list[Step]) -> None:
 class Placeholders:
     """Values of one run, replaced by placeholders."""
 
-    _NUMBERS = re.compile(r"(^|_)(id|batch|byte|bytes|size|seconds|took|age|dead_rows)(_|$)")
+    _NUMBERS = re.compile(r"(^|_)(id|batch|byte|bytes|size|seconds|took|age|pid|dead_rows)(_|$)")
     _PATTERNS = (
         (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<uuid>"),
         (re.compile(r"\b[0-9a-f]{32,}\b"), "<digest>"),
@@ -299,7 +300,8 @@ class Placeholders:
         (re.compile(r"\b[0-9A-F]{24}\b"), "<segment>"),
         (re.compile(r"\b\d{8}T\d{6}Z(-[0-9a-f]+)?"), "<name>"),
         (re.compile(r"^1[5-9]\.\d+$"), "<server version>"),
-        (re.compile(r"\b\d{19}\b"), "<system>"),
+        (re.compile(r"^-?\d{15,}$"), "<digest>"),
+        (re.compile(r"\bdrill-[0-9a-f]{12}\b"), "<drill>"),
         (re.compile(r"\b[\d.,]+ (ms|s|min|seconds|kB|MB|GB|bytes)\b"), "<measured>"),
     )
     _TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?UTC|Z|[+-]\d\d:\d\d)?")
@@ -318,11 +320,12 @@ class Placeholders:
             return self.text(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and self._NUMBERS.search(key):
             return f"<{key}>"
-        return value
+        # The order of the rows in an average of SQL is not fixed
+        return float(f"{value:.12g}") if isinstance(value, float) else value
 
     def text(self, text: str) -> str:
         """Return a text with placeholders."""
-        text = text.replace(self._folder, "<folder>")
+        text = text.replace(self._folder, "<folder>").replace(quote(self._folder, safe=""), "<folder>")
         text = self._TIME.sub(self._moment, text)
         for pattern, placeholder in self._PATTERNS:
             text = pattern.sub(placeholder, text)
