@@ -43,7 +43,8 @@ def typed(server: Server, database: Database, page: str, zone: str) -> list[str]
         with psycopg.connect(database.url) as connection:
             connection.execute("DELETE FROM user_city_access WHERE user_id = %s", (user,))
             connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(user)))
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     assert re.search(r"^ Munich\n\(1 row\)$", done.stdout, re.MULTILINE), "the user sees another city"
     return re.findall(r"^\((\d+) rows?\)$", done.stdout, re.MULTILINE)
 
