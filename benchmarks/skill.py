@@ -28,7 +28,7 @@ import polars as pl
 
 from energy_forecast import forecasting as fc
 from energy_forecast.forecasting.evaluation import metrics
-from energy_forecast.forecasting.lead_times import REPORT_LEADS
+from energy_forecast.forecasting.hours import REPORT_LEADS
 from energy_forecast.local_times import to_local
 from energy_forecast.sources.sample import load_sample
 from energy_forecast.zones import instant_at

@@ -10,10 +10,8 @@ from datetime import datetime
 
 import polars as pl
 
-from energy_forecast.errors import ArtifactError, EnergyForecastError
 from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.resample import hourly
-from energy_forecast.forecasting.models.protocol import Forecaster, Progress
 from energy_forecast.forecasting.registry import model_by_name, model_names
 from energy_forecast.forecasting.types import (
     LONGEST_HORIZON_HOURS,
@@ -22,7 +20,9 @@ from energy_forecast.forecasting.types import (
     City,
     FittedForecaster,
     Forecast,
+    Forecaster,
     ForecastInput,
+    TrainingInput,
 )
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Forecast",
     "ForecastInput",
     "Forecaster",
+    "TrainingInput",
     "fit",
     "hourly",
     "load_model",
@@ -43,35 +44,59 @@ __all__ = [
 
 
 def fit(
-    name: str,
-    city: City,
-    load: pl.DataFrame,
-    weather: pl.DataFrame,
-    *,
-    at: datetime,
-    seed: int = 0,
-    progress: Progress | None = None,
+    model: str | Forecaster, city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime, seed: int = 0
 ) -> FittedForecaster:
-    """Fit the model `name` to the data of `city` known at the time `at`; see Forecaster.fit.
+    """Fit a model to the data of a city that were known at one time.
+
+    Args:
+        model: a registered name, or a model such as `Ensemble([...])`.
+        city: place, time zone and country of the load.
+        load: timestamp (UTC, start of the hour), consumption_kwh; one row an hour, sorted. A gap is a missing row.
+        weather: timestamp, temperature (degrees Celsius), humidity (percent), wind_speed (m/s), precipitation (mm);
+            values may be null, and the frame may be empty.
+        at: the time of knowledge. Rows of hours that had not ended by then are dropped.
+        seed: of all random numbers. The same arguments give the same model, bit by bit.
+
+    Returns:
+        The fitted model. Its forecasts do not depend on later calls.
 
     Raises:
         UnknownModelError: no model has this name.
         NotEnoughDataError: the load is too short for this model.
+
+    Example:
+        >>> from datetime import UTC, datetime
+        >>> hours = pl.datetime_range(
+        ...     datetime(2026, 1, 1), datetime(2026, 1, 29), "1h", closed="left", time_zone="UTC", eager=True
+        ... )
+        >>> load = pl.DataFrame({"timestamp": hours, "consumption_kwh": [100.0 + hour.hour for hour in hours]})
+        >>> no_weather = pl.DataFrame(schema={"timestamp": hours.dtype, "temperature": pl.Float64})
+        >>> issued_at = datetime(2026, 1, 29, tzinfo=UTC)
+        >>> munich = City("Munich", 48.14, 11.58, "Europe/Berlin", "DE", "BY")
+        >>> model = fit("naive-168", munich, load, no_weather, at=issued_at)
+        >>> made = model.predict(ForecastInput(load, no_weather, no_weather, issued_at, horizon_hours=3))
+        >>> made.frame["predicted"].to_list()
+        [100.0, 101.0, 102.0]
     """
+    chosen = model_by_name(model) if isinstance(model, str) else model
     with one_blas_thread:
-        return model_by_name(name).fit(city, load, weather, at=at, seed=seed, progress=progress)
+        return chosen.fit(TrainingInput(city, load, weather, at, seed))
 
 
-def load_model(name: str, data: bytes) -> FittedForecaster:
-    """Return the fitted model that `to_bytes` wrote as `data`.
+def load_model(model: str | Forecaster, data: bytes) -> FittedForecaster:
+    """Return a fitted model from its bytes.
+
+    Args:
+        model: the name under which it was fitted, or the model itself.
+        data: as `FittedForecaster.to_bytes` returned them. Reading executes nothing of it.
 
     Raises:
-        ArtifactError: the bytes are damaged, or belong to another model.
+        UnknownModelError: no model has this name.
+        ArtifactError: the bytes are damaged, or belong to another model or version.
+
+    Example:
+        >>> load_model("naive-168", b"")
+        Traceback (most recent call last):
+        energy_forecast.errors.ArtifactError: A stored model cannot be read.
     """
-    try:
-        return model_by_name(name).from_bytes(data)
-    except EnergyForecastError:
-        raise
-    except Exception as error:
-        # Undamaged, but of another version: a value is missing or has another shape
-        raise ArtifactError(hint="It was trained by another version; train the model again.") from error
+    return (model_by_name(model) if isinstance(model, str) else model).from_bytes(data)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,14 @@ import polars as pl
 
 from energy_forecast.errors import ArtifactError, ModelFaultError, NotEnoughDataError, describe
 from energy_forecast.forecasting.data.history import timestamps
-from energy_forecast.forecasting.models.protocol import Forecaster, Progress
-from energy_forecast.forecasting.types import QUANTILE_COLUMNS, City, FittedForecaster, Forecast, ForecastInput
+from energy_forecast.forecasting.types import (
+    QUANTILE_COLUMNS,
+    FittedForecaster,
+    Forecast,
+    Forecaster,
+    ForecastInput,
+    TrainingInput,
+)
 
 _COLUMNS = ("predicted", *QUANTILE_COLUMNS)
 
@@ -37,36 +43,17 @@ def plugin_errors(source: str, doing: str) -> Iterator[None]:
         ) from error
 
 
-@dataclass(frozen=True)
-class PluginModel:
+class PluginModel(Forecaster):
     """A Forecaster of another package. source: its name and its package, for messages."""
 
-    model: Forecaster
-    source: str
+    def __init__(self, model: Forecaster, source: str) -> None:
+        self.model, self.source = model, source
+        self.name, self.kind = model.name, model.kind
 
-    @property
-    def name(self) -> str:
-        """Return the name of the model."""
-        return self.model.name
-
-    @property
-    def kind(self) -> str:
-        """Return the kind of the model, for display."""
-        return self.model.kind
-
-    def fit(
-        self,
-        city: City,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        *,
-        at: datetime,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> PluginForecaster:
+    def fit(self, data: TrainingInput) -> PluginForecaster:
         """Fit the plugin; see Forecaster.fit. Raises ModelFaultError too."""
         with plugin_errors(self.source, "fit"):
-            fitted = self.model.fit(city, load, weather, at=at, seed=seed, progress=progress)
+            fitted = self.model.fit(data)
             text = json.dumps(fitted.parameters, allow_nan=False)
             if "\\u0000" in text:
                 raise ValueError("parameters hold a NUL character")
@@ -80,7 +67,7 @@ class PluginModel:
 
 
 @dataclass(frozen=True)
-class PluginForecaster:
+class PluginForecaster(FittedForecaster):
     """A FittedForecaster of another package, whose forecasts are checked before they are used."""
 
     fitted: FittedForecaster
@@ -102,17 +89,14 @@ class PluginForecaster:
         return made
 
     def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
-        """Return the plugin's contributions, None if it has none. Raises ModelFaultError too."""
-        return self._optional("contributions", data)
+        """Return the plugin's contributions. Raises ModelFaultError too."""
+        with plugin_errors(self.source, "contributions"):
+            return self.fitted.contributions(data)
 
     def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:
-        """Return the hours that the plugin repeats, None if it has none. Raises ModelFaultError too."""
-        return self._optional("repeated_hours", data)
-
-    def _optional(self, name: str, data: ForecastInput) -> pl.DataFrame | None:
-        with plugin_errors(self.source, name):
-            found: Callable[[ForecastInput], pl.DataFrame | None] | None = getattr(self.fitted, name, None)
-            return None if found is None else found(data)
+        """Return the hours that the plugin repeats. Raises ModelFaultError too."""
+        with plugin_errors(self.source, "repeated_hours"):
+            return self.fitted.repeated_hours(data)
 
     def to_bytes(self) -> bytes:
         """Return the plugin as bytes; see FittedForecaster.to_bytes. Raises ModelFaultError too."""

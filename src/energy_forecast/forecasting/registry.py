@@ -8,20 +8,18 @@ from typing import Any
 
 from energy_forecast.errors import UnknownModelError, describe
 from energy_forecast.forecasting.conformal.training import ConformalForecaster
-from energy_forecast.forecasting.ensemble.model import Ensemble
+from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.models.gradient_boosting import GradientBoosting
 from energy_forecast.forecasting.models.linear import Linear
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
-from energy_forecast.forecasting.models.protocol import Forecaster
 from energy_forecast.forecasting.models.tao_vanilla import TaoVanilla
 from energy_forecast.forecasting.plugins import PluginModel
+from energy_forecast.forecasting.types import Forecaster
 
 ENTRY_POINTS = "energy_forecast.models"
 _REGRESSORS = (NAIVE_24, NAIVE_168, TaoVanilla(), Linear(), GradientBoosting())
-_BUILT_IN: dict[str, Forecaster] = {
-    **{regressor.name: ConformalForecaster(regressor) for regressor in _REGRESSORS},
-    Ensemble.name: Ensemble(),
-}
+_MODELS: tuple[Forecaster, ...] = (*map(ConformalForecaster, _REGRESSORS), Ensemble())
+_BUILT_IN = {model.name: model for model in _MODELS}
 
 
 def model_names() -> list[str]:
@@ -60,7 +58,7 @@ def _loaded(entry: EntryPoint) -> Forecaster:
     if not is_valid:
         raise UnknownModelError(
             f"{entry.value} is not a model with the name {entry.name!r}.",
-            hint="It needs name, kind, fit and from_bytes: see docs/howto/own-model.md.",
+            hint="It must be a Forecaster: see docs/howto/own-model.md.",
         )
     package = "" if entry.dist is None else f" of the package {entry.dist.name}"
     return PluginModel(model, f"The model {entry.name!r}{package}")

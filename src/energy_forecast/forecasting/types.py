@@ -7,16 +7,17 @@ hour, sorted; a gap is a missing row. A weather frame has `timestamp`, `temperat
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.serialization import header_value
+from energy_forecast.forecasting.serialization import Stored
 from energy_forecast.zones import zone_names
 
 Floats = NDArray[np.float64]
@@ -29,7 +30,7 @@ LONGEST_HORIZON_HOURS = 168
 
 
 @dataclass(frozen=True)
-class City:
+class City(Stored):
     """A place with its time zone and holidays: all that a model knows of it, apart from load and weather.
 
     `timezone` is an IANA zone. `country_code` (ISO 3166-1 alpha-2) and `subdivision` select the holidays. Without a
@@ -43,17 +44,25 @@ class City:
     country_code: str | None = None
     subdivision: str | None = None
 
-    @classmethod
-    def restore(cls, stored: Any) -> City:
-        """Return the city of an artifact. Raises ArtifactError."""
-        names = [header_value(stored, name, str) for name in ("name", "timezone")]
-        if names[1] not in zone_names():
-            raise ArtifactError(f"The stored model has no usable time zone: {names[1]!r}.")
-        rest = [stored.get(name) for name in ("country_code", "subdivision")]
-        if not all(one is None or isinstance(one, str) for one in rest):
-            raise ArtifactError("The stored model has no usable country.")
-        latitude, longitude = (header_value(stored, name, float) for name in ("latitude", "longitude"))
-        return cls(names[0], latitude, longitude, names[1], *rest)
+    def check(self) -> None:
+        """Raise ArtifactError if the time zone is unknown."""
+        if self.timezone not in zone_names():
+            raise ArtifactError(f"The stored model has no usable time zone: {self.timezone!r}.")
+
+
+@dataclass(frozen=True)
+class TrainingInput:
+    """The data of one fit: the load and weather of a city that were known at the time `at`.
+
+    load, weather: observations. A model drops the rows of hours that had not ended by `at`.
+    seed: of all random numbers.
+    """
+
+    city: City
+    load: pl.DataFrame
+    weather: pl.DataFrame
+    at: datetime
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,49 +108,61 @@ class Forecast:
     imputed_weather: dict[str, int] = field(default_factory=dict)
 
 
-class FittedForecaster(Protocol):
+class FittedForecaster(ABC):
     """A model that was fitted to one city, and can forecast that city at any later time.
 
-    parameters: settings and held-out scores, as plain JSON.
+    name: of the model. parameters: settings and held-out scores, as plain JSON.
     history_days: the number of days of load and weather before the issue time that it uses. More days change nothing;
         fewer are accepted.
-
-    A third-party class may leave out `contributions` and `repeated_hours`.
     """
 
-    @property
-    def name(self) -> str:
-        """Return the name of the model."""
-        ...
+    name: str
+    parameters: dict[str, Any]
+    history_days: int
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Return settings and held-out scores, as plain JSON."""
-        ...
-
-    @property
-    def history_days(self) -> int:
-        """Return the number of days of history that it uses."""
-        ...
-
+    @abstractmethod
     def predict(self, data: ForecastInput) -> Forecast:
         """Return the forecast. Raises NotEnoughDataError if no load is known before the issue time."""
-        ...
 
-    def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
-        """Return the contributions of feature groups to `predict(data)`, or None if they are not available.
+    def contributions(self, data: ForecastInput) -> pl.DataFrame | None:  # noqa: ARG002
+        """Return the contributions of feature groups to `predict(data)`; None if they are not available.
 
         See explain.contributions.contributions_of for the columns.
         """
-        ...
+        return None
 
-    def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:
+    def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:  # noqa: ARG002
         """Return the hour whose load `predict(data)` repeats for each hour; None if the model does more than repeat.
 
         Columns: timestamp, repeated_from (START of the repeated hour; null if the mean of the last week is used).
         """
-        ...
+        return None
 
+    @abstractmethod
     def to_bytes(self) -> bytes:
         """Return the model as bytes without code. The same fit gives the same bytes."""
-        ...
+
+
+class Forecaster(ABC):
+    """A model that is not fitted yet.
+
+    A package registers its own by an entry point of the group `energy_forecast.models` whose object is a Forecaster, or
+    a class without arguments that makes one.
+
+    name: the name under which it is registered. kind: baseline, regression, trees or ensemble, for display.
+    """
+
+    name: str
+    kind: str
+
+    @abstractmethod
+    def fit(self, data: TrainingInput) -> FittedForecaster:
+        """Fit the model. The same input gives the same bytes.
+
+        Raises:
+            NotEnoughDataError: the load is too short for this model.
+        """
+
+    @abstractmethod
+    def from_bytes(self, data: bytes) -> FittedForecaster:
+        """Return the fitted model that `to_bytes` wrote as `data`, without running code of it. Raises ArtifactError."""

@@ -23,7 +23,7 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.breakdown import scores_by_hour
-from energy_forecast.forecasting.lead_times import REPORT_LEADS
+from energy_forecast.forecasting.hours import REPORT_LEADS
 from energy_forecast.local_times import to_local, to_utc_first
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.isolation import Failed, attempt

@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, fit
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, fit, load_model
 from energy_forecast.forecasting.conformal.quantiles import error_profile
 from energy_forecast.forecasting.data.history import build_history, hour_number
 from energy_forecast.forecasting.ensemble import combiner
-from energy_forecast.forecasting.ensemble.base_models import NAMES
+from energy_forecast.forecasting.ensemble.base_models import DEFAULT_MEMBERS, LinearMember, Member, NetworkMember
 from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS, FittedCombiner
 from energy_forecast.forecasting.ensemble.error_scale import (
     coverage_adjustment,
@@ -32,12 +33,16 @@ from energy_forecast.forecasting.ensemble.residual_correction import (
     recent_residuals,
     residual_features,
 )
+from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.mlp import Network, train_network
+from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
+from energy_forecast.forecasting.models.tao_vanilla import TaoVanilla
 from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, WeatherFallbackForecaster
+from energy_forecast.forecasting.serialization import from_bytes, to_bytes
 
 from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
 
@@ -241,21 +246,21 @@ def test_network_fits_nonlinear_target_deterministically() -> None:
         train_network(inputs[:16_000], target[:16_000], np.ones(16_000, np.float32), decay=0.1, seed=4)
         for _ in range(2)
     )
-    assert all(np.array_equal(a, b) for a, b in zip(one.weights, other.weights, strict=True))
+    assert all(np.array_equal(a.weight, b.weight) for a, b in zip(one.layers, other.layers, strict=True))
     assert np.abs(one.predict(inputs[16_000:]) - target[16_000:]).mean() < 0.2
-    again = Network.from_arrays(one.arrays())
+    again = from_bytes(Network, to_bytes(one))
     assert np.array_equal(again.predict(inputs), one.predict(inputs))
 
 
-def ensemble(fitted: Callable[[str], FittedForecaster]) -> WeatherFallbackForecaster[FittedCombiner]:
-    model = fitted("ensemble")
-    assert isinstance(model, WeatherFallbackForecaster)
-    return model
+NAMES = [member.name for member in DEFAULT_MEMBERS]
 
 
 def test_stored_predictions_cover_training_hours(fitted: Callable[[str], FittedForecaster], berlin: Record) -> None:
     """A test of members on their training hours would favour those that overfit."""
-    own = ensemble(fitted).variants[WITH_WEATHER]
+    model = fitted("ensemble")
+    assert isinstance(model, WeatherFallbackForecaster)
+    own = model.variants[WITH_WEATHER]
+    assert isinstance(own, FittedCombiner)
     until = own.tail_until
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
     view = HistoryView(berlin.city, history)
@@ -317,10 +322,43 @@ def test_recent_errors_move_only_quantiles_of_served_naive() -> None:
     at = START + timedelta(days=80)
     model = fit("ensemble", PUNE, *record.before(at), at=at)
     assert isinstance(model, WeatherFallbackForecaster)
-    variants = {kind: replace(one, only=NAMES.index("naive-24")) for kind, one in model.variants.items()}
+    variants = {kind: replace(one, only=NAMES.index("naive-24")) for kind, one in model.variants.items()}  # type: ignore[call-arg]
     given = (*record.before(at), record.weather_from(at))
     made = replace(model, variants=variants).predict(ForecastInput(*given, at, 24)).frame
     naive = fit("naive-24", PUNE, *record.before(at), at=at).predict(ForecastInput(*given, at, 24)).frame
     assert made["predicted"].to_numpy() == pytest.approx(naive["predicted"].to_numpy())
     moved = (made["q50"] - made["predicted"]).to_numpy()
     assert 30 < moved.mean() < 90
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (NAIVE_168, TaoVanilla()),
+        (LinearMember(), NetworkMember("network", 0), NetworkMember("correcting", 1, corrects=True), NAIVE_24),
+        (LinearMember(),),
+    ],
+    ids=["regressors", "both kinds", "one"],
+)
+def test_ensemble_of_other_members(members: tuple[Member, ...]) -> None:
+    """A composition is fitted, stored, read and explained like the default one."""
+    record = make_record(PUNE, 60)
+    at = START + timedelta(days=50)
+    own = Ensemble(members, name="own")
+    model = fit(own, PUNE, *record.before(at), at=at)
+    for kind in ("with_weather", "without_weather"):
+        assert model.parameters[kind]["members"] == [member.name for member in members]
+    again = load_model(own, model.to_bytes())
+    assert again.to_bytes() == model.to_bytes()
+    data = ForecastInput(*record.before(at), record.weather_from(at).head(30), at, 48)
+    made = again.predict(data)
+    assert_well_formed(made.frame, at, 48)
+    assert made.weather_hours == 30
+    actual = made.frame.join(record.load, on="timestamp")
+    assert metrics.mape(actual["consumption_kwh"], actual["predicted"]) < 8
+    explained = model.contributions(data)
+    assert explained is not None
+    total = explained.group_by("timestamp").agg(pl.col("contribution_kwh").sum()).sort("timestamp")
+    assert total["contribution_kwh"].to_numpy() == pytest.approx(made.frame["predicted"].to_numpy(), rel=1e-6)
+    with pytest.raises(ArtifactError, match="This is a own model, not ensemble"):
+        load_model("ensemble", model.to_bytes())

@@ -15,7 +15,7 @@ from energy_forecast.forecasting.conformal.quantiles import (
     recent_bias_and_scale,
     spread_for_few,
 )
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.types import QUANTILE_LEVELS
 
 

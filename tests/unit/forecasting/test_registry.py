@@ -21,33 +21,32 @@ from .conftest import PUNE, START, assert_well_formed, make_record
 Install = Callable[[str, str], None]
 
 FLAT = '''
+from energy_forecast.forecasting import FittedForecaster
 from energy_forecast.forecasting.conformal.training import ConformalForecaster
 from energy_forecast.forecasting.models.naive import Naive
 
 class Fortnight(ConformalForecaster):
     """A model that repeats the same hour of two weeks before."""
     def __init__(self):
-        regressor = Naive(14, 28 * 24)
-        regressor.name = "fortnight"
-        super().__init__(regressor)
+        super().__init__(Naive("fortnight", 14, 28 * 24))
 
 broken = object()
 
 class Faulty(Fortnight):
     """A model whose forecasts are changed by `fault`."""
     fault = staticmethod(lambda made: made)
-    def fit(self, *arguments, **more):
-        from dataclasses import replace
-        fitted = super().fit(*arguments, **more)
-        class Fit:
+    def fit(self, data):
+        fitted = super().fit(data)
+        class Fit(FittedForecaster):
             name, parameters, history_days = fitted.name, fitted.parameters, fitted.history_days
-            to_bytes = fitted.to_bytes
+            def to_bytes(self):
+                return fitted.to_bytes()
             def predict(self, data):
                 return Faulty.fault(fitted.predict(data))
         return Fit()
 
 class Failing(Fortnight):
-    def fit(self, *arguments, **more):
+    def fit(self, data):
         raise KeyError("boom")
 '''
 HOWTO = Path(__file__).parents[3] / "docs" / "howto" / "own-model.md"

@@ -7,6 +7,7 @@ import pytest
 import xgboost
 
 from energy_forecast.forecasting.models.tree_arrays import TreeArrays
+from energy_forecast.forecasting.serialization import from_bytes, to_bytes
 
 
 @pytest.mark.parametrize("holes", [False, True], ids=["all known", "some unknown"])
@@ -20,6 +21,6 @@ def test_tree_arrays_equal_xgboost(holes: bool) -> None:
     data = xgboost.QuantileDMatrix(inputs, label=target)
     settings = {"base_score": 0.0, "max_depth": 5, "eta": 0.2, "min_child_weight": 120, "nthread": 1, "seed": 1}
     trained = TreeArrays.from_booster(xgboost.train(settings, data, 30))
-    back = TreeArrays.from_arrays(trained.arrays())
+    back = from_bytes(TreeArrays, to_bytes(trained))
     assert (np.diff(np.sort(trained.leaves, axis=1)) == 0).any(), "no tree ended early, so that was not tried"
     np.testing.assert_array_equal(back.predict(inputs), trained.predict(inputs))

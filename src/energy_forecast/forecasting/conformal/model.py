@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -19,12 +19,12 @@ from energy_forecast.forecasting.data.history import timestamps
 from energy_forecast.forecasting.explain.contributions import ModelTerms, contributions_of
 from energy_forecast.forecasting.features.matrix import feature_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.naive import NAIVE_168, Naive
-from energy_forecast.forecasting.models.protocol import ExplainableRegressor, FittedRegressor, Regressor
-from energy_forecast.forecasting.models.weather_fallback import VariantPrediction
-from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
-from energy_forecast.forecasting.types import QUANTILE_LEVELS, Flags, Floats, Ints
+from energy_forecast.forecasting.models.regressor import FittedRegressor, MatrixRegressor
+from energy_forecast.forecasting.models.weather_fallback import Variant, VariantPrediction
+from energy_forecast.forecasting.serialization import Shape
+from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 # 28 days of errors, whose lags go back 5 more weeks, which are checked for faults against the 4 weeks before
 HISTORY_DAYS = 28 + 36 + 28
@@ -43,7 +43,7 @@ def blend_with_naive(predicted: Floats, samples: Samples, naive_share: float) ->
 
 
 @dataclass(frozen=True)
-class ConformalVariant:
+class ConformalVariant(Variant):
     """A fitted regressor and the calibration of its intervals; a Variant.
 
     recent: standardized errors of the RECENT_HOURS hours before hour number `recent_until`, made on held-out data. The
@@ -55,14 +55,14 @@ class ConformalVariant:
     regressor: FittedRegressor
     calibration: Calibration
     recent_until: int
-    recent: Floats
+    recent: Annotated[Floats, Shape(RECENT_HOURS, finite=False)]
     naive_share: float
     adapts: bool
 
     @property
     def weather(self) -> bool:
         """Return whether it uses weather."""
-        return bool(getattr(self.regressor, "weather", False))
+        return self.regressor.weather
 
     def predict(self, samples: Samples, where: Flags) -> VariantPrediction:
         """Return prediction and quantiles of the flagged hours, kWh."""
@@ -106,7 +106,7 @@ class ConformalVariant:
     def contributions(self, samples: Samples, where: Flags) -> pl.DataFrame | None:
         """Return the contributions of feature groups; None for a regressor that does not use the feature matrix."""
         regressor, own, view = self.regressor, samples.take(where), samples.view
-        if not isinstance(regressor, ExplainableRegressor):
+        if not isinstance(regressor, MatrixRegressor):
             return None
         bias, _ = self.recent_errors(view, view.history.known_until)
         correction = self.calibration.bias_correction(own.lead, view.calendar.hour[own.position], bias)
@@ -131,41 +131,12 @@ class ConformalVariant:
         frame = pl.DataFrame([timestamps(own.targets), source, pl.Series("days", days)])
         return frame.select("timestamp", pl.when(pl.col("days") > 0).then("repeated_from"))
 
-    def notes(self, name: str, facts: dict[str, Any]) -> list[str]:
+    def notes(self, model: str, facts: dict[str, Any]) -> list[str]:
         """Return a warning if naive-168 was better on held-out data."""
         held_out = facts.get("held_out", {})
         if held_out.get("mape", 0.0) <= held_out.get("naive_168_mape", math.inf):
             return []
         return [
-            f"On held-out data {name} was worse than naive-168: "
+            f"On held-out data {model} was worse than naive-168: "
             f"MAPE {held_out['mape']:.2f} against {held_out['naive_168_mape']:.2f} %."
         ]
-
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return the variant as JSON and plain arrays."""
-        state, own = self.regressor.state()
-        header = {"regressor": state, "recent_until": self.recent_until, "n": self.calibration.n}
-        header |= {"naive_share": self.naive_share, "adapts": self.adapts}
-        arrays = {f"regressor/{name}": array for name, array in own.items()}
-        arrays |= {"profile": self.calibration.profile, "quantiles": self.calibration.quantiles, "recent": self.recent}
-        return header, arrays
-
-    @staticmethod
-    def restore(state: dict[str, Any], arrays: Arrays, regressor: Regressor) -> ConformalVariant:
-        """Return the variant of a `state`. Raises ArtifactError."""
-        prefix = "regressor/"
-        own = {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
-        calibration = Calibration(
-            stored_array(arrays, "profile", "<f8", len(CALIBRATION_LEADS), 24),
-            stored_array(arrays, "quantiles", "<f8", len(CALIBRATION_LEADS), len(QUANTILE_LEVELS)),
-            header_value(state, "n", int),
-        )
-        return ConformalVariant(
-            regressor.restore(header_value(state, "regressor", dict), own),
-            calibration,
-            header_value(state, "recent_until", int),
-            # Unknown hours are NaN
-            stored_array(arrays, "recent", "<f8", RECENT_HOURS, finite=False),
-            header_value(state, "naive_share", float),
-            header_value(state, "adapts", bool),
-        )

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Annotated
 
 import numpy as np
 
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS, sum_over_neighbours
+from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, QUANTILE_LEVELS, Floats, Ints
 
 BUCKETS = len(CALIBRATION_LEADS)
@@ -47,7 +49,7 @@ def long_lead_factor(lead: Ints) -> Floats:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Stored):
     """The error distribution on held-out data.
 
     profile: [BUCKETS, 24], the expected absolute error by lead bucket and local hour, as a share of the level.
@@ -55,8 +57,8 @@ class Calibration:
     n: the number of errors.
     """
 
-    profile: Floats
-    quantiles: Floats
+    profile: Annotated[Floats, Shape(BUCKETS, 24)]
+    quantiles: Annotated[Floats, Shape(BUCKETS, len(QUANTILE_LEVELS))]
     n: int
 
     def bias_correction(self, lead: Ints, hour: Ints, bias: float) -> Floats:
@@ -80,10 +82,10 @@ def error_profile(errors: Floats, lead: Ints, hour: Ints) -> Floats:
     bucket = CALIBRATION_LEADS.bucket(lead)
     cell = bucket * 24 + hour
     good = np.isfinite(errors)
-    total = np.bincount(cell[good], np.abs(errors[good]), BUCKETS * 24).reshape(BUCKETS, 24)
-    count = np.bincount(cell[good], minlength=BUCKETS * 24).reshape(BUCKETS, 24).astype(float)
-    total = np.roll(total, 1, 1) + 2 * total + np.roll(total, -1, 1)
-    count = np.roll(count, 1, 1) + 2 * count + np.roll(count, -1, 1)
+    total, count = (
+        sum_over_neighbours(np.asarray(np.bincount(cell[good], values, BUCKETS * 24), float).reshape(BUCKETS, 24))
+        for values in (np.abs(errors[good]), np.ones(int(good.sum())))
+    )
     profile = np.full((BUCKETS, 24), np.nan)
     for b in range(BUCKETS):
         if count[b].sum() > 0:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.forecasting.conformal.model import (
@@ -26,17 +23,16 @@ from energy_forecast.forecasting.conformal.quantiles import (
 )
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.naive import NAIVE_168
-from energy_forecast.forecasting.models.protocol import FittedRegressor, Progress, Regressor, Trainer
-from energy_forecast.forecasting.models.training_set import holdout_cuts, prepare_history
+from energy_forecast.forecasting.models.regressor import FittedRegressor, Regressor, Trainer
+from energy_forecast.forecasting.models.training_set import holdout_cuts
 from energy_forecast.forecasting.models.weather_fallback import (
     WeatherFallbackForecaster,
-    available_variants,
-    fit_variants,
+    fit_with_fallback,
     read_forecaster,
 )
-from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, City, Floats, Ints
+from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, Floats, Forecaster, Ints, TrainingInput
 
 _WEEK = 24 * 7
 _YEAR = 24 * 365
@@ -44,10 +40,8 @@ _YEAR = 24 * 365
 _HOURS_BETWEEN_ORIGINS = 25
 _LONG_LEADS_EVERY = 3
 
-FittedConformal = WeatherFallbackForecaster[ConformalVariant]
 
-
-class ConformalForecaster:
+class ConformalForecaster(Forecaster):
     """A Forecaster made of a Regressor, with intervals calibrated on held-out errors."""
 
     def __init__(self, regressor: Regressor) -> None:
@@ -55,41 +49,28 @@ class ConformalForecaster:
         self.name = regressor.name
         self.kind = regressor.kind
 
-    def fit(
-        self,
-        city: City,
-        load: pl.DataFrame,
-        weather: pl.DataFrame,
-        *,
-        at: datetime,
-        seed: int = 0,
-        progress: Progress | None = None,
-    ) -> FittedConformal:
+    def fit(self, data: TrainingInput) -> WeatherFallbackForecaster:
         """Fit the regressor and its intervals; see Forecaster.fit."""
-        report = progress or (lambda _text: None)
-        regressor, name = self.regressor, self.name
-        view, facts = prepare_history(name, regressor.needed_hours, city, load, weather, at=at, seed=seed)
+        regressor = self.regressor
 
-        def fit_variant(weather: bool) -> tuple[ConformalVariant, dict[str, Any]]:
-            fit_until = regressor.trainer(view, weather=weather, seed=seed)
+        def fit_variant(view: HistoryView, weather: bool) -> tuple[ConformalVariant, dict[str, Any]]:
+            fit_until = regressor.trainer(view, weather=weather, seed=data.seed)
             held_out = _held_out(regressor, fit_until, view, weather=weather)
-            report(f"{name}: tested on held-out data{' with weather' if weather else ''}")
             naive_share = _naive_share(held_out) if regressor.adapts else 0.0
             return _calibrated(fit_until(view.history.known_until), held_out, naive_share, regressor.adapts)
 
-        report(f"{name}: training on {facts['load_hours']} hours")
-        kinds = [False]
-        if regressor.uses_weather:
-            kinds, facts = available_variants(view, regressor.needed_hours, facts)
-        found, facts = fit_variants(fit_variant, kinds, facts)
-        variants = {kind: variant for kind, (variant, _) in found.items()}
-        parameters = facts | {kind: {**one.regressor.settings, **own} for kind, (one, own) in found.items()}
-        return FittedConformal(name, city, variants, view.history.known_until, parameters, HISTORY_DAYS)
+        return fit_with_fallback(
+            self.name,
+            data,
+            fit_variant,
+            needed_hours=regressor.needed_hours,
+            uses_weather=regressor.uses_weather,
+            history_days=HISTORY_DAYS,
+        )
 
-    def from_bytes(self, data: bytes) -> FittedConformal:
+    def from_bytes(self, data: bytes) -> WeatherFallbackForecaster:
         """Return the fitted model of an artifact; see Forecaster.from_bytes."""
-        restore = partial(ConformalVariant.restore, regressor=self.regressor)
-        return read_forecaster(self.name, data, restore, HISTORY_DAYS)
+        return read_forecaster(self.name, data)
 
 
 @dataclass(frozen=True)
@@ -191,7 +172,7 @@ def _calibrated(
         before, after = metrics.mae(samples.actual, predicted), metrics.mae(samples.actual, corrected)
         adapts = after < before
         predicted = corrected if adapts else predicted
-    facts = {
+    facts = regressor.settings | {
         "held_out": _scores_of(samples, predicted),
         "calibration_errors": calibration.n,
         "naive_168_share": naive_share,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from energy_forecast.forecasting.smoothing import smooth_over_day
+from energy_forecast.forecasting.hours import smooth_over_day
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 _LIMITS = {"humidity": (0.0, 100.0), "wind_speed": (0.0, np.inf), "precipitation": (0.0, np.inf)}

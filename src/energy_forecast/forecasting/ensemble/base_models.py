@@ -1,10 +1,17 @@
-"""Base models of the ensemble. They are trained and evaluated together, since they share the feature matrix."""
+"""Base models of an ensemble, its members.
+
+Members that use the feature matrix are trained and evaluated together: they share the matrix, the linear stage and the
+scaled inputs of the networks. Any Regressor can be a member too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from itertools import repeat
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,15 +24,17 @@ from energy_forecast.forecasting.features.expected_load import (
 )
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.models.decomposition import decompose
+from energy_forecast.forecasting.models.decomposition import Decomposition
 from energy_forecast.forecasting.models.expected_load import ExpectedLoad, fit_expected_load
 from energy_forecast.forecasting.models.gradient_boosting import (
-    FittedGradientBoosting,
-    fit_boosted,
+    boosting_settings,
+    corrected,
+    feature_values,
+    fit_trees,
     importance,
-    restore_boosted,
     tree_sample_mask,
 )
+from energy_forecast.forecasting.models.linear import LinearStage, fit_linear
 from energy_forecast.forecasting.models.mlp import (
     WEATHER,
     Network,
@@ -35,51 +44,207 @@ from energy_forecast.forecasting.models.mlp import (
     train_network,
 )
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
+from energy_forecast.forecasting.models.regressor import FittedRegressor, Regressor
 from energy_forecast.forecasting.models.ridge import Scaling
 from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
-from energy_forecast.forecasting.serialization import Arrays, header_value
-from energy_forecast.forecasting.types import Floats, Ints
+from energy_forecast.forecasting.models.tree_arrays import TreeArrays
+from energy_forecast.forecasting.serialization import Stored
+from energy_forecast.forecasting.types import Flags, Floats
 
-# Direct networks predict the load relative to the mean of its hour, correcting networks the residual of the ridge.
-# Either kind alone is 1 to 3 % worse. The last network has no weather, which explains little of some loads.
-DIRECT, CORRECTING = 2, 2
-_DECAY = {"direct": 0.1, "correcting": 0.5}
+_DIRECT_DECAY, _CORRECTING_DECAY = 0.1, 0.5
 _DAY_AHEAD_SHARE, _LATER_SHARE = 0.5, 0.25
 _FARTHEST = 4.0
-NAMES = (
-    "linear",
-    "gradient-boosting",
-    *(f"network-{i + 1}" for i in range(DIRECT)),
-    *(f"correcting-network-{i + 1}" for i in range(CORRECTING)),
-    "network-without-weather",
-    "decomposition",
-    NAIVE_24.name,
-    NAIVE_168.name,
-)
-MATRIX_MEMBERS = len(NAMES) - 3
 
 
 @dataclass(frozen=True)
-class Members:
-    """The fitted members for one city, with or without weather.
+class MemberInputs:
+    """n rows of the matrix, with the values that its members share.
 
-    expected_load: the source of some of the features; None for a history shorter than a year.
-    scaling: of the networks' inputs. deviations: of the targets of direct and of correcting networks.
+    linear: [n], the prediction of the linear stage as a share of the level; in training, its out-of-block prediction.
+    scaled: [n, p], the scaled inputs of the networks.
     """
 
+    matrix: FeatureMatrix
+    linear: Floats
+    scaled: Singles
+    season: bool
+
+    @cached_property
+    def same_hour(self) -> Floats:
+        """Return the mean load at the hour on the last days, as a share of the level, [n]."""
+        return self.matrix["load_same_hour_mean"]
+
+
+@dataclass(frozen=True)
+class MemberTraining:
+    """The data that members are trained on. for_trees: [n], the samples for trees."""
+
+    training_set: TrainingSet
+    inputs: MemberInputs
+    for_trees: Flags
+    seed: int
+
+
+class FittedMember(Stored, ABC):
+    """A trained member that uses the matrix; a frozen dataclass."""
+
+    @abstractmethod
+    def predict(self, inputs: MemberInputs) -> Floats:
+        """Return the load as a share of the level, [n]."""
+
+
+class MatrixMember(ABC):
+    """A member that uses the matrix, not trained yet."""
+
+    name: str
+
+    @abstractmethod
+    def fit(self, training: MemberTraining, tested: Any) -> FittedMember:
+        """Train the member.
+
+        Args:
+            tested: this member as trained on a part of the data, from which it may continue; None for a new one.
+        """
+
+
+@dataclass(frozen=True)
+class LinearMember(MatrixMember, FittedMember):
+    """The linear stage itself."""
+
+    name = "linear"
+
+    def fit(self, training: MemberTraining, tested: Any) -> LinearMember:  # noqa: ARG002
+        """Return this member: the linear stage is trained for all members."""
+        return self
+
+    def predict(self, inputs: MemberInputs) -> Floats:
+        """Return the load as a share of the level, [n]."""
+        return inputs.linear
+
+
+class TreesMember(MatrixMember):
+    """Gradient-boosted trees that correct the linear stage."""
+
+    name = "gradient-boosting"
+
+    def fit(self, training: MemberTraining, tested: Any) -> FittedTrees:  # noqa: ARG002
+        """Train the trees on the out-of-block residuals of the linear stage."""
+        own = training
+        return FittedTrees(fit_trees(own.training_set, own.inputs.linear, own.for_trees, own.seed))
+
+
+@dataclass(frozen=True)
+class FittedTrees(FittedMember):
+    """Trained trees."""
+
+    trees: TreeArrays
+
+    def predict(self, inputs: MemberInputs) -> Floats:
+        """Return the load as a share of the level, [n]."""
+        return corrected(self.trees, inputs.linear, inputs.matrix)
+
+
+@dataclass(frozen=True)
+class NetworkMember(MatrixMember):
+    """A multilayer perceptron.
+
+    number: makes its samples and its start differ from those of the other networks, so that their errors differ.
+    corrects: whether it predicts the residual of the linear stage, and not the load relative to the mean of its hour.
+    without: the beginnings of the names of features that it does not use.
+    """
+
+    name: str
+    number: int
+    corrects: bool = False
+    without: tuple[str, ...] = ()
+
+    def fit(self, training: MemberTraining, tested: FittedNetwork | None) -> FittedNetwork:
+        """Train the network, or continue the training of `tested`: a third of the work, and no worse."""
+        past, inputs, seed = training.training_set, training.inputs, training.seed
+        target = past.share - (inputs.linear if self.corrects else inputs.same_hour)
+        if self.corrects:
+            limit = 6 * 1.4826 * float(np.median(np.abs(target))) + 1e-6
+            target = np.clip(target, -limit, limit)
+        deviation = max(float(target.std()), 1e-6) if tested is None else tested.deviation
+        fitted = FittedNetwork(self.corrects, self.without, deviation, Network(()))
+        share = np.where(inputs.matrix["lead_hours"] < 24, _DAY_AHEAD_SHARE, _LATER_SHARE)
+        chosen = np.flatnonzero(np.random.default_rng([seed, self.number]).random(len(past)) < share)
+        network = train_network(
+            fitted.columns(inputs)[chosen],
+            (target / deviation)[chosen].astype(np.float32),
+            past.weight[chosen].astype(np.float32),
+            decay=_CORRECTING_DECAY if self.corrects else _DIRECT_DECAY,
+            seed=seed + self.number,
+            start=None if tested is None else tested.network,
+        )
+        return replace(fitted, network=network)
+
+
+@dataclass(frozen=True)
+class FittedNetwork(FittedMember):
+    """A trained network. deviation: of its targets."""
+
+    corrects: bool
+    without: tuple[str, ...]
+    deviation: float
+    network: Network
+
+    def columns(self, inputs: MemberInputs) -> Singles:
+        """Return the inputs of the network, [n, p]; the last of a correcting one is the linear stage."""
+        own = inputs.scaled[:, columns_without(self.without, inputs.matrix.names, season=inputs.season)]
+        if not self.corrects:
+            return own
+        return append_column(own, (inputs.linear - inputs.same_hour) / self.deviation)
+
+    def predict(self, inputs: MemberInputs) -> Floats:
+        """Return the load as a share of the level, [n]."""
+        base = inputs.linear if self.corrects else inputs.same_hour
+        return np.asarray(base + self.deviation * self.network.predict(self.columns(inputs)), float)
+
+
+Member: TypeAlias = MatrixMember | Regressor
+# Direct or correcting networks alone are 1 to 3 % worse. One of each kind has the features of the expected load. The
+# last network has no weather, which explains little of some loads.
+DEFAULT_MEMBERS: tuple[Member, ...] = (
+    LinearMember(),
+    TreesMember(),
+    NetworkMember("network-1", 0),
+    NetworkMember("network-2", 1, without=EXPECTED_LOAD_FEATURES),
+    NetworkMember("correcting-network-1", 2, corrects=True),
+    NetworkMember("correcting-network-2", 3, corrects=True, without=EXPECTED_LOAD_FEATURES),
+    NetworkMember("network-without-weather", 4, without=(*WEATHER, *EXPECTED_LOAD_FEATURES)),
+    Decomposition(),
+    NAIVE_24,
+    NAIVE_168,
+)
+
+
+@dataclass(frozen=True)
+class Members(Stored):
+    """The trained members for one city, with or without weather.
+
+    names: of the members, those that use the matrix first.
+    expected_load: the source of some of the features; None for a history shorter than a year.
+    scaling: of the networks' inputs. leading: the most important features.
+    """
+
+    names: tuple[str, ...]
+    weather: bool
     expected_load: ExpectedLoad | None
-    boosted: FittedGradientBoosting
-    networks: tuple[Network, ...]
+    linear: LinearStage
     scaling: Scaling
-    deviations: tuple[float, float]
+    of_matrix: tuple[FittedMember, ...]
+    regressors: tuple[FittedRegressor, ...]
+    leading: tuple[str, ...]
+    sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return settings and sizes of the fit, as plain JSON."""
-        return {**self.boosted.settings, "members": list(NAMES)}
+        return {**boosting_settings(self.sample_count, self.leading), "members": list(self.names)}
 
     def predict(self, samples: Samples) -> tuple[Floats, FeatureMatrix]:
-        """Return the load of each target as a share of the level by each member, [members, n], in the order of NAMES.
+        """Return the load of each target as a share of the level by each member, [members, n], and the features.
 
         With weather, the members that use the matrix give NaN if the temperature is unknown.
         """
@@ -88,7 +253,7 @@ class Members:
 
     def matrix_of(self, samples: Samples) -> FeatureMatrix:
         """Return the features of the members."""
-        matrix = feature_matrix(samples, weather=self.boosted.weather)
+        matrix = feature_matrix(samples, weather=self.weather)
         return matrix if self.expected_load is None else self.expected_load.add_features(matrix, samples)
 
     def predict_from_changed(self, matrix: FeatureMatrix) -> Floats:
@@ -98,90 +263,37 @@ class Members:
         return self.predict_from_matrix(matrix)
 
     def predict_from_matrix(self, matrix: FeatureMatrix) -> Floats:
-        """Return the predictions of the members that use the matrix, [MATRIX_MEMBERS, n], the first of NAMES."""
-        weather, season = self.boosted.weather, self.boosted.linear.season
-        linear = self.boosted.linear.predict(matrix)
-        same_hour = matrix["load_same_hour_mean"]
-        inputs = scaled_inputs(self.scaling, network_inputs(matrix, season=season))
-        from_linear = (linear - same_hour) / self.deviations[1]
-        shares = [linear, self.boosted.corrected(linear, matrix)]
-        for i, network in enumerate(self.networks):
-            if i < DIRECT:
-                shares.append(
-                    same_hour + self.deviations[0] * network.predict(inputs[:, _input_columns(i, matrix.names, season)])
-                )
-            elif i < DIRECT + CORRECTING:
-                columns = append_column(inputs[:, _input_columns(i, matrix.names, season)], from_linear)
-                shares.append(linear + self.deviations[1] * network.predict(columns))
-            else:
-                shares.append(
-                    same_hour + self.deviations[0] * network.predict(inputs[:, _input_columns(i, matrix.names, season)])
-                )
+        """Return the predictions of the members that use the matrix, [m, n]."""
+        season = self.linear.season
+        scaled = scaled_inputs(self.scaling, network_inputs(matrix, season=season))
+        inputs = MemberInputs(matrix, self.linear.predict(matrix), scaled, season)
+        shares = np.array([member.predict(inputs) for member in self.of_matrix]).reshape(-1, len(scaled))
         with np.errstate(invalid="ignore"):
-            shares = [np.clip(share, 0.4 * same_hour, 2.5 * same_hour) for share in shares]
-            if weather:
-                known = np.isfinite(matrix["temperature"])
-                shares = [np.where(known, share, np.nan) for share in shares]
-        return np.stack(shares)
+            shares = np.clip(shares, 0.4 * inputs.same_hour, 2.5 * inputs.same_hour)
+            return np.where(np.isfinite(matrix["temperature"]), shares, np.nan) if self.weather else shares
 
-    @staticmethod
-    def predict_from_load(samples: Samples) -> Floats:
-        """Return the predictions of the other members, which use the load itself, [3, n]."""
+    def predict_from_load(self, samples: Samples) -> Floats:
+        """Return the predictions of the other members, [members - m, n]."""
         with np.errstate(invalid="ignore"):
-            return np.stack(
-                [m / samples.level for m in (decompose(samples), NAIVE_24.predict(samples), NAIVE_168.predict(samples))]
-            )
+            shares = [one.predict(samples) / samples.level for one in self.regressors]
+        return np.array(shares).reshape(-1, len(samples))
 
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return all that `restore` needs, as JSON and plain arrays."""
-        header, arrays = self.boosted.state()
-        arrays = {f"boosted/{name}": array for name, array in arrays.items()}
+    def leading_values(self, matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
+        """Return the values of the most important features, with readable names."""
+        return feature_values(self.leading, matrix, samples)
+
+    def check(self) -> None:
+        """Raise ArtifactError if the parts do not fit together."""
+        names = feature_names(weather=self.weather)
         if self.expected_load is not None:
-            arrays |= {f"expected_load/{name}": array for name, array in self.expected_load.arrays().items()}
-        for i, network in enumerate(self.networks):
-            arrays |= {f"network_{i}/{name}": array for name, array in network.arrays().items()}
-        arrays |= {f"scaling/{name}": array for name, array in self.scaling.arrays().items()}
-        return {"boosted": header, "networks": len(self.networks), "deviations": list(self.deviations)}, arrays
-
-    @staticmethod
-    def restore(state: dict[str, Any], arrays: Arrays) -> Members:
-        """Return the members of a `state`. Raises ArtifactError."""
-
-        def own(prefix: str) -> Arrays:
-            return {name[len(prefix) + 1 :]: array for name, array in arrays.items() if name.startswith(prefix + "/")}
-
-        boosted = restore_boosted(header_value(state, "boosted", dict), own("boosted"))
-        weather, season = boosted.weather, boosted.linear.season
-        deviations = header_value(state, "deviations", list)
-        if header_value(state, "networks", int) != DIRECT + CORRECTING + 1 or len(deviations) != 2:
-            raise ArtifactError("The stored ensemble has other members than this version's.")
-        members = Members(
-            ExpectedLoad.from_arrays(own("expected_load"), weather=weather) if season else None,
-            boosted,
-            tuple(Network.from_arrays(own(f"network_{i}")) for i in range(DIRECT + CORRECTING + 1)),
-            Scaling.from_arrays(own("scaling")),
-            (float(deviations[0]), float(deviations[1])),
-        )
-        check_prediction(
-            members.predict_from_matrix, feature_names(weather=weather) + (EXPECTED_LOAD_FEATURES if season else ())
-        )
-        if members.expected_load is not None:
-            check_prediction(members.expected_load.predict, feature_names(weather=weather))
-        return members
-
-
-def _input_columns(i: int, features: tuple[str, ...], season: bool) -> Ints:
-    """Return the columns of the networks' inputs that network i uses.
-
-    One network of each kind has the features of the expected load and one has not, so that their errors differ.
-    """
-    if i == DIRECT + CORRECTING:
-        return columns_without((*WEATHER, *EXPECTED_LOAD_FEATURES), features, season=season)
-    return columns_without(EXPECTED_LOAD_FEATURES if i % 2 else (), features, season=season)
+            names += EXPECTED_LOAD_FEATURES
+        if len(self.names) != len(self.of_matrix) + len(self.regressors) or not set(self.leading) <= set(names):
+            raise ArtifactError("The stored ensemble has other members or features than this version's.")
+        check_prediction(self.predict_from_matrix, names)
 
 
 def scaled_inputs(scaling: Scaling, columns: Floats) -> Singles:
-    """Return the scaled inputs of the direct networks, [n, p]."""
+    """Return the scaled inputs of the networks, [n, p]."""
     return np.clip(scaling(columns), -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
@@ -190,16 +302,22 @@ def append_column(inputs: Singles, column: Floats) -> Singles:
     return np.concatenate([inputs, np.clip(column, -_FARTHEST, _FARTHEST)[:, None].astype(np.float32)], axis=1)
 
 
-def base_model_trainer(view: HistoryView, *, weather: bool, seed: int) -> Callable[[int, Members | None], Members]:
+def member_trainer(
+    members: Sequence[Member], view: HistoryView, *, weather: bool, seed: int
+) -> Callable[[int, Members | None], Members]:
     """Build the training set once, and return a function that trains on its targets before an hour number.
 
     Its second argument is None for members that are only tested on held-out data. The final members get those that
-    were tested last, and continue the training of their networks: a third of the work, and no worse
-    (docs/decisions/models.md). Only final members rank their leading features, which is slow.
+    were tested last, and networks continue their training (docs/decisions/models.md). Only final members rank their
+    leading features, which is slow.
     """
     draw = np.random.default_rng(seed)
     training_set = build_training_set(view, draw, weather=weather)
     for_trees = tree_sample_mask(training_set, draw)
+    of_matrix: list[MatrixMember] = [one for one in members if isinstance(one, MatrixMember)]
+    others: list[Regressor] = [one for one in members if isinstance(one, Regressor)]
+    trainers = [one.trainer(view, weather=weather and one.uses_weather, seed=seed) for one in others]
+    names = (*(one.name for one in of_matrix), *(one.name for one in others))
 
     def fit_until(until: int, tested: Members | None) -> Members:
         past = training_set.until(until)
@@ -207,55 +325,23 @@ def base_model_trainer(view: HistoryView, *, weather: bool, seed: int) -> Callab
         if past.season:
             expected_load, matrix = fit_expected_load(past, until, weather=weather)
             past = replace(past, matrix=matrix)
-        boosted, out_of_block = fit_boosted(past, for_trees[: len(past)], weather=weather, seed=seed)
-        if tested is not None:
-            boosted = replace(boosted, importance=importance(boosted, past.matrix, seed))
-            if tested.boosted.linear.season != past.season:
-                # The tested networks have no seasonal inputs; the history is long enough for them now
-                tested = None
-        return _with_networks(expected_load, boosted, out_of_block, past, seed, tested)
+        linear, out_of_block = fit_linear(past, weather=weather)
+        # Tested networks without seasonal inputs cannot continue if the history is long enough for them now
+        before = tested if tested is not None and tested.linear.season == past.season else None
+        columns = network_inputs(past.matrix, season=past.season)
+        scaling = Scaling.fit(columns) if before is None else before.scaling
+        inputs = MemberInputs(past.matrix, out_of_block, scaled_inputs(scaling, columns), past.season)
+        training = MemberTraining(past, inputs, for_trees[: len(past)], seed)
+        so_far = repeat(None) if before is None else before.of_matrix
+        fitted = tuple(one.fit(training, own) for one, own in zip(of_matrix, so_far, strict=False))
+
+        def share(matrix: FeatureMatrix) -> Floats:
+            own = linear.predict(matrix)
+            trees = [one.trees for one in fitted if isinstance(one, FittedTrees)]
+            return corrected(trees[0], own, matrix) if trees else own
+
+        leading = () if tested is None else importance(share, past.matrix, seed)
+        regressors = tuple(train(until) for train in trainers)
+        return Members(names, weather, expected_load, linear, scaling, fitted, regressors, leading, len(past))
 
     return fit_until
-
-
-def _with_networks(
-    expected_load: ExpectedLoad | None,
-    boosted: FittedGradientBoosting,
-    out_of_block: Floats,
-    training_set: TrainingSet,
-    seed: int,
-    tested: Members | None,
-) -> Members:
-    matrix = training_set.matrix
-    columns = network_inputs(matrix, season=training_set.season)
-    scaling = Scaling.fit(columns) if tested is None else tested.scaling
-    inputs = scaled_inputs(scaling, columns)
-    same_hour = matrix["load_same_hour_mean"]
-    direct, residual = training_set.share - same_hour, training_set.share - out_of_block
-    limit = 6 * 1.4826 * float(np.median(np.abs(residual))) + 1e-6
-    residual = np.clip(residual, -limit, limit)
-    deviations = (
-        (max(float(direct.std()), 1e-6), max(float(residual.std()), 1e-6)) if tested is None else tested.deviations
-    )
-    from_linear = (out_of_block - same_hour) / deviations[1]
-    share = np.where(matrix["lead_hours"] < 24, _DAY_AHEAD_SHARE, _LATER_SHARE)
-    networks = []
-    for i in range(DIRECT + CORRECTING + 1):
-        # Each network has its own subset of samples, so that their errors differ
-        own = np.random.default_rng([seed, i])
-        chosen = np.flatnonzero(own.random(len(training_set)) < share)
-        correcting = DIRECT <= i < DIRECT + CORRECTING
-        columns_used, target = inputs[:, _input_columns(i, matrix.names, training_set.season)], direct / deviations[0]
-        if correcting:
-            columns_used, target = append_column(columns_used, from_linear), residual / deviations[1]
-        networks.append(
-            train_network(
-                columns_used[chosen],
-                target[chosen].astype(np.float32),
-                training_set.weight[chosen].astype(np.float32),
-                decay=_DECAY["correcting" if correcting else "direct"],
-                seed=seed + i,
-                start=None if tested is None else tested.networks[i],
-            )
-        )
-    return Members(expected_load, boosted, tuple(networks), scaling, deviations)

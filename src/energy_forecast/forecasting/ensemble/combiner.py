@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
 from energy_forecast.forecasting.conformal.quantiles import long_lead_factor
-from energy_forecast.forecasting.ensemble.base_models import MATRIX_MEMBERS, NAMES, Members
+from energy_forecast.forecasting.ensemble.base_models import Members
 from energy_forecast.forecasting.ensemble.error_scale import (
-    PROFILE_ROWS,
     SHORT_LEAD_HOURS,
     ErrorProfile,
     coverage_adjustment,
@@ -25,9 +24,9 @@ from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENT
 from energy_forecast.forecasting.explain.contributions import ModelTerms, contributions_of
 from energy_forecast.forecasting.features.matrix import FeatureMatrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
-from energy_forecast.forecasting.models.weather_fallback import VariantPrediction
-from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS
+from energy_forecast.forecasting.models.weather_fallback import Variant, VariantPrediction
+from energy_forecast.forecasting.serialization import Shape
 from energy_forecast.forecasting.types import QUANTILE_LEVELS, Flags, Floats, Ints
 
 WINDOW_HOURS = 24 * WINDOW_DAYS
@@ -61,8 +60,8 @@ class CombinedPrediction:
 
 
 @dataclass(frozen=True)
-class FittedCombiner:
-    """A fitted ensemble; a Variant.
+class FittedCombiner(Variant):
+    """A fitted ensemble, with weather or without.
 
     uncorrected, corrected: the error profile of the combination before and after the residual correction.
     residual_coefficients: [COEFFICIENTS].
@@ -75,24 +74,24 @@ class FittedCombiner:
 
     members: Members
     uncorrected: ErrorProfile
-    residual_coefficients: Floats
+    residual_coefficients: Annotated[Floats, Shape(COEFFICIENTS)]
     corrected: ErrorProfile
-    quantiles: Floats
+    quantiles: Annotated[Floats, Shape(len(CALIBRATION_LEADS), len(QUANTILE_LEVELS))]
     errors: int
-    tail: NDArray[np.float32]
+    tail: Annotated[NDArray[np.float32], Shape(len(ORIGIN_HOURS), None, WINDOW_HOURS, finite=False)]
     tail_until: int
     only: int | None
 
     @property
     def weather(self) -> bool:
         """Return whether it uses weather."""
-        return self.members.boosted.weather
+        return self.members.weather
 
     def predict(self, samples: Samples, where: Flags) -> VariantPrediction:
         """Return prediction and quantiles of the flagged hours, kWh."""
         # For all hours, and not the flagged ones: the forecast of an hour must not depend on the other hours
         own = self.predict_shares(samples)
-        leading = self.members.boosted.leading_from(own.matrix, samples)
+        leading = self.members.leading_values(own.matrix, samples)
         return VariantPrediction(
             (own.share * samples.level)[where],
             ((own.share[:, None] + own.error_quantiles) * samples.level[:, None])[where],
@@ -110,7 +109,7 @@ class FittedCombiner:
 
         days = begin + 24 * np.arange(WINDOW_DAYS, dtype=np.int64)
         level = np.repeat(Samples(view, days, days).level, 24)
-        window = np.full((len(NAMES), WINDOW_HOURS), np.nan)
+        window = np.full((len(shares), WINDOW_HOURS), np.nan)
         window[:, WINDOW_HOURS - n :] = shares[:, :n]
         old = self._stored_predictions(view, origin, begin)
         window[:, : WINDOW_HOURS - n] = old[:, : WINDOW_HOURS - n] / level[: WINDOW_HOURS - n]
@@ -119,7 +118,7 @@ class FittedCombiner:
         actual = (view.history.load[np.arange(begin, origin) - view.history.start] / level).reshape(WINDOW_DAYS, 24)
 
         used = aggregated_members(self.only)
-        aggregation = aggregate_online(window.reshape(len(NAMES), WINDOW_DAYS, 24)[used], actual)
+        aggregation = aggregate_online(window.reshape(len(shares), WINDOW_DAYS, 24)[used], actual)
         lead = np.tile(_DAY, (WINDOW_DAYS, 1))
         size = self.uncorrected.expected_error(aggregation.spread, lead, past_hour)
         residuals = recent_residuals((actual - aggregation.combined) / size)
@@ -166,7 +165,7 @@ class FittedCombiner:
         """
         hour = int(view.calendar.hour[origin - view.history.start])
         nearest = int(np.argmin([min((hour - own) % 24, (own - hour) % 24) for own in ORIGIN_HOURS]))
-        window = np.full((len(NAMES), WINDOW_HOURS), np.nan)
+        window = np.full((len(self.members.names), WINDOW_HOURS), np.nan)
         shift = begin - (self.tail_until - WINDOW_HOURS)
         if 0 <= shift < WINDOW_HOURS:
             window[:, : WINDOW_HOURS - shift] = self.tail[nearest][:, shift:]
@@ -178,66 +177,34 @@ class FittedCombiner:
         """Return the contributions of feature groups to the flagged hours."""
         own = self.predict_shares(samples)
         weight = own.weights[:, where]
+        of_matrix = len(self.members.of_matrix)
 
         def from_matrix(matrix: FeatureMatrix, hour: Ints) -> Floats:
             predicted = np.nan_to_num(self.members.predict_from_changed(matrix))
-            return np.asarray((weight[:MATRIX_MEMBERS, hour] * predicted).sum(axis=0), float)
+            return np.asarray((weight[:of_matrix, hour] * predicted).sum(axis=0), float)
 
         def from_load(samples: Samples) -> Floats:
             predicted = np.nan_to_num(self.members.predict_from_load(samples))
-            return np.asarray((weight[MATRIX_MEMBERS:] * predicted).sum(axis=0), float)
+            return np.asarray((weight[of_matrix:] * predicted).sum(axis=0), float)
 
         terms = ModelTerms(samples.take(where), self.members.matrix_of, from_matrix, from_load, own.correction[where])
         return contributions_of(terms)
 
-    def repeated_hours(self, samples: Samples, where: Flags) -> pl.DataFrame | None:  # noqa: ARG002
-        """Return None: an ensemble does more than repeat."""
-        return None
-
-    def notes(self, name: str, facts: dict[str, Any]) -> list[str]:  # noqa: ARG002
+    def notes(self, model: str, facts: dict[str, Any]) -> list[str]:  # noqa: ARG002
         """Return a note if a naive model is served, and a warning if the intervals are based on few days."""
         notes = []
         if self.only is not None:
-            notes.append(f"{NAMES[self.only]} is served: on held-out data it was better than the combination.")
+            notes.append(
+                f"{self.members.names[self.only]} is served: on held-out data it was better than the combination."
+            )
         # Each hour was predicted once from each origin hour
         days = round(facts["held_out"]["hours"] / 24 / len(ORIGIN_HOURS))
         if days < _FEW_DAYS:
             notes.append(f"Intervals are based on the errors of {days} days, and may be much too wide or too narrow.")
         return notes
 
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return all that `restore` needs, as JSON and plain arrays."""
-        header, arrays = self.members.state()
-        arrays = {f"members/{name}": array for name, array in arrays.items()}
-        arrays |= {
-            "residual_coefficients": self.residual_coefficients,
-            "uncorrected_error": self.uncorrected.error,
-            "error": self.corrected.error,
-            "spread": self.corrected.spread,
-            "quantiles": self.quantiles,
-            "tail": self.tail,
-        }
-        return {"members": header, "errors": self.errors, "tail_until": self.tail_until, "only": self.only}, arrays
-
-    @staticmethod
-    def restore(state: dict[str, Any], arrays: Arrays) -> FittedCombiner:
-        """Return the combiner of a `state`. Raises ArtifactError."""
-        own = {name.removeprefix("members/"): array for name, array in arrays.items() if name.startswith("members/")}
-        uncorrected, corrected, spread = (
-            stored_array(arrays, name, "<f8", PROFILE_ROWS, 24) for name in ("uncorrected_error", "error", "spread")
-        )
-        only = state.get("only")
-        if only is not None and not 0 <= header_value(state, "only", int) < len(NAMES):
-            raise ArtifactError(f"The stored ensemble has no member {only}.")
-        return FittedCombiner(
-            Members.restore(header_value(state, "members", dict), own),
-            ErrorProfile(uncorrected, spread),
-            stored_array(arrays, "residual_coefficients", "<f8", COEFFICIENTS),
-            ErrorProfile(corrected, spread),
-            stored_array(arrays, "quantiles", "<f8", len(CALIBRATION_LEADS), len(QUANTILE_LEVELS)),
-            header_value(state, "errors", int),
-            # Hours without a prediction are NaN
-            stored_array(arrays, "tail", "<f4", len(ORIGIN_HOURS), len(NAMES), WINDOW_HOURS, finite=False),
-            header_value(state, "tail_until", int),
-            only,
-        )
+    def check(self) -> None:
+        """Raise ArtifactError if the arrays are not those of the members."""
+        count = len(self.members.names)
+        if self.tail.shape[1] != count or not (self.only is None or 0 <= self.only < count):
+            raise ArtifactError("The stored ensemble has other members than its combination.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from energy_forecast.forecasting.conformal.quantiles import error_profile
-from energy_forecast.forecasting.lead_times import CALIBRATION_LEADS
-from energy_forecast.forecasting.smoothing import KERNEL
+from energy_forecast.forecasting.hours import CALIBRATION_LEADS, KERNEL
+from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import QUANTILE_LEVELS, Floats, Ints
 
 _SCALE_HALF_LIFE_DAYS = 10.0
@@ -39,14 +40,14 @@ _SHORT_LEAD_PRIOR_DAYS = 5.0
 
 
 @dataclass(frozen=True)
-class ErrorProfile:
+class ErrorProfile(Stored):
     """Expected values by lead time and local hour, as shares of the level; tables of `expected_abs_error`.
 
     error: the absolute error, divided by `spread_factor`. spread: the spread of the members.
     """
 
-    error: Floats
-    spread: Floats
+    error: Annotated[Floats, Shape(PROFILE_ROWS, 24)]
+    spread: Annotated[Floats, Shape(PROFILE_ROWS, 24)]
 
     def expected_error(self, spread: Floats, lead: Ints, hour: Ints) -> Floats:
         """Return the expected absolute error for members with this `spread`, a share of the level."""

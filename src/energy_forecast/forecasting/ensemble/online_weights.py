@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.smoothing import smooth_over_day
+from energy_forecast.forecasting.hours import smooth_over_day
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 # Days of the window. The slow mean still gives the last of them a seventh of the first one's weight.
@@ -46,19 +46,16 @@ class WeightState:
             shares: [members, n] predictions; a member with NaN is left out.
             lead: [n] hours from the origin.
         """
-        corrected = shares + self.corrections(lead)
+        slot = lead % 24
+        corrected = shares + (
+            self.slow[:, slot] + np.where(lead < 24, _FAST_SHARE, _FAST_SHARE_LATER) * self.fast[:, slot]
+        )
         known = np.isfinite(corrected)
         weight = self.weights(known, lead)
         corrected = np.where(known, corrected, 0.0)
         combined = (weight * corrected).sum(axis=0)
         spread = np.sqrt((weight * (corrected - combined) ** 2).sum(axis=0))
         return np.where(known.any(axis=0), combined, np.nan), spread
-
-    def corrections(self, lead: Ints) -> Floats:
-        """Return the correction of each member, [members, n]."""
-        slot = lead % 24
-        later = np.where(lead < 24, _FAST_SHARE, _FAST_SHARE_LATER)
-        return np.asarray(self.slow[:, slot] + later * self.fast[:, slot], float)
 
     def weights(self, known: Flags, lead: Ints) -> Floats:
         """Return the weights of the members whose prediction is known, [members, n]; they add up to 1."""
@@ -114,14 +111,12 @@ def aggregate_online(shares: Floats, actual: Floats) -> OnlineAggregation:
 
 
 def _state(slow: Floats, fast: Floats, loss: Floats, n_loss: Floats) -> WeightState:
-    members = len(slow)
-    n = smooth_over_day(n_loss)
+    smooth_slow, smooth_fast, loss, n = smooth_over_day(np.stack([slow, fast, loss, n_loss]))
     # A member without known errors gets the mean error of the others
-    size = np.divide(smooth_over_day(loss), n, out=np.full_like(loss, np.nan), where=n > 0)
+    size = np.divide(loss, n, out=np.full_like(loss, np.nan), where=n > 0)
     seen = np.isfinite(size)
     mean = np.where(seen, size, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     size = np.maximum(np.where(seen, size, mean), _SMALLEST)
-    weight = (size / size.min(axis=0)) ** -_POWER if members else size
+    weight = (size / size.min(axis=0)) ** -_POWER
     # Half of the fast correction is the hour's own, half the mean of the day
-    fast = 0.5 * smooth_over_day(fast) + 0.5 * fast.mean(axis=1, keepdims=True)
-    return WeightState(smooth_over_day(slow), fast, weight)
+    return WeightState(smooth_slow, 0.5 * smooth_fast + 0.5 * fast.mean(axis=1, keepdims=True), weight)

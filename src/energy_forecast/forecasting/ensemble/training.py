@@ -1,7 +1,8 @@
-"""Train the ensemble: test the members on held-out data, fit combination and intervals, and train the members again."""
+"""The ensemble. Test the members on held-out data, fit combination and intervals, and train the members again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_forecast.forecasting.conformal.quantiles import fit_quantiles
-from energy_forecast.forecasting.ensemble.base_models import NAMES, Members, base_model_trainer
+from energy_forecast.forecasting.ensemble.base_models import DEFAULT_MEMBERS, Member, Members, member_trainer
 from energy_forecast.forecasting.ensemble.combiner import (
     ORIGIN_HOURS,
     WINDOW_HOURS,
@@ -23,7 +24,7 @@ from energy_forecast.forecasting.ensemble.error_scale import (
     recent_scale,
     spread_factor,
 )
-from energy_forecast.forecasting.ensemble.online_weights import aggregate_online
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, aggregate_online
 from energy_forecast.forecasting.ensemble.residual_correction import (
     fit_residual_correction,
     recent_residuals,
@@ -31,13 +32,20 @@ from energy_forecast.forecasting.ensemble.residual_correction import (
 )
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
+from energy_forecast.forecasting.models.naive import Naive
 from energy_forecast.forecasting.models.training_set import holdout_cuts
-from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, Floats, Ints
+from energy_forecast.forecasting.models.weather_fallback import (
+    WeatherFallbackForecaster,
+    fit_with_fallback,
+    read_forecaster,
+)
+from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, Floats, Forecaster, Ints, TrainingInput
 
 _YEAR = 24 * 365
 _LONG_LEADS_EVERY = 3
-NAIVES = (NAMES.index(NAIVE_24.name), NAMES.index(NAIVE_168.name))
+# The members predict the days of the window with lags of up to nine weeks, which are checked for faults against the
+# 4 weeks before
+HISTORY_DAYS = WINDOW_DAYS + 64 + 28
 
 
 @dataclass(frozen=True)
@@ -58,15 +66,53 @@ class _HeldOut:
     later_actual: Floats
 
 
-def fit_combiner(view: HistoryView, *, weather: bool, seed: int) -> tuple[FittedCombiner, dict[str, Any]]:
-    """Return the ensemble with or without weather, and its held-out scores as plain JSON."""
-    fit_until = base_model_trainer(view, weather=weather, seed=seed)
+class Ensemble(Forecaster):
+    """A Forecaster that combines base models by their recent errors. It is the default model.
+
+    Args:
+        members: the base models, at least one.
+        name: the name of the model, also in its artifacts.
+    """
+
+    kind = "ensemble"
+    needed_hours = 18 * 24
+
+    def __init__(self, members: Sequence[Member] = DEFAULT_MEMBERS, *, name: str = "ensemble") -> None:
+        self.members = tuple(members)
+        self.name = name
+
+    def fit(self, data: TrainingInput) -> WeatherFallbackForecaster:
+        """Fit all base models and their combination; see Forecaster.fit."""
+
+        def fit_variant(view: HistoryView, weather: bool) -> tuple[FittedCombiner, dict[str, Any]]:
+            return fit_combiner(self.members, view, weather=weather, seed=data.seed)
+
+        return fit_with_fallback(
+            self.name,
+            data,
+            fit_variant,
+            needed_hours=self.needed_hours,
+            uses_weather=True,
+            history_days=HISTORY_DAYS,
+        )
+
+    def from_bytes(self, data: bytes) -> WeatherFallbackForecaster:
+        """Return the fitted model of an artifact; see Forecaster.from_bytes."""
+        return read_forecaster(self.name, data)
+
+
+def fit_combiner(
+    members: Sequence[Member], view: HistoryView, *, weather: bool, seed: int
+) -> tuple[FittedCombiner, dict[str, Any]]:
+    """Return the combiner with or without weather, and its settings and held-out scores as plain JSON."""
+    fit_until = member_trainer(members, view, weather=weather, seed=seed)
     cuts = _cuts(view, weather=weather)
     tested = [fit_until(cut, None) for cut in cuts]
     held_out = [_held_out(view, cuts, tested, origin_hour) for origin_hour in ORIGIN_HOURS]
-    only, facts = _served(held_out)
+    only, facts = _served(tested[-1], held_out)
     combiner = _calibrated(view, fit_until(view.history.known_until, tested[-1]), held_out, only)
-    return combiner, {**facts, "calibration_errors": combiner.errors, "held_out_from": cuts[0] - view.history.first}
+    facts |= {"calibration_errors": combiner.errors, "held_out_from": cuts[0] - view.history.first}
+    return combiner, combiner.members.settings | facts
 
 
 def _cuts(view: HistoryView, *, weather: bool) -> list[int]:
@@ -80,8 +126,9 @@ def _held_out(view: HistoryView, cuts: list[int], tested: list[Members], origin_
     origins = np.arange(first, max(end, first + 24), 24, dtype=np.int64)
     later_days = np.arange(0, len(origins), _LONG_LEADS_EVERY, dtype=np.int64)
     near, far = np.arange(24, dtype=np.int64), np.arange(24, LONGEST_HORIZON_HOURS, dtype=np.int64)
-    shares = np.full((len(NAMES), len(origins), len(near)), np.nan)
-    later = np.full((len(NAMES), len(later_days), len(far)), np.nan)
+    count = len(tested[0].names)
+    shares = np.full((count, len(origins), len(near)), np.nan)
+    later = np.full((count, len(later_days), len(far)), np.nan)
     part = np.searchsorted(np.array(cuts), origins, side="right") - 1
     for i, members in enumerate(tested):
         own, own_later = np.flatnonzero(part == i), np.flatnonzero(part[later_days] == i)
@@ -95,8 +142,8 @@ def _held_out(view: HistoryView, cuts: list[int], tested: list[Members], origin_
         )
         predicted, _ = members.predict(samples)
         n = len(own) * len(near)
-        shares[:, own] = predicted[:, :n].reshape(len(NAMES), len(own), len(near))
-        later[:, own_later] = predicted[:, n:].reshape(len(NAMES), len(own_later), len(far))
+        shares[:, own] = predicted[:, :n].reshape(count, len(own), len(near))
+        later[:, own_later] = predicted[:, n:].reshape(count, len(own_later), len(far))
     level = Samples(view, origins, origins).level
     load = view.history.load
 
@@ -107,7 +154,7 @@ def _held_out(view: HistoryView, cuts: list[int], tested: list[Members], origin_
     return _HeldOut(first, shares, actual(every_day, near), level, later_days, later, actual(later_days, far))
 
 
-def _served(held_out: list[_HeldOut]) -> tuple[int | None, dict[str, Any]]:
+def _served(tested: Members, held_out: list[_HeldOut]) -> tuple[int | None, dict[str, Any]]:
     """Return the naive model to serve alone, if one was better than the combination, and all scores as plain JSON."""
     shares = [aggregate_online(part.shares, part.actual).combined for part in held_out]
     kwh = [np.repeat(part.level, 24).reshape(-1, 24) for part in held_out]
@@ -115,25 +162,25 @@ def _served(held_out: list[_HeldOut]) -> tuple[int | None, dict[str, Any]]:
     combined = np.concatenate([(s * k).ravel() for s, k in zip(shares, kwh, strict=True)])
     members = {
         name: np.concatenate([(p.shares[i] * k).ravel() for p, k in zip(held_out, kwh, strict=True)])
-        for i, name in enumerate(NAMES)
+        for i, name in enumerate(tested.names)
     }
     both = np.isfinite(actual) & np.isfinite(combined)
     if not both.any():
         return None, {"held_out": {"hours": 0}}
     mae = {name: metrics.mae(actual[both], values[both]) for name, values in members.items()}
-    best = min(NAIVES, key=lambda i: mae[NAMES[i]])
+    naive = [one.name for one in tested.regressors if isinstance(one, Naive)]
+    best = min(naive, key=lambda name: mae[name], default=None)
     own = metrics.mae(actual[both], combined[both])
-    only = best if mae[NAMES[best]] < own else None
-    served = members[NAMES[best]] if only is not None else combined
+    only = best if best is not None and mae[best] < own else None
+    served = combined if only is None else members[only]
     numbers = {"mape": metrics.mape(actual[both], served[both]), "mae": metrics.mae(actual[both], served[both])}
-    for i in NAIVES:
-        key = NAMES[i].replace("-", "_")
-        numbers[f"{key}_mape"] = metrics.mape(actual[both], members[NAMES[i]][both])
-        numbers[f"{key}_mae"] = mae[NAMES[i]]
-    return only, {
+    for name in naive:
+        key = name.replace("-", "_")
+        numbers |= {f"{key}_mape": metrics.mape(actual[both], members[name][both]), f"{key}_mae": mae[name]}
+    return None if only is None else tested.names.index(only), {
         "held_out": {"hours": int(both.sum()), **{k: round(v, 6) for k, v in numbers.items() if np.isfinite(v)}},
         "held_out_mae_of_members": {name: round(v, 6) for name, v in mae.items() if np.isfinite(v)},
-        "serves": NAMES[only] if only is not None else "all members",
+        "serves": only or "all members",
     }
 
 
@@ -217,9 +264,10 @@ def _calibrated(view: HistoryView, members: Members, held_out: list[_HeldOut], o
 
 def _tail(held_out: _HeldOut, end: int) -> NDArray[np.float32]:
     """Return the predictions of the last hours before `end`, kWh, [members, WINDOW_HOURS]; NaN where missing."""
-    tail = np.full((len(NAMES), WINDOW_HOURS), np.nan, np.float32)
+    count = len(held_out.shares)
+    tail = np.full((count, WINDOW_HOURS), np.nan, np.float32)
     hours = held_out.first + np.arange(24 * len(held_out.level))
-    kwh = (held_out.shares * held_out.level[None, :, None]).reshape(len(NAMES), -1)
+    kwh = (held_out.shares * held_out.level[None, :, None]).reshape(count, -1)
     inside = (hours < end) & (hours >= end - WINDOW_HOURS)
     tail[:, hours[inside] - (end - WINDOW_HOURS)] = kwh[:, inside]
     return tail

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from energy_forecast.forecasting.lead_times import REPORT_LEADS
+from energy_forecast.forecasting.hours import REPORT_LEADS
 from energy_forecast.forecasting.types import QUANTILE_COLUMNS, QUANTILE_LEVELS, Floats
 from energy_forecast.local_times import to_local
 

@@ -79,12 +79,12 @@ class Samples:
         """Return the selected samples."""
         return Samples(self.view, self.origins[where], self.targets[where])
 
-    @property
+    @cached_property
     def lead(self) -> Ints:
         """Return the lead times in hours."""
         return self.targets - self.origins
 
-    @property
+    @cached_property
     def position(self) -> Ints:
         """Return the index of each target in the arrays of history and calendar."""
         return self.targets - self.view.history.start

@@ -7,9 +7,12 @@ ten months of data that include Ramadan, it is better than the regressions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.models.regressor import FittedRegressor, Regressor, Trainer
 from energy_forecast.forecasting.types import Floats, Ints
 
 WEEKS = 6
@@ -21,6 +24,26 @@ _HOUR_SHARE = 0.95
 _HOUR_PRIOR = 0.5
 # Weight of an hour on another kind of day: small, since it is a weak predictor, but not zero
 _OTHER_KIND = 0.03
+
+
+@dataclass(frozen=True)
+class Decomposition(FittedRegressor, Regressor):
+    """The decomposition as a regressor. There is nothing to fit, so it is a FittedRegressor too."""
+
+    name = "decomposition"
+    kind = "baseline"
+    needed_hours = 14 * 24
+    weather = False
+    uses_weather = False
+    learns = False
+
+    def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:  # noqa: ARG002
+        """Return a function that returns this model, since there is nothing to fit."""
+        return lambda _until: self
+
+    def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target, kWh."""
+        return decompose(samples)
 
 
 def decompose(samples: Samples) -> Floats:

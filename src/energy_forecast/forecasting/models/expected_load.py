@@ -8,16 +8,22 @@ that of the months in the history.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from energy_forecast.forecasting.features.expected_load import REACH_HOURS, with_expected_load
+from energy_forecast.forecasting.features.expected_load import (
+    REACH_HOURS,
+    check_prediction,
+    feature_names,
+    with_expected_load,
+)
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, hour_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.linear import weather_terms
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
 from energy_forecast.forecasting.models.training_set import TrainingSet, sample_weights, time_blocks
-from energy_forecast.forecasting.serialization import Arrays, stored_array
+from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Floats, Ints
 
 _PENALTY = 20.0
@@ -28,10 +34,10 @@ _LEAST, _MOST = 0.05, 5.0
 
 
 @dataclass(frozen=True)
-class ExpectedLoad:
+class ExpectedLoad(Stored):
     """Fitted regressions of the load as a share of the mean training load. coefficients: [24, 1 + p]."""
 
-    coefficients: Floats
+    coefficients: Annotated[Floats, Shape(24, None)]
     scaling: Scaling
     weather: bool
 
@@ -58,15 +64,9 @@ class ExpectedLoad:
         begin, end = int(samples.origins.min()) - REACH_HOURS, int(samples.targets.max()) + 1
         return with_expected_load(matrix, samples, self.on_grid(samples.view, begin, end))
 
-    def arrays(self) -> Arrays:
-        """Return the arrays to store."""
-        return {"coefficients": self.coefficients, **self.scaling.arrays()}
-
-    @staticmethod
-    def from_arrays(arrays: Arrays, *, weather: bool) -> ExpectedLoad:
-        """Return the expected load of stored arrays. Raises ArtifactError."""
-        scaling = Scaling.from_arrays(arrays)
-        return ExpectedLoad(stored_array(arrays, "coefficients", "<f8", 24, 1 + len(scaling.mean)), scaling, weather)
+    def check(self) -> None:
+        """Raise ArtifactError if the arrays do not fit together."""
+        check_prediction(self.predict, feature_names(weather=self.weather))
 
 
 def fit_expected_load(training_set: TrainingSet, until: int, *, weather: bool) -> tuple[ExpectedLoad, FeatureMatrix]:

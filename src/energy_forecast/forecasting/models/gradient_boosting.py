@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,25 +11,25 @@ import numpy as np
 from energy_forecast.errors import ArtifactError
 from energy_forecast.forecasting.features.expected_load import (
     EXPECTED_LOAD,
-    EXPECTED_LOAD_FEATURES,
     RATIOS,
     check_prediction,
     feature_names,
 )
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import TRAINING_LEADS
+from energy_forecast.forecasting.hours import TRAINING_LEADS
 from energy_forecast.forecasting.models.linear import RIDGE_PENALTY, LinearStage, bounded, fit_linear
-from energy_forecast.forecasting.models.protocol import Trainer
+from energy_forecast.forecasting.models.regressor import MatrixRegressor, Regressor, Trainer
 from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
 from energy_forecast.forecasting.models.tree_arrays import TreeArrays
-from energy_forecast.forecasting.serialization import Arrays, header_value
 from energy_forecast.forecasting.types import Flags, Floats
 
 # One thread: on a busy machine two wait for each other and take up to ten times as long
 _THREADS = 1
 _LEADING = 8
 _IMPORTANCE_ROWS = 300
+# Features in shares of the level
+_LOADS = ("load_known_", "load_like_day", "load_same_hour_mean", EXPECTED_LOAD)
 SETTINGS: dict[str, Any] = {
     "ridge_penalty": RIDGE_PENALTY,
     "rounds": 150,
@@ -45,67 +46,37 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class FittedGradientBoosting:
+class FittedGradientBoosting(MatrixRegressor):
     """A fitted linear stage, and trees that correct it."""
 
+    weather: bool
     linear: LinearStage
     trees: TreeArrays
     importance: tuple[str, ...]
-    weather: bool
     sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return settings and sizes of the fit, as plain JSON."""
-        return {**SETTINGS, "rows": self.sample_count, "leading_features": list(self.importance)}
-
-    def predict(self, samples: Samples) -> Floats:
-        """Return the load of each target, kWh; NaN if the model cannot predict."""
-        matrix = feature_matrix(samples, weather=self.weather)
-        share = self.share(matrix)
-        if self.weather:
-            share = np.where(np.isfinite(matrix["temperature"]), share, np.nan)
-        return np.asarray(share * samples.level, float)
+        return boosting_settings(self.sample_count, self.importance)
 
     def share(self, matrix: FeatureMatrix) -> Floats:
         """Return the load as a share of the level, [n]."""
-        return self.corrected(self.linear.predict(matrix), matrix)
-
-    def corrected(self, share: Floats, matrix: FeatureMatrix) -> Floats:
-        """Return `share`, the prediction of the linear stage, corrected by the trees, [n]."""
-        correction = self.trees.predict(_tree_inputs(matrix, share))
-        return bounded(share + SETTINGS["tree_share"] * correction.astype(float), matrix)
+        return corrected(self.trees, self.linear.predict(matrix), matrix)
 
     def leading(self, samples: Samples) -> dict[str, Floats]:
         """Return the values of the most important features, with readable names."""
-        return self.leading_from(feature_matrix(samples, weather=self.weather), samples)
+        return feature_values(self.importance, feature_matrix(samples, weather=self.weather), samples)
 
-    def leading_from(self, matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
-        """Return `leading` from a matrix that was computed already."""
-        values: dict[str, Floats] = {}
-        for name in self.importance:
-            # Lags are shown in kWh: a share of the level means nothing to a reader
-            if (
-                name.startswith(("load_known_", "load_like_day", "load_same_hour_mean", EXPECTED_LOAD))
-                and name not in RATIOS
-            ):
-                values[f"{name}_kwh"] = matrix[name] * samples.level
-            else:
-                values[name] = matrix[name]
-        return values
-
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return all that `restore` needs, as JSON and plain arrays."""
-        header = {
-            "importance": list(self.importance),
-            "weather": self.weather,
-            "season": self.linear.season,
-            "rows": self.sample_count,
-        }
-        return header, {**self.trees.arrays(), **self.linear.arrays()}
+    def check(self) -> None:
+        """Raise ArtifactError if the parts do not fit together."""
+        names = feature_names(weather=self.weather)
+        if not set(self.importance) <= set(names):
+            raise ArtifactError("The stored model has other features than this version's models.")
+        check_prediction(self.share, names)
 
 
-class GradientBoosting:
+class GradientBoosting(Regressor):
     """Ridge regressions and trees that predict the load as a share of the mean of the week before the origin.
 
     Trees are trained on a subset of the samples. Their targets are out-of-block residuals of the ridge, since its
@@ -115,9 +86,6 @@ class GradientBoosting:
     name = "gradient-boosting"
     needed_hours = 18 * 24
     kind = "trees"
-    uses_weather = True
-    learns = True
-    adapts = True
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
         """Build the training set, and return a function that fits to its targets before an hour number."""
@@ -127,28 +95,34 @@ class GradientBoosting:
 
         def fit_until(until: int) -> FittedGradientBoosting:
             past = training_set.until(until)
-            point, _ = fit_boosted(past, for_trees[: len(past)], weather=weather, seed=seed)
-            return replace(point, importance=importance(point, past.matrix, seed))
+            linear, out_of_block = fit_linear(past, weather=weather)
+            trees = fit_trees(past, out_of_block, for_trees[: len(past)], seed)
+            fitted = FittedGradientBoosting(weather, linear, trees, (), len(past))
+            return replace(fitted, importance=importance(fitted.share, past.matrix, seed))
 
         return fit_until
 
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedGradientBoosting:
-        """Return the fitted model of a `state`. Raises ArtifactError."""
-        point = restore_boosted(state, arrays)
-        check_prediction(point.share, feature_names(weather=point.weather))
-        return point
+
+def corrected(trees: TreeArrays, share: Floats, matrix: FeatureMatrix) -> Floats:
+    """Return `share`, the prediction of the linear stage, corrected by the trees, [n]."""
+    correction = trees.predict(_tree_inputs(matrix, share))
+    return bounded(share + SETTINGS["tree_share"] * correction.astype(float), matrix)
 
 
-def restore_boosted(state: dict[str, Any], arrays: Arrays) -> FittedGradientBoosting:
-    """Return the fitted model of a state. Raises ArtifactError."""
-    weather = header_value(state, "weather", bool)
-    linear = LinearStage.from_arrays(arrays, weather=weather, season=header_value(state, "season", bool))
-    importance = header_value(state, "importance", list)
-    if not set(importance) <= set(feature_names(weather=weather) + EXPECTED_LOAD_FEATURES):
-        raise ArtifactError("The stored model has other features than this version's models.")
-    return FittedGradientBoosting(
-        linear, TreeArrays.from_arrays(arrays), tuple(importance), weather, header_value(state, "rows", int)
-    )
+def boosting_settings(sample_count: int, leading: tuple[str, ...]) -> dict[str, Any]:
+    """Return settings and sizes of a fit, as plain JSON."""
+    return {**SETTINGS, "rows": sample_count, "leading_features": list(leading)}
+
+
+def feature_values(names: tuple[str, ...], matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
+    """Return the values of features, with readable names. Loads are in kWh: a share of the level means little."""
+    values: dict[str, Floats] = {}
+    for name in names:
+        if name not in RATIOS and name.startswith(_LOADS):
+            values[f"{name}_kwh"] = matrix[name] * samples.level
+        else:
+            values[name] = matrix[name]
+    return values
 
 
 def tree_sample_mask(training_set: TrainingSet, draw: np.random.Generator) -> Flags:
@@ -156,16 +130,16 @@ def tree_sample_mask(training_set: TrainingSet, draw: np.random.Generator) -> Fl
     return np.asarray(draw.random(len(training_set)) < SETTINGS["rows_per_hour"] / len(TRAINING_LEADS), bool)
 
 
-def fit_boosted(
-    training_set: TrainingSet, chosen: Flags, *, weather: bool, seed: int
-) -> tuple[FittedGradientBoosting, Floats]:
-    """Return the model, and the out-of-block predictions of its linear stage, [n]."""
-    linear, out_of_block = fit_linear(training_set, weather=weather, penalty=SETTINGS["ridge_penalty"])
+def fit_trees(training_set: TrainingSet, out_of_block: Floats, chosen: Flags, seed: int) -> TreeArrays:
+    """Return trees fitted to the residuals of the linear stage on the chosen samples.
+
+    Args:
+        out_of_block: [n], the out-of-block predictions of the linear stage.
+    """
     matrix = training_set.matrix
     inputs = _tree_inputs(FeatureMatrix(matrix.names, matrix.values[chosen]), out_of_block[chosen])
     residual = (training_set.share - out_of_block)[chosen]
-    trees = _grow(inputs, residual, training_set.weight[chosen], [*matrix.names, "linear_stage"], seed)
-    return FittedGradientBoosting(linear, trees, (), weather, len(training_set)), out_of_block
+    return _grow(inputs, residual, training_set.weight[chosen], [*matrix.names, "linear_stage"], seed)
 
 
 def _tree_inputs(matrix: FeatureMatrix, linear: Floats) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -205,16 +179,16 @@ def _grow(
     return TreeArrays.from_booster(xgboost.train(parameters, data, SETTINGS["rounds"]))
 
 
-def importance(point: FittedGradientBoosting, matrix: FeatureMatrix, seed: int) -> tuple[str, ...]:
-    """Return the features whose permutation over the samples changes the prediction most."""
+def importance(share: Callable[[FeatureMatrix], Floats], matrix: FeatureMatrix, seed: int) -> tuple[str, ...]:
+    """Return the features whose permutation over the samples changes a prediction most."""
     draw = np.random.default_rng(seed)
     sample = draw.permutation(len(matrix.values))[:_IMPORTANCE_ROWS]
     values = matrix.values[sample]
-    before = point.share(FeatureMatrix(matrix.names, values))
+    before = share(FeatureMatrix(matrix.names, values))
     change = {}
     for i, name in enumerate(matrix.names):
         shuffled = values.copy()
         shuffled[:, i] = values[draw.permutation(len(sample)), i]
-        change[name] = float(np.mean(np.abs(point.share(FeatureMatrix(matrix.names, shuffled)) - before)))
+        change[name] = float(np.mean(np.abs(share(FeatureMatrix(matrix.names, shuffled)) - before)))
     ranked = sorted(matrix.names, key=lambda name: (-change[name], name))
     return tuple(ranked[:_LEADING])

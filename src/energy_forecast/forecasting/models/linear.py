@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from energy_forecast.forecasting.features.expected_load import EXPECTED_LOAD, check_prediction, feature_names
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, feature_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import TRAINING_LEADS
-from energy_forecast.forecasting.models.protocol import Trainer
+from energy_forecast.forecasting.hours import TRAINING_LEADS
+from energy_forecast.forecasting.models.regressor import MatrixRegressor, Regressor, Trainer
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
 from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
-from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
+from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 RIDGE_PENALTY = 20.0
@@ -83,10 +83,11 @@ def weather_terms(matrix: FeatureMatrix, season: bool, left_out: tuple[str, ...]
     columns = []
     for name in matrix.names:
         if name.startswith("temperature") and not name.endswith(("h_ago", *left_out)):
-            columns.append(matrix[name])
-            columns += [np.maximum(matrix[name] - knot, 0) for knot in _KNOTS]
+            lagged = matrix[name]
+            columns += [lagged, *(np.maximum(lagged - knot, 0) for knot in _KNOTS)]
     for name in ("temperature_1h_ago", "temperature_3h_ago"):
-        columns += [np.maximum(matrix[name] - knot, 0) for knot in (0, 10, 18, 24)]
+        lagged = matrix[name]
+        columns += [np.maximum(lagged - knot, 0) for knot in (0, 10, 18, 24)]
     work = _flag(matrix["day_kind"] == 0)
     now, day = matrix["temperature"], matrix["temperature_mean_24h"]
     for temperature in (now, day):
@@ -114,10 +115,10 @@ def _flag(condition: Flags) -> Floats:
 
 
 @dataclass(frozen=True)
-class LinearStage:
+class LinearStage(Stored):
     """Fitted regressions of the load as a share of the level. coefficients: [buckets, 24, 1 + p]."""
 
-    coefficients: Floats
+    coefficients: Annotated[Floats, Shape(len(TRAINING_LEADS), 24, None)]
     scaling: Scaling
     weather: bool
     season: bool
@@ -133,17 +134,6 @@ class LinearStage:
         share = own[:, 0] + np.einsum("ij,ij->i", scaled, own[:, 1:])
         return bounded(share, matrix)
 
-    def arrays(self) -> Arrays:
-        """Return the arrays to store."""
-        return {"coefficients": self.coefficients, **self.scaling.arrays()}
-
-    @staticmethod
-    def from_arrays(arrays: Arrays, *, weather: bool, season: bool) -> LinearStage:
-        """Return the linear stage of stored arrays. Raises ArtifactError."""
-        scaling = Scaling.from_arrays(arrays)
-        coefficients = stored_array(arrays, "coefficients", "<f8", len(TRAINING_LEADS), 24, 1 + len(scaling.mean))
-        return LinearStage(coefficients, scaling, weather, season)
-
 
 def bounded(share: Floats, matrix: FeatureMatrix) -> Floats:
     """Return the prediction, limited to half and double the recent mean of the same hour."""
@@ -151,7 +141,7 @@ def bounded(share: Floats, matrix: FeatureMatrix) -> Floats:
     return np.clip(share, 0.5 * mean, 2.0 * mean)
 
 
-def fit_linear(training_set: TrainingSet, *, weather: bool, penalty: float) -> tuple[LinearStage, Floats]:
+def fit_linear(training_set: TrainingSet, *, weather: bool) -> tuple[LinearStage, Floats]:
     """Return the fitted stage and its out-of-block predictions, [n]: each from a fit without the sample's block."""
     matrix, season = training_set.matrix, training_set.season
     hour = matrix["local_hour"].astype(np.int64)
@@ -170,7 +160,7 @@ def fit_linear(training_set: TrainingSet, *, weather: bool, penalty: float) -> t
             training_set.weight[index],
             hour[index],
             training_set.block[index],
-            penalty,
+            RIDGE_PENALTY,
         )
         coefficients.append(own)
         out_of_block[index] = bounded(out, part)
@@ -182,9 +172,10 @@ def _part(matrix: FeatureMatrix, index: Ints) -> FeatureMatrix:
 
 
 @dataclass(frozen=True)
-class FittedLinear:
+class FittedLinear(MatrixRegressor):
     """The fitted linear stage alone."""
 
+    weather: bool
     stage: LinearStage
     sample_count: int
 
@@ -197,46 +188,29 @@ class FittedLinear:
             "columns": int(self.stage.coefficients.shape[2]) - 1,
         }
 
-    @property
-    def weather(self) -> bool:
-        """Return whether it uses weather."""
-        return self.stage.weather
-
     def share(self, matrix: FeatureMatrix) -> Floats:
         """Return the load as a share of the level, [n]."""
         return self.stage.predict(matrix)
 
-    def predict(self, samples: Samples) -> Floats:
-        """Return the load of each target, kWh; NaN if the model cannot predict."""
-        matrix = feature_matrix(samples, weather=self.stage.weather)
-        share = self.share(matrix)
-        if self.stage.weather:
-            share = np.where(np.isfinite(matrix["temperature"]), share, np.nan)
-        return np.asarray(share * samples.level, float)
-
     def leading(self, samples: Samples) -> dict[str, Floats]:
         """Return the values of the most important features, with readable names."""
-        matrix = feature_matrix(samples, weather=self.stage.weather)
+        matrix = feature_matrix(samples, weather=self.weather)
         values = {f"{name}_kwh": matrix[name] * samples.level for name in ("load_known_day_1", "load_known_week_1")}
-        if self.stage.weather:
+        if self.weather:
             values |= {name: matrix[name] for name in ("temperature", "temperature_mean_24h")}
         return {**values, "local_hour": matrix["local_hour"], "day_kind": matrix["day_kind"]}
 
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return all that `restore` needs, as JSON and plain arrays."""
-        header = {"weather": self.stage.weather, "season": self.stage.season, "rows": self.sample_count}
-        return header, self.stage.arrays()
+    def check(self) -> None:
+        """Raise ArtifactError if the stage does not predict."""
+        check_prediction(self.share, feature_names(weather=self.weather))
 
 
-class Linear:
+class Linear(Regressor):
     """Ridge regressions for each local hour and bucket of lead times, with interactions of weather and calendar."""
 
     name = "linear"
     needed_hours = 18 * 24
     kind = "regression"
-    uses_weather = True
-    learns = True
-    adapts = True
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:
         """Build the training set, and return a function that fits to its targets before an hour number."""
@@ -244,14 +218,6 @@ class Linear:
 
         def fit_until(until: int) -> FittedLinear:
             past = training_set.until(until)
-            return FittedLinear(fit_linear(past, weather=weather, penalty=RIDGE_PENALTY)[0], len(past))
+            return FittedLinear(weather, fit_linear(past, weather=weather)[0], len(past))
 
         return fit_until
-
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedLinear:
-        """Return the fitted model of a `state`. Raises ArtifactError."""
-        weather = header_value(state, "weather", bool)
-        stage = LinearStage.from_arrays(arrays, weather=weather, season=header_value(state, "season", bool))
-        point = FittedLinear(stage, header_value(state, "rows", int))
-        check_prediction(point.share, feature_names(weather=weather))
-        return point

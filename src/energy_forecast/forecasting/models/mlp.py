@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked
-from energy_forecast.forecasting.serialization import Arrays, stored_array
+from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Floats, Ints
 
 Singles = NDArray[np.float32]
@@ -62,33 +62,26 @@ def columns_without(names_begin: tuple[str, ...], features: tuple[str, ...], *, 
 
 
 @dataclass(frozen=True)
-class Network:
-    """A fitted network. weights, biases: of each layer, the last with one output."""
+class Layer(Stored):
+    """A layer of a network. weight: [inputs, outputs]. bias: [outputs]."""
 
-    weights: tuple[Singles, ...]
-    biases: tuple[Singles, ...]
+    weight: Annotated[Singles, Shape(None, None)]
+    bias: Annotated[Singles, Shape(None)]
+
+
+@dataclass(frozen=True)
+class Network(Stored):
+    """A fitted network; the last layer has one output."""
+
+    layers: tuple[Layer, ...]
 
     def predict(self, inputs: Singles) -> Floats:
         """Return the output for each row of `inputs` [n, p]."""
         value = inputs
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            value = value @ weight + bias
+        for layer in self.layers[:-1]:
+            value = value @ layer.weight + layer.bias
             value = np.maximum(value, _LEAK * value)
-        return np.asarray((value @ self.weights[-1] + self.biases[-1])[:, 0], float)
-
-    def arrays(self) -> Arrays:
-        """Return the arrays to store."""
-        layers: dict[str, NDArray[Any]] = {}
-        for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            layers[f"weight_{i}"], layers[f"bias_{i}"] = weight, bias
-        return layers
-
-    @staticmethod
-    def from_arrays(arrays: Arrays) -> Network:
-        """Return the network of stored arrays. Raises ArtifactError."""
-        layers = range(1 + len(HIDDEN))
-        weights = tuple(stored_array(arrays, f"weight_{i}", "<f4", None, (*HIDDEN, 1)[i]) for i in layers)
-        return Network(weights, tuple(stored_array(arrays, f"bias_{i}", "<f4", (*HIDDEN, 1)[i]) for i in layers))
+        return np.asarray((value @ self.layers[-1].weight + self.layers[-1].bias)[:, 0], float)
 
 
 def train_network(
@@ -109,7 +102,9 @@ def train_network(
         biases = [np.zeros(size, np.float32) for size in sizes[1:]]
         epochs, peak = EPOCHS, _RATE
     else:
-        weights, biases = [w.copy() for w in start.weights], [b.copy() for b in start.biases]
+        weights, biases = (
+            [part.copy() for part in parts] for parts in zip(*((x.weight, x.bias) for x in start.layers), strict=True)
+        )
         epochs, peak = FURTHER_EPOCHS, _FURTHER_RATE
     layers = len(weights)
     first = [np.zeros_like(p) for p in weights + biases]
@@ -138,7 +133,7 @@ def train_network(
                 if i < layers:
                     step_size += np.float32(decay) * values
                 values -= np.float32(rate) * step_size
-    return Network(tuple(weights), tuple(biases))
+    return Network(tuple(map(Layer, weights, biases)))
 
 
 def _gradients(

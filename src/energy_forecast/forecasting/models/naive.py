@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.models.protocol import Trainer
-from energy_forecast.forecasting.serialization import Arrays
+from energy_forecast.forecasting.models.regressor import FittedRegressor, Regressor, Trainer
 from energy_forecast.forecasting.types import Floats, Ints
 
 
-class Naive:
+@dataclass(frozen=True)
+class Naive(FittedRegressor, Regressor):
     """The load at the same local hour, the smallest whole number of periods before that is known at the origin.
 
     If that hour is unknown or faulty, up to three more periods are tried, then the level of the last week is used.
+    There is nothing to fit, so it is a FittedRegressor too.
     """
 
+    name: str
+    period_days: int
+    needed_hours: int
     kind = "baseline"
+    weather = False
     uses_weather = False
     learns = False
     adapts = False
-
-    def __init__(self, period_days: int, needed_hours: int) -> None:
-        self.name = f"naive-{24 * period_days}"
-        self.needed_hours = needed_hours
-        self.period_days = period_days
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -64,14 +65,6 @@ class Naive:
             f"{unit}_back": np.where(days > 0, days / self.period_days, np.nan),
         }
 
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return an empty state."""
-        return {}, {}
 
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> Naive:  # noqa: ARG002
-        """Return this model, which has no state."""
-        return self
-
-
-NAIVE_24 = Naive(1, 7 * 24)
-NAIVE_168 = Naive(7, 14 * 24)
+NAIVE_24 = Naive("naive-24", 1, 7 * 24)
+NAIVE_168 = Naive("naive-168", 7, 14 * 24)

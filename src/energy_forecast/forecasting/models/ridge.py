@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from energy_forecast.forecasting.serialization import Arrays, stored_array
+from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Floats, Ints
 
 _PART_ROWS = 1024
@@ -39,16 +40,18 @@ def solve_ridge(design: Floats, target: Floats, weight: Floats, penalty: float) 
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Scaling(Stored):
     """Scaling of columns to mean 0 and deviation 1 of the training data, clipped to the range of the training data.
 
     An unknown value becomes the mean. Clipping limits the extrapolation of a linear model in the first heat wave.
+
+    deviation: 0 for a constant column, which becomes 0.
     """
 
-    mean: Floats
-    deviation: Floats
-    low: Floats
-    high: Floats
+    mean: Annotated[Floats, Shape(None)]
+    deviation: Annotated[Floats, Shape(None)]
+    low: Annotated[Floats, Shape(None)]
+    high: Annotated[Floats, Shape(None)]
 
     @staticmethod
     def fit(design: Floats) -> Scaling:
@@ -68,29 +71,18 @@ class Scaling:
             centred = part - mean
             squares += np.where(np.isfinite(centred), centred * centred, 0.0).sum(axis=0)
         deviation = np.sqrt(squares / np.maximum(n, 1))
-        deviation = np.where(deviation > 1e-9, deviation, np.inf)
+        deviation = np.where(deviation > 1e-9, deviation, 0.0)
         ever = n > 0
         return Scaling(mean, deviation, np.where(ever, low, 0.0), np.where(ever, high, 0.0))
-
-    def arrays(self) -> Arrays:
-        """Return the arrays to store."""
-        deviation = np.where(np.isinf(self.deviation), 0.0, self.deviation)
-        return {"mean": self.mean, "deviation": deviation, "low": self.low, "high": self.high}
-
-    @staticmethod
-    def from_arrays(arrays: Arrays) -> Scaling:
-        """Return the scaling of stored arrays. Raises ArtifactError."""
-        mean = stored_array(arrays, "mean", "<f8", None)
-        deviation, low, high = (stored_array(arrays, name, "<f8", len(mean)) for name in ("deviation", "low", "high"))
-        return Scaling(mean, np.where(deviation == 0, np.inf, deviation), low, high)
 
     def __call__(self, design: Floats) -> Floats:
         """Return the scaled columns, [n, p]; unknown values become 0, the mean."""
         scaled = np.empty(design.shape)
+        divisor = np.where(self.deviation == 0, np.inf, self.deviation)
         for part, out in zip(_parts(design), _parts(scaled), strict=True):
             np.clip(part, self.low, self.high, out=out)
             out -= self.mean
-            out /= self.deviation
+            out /= divisor
             out[~np.isfinite(out)] = 0.0
         return scaled
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from energy_forecast.errors import NotEnoughDataError
+from energy_forecast.errors import ArtifactError, NotEnoughDataError
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.models.protocol import Trainer
+from energy_forecast.forecasting.models.regressor import FittedRegressor, Regressor, Trainer
 from energy_forecast.forecasting.models.ridge import solve_ridge
-from energy_forecast.forecasting.serialization import Arrays, header_value, stored_array
+from energy_forecast.forecasting.serialization import Shape
 from energy_forecast.forecasting.types import Floats, Ints
 
 # With a shorter history a trend cannot be separated from the season
@@ -20,11 +20,11 @@ _TREND_HOURS = 24 * 365.25
 
 
 @dataclass(frozen=True)
-class FittedTaoVanilla:
+class FittedTaoVanilla(FittedRegressor):
     """The fitted benchmark. coldest, warmest: the temperature range of the training data."""
 
-    coefficients: Floats
-    means: Floats
+    coefficients: Annotated[Floats, Shape(None)]
+    means: Annotated[Floats, Shape(None)]
     intercept: float
     weather: bool
     trend_from: float | None
@@ -60,20 +60,14 @@ class FittedTaoVanilla:
         values["month"] = calendar.month[at].astype(float)
         return values
 
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return all that `restore` needs, as JSON and plain arrays."""
-        state = {
-            "intercept": self.intercept,
-            "weather": self.weather,
-            "trend_from": self.trend_from,
-            "coldest": self.coldest,
-            "warmest": self.warmest,
-            "rows": self.sample_count,
-        }
-        return state, {"coefficients": self.coefficients, "means": self.means}
+    def check(self) -> None:
+        """Raise ArtifactError if the arrays have another number of columns."""
+        columns = 12 + 168 + (self.trend_from is not None) + (3 * (1 + 12 + 24) if self.weather else 0)
+        if self.coefficients.shape != (columns,) or self.means.shape != (columns,):
+            raise ArtifactError("The stored regression has other columns than this version's.")
 
 
-class TaoVanilla:
+class TaoVanilla(Regressor):
     """trend + month + weekday x hour + (T, T^2, T^3) x (1, month, hour), by least squares with a slight ridge.
 
     T. Hong, Short Term Electric Load Forecasting, NC State University 2010 (Tao's vanilla benchmark of GEFCom2012).
@@ -83,8 +77,6 @@ class TaoVanilla:
     name = "vanilla"
     needed_hours = 14 * 24
     kind = "regression"
-    uses_weather = True
-    learns = True
     adapts = False
 
     def trainer(self, view: HistoryView, *, weather: bool, seed: int) -> Trainer:  # noqa: ARG002
@@ -120,23 +112,6 @@ class TaoVanilla:
             )
 
         return fit_until
-
-    def restore(self, state: dict[str, Any], arrays: Arrays) -> FittedTaoVanilla:
-        """Return the fitted model of a `state`. Raises ArtifactError."""
-        weather, trend_from = header_value(state, "weather", bool), state.get("trend_from")
-        if trend_from is not None:
-            trend_from = header_value(state, "trend_from", float)
-        columns = 12 + 168 + (trend_from is not None) + (3 * (1 + 12 + 24) if weather else 0)
-        return FittedTaoVanilla(
-            stored_array(arrays, "coefficients", "<f8", columns),
-            stored_array(arrays, "means", "<f8", columns),
-            header_value(state, "intercept", float),
-            weather,
-            trend_from,
-            header_value(state, "coldest", float),
-            header_value(state, "warmest", float),
-            header_value(state, "rows", int),
-        )
 
 
 def _design(samples: Samples, temperature: Floats | None, trend: Floats | None) -> Floats:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,8 @@ from energy_forecast.forecasting.data.weather_clock import weather_clock
 from energy_forecast.forecasting.features.calendar import has_holidays
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.lead_times import TRAINING_LEADS
-from energy_forecast.forecasting.types import City, Floats, Ints
+from energy_forecast.forecasting.hours import TRAINING_LEADS
+from energy_forecast.forecasting.types import Floats, Ints, TrainingInput
 
 # A day of targets in each bucket of lead times
 FEWEST = 24 * len(TRAINING_LEADS)
@@ -29,15 +28,14 @@ _BLOCKS = 5
 _NO_WEATHER = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "temperature": pl.Float64})
 
 
-def prepare_history(
-    name: str, needed_hours: int, city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime, seed: int
-) -> tuple[HistoryView, dict[str, Any]]:
-    """Return the history known at `at`, and facts about it as plain JSON.
+def prepare_history(name: str, needed_hours: int, data: TrainingInput) -> tuple[HistoryView, dict[str, Any]]:
+    """Return the history known at the time of the fit, and facts about it as plain JSON.
 
     Raises:
         NotEnoughDataError: fewer than `needed_hours` hours of load are known.
     """
-    history = build_history(load, weather, _NO_WEATHER, issued_at=at, days=None)
+    city = data.city
+    history = build_history(data.load, data.weather, _NO_WEATHER, issued_at=data.at, days=None)
     known = int(np.isfinite(history.load).sum())
     if known < needed_hours:
         raise NotEnoughDataError(
@@ -49,12 +47,12 @@ def prepare_history(
     view.prepare()
     return view, {
         "city": city.name,
-        "trained_until": at.isoformat(),
-        "seed": seed,
+        "trained_until": data.at.isoformat(),
+        "seed": data.seed,
         "load_hours": known,
         "missing_hours": history.known_until - history.first - known - history.faults.count,
         "faulty_hours": history.faults.by_kind,
-        "weather_clock": vars(weather_clock(load, weather)),
+        "weather_clock": vars(weather_clock(data.load, data.weather)),
         "holidays": has_holidays(city.country_code, city.subdivision),
     }
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.serialization import Arrays, stored_array
-
-if TYPE_CHECKING:
-    import xgboost
+from energy_forecast.forecasting.serialization import Shape, Stored
 
 Singles = NDArray[np.float32]
 # Rows per block: the intermediate values of 150 trees fit into the cache
@@ -21,7 +18,7 @@ _ROWS = 512
 
 
 @dataclass(frozen=True)
-class TreeArrays:
+class TreeArrays(Stored):
     """T complete binary trees of depth D; node k has the children 2 k + 1 and 2 k + 2.
 
     feature, threshold, unknown_left: [T, 2^D - 1]. A row goes left if its feature is below the threshold, or if it is
@@ -31,14 +28,14 @@ class TreeArrays:
     data.
     """
 
-    feature: NDArray[np.int16]
-    threshold: Singles
-    unknown_left: NDArray[np.bool_]
-    leaves: Singles
-    booster: xgboost.Booster | None = None
+    feature: Annotated[NDArray[np.int16], Shape(None, None)]
+    threshold: Annotated[Singles, Shape(None, None)]
+    unknown_left: Annotated[NDArray[np.bool_], Shape(None, None)]
+    leaves: Annotated[Singles, Shape(None, None)]
+    booster: Any = field(default=None, compare=False)
 
     @staticmethod
-    def from_booster(booster: xgboost.Booster) -> TreeArrays:
+    def from_booster(booster: Any) -> TreeArrays:
         """Return the trees of an XGBoost model."""
         model = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]["model"]
         trees: list[dict[str, Any]] = model["trees"]
@@ -91,28 +88,16 @@ class TreeArrays:
             total += one
         return total
 
-    def arrays(self) -> Arrays:
-        """Return the arrays to store."""
-        return {
-            "tree_feature": self.feature,
-            "tree_threshold": self.threshold,
-            "tree_unknown_left": self.unknown_left,
-            "tree_leaves": self.leaves,
-        }
-
-    @staticmethod
-    def from_arrays(arrays: Arrays) -> TreeArrays:
-        """Return the trees of stored arrays. Raises ArtifactError."""
-        feature = stored_array(arrays, "tree_feature", "<i2", None, None)
-        count, inner = feature.shape
-        if inner != 2 ** inner.bit_length() - 1 or feature.min(initial=0) < 0:
+    def check(self) -> None:
+        """Raise ArtifactError if the trees are incomplete."""
+        count, inner = self.feature.shape
+        if (
+            inner != 2 ** inner.bit_length() - 1
+            or self.feature.min(initial=0) < 0
+            or self.leaves.shape != (count, inner + 1)
+            or not self.threshold.shape == self.unknown_left.shape == self.feature.shape
+        ):
             raise ArtifactError("The stored trees are incomplete.")
-        return TreeArrays(
-            feature,
-            stored_array(arrays, "tree_threshold", "<f4", count, inner),
-            stored_array(arrays, "tree_unknown_left", "|b1", count, inner),
-            stored_array(arrays, "tree_leaves", "<f4", count, inner + 1),
-        )
 
 
 def _depth(tree: dict[str, Any], node: int) -> int:

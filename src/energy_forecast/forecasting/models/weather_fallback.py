@@ -7,11 +7,12 @@ variant without weather forecasts all others. The latter always exists, since we
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,15 +22,18 @@ from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.history import build_history, timestamps
 from energy_forecast.forecasting.features.expected_load import feature_digest
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.serialization import Arrays, header_value, pack, unpack
+from energy_forecast.forecasting.models.training_set import prepare_history
+from energy_forecast.forecasting.serialization import Stored, from_bytes, to_bytes
 from energy_forecast.forecasting.types import (
     LONGEST_HORIZON_HOURS,
     QUANTILE_COLUMNS,
     City,
+    FittedForecaster,
     Flags,
     Floats,
     Forecast,
     ForecastInput,
+    TrainingInput,
 )
 
 WITH_WEATHER, WITHOUT_WEATHER = "with_weather", "without_weather"
@@ -50,53 +54,47 @@ class VariantPrediction:
     leading: dict[str, Floats]
 
 
-class Variant(Protocol):
-    """A fitted regressor or ensemble with its intervals.
+class Variant(Stored, ABC):
+    """A fitted regressor or ensemble with its intervals, with weather or without; a frozen dataclass.
 
     Methods get the samples of ALL hours of the forecast, and a flag for each that the variant has to forecast.
     """
 
     @property
+    @abstractmethod
     def weather(self) -> bool:
         """Return whether it uses weather."""
-        ...
 
+    @abstractmethod
     def predict(self, samples: Samples, where: Flags) -> VariantPrediction:
         """Return the prediction for the flagged hours."""
-        ...
 
-    def contributions(self, samples: Samples, where: Flags) -> pl.DataFrame | None:
+    def contributions(self, samples: Samples, where: Flags) -> pl.DataFrame | None:  # noqa: ARG002
         """Return the contributions to the flagged hours, None if they are not available."""
-        ...
+        return None
 
-    def repeated_hours(self, samples: Samples, where: Flags) -> pl.DataFrame | None:
+    def repeated_hours(self, samples: Samples, where: Flags) -> pl.DataFrame | None:  # noqa: ARG002
         """Return the hours that are repeated, None if the model does more than repeat."""
-        ...
+        return None
 
-    def notes(self, name: str, facts: dict[str, Any]) -> list[str]:
-        """Return warnings about the quality of the model `name`, from the facts of its fit."""
-        ...
-
-    def state(self) -> tuple[dict[str, Any], Arrays]:
-        """Return the variant as JSON and plain arrays."""
-        ...
-
-
-AnyVariant = TypeVar("AnyVariant", bound=Variant)
-Found = TypeVar("Found")
+    @abstractmethod
+    def notes(self, model: str, facts: dict[str, Any]) -> list[str]:
+        """Return warnings about the quality of the model with this name, from the facts of its fit."""
 
 
 @dataclass(frozen=True)
-class WeatherFallbackForecaster(Generic[AnyVariant]):
+class WeatherFallbackForecaster(Stored, FittedForecaster):
     """A FittedForecaster with one or two variants.
 
     variants: WITHOUT_WEATHER, and WITH_WEATHER if there was enough weather to train it.
     fitted_until: the hour number up to which load was known at the time of the fit.
+    features: the digest of the names of all features.
     """
 
+    features: str
     name: str
     city: City
-    variants: Mapping[str, AnyVariant]
+    variants: Mapping[str, Variant]
     fitted_until: int
     parameters: dict[str, Any]
     history_days: int
@@ -167,7 +165,7 @@ class WeatherFallbackForecaster(Generic[AnyVariant]):
         known = np.isfinite(history.weather["temperature"][samples.position])
         return samples, known & (WITH_WEATHER in self.variants)
 
-    def _parts(self, use_weather: Flags) -> list[tuple[AnyVariant, Flags]]:
+    def _parts(self, use_weather: Flags) -> list[tuple[Variant, Flags]]:
         """Return the variants that forecast any hour, each with its hours."""
         both = ((WITH_WEATHER, use_weather), (WITHOUT_WEATHER, ~use_weather))
         return [(self.variants[kind], where) for kind, where in both if where.any()]
@@ -201,102 +199,83 @@ class WeatherFallbackForecaster(Generic[AnyVariant]):
 
     def to_bytes(self) -> bytes:
         """Return the model as bytes; see FittedForecaster.to_bytes."""
-        arrays: Arrays = {}
-        states: dict[str, dict[str, Any]] = {}
+        return to_bytes(self)
+
+    def check(self) -> None:
+        """Raise ArtifactError if the variants are not those of this version."""
+        if self.features != feature_digest():
+            raise ArtifactError(
+                f"This {self.name} model was trained with other features than this version uses.",
+                hint="It was trained by another version; train the model again.",
+            )
+        if WITHOUT_WEATHER not in self.variants or not set(self.variants) <= {WITHOUT_WEATHER, WITH_WEATHER}:
+            raise ArtifactError("The stored model has other variants than this version's models.")
         for kind, variant in self.variants.items():
-            states[kind], own = variant.state()
-            arrays |= {f"{kind}/{name}": array for name, array in own.items()}
-        header = {
-            "name": self.name,
-            "features": feature_digest(),
-            "city": vars(self.city),
-            "fitted_until": self.fitted_until,
-            "parameters": self.parameters,
-            "variants": states,
-        }
-        return pack(header, arrays)
+            if variant.weather != (kind == WITH_WEATHER):
+                raise ArtifactError(f"The stored variant {kind!r} does not match its name.")
+            self._variant_notes(kind)
 
 
-def read_forecaster(
-    name: str, data: bytes, restore: Callable[[dict[str, Any], Arrays], AnyVariant], history_days: int
-) -> WeatherFallbackForecaster[AnyVariant]:
+def read_forecaster(name: str, data: bytes) -> WeatherFallbackForecaster:
     """Return the model `name` that `to_bytes` wrote as `data`.
-
-    Args:
-        restore: returns the variant of a state.
 
     Raises:
         ArtifactError: the bytes are damaged, or belong to another model or version.
     """
-    header, arrays = unpack(data)
-    if header.get("features") != feature_digest():
-        raise ArtifactError(
-            f"This {header.get('name')} model was trained with other features than this version uses.",
-            hint="It was trained by another version; train the model again.",
-        )
-    if header.get("name") != name:
-        raise ArtifactError(f"This is a {header.get('name')} model, not {name}.")
-    variants = {}
-    for kind, state in header_value(header, "variants", dict).items():
-        own = {key[len(kind) + 1 :]: array for key, array in arrays.items() if key.startswith(f"{kind}/")}
-        variants[kind] = restore(state, own)
-        if variants[kind].weather != (kind == WITH_WEATHER):
-            raise ArtifactError(f"The stored variant {kind!r} does not match its name.")
-    if WITHOUT_WEATHER not in variants or not set(variants) <= {WITHOUT_WEATHER, WITH_WEATHER}:
-        raise ArtifactError("The stored model has other variants than this version's models.")
-    parameters = header_value(header, "parameters", dict)
-    city, fitted_until = City.restore(header.get("city")), header_value(header, "fitted_until", int)
-    model = WeatherFallbackForecaster(name, city, variants, fitted_until, parameters, history_days)
-    for kind in variants:
-        header_value(parameters, kind, dict)
-        model._variant_notes(kind)
+    model = from_bytes(WeatherFallbackForecaster, data)
+    if model.name != name:
+        raise ArtifactError(f"This is a {model.name} model, not {name}.")
     return model
 
 
-def available_variants(
-    view: HistoryView, needed_hours: int, facts: dict[str, Any]
-) -> tuple[list[bool], dict[str, Any]]:
-    """Return for each variant to train whether it uses weather, and the facts.
-
-    The variant without weather is always trained. If there is too little weather for the other one, a note is added
-    to the facts.
-    """
-    both = len(view.both_known(weather=True))
-    if both >= needed_hours:
-        return [True, False], facts
-    if not view.history.has_weather:
-        return [False], facts
-    note = f"Weather is not used: load and temperature are both known for {both} hours, and {needed_hours} are needed."
-    return [False], facts | {WEATHER_NOT_USED: note}
+FitVariant = Callable[[HistoryView, bool], tuple[Variant, dict[str, Any]]]
 
 
-def fit_variants(
-    fit: Callable[[bool], Found], kinds: Sequence[bool], facts: dict[str, Any]
-) -> tuple[dict[str, Found], dict[str, Any]]:
-    """Fit the variants in parallel, and return them by name together with the facts.
+def fit_with_fallback(
+    name: str, data: TrainingInput, fit: FitVariant, *, needed_hours: int, uses_weather: bool, history_days: int
+) -> WeatherFallbackForecaster:
+    """Fit the variants of a model in parallel.
 
     Threads are enough: the time is spent outside the interpreter's lock. If the variant with weather has too little to
-    train on, it is left out and a note is added to the facts.
+    train on, it is left out, and a parameter of the model says so.
+
+    Args:
+        fit: returns the variant for a history, with weather or without, and its parameters.
+        needed_hours: the smallest number of hours of load, and of hours with load and temperature for weather.
+
+    Raises:
+        NotEnoughDataError: the load is too short.
     """
+    view, facts = prepare_history(name, needed_hours, data)
+    kinds = [WITHOUT_WEATHER]
+    if uses_weather and view.history.has_weather:
+        both = len(view.both_known(weather=True))
+        if both >= needed_hours:
+            kinds = [WITH_WEATHER, WITHOUT_WEATHER]
+        else:
+            facts[WEATHER_NOT_USED] = (
+                f"Weather is not used: load and temperature are both known for {both} hours, and {needed_hours} are "
+                "needed."
+            )
 
-    def fit_if_possible(weather: bool) -> Found | NotEnoughDataError:
+    def fit_if_possible(kind: str) -> tuple[Variant, dict[str, Any]] | None:
         try:
-            return fit(weather)
-        except NotEnoughDataError as error:
-            if not weather:
+            return fit(view, kind == WITH_WEATHER)
+        except NotEnoughDataError:
+            if kind == WITHOUT_WEATHER:
                 raise
-            return error
+            return None
 
-    variants: dict[str, Found] = {}
+    variants: dict[str, Variant] = {}
     with ThreadPoolExecutor(2) as pool:
-        for weather, found in zip(kinds, pool.map(fit_if_possible, kinds), strict=True):
-            if isinstance(found, NotEnoughDataError):
-                facts = facts | {
-                    WEATHER_NOT_USED: "Weather is not used: too few of its hours can be used for training."
-                }
+        for kind, found in zip(kinds, pool.map(fit_if_possible, kinds), strict=True):
+            if found is None:
+                facts[WEATHER_NOT_USED] = "Weather is not used: too few of its hours can be used for training."
             else:
-                variants[WITH_WEATHER if weather else WITHOUT_WEATHER] = found
-    return variants, facts
+                variants[kind], facts[kind] = found
+    return WeatherFallbackForecaster(
+        feature_digest(), name, data.city, variants, view.history.known_until, facts, history_days
+    )
 
 
 def _concat(frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:

@@ -1,4 +1,7 @@
-"""Buckets of lead times. Each step of the forecast has its own borders, since it shares other statistics by bucket."""
+"""Buckets of lead times, and smoothing over the hours of the day.
+
+Each step of a forecast has its own borders of lead times, since it shares other statistics by bucket.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy_forecast.forecasting.types import Ints
+from energy_forecast.forecasting.types import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -29,3 +32,17 @@ TRAINING_LEADS = LeadBuckets((3, 8, 16, 24, 48))
 CALIBRATION_LEADS = LeadBuckets((6, 24, 48, 96))
 # Reports of scores and coverage, [first, end) in hours
 REPORT_LEADS = ((0, 6), (6, 24), (24, 48), (48, 168))
+
+# Weights of the hour before, the hour itself and the hour after
+KERNEL = (1.0, 2.0, 1.0)
+_CIRCULAR = (np.roll(np.eye(24), 1, axis=1) + 2 * np.eye(24) + np.roll(np.eye(24), -1, axis=1)) / 4
+
+
+def smooth_over_day(values: Floats) -> Floats:
+    """Return weighted means of each hour and its two neighbours, [..., 24]; hour 23 is next to hour 0."""
+    return np.asarray(values @ _CIRCULAR, float)
+
+
+def sum_over_neighbours(values: Floats) -> Floats:
+    """Return weighted sums of each hour and its two neighbours, [..., 24]. Sums of integers are exact."""
+    return np.asarray(np.roll(values, 1, -1) + 2 * values + np.roll(values, -1, -1), float)
