@@ -16,7 +16,7 @@ from energy_forecast import pipelines
 from energy_forecast.database import Database
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.ingest import import_cities, load_table
-from energy_forecast.pipelines.forecast import CityForecast
+from energy_forecast.pipelines import CityForecast
 from servers import CommandLine, Server
 from synthetic import frames, write_cities
 

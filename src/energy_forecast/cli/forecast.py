@@ -33,8 +33,7 @@ from energy_forecast.cli.explanation import explain
 from energy_forecast.cli.output_files import check_output, draw_forecasts, write_forecasts
 
 if TYPE_CHECKING:
-    from energy_forecast.pipelines import ForecastReport
-    from energy_forecast.pipelines.forecast import CityForecast
+    from energy_forecast.pipelines import CityForecast, ForecastReport
 
 app = typer.Typer()
 
@@ -129,7 +128,7 @@ def forecast(
 
 
 def _print_forecasts(report: ForecastReport) -> None:
-    from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
+    from energy_forecast.pipelines.issue import WITHOUT_WEATHER
 
     if report.forecasts:
         hours = counted(report.horizon // timedelta(hours=1), "hour")
@@ -155,7 +154,7 @@ def _print_forecasts(report: ForecastReport) -> None:
 
 def _inputs(one: CityForecast) -> str:
     """Return the inputs of a forecast in words."""
-    from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
+    from energy_forecast.pipelines.issue import WITHOUT_WEATHER
 
     if one.fallback.level > WITHOUT_WEATHER:
         return one.fallback.name

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from energy_forecast.database.cities import StoredCity
-    from energy_forecast.pipelines import Comparison, CoverageReport, ErrorReport, ForecastExplanation
-    from energy_forecast.pipelines.forecast import CityForecast
+    from energy_forecast.pipelines import CityForecast, Comparison, CoverageReport, ErrorReport, ForecastExplanation
     from energy_forecast.web.answers import AnswerKind
 
 

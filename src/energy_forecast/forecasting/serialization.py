@@ -106,7 +106,7 @@ def _encoded(value: Any, path: str, arrays: Arrays) -> Any:
 
 def _decoded(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, list):
-        return tuple(_decoded(part, arrays) for part in value)
+        return tuple(_decoded(part, arrays) if isinstance(part, (dict, list)) else part for part in value)
     if not isinstance(value, dict):
         return value
     if value.keys() == {"array"}:

@@ -12,6 +12,7 @@ from energy_forecast.pipelines.explain_score import (
     wrong_scores,
 )
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
+from energy_forecast.pipelines.issue import CityForecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
 from energy_forecast.pipelines.quality import (
@@ -29,6 +30,7 @@ __all__ = [
     "ISSUED_PURPOSES",
     "RECOMPUTED",
     "BacktestReport",
+    "CityForecast",
     "CityQuality",
     "Comparison",
     "ComparisonReport",

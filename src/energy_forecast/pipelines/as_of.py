@@ -11,7 +11,7 @@ import polars as pl
 from energy_forecast.database import history
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection
-from energy_forecast.forecasting import City
+from energy_forecast.forecasting import City, ForecastInput
 from energy_forecast.forecasting.data.quality_report import faulty_rows
 
 Weather = Literal["actual", "forecast", "none"]
@@ -66,6 +66,10 @@ class AsOfData:
     load: pl.DataFrame
     weather: pl.DataFrame
     weather_ahead: pl.DataFrame
+
+    def forecast_input(self, hours: int) -> ForecastInput:
+        """Return the input of a forecast of so many hours, issued at `at`."""
+        return ForecastInput(self.load, self.weather, self.weather_ahead, self.at + self.shift.offset, hours)
 
 
 def read_as_of(

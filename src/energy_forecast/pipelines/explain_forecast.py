@@ -19,7 +19,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, ForecastInput, load_model
+from energy_forecast.forecasting import QUANTILE_COLUMNS, load_model
 from energy_forecast.forecasting.explain.report import Explanation, explain
 from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.train import check_models
@@ -117,12 +117,13 @@ def explain_forecast(
         assert artifact is not None
         issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
         first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+        hours = run["horizon"] // timedelta(hours=1)
         read = partial(
             read_as_of,
             connection,
             place,
             at=run["issued_at"],
-            horizon_hours=run["horizon"] // timedelta(hours=1),
+            horizon_hours=hours,
             weather=run["weather"],
             actual_as_of=run["created_at"],
         )
@@ -132,17 +133,10 @@ def explain_forecast(
     progress("Running the model", 1, 2)
     fitted = load_model(artifact.name, artifact.artifact)
     shift = known.shift
-    data = ForecastInput(
-        known.load,
-        known.weather,
-        known.weather_ahead,
-        run["issued_at"] + shift.offset,
-        run["horizon"] // timedelta(hours=1),
-    )
     fallback = run["fallback_levels"].get(place.name)
     weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
     try:
-        found = explain(fitted, forecasting_city(place), data, day)
+        found = explain(fitted, forecasting_city(place), known.forecast_input(hours), day)
     except ValueError as error:
         raise EnergyForecastError(f"{str(error).capitalize()}.", hint="Choose another `day`.") from error
     progress("Running the model", 2, 2)

@@ -1,4 +1,4 @@
-"""Fallback chain: which model version forecasts if the preferred one cannot, and the level of that fallback.
+"""Fallback chain: which model version forecasts a city if the preferred one cannot.
 
 The levels in order: the preferred model with all its inputs; the same model without weather; another version that can
 be read; naive-168; naive-24. If none works, the city gets no forecast, and the report lists every reason.
@@ -7,87 +7,155 @@ be read; naive-168; naive-24. If none works, the city gets no forecast, and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from energy_forecast.database import champions
 from energy_forecast.database.cities import StoredCity
-from energy_forecast.database.connection import Connection
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import StoredArtifact, artifact_of, newest_artifact
+from energy_forecast.pipelines.isolation import Failed, attempt
+from energy_forecast.pipelines.issue import FALLBACK_MODEL, CityForecast, issue_forecast
+from energy_forecast.pipelines.parallel import Step
 
 DEFAULT_MODEL = "ensemble"
-FALLBACK_MODEL = "naive-168"
-LAST_RESORT_MODEL = "naive-24"
 # Models of a city without a champion, the best first
 PREFERRED_MODELS = (DEFAULT_MODEL, FALLBACK_MODEL)
-FALLBACK_LEVELS = ("full", "without weather", "another version", FALLBACK_MODEL, LAST_RESORT_MODEL)
-FULL, WITHOUT_WEATHER, ANOTHER_VERSION = range(3)
 # Number of versions of one model to try, the newest first
 _VERSIONS = 4
 
 
-@dataclass(frozen=True)
-class FallbackLevel:
-    """How far a forecast fell back from the preferred model.
+@dataclass
+class CityOutcome:
+    """The outcome for one city so far: its forecast, and the reasons against better levels.
 
-    level: the index in FALLBACK_LEVELS.
-    stale_hours: hours between the end of the last known load and the first hour forecast.
-    weather_hours: number of forecast hours for which weather was known and used.
-    reasons: why no better level could be used.
+    reasons: maps each reason to its group: models give the same reason with different numbers.
     """
 
-    level: int
-    stale_hours: int
-    weather_hours: int
-    reasons: list[str]
+    city: StoredCity
+    issued: CityForecast | None = None
+    reasons: dict[str, str | None] = field(default_factory=dict)
+    damaged: bool = False
+    lacks_load: bool = False
+
+    def add_reason(self, reason: str, *, group: str | None = None) -> None:
+        """Add the reason why a level could not be used."""
+        self.reasons.setdefault(reason, group)
+
+    def add_failure(self, failed: Failed) -> None:
+        """Add the failure of a version."""
+        self.lacks_load |= failed.lacks_data
+        self.damaged |= not failed.lacks_data
+        group = "lacks data" if failed.lacks_data else "out of range" if failed.out_of_range else None
+        self.add_reason(failed.message, group=group)
 
     @property
-    def name(self) -> str:
-        """Return the name of the level, as in FALLBACK_LEVELS."""
-        return FALLBACK_LEVELS[self.level]
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the level as JSON values."""
-        return {
-            "level": self.level,
-            "name": self.name,
-            "stale_hours": self.stale_hours,
-            "weather_hours": self.weather_hours,
-            "reasons": self.reasons,
-        }
+    def failure(self) -> str:
+        """The reasons for a missing forecast. Of each group only the last, from the model that needs the least data."""
+        last = {group: reason for reason, group in self.reasons.items()}
+        return " ".join(reason for reason, group in self.reasons.items() if group is None or last[group] == reason)
 
 
-Candidate = Callable[[], StoredArtifact | None]
+@dataclass(frozen=True)
+class ForecastRequest:
+    """The forecast to issue. model: the requested one; None for the champion, or the preferred models without one."""
+
+    model: str | None
+    at: datetime
+    hours: int
 
 
-def candidates(
-    connection: Connection, city: StoredCity, names: Sequence[str], at: datetime, *, champion: bool
-) -> Iterator[Candidate]:
-    """Yield the versions that may forecast a city at a moment, the best first. Calling a candidate reads its artifact.
+def issue_batch(
+    database: Database, request: ForecastRequest, names: Sequence[str], work: Sequence[CityOutcome], step: Step
+) -> Sequence[CityOutcome]:
+    """Forecast cities, each by the first version that can, and return their outcomes.
 
     Args:
-        names: models; their newest versions are candidates.
-        champion: whether the champion of the city comes first.
+        names: the models to try, the best first. Without a requested model, the champion of the city comes first.
     """
-    if champion and (found := champions.champion_at(connection, city.id, at)) is not None:
-        promoted = found.model_id
-        yield lambda: artifact_of(connection, model=promoted, city=city.id)
+    with database.transaction(Role.FORECASTER) as connection:
+        for outcome in work:
+            what = f"Forecast {outcome.city.name}"
+            done = attempt(what, partial(_issue_city, connection, request, names, outcome))
+            if isinstance(done, Failed):
+                outcome.add_failure(done)
+            step("Forecasting")
+    return work
+
+
+def _issue_city(connection: Connection, request: ForecastRequest, names: Sequence[str], outcome: CityOutcome) -> None:
+    """Forecast a city with the first usable version, and add the failures of the others to `outcome`."""
+
+    def issue(read: Callable[[], StoredArtifact | None]) -> CityForecast | None:
+        with savepoint(connection):
+            artifact = read()
+            if artifact is None:
+                return None
+            return _best(connection, outcome.city, artifact, request, list(outcome.reasons))
+
+    with savepoint(connection):
+        for read in _candidates(connection, outcome.city, request, names):
+            found = attempt(f"Forecast {outcome.city.name}", partial(issue, read))
+            if isinstance(found, Failed):
+                outcome.add_failure(found)
+            elif found is not None:
+                outcome.issued = found
+                return
+
+
+def _candidates(
+    connection: Connection, city: StoredCity, request: ForecastRequest, names: Sequence[str]
+) -> Iterator[Callable[[], StoredArtifact | None]]:
+    """Yield a reader of each version that may forecast a city, the best version first."""
+    if request.model is None and (found := champions.champion_at(connection, city.id, request.at)) is not None:
+        yield partial(artifact_of, connection, model=found.model_id, city=city.id)
     for name in names:
         for older in range(_VERSIONS):
-
-            def read(name: str = name, older: int = older) -> StoredArtifact | None:
-                return newest_artifact(connection, name=name, city=city.id, at=at, older=older)
-
-            yield read
+            yield partial(newest_artifact, connection, name=name, city=city.id, at=request.at, older=older)
 
 
-def level_of(artifact: StoredArtifact, *, weather_hours: int, hours: int, fell_back: bool) -> int:
-    """Return the fallback level of a forecast.
+def _best(
+    connection: Connection, city: StoredCity, artifact: StoredArtifact, request: ForecastRequest, reasons: list[str]
+) -> CityForecast:
+    """Return the forecast of a version, or of the naive model if that was better on held-out data."""
+    # A champion has already won on a backtest
+    chosen = request.model is not None or champions.champion_at(connection, city.id, request.at) is not None
+    if not reasons and not chosen and artifact.name != DEFAULT_MODEL:
+        reasons.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
+    issued = issue_forecast(connection, city, artifact, request.at, request.hours, reasons)
+    if chosen or reasons:
+        return issued
 
-    Args:
-        weather_hours, hours: number of forecast hours with known weather, and in total.
-        fell_back: whether a better candidate could not be used.
-    """
-    if fell_back:
-        return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
-    return WITHOUT_WEATHER if "with_weather" in artifact.training_facts and weather_hours < hours else FULL
+    def issue_naive() -> CityForecast | None:
+        with savepoint(connection):
+            return _issue_better_naive(connection, city, artifact, request, issued)
+
+    found = attempt(f"Forecast {city.name} by {FALLBACK_MODEL}", issue_naive)
+    return issued if found is None or isinstance(found, Failed) else found
+
+
+def _issue_better_naive(
+    connection: Connection,
+    city: StoredCity,
+    artifact: StoredArtifact,
+    request: ForecastRequest,
+    issued: CityForecast,
+) -> CityForecast | None:
+    """Return the forecast of the fallback model if it was better on held-out data, with a note; else None."""
+    if artifact.name == FALLBACK_MODEL:
+        return None
+    variant = artifact.training_facts.get("with_weather" if issued.weather_hours else "without_weather", {})
+    held_out = variant.get("held_out", {})
+    own, other = held_out.get("mae"), held_out.get("naive_168_mae")
+    if own is None or other is None or own <= other:
+        return None
+    fallback = newest_artifact(connection, name=FALLBACK_MODEL, city=city.id, at=request.at)
+    if fallback is None:
+        return None
+    found = issue_forecast(connection, city, fallback, request.at, request.hours, [])
+    share = 100 * (own / other - 1)
+    found.notes.append(
+        f"{FALLBACK_MODEL} serves this city: on held-out data the error of {artifact.name} was {share:.0f} % larger."
+    )
+    return found

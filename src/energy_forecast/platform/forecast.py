@@ -14,7 +14,7 @@ import polars as pl
 from energy_forecast.errors import EnergyForecastError
 
 if TYPE_CHECKING:
-    from energy_forecast.pipelines.forecast import CityForecast
+    from energy_forecast.pipelines import CityForecast
     from energy_forecast.web.pictures import CityPicture
 
 

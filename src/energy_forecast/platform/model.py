@@ -138,9 +138,10 @@ def load_model(data: bytes) -> Model:
     header, _, artifact = data.partition(b"\n")
     try:
         stored = json.loads(header)
-        name, city = str(stored["name"]), City.restore(stored["city"])
+        name, city = str(stored["name"]), City(**stored["city"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError("`data` is not a model that to_bytes() wrote.") from error
+    city.check()
     return Model(name, city, forecasting.load_model(name, artifact))
 
 

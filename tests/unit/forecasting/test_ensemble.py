@@ -41,7 +41,7 @@ from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.mlp import Network, train_network
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 from energy_forecast.forecasting.models.tao_vanilla import TaoVanilla
-from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, WeatherFallbackForecaster
+from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, Variant, WeatherFallbackForecaster
 from energy_forecast.forecasting.serialization import from_bytes, to_bytes
 
 from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
@@ -322,7 +322,10 @@ def test_recent_errors_move_only_quantiles_of_served_naive() -> None:
     at = START + timedelta(days=80)
     model = fit("ensemble", PUNE, *record.before(at), at=at)
     assert isinstance(model, WeatherFallbackForecaster)
-    variants = {kind: replace(one, only=NAMES.index("naive-24")) for kind, one in model.variants.items()}  # type: ignore[call-arg]
+    variants: dict[str, Variant] = {}
+    for kind, one in model.variants.items():
+        assert isinstance(one, FittedCombiner)
+        variants[kind] = replace(one, only=NAMES.index("naive-24"))
     given = (*record.before(at), record.weather_from(at))
     made = replace(model, variants=variants).predict(ForecastInput(*given, at, 24)).frame
     naive = fit("naive-24", PUNE, *record.before(at), at=at).predict(ForecastInput(*given, at, 24)).frame
