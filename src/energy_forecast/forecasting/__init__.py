@@ -64,7 +64,7 @@ def fit(
         UnknownModelError: no model has this name.
         NotEnoughDataError: the load is too short for this model.
 
-    Example:
+    Examples:
         >>> from datetime import UTC, datetime
         >>> hours = pl.datetime_range(
         ...     datetime(2026, 1, 1), datetime(2026, 1, 29), "1h", closed="left", time_zone="UTC", eager=True
@@ -94,7 +94,7 @@ def load_model(model: str | Forecaster, data: bytes) -> FittedForecaster:
         UnknownModelError: no model has this name.
         ArtifactError: the bytes are damaged, or belong to another model or version.
 
-    Example:
+    Examples:
         >>> load_model("naive-168", b"")
         Traceback (most recent call last):
         energy_forecast.errors.ArtifactError: A stored model cannot be read.

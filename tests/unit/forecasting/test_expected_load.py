@@ -10,6 +10,7 @@ import pytest
 
 from energy_forecast.forecasting import ForecastInput, fit, load_model
 from energy_forecast.forecasting.data.history import build_history, hour_number
+from energy_forecast.forecasting.ensemble.combiner import FittedCombiner
 from energy_forecast.forecasting.features.expected_load import (
     EXPECTED_LOAD_FEATURES,
     with_expected_load,
@@ -136,7 +137,9 @@ def test_changed_weather_changes_target_features_only(
 def test_long_history_ensemble_stores_expected_load(record: Record) -> None:
     model = fit("ensemble", record.city, *record.before(TRAINED_AT), at=TRAINED_AT)
     assert isinstance(model, WeatherFallbackForecaster)
-    assert all(one.members.expected_load is not None for one in model.variants.values())
+    for one in model.variants.values():
+        assert isinstance(one, FittedCombiner)
+        assert one.members.expected_load is not None
     known = (*record.before(TRAINED_AT), record.weather_from(TRAINED_AT))
     made = model.predict(ForecastInput(*known, TRAINED_AT, 24)).frame
     again = load_model("ensemble", model.to_bytes())
