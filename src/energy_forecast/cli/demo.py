@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,9 @@ import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import Json, echo, emit, minute, out, progress, table
-from energy_forecast.cli.output_files import score_frame
+from energy_forecast.cli.output_files import score_frame, write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, score_cells
+from energy_forecast.errors import EnergyForecastError
 from energy_forecast.settings import settings
 
 if TYPE_CHECKING:
@@ -29,12 +31,23 @@ def demo(
         bool,
         typer.Option("--as-recorded", help="Keep the real dates of the records instead of replaying them up to now."),
     ] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Only write the records as files for the tutorial: cities.csv, consumption.csv and weather.csv. "
+            "Nothing is loaded.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Create forecasts with intervals, scores and a page with charts from real sample data.
 
     Example: energy-forecast demo
     """
+    if export is not None:
+        _export(export, as_recorded, json)
+        return
     from energy_forecast.pipelines.demo import demo as run
     from energy_forecast.web.pictures import CityPicture, write_forecast_page
 
@@ -82,6 +95,44 @@ def demo(
         )
         return
     _print(report, path, as_recorded, time.monotonic() - began)
+
+
+def _export(folder: Path, as_recorded: bool, json: bool) -> None:
+    """Write the sample as files that `city import` and `ingest` read. The names differ from those of the demo."""
+    import polars as pl
+
+    from energy_forecast.sources.sample import load_sample
+
+    sample = load_sample(now=None if as_recorded else datetime.now(UTC))
+    names = [f"{part.name}_sample" for part in sample]
+    columns = ("latitude", "longitude", "timezone", "country_code", "subdivision")
+    frames = {
+        "cities": pl.DataFrame(
+            [{"name": n} | {c: vars(s)[c] for c in columns} for n, s in zip(names, sample, strict=True)]
+        ),
+        **{
+            kind: pl.concat(
+                vars(part)[kind].select(pl.lit(name).alias("city"), pl.all())
+                for name, part in zip(names, sample, strict=True)
+                if vars(part)[kind] is not None
+            )
+            for kind in ("consumption", "weather")
+        },
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnergyForecastError(f"Cannot create {folder}: {error.strerror or error}.") from error
+    files = {kind: folder / f"{kind}.csv" for kind in frames}
+    for kind, frame in frames.items():
+        write_frame(frame, files[kind])
+    if json:
+        emit({"files": list(files.values()), "sources": [part.source for part in sample]})
+        return
+    for name, part in zip(names, sample, strict=True):
+        moved = f" Moved by {part.weeks} whole weeks so that it seems to end now." if part.weeks else ""
+        out.print(f"{name}: {part.source}.{moved}", markup=False)
+    out.print(f"Written: {', '.join(map(str, files.values()))}", markup=False)
 
 
 def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) -> None:
