@@ -7,6 +7,7 @@ from pathlib import Path
 
 from energy_forecast.database import LOGIN, Database, schema_is_current
 from energy_forecast.database.backups import is_restored_copy
+from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import BackupError, SchemaError
 from energy_forecast.postgres import EmbeddedServer
@@ -53,8 +54,6 @@ def open_database(url: str | None, home: Path, *, announce: Callable[[str], None
                 "The schema of the database is missing or belongs to another version of this program.",
                 hint="Run: energy-forecast db upgrade",
             )
-        from energy_forecast.database.migrate import upgrade
-
         upgrade(database)
     zones = sorted({difference.zone for difference in check_zones(database, years_back=2)})
     if zones:
