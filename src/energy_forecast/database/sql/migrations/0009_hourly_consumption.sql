@@ -56,7 +56,7 @@ COMMENT ON COLUMN ops.view_refreshes.refreshed_at IS
     'Start of the refresh; the view does not contain values recorded later';
 COMMENT ON COLUMN ops.view_refreshes.data_until IS 'End of the last hour with a value; null without values';
 
-/* In addition to the materialized view of the schema guide, the same hours in a table that follows the facts. A
+/* In addition to the materialized view above, the same hours in a table that follows the facts. A
    writer records the hours that it changed in its own transaction. These hours are computed from the facts later,
    and until then by each reader. Writers never wait for each other, and readers always get the result of the facts.
    Neither table has a foreign key: their rows derive from energy_consumption, which has one. */
