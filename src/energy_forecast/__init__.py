@@ -12,6 +12,7 @@ Importing this package loads no other library; the first use of a name does.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,9 @@ __all__ = [
     "load_model",
     "models",
 ]
+
+# A program that uses the package configures the log; without this, Python would print warnings
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULES = {
     "City": "forecasting",

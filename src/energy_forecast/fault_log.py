@@ -13,8 +13,7 @@ from typing import TextIO
 
 from energy_forecast.errors import describe
 
-_log = logging.getLogger("energy_forecast")
-_log.addHandler(logging.NullHandler())
+_log = logging.getLogger(__name__)
 # Without this, a backtest would write a traceback for each issue time
 _logged: set[tuple[str, str]] = set()
 _MOST = 1000

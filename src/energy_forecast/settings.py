@@ -43,6 +43,15 @@ def _whole_number(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f"{', '.join(words[:-1])} or {words[-1]}")
+        return text.lower()
+
+    return read
+
+
 def _setting(description: str, read: Callable[[str], Any]) -> dict[str, Any]:
     """Return the metadata of a setting; `read` raises ValueError with a description of valid values."""
     return {"description": description, "read": read}
@@ -87,6 +96,18 @@ class Settings:
             "The others are counted by reason. Default: 10,000.",
             _whole_number(10, 10_000_000),
         ),
+    )
+    log_level: str | None = field(
+        default=None,
+        metadata=_setting(
+            "Print events of this level and above on standard error: `debug`, `info`, `warning` or `error`. "
+            "Default: none; commands print their own messages.",
+            _one_of("debug", "info", "warning", "error"),
+        ),
+    )
+    log_format: str = field(
+        default="text",
+        metadata=_setting("The format of printed events: `text` or `json`. Default: `text`.", _one_of("text", "json")),
     )
     pgbackrest_config: Path | None = field(
         default=None,

@@ -81,7 +81,7 @@ def test_the_traceback_of_a_fault_is_in_the_log(processes: int, tmp_path: Path) 
             each(partial(fail_at_four, "value"), ITEMS, name="item {}".format, processes=processes, steps=quiet)
         )
     finally:
-        logging.getLogger("energy_forecast").handlers.pop().close()
+        logging.getLogger("energy_forecast.fault_log").handlers.pop().close()
     assert isinstance(results[4], Failed)
     assert results[4].reason.endswith(f"Details: {path}")
     text = path.read_text()

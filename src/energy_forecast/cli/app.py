@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from energy_forecast.cli.console import visible
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import ConnectionLostError, EnergyForecastError, PartialResultError
+from energy_forecast.event_log import print_events
 from energy_forecast.fault_log import log_faults_to, program_fault
 from energy_forecast.settings import settings
 
@@ -107,6 +108,8 @@ def run() -> None:
     with suppress(EnergyForecastError):
         # If the settings are invalid, the command itself reports it
         log_faults_to(settings().home / "faults.log")
+        if (level := settings().log_level) is not None:
+            print_events(level, settings().log_format)
     try:
         app()
     except PartialResultError as error:

@@ -29,6 +29,7 @@ from energy_forecast.database.schema import (
     with_login,
 )
 from energy_forecast.errors import SchemaError
+from energy_forecast.event_log import log_run
 
 # Seconds that an upgrade waits until no session uses the tables
 _PATIENCE = 60
@@ -163,6 +164,7 @@ def _migrate(connection: Connection, before: str | None, pending: Sequence[Migra
         connection.execute(migration_sql(migration))
 
 
+@log_run("upgrade", lambda done: {"before": done.before, "after": done.after, "repaired": len(done.repaired)})
 def upgrade(database: Database) -> Upgrade:
     """Upgrade the schema to the newest version, in one transaction.
 

@@ -17,6 +17,7 @@ from energy_forecast.database.connection import Database
 from energy_forecast.database.partition_load import NeedsJudging, PartitionLoad
 from energy_forecast.database.staging import Judgement, Merged, Retention, Spacing, Staging, staging
 from energy_forecast.errors import IngestError
+from energy_forecast.event_log import log_run
 from energy_forecast.ingest.ambiguous_hours import AmbiguousHours
 from energy_forecast.ingest.bulk.coverage import Coverage, TimeRanges
 from energy_forecast.ingest.bulk.encode import staged_rows
@@ -46,6 +47,13 @@ PARTITION_LOAD_ROWS = 100_000
 _HOUR = 60
 
 
+def _counts(report: Report) -> dict[str, object]:
+    """Return the fields of a load in the event log."""
+    names = ("batch", "kind", "read", "inserted", "corrected", "unchanged", "rejected")
+    return {name: getattr(report, name) for name in names}
+
+
+@log_run("load", _counts)
 def load_files(
     database: Database,
     dataset: str,
@@ -91,6 +99,7 @@ def load_files(
     return _load(database, wanted, sources, options, progress or _silent)
 
 
+@log_run("load", _counts)
 def load_table(
     database: Database,
     dataset: str,

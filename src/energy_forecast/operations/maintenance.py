@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,8 @@ from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.operations import retention
 from energy_forecast.progress import Progress, silent
+
+_log = logging.getLogger(__name__)
 
 # Partitions first, because ingest needs them; VACUUM last, after deletions and the refresh
 STEPS = ("partitions", "retention", "refresh", "vacuum")
@@ -61,6 +64,12 @@ def maintain(
                 else:
                     report.outcome = "running"
         report.seconds = time.monotonic() - began
+        _log.log(
+            logging.ERROR if report.outcome == "failed" else logging.INFO,
+            "maintenance step %s",
+            report.outcome,
+            extra={"step": step, "seconds": round(report.seconds, 3)},
+        )
         reports.append(report)
     return reports
 

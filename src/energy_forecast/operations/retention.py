@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import UUID
 from energy_forecast.database import maintenance as stored
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.event_log import log_run
 from energy_forecast.progress import Progress, silent
 
 # Each attempt in the database lasts about five seconds if the table is in use
@@ -58,6 +60,7 @@ def due_removals(database: Database) -> list[Removal]:
         ]
 
 
+@log_run("retention", lambda removals: {"months": len(removals), **Counter(one.outcome for one in removals)})
 def remove_expired(database: Database, run: UUID, progress: Progress = silent) -> list[Removal]:
     """Remove expired data. Each month is one transaction with its own rows in the ledger.
 

@@ -7,6 +7,7 @@ transaction.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from energy_forecast.database.access import RoleProperties
 from energy_forecast.database.cities import cities_named
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.errors import AccessError
+
+_log = logging.getLogger(__name__)
 
 # Names that psql and a URL accept without quotes: a name that needs quotes will be mistyped
 _NAME = re.compile(r"[a-z][a-z0-9_.@-]{0,62}")
@@ -84,6 +87,7 @@ def add_user(database: Database, name: str, *, password: str | None = None) -> b
         if facts is None:
             access.create_user(connection, name, password)
         access.grant_membership(connection, name)
+    _log.info("user added", extra={"user": name, "new_role": facts is None})
     return facts is None
 
 
@@ -103,6 +107,7 @@ def remove_user(database: Database, name: str) -> User:
                 hint=f"Let a superuser run: REVOKE energy_forecast_app FROM {name}; "
                 f"REVOKE {name} FROM energy_forecast_api",
             )
+    _log.info("user removed", extra={"user": name, "cities": len(user.cities)})
     return user
 
 
@@ -121,6 +126,7 @@ def grant(database: Database, name: str, cities: Sequence[str]) -> tuple[int, Us
     _require_plain(_user(database, name))
     with database.transaction(Role.OPERATOR) as connection:
         granted = access.grant_cities(connection, name, [city.id for city in cities_named(connection, cities)])
+    _log.info("cities granted", extra={"user": name, "cities": granted})
     return granted, _user_with_cities(database, name)
 
 
@@ -140,6 +146,7 @@ def revoke(database: Database, name: str, cities: Sequence[str]) -> tuple[int, U
     with database.transaction(Role.OPERATOR) as connection:
         ids = [city.id for city in cities_named(connection, cities)] if cities else None
         revoked = access.revoke_cities(connection, name, ids)
+    _log.info("cities revoked", extra={"user": name, "cities": revoked})
     return revoked, _user_with_cities(database, name)
 
 

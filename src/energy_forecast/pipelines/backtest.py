@@ -23,6 +23,7 @@ from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
+from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import (
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
@@ -126,6 +127,11 @@ def issue_times(
     return times
 
 
+@log_run(
+    "backtest",
+    lambda report: {"pairs": report.pairs.height, "scores": len(report.scores), "failed": len(report.failed)},
+    failed=lambda report: report.failed,
+)
 def backtest(
     database: Database,
     *,

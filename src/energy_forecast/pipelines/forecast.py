@@ -16,6 +16,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.errors import DatabaseError, EnergyForecastError, NotEnoughDataError
+from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import QUANTILE_LEVELS
 from energy_forecast.pipelines.fallback import (
     DEFAULT_MODEL,
@@ -60,6 +61,15 @@ def check_horizon(horizon: timedelta) -> int:
     return int(hours)
 
 
+@log_run(
+    "forecast",
+    lambda report: {
+        "issued_at": report.issued_at.isoformat(),
+        "forecasts": len(report.forecasts),
+        "failed": len(report.failed),
+    },
+    failed=lambda report: report.failed,
+)
 def forecast(
     database: Database,
     *,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.errors import NotEnoughDataError, PromotionError
+from energy_forecast.event_log import log_run
 from energy_forecast.pipelines.compare import Comparison, compare_city
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.train import check_models
@@ -41,6 +43,7 @@ class Promotion:
     evidence: list[dict[str, Any]] = field(default_factory=list)
 
 
+@log_run("promote", lambda found: {"outcomes": dict(Counter(one.outcome for one in found))})
 def promote(
     database: Database,
     model: str,
@@ -161,6 +164,7 @@ def verdict(found: Comparison) -> str:
     )
 
 
+@log_run("rollback", lambda found: {"outcomes": dict(Counter(one.outcome for one in found))})
 def roll_back(database: Database, *, cities: Sequence[str] = (), reason: str | None = None) -> list[Promotion]:
     """Make the previous champion the champion again. The history gets one more row and loses none.
 

@@ -20,6 +20,7 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
+from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.breakdown import scores_by_hour
@@ -156,6 +157,11 @@ def _digest(pairs: pl.DataFrame) -> bytes:
     return digest.digest()
 
 
+@log_run(
+    "score",
+    lambda report: {"scores": len(report.scores), "new": report.new, "failed": len(report.failed)},
+    failed=lambda report: report.failed,
+)
 def score(database: Database, *, progress: Progress = silent) -> ScoreReport:
     """Score every forecast whose hour has a known actual. Stored scores do not change.
 

@@ -21,6 +21,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
+from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
 from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of
@@ -92,6 +93,15 @@ def check_not_future(moment: datetime | None, now: datetime, name: str) -> datet
     return moment or now
 
 
+@log_run(
+    "train",
+    lambda report: {
+        "trained": len(report.trained),
+        "reused": sum(one.reused for one in report.trained),
+        "failed": len(report.failed),
+    },
+    failed=lambda report: report.failed,
+)
 def train(
     database: Database,
     *,

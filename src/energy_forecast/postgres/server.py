@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import secrets
 import shutil
@@ -25,6 +26,8 @@ from energy_forecast.postgres.paths import Paths
 from energy_forecast.postgres.private_files import private
 from energy_forecast.postgres.status import PidFile, ServerStatus, is_postmaster, orphans, takes_connections
 from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user, make_home, make_system_user
+
+_log = logging.getLogger(__name__)
 
 SOCKET_PORT = 5432
 # In seconds. Creating and starting a cluster take about 1 s; recovery after a crash reads up to 2 GB of WAL.
@@ -123,6 +126,7 @@ class EmbeddedServer:
                 self._wait_until_ready(known)
                 if self.port is not None:
                     self._set_password()
+                _log.info("server started", extra={"home": self.home, "version": version})
             return self.status()
 
     def stop(self) -> bool:
@@ -150,6 +154,7 @@ class EmbeddedServer:
                             hint=f"Its log is in {self._paths.log}.",
                         )
                 os.close(free)
+                _log.info("server stopped", extra={"home": self.home})
                 return found is not None
 
     @property

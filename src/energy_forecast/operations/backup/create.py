@@ -20,6 +20,7 @@ from energy_forecast.database.digests import (
     table_digests,
 )
 from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
 from energy_forecast.operations.files import faults, sha256_of, sync
@@ -29,6 +30,7 @@ from energy_forecast.progress import Progress, silent
 _LOCK_WAIT = "--lock-wait-timeout=300s"
 
 
+@log_run("backup", lambda made: {"backup": made.name, "rows": made.rows, "bytes": made.size})
 def create_backup(database: Database, folder: BackupFolder, report: Progress = silent) -> Backup:
     """Dump the database with the pg_dump of the version of the server, and record the contents.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from energy_forecast.errors import BackupError
+from energy_forecast.event_log import log_run
 from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.backup.verify import verify_backup
 from energy_forecast.operations.files import faults, sync
@@ -22,6 +23,7 @@ class Pruned:
     foreign: list[str]
 
 
+@log_run("prune", lambda done: {"removed": len(done.removed), "kept": len(done.kept), "damaged": len(done.damaged)})
 def prune_backups(
     folder: BackupFolder,
     *,

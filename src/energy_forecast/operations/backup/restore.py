@@ -21,6 +21,7 @@ from energy_forecast.database.digests import (
 )
 from energy_forecast.database.schema import database_grants
 from energy_forecast.errors import BackupError
+from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
 from energy_forecast.operations.backup.verify import verify_backup
@@ -45,6 +46,7 @@ class Restored:
     notes: list[str] = field(default_factory=list)
 
 
+@log_run("restore", lambda made: {"database": made.database, "backup": made.backup, "rows": made.rows})
 def restore_backup(
     database: Database,
     folder: BackupFolder,

@@ -15,6 +15,7 @@ from energy_forecast.database.backups import record_backup
 from energy_forecast.database.client_programs import client_environment
 from energy_forecast.database.recovery import position
 from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_sealed
 from energy_forecast.operations.recovery.archive import (
@@ -47,6 +48,7 @@ def locked(archive: Archive) -> Iterator[int]:
         yield lock
 
 
+@log_run("base backup", lambda made: {"base": made.name})
 def make_base_backup(
     server: EmbeddedServer, *, incremental: bool | None = None, report: Progress = silent
 ) -> BaseBackup:

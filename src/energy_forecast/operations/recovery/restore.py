@@ -17,6 +17,7 @@ from energy_forecast.database.create import as_login
 from energy_forecast.database.digests import Tables, operator_snapshot, table_differences, table_digests
 from energy_forecast.database.recovery import incomplete_batches, replay, resume
 from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import faults, sync
 from energy_forecast.operations.recovery.archive import RestorePoint, archive_of, chain_of, lsn_number, lsn_text
@@ -65,6 +66,7 @@ class Recovered:
     notes: list[str] = field(default_factory=list)
 
 
+@log_run("recovery", lambda done: {"home": done.home, "target": done.target, "rows": done.rows})
 def recover(
     server: EmbeddedServer,
     to: str,
