@@ -192,14 +192,14 @@ def _forecasts(connection: Connection, first: datetime, end: datetime, cities: i
     connection.execute(
         "INSERT INTO models (name, type, version, trained_until) VALUES ('ensemble', 'ensemble', '1', %s)", (first,)
     )
-    connection.execute("ALTER TABLE forecast_runs DISABLE TRIGGER honest_clock")
+    connection.execute("ALTER TABLE forecast_runs DISABLE TRIGGER created_at_is_now")
     connection.execute(
         "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"  # noqa: S608
         f" started_at, finished_at, created_at) SELECT m.id, 'live', t, '48 hours', 'none', {LEVELS}, 'succeeded',"
         " t, t, t FROM models m, generate_series(%s::timestamptz, %s::timestamptz - interval '1 hour', '24 hours') t",
         (first, end),
     )
-    connection.execute("ALTER TABLE forecast_runs ENABLE ALWAYS TRIGGER honest_clock")
+    connection.execute("ALTER TABLE forecast_runs ENABLE ALWAYS TRIGGER created_at_is_now")
     connection.execute(
         "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
         " quantiles, quantile_count, created_at)"

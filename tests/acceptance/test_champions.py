@@ -134,7 +134,7 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
         assert active == [("vanilla",)]
         # Past the triggers that end the champion before and that refuse a moment of the past
         connection.execute("SET session_replication_role = replica")
-        connection.execute("ALTER TABLE model_promotions DISABLE TRIGGER honest_clock")
+        connection.execute("ALTER TABLE model_promotions DISABLE TRIGGER created_at_is_now")
         connection.execute("ALTER TABLE model_promotions DISABLE TRIGGER model_promotions_end")
         with pytest.raises(psycopg.errors.ExclusionViolation):
             connection.execute(

@@ -79,7 +79,7 @@ def test_days_have_the_hours_that_they_have(cli: CommandLine) -> None:
     rows = document(cli, "query", "recent", "--city", "Berlin", "--hours", "30", "--by", "day", "--until", UNTIL)[
         "rows"
     ]
-    assert [(row["local_date"], row["hours"], row["whole"]) for row in rows] == [
+    assert [(row["local_date"], row["hours"], row["is_complete"]) for row in rows] == [
         ("2025-10-25", 24, True),
         ("2025-10-26", 25, False),
     ]

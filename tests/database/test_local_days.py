@@ -169,7 +169,7 @@ def test_days_of_every_length_are_whole(
         shared.execute("SELECT set_config('timezone', %s, true)", (session_zone,))
         load(shared, zone, 15, kwh)
         found = shared.execute(
-            "SELECT local_date, hours, total_consumption, whole FROM daily_consumption(%s, %s, %s)",
+            "SELECT local_date, hours, total_consumption, is_complete FROM daily_consumption(%s, %s, %s)",
             (CITY, day - timedelta(days=1), day),
         ).fetchall()
     finally:

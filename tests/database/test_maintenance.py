@@ -512,13 +512,13 @@ def test_old_rejected_rows_go_with_a_ledger_row_and_recent_ones_never(connection
         " VALUES ('weather', '[]', 3, 0, 0, 0, 3)"
     )
     # As if they had been written then; nobody can without switching the trigger off
-    connection.execute("ALTER TABLE ops.rejected_rows DISABLE TRIGGER honest_clock")
+    connection.execute("ALTER TABLE ops.rejected_rows DISABLE TRIGGER created_at_is_now")
     connection.execute(
         "INSERT INTO ops.rejected_rows (batch_id, file, line, reason, row_data, created_at)"
         " SELECT id, 'a.csv', n, 'bad', '{\"a\": \"secret\"}', now() - n * interval '100 days'"
         " FROM ops.ingest_batches, generate_series(0, 2) n WHERE kind = 'weather'"
     )
-    connection.execute("ALTER TABLE ops.rejected_rows ENABLE ALWAYS TRIGGER honest_clock")
+    connection.execute("ALTER TABLE ops.rejected_rows ENABLE ALWAYS TRIGGER created_at_is_now")
     connection.commit()
     with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="at least 90 days"):
         connection.execute("DELETE FROM ops.rejected_rows")

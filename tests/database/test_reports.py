@@ -117,7 +117,7 @@ def test_an_hour_that_the_clock_had_twice_is_told_apart(connection: Connection) 
 def test_the_days_in_which_the_last_hours_lie_are_whole_days(connection: Connection) -> None:
     load(connection, BERLIN, at("2025-10-24T22:00Z"), [1.0] * 60)
     rows = reports.recent_days(connection, BERLIN, hours=30, until=at("2025-10-26T23:00Z"))
-    assert [(str(r["local_date"]), r["hours"], r["total_consumption"], r["whole"]) for r in rows] == [
+    assert [(str(r["local_date"]), r["hours"], r["total_consumption"], r["is_complete"]) for r in rows] == [
         ("2025-10-25", 24, 24, True),
         ("2025-10-26", 25, 25, True),
     ]
@@ -238,7 +238,7 @@ def score(connection: Connection, **values: Any) -> None:
         (MODEL,),
     )
     # Scores of days ago: nobody could write them but for this
-    connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER honest_clock")
+    connection.execute("ALTER TABLE forecast_scores DISABLE TRIGGER created_at_is_now")
     connection.execute(
         "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,"
         " lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,"

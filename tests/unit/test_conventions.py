@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import energy_forecast
+from energy_forecast.database.schema import folder, migrations
 
 PACKAGE = Path(energy_forecast.__file__).parent
 MODULES = {path.relative_to(PACKAGE): path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
@@ -95,3 +96,23 @@ print(sorted({heavy} & set(sys.modules)), sorted({{"psycopg", "energy_forecast.c
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[] []"
+
+
+def test_migrations_have_no_holes() -> None:
+    """A missing number would look like a lost file."""
+    numbers = [migration.version for migration in migrations()]
+    assert numbers == [f"{number:04}" for number in range(1, len(numbers) + 1)]
+
+
+def test_names_each_routine_file_after_its_object() -> None:
+    """A reader finds the text of a function by its name, in the folder of its schema."""
+    misnamed = []
+    for schema in ("public", "ops"):
+        (inside,) = (f for f in (folder() / "routines").iterdir() if f.name.endswith(f"{schema}_functions"))
+        for file in inside.iterdir():
+            prefix = r"(?:public\.)?" if schema == "public" else r"ops\."
+            created = re.findall(rf"^CREATE OR REPLACE (?:FUNCTION|PROCEDURE) {prefix}(\w+)\(", file.read_text(), re.M)
+            if created != [file.name.removesuffix(".sql")]:
+                misnamed.append(file.name)
+    # One text for audit_consumption_func and audit_weather_func
+    assert misnamed == ["audit_value_funcs.sql"]

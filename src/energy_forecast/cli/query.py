@@ -185,7 +185,7 @@ def _known_of_hour(row: dict[str, Any]) -> str:
 
 
 def _known_of_day(row: dict[str, Any]) -> str:
-    if row["whole"]:
+    if row["is_complete"]:
         return "whole"
     known = row["hours_known"]
     return f"part: {known.normalize():f} h" if known else "nothing"

@@ -41,7 +41,7 @@ def recent_days(connection: Connection, city: UUID, *, hours: int = 168, until: 
 
     Returns:
         local_date, hours (23, 24, 25; 23.5 and 24.5 if the clock changes by half an hour), hours_known,
-        total_consumption (kWh in the day), peak_demand (kW), whole (no interval is missing).
+        total_consumption (kWh in the day), peak_demand (kW), is_complete (no interval is missing).
     """
     until = until or database_now(connection)
     days = connection.execute(

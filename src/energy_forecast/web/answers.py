@@ -61,7 +61,7 @@ _KINDS: dict[AnswerKind, _Kind] = {
         lambda row: f"{row['local_date']:%a %Y-%m-%d}",
         lambda row: f"{row['local_date']:%m-%d}",
         lambda place, _: (place, 1),
-        lambda row: bool(row["whole"]),
+        lambda row: bool(row["is_complete"]),
         lambda row: f"{row['hours_known'].normalize():f} of {row['hours'].normalize():f} h",
     ),
     "temperatures": _Kind(

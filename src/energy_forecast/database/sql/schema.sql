@@ -60,8 +60,8 @@ CREATE POLICY platform ON cities FOR ALL TO energy_forecast_auditor, energy_fore
 CREATE TRIGGER append_only BEFORE TRUNCATE ON cities FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON cities FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
 CREATE TRIGGER cities_set_updated_at BEFORE UPDATE ON cities FOR EACH ROW EXECUTE FUNCTION set_updated_at();
-CREATE TRIGGER honest_clock BEFORE INSERT ON cities FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON cities FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON cities FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON cities FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON cities TO energy_forecast_app;
 GRANT SELECT ON cities TO energy_forecast_auditor;
 GRANT SELECT ON cities TO energy_forecast_forecaster;
@@ -87,8 +87,8 @@ CREATE POLICY city_access ON user_city_access FOR SELECT TO energy_forecast_app 
 CREATE POLICY platform ON user_city_access FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE TRUNCATE ON user_city_access FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON user_city_access FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
-CREATE TRIGGER honest_clock BEFORE INSERT ON user_city_access FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON user_city_access FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON user_city_access FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON user_city_access FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON user_city_access TO energy_forecast_app;
 GRANT SELECT ON user_city_access TO energy_forecast_auditor;
 GRANT DELETE, INSERT (user_id, city_id), SELECT ON user_city_access TO energy_forecast_operator;
@@ -165,7 +165,7 @@ CREATE POLICY platform ON energy_consumption_revisions FOR ALL TO energy_forecas
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON energy_consumption_revisions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_delete AFTER DELETE ON energy_consumption_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
 CREATE TRIGGER audit_insert AFTER INSERT ON energy_consumption_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
-CREATE TRIGGER honest_clock BEFORE INSERT ON energy_consumption_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON energy_consumption_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_app;
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_auditor;
 GRANT INSERT (city_id, timestamp, consumption_kwh, peak_demand_kw, metadata, available_at, interval_minutes), SELECT ON energy_consumption_revisions TO energy_forecast_ingest;
@@ -244,7 +244,7 @@ CREATE POLICY platform ON weather_data_revisions FOR ALL TO energy_forecast_audi
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON weather_data_revisions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_delete AFTER DELETE ON weather_data_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
 CREATE TRIGGER audit_insert AFTER INSERT ON weather_data_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
-CREATE TRIGGER honest_clock BEFORE INSERT ON weather_data_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON weather_data_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON weather_data_revisions TO energy_forecast_app;
 GRANT SELECT ON weather_data_revisions TO energy_forecast_auditor;
 GRANT INSERT (city_id, timestamp, temperature, humidity, wind_speed, precipitation, available_at, interval_minutes), SELECT ON weather_data_revisions TO energy_forecast_ingest;
@@ -313,8 +313,8 @@ COMMENT ON COLUMN ops.ingest_batches.reasons IS 'Array of column, reason, count 
 COMMENT ON COLUMN ops.ingest_batches.created_at IS 'Equals created_at of the rows that the batch stored';
 COMMENT ON CONSTRAINT ingest_batch_adds_up ON ops.ingest_batches IS 'Every row that was read has one outcome';
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.ingest_batches FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.ingest_batches FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.ingest_batches FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.ingest_batches FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.ingest_batches FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON ops.ingest_batches TO energy_forecast_auditor;
 GRANT INSERT (id, kind, files, read, inserted, corrected, unchanged, rejected, cells_left_empty, reasons, notes), SELECT ON ops.ingest_batches TO energy_forecast_ingest;
 
@@ -343,8 +343,8 @@ CREATE POLICY city_access ON ops.rejected_rows FOR SELECT TO energy_forecast_app
 CREATE POLICY platform ON ops.rejected_rows FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON ops.rejected_rows FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_delete AFTER DELETE ON ops.rejected_rows REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_rejected_func();
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.rejected_rows FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.rejected_rows FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.rejected_rows FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.rejected_rows FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER keeps_recent BEFORE DELETE ON ops.rejected_rows FOR EACH ROW WHEN ((old.created_at > (CURRENT_TIMESTAMP - '90 days'::interval))) EXECUTE FUNCTION reject_change('rejected rows are kept for at least 90 days');
 GRANT SELECT ON ops.rejected_rows TO energy_forecast_app;
 GRANT SELECT ON ops.rejected_rows TO energy_forecast_auditor;
@@ -381,8 +381,8 @@ COMMENT ON COLUMN ops.attached_months.created_at IS 'Equals created_at of the ba
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.attached_months FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_energy_consumption AFTER INSERT ON ops.attached_months REFERENCING NEW TABLE AS attached FOR EACH STATEMENT EXECUTE FUNCTION audit_attached_func('energy_consumption', 'timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.attached_months REFERENCING NEW TABLE AS attached FOR EACH STATEMENT EXECUTE FUNCTION audit_attached_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.attached_months FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.attached_months FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.attached_months FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.attached_months FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON ops.attached_months TO energy_forecast_auditor;
 
 CREATE TABLE ops.begun_months (
@@ -422,8 +422,8 @@ ALTER TABLE ops.quality_flags ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURIT
 CREATE POLICY city_access ON ops.quality_flags FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON ops.quality_flags FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.quality_flags FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.quality_flags FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.quality_flags FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.quality_flags FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.quality_flags FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON ops.quality_flags TO energy_forecast_app;
 GRANT SELECT ON ops.quality_flags TO energy_forecast_auditor;
 GRANT DELETE, INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), SELECT ON ops.quality_flags TO energy_forecast_ingest;
@@ -457,8 +457,8 @@ CREATE POLICY city_access ON models FOR SELECT TO energy_forecast_app USING ((id
 CREATE POLICY platform ON models FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE TRUNCATE ON models FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON models FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
-CREATE TRIGGER honest_clock BEFORE INSERT ON models FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON models FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON models FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON models FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER models_set_updated_at BEFORE UPDATE ON models FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 GRANT SELECT (id, name, type, version, is_active, trained_at, trained_until, created_at, updated_at) ON models TO energy_forecast_app;
 GRANT SELECT ON models TO energy_forecast_auditor;
@@ -491,8 +491,8 @@ CREATE POLICY city_access ON model_artifacts FOR SELECT TO energy_forecast_app U
 CREATE POLICY platform ON model_artifacts FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON model_artifacts FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON model_artifacts FOR EACH ROW EXECUTE FUNCTION audit_trigger_func('artifact');
-CREATE TRIGGER honest_clock BEFORE INSERT ON model_artifacts FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON model_artifacts FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON model_artifacts FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON model_artifacts FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT (model_id, city_id, created_at) ON model_artifacts TO energy_forecast_app;
 GRANT SELECT (model_id, city_id, sha256, training_digest, training_facts, created_at) ON model_artifacts TO energy_forecast_auditor;
 GRANT INSERT (model_id, city_id, artifact, sha256, training_digest, training_facts), SELECT ON model_artifacts TO energy_forecast_forecaster;
@@ -530,8 +530,8 @@ CREATE POLICY city_access ON model_promotions FOR SELECT TO energy_forecast_app 
 CREATE POLICY platform ON model_promotions FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE TRUNCATE ON model_promotions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON model_promotions FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
-CREATE TRIGGER honest_clock BEFORE INSERT ON model_promotions FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON model_promotions FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON model_promotions FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON model_promotions FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER model_promotions_end BEFORE INSERT ON model_promotions FOR EACH ROW EXECUTE FUNCTION end_previous_promotion();
 CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON model_promotions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_prompt_commit('3 hours');
 GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
@@ -610,8 +610,8 @@ CREATE POLICY city_access ON forecast_runs FOR SELECT TO energy_forecast_app USI
 CREATE POLICY platform ON forecast_runs FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON forecast_runs FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_row AFTER INSERT ON forecast_runs FOR EACH ROW WHEN ((new.purpose = 'live'::text)) EXECUTE FUNCTION audit_trigger_func('notes', 'fallback_levels');
-CREATE TRIGGER honest_clock BEFORE INSERT ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON forecast_runs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_prompt_commit('15 minutes');
 CREATE TRIGGER trained_before BEFORE INSERT ON forecast_runs FOR EACH ROW EXECUTE FUNCTION check_new_run();
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, quantile_count, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_app;
@@ -740,8 +740,8 @@ CREATE POLICY city_access ON model_metrics FOR SELECT TO energy_forecast_app USI
 CREATE POLICY platform ON model_metrics FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON model_metrics FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_row AFTER DELETE ON model_metrics FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
-CREATE TRIGGER honest_clock BEFORE INSERT ON model_metrics FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON model_metrics FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON model_metrics FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON model_metrics FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON model_metrics TO energy_forecast_app;
 GRANT INSERT (id, model_id, timestamp, mape, rmse, mae, r2_score, detailed_metrics), SELECT ON model_metrics TO energy_forecast_forecaster;
 GRANT SELECT ON model_metrics TO energy_forecast_operator;
@@ -815,8 +815,8 @@ ALTER TABLE forecast_scores ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY city_access ON forecast_scores FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON forecast_scores FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON forecast_scores FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER honest_clock BEFORE INSERT ON forecast_scores FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON forecast_scores FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON forecast_scores FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON forecast_scores FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER real_period BEFORE INSERT ON forecast_scores FOR EACH ROW WHEN (((new.period_start < '1970-01-01 00:00:00+00'::timestamptz) OR (new.period_end > (CURRENT_TIMESTAMP + '8 days'::interval)) OR (new.actuals_as_of < '1970-01-01 00:00:00+00'::timestamptz) OR (new.actuals_as_of > (CURRENT_TIMESTAMP + '1 day'::interval)))) EXECUTE FUNCTION reject_change('its period or actuals_as_of is before 1970 or in the future');
 GRANT SELECT ON forecast_scores TO energy_forecast_app;
 GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon), SELECT ON forecast_scores TO energy_forecast_forecaster;
@@ -935,7 +935,7 @@ CREATE TRIGGER from_triggers BEFORE INSERT ON audit_log FOR EACH ROW WHEN (
             WHEN (new.action = ANY (ARRAY['DDL'::text, 'DROP'::text])) THEN (CURRENT_USER <> 'energy_forecast_recorder'::name)
             ELSE (pg_trigger_depth() = 0)
         END) EXECUTE FUNCTION reject_change('entries are written by the audit triggers');
-CREATE TRIGGER stamp BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION set_audit_author();
+CREATE TRIGGER set_author BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION set_audit_author();
 GRANT SELECT ON audit_log TO energy_forecast_auditor;
 GRANT INSERT, SELECT ON audit_log TO energy_forecast_recorder;
 
@@ -980,8 +980,8 @@ CREATE TRIGGER audit_user_city_access AFTER INSERT ON ops.fact_baselines FOR EAC
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'weather_data'::text)) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_data_revisions AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'weather_data_revisions'::text)) EXECUTE FUNCTION audit_stored_func('weather_data_revisions', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
 CREATE TRIGGER audit_weather_forecasts AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'weather_forecasts'::text)) EXECUTE FUNCTION audit_stored_func('weather_forecasts', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at');
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.fact_baselines FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.fact_baselines FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON ops.fact_baselines TO energy_forecast_auditor;
 
 CREATE TABLE ops.repairs (
@@ -995,8 +995,8 @@ COMMENT ON TABLE ops.repairs IS 'Differences from the expected catalog that `db 
 COMMENT ON COLUMN ops.repairs.fault IS 'The object and the difference, as `doctor audit` reports it';
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.repairs FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_row AFTER INSERT ON ops.repairs FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.repairs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.repairs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.repairs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.repairs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON ops.repairs TO energy_forecast_auditor;
 
 CREATE TABLE ops.retention_policies (
@@ -1132,8 +1132,8 @@ COMMENT ON TABLE ops.restore_points IS 'Recovery targets, with the row count and
 COMMENT ON COLUMN ops.restore_points.label IS 'The name in the WAL: the name and a random suffix, because recovery would stop at the first of two equal names';
 COMMENT ON COLUMN ops.restore_points.tables IS 'Row count and digest of each table, read while no writer was active';
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.restore_points FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER honest_clock BEFORE INSERT ON ops.restore_points FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
-CREATE TRIGGER honest_clock_kept BEFORE UPDATE ON ops.restore_points FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.restore_points FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.restore_points FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON ops.restore_points TO energy_forecast_auditor;
 GRANT INSERT (name, label, lsn, timeline, tables), SELECT ON ops.restore_points TO energy_forecast_operator;
 
@@ -1232,7 +1232,7 @@ COMMENT ON ROUTINE audit_stored_func() IS 'Writes the checksums of all rows of a
 COMMENT ON ROUTINE audit_stored_rows_func() IS 'Writes each row of a controlled table into audit_log, once';
 
 -- audit_sums_query(source text, block_column text, hashed text) returns text
-COMMENT ON ROUTINE audit_sums_query(text,text,text) IS 'The query for the checksums of bulk facts in audit_log: honest, cities, summary (null: no row)';
+COMMENT ON ROUTINE audit_sums_query(text,text,text) IS 'The query for the checksums of bulk facts in audit_log: created_now, cities, summary (null: no row)';
 
 -- audit_trigger_func() returns trigger, security definer
 COMMENT ON ROUTINE audit_trigger_func() IS 'Writes a changed row of a controlled table into audit_log';
@@ -1294,7 +1294,7 @@ GRANT EXECUTE ON ROUTINE consumption_with_temperature(uuid,timestamptz,timestamp
 -- correct_value() returns trigger
 COMMENT ON ROUTINE correct_value() IS 'Sets created_at of a corrected value, and rejects a change of its city or time, or a value that was available earlier';
 
--- daily_consumption(city uuid, first_day date, last_day date) returns TABLE(local_date date, hours numeric, hours_known numeric, total_consumption numeric, peak_demand numeric, whole boolean)
+-- daily_consumption(city uuid, first_day date, last_day date) returns TABLE(local_date date, hours numeric, hours_known numeric, total_consumption numeric, peak_demand numeric, is_complete boolean)
 COMMENT ON ROUTINE daily_consumption(uuid,date,date) IS 'Consumption of a city by local day, kWh: 23, 24 or 25 hours (or half hours if the clock changes by one), the known hours, and whether the day is complete';
 GRANT EXECUTE ON ROUTINE daily_consumption(uuid,date,date) TO energy_forecast_app, energy_forecast_operator;
 
@@ -1409,7 +1409,7 @@ GRANT EXECUTE ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,
 COMMENT ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As weather_as_of, limited to values that this database had recorded by a second time';
 GRANT EXECUTE ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
 
--- ops.apply_retention(wanted text, partition_name text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
+-- ops.apply_retention(relation text, partition_name text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
 COMMENT ON ROUTINE ops.apply_retention(text,text,timestamptz,timestamptz,uuid) IS 'Removes the data of one row of ops.retention_due(), in one transaction';
 GRANT EXECUTE ON ROUTINE ops.apply_retention(text,text,timestamptz,timestamptz,uuid) TO energy_forecast_operator;
 
@@ -1424,17 +1424,17 @@ GRANT EXECUTE ON ROUTINE ops.begin_month(text,timestamptz) TO energy_forecast_in
 -- ops.consumption_by_hour() returns TABLE(city_id uuid, hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer)
 COMMENT ON ROUTINE ops.consumption_by_hour() IS 'Consumption of each city by UTC hour over the last 30 days, from the facts: the definition of hourly_consumption';
 
--- ops.dedicate_partition(city uuid, wanted text, most_bytes bigint DEFAULT (512 << 20), OUT outcome text, OUT partition_name text, OUT row_count bigint) returns record, security definer
+-- ops.dedicate_partition(city uuid, requested_name text, most_bytes bigint DEFAULT (512 << 20), OUT outcome text, OUT partition_name text, OUT row_count bigint) returns record, security definer
 COMMENT ON ROUTINE ops.dedicate_partition(uuid,text,bigint) IS 'Moves a city''s current predictions into a partition of their own: dedicated, already (in partition_name), or busy or too large (no change)';
 GRANT EXECUTE ON ROUTINE ops.dedicate_partition(uuid,text,bigint) TO energy_forecast_operator;
 
--- ops.delete_month(wanted text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint) returns record, security definer
+-- ops.delete_month(relation text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint) returns record, security definer
 COMMENT ON ROUTINE ops.delete_month(text,timestamptz,timestamptz,uuid) IS 'Deletes the rows of a range that the policy no longer keeps, with a row in ops.dropped_data: deleted, gone, not due or busy';
 
 -- ops.digest_rows(source text, key_column text, first_time timestamptz, end_time timestamptz, deleting boolean DEFAULT false, OUT row_count bigint, OUT byte_count bigint, OUT digest bytea) returns record, security definer
 COMMENT ON ROUTINE ops.digest_rows(text,text,timestamptz,timestamptz,boolean) IS 'Counts and digests the rows of a table in [first_time, end_time) for ops.dropped_data; can delete them as well';
 
--- ops.drop_month(wanted text, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
+-- ops.drop_month(dropped text, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
 COMMENT ON ROUTINE ops.drop_month(text,uuid) IS 'Drops one monthly partition that the policy no longer keeps, with a row in ops.dropped_data: dropped, gone, not due, kept, or busy (detail: the backends that use it)';
 
 -- ops.finish_maintenance(run uuid, outcome text, details jsonb) returns boolean, security definer

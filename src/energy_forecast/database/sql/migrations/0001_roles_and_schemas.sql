@@ -4,9 +4,9 @@
    ROLE. Roles belong to the whole server, so another database on it may have created them already. */
 DO $$
 DECLARE
-    wanted record;
+    platform_role record;
 BEGIN
-    FOR wanted IN
+    FOR platform_role IN
         SELECT * FROM (VALUES
             ('energy_forecast_owner',      'NOLOGIN',           'Owns every object of the platform'),
             ('energy_forecast_app',        'NOLOGIN',           'Users, who read the cities granted to them'),
@@ -17,20 +17,20 @@ BEGIN
             ('energy_forecast_api',        'LOGIN NOINHERIT',   'The API; each request takes the role of its user')
         ) AS roles (name, attributes, purpose)
     LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted.name) THEN
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = platform_role.name) THEN
             BEGIN
-                EXECUTE format('CREATE ROLE %I %s', wanted.name, wanted.attributes);
-                EXECUTE format('COMMENT ON ROLE %I IS %L', wanted.name, wanted.purpose);
+                EXECUTE format('CREATE ROLE %I %s', platform_role.name, platform_role.attributes);
+                EXECUTE format('COMMENT ON ROLE %I IS %L', platform_role.name, platform_role.purpose);
             EXCEPTION WHEN duplicate_object OR unique_violation THEN
                 NULL;  -- A concurrent upgrade of another database of this server created it first
             END;
         END IF;
         -- A superuser may take any role; another login that upgrades the schema must be a member. Since version 16
         -- the creator of a role is a member, but may not SET ROLE to it.
-        IF NOT pg_has_role(current_user, wanted.name,
+        IF NOT pg_has_role(current_user, platform_role.name,
                            CASE WHEN current_setting('server_version_num')::integer >= 160000
                                 THEN 'SET' ELSE 'MEMBER' END) THEN
-            EXECUTE format('GRANT %I TO %I', wanted.name, current_user);
+            EXECUTE format('GRANT %I TO %I', platform_role.name, current_user);
         END IF;
     END LOOP;
     -- A backup must see every row of every partition. Only a superuser can grant this.

@@ -28,11 +28,11 @@ ORDER BY a.number LIMIT 10
 -- name: take_baselines
 -- Record the rows of each compared table once; the triggers of ops.fact_baselines write the entries.
 INSERT INTO ops.fact_baselines (table_name)
-SELECT wanted FROM unnest(ARRAY['energy_consumption', 'energy_consumption_revisions', 'weather_data',
+SELECT missing FROM unnest(ARRAY['energy_consumption', 'energy_consumption_revisions', 'weather_data',
                                 'weather_data_revisions', 'weather_forecasts', 'prediction_vintages', 'cities', 'models',
                                 'model_artifacts', 'user_city_access', 'model_promotions', 'forecast_runs',
-                                'ops.retention_policies', 'ops.retraining_policies', 'ops.repairs']) AS wanted
-WHERE NOT EXISTS (SELECT FROM ops.fact_baselines b WHERE b.table_name = wanted)
+                                'ops.retention_policies', 'ops.retraining_policies', 'ops.repairs']) AS missing
+WHERE NOT EXISTS (SELECT FROM ops.fact_baselines b WHERE b.table_name = missing)
 
 -- name: fact_ranges
 -- The ranges in which the rows of a table are read: (first, end), null for no bound.

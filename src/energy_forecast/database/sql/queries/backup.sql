@@ -143,10 +143,10 @@ WHERE %(name)s ~ '^energy_forecast_' AND NOT EXISTS (
 
 -- name: membership_statements
 -- The statements that make one role a member of others; none for existing memberships.
-SELECT format('GRANT %%I TO %%I', wanted, %(name)s::text)
-FROM unnest(%(groups)s::text[]) wanted
-WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) AND NOT EXISTS (
-    SELECT FROM pg_auth_members WHERE roleid = to_regrole(quote_ident(wanted)) AND member = to_regrole(quote_ident(%(name)s)))
+SELECT format('GRANT %%I TO %%I', group_name, %(name)s::text)
+FROM unnest(%(groups)s::text[]) group_name
+WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = group_name) AND NOT EXISTS (
+    SELECT FROM pg_auth_members WHERE roleid = to_regrole(quote_ident(group_name)) AND member = to_regrole(quote_ident(%(name)s)))
 
 -- name: database_privileges
 -- The statements that grant the privileges that the first migration grants on the database.

@@ -8,7 +8,7 @@ ORDER BY name
 -- The cities with these names, compared without regard to case and Unicode normalisation.
 SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
 FROM cities
-WHERE lower(normalize(name, NFC)) IN (SELECT lower(normalize(wanted, NFC)) FROM unnest(%(names)s::text[]) AS wanted)
+WHERE lower(normalize(name, NFC)) IN (SELECT lower(normalize(requested, NFC)) FROM unnest(%(names)s::text[]) AS requested)
 ORDER BY name
 
 -- name: add_city

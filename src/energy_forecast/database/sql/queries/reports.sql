@@ -5,7 +5,7 @@ FROM recent_consumption(%(city)s, %(hours)s, %(until)s)
 
 -- name: daily
 -- Consumption of a city by local day, kWh, with the hours of the day and the known hours.
-SELECT local_date, hours, hours_known, total_consumption, peak_demand, whole
+SELECT local_date, hours, hours_known, total_consumption, peak_demand, is_complete
 FROM daily_consumption(%(city)s, %(first_day)s, %(last_day)s)
 
 -- name: local_days

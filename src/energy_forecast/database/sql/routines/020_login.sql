@@ -4,7 +4,7 @@
 DO $$
 DECLARE
     platform text;
-    person record;
+    user_role record;
     has_options boolean := current_setting('server_version_num')::integer >= 160000;
 BEGIN
     IF session_user <> 'energy_forecast_admin' THEN
@@ -36,19 +36,19 @@ BEGIN
     /* Users that `user add` created as another role. Since version 16 only the role that granted a membership can revoke it, so
        it is granted again by this login. The API may take the role of each of these users; a login created by a DBA is not
        among them and is not changed. */
-    FOR person IN
+    FOR user_role IN
         SELECT r.oid, r.rolname FROM pg_roles r
         WHERE has_options AND r.rolname !~ '^energy_forecast_' AND NOT r.rolsuper AND EXISTS (
             SELECT FROM pg_auth_members m WHERE m.roleid = 'energy_forecast_app'::regrole AND m.member = r.oid
               AND m.grantor <> 'energy_forecast_login'::regrole)
           AND EXISTS (SELECT FROM pg_auth_members WHERE roleid = r.oid AND member = 'energy_forecast_api'::regrole)
     LOOP
-        IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = person.oid
+        IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = user_role.oid
                        AND member = 'energy_forecast_login'::regrole AND admin_option) THEN
-            EXECUTE format('GRANT %I TO energy_forecast_login WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', person.rolname);
+            EXECUTE format('GRANT %I TO energy_forecast_login WITH ADMIN TRUE, INHERIT FALSE, SET FALSE', user_role.rolname);
         END IF;
         EXECUTE format('REVOKE energy_forecast_app FROM %1$I; REVOKE %1$I FROM energy_forecast_api;'
                        'GRANT energy_forecast_app TO %1$I GRANTED BY energy_forecast_login;'
-                       'GRANT %1$I TO energy_forecast_api GRANTED BY energy_forecast_login', person.rolname);
+                       'GRANT %1$I TO energy_forecast_api GRANTED BY energy_forecast_login', user_role.rolname);
     END LOOP;
 END $$;

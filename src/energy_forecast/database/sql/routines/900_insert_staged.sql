@@ -38,7 +38,7 @@ BEGIN
                                         ELSE 'temperature, humidity, wind_speed, precipitation' END;
         value_places text := CASE kind WHEN 'consumption' THEN 's.value_1, s.value_2'
                                        ELSE 's.value_1, s.value_2, s.value_3, s.value_4' END;
-        wanted uuid[];
+        city_ids uuid[];
         found integer;
         inserted bigint;
         before text := current_setting('session_replication_role');
@@ -70,12 +70,12 @@ BEGIN
                                                      WHERE a.attrelid = t.tgrelid AND a.attname = 'city_id')], false));
         IF in_bulk THEN
             -- Empty, not null: null means that the trigger of the key checks the rows
-            SELECT coalesce(array_agg(DISTINCT k.city_id), '{}') INTO wanted
+            SELECT coalesce(array_agg(DISTINCT k.city_id), '{}') INTO city_ids
             FROM pg_temp.staged_cities k
             WHERE EXISTS (SELECT FROM pg_temp.spans p WHERE p.city_no = k.city_no);
-            PERFORM FROM public.cities c WHERE c.id = ANY (wanted) ORDER BY c.id FOR KEY SHARE;
+            PERFORM FROM public.cities c WHERE c.id = ANY (city_ids) ORDER BY c.id FOR KEY SHARE;
             GET DIAGNOSTICS found = ROW_COUNT;
-            IF found <> cardinality(wanted) THEN
+            IF found <> cardinality(city_ids) THEN
                 RAISE EXCEPTION 'A city of the batch was deleted' USING ERRCODE = 'foreign_key_violation';
             END IF;
             PERFORM set_config('session_replication_role', 'replica', true);
@@ -95,7 +95,7 @@ BEGIN
                    coalesce(s.interval_minutes, k.interval_minutes)
             FROM pg_temp.staged s JOIN pg_temp.staged_cities k USING (city_no)
             WHERE $1 IS NULL OR k.city_id = ANY ($1)
-            ORDER BY k.city_id, s.timestamp $all$ END, target, value_columns, value_places) USING wanted;
+            ORDER BY k.city_id, s.timestamp $all$ END, target, value_columns, value_places) USING city_ids;
         GET DIAGNOSTICS inserted = ROW_COUNT;
         IF in_bulk THEN
             PERFORM set_config('session_replication_role', before, true);

@@ -9,18 +9,18 @@ CREATE OR REPLACE FUNCTION audit_attached_func() RETURNS trigger
     SET work_mem = '64MB'
     AS $$
 DECLARE
-    wanted text := (
+    sums_query text := (
         SELECT string_agg(format('SELECT %L::text AS name, q.* FROM (%s) q', a.partition_name, public.audit_sums_query(
                    format('%s c', ops.loading_table(a.partition_name)), TG_ARGV[1], TG_ARGV[2])), ' UNION ALL ')
         FROM attached a WHERE a.table_name = TG_ARGV[0]);
     months jsonb;
 BEGIN
-    IF wanted IS NULL THEN
+    IF sums_query IS NULL THEN
         RETURN NULL;  -- Months of another table
     END IF;
     -- Not a loop over the query, because a cursor has no parallel workers
-    EXECUTE format('SELECT jsonb_agg(to_jsonb(m)) FROM (%s) m', wanted) INTO months;
-    IF (SELECT bool_or(NOT (m ->> 'honest')::boolean OR m -> 'summary' = 'null') FROM jsonb_array_elements(months) m) THEN
+    EXECUTE format('SELECT jsonb_agg(to_jsonb(m)) FROM (%s) m', sums_query) INTO months;
+    IF (SELECT bool_or(NOT (m ->> 'created_now')::boolean OR m -> 'summary' = 'null') FROM jsonb_array_elements(months) m) THEN
         RAISE EXCEPTION 'A month of % has no rows, or rows with a forged created_at', TG_ARGV[0]
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;

@@ -7,17 +7,17 @@ CREATE OR REPLACE FUNCTION audit_batch_func() RETURNS trigger
     SET work_mem = '64MB'
     AS $$
 DECLARE
-    is_honest boolean;
+    created_now boolean;
     cities uuid[];
     removed jsonb;
     added jsonb;
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        EXECUTE public.audit_sums_query('replaced c', TG_ARGV[0], TG_ARGV[1]) INTO is_honest, cities, removed;
+        EXECUTE public.audit_sums_query('replaced c', TG_ARGV[0], TG_ARGV[1]) INTO created_now, cities, removed;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        EXECUTE public.audit_sums_query('changed c', TG_ARGV[0], TG_ARGV[1]) INTO is_honest, cities, added;
-        IF NOT is_honest AND TG_TABLE_NAME NOT LIKE '%\_revisions' THEN
+        EXECUTE public.audit_sums_query('changed c', TG_ARGV[0], TG_ARGV[1]) INTO created_now, cities, added;
+        IF NOT created_now AND TG_TABLE_NAME NOT LIKE '%\_revisions' THEN
             RAISE EXCEPTION 'created_at of % can only be set by the database', TG_TABLE_NAME
                 USING ERRCODE = 'integrity_constraint_violation';
         END IF;

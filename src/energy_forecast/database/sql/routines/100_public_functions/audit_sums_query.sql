@@ -9,7 +9,7 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
     SET search_path = pg_catalog, pg_temp
     AS $$
     SELECT format($query$
-        SELECT coalesce(bool_and(b.honest), true) AS honest, array_agg(DISTINCT b.city_id) AS cities,
+        SELECT coalesce(bool_and(b.created_now), true) AS created_now, array_agg(DISTINCT b.city_id) AS cities,
                CASE WHEN count(*) > 0 THEN jsonb_build_object(
                    'rows', sum(b.row_count)::bigint, 'cities', count(DISTINCT b.city_id),
                    'first', to_char(min(b.first) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
                                      sum(d.sum_4) OVER w) AS sums
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.%2$I, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
-                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
+                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
                        sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
                        sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
                 -- OFFSET, because otherwise the hash would be computed four times
@@ -31,4 +31,4 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
             WINDOW w AS (PARTITION BY d.block)) b $query$, source, block_column, hashed)
 $$;
 COMMENT ON FUNCTION audit_sums_query(text, text, text) IS
-    'The query for the checksums of bulk facts in audit_log: honest, cities, summary (null: no row)';
+    'The query for the checksums of bulk facts in audit_log: created_now, cities, summary (null: no row)';

@@ -3,9 +3,9 @@
    must equal those of audit_sums_query(); a test compares them. One text for both tables, which differ only in columns. */
 DO $do$
 DECLARE
-    wanted record;
+    target record;
 BEGIN
-    FOR wanted IN
+    FOR target IN
         SELECT * FROM (VALUES
             ('audit_consumption_func', 'energy_consumption', 'c.consumption_kwh, c.peak_demand_kw, c.metadata'),
             ('audit_weather_func', 'weather_data', 'c.temperature, c.humidity, c.wind_speed, c.precipitation')
@@ -18,27 +18,27 @@ CREATE OR REPLACE FUNCTION public.%1$I() RETURNS trigger
     SET work_mem = '64MB'
     AS $body$
 DECLARE
-    is_honest boolean;
+    created_now boolean;
     cities uuid[];
     removed jsonb;
     added jsonb;
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        SELECT coalesce(bool_and(b.honest), true), array_agg(DISTINCT b.city_id),
+        SELECT coalesce(bool_and(b.created_now), true), array_agg(DISTINCT b.city_id),
                CASE WHEN count(*) > 0 THEN jsonb_build_object(
                    'rows', sum(b.row_count)::bigint, 'cities', count(DISTINCT b.city_id),
                    'first', to_char(min(b.first) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                    'last', to_char(max(b.last) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                    'sums', jsonb_object_agg(to_char(b.block AT TIME ZONE 'UTC', 'YYYY-MM-DD'), b.sums) FILTER (WHERE b.is_first))
                END
-        INTO is_honest, cities, removed
+        INTO created_now, cities, removed
         FROM (
             SELECT d.*, row_number() OVER (PARTITION BY d.block) = 1 AS is_first,
                    jsonb_build_array(sum(d.row_count) OVER w, sum(d.sum_1) OVER w, sum(d.sum_2) OVER w, sum(d.sum_3) OVER w,
                                      sum(d.sum_4) OVER w) AS sums
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
-                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
+                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
                        sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
                        sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
                 FROM (SELECT c.*, encode(sha256(record_send(ROW(
@@ -48,21 +48,21 @@ BEGIN
             WINDOW w AS (PARTITION BY d.block)) b;
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        SELECT coalesce(bool_and(b.honest), true), array_agg(DISTINCT b.city_id),
+        SELECT coalesce(bool_and(b.created_now), true), array_agg(DISTINCT b.city_id),
                CASE WHEN count(*) > 0 THEN jsonb_build_object(
                    'rows', sum(b.row_count)::bigint, 'cities', count(DISTINCT b.city_id),
                    'first', to_char(min(b.first) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                    'last', to_char(max(b.last) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
                    'sums', jsonb_object_agg(to_char(b.block AT TIME ZONE 'UTC', 'YYYY-MM-DD'), b.sums) FILTER (WHERE b.is_first))
                END
-        INTO is_honest, cities, added
+        INTO created_now, cities, added
         FROM (
             SELECT d.*, row_number() OVER (PARTITION BY d.block) = 1 AS is_first,
                    jsonb_build_array(sum(d.row_count) OVER w, sum(d.sum_1) OVER w, sum(d.sum_2) OVER w, sum(d.sum_3) OVER w,
                                      sum(d.sum_4) OVER w) AS sums
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
-                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS honest,
+                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
                        sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
                        sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
                 FROM (SELECT c.*, encode(sha256(record_send(ROW(
@@ -70,7 +70,7 @@ BEGIN
                           AS hash FROM changed c OFFSET 0) h
                 GROUP BY h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')) d
             WINDOW w AS (PARTITION BY d.block)) b;
-        IF NOT is_honest THEN
+        IF NOT created_now THEN
             RAISE EXCEPTION 'created_at of %% can only be set by the database', TG_TABLE_NAME
                 USING ERRCODE = 'integrity_constraint_violation';
         END IF;
@@ -82,9 +82,9 @@ BEGIN
     VALUES (TG_TABLE_NAME, TG_OP, removed, added, public.acting_role(), cities);
     RETURN NULL;
 END $body$
-$function$, wanted.name,
-            format('c.city_id, c.timestamp, %s, c.created_at, c.available_at, c.interval_minutes', wanted.value_columns));
-        EXECUTE format('COMMENT ON FUNCTION public.%I() IS %L', wanted.name, format(
-            'Writes a statement that changed %s into audit_log, and rejects rows with a forged created_at', wanted.relation));
+$function$, target.name,
+            format('c.city_id, c.timestamp, %s, c.created_at, c.available_at, c.interval_minutes', target.value_columns));
+        EXECUTE format('COMMENT ON FUNCTION public.%I() IS %L', target.name, format(
+            'Writes a statement that changed %s into audit_log, and rejects rows with a forged created_at', target.relation));
     END LOOP;
 END $do$;

@@ -6,14 +6,14 @@ CREATE OR REPLACE PROCEDURE cleanup_old_data()
     AS $$
 DECLARE
     due record;
-    got record;
+    removal record;
 BEGIN
     FOR due IN SELECT * FROM ops.retention_due() LOOP
-        got := ops.apply_retention(due.table_name, due.partition_name, due.range_start, due.range_end);
+        removal := ops.apply_retention(due.table_name, due.partition_name, due.range_start, due.range_end);
         COMMIT;
-        IF got.outcome OPERATOR(pg_catalog.=) 'busy' THEN
+        IF removal.outcome OPERATOR(pg_catalog.=) 'busy' THEN
             RAISE WARNING '% is in use and stays for now (backends %)',
-                coalesce(due.partition_name, due.table_name), got.detail;
+                coalesce(due.partition_name, due.table_name), removal.detail;
         END IF;
     END LOOP;
 END $$;

@@ -1,8 +1,8 @@
 /* An interval belongs to the local day in which it starts, so that each is counted once. With an interval across midnight,
-   a day of 23.5 hours has 23 or 24 hours of starts: `whole` compares with the possible starts, not with the length. */
+   a day of 23.5 hours has 23 or 24 hours of starts: `is_complete` compares with the possible starts, not with the length. */
 CREATE OR REPLACE FUNCTION daily_consumption(city uuid, first_day date, last_day date)
     RETURNS TABLE (local_date date, hours numeric, hours_known numeric, total_consumption numeric,
-                   peak_demand numeric, whole boolean)
+                   peak_demand numeric, is_complete boolean)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
     AS $$

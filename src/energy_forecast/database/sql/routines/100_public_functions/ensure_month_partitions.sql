@@ -7,7 +7,7 @@ CREATE OR REPLACE FUNCTION ensure_month_partitions(parent text, first_time times
 DECLARE
     month timestamptz := date_trunc('month', first_time, 'UTC');
     partition_name text;
-    made integer := 0;
+    created integer := 0;
 BEGIN
     IF parent NOT IN ('energy_consumption', 'weather_data', 'weather_forecasts', 'prediction_vintages') THEN
         RAISE EXCEPTION 'Table % is not partitioned by month', parent USING ERRCODE = 'invalid_parameter_value';
@@ -27,12 +27,12 @@ BEGIN
                            WHERE relname = partition_name AND relnamespace = 'public'::regnamespace) THEN
                 PERFORM public.make_month_table(parent, 'public', partition_name);
                 PERFORM public.attach_month_table(parent, partition_name, month);
-                made := made + 1;
+                created := created + 1;
             END IF;
         END IF;
         month := month + interval '1 month';
     END LOOP;
-    RETURN made;
+    RETURN created;
 END $$;
 COMMENT ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz) IS
     'Creates the missing monthly partitions of a table between two times; returns their number';

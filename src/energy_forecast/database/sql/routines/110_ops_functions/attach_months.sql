@@ -7,10 +7,10 @@ CREATE OR REPLACE FUNCTION ops.attach_months(parent text, months timestamptz[]) 
     SET timezone = 'UTC'
     AS $$
 DECLARE
-    wanted text[] := ARRAY(SELECT parent || to_char(m, '"_y"YYYY"m"MM') FROM unnest(months) m ORDER BY m);
+    partitions text[] := ARRAY(SELECT parent || to_char(m, '"_y"YYYY"m"MM') FROM unnest(months) m ORDER BY m);
     name text;
 BEGIN
-    FOREACH name IN ARRAY wanted LOOP
+    FOREACH name IN ARRAY partitions LOOP
         IF ops.loading_table(name) IS NULL THEN
             RAISE EXCEPTION 'This transaction has not begun %', name USING ERRCODE = 'invalid_parameter_value';
         END IF;
@@ -23,7 +23,7 @@ BEGIN
                                ops.loading_table(name), name || '_pkey', pg_get_constraintdef(k.oid))
                  FROM pg_constraint k WHERE k.conrelid = format('public.%I', parent)::regclass AND k.contype = 'p');
     END LOOP;
-    INSERT INTO ops.attached_months (table_name, partition_name) SELECT parent, n FROM unnest(wanted) n;
+    INSERT INTO ops.attached_months (table_name, partition_name) SELECT parent, n FROM unnest(partitions) n;
     -- One session at a time creates partitions
     PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
     -- From now on no trigger can be added; a trigger added meanwhile has not seen the rows
@@ -32,8 +32,8 @@ BEGIN
         RAISE EXCEPTION 'A trigger was added to % meanwhile', parent
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
-    FOR position IN 1..cardinality(wanted) LOOP
-        name := wanted[position];
+    FOR position IN 1..cardinality(partitions) LOOP
+        name := partitions[position];
         IF EXISTS (SELECT FROM pg_class WHERE relname = name AND relnamespace = 'public'::regnamespace) THEN
             RAISE EXCEPTION 'Another session created % meanwhile', name USING ERRCODE = 'duplicate_table';
         END IF;

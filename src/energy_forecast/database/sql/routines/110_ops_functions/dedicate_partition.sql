@@ -3,15 +3,15 @@
    above `most_bytes` is rejected). Waiting for that lock ends after 300 ms and is tried again. Indexes and foreign keys are
    created before, when no session waits for them. */
 CREATE OR REPLACE FUNCTION ops.dedicate_partition(
-    city uuid, wanted text, most_bytes bigint DEFAULT 512 << 20,
+    city uuid, requested_name text, most_bytes bigint DEFAULT 512 << 20,
     OUT outcome text, OUT partition_name text, OUT row_count bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
     SET timezone = 'UTC'
     AS $$
 BEGIN
-    IF wanted !~ '^predictions_[a-z0-9_]{1,50}$' THEN
-        RAISE EXCEPTION '% is not a valid name for a partition of predictions', wanted USING ERRCODE = 'invalid_parameter_value';
+    IF requested_name !~ '^predictions_[a-z0-9_]{1,50}$' THEN
+        RAISE EXCEPTION '% is not a valid name for a partition of predictions', requested_name USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF NOT EXISTS (SELECT FROM public.cities c WHERE c.id = city) THEN
         RAISE EXCEPTION 'The city does not exist' USING ERRCODE = 'invalid_parameter_value';
@@ -28,10 +28,10 @@ BEGIN
         outcome := 'too large';
         RETURN;
     END IF;
-    partition_name := wanted;
+    partition_name := requested_name;
     -- A table, index or view may have that name
-    IF EXISTS (SELECT FROM pg_class c WHERE c.relname = wanted AND c.relnamespace = 'public'::regnamespace) THEN
-        partition_name := left(wanted, 50) || '_' || left(city::text, 8);
+    IF EXISTS (SELECT FROM pg_class c WHERE c.relname = requested_name AND c.relnamespace = 'public'::regnamespace) THEN
+        partition_name := left(requested_name, 50) || '_' || left(city::text, 8);
     END IF;
     LOCK TABLE public.predictions IN SHARE ROW EXCLUSIVE MODE;
     EXECUTE format('CREATE TABLE public.%I (LIKE public.predictions INCLUDING ALL EXCLUDING COMMENTS)', partition_name);

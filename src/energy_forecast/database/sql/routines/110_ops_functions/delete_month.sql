@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION ops.delete_month(
-    wanted text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL,
+    relation text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL,
     OUT outcome text, OUT row_count bigint, OUT byte_count bigint)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -8,21 +8,21 @@ CREATE OR REPLACE FUNCTION ops.delete_month(
     AS $$
 DECLARE
     policy record;
-    taken record;
+    removed record;
 BEGIN
-    SELECT * INTO policy FROM ops.retention_policies r WHERE r.table_name = wanted AND NOT r.by_month;
+    SELECT * INTO policy FROM ops.retention_policies r WHERE r.table_name = relation AND NOT r.by_month;
     IF NOT FOUND OR policy.keep IS NULL OR last_time > now() - policy.keep THEN
         outcome := 'not due';
         RETURN;
     END IF;
-    taken := ops.digest_rows(wanted, CASE wanted WHEN 'rejected_rows' THEN 'created_at' ELSE 'timestamp' END,
+    removed := ops.digest_rows(relation, CASE relation WHEN 'rejected_rows' THEN 'created_at' ELSE 'timestamp' END,
                              first_time, last_time, true);
-    row_count := taken.row_count;
-    byte_count := taken.byte_count;
+    row_count := removed.row_count;
+    byte_count := removed.byte_count;
     outcome := CASE WHEN row_count = 0 THEN 'gone' ELSE 'deleted' END;
     IF row_count > 0 THEN
         INSERT INTO ops.dropped_data (run_id, table_name, range_start, range_end, row_count, byte_count, digest, keep)
-        VALUES (run, wanted, first_time, last_time, taken.row_count, taken.byte_count, taken.digest, policy.keep);
+        VALUES (run, relation, first_time, last_time, removed.row_count, removed.byte_count, removed.digest, policy.keep);
     END IF;
 EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
     outcome := 'busy';

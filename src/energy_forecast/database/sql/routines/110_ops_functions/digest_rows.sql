@@ -13,7 +13,7 @@ CREATE OR REPLACE FUNCTION ops.digest_rows(
     SET bytea_output = 'hex'
     AS $$
 DECLARE
-    of_range text := format('FROM %5$I.%1$I AS t WHERE t.%2$I >= %3$L AND t.%2$I < %4$L',
+    in_range text := format('FROM %5$I.%1$I AS t WHERE t.%2$I >= %3$L AND t.%2$I < %4$L',
                             source, key_column, first_time, end_time,
                             CASE source WHEN 'rejected_rows' THEN 'ops' ELSE 'public' END);
 BEGIN
@@ -28,7 +28,7 @@ BEGIN
             FROM chosen c
             GROUP BY 1, 2) d
         $statement$,
-        CASE WHEN deleting THEN 'DELETE ' || of_range || ' RETURNING t.*' ELSE 'SELECT t.* ' || of_range END,
+        CASE WHEN deleting THEN 'DELETE ' || in_range || ' RETURNING t.*' ELSE 'SELECT t.* ' || in_range END,
         CASE source WHEN 'model_metrics' THEN 'model_id' WHEN 'rejected_rows' THEN 'batch_id' ELSE 'city_id' END, key_column)
     INTO row_count, byte_count, digest;
 END $$;

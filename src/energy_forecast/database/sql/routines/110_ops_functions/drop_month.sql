@@ -6,7 +6,7 @@
    that a then open transaction may have written, the same row versions (70 to 90 ms for a month of 100 cities, on a busy
    machine). */
 CREATE OR REPLACE FUNCTION ops.drop_month(
-    wanted text, run uuid DEFAULT NULL,
+    dropped text, run uuid DEFAULT NULL,
     OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -14,7 +14,7 @@ CREATE OR REPLACE FUNCTION ops.drop_month(
     AS $$
 DECLARE
     part record;
-    taken record;
+    removed record;
     revisions record;
     oldest_open xid;
     state_query text;
@@ -24,7 +24,7 @@ DECLARE
 BEGIN
     SELECT p.*, r.keep INTO part
     FROM ops.partitions() p JOIN ops.retention_policies r USING (table_name)
-    WHERE p.partition_name = wanted AND r.by_month;
+    WHERE p.partition_name = dropped AND r.by_month;
     IF NOT FOUND THEN
         outcome := 'gone';
         RETURN;
@@ -47,8 +47,8 @@ BEGIN
     IF part.detach_pending THEN
         -- A DETACH CONCURRENTLY was interrupted; the parent no longer shows the rows, so they are read from the
         -- partition
-        EXECUTE format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', part.table_name, wanted);
-        EXECUTE format('ALTER TABLE public.%I NO FORCE ROW LEVEL SECURITY', wanted);
+        EXECUTE format('ALTER TABLE public.%I DETACH PARTITION public.%I FINALIZE', part.table_name, dropped);
+        EXECUTE format('ALTER TABLE public.%I NO FORCE ROW LEVEL SECURITY', dropped);
     END IF;
     IF part.table_name IN ('energy_consumption', 'weather_data') THEN
         -- Without the current values, point-in-time reads would return superseded values
@@ -68,25 +68,25 @@ BEGIN
         ' FROM public.%1$I t WHERE t.%2$I >= %3$L AND t.%2$I < %4$L',
         part.table_name, part.key_column, part.range_start, part.range_end);
     EXECUTE state_query INTO state USING oldest_open;
-    taken := ops.digest_rows(CASE WHEN part.detach_pending THEN wanted ELSE part.table_name END,
+    removed := ops.digest_rows(CASE WHEN part.detach_pending THEN dropped ELSE part.table_name END,
                              part.key_column, part.range_start, part.range_end);
     FOR attempt IN 1..10 LOOP
         BEGIN
             PERFORM set_config('lock_timeout', '150ms', true);
             IF NOT part.detach_pending THEN
                 EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', part.table_name);
-                EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', wanted);
+                EXECUTE format('LOCK TABLE ONLY public.%I IN ACCESS EXCLUSIVE MODE', dropped);
                 EXECUTE state_query INTO state_now USING oldest_open;
                 is_same := state = state_now;
                 EXIT WHEN NOT is_same;
             END IF;
             byte_count := part.byte_count;
-            row_count := taken.row_count;
+            row_count := removed.row_count;
             INSERT INTO ops.dropped_data
                 (run_id, table_name, partition_name, range_start, range_end, row_count, byte_count, digest, keep)
-            VALUES (run, part.table_name, wanted, part.range_start, part.range_end, taken.row_count, part.byte_count,
-                    taken.digest, part.keep);
-            EXECUTE format('DROP TABLE public.%I', wanted);
+            VALUES (run, part.table_name, dropped, part.range_start, part.range_end, removed.row_count, part.byte_count,
+                    removed.digest, part.keep);
+            EXECUTE format('DROP TABLE public.%I', dropped);
             outcome := 'dropped';
             RETURN;
         EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
@@ -106,7 +106,7 @@ EXCEPTION
             FROM pg_locks l
             WHERE l.granted AND l.pid <> pg_backend_pid() AND l.locktype = 'relation'
               AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-              AND l.relation IN (to_regclass('public.' || quote_ident(wanted)),
+              AND l.relation IN (to_regclass('public.' || quote_ident(dropped)),
                                  to_regclass('public.' || quote_ident(part.table_name)),
                                  'public.cities'::regclass, 'public.forecast_runs'::regclass)) END;
     WHEN undefined_table THEN

@@ -10,10 +10,10 @@ DECLARE
     changed_hours bigint;
 BEGIN
     LOCK TABLE public.hourly_consumption_rollup IN SHARE ROW EXCLUSIVE MODE;
-    WITH taken AS (
+    WITH removed AS (
         DELETE FROM ops.changed_consumption RETURNING city_id, first_hour, last_hour
     ), spans AS (
-        SELECT t.city_id, min(t.first_hour) AS first_hour, max(t.last_hour) AS last_hour FROM taken t GROUP BY t.city_id
+        SELECT t.city_id, min(t.first_hour) AS first_hour, max(t.last_hour) AS last_hour FROM removed t GROUP BY t.city_id
     ), truth AS (
         SELECT x.city_id, h.hour, h.total_consumption, h.peak_demand, h.minutes_known, h.off_hour_values
         FROM spans x CROSS JOIN LATERAL

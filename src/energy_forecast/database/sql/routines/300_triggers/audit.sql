@@ -1,10 +1,10 @@
 /* The audit triggers. All are ENABLE ALWAYS, so session_replication_role does not disable them. */
 DO $$
 DECLARE
-    wanted record;
+    target record;
 BEGIN
     -- Controlled tables: one entry per row, so that the last entry of a row must equal the stored row
-    FOR wanted IN
+    FOR target IN
         SELECT * FROM (VALUES
             ('public.cities', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('public.models', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
@@ -25,19 +25,19 @@ BEGIN
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER %s ON %s FOR EACH ROW %s'
             ' EXECUTE FUNCTION public.audit_trigger_func(%s)',
-            wanted.events, wanted.relation, wanted.condition, wanted.arguments);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit_row', wanted.relation);
-        CONTINUE WHEN wanted.columns IS NULL;
+            target.events, target.relation, target.condition, target.arguments);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER audit_row', target.relation);
+        CONTINUE WHEN target.columns IS NULL;
         EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT ON ops.fact_baselines FOR EACH ROW'
             ' WHEN (NEW.table_name = %L) EXECUTE FUNCTION public.audit_stored_rows_func(%L, %L, %L)',
-            'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'), replace(wanted.relation, 'public.', ''),
-            wanted.relation, wanted.columns,
-            CASE wanted.relation WHEN 'public.forecast_runs' THEN 'c.purpose = ''live''' ELSE 'true' END);
+            'audit_' || replace(replace(target.relation, 'public.', ''), '.', '_'), replace(target.relation, 'public.', ''),
+            target.relation, target.columns,
+            CASE target.relation WHEN 'public.forecast_runs' THEN 'c.purpose = ''live''' ELSE 'true' END);
         EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER %I',
-            'audit_' || replace(replace(wanted.relation, 'public.', ''), '.', '_'));
+            'audit_' || replace(replace(target.relation, 'public.', ''), '.', '_'));
     END LOOP;
     -- Bulk facts: one entry per statement. Every column except `id`, so that the checksums show any change
-    FOR wanted IN
+    FOR target IN
         SELECT facts.*, event FROM (VALUES
             ('energy_consumption', 'timestamp',
                 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata,'
@@ -63,34 +63,34 @@ BEGIN
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER %s ON public.%I REFERENCING %s'
             ' FOR EACH STATEMENT EXECUTE FUNCTION public.%s',
-            wanted.event, upper(wanted.event), wanted.relation,
-            CASE wanted.event WHEN 'insert' THEN 'NEW TABLE AS changed' WHEN 'delete' THEN 'OLD TABLE AS replaced'
+            target.event, upper(target.event), target.relation,
+            CASE target.event WHEN 'insert' THEN 'NEW TABLE AS changed' WHEN 'delete' THEN 'OLD TABLE AS replaced'
                 ELSE 'OLD TABLE AS replaced NEW TABLE AS changed' END,
             -- Values may also arrive one at a time: these tables have functions whose plans a session caches
-            CASE wanted.relation
+            CASE target.relation
                 WHEN 'energy_consumption' THEN 'audit_consumption_func()'
                 WHEN 'weather_data' THEN 'audit_weather_func()'
-                ELSE format('audit_batch_func(%L, %L)', wanted.block_column, wanted.hashed) END);
-        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', wanted.relation, wanted.event);
+                ELSE format('audit_batch_func(%L, %L)', target.block_column, target.hashed) END);
+        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', target.relation, target.event);
         -- Current forecasts are replaced and move between partitions, so there is no baseline to compare with
-        CONTINUE WHEN wanted.event <> 'insert' OR wanted.relation = 'predictions';
+        CONTINUE WHEN target.event <> 'insert' OR target.relation = 'predictions';
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.fact_baselines FOR EACH ROW'
             ' WHEN (NEW.table_name = %L) EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
-            wanted.relation, wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
-        EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
-        CONTINUE WHEN wanted.relation LIKE '%\_revisions';
+            target.relation, target.relation, target.relation, target.block_column, target.hashed);
+        EXECUTE format('ALTER TABLE ops.fact_baselines ENABLE ALWAYS TRIGGER audit_%s', target.relation);
+        CONTINUE WHEN target.relation LIKE '%\_revisions';
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.dropped_data FOR EACH ROW'
             ' WHEN (NEW.table_name = %L AND NEW.partition_name IS NOT NULL)'
             ' EXECUTE FUNCTION public.audit_stored_func(%L, %L, %L)',
-            wanted.relation, wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
-        EXECUTE format('ALTER TABLE ops.dropped_data ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
+            target.relation, target.relation, target.relation, target.block_column, target.hashed);
+        EXECUTE format('ALTER TABLE ops.dropped_data ENABLE ALWAYS TRIGGER audit_%s', target.relation);
         -- Months that a batch fills before attaching them are recorded there, and summed in the same way
-        CONTINUE WHEN wanted.relation NOT IN ('energy_consumption', 'weather_data');
+        CONTINUE WHEN target.relation NOT IN ('energy_consumption', 'weather_data');
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER INSERT ON ops.attached_months'
             ' REFERENCING NEW TABLE AS attached FOR EACH STATEMENT'
             ' EXECUTE FUNCTION public.audit_attached_func(%L, %L, %L)',
-            wanted.relation, wanted.relation, wanted.block_column, wanted.hashed);
-        EXECUTE format('ALTER TABLE ops.attached_months ENABLE ALWAYS TRIGGER audit_%s', wanted.relation);
+            target.relation, target.relation, target.block_column, target.hashed);
+        EXECUTE format('ALTER TABLE ops.attached_months ENABLE ALWAYS TRIGGER audit_%s', target.relation);
     END LOOP;
     -- The log itself: only triggers insert entries; the chain is extended at commit
     CREATE OR REPLACE TRIGGER from_triggers BEFORE INSERT ON public.audit_log FOR EACH ROW
@@ -98,9 +98,9 @@ BEGIN
                    ELSE pg_trigger_depth() = 0 END)
         EXECUTE FUNCTION public.reject_change('entries are written by the audit triggers');
     ALTER TABLE public.audit_log ENABLE ALWAYS TRIGGER from_triggers;
-    CREATE OR REPLACE TRIGGER stamp BEFORE INSERT ON public.audit_log FOR EACH ROW
+    CREATE OR REPLACE TRIGGER set_author BEFORE INSERT ON public.audit_log FOR EACH ROW
         EXECUTE FUNCTION public.set_audit_author();
-    ALTER TABLE public.audit_log ENABLE ALWAYS TRIGGER stamp;
+    ALTER TABLE public.audit_log ENABLE ALWAYS TRIGGER set_author;
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'public.audit_log'::regclass AND tgname = 'chain') THEN
         CREATE CONSTRAINT TRIGGER chain AFTER INSERT ON public.audit_log DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION public.chain_audit_entries();

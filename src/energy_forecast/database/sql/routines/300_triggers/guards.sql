@@ -2,9 +2,9 @@
    from predictions, model_metrics, rejected rows and the revisions of those months, which is audited. */
 DO $$
 DECLARE
-    wanted record;
+    target record;
 BEGIN
-    FOR wanted IN
+    FOR target IN
         SELECT c.oid::regclass AS relation, coalesce(guarded.events, 'TRUNCATE') AS events FROM pg_class c LEFT JOIN (VALUES
             ('public.prediction_vintages', 'UPDATE OR DELETE OR TRUNCATE'),
             ('public.weather_forecasts', 'UPDATE OR DELETE OR TRUNCATE'),
@@ -35,9 +35,9 @@ BEGIN
           AND NOT c.relispartition AND c.relowner = 'energy_forecast_owner'::regrole
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER append_only BEFORE %s ON %s FOR EACH STATEMENT'
-            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.events, wanted.relation,
-            CASE wanted.events WHEN 'TRUNCATE' THEN 'it would not be audited' ELSE 'rows here are never changed' END);
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', wanted.relation);
+            ' EXECUTE FUNCTION public.reject_change(%L)', target.events, target.relation,
+            CASE target.events WHEN 'TRUNCATE' THEN 'it would not be audited' ELSE 'rows here are never changed' END);
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', target.relation);
     END LOOP;
 
     CREATE OR REPLACE TRIGGER finished_once BEFORE UPDATE ON ops.maintenance_runs FOR EACH ROW
@@ -47,41 +47,41 @@ BEGIN
     /* created_at must be the time of the transaction, for every role. The tables are found by their column, so a new table
        needs no entry here. audit_batch_func checks bulk facts in one pass; a revision has the created_at of the old value.
        The condition is cheap, so a valid row costs almost nothing. */
-    FOR wanted IN
+    FOR target IN
         SELECT c.oid::regclass AS relation FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
         WHERE c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace) AND c.relkind = 'r' AND NOT c.relispartition
           AND a.attname = 'created_at' AND NOT a.attisdropped AND c.relname NOT LIKE '%\_revisions'
     LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock BEFORE INSERT ON %s FOR EACH ROW'
+        EXECUTE format('CREATE OR REPLACE TRIGGER created_at_is_now BEFORE INSERT ON %s FOR EACH ROW'
             ' WHEN (NEW.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)'
-            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.relation, 'created_at is set by the database');
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
-        EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock_kept BEFORE UPDATE ON %s FOR EACH ROW'
+            ' EXECUTE FUNCTION public.reject_change(%L)', target.relation, 'created_at is set by the database');
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER created_at_is_now', target.relation);
+        EXECUTE format('CREATE OR REPLACE TRIGGER created_at_is_kept BEFORE UPDATE ON %s FOR EACH ROW'
             ' WHEN (NEW.created_at IS DISTINCT FROM OLD.created_at)'
-            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.relation, 'created_at is set by the database');
-        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER honest_clock_kept', wanted.relation);
+            ' EXECUTE FUNCTION public.reject_change(%L)', target.relation, 'created_at is set by the database');
+        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER created_at_is_kept', target.relation);
     END LOOP;
-    FOR wanted IN
+    FOR target IN
         SELECT unnest(ARRAY['energy_consumption_revisions', 'weather_data_revisions']) AS relation
     LOOP
-        EXECUTE format('CREATE OR REPLACE TRIGGER honest_clock BEFORE INSERT ON public.%I FOR EACH ROW'
+        EXECUTE format('CREATE OR REPLACE TRIGGER created_at_is_now BEFORE INSERT ON public.%I FOR EACH ROW'
             ' WHEN (NEW.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP OR NEW.created_at > CURRENT_TIMESTAMP'
             '       OR NEW.created_at IS DISTINCT FROM CURRENT_TIMESTAMP AND pg_trigger_depth() = 0)'
-            ' EXECUTE FUNCTION public.reject_change(%L)', wanted.relation, 'created_at is set by the database');
-        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER honest_clock', wanted.relation);
+            ' EXECUTE FUNCTION public.reject_change(%L)', target.relation, 'created_at is set by the database');
+        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER created_at_is_now', target.relation);
     END LOOP;
 
     /* created_at of these tables must be accurate to the minute, or determines the champion at a time, so a transaction may not
        stay open until the load is known. A promotion first compares backtests of every city and has a longer limit. */
-    FOR wanted IN
+    FOR target IN
         SELECT * FROM (VALUES ('forecast_runs', '15 minutes'), ('model_promotions', '3 hours')) AS prompt (relation, most)
     LOOP
-        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = format('public.%I', wanted.relation)::regclass
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = format('public.%I', target.relation)::regclass
                        AND tgname = 'prompt_commit') THEN
             EXECUTE format('CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON public.%I DEFERRABLE INITIALLY DEFERRED'
-                ' FOR EACH ROW EXECUTE FUNCTION public.check_prompt_commit(%L)', wanted.relation, wanted.most);
+                ' FOR EACH ROW EXECUTE FUNCTION public.check_prompt_commit(%L)', target.relation, target.most);
         END IF;
-        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER prompt_commit', wanted.relation);
+        EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER prompt_commit', target.relation);
     END LOOP;
     CREATE OR REPLACE TRIGGER trained_before BEFORE INSERT ON public.forecast_runs FOR EACH ROW
         EXECUTE FUNCTION public.check_new_run();
@@ -107,11 +107,11 @@ BEGIN
         EXECUTE FUNCTION public.reject_change('a current forecast is replaced only by one that was issued later');
     ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER later_issue;
 
-    FOR wanted IN
+    FOR target IN
         SELECT c.oid::regclass AS relation FROM pg_class c
         WHERE c.relispartition AND c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace
           AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'through_parent' AND t.tgenabled = 'A')
     LOOP
-        PERFORM public.guard_partition(wanted.relation);
+        PERFORM public.guard_partition(target.relation);
     END LOOP;
 END $$;
