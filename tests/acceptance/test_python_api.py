@@ -58,6 +58,11 @@ def as_pandas(frame: pl.DataFrame) -> Any:
     return pandas.DataFrame(columns, index=times.rename("timestamp"))
 
 
+def as_pandas_table(frame: pl.DataFrame) -> Any:
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    return pandas.DataFrame({name: frame[name].to_list() for name in frame.columns})
+
+
 def as_arrow(frame: pl.DataFrame) -> Any:
     return pytest.importorskip("pyarrow", reason="pyarrow is not installed").table(frame)
 
@@ -311,6 +316,23 @@ def test_adding_a_city_again_changes_nothing(db: ef.Platform) -> None:
     assert (added.name, added.country_code, added.subdivision) == ("Munich", "DE", "BY")
     with pytest.raises(IngestError, match="Munich"):
         db.add_city("Munich", latitude=10, longitude=10, timezone="Asia/Tokyo")
+
+
+def test_imports_cities_of_a_frame(db: ef.Platform) -> None:
+    frame = pl.DataFrame(
+        {
+            "name": ["Munich", "Oslo", "Nowhere"],
+            "latitude": [48.14, 59.91, 91.0],
+            "longitude": [11.58, 10.75, 0.0],
+            "timezone": ["Europe/Berlin", "Europe/Oslo", "UTC"],
+            "country_code": ["DE", "NO", None],
+        }
+    )
+    report = db.import_cities(as_pandas_table(frame))
+    assert (report.inserted, report.unchanged, report.rejected) == (1, 1, 1)
+    assert [city.name for city in db.cities()] == ["Munich", "Oslo"]
+    with pytest.raises(IngestError, match="The only row was rejected"):
+        db.import_cities(frame.tail(1))
 
 
 def test_embedded_server_starts_on_connect(open_folder: Path) -> None:

@@ -32,7 +32,7 @@ from energy_forecast.cli.console import (
 )
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.cli.rejected import rejected
-from energy_forecast.errors import DatabaseError, EnergyForecastError, IngestError
+from energy_forecast.errors import EnergyForecastError, IngestError
 
 if TYPE_CHECKING:
     from energy_forecast.ingest import Report
@@ -293,12 +293,7 @@ def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Repor
             units=options.units,
             progress=lambda step, done, total, rows: report_progress(step, done, total or done, rows),
         )
-        try:
-            checked = pipelines.check_quality(database, report, whole=options.check, progress=report_progress)
-        except DatabaseError as error:
-            # The batch is stored, so its report must be printed
-            checked = pipelines.QualityCheck("nothing", [], {name: str(error) for name, _, _ in report.touched})
-    return report, checked
+        return report, pipelines.check_quality(database, report, whole=options.check, progress=report_progress)
 
 
 def _rejected(report: Report) -> str | None:

@@ -49,7 +49,7 @@ def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCit
     if not names:
         found = all_cities(connection)
         if not found:
-            raise UnknownCityError("There are no cities yet.", hint="Run: energy-forecast city add, or city import")
+            raise UnknownCityError("There are no cities yet.", hint="Add one: `add_city`.")
         return found
     possible = possible_names(names)
     # If lower() of the server handles only ASCII, two names may have one key. The exact spelling wins

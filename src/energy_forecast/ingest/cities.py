@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import polars as pl
+
 from energy_forecast.city_names import composed, name_fault, name_key
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.database.connection import Database, Role
@@ -22,7 +24,7 @@ from energy_forecast.database.staging import CityRow, LoadTarget, Staging, depen
 from energy_forecast.errors import IngestError, PlaceError
 from energy_forecast.ingest.quarantine import Quarantine, without_values
 from energy_forecast.ingest.readers.detect import open_source
-from energy_forecast.ingest.readers.parquet import as_text
+from energy_forecast.ingest.readers.parquet import FrameSource, as_text
 from energy_forecast.ingest.readers.source import Piece, Source, names_of
 from energy_forecast.ingest.report import CityReport, Rejected
 from energy_forecast.places import country_code, place_codes
@@ -52,8 +54,8 @@ class _RowError(Exception):
         self.reason = reason
 
 
-def import_cities(database: Database, path: Path, *, update: bool = False) -> CityReport:
-    """Add the cities of a file, and correct stored ones.
+def import_cities(database: Database, table: Path | pl.DataFrame, *, update: bool = False) -> CityReport:
+    """Add the cities of a file or a frame, and correct stored ones.
 
     An empty field keeps the stored value. Rows that cannot be used are kept in ops.rejected_rows; the rest is loaded.
     A row that moves a stored city to another place is rejected unless `update` is set, because the city's values,
@@ -61,14 +63,18 @@ def import_cities(database: Database, path: Path, *, update: bool = False) -> Ci
 
     Args:
         update: allow to move cities to another place.
-        path: CSV, gzipped CSV or Parquet with columns name, latitude, longitude (degrees), timezone (IANA), and
-            optionally country_code (ISO 3166-1 alpha-2) and subdivision.
+        table: a frame, or a CSV, gzipped CSV or Parquet file, with columns name, latitude, longitude (degrees),
+            timezone (IANA), and optionally country_code (ISO 3166-1 alpha-2) and subdivision.
 
     Raises:
         IngestError: the file cannot be used at all; nothing was loaded.
         DatabaseError: the database is unreachable or refused the cities; nothing was loaded.
     """
-    source = open_source(path, names_of([path])[0], _REQUIRED, _OPTIONAL)
+    source = (
+        FrameSource(table, "frame", _REQUIRED, _OPTIONAL)
+        if isinstance(table, pl.DataFrame)
+        else open_source(table, names_of([table])[0], _REQUIRED, _OPTIONAL)
+    )
     with staging(database, _TARGET) as session:
         session.add_files([source.name])
         zones = session.zones() & zone_names()

@@ -15,6 +15,7 @@ from energy_forecast.database.cities import StoredCity, all_cities, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.quality import last_before, replace_flags
+from energy_forecast.errors import DatabaseError
 from energy_forecast.forecasting.data.quality_report import STEP_DELAY, Finding, find_in_load, find_in_weather
 from energy_forecast.forecasting.data.weather_clock import WeatherClock, weather_clock
 from energy_forecast.ingest import Report
@@ -130,12 +131,21 @@ def check_quality(
         whole: True checks the whole ranges, False nothing. None checks them if they have at most LARGE hours in all
             cities, and otherwise the last 90 days of each city.
 
-    Raises:
-        DatabaseError: the database refused; the ingested data stays stored.
+    Returns:
+        The result. If the database refused, every city has failed: the batch is stored, so nothing is raised.
     """
     series = SERIES.get(report.kind)
     if whole is False or series is None or not report.inserted + report.corrected:
         return QualityCheck("nothing", [])
+    try:
+        return _check_batch(database, report, series, whole, progress)
+    except DatabaseError as error:
+        return QualityCheck("nothing", [], {name: str(error) for name, _, _ in report.touched})
+
+
+def _check_batch(
+    database: Database, report: Report, series: str, whole: bool | None, progress: Progress
+) -> QualityCheck:
     size = sum((last - first) / timedelta(hours=1) for _, first, last in report.touched)
     latest = whole is None and size > LARGE
     warned: list[FindingSummary] = []

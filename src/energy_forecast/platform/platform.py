@@ -18,7 +18,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.scores import latest_scores
 from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.forecasting import City
-from energy_forecast.ingest import Report, add_city, check_city, load_files, load_table
+from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities, load_files, load_table
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.platform import arguments
@@ -173,6 +173,30 @@ class Platform:
             add_city(self._writing(), checked)
         with self._reading().transaction(Role.INGEST) as connection:
             return forecasting_city(city_named(connection, checked["name"]))
+
+    def import_cities(self, source: Frame | str | Path, *, update: bool = False) -> CityReport:
+        """Add the cities of a frame or a file, and correct stored ones.
+
+        Args:
+            source: name, latitude, longitude, timezone, and optionally country_code and subdivision; as in `add_city`.
+            update: also move stored cities to another time zone, country or place more than 25 km away, with all their
+                data. Without it their rows are rejected.
+
+        Returns:
+            The report: counts of rows (read, inserted, updated, unchanged, rejected).
+
+        Raises:
+            IngestError: nothing could be loaded.
+
+        Example:
+            >>> db.import_cities("cities.csv").inserted
+            12
+        """
+        table = Path(source) if isinstance(source, str | Path) else as_polars(source, "source")
+        report = import_cities(self._writing(), table, update=update)
+        if report.failure is not None:
+            raise IngestError(report.failure)
+        return report
 
     def cities(self) -> list[City]:
         """Return the stored cities, sorted by name.
