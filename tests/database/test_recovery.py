@@ -301,7 +301,7 @@ def test_a_time_before_a_base_backup_by_a_clock_that_was_ahead_is_not_called_too
     wanted_time = TargetRequest("then", time=datetime(2020, 1, 1, tzinfo=UTC))
     with pytest.raises(BackupError, match="no base backup before"):
         find_target(history.archive, wanted_time, [history.archive.wal])
-    ahead = [replace(base, whole_at=base.whole_at + timedelta(days=1 - i)) for i, base in enumerate(history.bases)]
+    ahead = [replace(base, written_at=base.written_at + timedelta(days=1 - i)) for i, base in enumerate(history.bases)]
     monkeypatch.setattr(target, "read_base_backup", lambda _, name: next(base for base in ahead if base.name == name))
     with pytest.raises(BackupError, match="clock was set back after a base backup"):
         find_target(history.archive, wanted_time, [history.archive.wal])

@@ -153,7 +153,8 @@ def restore(
         case point:
             compared = f"{done.compared} tables equal the record of {point}, and the ledger of batches agrees since"
     out.print(
-        f"Recovered to {done.target} ({done.lsn}) in {done.took:.1f} s: {done.rows:,} rows; {compared}.", markup=False
+        f"Recovered to {done.target} ({done.lsn}) in {done.seconds:.1f} s: {done.rows:,} rows; {compared}.",
+        markup=False,
     )
     out.print(
         f"To use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up",

@@ -28,7 +28,7 @@ class BaseBackup:
         size: bytes of all files.
         manifest_sha256: of the PostgreSQL manifest of files and checksums.
         system: the identifier of the cluster.
-        whole_at: when its last file was written; recovery targets must be later.
+        written_at: when its last file was written; recovery targets must be later.
     """
 
     name: str
@@ -42,7 +42,7 @@ class BaseBackup:
     size: int
     manifest_sha256: str
     started_at: datetime
-    whole_at: datetime
+    written_at: datetime
     finished_at: datetime
 
     @property
@@ -54,7 +54,7 @@ class BaseBackup:
         """Return the contents of its record."""
         return asdict(self) | {
             "started_at": self.started_at.isoformat(),
-            "whole_at": self.whole_at.isoformat(),
+            "written_at": self.written_at.isoformat(),
             "finished_at": self.finished_at.isoformat(),
         }
 
@@ -125,7 +125,7 @@ def read_base_backup(archive: Archive, name: str) -> BaseBackup:
     """
     document = read_sealed(archive.base / f"{name}.json")
     try:
-        for key in ("started_at", "whole_at", "finished_at"):
+        for key in ("started_at", "written_at", "finished_at"):
             document[key] = datetime.fromisoformat(document[key])
         return BaseBackup(**document)
     except (KeyError, TypeError, ValueError) as error:

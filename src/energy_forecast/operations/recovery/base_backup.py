@@ -178,7 +178,7 @@ def _take(
     if parent is not None:
         command += ["--incremental", archive.base / parent.name / "backup_manifest"]
     client_programs.run(command, client_environment(database), "pg_basebackup failed", (lock,))
-    whole_at = datetime.now(UTC)
+    written_at = datetime.now(UTC)
     report("Verifying the base backup", 1, 3)
     verify_files(unfinished, major)
     report("Waiting for the WAL", 2, 3)
@@ -197,7 +197,7 @@ def _take(
         size=size_of(unfinished),
         manifest_sha256=sha256_of(manifest),
         started_at=started_at,
-        whole_at=whole_at,
+        written_at=written_at,
         finished_at=datetime.now(UTC),
     )
 

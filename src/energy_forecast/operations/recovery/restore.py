@@ -51,7 +51,7 @@ class Recovered:
         point: the restore point with which every table was compared: the target, or the last one before it; None if
             there is none. Later data was compared with the ingest ledger.
         compared: the number of compared tables.
-        took: seconds until it was writable.
+        seconds: duration until it was writable.
     """
 
     home: Path
@@ -62,7 +62,7 @@ class Recovered:
     point: str | None
     compared: int
     rows: int
-    took: float
+    seconds: float
     notes: list[str] = field(default_factory=list)
 
 
@@ -123,7 +123,7 @@ def recover(
         sync(into.parent)
     report("Recovered", 5, 5)
     notes = [target.note] if target.note else []
-    took = time.monotonic() - began
+    seconds = time.monotonic() - began
     rows = sum(int(table["rows"]) for table in tables.values())
     return Recovered(
         into,
@@ -134,7 +134,7 @@ def recover(
         point.name if point else None,
         len(point.tables) if point else 0,
         rows,
-        took,
+        seconds,
         notes,
     )
 

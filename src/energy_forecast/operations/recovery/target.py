@@ -107,7 +107,7 @@ def find_target(
 
 def _is_set_back(bases: list[BaseBackup]) -> bool:
     """Return whether a base backup has a time after that of a later one, or after now."""
-    times = [*(base.whole_at for base in bases), datetime.now(UTC)]
+    times = [*(base.written_at for base in bases), datetime.now(UTC)]
     return any(earlier > later + _DISORDER for earlier, later in pairwise(times))
 
 
@@ -115,7 +115,7 @@ def _bases(archive: Archive, want: TargetRequest) -> list[BaseBackup]:
     """Return the base backups to try, the newest first."""
     bases = [read_base_backup(archive, name) for name in reversed(base_backup_names(archive))]
     if want.time is not None:
-        bases = [base for base in bases if base.whole_at <= want.time]
+        bases = [base for base in bases if base.written_at <= want.time]
     limit = want.lsn
     if want.point is not None:
         point, limit = want.point, lsn_number(want.point.lsn)
