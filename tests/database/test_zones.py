@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import energy_forecast
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.zones import check_zones, zone_differences
@@ -82,7 +83,9 @@ def test_local_times_are_stored_and_shown_alike(own: EmbeddedServer, tmp_path: P
 
 
 @pytest.mark.usefixtures("older_rules")
-def test_other_rules_of_the_server_are_reported_and_local_times_refused(own: EmbeddedServer, tmp_path: Path) -> None:
+def test_other_rules_of_the_server_are_reported_and_local_times_refused(
+    own: EmbeddedServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     database = Database(own.url)
     found = check_zones(database)
     assert {difference.zone for difference in found} == {"Africa/Casablanca"}
@@ -92,6 +95,8 @@ def test_other_rules_of_the_server_are_reported_and_local_times_refused(own: Emb
     assert "different rules for 1 time zone" in doctor.stderr
     assert "db down" in doctor.stderr
     assert "different rules for Africa/Casablanca" in run("city", "list").stderr
+    energy_forecast.connect(home=own.home).close()
+    assert "different rules for Africa/Casablanca" in caplog.text
     file = tmp_path / "load.csv"
     file.write_text(LOCAL)
     with pytest.raises(IngestError, match="different rules of Africa/Casablanca: the local time '2026-11-25T08:00'"):

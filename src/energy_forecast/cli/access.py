@@ -21,7 +21,10 @@ def server_database() -> Database:
 
 def open_database() -> Database:
     """Return the database with a current schema; see opening.open_database."""
-    return opening.open_database(settings().database_url, settings().home, announce=echo)
+    database = opening.open_database(settings().database_url, settings().home, announce=echo)
+    if (warning := opening.zone_warning(database)) is not None:
+        echo(f"Warning: {warning}")
+    return database
 
 
 def acting_database() -> Database:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from energy_forecast.database import LOGIN, Database, schema_is_current
 from energy_forecast.database.backups import is_restored_copy
-from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import BackupError, SchemaError
 from energy_forecast.postgres import EmbeddedServer
@@ -40,8 +39,7 @@ def open_database(url: str | None, home: Path, *, announce: Callable[[str], None
     """Return the database with a current schema. Only the embedded one is upgraded; another server is up to its DBA.
 
     Args:
-        url: as in `server_database`, as are the others.
-        announce: also receives a warning if the time zone rules of the server and of this program differ.
+        url, home, announce: as in `server_database`.
 
     Raises:
         SchemaError: the schema of another server is not current.
@@ -54,15 +52,23 @@ def open_database(url: str | None, home: Path, *, announce: Callable[[str], None
                 "The schema of the database is missing or belongs to another version of this program.",
                 hint="Run: energy-forecast db upgrade",
             )
+        # Imported here: it is seldom needed
+        from energy_forecast.database.migrate import upgrade
+
         upgrade(database)
-    zones = sorted({difference.zone for difference in check_zones(database, years_back=2)})
-    if zones:
-        more = f" and {len(zones) - _MOST_ZONES} more" if len(zones) > _MOST_ZONES else ""
-        announce(
-            f"Warning: the server and this program have different rules for {', '.join(zones[:_MOST_ZONES])}{more}. "
-            "Run: energy-forecast doctor zones"
-        )
     return database
+
+
+def zone_warning(database: Database) -> str | None:
+    """Return a warning if the time zone rules of the server and of this program differ for a city in recent years."""
+    zones = sorted({difference.zone for difference in check_zones(database, years_back=2)})
+    if not zones:
+        return None
+    more = f" and {len(zones) - _MOST_ZONES} more" if len(zones) > _MOST_ZONES else ""
+    return (
+        f"The server and this program have different rules for {', '.join(zones[:_MOST_ZONES])}{more}. "
+        "Run: energy-forecast doctor zones"
+    )
 
 
 def refuse_restored_copy(database: Database) -> None:

@@ -34,7 +34,7 @@ from energy_forecast.platform.arguments import (
     span,
 )
 from energy_forecast.platform.forecast import Forecast, forecast_of
-from energy_forecast.platform.opening import open_database, refuse_restored_copy
+from energy_forecast.platform.opening import open_database, refuse_restored_copy, zone_warning
 from energy_forecast.settings import settings
 
 _log = logging.getLogger(__name__)
@@ -68,7 +68,10 @@ def connect(url: str | None = None, *, home: str | Path | None = None) -> Platfo
     if home is None and url is None:
         url = given.database_url
     folder = given.home if home is None else Path(home).expanduser().absolute()
-    return Platform(open_database(url, folder, announce=_log.info))
+    database = open_database(url, folder, announce=_log.info)
+    if (warning := zone_warning(database)) is not None:
+        _log.warning(warning)
+    return Platform(database)
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class Platform:
         Raises:
             IngestError: nothing could be loaded.
 
-        Example:
+        Examples:
             >>> db.import_cities("cities.csv").inserted
             12
         """
