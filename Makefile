@@ -39,6 +39,7 @@ lint: dev ## check code, imports and format
 	@$(BIN)/codespell
 	@$(BIN)/sqlfluff lint --disable-progress-bar src
 	@$(BIN)/zizmor --offline --quiet .github
+	@$(BIN)/pre-commit validate-config
 
 types: dev ## run mypy --strict
 	@$(BIN)/mypy
