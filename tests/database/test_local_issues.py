@@ -12,7 +12,7 @@ from energy_forecast import pipelines
 from energy_forecast.database import Database
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.ingest import import_cities, load_table
-from energy_forecast.pipelines.backtest import issue_times
+from energy_forecast.pipelines.issue_times import issue_times
 from energy_forecast.zones import zone
 
 FIRST, END = datetime(2025, 10, 24, 20, tzinfo=UTC), datetime(2025, 10, 28, 20, tzinfo=UTC)

@@ -15,7 +15,7 @@ from energy_forecast.database.cities import StoredCity, all_cities, city_named
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, UnknownScoreError
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
-from energy_forecast.pipelines.backtest import issue_times
+from energy_forecast.pipelines.issue_times import issue_times
 from energy_forecast.pipelines.score import matured, score_pairs
 from energy_forecast.progress import Progress, silent
 
