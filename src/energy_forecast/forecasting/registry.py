@@ -23,12 +23,28 @@ _BUILT_IN = {model.name: model for model in _MODELS}
 
 
 def model_names() -> list[str]:
-    """Return the names that `fit` accepts: built-in models, the simplest first, then plugins."""
+    """Return the names that `fit` accepts: built-in models, the simplest first, then plugins.
+
+    Examples:
+        >>> model_names()[:3]
+        ['naive-24', 'naive-168', 'vanilla']
+    """
     return [*_BUILT_IN, *sorted(_plugins())]
 
 
 def model_by_name(name: str) -> Forecaster:
-    """Return the model of this name. Raises UnknownModelError if it does not exist or cannot be imported."""
+    """Return the model of a name.
+
+    Args:
+        name: one of `model_names()`.
+
+    Raises:
+        UnknownModelError: no model has this name, or its package cannot be imported.
+
+    Examples:
+        >>> model_by_name("linear").kind
+        'regression'
+    """
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     entry = _plugins().get(name)

@@ -33,8 +33,12 @@ LONGEST_HORIZON_HOURS = 168
 class City(Stored):
     """A place with its time zone and holidays: all that a model knows of it, apart from load and weather.
 
-    `timezone` is an IANA zone. `country_code` (ISO 3166-1 alpha-2) and `subdivision` select the holidays. Without a
-    country there are no holidays.
+    Attributes:
+        name: of the city, for messages.
+        latitude: degrees north. longitude: degrees east.
+        timezone: IANA zone.
+        country_code: ISO 3166-1 alpha-2, selects the holidays; None for no holidays.
+        subdivision: part of the country as in ISO 3166-2, without the country; None for the whole country.
     """
 
     name: str
@@ -54,8 +58,12 @@ class City(Stored):
 class TrainingInput:
     """The data of one fit: the load and weather of a city that were known at the time `at`.
 
-    load, weather: observations. A model drops the rows of hours that had not ended by `at`.
-    seed: of all random numbers.
+    Attributes:
+        city: the city.
+        load: timestamp, consumption_kwh. A model drops the rows of hours that had not ended by `at`.
+        weather: observed weather, dropped in the same way.
+        at: the time of knowledge.
+        seed: of all random numbers.
     """
 
     city: City
@@ -69,8 +77,12 @@ class TrainingInput:
 class ForecastInput:
     """The data of one forecast: the `horizon_hours` (1 to 168) full hours that begin at or after `issued_at`.
 
-    load, weather: observations. A model drops the rows of the issue time and later.
-    weather_ahead: weather forecasts for the hours from the issue time on, with or without gaps.
+    Attributes:
+        load: timestamp, consumption_kwh. A model drops the rows of the issue time and later.
+        weather: observed weather, dropped in the same way.
+        weather_ahead: weather forecasts for the hours from the issue time on, with or without gaps.
+        issued_at: the issue time.
+        horizon_hours: number of hours to forecast.
     """
 
     load: pl.DataFrame
@@ -89,14 +101,15 @@ class ForecastInput:
 class Forecast:
     """One issued forecast.
 
-    frame: timestamp, predicted, q05, q10 .. q95, all kWh in the hour; finite, not negative, quantiles in order.
-    features: timestamp and the values of the leading features for that hour, with readable names.
-    weather_hours: number of hours that were forecast with weather.
-    stale_hours: number of hours between the end of the last known load and the first hour.
-    weather_ends: the first hour after the last one with weather; None if that is the end of the horizon, or if no hour
-        has weather.
-    imputed_weather: by weather column, the number of hours with weather at which this column was imputed.
-    notes: which inputs were missing, and how the forecast was made without them.
+    Attributes:
+        frame: timestamp, predicted, q05, q10 .. q95, all kWh in the hour; finite, not negative, quantiles in order.
+        features: timestamp and the values of the leading features for that hour, with readable names.
+        weather_hours: number of hours that were forecast with weather.
+        notes: which inputs were missing, and how the forecast was made without them.
+        stale_hours: number of hours between the end of the last known load and the first hour.
+        weather_ends: the first hour after the last one with weather; None if that is the end of the horizon, or if no
+            hour has weather.
+        imputed_weather: by weather column, the number of hours with weather at which this column was imputed.
     """
 
     frame: pl.DataFrame
@@ -111,9 +124,11 @@ class Forecast:
 class FittedForecaster(ABC):
     """A model that was fitted to one city, and can forecast that city at any later time.
 
-    name: of the model. parameters: settings and held-out scores, as plain JSON.
-    history_days: the number of days of load and weather before the issue time that it uses. More days change nothing;
-        fewer are accepted.
+    Attributes:
+        name: of the model.
+        parameters: settings and held-out scores, as plain JSON.
+        history_days: the number of days of load and weather before the issue time that it uses. More days change
+            nothing; fewer are accepted.
     """
 
     name: str
@@ -122,7 +137,11 @@ class FittedForecaster(ABC):
 
     @abstractmethod
     def predict(self, data: ForecastInput) -> Forecast:
-        """Return the forecast. Raises NotEnoughDataError if no load is known before the issue time."""
+        """Return the forecast of the `horizon_hours` full hours that begin at or after the issue time.
+
+        Raises:
+            NotEnoughDataError: no load is known before the issue time.
+        """
 
     def contributions(self, data: ForecastInput) -> pl.DataFrame | None:  # noqa: ARG002
         """Return the contributions of feature groups to `predict(data)`; None if they are not available.
@@ -149,7 +168,9 @@ class Forecaster(ABC):
     A package registers its own by an entry point of the group `energy_forecast.models` whose object is a Forecaster, or
     a class without arguments that makes one.
 
-    name: the name under which it is registered. kind: baseline, regression, trees or ensemble, for display.
+    Attributes:
+        name: the name under which it is registered.
+        kind: baseline, regression, trees or ensemble, for display.
     """
 
     name: str

@@ -15,6 +15,12 @@ def hourly(frame: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The same columns, one row per hour. An hour of load with a missing interval or an unknown value is left out,
         since the sum of the other intervals would be too small.
+
+    Examples:
+        >>> from datetime import UTC, datetime
+        >>> quarters = [datetime(2026, 1, 1, 0, minute, tzinfo=UTC) for minute in (0, 15, 30, 45)]
+        >>> hourly(pl.DataFrame({"timestamp": quarters, "consumption_kwh": [1.0, 2.0, 3.0, 4.0]}))["consumption_kwh"][0]
+        10.0
     """
     if frame.height < 2:
         return frame.sort("timestamp")
