@@ -18,7 +18,13 @@ from polars.testing import assert_frame_equal
 
 import energy_forecast as ef
 from energy_forecast.database import Database
-from energy_forecast.errors import ArtifactError, IngestError, UnknownCityError, UnknownModelError
+from energy_forecast.errors import (
+    ArtifactError,
+    IngestError,
+    NotEnoughDataError,
+    UnknownCityError,
+    UnknownModelError,
+)
 from servers import CommandLine, Server
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -64,7 +70,8 @@ def as_pandas_table(frame: pl.DataFrame) -> Any:
 
 
 def as_arrow(frame: pl.DataFrame) -> Any:
-    return pytest.importorskip("pyarrow", reason="pyarrow is not installed").table(frame)
+    local = frame.with_columns(pl.col("timestamp").dt.convert_time_zone("Europe/Berlin"))
+    return pytest.importorskip("pyarrow", reason="pyarrow is not installed").table(local)
 
 
 def test_exports_nine_names() -> None:
@@ -137,6 +144,19 @@ def test_reports_rejected_rows_and_found_faults(db: ef.Platform) -> None:
         db.ingest("consumption", load_frame("Hamburg", 3))
     with pytest.raises(IngestError, match="`source` is of type dict, which is no frame"):
         db.ingest("consumption", {"city": ["Munich"]})  # type: ignore[arg-type]
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    with pytest.raises(IngestError, match=r"`source` cannot be read: .*more than one"):
+        db.ingest("consumption", pandas.DataFrame([["Munich", "Ulm"]], columns=["city", "city"]))
+
+
+def test_trains_once_for_the_same_data(loaded: ef.Platform) -> None:
+    first, again = (loaded.train("Munich", models=["naive-24"], until=NOW) for _ in range(2))
+    assert [(one.city, one.model, one.version, one.reused) for one in first.trained] == [
+        ("Munich", "naive-24", "1", False)
+    ]
+    assert again.trained[0].reused
+    with pytest.raises(NotEnoughDataError):
+        loaded.train(until=NOW - timedelta(days=59), models="linear")
 
 
 def test_forecasts_like_the_command_line(loaded: ef.Platform, command_line: CommandLine) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import polars as pl
 
-from energy_forecast.errors import EnergyForecastError, IngestError
+from energy_forecast.errors import EnergyForecastError, IngestError, describe
 from energy_forecast.forecasting import hourly
 from energy_forecast.time_arguments import read_horizon, read_local_time, read_moment, read_span
 
@@ -88,14 +88,16 @@ def as_polars(frame: Frame, name: str) -> pl.DataFrame:
     """
     if isinstance(frame, pl.DataFrame):
         return frame
-    if type(frame).__module__.partition(".")[0] == "pandas":
-        return _from_pandas(frame)
-    if not isinstance(frame, Frame):
+    is_pandas = type(frame).__module__.partition(".")[0] == "pandas"
+    if not isinstance(frame, Frame) or (is_pandas and not hasattr(frame, "columns")):
         raise IngestError(
             f"`{name}` is of type {type(frame).__name__}, which is no frame.",
             hint="Use a frame of polars, pandas or pyarrow.",
         )
-    return pl.DataFrame(frame)
+    try:
+        return _from_pandas(frame) if is_pandas else pl.DataFrame(frame)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise IngestError(f"`{name}` cannot be read: {describe(error)}") from error
 
 
 def _from_pandas(frame: Any) -> pl.DataFrame:
