@@ -36,6 +36,7 @@ class Line:
     judged: bool = True
 
     def row(self) -> dict[str, object]:
+        """Return the columns of the table."""
         return {
             "work": self.work,
             "reference": self.reference,
@@ -53,6 +54,7 @@ class Line:
 
 
 def main() -> None:
+    """Run the benchmarks and print their table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default=",".join(PARTS))
@@ -88,6 +90,7 @@ def _bench(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
 
 
 def loading(*, quick: bool) -> list[Line]:
+    """Return the results of loading.py."""
     size = (
         ("--rows", 100_000, "--cities", 20, "--repeats", 1)
         if quick
@@ -119,6 +122,7 @@ def loading(*, quick: bool) -> list[Line]:
 
 
 def reading(*, quick: bool, database: str | None) -> list[Line]:
+    """Return the results of reading.py."""
     size: tuple[object, ...] = ("--cities", 25, "--days", 60, "--times", 60) if quick else ("--times", 300)
     if database:
         size = (*size, "--database", database)
@@ -151,6 +155,7 @@ def reading(*, quick: bool, database: str | None) -> list[Line]:
 
 
 def forecasting(*, quick: bool, data: Path | None) -> list[Line]:
+    """Return the results of forecasting.py."""
     size = ("--cities", 20, "--history-days", 150) if quick else ("--cities", 1000)
     with tempfile.TemporaryDirectory() as name:
         folder = data if data and not quick else victoria(Path(name))

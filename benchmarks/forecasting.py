@@ -114,10 +114,12 @@ class Measured:
     server: float
 
     def row(self, count: int) -> str:
+        """Return the line of the CSV table; `count` is the number of cities."""
         return f"{self.step},{count},{self.wall:.2f},{self.cpu:.2f},{self.server:.2f}"
 
 
 def measure(step: str, database: Database, work: Callable[[], object]) -> Measured:
+    """Return the times of `work`."""
     before, server, began = cpu(), server_cpu(database), time.perf_counter()
     work()
     wall = time.perf_counter() - began
@@ -224,6 +226,7 @@ def own_database() -> Iterator[Database]:
 
 
 def main() -> None:
+    """Measure the three steps and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--cities", type=int, default=1000)

@@ -84,10 +84,12 @@ class Run:
 
     @property
     def cpu(self) -> float:
+        """The CPU seconds of client and server."""
         return self.client + self.server
 
 
 def main() -> None:
+    """Measure the ways of loading and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--cities", type=int, default=200)

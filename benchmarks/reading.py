@@ -96,6 +96,7 @@ GOALS = {
 
 
 def main() -> None:
+    """Measure the queries and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--cities", type=int, default=1000)
     parser.add_argument("--days", type=int, default=730)

@@ -1,4 +1,4 @@
-"""energy-forecast backtest"""
+"""energy-forecast backtest."""
 
 from __future__ import annotations
 

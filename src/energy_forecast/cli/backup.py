@@ -1,4 +1,4 @@
-"""energy-forecast backup"""
+"""energy-forecast backup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast city"""
+"""energy-forecast city."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast db"""
+"""energy-forecast db."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast demo"""
+"""energy-forecast demo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast doctor"""
+"""energy-forecast doctor."""
 
 from __future__ import annotations
 
@@ -91,9 +91,9 @@ def audit(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Verify the audit log: every link of its chain, and its end against the last anchor. Compare the objects that
-    protection depends on with a new database, and the stored facts with the log.
+    """Verify the audit log: every link of its chain, and its end against the last anchor.
 
+    The objects that protection depends on are compared with a new database, and the stored facts with the log.
     The anchors are in audit_anchors.jsonl of the state folder; a complete log gets a new one. Keep copies of that file
     in a place that nobody with write access to the database can change.
 
@@ -149,8 +149,9 @@ def access(json: Json = False) -> None:
 
 @app.command()
 def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
-    """Examine the data of cities: gaps, faults that training and scores leave out, new levels, and whether the clock
-    of the weather has shifted against the load's over the years. Nothing is written.
+    """Examine the data of cities: gaps, faults that training and scores leave out, and new levels.
+
+    Also examine whether the clock of the weather has shifted against the load's over the years. Nothing is written.
 
     Example: energy-forecast doctor data --city Munich
     """

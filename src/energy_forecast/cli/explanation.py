@@ -1,4 +1,4 @@
-"""energy-forecast forecast explain"""
+"""energy-forecast forecast explain."""
 
 from __future__ import annotations
 

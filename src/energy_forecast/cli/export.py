@@ -1,4 +1,4 @@
-"""energy-forecast export"""
+"""energy-forecast export."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def consumption(
 def weather(
     output: Output, as_of: AsOf = None, city: Cities = None, first: From = None, end: To = None, json: Json = False
 ) -> None:
-    """Write observed weather: city, timestamp, temperature, humidity, wind_speed, precipitation, available_at,
-    interval_minutes.
+    """Write observed weather to a file.
 
+    Columns: city, timestamp, temperature, humidity, wind_speed, precipitation, available_at, interval_minutes.
     `ingest weather` can load the file again.
 
     Example: energy-forecast export weather --as-of 2026-03-01T00:00Z --output weather.parquet
@@ -74,8 +74,10 @@ def predictions(
     end: To = None,
     json: Json = False,
 ) -> None:
-    """Write forecasts: city, model, version, timestamp, predicted_consumption, confidence_lower, confidence_upper,
-    issued_at, recorded_at.
+    """Write forecasts to a file.
+
+    Columns: city, model, version, timestamp, predicted_consumption, confidence_lower, confidence_upper, issued_at,
+    recorded_at.
 
     With --as-of, the forecasts that were live at that time: for every hour and model the latest one issued and recorded
     by then. Replays and backtests were made later and were never live.

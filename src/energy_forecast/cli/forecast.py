@@ -1,4 +1,4 @@
-"""energy-forecast forecast
+"""energy-forecast forecast.
 
 The pipelines are imported inside the functions: they import libraries that `--help` does not need.
 """

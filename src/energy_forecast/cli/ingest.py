@@ -1,4 +1,4 @@
-"""energy-forecast ingest"""
+"""energy-forecast ingest."""
 
 from __future__ import annotations
 
@@ -182,8 +182,9 @@ def weather(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Load observed weather: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?,
-    interval_minutes?
+    """Load observed weather.
+
+    Columns: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?, interval_minutes?
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
@@ -215,8 +216,9 @@ app.command("rejected")(rejected)
 
 @dataclass(frozen=True)
 class _Options:
-    """Options for reading files: zone of local times, minutes of an interval, label, units; and whether to check the
-    data.
+    """Options for reading files, and whether to check the data.
+
+    timezone: of local times. interval: minutes.
     """
 
     timezone: str | None

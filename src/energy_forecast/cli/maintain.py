@@ -1,4 +1,4 @@
-"""energy-forecast maintain"""
+"""energy-forecast maintain."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report the steps without changing anything.")] = False,
     json: Json = False,
 ) -> None:
-    """Maintain the database: create partitions ahead, remove data beyond its retention, refresh the hourly view, VACUUM
-    and analyze.
+    """Maintain the database, once a day.
+
+    Create partitions ahead, remove data beyond its retention, refresh the hourly view, VACUUM and ANALYZE.
 
     Safe under load and at any time: a step that is already running elsewhere is skipped. A step that fails does not
     stop the others; the exit status is then 1.

@@ -1,4 +1,4 @@
-"""energy-forecast model"""
+"""energy-forecast model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast partition"""
+"""energy-forecast partition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast query"""
+"""energy-forecast query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast recovery"""
+"""energy-forecast recovery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast ingest rejected"""
+"""energy-forecast ingest rejected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast retention"""
+"""energy-forecast retention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""energy-forecast score"""
+"""energy-forecast score."""
 
 from __future__ import annotations
 

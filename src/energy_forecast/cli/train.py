@@ -1,4 +1,4 @@
-"""energy-forecast train
+"""energy-forecast train.
 
 The pipelines are imported inside the function: they import libraries that `--help` does not need.
 """

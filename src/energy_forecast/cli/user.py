@@ -1,4 +1,4 @@
-"""energy-forecast user"""
+"""energy-forecast user."""
 
 from __future__ import annotations
 
