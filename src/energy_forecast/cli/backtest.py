@@ -159,7 +159,7 @@ def backtest(
     else:
         _print_backtest(report, horizon)
         if output is not None and report.scores:
-            out.print(f"Written: {output}", markup=False)
+            out.print(f"Written: {output}")
     scored = {(row["city"], row["model"]) for row in report.scores}
     require_parts(
         len(scored - set(report.failed)),
@@ -282,7 +282,7 @@ def compare(
     else:
         _print_comparison(report, model_a, model_b, wanted=bool(city))
         if plot is not None and report.comparisons:
-            out.print(f"Written: {plot}", markup=False)
+            out.print(f"Written: {plot}")
     from energy_forecast.pipelines.compare import backtest_both
 
     # Without --city, a city that was not backtested was not asked for

@@ -65,7 +65,7 @@ def create(folder: Folder = None, json: Json = False) -> None:
     if json:
         emit(_short(backup, place))
     else:
-        out.print(f"{place.file(backup.name)}", markup=False, soft_wrap=True)
+        out.print(f"{place.file(backup.name)}")
         out.print(
             f"{backup.rows:,} rows of {len(backup.tables)} tables, {backup.size:,} bytes; read completely and recorded."
         )
@@ -87,7 +87,7 @@ def list_(folder: Folder = None, json: Json = False) -> None:
     if json:
         emit({"folder": place.path, "backups": found})
     elif not found:
-        out.print(f"No backups found in {place.path}.", markup=False)
+        out.print(f"No backups found in {place.path}.")
     else:
         rows = [
             (b["name"], b.get("bytes"), b.get("rows"), b.get("server_version"), b["damaged"] or "as recorded")
@@ -129,7 +129,7 @@ def verify(
     else:
         for result in results:
             text = "unchanged since it was created." if result["good"] else str(result["reason"])
-            out.print(f"{result['name']}: {text}", markup=False, soft_wrap=True)
+            out.print(f"{result['name']}: {text}")
     if bad := [result for result in results if not result["good"]]:
         raise BackupError(f"{len(bad)} of {len(results)} backups are damaged: {bad[0]['reason']}")
 
@@ -160,9 +160,9 @@ def prune(
         emit({"dry_run": dry_run, **asdict(pruned)})
         return
     for name in pruned.removed:
-        out.print(f"{'Would remove' if dry_run else 'Removed'} {name}", markup=False)
+        out.print(f"{'Would remove' if dry_run else 'Removed'} {name}")
     for reason in pruned.damaged.values():
-        err.print(reason, markup=False)
+        err.print(reason)
     if pruned.foreign:
         echo(
             f"{counted(len(pruned.foreign), 'backup')} of another server or state folder: not counted and not removed."
@@ -197,9 +197,6 @@ def restore(
     if json:
         emit(restored)
         return
-    out.print(
-        f"Restored {restored.rows:,} rows of {restored.tables} tables into {into}; all equal to the record.",
-        markup=False,
-    )
+    out.print(f"Restored {restored.rows:,} rows of {restored.tables} tables into {into}; all equal to the record.")
     if not activate:
         out.print("It is a read-only copy. To activate it: energy-forecast recovery activate")

@@ -49,9 +49,9 @@ def add(
     if json:
         emit({"id": added, "added": added is not None, **checked})
     elif added is None:
-        out.print(f"{checked['name']} is already stored with these values.", markup=False)
+        out.print(f"{checked['name']} is already stored with these values.")
     else:
-        out.print(f"Added {checked['name']}{f' ({place})' if place else ''}.", markup=False)
+        out.print(f"Added {checked['name']}{f' ({place})' if place else ''}.")
 
 
 @app.command("import")
@@ -126,13 +126,13 @@ def show(
     if json:
         emit({"city": city, "stored": facts})
         return
-    out.print(city.name, style="bold", markup=False)
+    out.print(city.name, style="bold")
     place = f"{city.latitude}, {city.longitude}; {city.timezone}; {city.country_code or 'no country'}"
-    out.print(f"  {place}{f'-{city.subdivision}' if city.subdivision else ''}", markup=False)
+    out.print(f"  {place}{f'-{city.subdivision}' if city.subdivision else ''}")
     for what in ("consumption", "weather"):
         if facts[f"{what}_rows"]:
             span = f"{minute(facts[f'{what}_first'])} to {minute(facts[f'{what}_last'])}"
-            out.print(f"  {what:12} {facts[f'{what}_rows']:,} intervals, {span}", markup=False)
+            out.print(f"  {what:12} {facts[f'{what}_rows']:,} intervals, {span}")
         else:
             out.print(f"  {what:12} none")
     out.print(f"  corrections  {facts['corrections']:,}; weather forecasts {facts['weather_forecast_rows']:,}")

@@ -78,8 +78,8 @@ class _Console(Console):
 
 
 # A pipe has no width
-out = _Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-err = _Console(stderr=True, highlight=False)
+out = _Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+err = _Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
 
 
 def emit(document: object) -> None:
@@ -130,12 +130,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: st
     for row in rows:
         # Text, not markup: a city may be called [bold]
         grid.add_row(*(Text("-" if cell is None else visible(str(cell))) for cell in row))
-    out.print(grid)
+    out.print(grid, soft_wrap=False)
 
 
 def echo(text: str) -> None:
     """Print a message for users on standard error, separate from the result."""
-    err.print(with_option_names(text), markup=False, soft_wrap=True)
+    err.print(with_option_names(text))
 
 
 def require_complete(problem: str | None, *, allow_partial: bool) -> None:

@@ -56,7 +56,7 @@ def up(json: Json = False) -> None:
         emit(asdict(status) | {"started": not before.running and not before.starting})
     else:
         out.print(f"PostgreSQL {status.version} {'was already' if before.running else 'is'} up (pid {status.pid}).")
-        out.print("To stop it: energy-forecast db down", markup=False)
+        out.print("To stop it: energy-forecast db down")
 
 
 @app.command()
@@ -101,7 +101,7 @@ def status(json: Json = False) -> None:
     for name, value in facts.items():
         if name not in ("running", "starting", "embedded", "url") and value is not None:
             shown = minute(value) if isinstance(value, datetime) else value
-            out.print(f"  {name.replace('_', ' '):14} {shown}", markup=False, soft_wrap=True)
+            out.print(f"  {name.replace('_', ' '):14} {shown}")
 
 
 @app.command()

@@ -138,7 +138,7 @@ def _export(folder: Path, as_recorded: bool, json: bool) -> None:
 def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) -> None:
     out.print()
     for note in _notes(report, as_recorded):
-        out.print(note, markup=False)
+        out.print(note)
     out.print(f"\nBacktest: {report.backtest_days} days, 48 hours ahead from each local midnight", style="bold")
     for name, rows in by_city(report.scores).items():
         table(
@@ -152,20 +152,17 @@ def _print(report: DemoReport, path: Path, as_recorded: bool, seconds: float) ->
     out.print()
     for city in report.cities:
         first, last = city.forecast["timestamp"][0], city.forecast["timestamp"][-1]
-        out.print(
-            f"Forecast of {city.name} by {city.model}: {minute(first)} to {minute(last)}",
-            markup=False,
-        )
+        out.print(f"Forecast of {city.name} by {city.model}: {minute(first)} to {minute(last)}")
         for note in city.notes:
-            out.print(f"  {note}", markup=False)
-    out.print(f"\nCharts, for a browser: {path.as_uri()}", markup=False, soft_wrap=True)
+            out.print(f"  {note}")
+    out.print(f"\nCharts, for a browser: {path.as_uri()}")
     if report.done:
-        out.print(f"Done in {seconds:.0f} s. To stop PostgreSQL: energy-forecast db down", markup=False)
+        out.print(f"Done in {seconds:.0f} s. To stop PostgreSQL: energy-forecast db down")
     else:
         out.print(f"Everything existed already; checked in {seconds:.1f} s.")
     out.print("\nNext, with your own data (in the project's folder, commands are .venv/bin/energy-forecast):")
     for command, why in NEXT:
-        out.print(f"  {command:75} {why}", markup=False, soft_wrap=True)
+        out.print(f"  {command:75} {why}")
 
 
 def _notes(report: DemoReport, as_recorded: bool) -> list[str]:

@@ -140,7 +140,7 @@ def access(json: Json = False) -> None:
         emit({"findings": found})
     else:
         for finding in found:
-            out.print(f"{finding.message}.", markup=False, soft_wrap=True)
+            out.print(f"{finding.message}.")
     if found:
         raise EnergyForecastError(f"{counted(len(found), 'finding')}: rights are wider than they should be.")
     if not json:

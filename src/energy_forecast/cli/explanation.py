@@ -74,7 +74,7 @@ def explain(
         return
     _print(found, hour)
     if plot is not None:
-        out.print(f"Written: {plot}", markup=False)
+        out.print(f"Written: {plot}")
 
 
 def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object]:
@@ -107,11 +107,10 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
 
     one, zone = found.explanation, found.zone
     run = found.run
-    out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold", markup=False)
+    out.print(f"{found.city.name}, {run['model']} {run['version']}", style="bold")
     out.print(
         f"  {ISSUED_LABELS[run['purpose']]}, {minute(run['issued_at'])}, {WEATHER_LABELS[run['weather']]}\n"
-        f"  {one.day:%a %Y-%m-%d}, {one.kind_label}, on the clock of {found.city.timezone}",
-        markup=False,
+        f"  {one.day:%a %Y-%m-%d}, {one.kind_label}, on the clock of {found.city.timezone}"
     )
     for line in found.fallback_lines:
         echo(line)
@@ -122,7 +121,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         shown = sorted({predicted.arg_max() or 0, predicted.arg_min() or 0})
     titles = [f"{local[i]:%H:%M}" for i in shown]
     if one.repeated_hours is not None:
-        out.print(f"{run['model']} repeats earlier loads; no other inputs are used:", markup=False)
+        out.print(f"{run['model']} repeats earlier loads; no other inputs are used:")
         table(
             ["hour", "forecast, MWh", "load of"],
             [

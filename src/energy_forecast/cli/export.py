@@ -116,8 +116,4 @@ def _export(
     if json:
         emit(done)
     else:
-        out.print(
-            f"Wrote {counted(done.rows, 'row')} of {counted(done.cities, 'city', 'cities')} to {done.file}.",
-            markup=False,
-            soft_wrap=True,
-        )
+        out.print(f"Wrote {counted(done.rows, 'row')} of {counted(done.cities, 'city', 'cities')} to {done.file}.")

@@ -115,7 +115,7 @@ def forecast(
         _print_forecasts(report)
         for path in (output, plot):
             if path is not None and report.forecasts:
-                out.print(f"Written: {path}", markup=False)
+                out.print(f"Written: {path}")
     from energy_forecast.pipelines.forecast import LOAD_MORE
 
     require_parts(

@@ -320,9 +320,7 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
     cells = f"; {report.cells_left_empty:,} cells left empty" if report.cells_left_empty else ""
     out.print(
         f"{before}Read {counted(report.read, 'row')}: {report.inserted:,} inserted, {report.corrected:,} corrected, "
-        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected{cells}.  (batch {report.batch})",
-        markup=False,
-        soft_wrap=True,
+        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected{cells}.  (batch {report.batch})"
     )
     for note in report.notes:
         echo(f"  Note: {note}")
@@ -397,7 +395,7 @@ def _watch(
     except KeyboardInterrupt:
         if once:
             raise
-        out.print(f"Stopped. {counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
+        out.print(f"Stopped. {counted(loaded, 'file')} loaded, {failed:,} could not be used.")
         return
     except EnergyForecastError as error:
         problem = error
@@ -410,7 +408,7 @@ def _watch(
     if not json:
         for name in left:
             echo(f"  {name} is still being written, or arrived during the run; left for the next run.")
-        out.print(f"{counted(loaded, 'file')} loaded, {failed:,} could not be used.", markup=False)
+        out.print(f"{counted(loaded, 'file')} loaded, {failed:,} could not be used.")
     where = f"See the .txt file next to each one in {path / 'failed'}."
     if failed and not loaded:
         raise IngestError(f"{counted(failed, 'file')} could not be used.", hint=where)

@@ -83,8 +83,8 @@ def show(
     if json:
         emit(row)
         return
-    out.print(f"{row['name']} version {row['version']}", style="bold", markup=False)
-    out.print(f"  {row['type']}, {'active' if row['is_active'] else 'not active'}", markup=False)
+    out.print(f"{row['name']} version {row['version']}", style="bold")
+    out.print(f"  {row['type']}, {'active' if row['is_active'] else 'not active'}")
     out.print(f"  trained {minute(row['trained_at'])} on data available by {minute(row['trained_until'])}")
     out.print(f"  forecast runs {row['forecast_runs']:,}, backtest runs {row['backtest_runs']:,}")
     rows_shown = []
@@ -208,7 +208,7 @@ def history(
         emit({"city": name, "champions": rows})
     elif not rows:
         when = "yet" if at is None else f"at {minute(at)}"
-        out.print(f"{name} had no champion {when}; `forecast` chose the model automatically.", markup=False)
+        out.print(f"{name} had no champion {when}; `forecast` chose the model automatically.")
     else:
         table(
             ["model", "version", "from", "to", "by", "reason"],

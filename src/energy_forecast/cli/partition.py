@@ -67,9 +67,9 @@ def dedicate(city: City, allow_wait: Wait = False, json: Json = False) -> None:
     if json:
         emit(move)
     elif move.outcome == "already":
-        out.print(f"{city} already has a separate partition: {move.partition_name}.", markup=False)
+        out.print(f"{city} already has a separate partition: {move.partition_name}.")
     else:
-        out.print(f"Moved {move.row_count:,} predictions of {city} into {move.partition_name}.", markup=False)
+        out.print(f"Moved {move.row_count:,} predictions of {city} into {move.partition_name}.")
 
 
 @app.command()
@@ -84,6 +84,6 @@ def share(city: City, allow_wait: Wait = False, json: Json = False) -> None:
     if json:
         emit(move)
     elif move.outcome == "already":
-        out.print(f"{city} already uses the shared partition.", markup=False)
+        out.print(f"{city} already uses the shared partition.")
     else:
-        out.print(f"Moved {move.row_count:,} predictions of {city} back; removed {move.partition_name}.", markup=False)
+        out.print(f"Moved {move.row_count:,} predictions of {city} back; removed {move.partition_name}.")

@@ -195,8 +195,7 @@ def _print_correlation(facts: dict[str, Any]) -> None:
     if facts["coefficient"] is not None:
         out.print(
             f"Pearson's coefficient of {facts['hours']:,} hours: {facts['coefficient']:.2f}. "
-            "It measures linear dependence only: heating and cooling may cancel out.",
-            soft_wrap=True,
+            "It measures linear dependence only: heating and cooling may cancel out."
         )
     for key, why in (("part_hours", "are not complete"), ("hours_without_weather", "have no weather")):
         if facts[key]:

@@ -57,10 +57,10 @@ def enable(
     if json:
         emit(done)
     elif done.restart_needed:
-        out.print(f"The WAL will be archived into {done.folder} after the next start of the server.", markup=False)
+        out.print(f"The WAL will be archived into {done.folder} after the next start of the server.")
         out.print("Until then point-in-time recovery is not possible. Run: energy-forecast recovery enable --restart")
     else:
-        out.print(f"The WAL is archived into {done.folder}; {done.segment} has arrived.", markup=False)
+        out.print(f"The WAL is archived into {done.folder}; {done.segment} has arrived.")
         out.print("Recovery begins at a base backup. Create one: energy-forecast recovery base")
 
 
@@ -87,7 +87,7 @@ def base(
     if json:
         emit(made)
     else:
-        out.print(f"{made.name}: {made.size:,} bytes, verified.", markup=False)
+        out.print(f"{made.name}: {made.size:,} bytes, verified.")
 
 
 @app.command()
@@ -116,7 +116,7 @@ def point(
             }
         )
     else:
-        out.print(f"Restore point {made.name} at {made.lsn}; its WAL is archived.", markup=False)
+        out.print(f"Restore point {made.name} at {made.lsn}; its WAL is archived.")
 
 
 @app.command()
@@ -152,15 +152,8 @@ def restore(
             compared = f"{done.compared} tables equal the record"
         case point:
             compared = f"{done.compared} tables equal the record of {point}, and the ledger of batches agrees since"
-    out.print(
-        f"Recovered to {done.target} ({done.lsn}) in {done.seconds:.1f} s: {done.rows:,} rows; {compared}.",
-        markup=False,
-    )
-    out.print(
-        f"To use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up",
-        markup=False,
-        soft_wrap=True,
-    )
+    out.print(f"Recovered to {done.target} ({done.lsn}) in {done.seconds:.1f} s: {done.rows:,} rows; {compared}.")
+    out.print(f"To use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up")
     out.print("It is a read-only copy. To activate it: energy-forecast recovery activate")
 
 
@@ -189,7 +182,7 @@ def drill(
     if json:
         emit(done)
         return
-    out.print(f"Restored {done.backup}: {done.rows:,} rows of {done.tables} tables equal the record.", markup=False)
+    out.print(f"Restored {done.backup}: {done.rows:,} rows of {done.tables} tables equal the record.")
     out.print(f"  recovery time (RTO)   {done.rto_seconds:.1f} s")
     out.print(f"  possible loss (RPO)   {_lost(done.rpo_seconds)}")
     out.print(f"  amcheck               {done.amcheck_seconds:.1f} s, no damage")
@@ -248,11 +241,11 @@ def _show(found: Status) -> None:
         ("last drill", _drill(found.drill)),
     ]
     for name, text in rows:
-        out.print(f"  {name:17} {text or '-'}", markup=False, soft_wrap=True)
+        out.print(f"  {name:17} {text or '-'}")
     for risk in found.risks:
-        out.print(f"  at risk: {risk}", markup=False, soft_wrap=True)
+        out.print(f"  at risk: {risk}")
     for warning in found.warnings:
-        out.print(f"  warning: {warning}", markup=False, soft_wrap=True)
+        out.print(f"  warning: {warning}")
 
 
 def _drill(last: dict[str, Any] | None) -> str | None:
@@ -326,9 +319,9 @@ def copy_back_(
     if json:
         emit(done)
     elif city is None:
-        out.print(f"Restored the table {table}.", markup=False)
+        out.print(f"Restored the table {table}.")
     else:
-        out.print(f"{table}: {done.removed:,} rows of {city} removed, {done.restored:,} restored.", markup=False)
+        out.print(f"{table}: {done.removed:,} rows of {city} removed, {done.restored:,} restored.")
 
 
 @app.command()
@@ -355,7 +348,7 @@ def adopt(
     if json:
         emit({"home": server.home, "id": found.id, "archive": server.archive and server.archive.folder})
         return
-    out.print(f"{server.home} is an independent server now.", markup=False)
+    out.print(f"{server.home} is an independent server now.")
     if kept:
         out.print("It archives after its next start. Run: energy-forecast recovery enable --restart")
     elif archive is not None:
@@ -377,4 +370,4 @@ def activate(json: Json = False) -> None:
         emit({"activated": found})
     else:
         for copy in found:
-            out.print(f"Activated: restored from {copy['source']}, {copy['target']}.", markup=False)
+            out.print(f"Activated: restored from {copy['source']}, {copy['target']}.")

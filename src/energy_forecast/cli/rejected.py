@@ -97,11 +97,7 @@ def rejected(
         )
     which = f"{load.kind} of {minute(load.loaded_at)}, {', '.join(load.files[:5])}{', ...' if load.files[5:] else ''}"
     cells = f", {load.cells_left_empty:,} cells left empty" if load.cells_left_empty else ""
-    out.print(
-        f"{load.rejected:,} of {counted(load.read, 'row')} rejected{cells}: {which}.  (batch {load.id})",
-        markup=False,
-        soft_wrap=True,
-    )
+    out.print(f"{load.rejected:,} of {counted(load.read, 'row')} rejected{cells}: {which}.  (batch {load.id})")
     entries = load.rejected + load.cells_left_empty
     if load.kept < entries:
         echo(f"  {load.kept:,} of {entries:,} are kept; by reason:")

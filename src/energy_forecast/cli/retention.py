@@ -56,7 +56,7 @@ def keep(
     if json:
         emit(changed)
     else:
-        out.print(f"{changed['table_name']} is kept for {changed['keep'] or 'ever'}.", markup=False)
+        out.print(f"{changed['table_name']} is kept for {changed['keep'] or 'ever'}.")
 
 
 @app.command()

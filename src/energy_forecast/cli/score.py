@@ -171,7 +171,7 @@ def explain(
             }
         )
     else:
-        out.print(f"{stored['city']}, {stored['model']} {stored['version']}", style="bold", markup=False)
+        out.print(f"{stored['city']}, {stored['model']} {stored['version']}", style="bold")
         out.print(
             f"  {stored['purpose']} runs, weather {stored['weather']}, lead {stored['lead_start_hours']} to "
             f"{stored['lead_end_hours']} h, {minute(stored['period_start'])} to {minute(stored['period_end'])}, "
@@ -197,7 +197,7 @@ def explain(
             title="The largest errors",
         )
         if output is not None:
-            out.print(f"Written: {output}", markup=False)
+            out.print(f"Written: {output}")
     if found.differing:
         raise EnergyForecastError(
             f"Recomputed, the score differs in {', '.join(found.differing)}.",
@@ -289,7 +289,7 @@ def certificate(
         for city_name, why in found.failed.items():
             echo(f"Not checked: {city_name}: {why}")
         if plot is not None:
-            out.print(f"Written: {plot}", markup=False)
+            out.print(f"Written: {plot}")
     counts = Counter(found.rows["verdict"])
     if found.verdict == FAILED:
         raise EnergyForecastError(
@@ -351,7 +351,7 @@ def errors(
     else:
         _print_errors(found)
         if plot is not None:
-            out.print(f"Written: {plot}", markup=False)
+            out.print(f"Written: {plot}")
     require_parts(len(found.mape), list(found.failed.values()), "examined", allow_partial=allow_partial)
 
 

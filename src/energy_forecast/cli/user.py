@@ -44,7 +44,7 @@ def add(
     if json:
         emit({"name": name, "new_role": is_new})
     else:
-        out.print(f"Added {name}. Grant a city: energy-forecast user grant {name} --city CITY", markup=False)
+        out.print(f"Added {name}. Grant a city: energy-forecast user grant {name} --city CITY")
 
 
 def _password() -> str:
@@ -66,10 +66,10 @@ def remove(name: Name, json: Json = False) -> None:
     if json:
         emit({"name": name, "cities": person.cities})
     else:
-        out.print(f"Removed {name}, who saw {counted(len(person.cities), 'city', 'cities')}.", markup=False)
+        out.print(f"Removed {name}, who saw {counted(len(person.cities), 'city', 'cities')}.")
         if person.cities:
             again = " ".join(f"--city {city!r}" for city in person.cities[:10])
-            out.print(f"To undo: energy-forecast user add {name}; user grant {name} {again}", markup=False)
+            out.print(f"To undo: energy-forecast user add {name}; user grant {name} {again}")
 
 
 @app.command()
@@ -83,9 +83,7 @@ def grant(name: Name, city: Cities = None, everything: Everything = False, json:
     if json:
         emit({"name": name, "granted": granted, "cities": person.cities})
     else:
-        out.print(
-            f"{name} sees {counted(granted, 'city', 'cities')} more, {len(person.cities)} in total.", markup=False
-        )
+        out.print(f"{name} sees {counted(granted, 'city', 'cities')} more, {len(person.cities)} in total.")
 
 
 @app.command()
@@ -99,9 +97,7 @@ def revoke(name: Name, city: Cities = None, everything: Everything = False, json
     if json:
         emit({"name": name, "revoked": revoked, "cities": person.cities})
     else:
-        out.print(
-            f"{name} sees {counted(revoked, 'city', 'cities')} less, {len(person.cities)} in total.", markup=False
-        )
+        out.print(f"{name} sees {counted(revoked, 'city', 'cities')} less, {len(person.cities)} in total.")
 
 
 def _check(cities: list[str] | None, everything: bool) -> None:
