@@ -32,7 +32,7 @@ from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.backup import BackupFolder, create_backup, prune_backups, restore_backup, verify_backup
 from energy_forecast.operations.backup.create import read_whole
 from energy_forecast.operations.backup.restore import compare
-from energy_forecast.operations.files import write_sealed
+from energy_forecast.operations.files import write_record
 from energy_forecast.operations.recovery.drill import drill_backup
 from energy_forecast.operations.recovery.status import recovery_status
 from servers import CommandLine, Server
@@ -260,7 +260,7 @@ def test_a_dump_of_someone_else_with_a_record_of_its_own_does_not_pass(
     """The record agrees with the file, and the file with nothing that was counted: the comparison has to see it."""
     backup = create_backup(filled, folder)
     lied = dict(backup.tables) | {"public.cities": {"rows": 3, "digest": "0"}}
-    write_sealed(folder.record(backup.name), replace(backup, tables=lied).document())
+    write_record(folder.record(backup.name), replace(backup, tables=lied))
     with pytest.raises(BackupError, match=r"public\.cities has 2 rows instead of 3"):
         restore_backup(filled, folder, backup.name, new_name)
     assert values(filled, f"SELECT FROM pg_database WHERE datname = '{new_name}'") == []
@@ -393,7 +393,7 @@ def test_eight_failed_nights_and_a_prune_cost_no_good_backup(
     good = [create_backup(filled, folder) for _ in range(2)]
     old = datetime.now(UTC) - timedelta(days=30)
     for backup in good:
-        write_sealed(folder.record(backup.name), replace(backup, finished_at=old).document())
+        write_record(folder.record(backup.name), replace(backup, finished_at=old))
     line = CommandLine.on(filled, tmp_path)
     nights = subprocess.run(
         [sys.executable, "-c", NIGHTS, filled.url, folder.path], capture_output=True, text=True, check=True
@@ -412,7 +412,7 @@ def test_prune_removes_only_old_ones_among_enough_good_ones(filled: Database, fo
     old = datetime.now(UTC) - timedelta(days=30)
     # The clock was a month behind when the last two were made: their order is that of their numbers
     for backup in (made[0], made[1], made[3], made[4]):
-        write_sealed(folder.record(backup.name), replace(backup, finished_at=old).document())
+        write_record(folder.record(backup.name), replace(backup, finished_at=old))
     (folder.path / "mine.txt").write_text("not a backup")
     flip(folder.file(names[4]), 0.5)
     week = timedelta(days=7)
@@ -434,7 +434,7 @@ def test_a_clock_set_back_changes_no_order(filled: Database, folder: BackupFolde
     ahead = first.name.replace(first.name[23:], "20400101T000000Z.dump")
     folder.file(first.name).rename(folder.file(ahead))
     folder.record(first.name).unlink()
-    write_sealed(folder.record(ahead), replace(first, name=ahead).document())
+    write_record(folder.record(ahead), replace(first, name=ahead))
     second = create_backup(filled, folder)
     assert folder.names() == [ahead, second.name]
 
@@ -453,9 +453,7 @@ def test_a_clock_that_was_ahead_hides_no_failure_and_makes_nothing_young(
             " (kind, name, folder, status, bytes, sha256, server_version, started_at, finished_at)"
             " VALUES ('logical', 'ahead', '', 'verified', 1, repeat('0', 64), '15', now() + '1 year', now() + '1 year')"
         )
-    write_sealed(
-        folder.record(backup.name), replace(backup, finished_at=datetime.now(UTC) + timedelta(days=365)).document()
-    )
+    write_record(folder.record(backup.name), replace(backup, finished_at=datetime.now(UTC) + timedelta(days=365)))
 
     def risks() -> str:
         return " ".join(recovery_status(folder, filled, None, None).risks)
@@ -469,9 +467,7 @@ def test_a_clock_that_was_ahead_hides_no_failure_and_makes_nothing_young(
     )
     assert "The last drill failed: because" in risks()
     assert "1; the last: out of tape" in risks()
-    write_sealed(
-        folder.record(backup.name), replace(backup, started_at=datetime.now(UTC) + timedelta(days=1)).document()
-    )
+    write_record(folder.record(backup.name), replace(backup, started_at=datetime.now(UTC) + timedelta(days=1)))
     assert drill_backup(filled, folder).rpo_seconds is None
 
 

@@ -16,7 +16,7 @@ from backups import add, archive_of, contents, cut, data_file, flip, folder_of_s
 from energy_forecast.database import Database
 from energy_forecast.database.digests import Tables
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.files import write_sealed
+from energy_forecast.operations.files import write_record
 from energy_forecast.operations.recovery import target
 from energy_forecast.operations.recovery.archive import (
     BaseBackup,
@@ -248,7 +248,7 @@ def test_a_record_that_differs_from_what_was_recovered_keeps_it_closed(history: 
     archive = history.copy_of_archive(place / "lied")
     one = read_restore_point(archive, "one")
     lied = one.tables | {"public.cities": {"rows": 3, "digest": "0"}}
-    write_sealed(archive.points / "one.json", replace(one, tables=lied).document())
+    write_record(archive.points / "one.json", replace(one, tables=lied))
     with pytest.raises(BackupError, match=r"public\.cities has 2 rows instead of 3"):
         recover(history.server, "one", place / "never", archive=archive.folder)
     assert not list(place.glob("never*"))
@@ -259,7 +259,7 @@ def test_a_restore_to_a_time_is_compared_at_the_last_point_on_the_way(history: H
     archive = history.copy_of_archive(place / "lied-on-the-way")
     one = read_restore_point(archive, "one")
     lied = one.tables | {"public.cities": {"rows": 3, "digest": "0"}}
-    write_sealed(archive.points / "one.json", replace(one, tables=lied).document())
+    write_record(archive.points / "one.json", replace(one, tables=lied))
     with pytest.raises(BackupError, match=r"at the restore point one: .*public\.cities has 2 rows instead of 3"):
         recover(history.server, history.between.isoformat(), place / "never", archive=archive.folder)
     assert not list(place.glob("never*"))

@@ -92,17 +92,6 @@ def object_digests(connection: Connection) -> Objects:
     return found
 
 
-def without_partitions(objects: Objects, connection: Connection) -> Objects:
-    """Return the objects without the constraints of partitions."""
-    partitions = {name for (name,) in connection.execute(queries("backup")["partitions"])}
-    kept = {
-        identity: digest
-        for identity, digest in objects.get("constraint", {}).items()
-        if identity.partition(" ")[0] not in partitions
-    }
-    return objects | {"constraint": kept}
-
-
 def stored_roles(connection: Connection) -> list[StoredRole]:
     """Return the platform's roles and their members, without superusers."""
     return [StoredRole(*row) for row in connection.execute(queries("backup")["roles"])]

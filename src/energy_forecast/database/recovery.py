@@ -24,6 +24,8 @@ from energy_forecast.progress import Progress, silent
 _LOCK_TIMEOUT = "300ms"
 _ATTEMPTS = 120
 _PAUSE = 1.0
+# Letters of the name of a WAL segment
+_SEGMENT_NAME = 24
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class ArchiverStatus:
         archived: number of segments archived since the statistics began.
         last_archived_age: seconds since the last one; None if no segment was archived.
         failing: whether a segment that could not be archived is still waiting.
-        waiting: number of waiting segments.
+        waiting: the waiting files, oldest first.
     """
 
     on: bool
@@ -42,7 +44,12 @@ class ArchiverStatus:
     last_archived: str | None
     last_archived_age: float | None
     failing: bool
-    waiting: int
+    waiting: list[str]
+
+    @property
+    def segments(self) -> list[str]:
+        """The waiting segments, without history files."""
+        return [name for name in self.waiting if len(name) == _SEGMENT_NAME]
 
 
 @dataclass(frozen=True)
@@ -77,12 +84,6 @@ def archiver(database: Database) -> ArchiverStatus:
         return ArchiverStatus(*_row(connection, "archiver"))
 
 
-def waiting_segments(database: Database) -> list[str]:
-    """Return the segments that wait to be archived, oldest first."""
-    with as_login(database) as connection:
-        return [name for (name,) in connection.execute(queries("recovery")["waiting_segments"]).fetchall()]
-
-
 def position(database: Database) -> Position:
     """Return the present position in the WAL."""
     with as_login(database) as connection:
@@ -97,12 +98,6 @@ def end_segment(database: Database, label: str) -> str:
     with as_login(database) as connection:
         _row(connection, "restore_point", label=label)
         return str(_row(connection, "switch_wal")[0])
-
-
-def bytes_between(database: Database, first: str, last: str) -> int:
-    """Return the bytes of WAL between two positions."""
-    with as_login(database) as connection:
-        return int(_row(connection, "lsn_difference", first=first, last=last)[0])
 
 
 def replay(database: Database) -> Replay:

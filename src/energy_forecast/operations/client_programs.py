@@ -40,17 +40,21 @@ def program(name: str, major: int) -> Path:
 
 
 def start(
-    command: Sequence[str | Path], environment: Mapping[str, str], held: tuple[int, ...] = ()
+    command: Sequence[str | Path],
+    environment: Mapping[str, str],
+    held: tuple[int, ...] = (),
+    stdout: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a program whose files only the owner can read. It ends when this process ends.
 
     Args:
         held: descriptors that it inherits, such as a lock that it holds even after this process was killed.
+        stdout: subprocess.PIPE to read its output.
     """
     return subprocess.Popen(
         list(command),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         env=dict(environment),
         cwd="/",

@@ -11,13 +11,16 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from energy_forecast.errors import BackupError, ServerError
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder
 
+T = TypeVar("T")
 # In seconds; another process may just be creating a folder without a lock
 _MAKING = 3600.0
 
@@ -45,38 +48,40 @@ def sync_tree(folder: Path) -> None:
         sync(Path(parent))
 
 
-def write_sealed(path: Path, document: dict[str, Any]) -> None:
-    """Write a JSON document with its own SHA-256 atomically to disk, readable by its owner only."""
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
-    sealed = document | {"seal": hashlib.sha256(text.encode()).hexdigest()}
+def write_record(path: Path, record: Any) -> None:
+    """Write a dataclass as JSON with its own SHA-256 atomically to disk, readable by its owner only."""
+    document = json.loads(json.dumps(asdict(record), default=datetime.isoformat))
     new = path.with_name(path.name + ".tmp")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(sealed, file, sort_keys=True, ensure_ascii=False, indent=1)
+        json.dump(document | {"seal": _seal(document)}, file, sort_keys=True, ensure_ascii=False, indent=1)
         file.flush()
         os.fsync(descriptor)
     new.rename(path)
     sync(path.parent)
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """Return the document that `write_sealed` wrote.
+def read_record(path: Path, kind: type[T]) -> T:
+    """Return the dataclass that `write_record` wrote. Fields whose names end with `_at` are times.
 
     Raises:
         BackupError: the file is missing or was changed.
     """
     try:
         document = json.loads(path.read_text("utf-8"))
-        seal = document.pop("seal")
+        if document.pop("seal") != _seal(document):
+            raise BackupError(f"The record {path} is damaged: its contents were changed.")
+        times = {name: datetime.fromisoformat(text) for name, text in document.items() if name.endswith("_at")}
+        return kind(**document | times)
     except FileNotFoundError as error:
         raise BackupError(f"The file {path} is missing.") from error
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BackupError(f"The record {path} is damaged.") from error
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
-    if hashlib.sha256(text.encode()).hexdigest() != seal:
-        raise BackupError(f"The record {path} is damaged: its contents were changed.")
-    return dict(document)
+
+
+def _seal(document: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -64,10 +64,7 @@ class Archive:
         owner = self.recorded_owner()
         if owner is None or original_of(home) is not None:
             return False
-        if "id" not in owner:
-            # Written by an earlier version; the next start replaces it
-            return owner == {"home": str(home.resolve())}
-        return owner["id"] in own_ids(home) and owner.get("system") == system_identifier(Paths(home).data)
+        return owner.get("id") in own_ids(home) and owner.get("system") == system_identifier(Paths(home).data)
 
     def other_owner(self, home: Path) -> tuple[str, Path] | None:
         """Return the recorded id and state folder if this folder's cluster is recorded with another identity."""
@@ -168,7 +165,7 @@ def _write_owner(archive: Archive, home: Path, id_: str) -> None:
 
 
 def refresh_owner(paths: Paths) -> None:
-    """Update the owner record of the archive, which may be of an earlier version or another place."""
+    """Update the owner record of the archive, which may name another place of the state folder."""
     archive = archive_of(paths)
     if archive is not None and archive.owned_by(paths.home):
         _write_owner(archive, paths.home, take_identity(paths.home).id)

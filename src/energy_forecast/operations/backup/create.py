@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from energy_forecast.database import Database, Role, schema_version
@@ -48,29 +47,31 @@ def create_backup(database: Database, folder: BackupFolder, report: Progress = s
         origin = folder.identity().id
         folder.clear_unfinished()
         started_at = datetime.now(UTC)
+        # A number is used once, even if this fails
         name = folder.new_name(started_at)
         unfinished = folder.path / f"{name}.tmp"
-        # Reserve the number now: it is used once, even if this fails
-        with _recorded_failure(database, folder, name, version, started_at):
-            try:
-                backup = replace(_dump(database, unfinished, name, version, started_at, report, lock), origin=origin)
-                folder.add(unfinished, backup)
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                folder.record(name).unlink(missing_ok=True)
-                raise
-    record_backup(
-        database,
-        kind="logical",
-        name=name,
-        folder=str(folder.path),
-        started_at=started_at,
-        server_version=version,
-        size=backup.size,
-        sha256=backup.sha256,
-        tables=backup.tables,
-        details={"schema_version": backup.schema_version},
-    )
+        record = partial(
+            record_backup,
+            database,
+            kind="logical",
+            name=name,
+            folder=str(folder.path),
+            started_at=started_at,
+            server_version=version,
+        )
+        try:
+            backup = _dump(database, unfinished, name, version, started_at, origin, report, lock)
+            folder.add(unfinished, backup)
+        except BaseException as error:
+            unfinished.unlink(missing_ok=True)
+            folder.record(name).unlink(missing_ok=True)
+            if isinstance(error, (EnergyForecastError, OSError)):
+                # The server may be the cause
+                with contextlib.suppress(EnergyForecastError):
+                    record(reason=str(error)[:1000])
+            raise
+    details = {"schema_version": backup.schema_version}
+    record(size=backup.size, sha256=backup.sha256, tables=backup.tables, details=details)
     return backup
 
 
@@ -80,6 +81,7 @@ def _dump(
     name: str,
     version: str,
     started_at: datetime,
+    origin: str,
     report: Progress,
     lock: int,
 ) -> Backup:
@@ -114,6 +116,7 @@ def _dump(
         objects=objects,
         roles=roles,
         locale=locale,
+        origin=origin,
     )
 
 
@@ -127,24 +130,3 @@ def read_whole(path: Path, major: int) -> None:
     client_programs.run(
         [restore, "--file=/dev/null", path], client_programs.plain_environment(), f"The dump {path.name} is damaged"
     )
-
-
-@contextlib.contextmanager
-def _recorded_failure(
-    database: Database, folder: BackupFolder, name: str, version: str, started_at: datetime
-) -> Iterator[None]:
-    """Write a failure to the ledger, if the server can be reached; it may be the cause."""
-    try:
-        yield
-    except (EnergyForecastError, OSError) as error:
-        with contextlib.suppress(EnergyForecastError):
-            record_backup(
-                database,
-                kind="logical",
-                name=name,
-                folder=str(folder.path),
-                started_at=started_at,
-                server_version=version,
-                reason=str(error)[:1000],
-            )
-        raise

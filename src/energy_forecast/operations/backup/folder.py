@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from energy_forecast.database.digests import Objects, StoredRole, Tables
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.files import private_folder, read_sealed, sync, write_sealed
+from energy_forecast.operations.files import private_folder, read_record, sync, write_record
 from energy_forecast.postgres.identity import Identity, own_ids, take_identity
 from energy_forecast.postgres.liveness_lock import exclusive
 from energy_forecast.postgres.private_files import make_folder
 
-# 2: objects refer to the constraint of a partition by that of its parent; the state folder is recorded
+# Of the records
 FORMAT = 2
 _NAME = re.compile(r"^energy_forecast-(?P<serial>\d{6,})-\d{8}T\d{6}Z\.dump$")
 # How long a backup waits for a concurrent one, or for the pg_dump of a killed one
@@ -35,7 +34,7 @@ class Backup:
         tables: rows and digest of each table in the dumped snapshot.
         objects: every object of the schema by kind and identity, with a hash of its definition.
         roles: the roles that the dump refers to, and their members; no passwords.
-        origin: the identity of the source state folder; None in a record of format 1.
+        origin: the identity of the source state folder.
         format: of the record.
     """
 
@@ -51,8 +50,21 @@ class Backup:
     objects: Objects
     roles: list[StoredRole]
     locale: dict[str, str | None]
-    origin: str | None = None
+    origin: str
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        """Read the roles of a record.
+
+        Raises:
+            BackupError: another version of energy-forecast wrote the record.
+        """
+        if self.format != FORMAT:
+            raise BackupError(
+                "The backup was recorded by another version of energy-forecast.", hint="Update energy-forecast."
+            )
+        roles = [StoredRole(**role) if isinstance(role, dict) else role for role in self.roles]
+        object.__setattr__(self, "roles", roles)
 
     @property
     def major(self) -> int:
@@ -68,27 +80,6 @@ class Backup:
     def serial(self) -> int:
         """The number in its folder."""
         return serial_of(self.name) or 0
-
-    def document(self) -> dict[str, Any]:
-        """Return the contents of the record file."""
-        times = {"started_at": self.started_at.isoformat(), "finished_at": self.finished_at.isoformat()}
-        return asdict(self) | times
-
-    @classmethod
-    def of(cls, document: dict[str, Any]) -> Backup:
-        """Return the backup of a record.
-
-        Raises:
-            BackupError: a newer version of energy-forecast wrote the record.
-        """
-        if document.get("format") not in (1, FORMAT):
-            raise BackupError(
-                "The backup was recorded by another version of energy-forecast.", hint="Update energy-forecast."
-            )
-        document["roles"] = [StoredRole(**role) for role in document["roles"]]
-        for name in ("started_at", "finished_at"):
-            document[name] = datetime.fromisoformat(document[name])
-        return cls(**document)
 
 
 def serial_of(name: str) -> int | None:
@@ -123,14 +114,8 @@ class BackupFolder:
         return take_identity(self.state_folder)
 
     def is_own(self, backup: Backup) -> bool:
-        """Return whether a backup is from the state folder, so that it may be removed.
-
-        The record of an earlier version has no origin; such a backup belongs to the folder that contains it.
-        """
-        ids = own_ids(self.state_folder)
-        if backup.origin is None:
-            return bool(ids) and self.path.resolve().is_relative_to(self.state_folder.resolve())
-        return backup.origin in ids
+        """Return whether a backup is from the state folder, so that it may be removed."""
+        return backup.origin in own_ids(self.state_folder)
 
     def file(self, name: str) -> Path:
         """Return the path of a dump."""
@@ -162,10 +147,7 @@ class BackupFolder:
         """
         if serial_of(name) is None or not self.file(name).is_file():
             raise BackupError(f"There is no backup {name!r} in {self.path}.", hint="See: energy-forecast backup list")
-        try:
-            return Backup.of(read_sealed(self.record(name)))
-        except (KeyError, TypeError) as error:
-            raise BackupError(f"The record {self.record(name)} is damaged.") from error
+        return read_record(self.record(name), Backup)
 
     def new_name(self, now: datetime) -> str:
         """Return the next name. It has a number, because a clock may be set back; unfinished files use a number too."""
@@ -184,7 +166,7 @@ class BackupFolder:
 
     def add(self, unfinished: Path, backup: Backup) -> None:
         """Turn a finished dump into a backup: write its record, then rename it, which marks it as complete."""
-        write_sealed(self.record(backup.name), backup.document())
+        write_record(self.record(backup.name), backup)
         unfinished.rename(self.file(backup.name))
         sync(self.path)
 

@@ -17,7 +17,6 @@ from energy_forecast.database.digests import (
     operator_snapshot,
     table_differences,
     table_digests,
-    without_partitions,
 )
 from energy_forecast.database.schema import database_grants
 from energy_forecast.errors import BackupError
@@ -107,11 +106,7 @@ def compare(made: Database, backup: Backup) -> None:
     with operator_snapshot(made) as connection:
         differences = table_differences(backup.tables, table_digests(connection))
         same_version = connection.info.server_version // 10000 == backup.major
-        recorded, found = backup.objects, object_digests(connection)
-        if backup.format == 1:
-            # Its names of constraints of partitions do not survive a dump
-            recorded, found = (without_partitions(objects, connection) for objects in (recorded, found))
-        differences += object_differences(recorded, found, definitions=same_version)
+        differences += object_differences(backup.objects, object_digests(connection), definitions=same_version)
     if differences:
         more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
         raise BackupError(f"The restored database differs from the record: {'; '.join(differences[:5])}{more}.")

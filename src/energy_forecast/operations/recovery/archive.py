@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from energy_forecast.database.digests import Tables
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.files import read_sealed
+from energy_forecast.operations.files import read_record
 from energy_forecast.postgres import Archive, EmbeddedServer
 
 _BASE = re.compile(r"^(?P<serial>\d{6,})-(full|incremental)-\d{8}T\d{6}Z$")
@@ -50,14 +49,6 @@ class BaseBackup:
         """The number in its name."""
         return base_serial(self.name) or 0
 
-    def document(self) -> dict[str, Any]:
-        """Return the contents of its record."""
-        return asdict(self) | {
-            "started_at": self.started_at.isoformat(),
-            "written_at": self.written_at.isoformat(),
-            "finished_at": self.finished_at.isoformat(),
-        }
-
 
 @dataclass(frozen=True)
 class RestorePoint:
@@ -70,10 +61,6 @@ class RestorePoint:
     system: str
     tables: Tables
     created_at: datetime
-
-    def document(self) -> dict[str, Any]:
-        """Return the contents of its record."""
-        return asdict(self) | {"created_at": self.created_at.isoformat()}
 
 
 def archive_of(server: EmbeddedServer) -> Archive:
@@ -123,13 +110,7 @@ def read_base_backup(archive: Archive, name: str) -> BaseBackup:
     Raises:
         BackupError: its record is missing or damaged.
     """
-    document = read_sealed(archive.base / f"{name}.json")
-    try:
-        for key in ("started_at", "written_at", "finished_at"):
-            document[key] = datetime.fromisoformat(document[key])
-        return BaseBackup(**document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BackupError(f"The record of the base backup {name} is damaged.") from error
+    return read_record(archive.base / f"{name}.json", BaseBackup)
 
 
 def chain_of(archive: Archive, base: BaseBackup) -> list[BaseBackup]:
@@ -160,12 +141,7 @@ def read_restore_point(archive: Archive, name: str) -> RestorePoint:
     path = restore_point_file(archive, name)
     if not path.is_file():
         raise BackupError(f"There is no restore point {name!r}.", hint="See: energy-forecast recovery status")
-    document = read_sealed(path)
-    try:
-        document["created_at"] = datetime.fromisoformat(document["created_at"])
-        return RestorePoint(**document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BackupError(f"The record {path} is damaged.") from error
+    return read_record(path, RestorePoint)
 
 
 def points(archive: Archive) -> list[RestorePoint]:

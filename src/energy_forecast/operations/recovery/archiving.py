@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from energy_forecast.database import Database
-from energy_forecast.database.recovery import archiver, end_segment, waiting_segments
+from energy_forecast.database.recovery import archiver, end_segment
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.recovery.archive import SEGMENT_BYTES
 from energy_forecast.postgres import Archive, EmbeddedServer
@@ -139,7 +139,7 @@ def _is_written(path: Path, process: str) -> bool:
 def set_aside_partial(database: Database, archive: Archive) -> list[str]:
     """Rename short files with the name of a waiting segment, and return the segments. Nothing is deleted."""
     moved = []
-    for segment in waiting_segments(database):
+    for segment in archiver(database).segments:
         path = archive.wal / segment
         if path.is_file() and path.stat().st_size < SEGMENT_BYTES:
             path.chmod(0o600)
@@ -149,20 +149,21 @@ def set_aside_partial(database: Database, archive: Archive) -> list[str]:
 
 
 def reason(database: Database, archive: Archive) -> str:
-    """Return the visible reason why archiving makes no progress."""
+    """Return the visible reason why archiving makes no progress, with the remedy."""
     if not archive.wal.is_dir():
         return f"The folder {archive.wal} does not exist."
-    if not archiver(database).on:
+    found = archiver(database)
+    if not found.on:
         return (
             "The server does not archive: it was not restarted, or the archive belongs to another server. "
             "Run: energy-forecast recovery enable --restart"
         )
     if shutil.disk_usage(archive.wal).free < SEGMENT_BYTES:
         return f"The disk of {archive.wal} is full. Free some space: see docs/runbooks/full-archive.md."
-    waiting = waiting_segments(database)
-    if waiting and (archive.wal / waiting[0]).exists():
-        return (
-            f"The archive has another file named {waiting[0]}, which the server does not overwrite: another server "
-            "has archived there, or the file is damaged. Move the file away."
-        )
-    return "The folder may be full or closed to the user of the server. See the log of the server."
+    if found.segments and (path := archive.wal / found.segments[0]).exists():
+        if path.stat().st_size < SEGMENT_BYTES:
+            remedy = "It is incomplete. To rename it, run: energy-forecast recovery base"
+        else:
+            remedy = "Another server has archived there, or the file is damaged. Move the file away."
+        return f"The archive has another file named {path.name}, which the server does not overwrite. {remedy}"
+    return "The archive may be full or closed to the user of the server. See docs/runbooks/full-archive.md."

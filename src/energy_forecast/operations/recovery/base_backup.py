@@ -1,13 +1,13 @@
-"""Base backups: full, and incremental from PostgreSQL 17 on; verified before they count."""
+"""Base backups, full and incremental; verified before they count."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from energy_forecast.database import Database
@@ -17,7 +17,7 @@ from energy_forecast.database.recovery import position
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
-from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_sealed
+from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_record
 from energy_forecast.operations.recovery.archive import (
     BaseBackup,
     base_backup_names,
@@ -34,7 +34,6 @@ from energy_forecast.progress import Progress, silent
 LOCK_TIMEOUT = 600.0
 # A restore reads the whole chain; it should not have to read more than a week of nightly backups
 LONGEST_CHAIN = 7
-_OLDEST_INCREMENTAL = 17
 
 
 @contextlib.contextmanager
@@ -77,46 +76,61 @@ def _make(server: EmbeddedServer, incremental: bool | None, report: Progress) ->
     with faults("The base backup failed"), locked(archive) as lock:
         _clear_unfinished(archive)
         clear_leftovers(archive)
-        parent = _parent(archive, database, version, incremental)
+        parent = None if incremental is False else _parent(archive, database, required=incremental is True)
         kind = "full" if parent is None else "incremental"
         known = [base_serial(path.name.partition(".")[0]) or 0 for path in archive.base.iterdir()]
         name = f"{max(known, default=0) + 1:06d}-{kind}-{started_at:%Y%m%dT%H%M%SZ}"
         unfinished = archive.base / f"{name}.tmp"
+        record = partial(
+            record_backup,
+            database,
+            kind=kind,
+            name=name,
+            folder=str(archive.base),
+            started_at=started_at,
+            server_version=version,
+        )
         try:
-            base = _take(archive, database, unfinished, name, parent, version, started_at, report, lock)
-            write_sealed(archive.base / f"{name}.json", base.document())
+            report(f"Taking {'a full' if parent is None else 'an incremental'} base backup", 0, 3)
+            _copy_files(archive, database, unfinished, parent, lock)
+            written_at = datetime.now(UTC)
+            report("Verifying the base backup", 1, 3)
+            verify_files(unfinished, _major(version))
+            report("Waiting for the WAL", 2, 3)
+            wait_archived(database, archive)
+            manifest = unfinished / "backup_manifest"
+            wal = json.loads(manifest.read_text("utf-8"))["WAL-Ranges"][-1]
+            base = BaseBackup(
+                name=name,
+                kind=kind,
+                parent=None if parent is None else parent.name,
+                server_version=version,
+                system=position(database).system,
+                timeline=int(wal["Timeline"]),
+                start_lsn=wal["Start-LSN"],
+                stop_lsn=wal["End-LSN"],
+                size=sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file()),
+                manifest_sha256=sha256_of(manifest),
+                started_at=started_at,
+                written_at=written_at,
+                finished_at=datetime.now(UTC),
+            )
+            write_record(archive.base / f"{name}.json", base)
             unfinished.rename(archive.base / name)
             sync(archive.base)
         except BaseException as error:
             shutil.rmtree(unfinished, ignore_errors=True)
             (archive.base / f"{name}.json").unlink(missing_ok=True)
             with contextlib.suppress(EnergyForecastError):
-                record_backup(
-                    database,
-                    kind=kind,
-                    name=name,
-                    folder=str(archive.base),
-                    started_at=started_at,
-                    server_version=version,
-                    reason=str(error)[:1000] or type(error).__name__,
-                )
+                record(reason=str(error)[:1000] or type(error).__name__)
             raise
-    record_backup(
-        database,
-        kind=kind,
-        name=name,
-        folder=str(archive.base),
-        started_at=started_at,
-        server_version=version,
-        size=base.size,
-        sha256=base.manifest_sha256,
-        details={
-            key: value
-            for key, value in base.document().items()
-            if key in ("parent", "timeline", "start_lsn", "stop_lsn")
-        },
-    )
+    details = {key: getattr(base, key) for key in ("parent", "timeline", "start_lsn", "stop_lsn")}
+    record(size=base.size, sha256=base.manifest_sha256, details=details)
     return base
+
+
+def _major(version: str) -> int:
+    return int(version.split(".", maxsplit=1)[0])
 
 
 def _clear_unfinished(archive: Archive) -> None:
@@ -128,26 +142,25 @@ def _clear_unfinished(archive: Archive) -> None:
             path.unlink()
 
 
-def _parent(archive: Archive, database: Database, version: str, incremental: bool | None) -> BaseBackup | None:
-    if incremental is False:
-        return None
-    if int(version.split(".", maxsplit=1)[0]) < _OLDEST_INCREMENTAL:
-        if incremental:
-            raise BackupError(f"PostgreSQL {version} has no incremental backups; version 17 or later is required.")
-        return None
+def _parent(archive: Archive, database: Database, *, required: bool) -> BaseBackup | None:
+    """Return the last base backup if an incremental one can extend it, else None.
+
+    Raises:
+        BackupError: an incremental one is required, and the last one does not exist or is damaged.
+    """
     here = position(database)
     for name in base_backup_names(archive)[-1:]:
         try:
             base = read_base_backup(archive, name)
             fits = base.system == here.system and base.timeline == here.timeline
-            if fits and (incremental or len(chain_of(archive, base)) < LONGEST_CHAIN):
+            if fits and (required or len(chain_of(archive, base)) < LONGEST_CHAIN):
                 # An addition to a damaged backup could never be restored
                 verify_base_backup(archive, base)
                 return base
         except BackupError:
-            if incremental:
+            if required:
                 raise
-    if incremental:
+    if required:
         raise BackupError(
             "There is no base backup of this server to extend.",
             hint="Create a full one: energy-forecast recovery base --full",
@@ -155,56 +168,13 @@ def _parent(archive: Archive, database: Database, version: str, incremental: boo
     return None
 
 
-def _take(
-    archive: Archive,
-    database: Database,
-    unfinished: Path,
-    name: str,
-    parent: BaseBackup | None,
-    version: str,
-    started_at: datetime,
-    report: Progress,
-    lock: int,
-) -> BaseBackup:
-    major = int(version.split(".", maxsplit=1)[0])
-    report(f"Taking {'a full' if parent is None else 'an incremental'} base backup", 0, 3)
-    command: list[str | Path] = [
-        client_programs.program("pg_basebackup", major),
-        "--pgdata",
-        unfinished,
-        "--no-password",
-    ]
-    command += ["--format=plain", "--wal-method=stream", "--checkpoint=fast", "--manifest-checksums=SHA256"]
+def _copy_files(archive: Archive, database: Database, to: Path, parent: BaseBackup | None, lock: int) -> None:
+    program = client_programs.program("pg_basebackup", _major(database.server_info()["version"]))
+    command: list[str | Path] = [program, "--pgdata", to, "--no-password", "--format=plain", "--wal-method=stream"]
+    command += ["--checkpoint=fast", "--manifest-checksums=SHA256"]
     if parent is not None:
         command += ["--incremental", archive.base / parent.name / "backup_manifest"]
     client_programs.run(command, client_environment(database), "pg_basebackup failed", (lock,))
-    written_at = datetime.now(UTC)
-    report("Verifying the base backup", 1, 3)
-    verify_files(unfinished, major)
-    report("Waiting for the WAL", 2, 3)
-    wait_archived(database, archive)
-    manifest = unfinished / "backup_manifest"
-    wal = json.loads(manifest.read_text("utf-8"))["WAL-Ranges"][-1]
-    return BaseBackup(
-        name=name,
-        kind="full" if parent is None else "incremental",
-        parent=parent.name if parent else None,
-        server_version=version,
-        system=position(database).system,
-        timeline=int(wal["Timeline"]),
-        start_lsn=wal["Start-LSN"],
-        stop_lsn=wal["End-LSN"],
-        size=size_of(unfinished),
-        manifest_sha256=sha256_of(manifest),
-        started_at=started_at,
-        written_at=written_at,
-        finished_at=datetime.now(UTC),
-    )
-
-
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files in a folder."""
-    return sum((Path(parent) / name).stat().st_size for parent, _, names in os.walk(folder) for name in names)
 
 
 def verify_files(folder: Path, major: int) -> None:
@@ -230,4 +200,4 @@ def verify_base_backup(archive: Archive, base: BaseBackup) -> None:
         manifest = archive.base / part.name / "backup_manifest"
         if not manifest.is_file() or sha256_of(manifest) != part.manifest_sha256:
             raise BackupError(f"The base backup {part.name} is damaged: its manifest is not the recorded one.")
-        verify_files(archive.base / part.name, int(part.server_version.split(".")[0]))
+        verify_files(archive.base / part.name, _major(part.server_version))

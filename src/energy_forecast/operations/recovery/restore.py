@@ -107,35 +107,32 @@ def recover(
         verify_base_backup(source, target.base)
         report("Copying the base backup", 3, 5)
         copy = EmbeddedServer(home)
-        _fill(source, target, home)
+        kept = _fill(source, target, copy)
         report("Recovering", 4, 5)
         point = target.wanted.point or last_point(source, target)
         if point and point != target.wanted.point:
-            _write_settings(copy.status().data, target, folders, point)
+            _write_settings(copy, kept, _recovery_settings(target, folders, point))
             _check_restore_point(copy, target, point)
-        _write_settings(copy.status().data, target, folders)
+        _write_settings(copy, kept, _recovery_settings(target, folders))
         tables, lsn, last = _run(copy, target)
         copy.stop()
-        _settle(home)
+        _write_settings(copy, kept, {})
         if into.exists():
             into.rmdir()
         home.rename(into)
         sync(into.parent)
     report("Recovered", 5, 5)
-    notes = [target.note] if target.note else []
-    seconds = time.monotonic() - began
-    rows = sum(int(table["rows"]) for table in tables.values())
     return Recovered(
-        into,
-        to,
-        target.base.name,
-        lsn,
-        last or target.last_commit,
-        point.name if point else None,
-        len(point.tables) if point else 0,
-        rows,
-        seconds,
-        notes,
+        home=into,
+        target=to,
+        base=target.base.name,
+        lsn=lsn,
+        last_commit=last or target.last_commit,
+        point=point.name if point else None,
+        compared=len(point.tables) if point else 0,
+        rows=sum(int(table["rows"]) for table in tables.values()),
+        seconds=time.monotonic() - began,
+        notes=[target.note] if target.note else [],
     )
 
 
@@ -199,36 +196,26 @@ def _sources(
     return [archive.wal], None
 
 
-def _fill(archive: Archive, target: Target, home: Path) -> None:
-    """Copy the base backup into the state folder, without the settings that must not reach a copy."""
+def _fill(archive: Archive, target: Target, copy: EmbeddedServer) -> str:
+    """Copy the base backup into the state folder. Return the settings of the original that a copy keeps."""
     chain = chain_of(archive, target.base)
-    major = int(target.base.server_version.split(".")[0])
-    copy = EmbeddedServer(home)
     data = copy.status().data
     make_folder(data.parent)
-    for folder in (home, data.parent):
+    for folder in (copy.home, data.parent):
         folder.chmod(0o711)
     if len(chain) > 1:
-        combine: list[str | Path] = [client_programs.program("pg_combinebackup", major), "--output", data]
-        client_programs.run(
-            [*combine, *(archive.base / part.name for part in chain)],
-            client_programs.plain_environment(),
-            "pg_combinebackup failed",
-        )
+        program = client_programs.program("pg_combinebackup", int(target.base.server_version.split(".")[0]))
+        folders = [archive.base / part.name for part in chain]
+        environment = client_programs.plain_environment()
+        client_programs.run([program, "--output", data, *folders], environment, "pg_combinebackup failed")
     else:
         shutil.copytree(archive.base / target.base.name, data, symlinks=True, copy_function=_copy_file)
     data.chmod(0o700)
-    automatic = data / "postgresql.auto.conf"
-    kept = [line for line in automatic.read_text("utf-8").splitlines() if not _NOT_TAKEN.match(line)]
-    _write(data / "settings.kept", "\n".join(kept) + "\n")
     for name in ("standby.signal", "postmaster.pid"):
         (data / name).unlink(missing_ok=True)
     (data / "recovery.signal").touch(mode=0o600)
-
-
-def _write(path: Path, text: str) -> None:
-    with open(path, "w", encoding="utf-8", opener=private) as file:
-        file.write(text)
+    lines = (data / "postgresql.auto.conf").read_text("utf-8").splitlines(keepends=True)
+    return "".join(line for line in lines if not _NOT_TAKEN.match(line))
 
 
 def _copy_file(source: str, to: str) -> None:
@@ -237,8 +224,8 @@ def _copy_file(source: str, to: str) -> None:
         shutil.copy2(source, to)
 
 
-def _write_settings(data: Path, target: Target, folders: list[Path], point: RestorePoint | None = None) -> None:
-    """Write the recovery settings: end at the target, or at a restore point before it."""
+def _recovery_settings(target: Target, folders: list[Path], point: RestorePoint | None = None) -> dict[str, str]:
+    """Return the settings of a recovery that ends at the target, or at a restore point before it."""
     settings = {
         "restore_command": " || ".join(f"cp {_shell(folder)}/%f %p" for folder in folders),
         "recovery_target_timeline": str(target.base.timeline),
@@ -246,13 +233,16 @@ def _write_settings(data: Path, target: Target, folders: list[Path], point: Rest
         "hot_standby": "on",
     }
     if point:
-        settings["recovery_target_name"] = point.label
-    else:
-        settings["recovery_target_lsn"] = lsn_text(target.lsn)
-        settings["recovery_target_inclusive"] = "on" if target.inclusive else "off"
-    kept = (data / "settings.kept").read_text("utf-8")
+        return settings | {"recovery_target_name": point.label}
+    inclusive = "on" if target.inclusive else "off"
+    return settings | {"recovery_target_lsn": lsn_text(target.lsn), "recovery_target_inclusive": inclusive}
+
+
+def _write_settings(copy: EmbeddedServer, kept: str, settings: dict[str, str]) -> None:
     added = "".join(f"{name} = '{_quoted(value)}'\n" for name, value in settings.items())
-    _write(data / "postgresql.auto.conf", kept + added)
+    path = copy.status().data / "postgresql.auto.conf"
+    with open(path, "w", encoding="utf-8", opener=private) as file:
+        file.write(kept + added)
 
 
 def _shell(folder: Path) -> str:
@@ -332,11 +322,3 @@ def _last_fatal_line(copy: EmbeddedServer) -> str:
         text = path.read_text("utf-8", errors="replace")
         lines += [line for line in text.splitlines() if "FATAL:" in line or "PANIC:" in line]
     return lines[-1].partition(":  ")[2] if lines else "its log has no further details"
-
-
-def _settle(home: Path) -> None:
-    """Remove the settings of the recovery."""
-    data = EmbeddedServer(home).status().data
-    kept = (data / "settings.kept").read_text("utf-8")
-    _write(data / "postgresql.auto.conf", kept)
-    (data / "settings.kept").unlink()

@@ -10,7 +10,7 @@ from energy_forecast.database import Database
 from energy_forecast.database.digests import Tables
 from energy_forecast.database.recovery import create_restore_point, position
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.files import faults, write_sealed
+from energy_forecast.operations.files import faults, write_record
 from energy_forecast.operations.recovery.archive import RestorePoint, own_archive, restore_point_file
 from energy_forecast.operations.recovery.archiving import check_archiving, wait_archived
 from energy_forecast.operations.recovery.base_backup import locked
@@ -43,7 +43,7 @@ def make_restore_point(server: EmbeddedServer, name: str, report: Progress = sil
 
         def save(tables: Tables, lsn: str, timeline: int) -> None:
             made.append(RestorePoint(name, label, lsn, timeline, system, tables, datetime.now(UTC)))
-            write_sealed(restore_point_file(archive, name), made[0].document())
+            write_record(restore_point_file(archive, name), made[0])
 
         try:
             create_restore_point(database, name, label, report, save)

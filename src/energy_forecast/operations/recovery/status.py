@@ -9,18 +9,18 @@ from typing import Any
 
 from energy_forecast.database import Database
 from energy_forecast.database.backups import copies_not_activated, failures, last_check
-from energy_forecast.database.recovery import archiver, unarchived_age, waiting_segments
+from energy_forecast.database.recovery import archiver, unarchived_age
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.recovery import pgbackrest
 from energy_forecast.operations.recovery.archive import (
-    SEGMENT_BYTES,
     base_backup_names,
     chain_of,
     lsn_number,
     points,
     read_base_backup,
 )
+from energy_forecast.operations.recovery.archiving import reason
 from energy_forecast.operations.recovery.storage import ownership_problems, same_disk_warnings
 from energy_forecast.operations.recovery.wal import WalReader
 from energy_forecast.postgres import Archive, EmbeddedServer
@@ -136,27 +136,19 @@ def _check_archive(status: Status, server: EmbeddedServer, database: Database | 
         "last": found.last_archived,
         "last_age_seconds": found.last_archived_age,
         "failing": found.failing,
-        "waiting": found.waiting,
+        "waiting": len(found.waiting),
         "unarchived_seconds": unarchived_age(database) if found.on else None,
         "free_bytes": free,
     }
     if not found.on:
-        reason = "the server was not restarted" if archive.owned_by(server.home) else "it belongs to another server"
-        status.risks.append(f"Archiving is enabled but off: {reason}. Run: energy-forecast recovery enable --restart")
+        cause = "the server was not restarted" if archive.owned_by(server.home) else "it belongs to another server"
+        status.risks.append(f"Archiving is enabled but off: {cause}. Run: energy-forecast recovery enable --restart")
     elif found.last_archived is None and not any(archive.wal.iterdir()):
         status.risks.append("No WAL has arrived in the archive yet. Run: energy-forecast recovery enable")
-    if found.on and (found.failing or found.waiting > MOST_WAITING):
-        status.risks.append(_archive_trouble(database, archive, found.waiting))
-
-
-def _archive_trouble(database: Database, archive: Archive, waiting: int) -> str:
-    segments = waiting_segments(database)
-    what = f"Archiving makes no progress: {waiting} {'segment waits' if waiting == 1 else 'segments wait'}."
-    if segments and (path := archive.wal / segments[0]).exists():
-        short = path.stat().st_size < SEGMENT_BYTES
-        remedy = "Run energy-forecast recovery base, which renames it" if short else "Move it away"
-        return f"{what} The archive has {path.name} with other contents, which is not overwritten. {remedy}."
-    return f"{what} The archive may be full, or closed to the user of the server. See docs/runbooks/full-archive.md."
+    waiting = len(found.waiting)
+    if found.on and (found.failing or waiting > MOST_WAITING):
+        segments = f"{waiting} {'segment waits' if waiting == 1 else 'segments wait'}"
+        status.risks.append(f"Archiving makes no progress: {segments}. {reason(database, archive)}")
 
 
 def _check_bases(status: Status, archive: Archive, now: datetime) -> None:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from energy_forecast.operations.client_programs import plain_environment
-from energy_forecast.operations.recovery.archive import SEGMENT_BYTES, lsn_number, segment_name
-from energy_forecast.postgres.binaries import end_with_parent
+from energy_forecast.operations.client_programs import plain_environment, start
+from energy_forecast.operations.recovery.archive import SEGMENT_BYTES, lsn_number, lsn_text, segment_name
 
+_SEGMENT = re.compile(r"[0-9A-F]{24}")
 _RECORD = re.compile(r"lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+), .*? desc: (?P<what>.*)")
-_END = re.compile(r"(?:COMMIT|ABORT)[A-Z_ ]* (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
-_PREPARED = re.compile(r"(?:COMMIT|ABORT)_PREPARED \d+: (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
+_END = re.compile(r"(?:COMMIT|ABORT)(?:_PREPARED \d+:)?[A-Z_ ]* (?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class WalRecord:
 
 @dataclass
 class WalReader:
-    """One pass over the WAL. Afterwards `end` and `damage` describe its end.
+    """One pass over the WAL. Afterwards `damage` describes its end, if it is damaged.
 
     Args:
         folders: the folders with the segments; the first one with a segment counts.
@@ -41,7 +40,6 @@ class WalReader:
     timeline: int
     start: int
     damage: str | None = None
-    end: int = 0
 
     def segments(self) -> list[Path]:
         """Return the complete segments from the first needed one up to a gap; `damage` describes the gap."""
@@ -61,19 +59,12 @@ class WalReader:
         return found
 
     def _file(self, name: str) -> Path | None:
-        for folder in self.folders:
-            if (path := folder / name).is_file():
-                return path
-        return None
+        return next((folder / name for folder in self.folders if (folder / name).is_file()), None)
 
     def later(self, last: str) -> str | None:
         """Return a segment of the timeline after `last`; None if there is no gap after it."""
-        later = [
-            path.name
-            for folder in self.folders
-            for path in folder.iterdir()
-            if re.fullmatch(r"[0-9A-F]{24}", path.name) and path.name[:8] == last[:8] and path.name > last
-        ]
+        names = (path.name for folder in self.folders for path in folder.iterdir())
+        later = [name for name in names if _SEGMENT.fullmatch(name) and name[:8] == last[:8] and name > last]
         return min(later, default=None)
 
     def records(self, program: Path, scratch: Path) -> Iterator[WalRecord]:
@@ -88,41 +79,22 @@ class WalReader:
             return
         for path in segments:
             (scratch / path.name).symlink_to(path)
-        self.end = self.start - self.start % SEGMENT_BYTES + len(segments) * SEGMENT_BYTES
-        yield from self._dump(program, scratch)
-
-    def _dump(self, program: Path, scratch: Path) -> Iterator[WalRecord]:
-        command: list[str | Path] = [program, f"--path={scratch}", f"--timeline={self.timeline}"]
+        end = self.start - self.start % SEGMENT_BYTES + len(segments) * SEGMENT_BYTES
         # Every record is read and checked; only these types are printed
-        command += ["--rmgr=Transaction", "--rmgr=XLOG"]
-        command += [f"--start={self.start >> 32:X}/{self.start & 0xFFFFFFFF:X}"]
-        command += [f"--end={self.end >> 32:X}/{self.end & 0xFFFFFFFF:X}"]
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=plain_environment(),
-            text=True,
-            errors="replace",
-            preexec_fn=end_with_parent(),
-        ) as process:
-            if process.stdout is None or process.stderr is None:
-                raise AssertionError("both pipes were requested")
+        command: list[str | Path] = [program, "--rmgr=Transaction", "--rmgr=XLOG", f"--path={scratch}"]
+        command += [f"--timeline={self.timeline}", f"--start={lsn_text(self.start)}", f"--end={lsn_text(end)}"]
+        with start(command, plain_environment(), stdout=subprocess.PIPE) as process:
             try:
-                for line in process.stdout:
-                    found = _RECORD.search(line)
-                    if found is None:
-                        continue
-                    ended = _END.match(found["what"]) or _PREPARED.match(found["what"])
-                    time = datetime.fromisoformat(ended["time"]).replace(tzinfo=UTC) if ended else None
-                    label = found["what"].removeprefix("RESTORE_POINT ")
-                    yield WalRecord(lsn_number(found["lsn"]), time, label if label != found["what"] else None)
-                errors = process.stderr.read()
-                status = process.wait()
+                for line in process.stdout or ():
+                    if found := _RECORD.search(line.decode(errors="replace")):
+                        ended = _END.match(found["what"])
+                        time = datetime.fromisoformat(ended["time"]).replace(tzinfo=UTC) if ended else None
+                        label = found["what"].removeprefix("RESTORE_POINT ")
+                        yield WalRecord(lsn_number(found["lsn"]), time, label if label != found["what"] else None)
+                _, output = process.communicate()
             finally:
                 process.kill()
-        missing = segment_name(self.timeline, self.end)
-        if status != 0 and missing not in errors.replace("/", ""):
-            lines = errors.strip().splitlines() or [f"pg_waldump ended with status {status}"]
+        errors = output.decode(errors="replace")
+        if process.returncode != 0 and segment_name(self.timeline, end) not in errors.replace("/", ""):
+            lines = errors.strip().splitlines() or [f"pg_waldump ended with status {process.returncode}"]
             self.damage = lines[-1].removeprefix("pg_waldump: error: ").removeprefix("pg_waldump: fatal: ")

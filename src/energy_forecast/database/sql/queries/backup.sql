@@ -99,11 +99,6 @@ UNION ALL
 SELECT 'extension', extname::text, extnamespace::regnamespace::text FROM pg_extension
 ORDER BY 1, 2
 
--- name: partitions
--- Every partition, as the identity of an object.
-SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relispartition AND c.relkind IN ('r', 'p')
-
 -- name: roles
 -- The platform's roles and their members, without passwords: (name, attributes, comment, groups).
 WITH RECURSIVE known AS (

@@ -4,12 +4,9 @@
 SELECT current_setting('archive_mode') = 'on', a.archived_count, a.last_archived_wal,
        extract(epoch FROM clock_timestamp() - a.last_archived_time)::float8, w.failing, w.waiting
 FROM pg_stat_archiver a, LATERAL (
-    SELECT count(*) AS waiting, coalesce(bool_or(name = a.last_failed_wal || '.ready'), false) AS failing
+    SELECT coalesce(array_agg(replace(name, '.ready', '') ORDER BY name), '{}') AS waiting,
+           coalesce(bool_or(name = a.last_failed_wal || '.ready'), false) AS failing
     FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') w
-
--- name: waiting_segments
--- The segments that wait to be archived, oldest first.
-SELECT replace(name, '.ready', '') FROM pg_ls_archive_statusdir() WHERE name ~ '^[0-9A-F]{24}\.ready$' ORDER BY name
 
 -- name: restore_point
 -- Write a restore point into the WAL: (its LSN).
@@ -23,10 +20,6 @@ SELECT pg_walfile_name(ended), ended::text FROM pg_switch_wal() ended
 -- The present WAL position: (LSN, timeline, system identifier).
 SELECT pg_current_wal_insert_lsn()::text, (SELECT timeline_id FROM pg_control_checkpoint()),
        (SELECT system_identifier::text FROM pg_control_system())
-
--- name: lsn_difference
--- Bytes of WAL between two positions.
-SELECT pg_wal_lsn_diff(%(last)s::pg_lsn, %(first)s::pg_lsn)::bigint
 
 -- name: has_point
 -- Whether the ledger has a restore point with this name.
