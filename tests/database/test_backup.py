@@ -342,7 +342,7 @@ def test_every_program_is_started_so_that_it_ends_with_us() -> None:
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("subprocess."):
                 seen.add(path.name)
                 assert path.name in left_alone or "preexec_fn" in {word.arg for word in node.keywords}, path
-    assert {"client_programs.py", "binaries.py", "wal.py"} <= seen
+    assert {"client_programs.py", "binaries.py"} <= seen
 
 
 def test_a_restore_killed_in_the_middle_leaves_no_half_database(
