@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from energy_forecast.cli.console import echo
 from energy_forecast.database import Database
+from energy_forecast.errors import EnergyForecastError
 from energy_forecast.platform import opening
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import settings
@@ -12,6 +13,19 @@ from energy_forecast.settings import settings
 def embedded_server() -> EmbeddedServer:
     """Return the embedded server of the state folder."""
     return EmbeddedServer(settings().home, settings().port)
+
+
+def required_embedded_server(command: str, hint: str = "Unset it to use the embedded one.") -> EmbeddedServer:
+    """Return the embedded server for a command that works with no other.
+
+    Raises:
+        EnergyForecastError: the settings name another server.
+    """
+    if settings().database_url is not None:
+        raise EnergyForecastError(
+            f"`{command}` requires the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.", hint=hint
+        )
+    return embedded_server()
 
 
 def server_database() -> Database:

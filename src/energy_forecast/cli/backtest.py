@@ -13,25 +13,33 @@ import typer
 
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.console import (
-    AllowPartial,
-    Cities,
-    Json,
-    Processes,
     counted,
-    duration,
     echo,
+    echo_failures,
     emit,
-    local_time,
-    longest_lead_time,
+    failures,
     minute,
-    moment,
     named,
     out,
     progress,
     require_parts,
     table,
 )
-from energy_forecast.cli.output_files import check_output, draw_comparison, write_frame
+from energy_forecast.cli.options import (
+    AllowPartial,
+    Cities,
+    From,
+    Horizon,
+    Json,
+    Processes,
+    To,
+    duration,
+    local_time,
+    output_option,
+    plot_option,
+    time_option,
+)
+from energy_forecast.cli.output_files import write_frame, writing
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, echo_left_out, score_cells
 
 if TYPE_CHECKING:
@@ -58,15 +66,9 @@ def backtest(
         typer.Option(metavar="NAME[,NAME...]", help="The models to compare, with commas; 'all' for all."),
     ] = None,
     first: Annotated[
-        datetime | None,
-        typer.Option(
-            "--from", parser=moment, metavar="TIME", help="First issue time; models are fitted on data known then."
-        ),
+        datetime | None, time_option("First issue time; models are fitted on data known then.", "--from")
     ] = None,
-    end: Annotated[
-        datetime | None,
-        typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this."),
-    ] = None,
+    end: To = None,
     every: Annotated[timedelta, typer.Option(parser=duration, metavar="SPAN", help="Time between issues.")] = "24h",  # type: ignore[assignment]
     at_local: Annotated[
         time | None,
@@ -76,9 +78,7 @@ def backtest(
             help="Issue at this local time of each city's days, also on days of clock changes; --every counts days.",
         ),
     ] = None,
-    horizon: Annotated[
-        timedelta, typer.Option(parser=longest_lead_time, metavar="SPAN", help="Longest lead time, up to 168h.")
-    ] = "24h",  # type: ignore[assignment]
+    horizon: Horizon = "24h",  # type: ignore[assignment]
     refit: Annotated[str, typer.Option(metavar="never|SPAN", help="Fit again every so often, such as 30d.")] = "never",
     weather: Annotated[
         WeatherChoice,
@@ -89,7 +89,7 @@ def backtest(
     ] = WeatherChoice.FORECAST,
     city: Cities = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write every forecast with its actual to FILE.csv or FILE.parquet.")
+        Path | None, output_option("Write every forecast with its actual to FILE.csv or FILE.parquet.")
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the same backtest after an interruption; finished cities stay.")
@@ -106,7 +106,6 @@ def backtest(
         return
     if model is None or first is None or end is None:
         raise typer.BadParameter("--model, --from and --to are required.")
-    check_output(output, "--output", (".csv", ".parquet"))
     refit_every = None if refit == "never" else duration(refit)
     names = [] if model == "all" else [name.strip() for name in model.split(",") if name.strip()]
     if model != "all" and not names:
@@ -152,7 +151,7 @@ def backtest(
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
                 ],
-                "failed": [{"city": c, "model": m, "reason": why} for (c, m), why in report.failed.items()],
+                "failed": failures(report.failed),
                 "output": output,
             }
         )
@@ -186,8 +185,7 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
     for name, hours in report.imputed_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
         echo(f"  {name}: missing weather was replaced by usual values for these hours: {lacking}.")
-    for (name, model_name), why in report.failed.items():
-        echo(f"Backtest not complete: {model_name} for {name}: {why}")
+    echo_failures("Backtest not complete", report.failed)
 
 
 # A longer median delay is not the delay of a meter
@@ -231,13 +229,9 @@ def compare(
     weather: Annotated[
         WeatherChoice | None, typer.Option(help="Weather of the backtests. Default: that of the last common one.")
     ] = None,
-    first: Annotated[
-        datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="First issue time.")
-    ] = None,
-    end: Annotated[
-        datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this.")
-    ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw both errors over time into FILE.html.")] = None,
+    first: From = None,
+    end: To = None,
+    plot: Annotated[Path | None, plot_option("Draw both errors over time into FILE.html.")] = None,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
@@ -245,7 +239,6 @@ def compare(
 
     Example: energy-forecast backtest compare ensemble naive-168 --city Munich
     """
-    check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
 
     report = pipelines.compare(
@@ -259,7 +252,10 @@ def compare(
         allow_none=True,
     )
     if plot is not None and report.comparisons:
-        draw_comparison(report.comparisons, plot)
+        from energy_forecast.web.comparison import write_comparison_page
+
+        with writing(plot):
+            write_comparison_page(plot, report.comparisons)
     if json:
         emit(
             {
@@ -276,7 +272,7 @@ def compare(
                     }
                     for one in report.comparisons
                 ],
-                "failed": [{"city": c, "reason": why} for c, why in report.failed.items()],
+                "failed": failures(report.failed),
             }
         )
     else:

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import open_database, server_database
-from energy_forecast.cli.console import Json, counted, duration, echo, emit, err, out, progress, table
+from energy_forecast.cli.console import counted, echo, emit, err, out, progress, table
+from energy_forecast.cli.options import Json, duration
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import (
     Backup,

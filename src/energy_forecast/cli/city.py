@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import AllowPartial, Json, counted, echo, emit, minute, out, require_complete, table
+from energy_forecast.cli.console import counted, echo, emit, minute, out, require_complete, table
+from energy_forecast.cli.options import AllowPartial, Json
 from energy_forecast.database import Role
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.errors import IngestError

@@ -8,16 +8,14 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, date, datetime, timedelta
-from datetime import time as clock_time
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any
 from uuid import UUID
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.progress import (
@@ -36,26 +34,6 @@ from rich.text import Text
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 from energy_forecast.progress import Progress as Report
-from energy_forecast.time_arguments import read_horizon, read_local_time, read_moment, read_span
-
-Value = TypeVar("Value")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on standard output.")]
-Cities = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--city",
-        metavar="CITY",
-        help="A city by name, in any case; may be repeated, or several with commas. Default: all.",
-    ),
-]
-Processes = Annotated[
-    int | None, typer.Option(min=1, help="Number of cities to process in parallel. Default: one for each processor.")
-]
-AllowPartial = Annotated[
-    bool,
-    typer.Option("--allow-partial", help="Exit with 0 instead of 3 if some cities or rows could not be processed."),
-]
 
 # Seconds between progress lines, if no bar can be shown
 _ECHO_EVERY = 15
@@ -184,6 +162,20 @@ def require_parts(
     require_complete(problem, allow_partial=allow_partial)
 
 
+def failures(failed: Mapping[str, str] | Mapping[tuple[str, str], str]) -> list[dict[str, str]]:
+    """Return the cities, or models of cities, that failed and the reasons, for JSON."""
+    return [
+        {"city": key, "reason": why} if isinstance(key, str) else {"city": key[0], "model": key[1], "reason": why}
+        for key, why in failed.items()
+    ]
+
+
+def echo_failures(outcome: str, failed: Mapping[str, str] | Mapping[tuple[str, str], str]) -> None:
+    """Print the cities, or models of cities, that failed and the reasons; `outcome` is such as "Not scored"."""
+    for key, why in failed.items():
+        echo(f"{outcome}: {key if isinstance(key, str) else f'{key[1]} for {key[0]}'}: {why}")
+
+
 def named(names: Sequence[str], most: int = 5) -> str:
     """Return names in one line; of many, the first few and the number of others."""
     more = len(names) - most
@@ -254,30 +246,3 @@ def progress() -> Iterator[Report]:
             bars.update(task[0], description=what, completed=done, total=total, read=read)
 
         yield bar
-
-
-def moment(text: str) -> datetime:
-    """Parse a TIME: ISO 8601 with an offset."""
-    return _wrong_usage(read_moment, text)
-
-
-def local_time(text: str) -> clock_time:
-    """Parse a local time of day such as 00:00."""
-    return _wrong_usage(read_local_time, text)
-
-
-def duration(text: str) -> timedelta:
-    """Parse a span of time such as 90min, 48h or 30d."""
-    return _wrong_usage(read_span, text)
-
-
-def longest_lead_time(text: str) -> timedelta:
-    """Parse a longest lead time: whole hours, up to a week."""
-    return _wrong_usage(read_horizon, text)
-
-
-def _wrong_usage(read: Callable[[str], Value], text: str) -> Value:
-    try:
-        return read(text)
-    except EnergyForecastError as error:
-        raise typer.BadParameter(str(error)) from error

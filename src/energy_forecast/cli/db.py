@@ -8,24 +8,16 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import embedded_server, server_database
-from energy_forecast.cli.console import Json, echo, emit, minute, out
+from energy_forecast.cli.access import embedded_server, required_embedded_server, server_database
+from energy_forecast.cli.console import echo, emit, minute, out
+from energy_forecast.cli.options import Json
 from energy_forecast.database import schema_version
-from energy_forecast.errors import EnergyForecastError
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import settings
 
 _MOST_FAULTS = 20
 
 app = typer.Typer(no_args_is_help=True, help="The database: the embedded server and the schema.")
-
-
-def _refuse_with_url(command: str) -> None:
-    if settings().database_url is not None:
-        raise EnergyForecastError(
-            f"`db {command}` requires the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
-            hint="Unset it to use the embedded one.",
-        )
 
 
 def _clear_drill(server: EmbeddedServer) -> None:
@@ -45,8 +37,7 @@ def up(json: Json = False) -> None:
 
     Example: energy-forecast db up
     """
-    _refuse_with_url("up")
-    server = embedded_server()
+    server = required_embedded_server("db up")
     before = server.status()
     if before.starting:
         echo("PostgreSQL is starting, or recovering from a crash; waiting until it accepts connections")
@@ -65,8 +56,7 @@ def down(json: Json = False) -> None:
 
     Example: energy-forecast db down
     """
-    _refuse_with_url("down")
-    server = embedded_server()
+    server = required_embedded_server("db down")
     stopped = server.stop()
     _clear_drill(server)
     if json:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database
-from energy_forecast.cli.console import Json, echo, emit, minute, out, progress, table
+from energy_forecast.cli.console import echo, emit, minute, out, progress, table
+from energy_forecast.cli.options import Json
 from energy_forecast.cli.output_files import score_frame, write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, score_cells
 from energy_forecast.errors import EnergyForecastError

@@ -8,18 +8,18 @@ import typer
 
 from energy_forecast.cli.access import open_database
 from energy_forecast.cli.console import (
-    AllowPartial,
-    Cities,
-    Json,
     counted,
     echo,
+    echo_failures,
     emit,
+    failures,
     minute,
     out,
     progress,
     require_parts,
     table,
 )
+from energy_forecast.cli.options import AllowPartial, Cities, Json
 from energy_forecast.database.query_stats import SortKey, costliest_statements
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import AuditError, EnergyForecastError, PartialResultError, ZoneError
@@ -179,7 +179,7 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
                     }
                     for one in examined.cities
                 ],
-                "failed": [{"city": name, "reason": why} for name, why in examined.failed.items()],
+                "failed": failures(examined.failed),
             }
         )
     else:
@@ -188,8 +188,7 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
 
 
 def _print_data(examined: QualityReport) -> None:
-    for name, why in examined.failed.items():
-        echo(f"Not examined: {name}: {why}")
+    echo_failures("Not examined", examined.failed)
     if not examined.cities:
         return
     table(

@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, counted, echo, emit, minute, moment, out, progress, table
-from energy_forecast.cli.output_files import check_output, draw_explanation
+from energy_forecast.cli.console import counted, echo, emit, minute, out, progress, table
+from energy_forecast.cli.options import Json, plot_option, time_option
+from energy_forecast.cli.output_files import writing
 from energy_forecast.cli.score_cells import Purpose
 
 if TYPE_CHECKING:
@@ -23,10 +24,7 @@ def explain(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A model. Default: that of the last forecast.")
     ] = None,
-    at: Annotated[
-        datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="The last forecast issued by TIME. Default: now."),
-    ] = None,
+    at: Annotated[datetime | None, time_option("The last forecast issued by TIME. Default: now.")] = None,
     purpose: Annotated[
         Purpose | None, typer.Option(help="Purpose of the runs. Default: forecasts, in time or made later.")
     ] = None,
@@ -42,9 +40,7 @@ def explain(
             min=0, max=23, metavar="H", help="A local hour to show; may be repeated. Default: the peak and the valley."
         ),
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw forecast and observed load into FILE.html, for a browser.")
-    ] = None,
+    plot: Annotated[Path | None, plot_option("Draw forecast and observed load into FILE.html, for a browser.")] = None,
     json: Json = False,
 ) -> None:
     """Explain an issued forecast: contributions, effect of the weather, and the most similar past days.
@@ -54,7 +50,6 @@ def explain(
 
     Example: energy-forecast forecast explain Munich --hour 18 --plot why.html
     """
-    check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
 
     with progress() as report_progress:
@@ -68,7 +63,10 @@ def explain(
             progress=report_progress,
         )
     if plot is not None:
-        draw_explanation(found, plot)
+        from energy_forecast.web.explanation import write_explanation_page
+
+        with writing(plot):
+            write_explanation_page(plot, found)
     if json:
         emit(_document(found, plot))
         return

@@ -9,30 +9,20 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Cities, Json, counted, emit, moment, out, progress
-from energy_forecast.cli.output_files import check_output
+from energy_forecast.cli.console import counted, emit, out, progress
+from energy_forecast.cli.options import Cities, Json, output_option, time_option
 from energy_forecast.operations.export import export
 
 app = typer.Typer(no_args_is_help=True, help="Write stored data to files: CSV or Parquet, by the file's name.")
 
-Output = Annotated[Path, typer.Option("--output", metavar="FILE", help="Ends in .csv or .parquet.")]
-AsOf = Annotated[
-    datetime | None,
-    typer.Option("--as-of", metavar="TIME", parser=moment, help="The values known at TIME. Default: the current ones."),
-]
+Output = Annotated[Path, output_option("Ends in .csv or .parquet.")]
+AsOf = Annotated[datetime | None, time_option("The values known at TIME. Default: the current ones.", "--as-of")]
 LiveAt = Annotated[
     datetime | None,
-    typer.Option(
-        "--as-of",
-        metavar="TIME",
-        parser=moment,
-        help="The forecasts live at TIME: issued and recorded by then. Default: the current ones.",
-    ),
+    time_option("The forecasts live at TIME: issued and recorded by then. Default: the current ones.", "--as-of"),
 ]
-From = Annotated[
-    datetime | None, typer.Option("--from", metavar="TIME", parser=moment, help="Start of the first interval.")
-]
-To = Annotated[datetime | None, typer.Option("--to", metavar="TIME", parser=moment, help="Exclusive.")]
+From = Annotated[datetime | None, time_option("Start of the first interval.", "--from")]
+To = Annotated[datetime | None, time_option("Exclusive.", "--to")]
 
 
 @app.command()
@@ -97,7 +87,6 @@ def _export(
     model: str | None,
     json: bool,
 ) -> None:
-    check_output(output, "--output", (".csv", ".parquet"))
     if first is not None and end is not None and end <= first:
         raise typer.BadParameter("--to must be later than --from.")
     database = open_database()

@@ -14,23 +14,29 @@ import typer
 from energy_forecast import zones
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import (
-    AllowPartial,
-    Cities,
-    Json,
-    Processes,
     counted,
     echo,
+    echo_failures,
     emit,
-    longest_lead_time,
+    failures,
     minute,
-    moment,
     out,
     progress,
     require_parts,
     table,
 )
 from energy_forecast.cli.explanation import explain
-from energy_forecast.cli.output_files import check_output, draw_forecasts, write_forecasts
+from energy_forecast.cli.options import (
+    AllowPartial,
+    Cities,
+    Horizon,
+    Json,
+    Processes,
+    output_option,
+    plot_option,
+    time_option,
+)
+from energy_forecast.cli.output_files import draw_forecasts, write_forecasts
 
 if TYPE_CHECKING:
     from energy_forecast.pipelines import CityForecast, ForecastReport
@@ -47,17 +53,12 @@ def forecast(
     ] = None,
     city: Cities = None,
     at: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=moment, metavar="TIME", help="Issue as if at TIME, from the data available then. Default: now."
-        ),
+        datetime | None, time_option("Issue as if at TIME, from the data available then. Default: now.")
     ] = None,
-    horizon: Annotated[
-        timedelta, typer.Option(parser=longest_lead_time, metavar="SPAN", help="Longest lead time, up to 168h.")
-    ] = "48h",  # type: ignore[assignment]
-    output: Annotated[Path | None, typer.Option(help="Also write the forecast to FILE.csv or FILE.parquet.")] = None,
+    horizon: Horizon = "48h",  # type: ignore[assignment]
+    output: Annotated[Path | None, output_option("Also write the forecast to FILE.csv or FILE.parquet.")] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw history, forecast and temperature into FILE.html, for a browser.")
+        Path | None, plot_option("Draw history, forecast and temperature into FILE.html, for a browser.")
     ] = None,
     processes: Processes = None,
     allow_partial: AllowPartial = False,
@@ -69,8 +70,6 @@ def forecast(
     """
     if context.invoked_subcommand is not None:
         return
-    check_output(output, "--output", (".csv", ".parquet"))
-    check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
 
     database = acting_database()
@@ -108,7 +107,7 @@ def forecast(
                     }
                     for one in report.forecasts
                 ],
-                "failed": [{"city": c, "reason": why} for c, why in report.failed.items()],
+                "failed": failures(report.failed),
             }
         )
     else:
@@ -148,8 +147,7 @@ def _print_forecasts(report: ForecastReport) -> None:
         for reason in one.fallback.reasons:
             if reason not in one.notes:
                 echo(f"    Reason: {reason}")
-    for name, why in report.failed.items():
-        echo(f"Not forecast: {name}: {why}")
+    echo_failures("Not forecast", report.failed)
 
 
 def _inputs(one: CityForecast) -> str:

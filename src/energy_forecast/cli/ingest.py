@@ -19,18 +19,18 @@ import typer
 
 from energy_forecast.cli.access import acting_database
 from energy_forecast.cli.console import (
-    AllowPartial,
-    Json,
     allow_interrupt,
     counted,
     echo,
     emit,
+    failures,
     minute,
     out,
     progress,
     require_complete,
 )
 from energy_forecast.cli.option_names import with_option_names
+from energy_forecast.cli.options import AllowPartial, Json
 from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import EnergyForecastError, IngestError
 
@@ -311,7 +311,7 @@ def _not_checked(cities: int) -> str | None:
 
 
 def _document(report: Report, checked: QualityCheck) -> dict[str, object]:
-    not_checked = [{"city": name, "reason": why} for name, why in checked.failed.items()]
+    not_checked = failures(checked.failed)
     return report.as_dict() | {"checked": checked.what, "quality": checked.warned, "not_checked": not_checked}
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, emit, minute, out, progress, size, table
+from energy_forecast.cli.console import emit, minute, out, progress, size, table
+from energy_forecast.cli.options import Json
 from energy_forecast.errors import EnergyForecastError
 
 if TYPE_CHECKING:

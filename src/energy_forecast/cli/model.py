@@ -10,18 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import (
-    AllowPartial,
-    Cities,
-    Json,
-    echo,
-    emit,
-    minute,
-    moment,
-    out,
-    require_parts,
-    table,
-)
+from energy_forecast.cli.console import echo, emit, minute, out, require_parts, table
+from energy_forecast.cli.options import AllowPartial, Cities, Json, time_option
 from energy_forecast.database import Role, champions
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import city_named
@@ -192,9 +182,7 @@ def _print_promotions(done: Sequence[Promotion], json: bool, *, hint: str, allow
 @app.command()
 def history(
     city: Annotated[str, typer.Argument(help="The city's name.")],
-    at: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="TIME", help="Only the champion at TIME.")
-    ] = None,
+    at: Annotated[datetime | None, time_option("Only the champion at TIME.")] = None,
     json: Json = False,
 ) -> None:
     """Show the champions of a city over time: version, user and reason.

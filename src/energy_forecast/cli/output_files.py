@@ -8,36 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.spreadsheets import guard_frame
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from energy_forecast.database.cities import StoredCity
-    from energy_forecast.pipelines import CityForecast, Comparison, CoverageReport, ErrorReport, ForecastExplanation
-    from energy_forecast.web.answers import AnswerKind
-
-
-def check_output(path: Path | None, option: str, suffixes: Sequence[str]) -> None:
-    """Refuse an output file that cannot be written, before the work begins.
-
-    Raises:
-        BadParameter: its name has another suffix.
-        EnergyForecastError: its folder does not exist, or it is a folder itself.
-    """
-    if path is None:
-        return
-    if path.suffix not in suffixes:
-        raise typer.BadParameter(f"{option} must end in {' or '.join(suffixes)}, not {path.name!r}.")
-    if not path.absolute().parent.is_dir():
-        raise EnergyForecastError(
-            f"Folder {path.absolute().parent} not found.", hint=f"Create it, or choose another {option}."
-        )
-    if path.is_dir():
-        raise EnergyForecastError(f"{path} is a folder.", hint=f"Choose another {option}.")
+    from energy_forecast.pipelines import CityForecast
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
@@ -119,7 +96,7 @@ def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
 
 
 def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw forecasts into one page that opens without a network, as do the following functions.
+    """Draw forecasts into one page that opens without a network.
 
     Args:
         scores: rows of forecast_scores with their `purpose`, shown below.
@@ -132,52 +109,17 @@ def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str,
 
     pictures = [picture_of(forecast_of(one)) for one in forecasts]
     notes = [f"{one.city}: {note}" for one in forecasts for note in one.notes]
-    with _writing(path):
+    with writing(path):
         write_forecast_page(path, pictures, score_frame(scores), title="Energy forecast", notes=notes)
 
 
-def draw_answer(kind: AnswerKind, city: StoredCity, rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Draw the result of a query."""
-    from energy_forecast.web.answers import write_answer_page
-
-    with _writing(path):
-        write_answer_page(path, kind, rows, city=city.name, timezone=city.timezone)
-
-
-def draw_comparison(comparisons: Sequence[Comparison], path: Path) -> None:
-    """Draw a comparison of two models."""
-    from energy_forecast.web.comparison import write_comparison_page
-
-    with _writing(path):
-        write_comparison_page(path, comparisons)
-
-
-def draw_explanation(found: ForecastExplanation, path: Path) -> None:
-    """Draw an explained forecast."""
-    from energy_forecast.web.explanation import write_explanation_page
-
-    with _writing(path):
-        write_explanation_page(path, found)
-
-
-def draw_certificate(found: CoverageReport, path: Path) -> None:
-    """Draw how often actuals are below each quantile."""
-    from energy_forecast.web.score_pictures import write_certificate_page
-
-    with _writing(path):
-        write_certificate_page(path, found)
-
-
-def draw_errors(found: ErrorReport, path: Path) -> None:
-    """Draw errors by weekday and hour."""
-    from energy_forecast.web.score_pictures import write_errors_page
-
-    with _writing(path):
-        write_errors_page(path, found)
-
-
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
+    """Report an error of the file system while a file is written.
+
+    Raises:
+        EnergyForecastError: the file cannot be written.
+    """
     try:
         yield
     except OSError as error:

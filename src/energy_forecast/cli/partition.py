@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, emit, out, size, table
+from energy_forecast.cli.console import emit, out, size, table
+from energy_forecast.cli.options import Json
 from energy_forecast.database.partitions import Partition
 
 app = typer.Typer(no_args_is_help=True, help="The partitions of the tables.")

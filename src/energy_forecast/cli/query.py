@@ -6,23 +6,25 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, echo, emit, minute, moment, out, table
-from energy_forecast.cli.output_files import check_output, draw_answer
+from energy_forecast.cli.console import echo, emit, minute, out, table
+from energy_forecast.cli.options import Json, plot_option, time_option
+from energy_forecast.cli.output_files import writing
 from energy_forecast.database import reports
 from energy_forecast.database.cities import StoredCity, city_named
+
+if TYPE_CHECKING:
+    from energy_forecast.web.answers import AnswerKind
 
 app = typer.Typer(no_args_is_help=True, help="Three common queries. Users get results for the cities granted to them.")
 
 City = Annotated[str, typer.Option("--city", metavar="CITY", help="A city by name.")]
-Until = Annotated[
-    datetime | None, typer.Option(parser=moment, metavar="TIME", help="The end of the span. Default: now.")
-]
-Plot = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result into FILE.html, for a browser.")]
+Until = Annotated[datetime | None, time_option("The end of the span. Default: now.")]
+Plot = Annotated[Path | None, plot_option("Draw the result into FILE.html, for a browser.")]
 
 
 class By(StrEnum):
@@ -47,7 +49,6 @@ def recent(
 
     Example: energy-forecast query recent --city Munich --hours 168 --by day
     """
-    check_output(plot, "--plot", [".html"])
     with open_database().reading() as connection:
         place = city_named(connection, city)
         if by is By.DAY:
@@ -75,8 +76,7 @@ def recent(
     if all(r["total_consumption"] is None for r in rows):
         _print_no_data(place, last)
     if plot is not None:
-        draw_answer("days" if by is By.DAY else "hours", place, rows, plot)
-        echo(f"Drawn: {plot}")
+        _draw("days" if by is By.DAY else "hours", place, rows, plot)
 
 
 @app.command("weather-correlation")
@@ -94,7 +94,6 @@ def weather_correlation(
 
     Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
     """
-    check_output(plot, "--plot", [".html"])
     width = Decimal(str(round(bin_width, 4)))
     with open_database().reading() as connection:
         place = city_named(connection, city)
@@ -121,8 +120,7 @@ def weather_correlation(
     if not rows:
         _print_no_data(place, last)
     if plot is not None:
-        draw_answer("temperatures", place, rows, plot)
-        echo(f"Drawn: {plot}")
+        _draw("temperatures", place, rows, plot)
 
 
 @app.command("model-performance")
@@ -163,6 +161,14 @@ def model_performance(
                 for r in rows
             ],
         )
+
+
+def _draw(kind: AnswerKind, city: StoredCity, rows: list[dict[str, Any]], path: Path) -> None:
+    from energy_forecast.web.answers import write_answer_page
+
+    with writing(path):
+        write_answer_page(path, kind, rows, city=city.name, timezone=city.timezone)
+    echo(f"Drawn: {path}")
 
 
 def _kwh(value: Any) -> str | None:

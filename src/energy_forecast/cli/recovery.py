@@ -8,8 +8,15 @@ from typing import Annotated, Any
 
 import typer
 
-from energy_forecast.cli.access import acting_database, embedded_server, open_database, server_database
-from energy_forecast.cli.console import Json, duration, echo, emit, minute, out, progress
+from energy_forecast.cli.access import (
+    acting_database,
+    embedded_server,
+    open_database,
+    required_embedded_server,
+    server_database,
+)
+from energy_forecast.cli.console import echo, emit, minute, out, progress
+from energy_forecast.cli.options import Json, duration
 from energy_forecast.database.backups import activate_copy
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import BackupFolder
@@ -22,12 +29,9 @@ app = typer.Typer(no_args_is_help=True, help="Point-in-time recovery, and checks
 
 
 def _own_server(command: str) -> EmbeddedServer:
-    if settings().database_url is not None:
-        raise BackupError(
-            f"`recovery {command}` requires the embedded server, but ENERGY_FORECAST_DATABASE_URL names another.",
-            hint="For your own server use pgBackRest; see docs/howto/own-server.md.",
-        )
-    return embedded_server()
+    return required_embedded_server(
+        f"recovery {command}", "For your own server use pgBackRest; see docs/howto/own-server.md."
+    )
 
 
 @app.command()
@@ -106,15 +110,7 @@ def point(
     with progress() as report:
         made = make_restore_point(server, name, report)
     if json:
-        emit(
-            {
-                "name": made.name,
-                "lsn": made.lsn,
-                "timeline": made.timeline,
-                "tables": made.tables,
-                "created_at": made.created_at,
-            }
-        )
+        emit({name: getattr(made, name) for name in ("name", "lsn", "timeline", "tables", "created_at")})
     else:
         out.print(f"Restore point {made.name} at {made.lsn}; its WAL is archived.")
 

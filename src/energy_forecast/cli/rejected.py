@@ -10,9 +10,10 @@ from uuid import UUID
 import typer
 
 from energy_forecast.cli.access import open_database
-from energy_forecast.cli.console import Json, counted, echo, emit, minute, out, table
+from energy_forecast.cli.console import counted, echo, emit, minute, out, table
 from energy_forecast.cli.option_names import with_option_names
-from energy_forecast.cli.output_files import check_output, write_frame
+from energy_forecast.cli.options import Json, output_option
+from energy_forecast.cli.output_files import write_frame
 
 _ON_SCREEN = 50
 _LONGEST_ROW = 200
@@ -29,11 +30,7 @@ def rejected(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            metavar="FILE",
-            help="Write file, line, column, reason, row and cell_only here; ends in .csv or .parquet.",
-        ),
+        output_option("Write file, line, column, reason, row and cell_only here; ends in .csv or .parquet."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -43,7 +40,6 @@ def rejected(
     """
     from energy_forecast.database.quarantine import rejected_rows
 
-    check_output(output, "--output", (".csv", ".parquet"))
     on_screen = output is None and not json
     load, rows = rejected_rows(open_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
     # The same keys as in the output files

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, emit, minute, out, size, table
+from energy_forecast.cli.console import emit, minute, out, size, table
+from energy_forecast.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, help="How long data is kept. `maintain retention` removes older data.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -14,20 +13,19 @@ import typer
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.backtest import WeatherChoice
 from energy_forecast.cli.console import (
-    AllowPartial,
-    Cities,
-    Json,
     echo,
+    echo_failures,
     emit,
+    failures,
     minute,
-    moment,
     named,
     out,
     progress,
     require_parts,
     table,
 )
-from energy_forecast.cli.output_files import check_output, draw_certificate, draw_errors, write_frame
+from energy_forecast.cli.options import AllowPartial, Cities, From, Json, To, output_option, plot_option
+from energy_forecast.cli.output_files import write_frame, writing
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, Purpose, by_city, echo_left_out, score_cells
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 
@@ -40,10 +38,6 @@ OfRuns = Annotated[
     Purpose, typer.Option(help="Purpose of the runs: issued in time, made later as if then, or backtests.")
 ]
 OfWeather = Annotated[WeatherChoice | None, typer.Option(help="Weather of the target hours. Default: any.")]
-First = Annotated[datetime | None, typer.Option("--from", parser=moment, metavar="TIME", help="First issue time.")]
-End = Annotated[
-    datetime | None, typer.Option("--to", parser=moment, metavar="TIME", help="Issue times are before this.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -69,7 +63,7 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour", "city_id", "model_id")}
                     for row in report.scores
                 ],
-                "failed": [{"city": c, "model": m, "reason": why} for (c, m), why in report.failed.items()],
+                "failed": failures(report.failed),
             }
         )
     else:
@@ -87,8 +81,7 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
 
 def _print_scores(report: ScoreReport) -> None:
     echo_left_out(report.left_out)
-    for (name, model), why in report.failed.items():
-        echo(f"Not scored: {model} for {name}: {why}")
+    echo_failures("Not scored", report.failed)
     if not report.scores:
         if not report.failed:
             out.print("No forecast can be scored yet: no forecast hour has an actual.")
@@ -126,14 +119,13 @@ def explain(
     lead: Annotated[
         int | None, typer.Option(metavar="HOURS", help="Only the bucket of lead times from: 0, 6, 24 or 48.")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Write every pair to FILE.csv or FILE.parquet.")] = None,
+    output: Annotated[Path | None, output_option("Write every pair to FILE.csv or FILE.parquet.")] = None,
     json: Json = False,
 ) -> None:
     """Show the pairs behind a score, and recompute the score from them.
 
     Example: energy-forecast score explain --city Munich --model gradient-boosting --output pairs.csv
     """
-    check_output(output, "--output", (".csv", ".parquet"))
     from energy_forecast import pipelines
 
     found = pipelines.explain_score(
@@ -211,12 +203,9 @@ def certificate(
     city: Cities = None,
     purpose: OfRuns = Purpose.LIVE,
     weather: OfWeather = None,
-    first: First = None,
-    end: End = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw how often actuals are below each quantile into FILE.html."),
-    ] = None,
+    first: From = None,
+    end: To = None,
+    plot: Annotated[Path | None, plot_option("Draw how often actuals are below each quantile into FILE.html.")] = None,
     allow_partial: Annotated[
         bool,
         typer.Option(
@@ -234,7 +223,6 @@ def certificate(
 
     Example: energy-forecast score certificate --model ensemble --purpose backtest
     """
-    check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
     from energy_forecast.forecasting.evaluation.coverage import FAILED, FEWEST_DAYS, NOT_ENOUGH_DATA, PASSED
 
@@ -248,7 +236,10 @@ def certificate(
         end=end,
     )
     if plot is not None:
-        draw_certificate(found, plot)
+        from energy_forecast.web.score_pictures import write_certificate_page
+
+        with writing(plot):
+            write_certificate_page(plot, found)
     if json:
         emit(
             {
@@ -259,7 +250,7 @@ def certificate(
                 "rows": [row | {"passed": row["verdict"] == PASSED} for row in found.rows.to_dicts()],
                 "reliability": found.reliability.to_dicts(),
                 "lacking": found.lacking,
-                "failed": [{"city": name, "reason": why} for name, why in found.failed.items()],
+                "failed": failures(found.failed),
             }
         )
     else:
@@ -286,8 +277,7 @@ def certificate(
         )
         if found.lacking:
             echo(f"Not checked, because none of the selected forecasts has an actual yet: {named(found.lacking)}")
-        for city_name, why in found.failed.items():
-            echo(f"Not checked: {city_name}: {why}")
+        echo_failures("Not checked", found.failed)
         if plot is not None:
             out.print(f"Written: {plot}")
     counts = Counter(found.rows["verdict"])
@@ -311,11 +301,9 @@ def errors(
     city: Cities = None,
     purpose: OfRuns = Purpose.LIVE,
     weather: OfWeather = None,
-    first: First = None,
-    end: End = None,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the errors as a heat map into FILE.html.")
-    ] = None,
+    first: From = None,
+    end: To = None,
+    plot: Annotated[Path | None, plot_option("Draw the errors as a heat map into FILE.html.")] = None,
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
@@ -323,7 +311,6 @@ def errors(
 
     Example: energy-forecast score errors --model ensemble --purpose backtest --plot errors.html
     """
-    check_output(plot, "--plot", (".html",))
     from energy_forecast import pipelines
 
     found = pipelines.report_errors(
@@ -336,7 +323,10 @@ def errors(
         end=end,
     )
     if plot is not None:
-        draw_errors(found, plot)
+        from energy_forecast.web.score_pictures import write_errors_page
+
+        with writing(plot):
+            write_errors_page(plot, found)
     if json:
         emit(
             {
@@ -345,7 +335,7 @@ def errors(
                 "mape": found.mape,
                 "rows": found.rows.to_dicts(),
                 "lacking": found.lacking,
-                "failed": [{"city": name, "reason": why} for name, why in found.failed.items()],
+                "failed": failures(found.failed),
             }
         )
     else:
@@ -373,8 +363,7 @@ def _print_errors(found: ErrorReport) -> None:
         )
     if found.lacking:
         echo(f"Left out, because none of the selected forecasts has an actual yet: {named(found.lacking)}")
-    for city, why in found.failed.items():
-        echo(f"Not examined: {city}: {why}")
+    echo_failures("Not examined", found.failed)
 
 
 def _share(mape: float) -> str:

@@ -12,19 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database
-from energy_forecast.cli.console import (
-    AllowPartial,
-    Cities,
-    Json,
-    Processes,
-    echo,
-    emit,
-    moment,
-    out,
-    progress,
-    require_parts,
-    table,
-)
+from energy_forecast.cli.console import echo, echo_failures, emit, failures, out, progress, require_parts, table
+from energy_forecast.cli.options import AllowPartial, Cities, Json, Processes, time_option
 
 if TYPE_CHECKING:
     from energy_forecast.pipelines import TrainingReport
@@ -37,10 +26,7 @@ Models = Annotated[
 def train(
     model: Models = None,
     city: Cities = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(parser=moment, metavar="TIME", help="Train only on data available by TIME. Default: now."),
-    ] = None,
+    until: Annotated[datetime | None, time_option("Train only on data available by TIME. Default: now.")] = None,
     due: Annotated[
         bool, typer.Option("--due", help="Only the cities listed by `model due`, each with the model that serves it.")
     ] = False,
@@ -92,7 +78,7 @@ def train(
             {
                 "until": report.until,
                 "trained": report.trained,
-                "failed": [{"city": c, "model": m, "reason": why} for (c, m), why in report.failed.items()],
+                "failed": failures(report.failed),
                 **({"due": reasons} if due else {}),
             }
         )
@@ -126,8 +112,7 @@ def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> Non
     drifting = {t.city: t.clock for t in report.trained if t.clock.has_drifted}
     for name, clock in drifting.items():
         echo(f"  {name}: {clock}")
-    for (name, model_name), why in report.failed.items():
-        echo(f"Not trained: {model_name} for {name}: {why}")
+    echo_failures("Not trained", report.failed)
 
 
 def _held_out(facts: dict[str, object], name: str) -> str | None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import Json, counted, echo, emit, out, table
+from energy_forecast.cli.console import counted, echo, emit, out, table
+from energy_forecast.cli.options import Json
 from energy_forecast.operations import users
 
 app = typer.Typer(
