@@ -28,6 +28,7 @@ from energy_forecast.operations.recovery.restore import recover
 from energy_forecast.operations.recovery.restore_point import make_restore_point
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.postgres.liveness_lock import exclusive
+from energy_forecast.postgres.paths import Paths
 from energy_forecast.postgres.status import orphans
 from servers import CommandLine
 
@@ -200,7 +201,7 @@ def test_nothing_is_added_to_a_chain_that_could_not_be_restored(own: EmbeddedSer
     path.write_bytes(whole)
 
     # While it does not archive the server makes no summaries of its WAL either, and then lacks them
-    own.disable_archiving()
+    Paths(own.home).archiving.unlink()
     database = Database(own.restart().url)
     for _ in range(2):
         end_segment(database, "x")

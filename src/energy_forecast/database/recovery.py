@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,7 @@ from psycopg.types.json import Jsonb
 from energy_forecast.database.connection import Connection, Database, Role, database_error
 from energy_forecast.database.create import as_login
 from energy_forecast.database.digests import Tables, operator_snapshot, table_digests
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.errors import BackupError, DatabaseError
 from energy_forecast.progress import Progress, silent
 
@@ -72,10 +71,7 @@ class Replay:
 
 
 def _row(connection: Connection, name: str, /, **parameters: object) -> tuple[Any, ...]:
-    row = connection.execute(queries("recovery")[name], parameters or None).fetchone()
-    if row is None:
-        raise AssertionError(f"{name} returns a row")
-    return tuple(row)
+    return one_row(connection, queries("recovery")[name], parameters or None)
 
 
 def archiver(database: Database) -> ArchiverStatus:
@@ -113,20 +109,13 @@ def resume(database: Database) -> None:
         connection.execute(queries("recovery")["resume"])
 
 
-def create_restore_point(
-    database: Database,
-    name: str,
-    label: str,
-    report: Progress = silent,
-    save: Callable[[Tables, str, int], None] | None = None,
+def write_restore_point(
+    database: Database, name: str, label: str, report: Progress = silent
 ) -> tuple[Tables, str, int]:
-    """Create a restore point with digests of every table at the same point in time.
+    """Write a restore point into the WAL, and compute digests of every table at the same point in time.
 
     Writers wait a few milliseconds, while the restore point is written and a snapshot is taken. Both contain every
     earlier write and no later one.
-
-    Args:
-        save: called with tables, LSN and timeline before the restore point is recorded in the ledger.
 
     Returns:
         The tables, the LSN and the timeline.
@@ -135,35 +124,31 @@ def create_restore_point(
         BackupError: a restore point with this name exists.
         DatabaseError: a writer did not release its locks, or a statement failed.
     """
-    if _has_point(database, name):
-        raise BackupError(f"The restore point {name!r} already exists.", hint="Choose another name.")
+    with database.transaction(Role.OPERATOR) as connection:
+        if _row(connection, "has_point", name=name) == (True,):
+            raise BackupError(f"The restore point {name!r} already exists.", hint="Choose another name.")
     for attempt in range(_ATTEMPTS):
         report("Waiting for writers", attempt, _ATTEMPTS)
-        found = _point_under_locks(database, label, report)
-        if found is not None:
-            break
+        if (found := _point_under_locks(database, label, report)) is not None:
+            return found
         time.sleep(_PAUSE)
-    else:
-        raise DatabaseError(
-            "No restore point could be created, because a transaction has held its write locks for two minutes.",
-            hint="Wait for its end, or terminate it, and try again.",
-        )
-    tables, lsn, timeline = found
-    if save is not None:
-        save(tables, lsn, timeline)
+    raise DatabaseError(
+        "No restore point could be created, because a transaction has held its write locks for two minutes.",
+        hint="Wait for its end, or terminate it, and try again.",
+    )
+
+
+def record_restore_point(database: Database, name: str, label: str, tables: Tables, lsn: str, timeline: int) -> None:
+    """Record a restore point in the ledger.
+
+    Raises:
+        BackupError: another session has just used the name.
+    """
+    parameters = {"name": name, "label": label, "lsn": lsn, "timeline": timeline, "tables": Jsonb(tables)}
     with database.transaction(Role.OPERATOR) as connection:
-        row = connection.execute(
-            queries("recovery")["record_point"],
-            {"name": name, "label": label, "lsn": lsn, "timeline": timeline, "tables": Jsonb(tables)},
-        ).fetchone()
+        row = connection.execute(queries("recovery")["record_point"], parameters).fetchone()
     if row is None:
         raise BackupError(f"Another session just created a restore point {name!r}.", hint="Choose another name.")
-    return tables, lsn, timeline
-
-
-def _has_point(database: Database, name: str) -> bool:
-    with database.transaction(Role.OPERATOR) as connection:
-        return _row(connection, "has_point", name=name) == (True,)
 
 
 def _point_under_locks(database: Database, label: str, report: Progress) -> tuple[Tables, str, int] | None:

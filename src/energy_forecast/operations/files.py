@@ -40,14 +40,6 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_tree(folder: Path) -> None:
-    """Sync a folder and its contents to disk."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            sync(Path(parent) / name)
-        sync(Path(parent))
-
-
 def write_record(path: Path, record: Any) -> None:
     """Write a dataclass as JSON with its own SHA-256 atomically to disk, readable by its owner only."""
     document = json.loads(json.dumps(asdict(record), default=datetime.isoformat))

@@ -173,11 +173,6 @@ class EmbeddedServer:
             archiving.write_archive_setting(self._paths, archive)
             return archive
 
-    def disable_archiving(self) -> None:
-        """Disable archiving, from the next start on. Archived files stay."""
-        with self._faults():
-            archiving.write_archive_setting(self._paths, None)
-
     def adopt(self, *, moved: bool) -> Identity:
         """Make a copy of a state folder a separate server, from the next start on, and return its identity.
 

@@ -1,10 +1,9 @@
 """Logical backups: create, verify, list, prune, restore and compare them."""
 
-from energy_forecast.operations.backup.create import create_backup
+from energy_forecast.operations.backup.create import create_backup, verify_backup
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
 from energy_forecast.operations.backup.prune import Pruned, prune_backups
 from energy_forecast.operations.backup.restore import Restored, restore_backup
-from energy_forecast.operations.backup.verify import verify_backup
 
 __all__ = [
     "Backup",

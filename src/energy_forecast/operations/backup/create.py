@@ -1,4 +1,4 @@
-"""Create a backup: write a dump to a temporary file, read it completely, record it, then rename it."""
+"""Create and verify backups. A dump gets its name after it was read completely and recorded."""
 
 from __future__ import annotations
 
@@ -130,3 +130,25 @@ def read_whole(path: Path, major: int) -> None:
     client_programs.run(
         [restore, "--file=/dev/null", path], client_programs.plain_environment(), f"The dump {path.name} is damaged"
     )
+
+
+def verify_backup(folder: BackupFolder, name: str, *, read: bool = True) -> Backup:
+    """Compare a dump with its record, read it completely with pg_restore, and return the backup.
+
+    Args:
+        read: whether to read it with pg_restore, in addition to checking size and SHA-256.
+
+    Raises:
+        BackupError: the backup is missing or was changed.
+    """
+    with faults(f"The backup {name} cannot be read"):
+        backup = folder.read(name)
+        path = folder.file(name)
+        size = path.stat().st_size
+        if size != backup.size:
+            raise BackupError(f"The backup {name} is damaged: it has {size} bytes instead of {backup.size}.")
+        if sha256_of(path) != backup.sha256:
+            raise BackupError(f"The backup {name} is damaged: its SHA-256 is not the recorded one.")
+    if read:
+        read_whole(path, backup.major)
+    return backup

@@ -22,8 +22,8 @@ from energy_forecast.database.schema import database_grants
 from energy_forecast.errors import BackupError
 from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
+from energy_forecast.operations.backup.create import verify_backup
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
-from energy_forecast.operations.backup.verify import verify_backup
 from energy_forecast.postgres.binaries import end_with_parent
 from energy_forecast.progress import Progress, silent
 

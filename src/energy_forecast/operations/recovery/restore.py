@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,10 +111,13 @@ def recover(
         report("Recovering", 4, 5)
         point = target.wanted.point or last_point(source, target)
         if point and point != target.wanted.point:
-            _write_settings(copy, kept, _recovery_settings(target, folders, point))
-            _check_restore_point(copy, target, point)
-        _write_settings(copy, kept, _recovery_settings(target, folders))
-        tables, lsn, last = _run(copy, target)
+            database, *_ = _replay(copy, kept, target, folders, point)
+            _compare(database, point, f" at the restore point {point.name}")
+            # Recovery continues at the next start
+            copy.stop()
+        database, lsn, last = _replay(copy, kept, target, folders)
+        tables = _compare(database, target.wanted.point)
+        _promote(copy, database, target)
         copy.stop()
         _write_settings(copy, kept, {})
         if into.exists():
@@ -254,40 +257,16 @@ def _quoted(value: str) -> str:
     return value.replace("\\", "\\\\").replace("'", "''")
 
 
-def _check_restore_point(copy: EmbeddedServer, target: Target, point: RestorePoint) -> None:
-    """Recover up to a restore point and compare. Then stop the server, which continues recovery at its next start."""
+def _replay(
+    copy: EmbeddedServer, kept: str, target: Target, folders: list[Path], point: RestorePoint | None = None
+) -> tuple[Database, str, datetime | None]:
+    """Recover up to the target, or to a restore point before it, where the server pauses.
+
+    Returns:
+        The database, the LSN and the last commit.
+    """
+    _write_settings(copy, kept, _recovery_settings(target, folders, point))
     database = Database(copy.start().url, embedded=True)
-    _wait_for_target(copy, database, target, lsn_number(point.lsn))
-    with operator_snapshot(database) as connection:
-        _refuse(table_differences(point.tables, table_digests(connection)), f" at the restore point {point.name}")
-    copy.stop()
-
-
-def _refuse(differences: list[str], where: str = "") -> None:
-    if differences:
-        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
-        raise BackupError(f"The recovered data differs from the record{where}: {'; '.join(differences[:5])}{more}.")
-
-
-def _run(copy: EmbeddedServer, target: Target) -> tuple[Tables, str, datetime | None]:
-    """Recover, compare, promote and mark the copy. Return its tables, LSN and last commit."""
-    database = Database(copy.start().url, embedded=True)
-    lsn, last = _wait_for_target(copy, database, target, target.lsn)
-    point = target.wanted.point
-    with operator_snapshot(database) as connection:
-        tables = table_digests(connection)
-    _refuse(table_differences(point.tables, tables) if point else incomplete_batches(database))
-    resume(database)
-    _wait(copy, lambda: not replay(database).recovering)
-    with as_login(database) as connection:
-        mark_copy(connection, target.base.name, target.wanted.text)
-    return tables, lsn, last
-
-
-def _wait_for_target(
-    copy: EmbeddedServer, database: Database, target: Target, place: int
-) -> tuple[str, datetime | None]:
-    """Wait until recovery reaches its end in the WAL, and return the LSN and the last commit."""
     stalled, seen = time.monotonic(), None
     while True:
         if not copy.status().running:
@@ -302,17 +281,37 @@ def _wait_for_target(
         if time.monotonic() - stalled > STALL_TIMEOUT:
             raise BackupError(f"Recovery made no progress for {STALL_TIMEOUT:.0f} s at {found.lsn}.")
         time.sleep(_PAUSE)
+    place = lsn_number(point.lsn) if point else target.lsn
     if found.lsn is None or lsn_number(found.lsn) < place:
         raise BackupError(f"Recovery ended at {found.lsn}, before its target {lsn_text(place)}.")
-    return found.lsn, found.last_commit
+    return database, found.lsn, found.last_commit
 
 
-def _wait(copy: EmbeddedServer, done: Callable[[], bool]) -> None:
+def _compare(database: Database, point: RestorePoint | None, where: str = "") -> Tables:
+    """Return the tables, after a comparison with a restore point; without one, with the ledger of batches.
+
+    Raises:
+        BackupError: they differ.
+    """
+    with operator_snapshot(database) as connection:
+        tables = table_digests(connection)
+    differences = table_differences(point.tables, tables) if point else incomplete_batches(database)
+    if differences:
+        more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
+        raise BackupError(f"The recovered data differs from the record{where}: {'; '.join(differences[:5])}{more}.")
+    return tables
+
+
+def _promote(copy: EmbeddedServer, database: Database, target: Target) -> None:
+    """End the recovery, and mark the database as a copy."""
+    resume(database)
     began = time.monotonic()
-    while not done():
+    while replay(database).recovering:
         if not copy.status().running or time.monotonic() - began > STALL_TIMEOUT:
             raise BackupError(f"The recovered server does not become writable: {_last_fatal_line(copy)}")
         time.sleep(_PAUSE)
+    with as_login(database) as connection:
+        mark_copy(connection, target.base.name, target.wanted.text)
 
 
 def _last_fatal_line(copy: EmbeddedServer) -> str:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from energy_forecast.database import Database
-from energy_forecast.database.digests import Tables
-from energy_forecast.database.recovery import create_restore_point, position
+from energy_forecast.database.recovery import position, record_restore_point, write_restore_point
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.files import faults, write_record
 from energy_forecast.operations.recovery.archive import RestorePoint, own_archive, restore_point_file
@@ -39,17 +38,15 @@ def make_restore_point(server: EmbeddedServer, name: str, report: Progress = sil
         # Recovery to a name stops at its first occurrence, and a killed attempt may have left one
         label = f"{name}:{uuid4().hex[:12]}"
         system = position(database).system
-        made: list[RestorePoint] = []
-
-        def save(tables: Tables, lsn: str, timeline: int) -> None:
-            made.append(RestorePoint(name, label, lsn, timeline, system, tables, datetime.now(UTC)))
-            write_record(restore_point_file(archive, name), made[0])
-
+        tables, lsn, timeline = write_restore_point(database, name, label, report)
+        made = RestorePoint(name, label, lsn, timeline, system, tables, datetime.now(UTC))
+        path = restore_point_file(archive, name)
         try:
-            create_restore_point(database, name, label, report, save)
+            write_record(path, made)
+            record_restore_point(database, name, label, tables, lsn, timeline)
             wait_archived(database, archive)
         except BaseException:
             # Without its WAL the restore point cannot be used; its name stays in the ledger
-            restore_point_file(archive, name).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             raise
-    return made[0]
+    return made

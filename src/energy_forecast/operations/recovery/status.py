@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from energy_forecast.database import Database
 from energy_forecast.database.backups import copies_not_activated, failures, last_check
 from energy_forecast.database.recovery import archiver, unarchived_age
-from energy_forecast.errors import BackupError, EnergyForecastError
+from energy_forecast.errors import BackupError, EnergyForecastError, ServerError
 from energy_forecast.operations.backup.folder import BackupFolder
 from energy_forecast.operations.recovery import pgbackrest
 from energy_forecast.operations.recovery.archive import (
@@ -21,9 +22,9 @@ from energy_forecast.operations.recovery.archive import (
     read_base_backup,
 )
 from energy_forecast.operations.recovery.archiving import reason
-from energy_forecast.operations.recovery.storage import ownership_problems, same_disk_warnings
 from energy_forecast.operations.recovery.wal import WalReader
 from energy_forecast.postgres import Archive, EmbeddedServer
+from energy_forecast.postgres.identity import copy_error, original_of
 
 # A missed nightly backup is reported the next day
 OLDEST_BACKUP = timedelta(hours=26)
@@ -71,8 +72,8 @@ def recovery_status(
     """
     status = Status()
     now = datetime.now(UTC)
-    status.risks += ownership_problems(folder, server)
-    status.warnings += same_disk_warnings(folder, server)
+    status.risks += _ownership_problems(folder, server)
+    status.warnings += _same_disk_warnings(folder, server)
     _check_dumps(status, folder, now)
     if server is not None:
         _check_archive(status, server, database, now)
@@ -242,3 +243,48 @@ def _check_ledger(status: Status, database: Database) -> None:
 def _span(span: timedelta) -> str:
     hours = span.total_seconds() / 3600
     return f"{hours / 24:.1f} days" if hours >= 48 else f"{hours:.0f} hours"
+
+
+def _ownership_problems(folder: BackupFolder, server: EmbeddedServer | None) -> list[str]:
+    """Return a sentence for the state folder or the archive if it does not belong to this server.
+
+    Args:
+        folder: the backups of the state folder.
+        server: the embedded server; None for your own server.
+    """
+    home = folder.state_folder
+    try:
+        if (original := original_of(home)) is not None:
+            return [str(copy_error(home, original))]
+        archive = None if server is None else server.archive
+        refusal = None if archive is None else archive.refusal(home)
+    except ServerError as error:
+        return [str(error)]
+    return [] if refusal is None else [f"The server will not archive from its next start on. {refusal}"]
+
+
+def _same_disk_warnings(folder: BackupFolder, server: EmbeddedServer | None) -> list[str]:
+    """Return a sentence for backups, and one for the archive, if they are on the disk of the data.
+
+    Args:
+        folder: the backups of the state folder.
+        server: the embedded server; None for your own server, whose disks are unknown here.
+    """
+    if server is None:
+        return []
+    data = server.status().data
+    hint = "Copy them to another disk, or create them there: energy-forecast backup create --folder FOLDER"
+    places = [("backups are", folder.path, hint)]
+    if (archive := server.archive) is not None:
+        hint = "Use an archive on another disk: energy-forecast recovery enable --restart --archive FOLDER"
+        places.append(("base backups and the WAL are", archive.folder, hint))
+    return [
+        f"The {what} in {place}, on the same disk as the data. The loss of this disk would destroy both. {hint}"
+        for what, place, hint in places
+        if _disk(place) == _disk(data)
+    ]
+
+
+def _disk(path: Path) -> int:
+    """Return the device number of a path, or of its nearest existing parent."""
+    return next(parent for parent in (path, *path.parents) if parent.exists()).stat().st_dev

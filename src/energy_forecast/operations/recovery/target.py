@@ -160,14 +160,9 @@ class Search:
         for record in reading.records(program, scratch):
             if found := self.take(record):
                 return found
-            if self.too_late:
+            if self.first_after is not None and self.first_after < self.begin:
                 return None
         return self.at_end(reading)
-
-    @property
-    def too_late(self) -> bool:
-        """Whether the target is before the end of the base backup."""
-        return self.first_after is not None and self.first_after < self.begin
 
     def take(self, record: WalRecord) -> Target | None:
         """Process the next record, and return the target if this record determines it.
@@ -213,7 +208,9 @@ class Search:
                 hint=f"It is intact up to {lsn_text(self.last or self.begin)}{until}. Use an earlier target and "
                 "create a base backup now.",
             )
-        if self.set_back is not None and self.want.time is not None and self.want.time > self._complete:
+        # The time up to which the WAL is known to be complete, by the current clock
+        complete = self.complete_until or self.last_commit
+        if self.set_back and self.want.time and (complete is None or self.want.time > complete):
             place, latest = self.set_back
             raise BackupError(
                 f"The clock of the server was set back from {latest:%Y-%m-%dT%H:%M:%SZ} or later, so the position of "
@@ -229,11 +226,6 @@ class Search:
         if self.last is None or self.last < self.begin:
             raise BackupError(f"There is no WAL after the base backup {self.base.name}.")
         return self._target(self.last, inclusive=True)
-
-    @property
-    def _complete(self) -> datetime:
-        """The time up to which the WAL is known to be complete, by the current clock."""
-        return self.complete_until or self.last_commit or datetime.min.replace(tzinfo=UTC)
 
     def _is_natural_end(self, damage: str) -> bool:
         """Return whether the damage is only the end of the WAL of a stopped server, in an unarchived segment."""
