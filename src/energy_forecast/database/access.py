@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import object_rows, one_row, queries
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,7 @@ def users(connection: Connection) -> list[RoleProperties]:
 
 
 def _roles(connection: Connection, name: str | None) -> list[RoleProperties]:
-    with connection.cursor(row_factory=class_row(RoleProperties)) as cursor:
-        return cursor.execute(queries("access")["role_properties"], {"name": name}).fetchall()
+    return object_rows(connection, RoleProperties, queries("access")["role_properties"], {"name": name})
 
 
 def is_keyword(connection: Connection, name: str) -> bool:
@@ -74,8 +72,7 @@ def open_functions(connection: Connection) -> list[str]:
 
 def leakproof_operators(connection: Connection) -> int:
     """Return the number of operators that are applied before a policy although EXPLAIN can show their values."""
-    row = connection.execute(queries("access")["leakproof_operators"]).fetchone()
-    return 0 if row is None else int(row[0])
+    return int(one_row(connection, queries("access")["leakproof_operators"])[0])
 
 
 def cities_by_user(connection: Connection, name: str | None = None) -> dict[str, list[str]]:

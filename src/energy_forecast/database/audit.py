@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 
 _LINKS_AT_ONCE = 10_000
 
@@ -53,8 +53,7 @@ def chain_end(connection: Connection) -> ChainEnd | None:
 
 def server_identity(connection: Connection) -> tuple[str, str]:
     """Return the system identifier of the server and the name of the database."""
-    row = connection.execute(queries("audit")["server_identity"]).fetchone()
-    assert row is not None
+    row = one_row(connection, queries("audit")["server_identity"])
     return str(row[0]), str(row[1])
 
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, queries
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,7 @@ def add_promotion(
 
 def promotions(connection: Connection, cities: Sequence[str], at: datetime | None) -> list[dict[str, Any]]:
     """Return the champions of cities, newest first; with `at`, only those at that time."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("champions")["promotions"], {"cities": list(cities), "at": at}).fetchall()
+    return dict_rows(connection, queries("champions")["promotions"], {"cities": list(cities), "at": at})
 
 
 def backtest_weathers(connection: Connection, *, city: UUID, models: Sequence[str]) -> list[str]:

@@ -8,12 +8,12 @@ from difflib import get_close_matches
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.city_names import composed, name_key, named_in, possible_names
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, object_rows, queries
 from energy_forecast.errors import UnknownCityError
 
 
@@ -33,8 +33,7 @@ class StoredCity:
 
 def all_cities(connection: Connection) -> list[StoredCity]:
     """Return every city, sorted by name."""
-    with connection.cursor(row_factory=class_row(StoredCity)) as cursor:
-        return cursor.execute(queries("cities")["all_cities"]).fetchall()
+    return object_rows(connection, StoredCity, queries("cities")["all_cities"])
 
 
 def cities_named(connection: Connection, names: Sequence[str]) -> list[StoredCity]:
@@ -123,5 +122,4 @@ def set_metadata(connection: Connection, city: UUID, key: str, value: object) ->
 
 def city_counts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the row counts and the first and last interval stored for each city."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("cities")["city_counts"], {"names": list(names)}).fetchall()
+    return dict_rows(connection, queries("cities")["city_counts"], {"names": list(names)})

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from energy_forecast.database.connection import Connection, Database, Role, database_error
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.errors import DatabaseError
 from energy_forecast.progress import Progress, silent
 
@@ -142,7 +142,4 @@ def _differ(before: Mapping[str, str], after: Mapping[str, str], identity: str) 
 
 
 def _one(connection: Connection, name: str) -> tuple[Any, ...]:
-    row = connection.execute(queries("backup")[name]).fetchone()
-    if row is None:
-        raise AssertionError(f"{name} returns a row")
-    return tuple(row)
+    return one_row(connection, queries("backup")[name])

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, queries
 from energy_forecast.database.wire import HEADER, TRAILER, Field, encode_rows
 from energy_forecast.errors import OutOfRangeError
 
@@ -193,8 +193,7 @@ def backtested(
 
 def models_to_score(connection: Connection) -> list[dict[str, Any]]:
     """Return the model versions and cities that have forecasts."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("forecasts")["models_to_score"]).fetchall()
+    return dict_rows(connection, queries("forecasts")["models_to_score"])
 
 
 def to_score(connection: Connection, *, city: UUID, model: UUID, by: datetime) -> pl.DataFrame:

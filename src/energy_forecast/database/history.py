@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.database.wire import decode
 
 _TIME = pl.Datetime("us", "UTC")
@@ -123,16 +123,14 @@ def _weather(
 
 def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
     """Return the minute past the UTC hour at which the city's hours begin."""
-    row = connection.execute(queries("history")["phase"], {"city": city, "as_of": as_of}).fetchone()
-    assert row is not None
+    row = one_row(connection, queries("history")["phase"], {"city": city, "as_of": as_of})
     return int(row[0])
 
 
 def load_delay(connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime) -> LoadDelay:
     """Return the delay of the load of the intervals that start in [first, end), as known at `as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
-    row = connection.execute(queries("history")["load_delay"], parameters).fetchone()
-    assert row is not None
+    row = one_row(connection, queries("history")["load_delay"], parameters)
     values, at_interval_end, median = row
     return LoadDelay(values, at_interval_end, None if median is None else float(median))
 

@@ -9,11 +9,10 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection, Database, Role, database_error
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, queries
 
 
 @contextmanager
@@ -149,5 +148,4 @@ def vacuum(connection: Connection, table: dict[str, Any]) -> str:
 
 
 def _rows(connection: Connection, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("maintenance")[name], parameters).fetchall()
+    return dict_rows(connection, queries("maintenance")[name], parameters)

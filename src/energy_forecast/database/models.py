@@ -13,7 +13,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, one_row, queries
 from energy_forecast.errors import ArtifactError
 
 
@@ -58,8 +58,7 @@ def add_version(
     """Add a version with its artifacts, and update which versions of the name are active."""
     statements = queries("models")
     connection.execute(statements["lock_versions"])
-    row = connection.execute(statements["next_version"], {"name": name}).fetchone()
-    assert row is not None
+    row = one_row(connection, statements["next_version"], {"name": name})
     version = Version(uuid4(), name, str(row[0]), trained_until)
     connection.execute(
         statements["add_model"],
@@ -152,20 +151,17 @@ def _whole(connection: Connection, query: str, parameters: dict[str, Any]) -> St
 
 def list_models(connection: Connection) -> list[dict[str, Any]]:
     """Return every version with its cities and its last evaluation."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("models")["list_models"]).fetchall()
+    return dict_rows(connection, queries("models")["list_models"])
 
 
 def show_model(connection: Connection, *, name: str, version: str | None) -> list[dict[str, Any]]:
     """Return the versions of a model, newest first, with all of their columns except the artifact."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("models")["show_model"], {"name": name, "version": version}).fetchall()
+    return dict_rows(connection, queries("models")["show_model"], {"name": name, "version": version})
 
 
 def retraining_policies(connection: Connection) -> list[dict[str, Any]]:
     """Return the thresholds that trigger retraining of a city, one row per reason."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("models")["retraining_policies"]).fetchall()
+    return dict_rows(connection, queries("models")["retraining_policies"])
 
 
 def set_retraining_policy(connection: Connection, reason: str, threshold: float | None) -> dict[str, Any] | None:

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, object_rows, one_row, queries
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,17 @@ class Move:
 
 def list_partitions(connection: Connection, *, exact_below: int) -> list[Partition]:
     """Return every partition; count the rows of those smaller than `exact_below` bytes."""
-    with connection.cursor(row_factory=class_row(Partition)) as cursor:
-        return cursor.execute(queries("partitions")["list_partitions"], {"exact_below": exact_below}).fetchall()
+    return object_rows(connection, Partition, queries("partitions")["list_partitions"], {"exact_below": exact_below})
 
 
 def missing_partitions(connection: Connection, *, months: int) -> list[dict[str, Any]]:
     """Return table_name, partition_name and stands_alone of each missing monthly partition."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("partitions")["missing_partitions"], {"months": months}).fetchall()
+    return dict_rows(connection, queries("partitions")["missing_partitions"], {"months": months})
 
 
 def make_partitions(connection: Connection, *, months: int) -> int:
     """Create the partitions of this month and the next `months`; return how many were missing."""
-    row = connection.execute(queries("partitions")["make_partitions"], {"months": months}).fetchone()
-    return 0 if row is None else int(row[0])
+    return int(one_row(connection, queries("partitions")["make_partitions"], {"months": months})[0])
 
 
 def dedicate_partition(connection: Connection, city: UUID, name: str, *, most_bytes: int) -> Move:

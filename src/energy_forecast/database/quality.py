@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 
 
 def last_before(connection: Connection, city: UUID, series: str, before: datetime) -> datetime | None:
     """Return the last timestamp before `before` with a value of the series (consumption or weather), or None."""
     name = "last_before" if series == "consumption" else "weather_last_before"
-    row = connection.execute(queries("quality")[name], {"city": city, "before": before}).fetchone()
-    assert row is not None
+    row = one_row(connection, queries("quality")[name], {"city": city, "before": before})
     moment: datetime | None = row[0]
     return moment
 

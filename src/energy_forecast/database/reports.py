@@ -7,18 +7,15 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from psycopg.rows import dict_row
-
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, queries
 
 Rows = list[dict[str, Any]]
 
 
 def _rows(connection: Connection, query: str, parameters: dict[str, Any]) -> Rows:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("reports")[query], parameters).fetchall()
+    return dict_rows(connection, queries("reports")[query], parameters)
 
 
 def recent_consumption(connection: Connection, city: UUID, *, hours: int = 24, until: datetime | None = None) -> Rows:

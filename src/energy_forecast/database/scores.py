@@ -8,12 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import polars as pl
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.forecasts import ISSUED
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import dict_rows, queries
 
 
 def add_scores(connection: Connection, scores: Sequence[dict[str, Any]]) -> int:
@@ -40,10 +39,7 @@ def add_metrics(connection: Connection, metrics: dict[str, Any]) -> None:
 
 def latest_scores(connection: Connection, *, purpose: str, cities: Sequence[str]) -> list[dict[str, Any]]:
     """Return the newest score of each city, model, weather and lead-time bucket."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            queries("scores")["latest_scores"], {"purpose": purpose, "cities": list(cities)}
-        ).fetchall()
+    return dict_rows(connection, queries("scores")["latest_scores"], {"purpose": purpose, "cities": list(cities)})
 
 
 def find_scores(
@@ -72,14 +68,12 @@ def find_scores(
         "lead_start": lead_start,
         "limit": limit,
     }
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("scores")["find_scores"], parameters).fetchall()
+    return dict_rows(connection, queries("scores")["find_scores"], parameters)
 
 
 def scores_that_count(connection: Connection) -> list[dict[str, Any]]:
     """Return the scores of live forecasts of the last 35 days that readers use first, by city."""
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(queries("scores")["scores_that_count"]).fetchall()
+    return dict_rows(connection, queries("scores")["scores_that_count"])
 
 
 def scored_forecasts(
