@@ -143,13 +143,6 @@ def test_no_other_role_has_the_right(connection: Connection, name: str, role: Ro
     ).fetchone() == (False, False, False, False)
 
 
-@pytest.mark.parametrize("name", ["cities", "models", "user_city_access", "energy_consumption", "weather_data",
-                                  "predictions", "model_metrics"])  # fmt: skip
-def test_nothing_is_truncated_unseen(connection: Connection, name: str) -> None:
-    with pytest.raises(errors.IntegrityConstraintViolation, match="is refused"):
-        connection.execute(sql.SQL("TRUNCATE {} CASCADE").format(table(name)))
-
-
 @pytest.mark.parametrize(
     "statement",
     [
