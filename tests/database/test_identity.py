@@ -165,18 +165,6 @@ def test_a_lost_identity_is_recovered_by_its_remedy(place: Path, loss: str) -> N
     assert "not a copy" in shell.run("recovery", "adopt", "--moved", status=1).stderr
 
 
-def test_the_note_of_an_earlier_version_is_renewed(place: Path) -> None:
-    server = new_server(place / "home", place / "archive")
-    server.stop()
-    (place / "home" / "identity").unlink()
-    archive = archive_of(server)
-    archive.owner.write_text(json.dumps({"home": str(server.home.resolve())}))
-    assert archive.owned_by(server.home)
-    server.start()
-    assert json.loads(archive.owner.read_text())["id"] in own_ids(server.home)
-    assert archive.owned_by(server.home)
-
-
 def test_a_copy_is_recognised_whatever_way_it_was_made(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
