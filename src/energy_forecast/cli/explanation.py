@@ -155,7 +155,7 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
     else:
         out.print(
             f"Weather: {effect.temperature:.1f} °C, usually {effect.normal_temperature:.1f} °C at these hours and "
-            f"season.\nWith usual temperatures the forecast of these {effect.hours} hours is {_mwh(effect.usual_kwh)} "
+            f"season.\nWith usual temperatures the forecast of these {effect.hours} hours is {_mwh(effect.normal_kwh)} "
             f"MWh: the weather adds {_mwh(effect.added_kwh, signed=True)} MWh ({effect.percent:+.1f} %)."
         )
     table(

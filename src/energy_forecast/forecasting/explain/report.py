@@ -37,13 +37,13 @@ class WeatherEffect:
     hours: int
     temperature: float
     normal_temperature: float
-    usual_kwh: float
+    normal_kwh: float
     added_kwh: float
 
     @property
     def percent(self) -> float:
         """Return the difference as a percentage of the forecast at the normal temperature."""
-        return 100 * self.added_kwh / self.usual_kwh
+        return 100 * self.added_kwh / self.normal_kwh
 
 
 @dataclass(frozen=True)
