@@ -2,6 +2,9 @@
 VENV := .venv
 BIN := $(VENV)/bin
 
+# A worker takes whole modules as long as it can: the fixtures of a module are made once
+PARALLEL := --numprocesses 2 --dist worksteal
+
 .PHONY: help setup dev demo test fast lint types lock docs site bench bench-quick bench-skill
 
 help: ## list the targets
@@ -27,10 +30,10 @@ demo: setup ## load, train, backtest and forecast two real records
 	@$(BIN)/energy-forecast demo $(ARGS)
 
 test: dev ## run all tests on a separate PostgreSQL server; ARGS goes to pytest
-	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 fast: dev ## run the unit tests only
-	@$(BIN)/python -m pytest --numprocesses 2 tests/unit $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) tests/unit $(ARGS)
 
 lint: dev ## check code, imports and format
 	@$(BIN)/ruff check .

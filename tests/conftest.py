@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from energy_forecast.database import Database
 from energy_forecast.database.migrate import upgrade
@@ -49,6 +50,11 @@ def server(open_folder: Path) -> Iterator[Server]:
         return
     embedded = EmbeddedServer(open_folder / "server")
     embedded.start()
+    with psycopg.connect(embedded.url, autocommit=True) as connection:
+        # A crash of the machine may damage the databases of tests
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            connection.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(name)))
+        connection.execute("SELECT pg_reload_conf()")
     yield Server(embedded.url, embedded.tool)
     embedded.stop()
 

@@ -18,6 +18,7 @@ import polars as pl
 import psycopg
 import pytest
 
+from energy_forecast.cli.app import COMMANDS
 from energy_forecast.database import Database
 from energy_forecast.database.schema import newest_version
 from servers import CommandLine, Server
@@ -49,9 +50,9 @@ def loaded_template(
     """Yield the name of a database into which the files were loaded."""
     with server.copy_of(template) as database:
         command_line = CommandLine.on(database, tmp_path_factory.mktemp("home"))
-        command_line.run("city", "import", files["cities"])
-        command_line.run("ingest", "consumption", files["consumption"])
-        command_line.run("ingest", "weather", files["weather"])
+        command_line.process("city", "import", files["cities"])
+        command_line.process("ingest", "consumption", files["consumption"])
+        command_line.process("ingest", "weather", files["weather"])
         yield database.name
 
 
@@ -79,12 +80,12 @@ def rows(database: Database, statement: str) -> list[tuple[Any, ...]]:
 
 def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_database: Database, tmp_path: Path) -> None:
     """What a newcomer does with her own files, command by command."""
-    assert "Berlin" in loaded.run("city", "list").stdout
-    assert "2,928 intervals" in loaded.run("city", "show", "Pune").stdout
-    assert "vanilla" in loaded.run("train", "--until", AT).stdout
+    assert "Berlin" in loaded.process("city", "list").stdout
+    assert "2,928 intervals" in loaded.process("city", "show", "Pune").stdout
+    assert "vanilla" in loaded.process("train", "--until", AT).stdout
 
     output, plot = tmp_path / "forecast.csv", tmp_path / "forecast.html"
-    printed = loaded.run(
+    printed = loaded.process(
         "forecast", "--at", AT, "--horizon", "48h", "--model", "gradient-boosting", "--output", output, "--plot", plot
     )
     assert "Pune" in printed.stdout
@@ -154,7 +155,7 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     assert before["stored"]["mae_kwh"] != after["stored"]["mae_kwh"]
     assert before["stored"]["pair_digest"] != after["stored"]["pair_digest"]
 
-    assert "gradient-boosting" in loaded.run("model", "list").stdout
+    assert "gradient-boosting" in loaded.process("model", "list").stdout
     shown = document(loaded, "model", "show", "gradient-boosting")
     assert shown["trained_until"] == AT
     assert set(shown["cities"]) == {"Berlin", "Pune"}
@@ -480,6 +481,13 @@ def test_a_failure_is_one_line_that_says_what(loaded: CommandLine, arguments: tu
 )
 def test_wrong_usage_has_its_own_status(command_line: CommandLine, arguments: tuple[str, ...]) -> None:
     assert "Usage" in command_line.run(*arguments, status=2).stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_installed_program_has_every_command(command_line: CommandLine, command: str) -> None:
+    refused = command_line.process(command, "--no-such-option", status=2)
+    assert "No such option" in refused.stderr
+    assert refused.stdout == ""
 
 
 def test_a_citys_name_is_text_and_no_markup(command_line: CommandLine) -> None:

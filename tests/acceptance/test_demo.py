@@ -36,11 +36,11 @@ def command_line(home: Path) -> CommandLine:
 @pytest.fixture(scope="module")
 def first_run(command_line: CommandLine) -> str:
     """Return the output of the first run."""
-    return command_line.run("demo").stdout
+    return command_line.process("demo").stdout
 
 
 def counts(command_line: CommandLine) -> list[tuple[Any, ...]]:
-    with psycopg.connect(command_line.run("db", "url").stdout.strip()) as connection:
+    with psycopg.connect(command_line.process("db", "url").stdout.strip()) as connection:
         return connection.execute(
             "SELECT (SELECT count(*) FROM energy_consumption), (SELECT count(*) FROM models),"
             " (SELECT count(*) FROM prediction_vintages), (SELECT count(*) FROM forecast_scores),"
@@ -63,17 +63,17 @@ def test_a_second_run_is_said_to_change_nothing_and_does_not(first_run: str, com
     """Unless the hour changed between the two runs: then there is one more hour to load and forecast."""
     assert "Done in" in first_run
     before = counts(command_line)
-    second = command_line.run("demo").stdout
+    second = command_line.process("demo").stdout
     if "Everything existed already" in second:
         assert counts(command_line) == before
     else:
-        third = command_line.run("demo").stdout
+        third = command_line.process("demo").stdout
         assert "Everything existed already" in third
 
 
 def test_the_demo_forecasts_two_days_with_intervals_for_both_cities(first_run: str, command_line: CommandLine) -> None:
     assert first_run
-    found = json.loads(command_line.run("demo", "--json").stdout)
+    found = json.loads(command_line.process("demo", "--json").stdout)
     assert [len(city["forecast"]) for city in found["cities"]] == [48, 48]
     for city in found["cities"]:
         for hour in city["forecast"]:
@@ -86,10 +86,10 @@ def test_the_demo_forecasts_two_days_with_intervals_for_both_cities(first_run: s
 def test_the_state_outlives_the_server(first_run: str, command_line: CommandLine) -> None:
     assert first_run
     before = counts(command_line)
-    assert "down" in command_line.run("db", "down").stdout
-    assert json.loads(command_line.run("db", "status", "--json").stdout)["running"] is False
-    assert "victoria" in command_line.run("city", "list").stdout
-    status = json.loads(command_line.run("db", "status", "--json").stdout)
+    assert "down" in command_line.process("db", "down").stdout
+    assert json.loads(command_line.process("db", "status", "--json").stdout)["running"] is False
+    assert "victoria" in command_line.process("city", "list").stdout
+    status = json.loads(command_line.process("db", "status", "--json").stdout)
     assert status["running"] is True
     assert status["schema"] == newest_version()
     assert counts(command_line) == before
@@ -99,7 +99,7 @@ def test_the_real_dates_can_be_kept(first_run: str, command_line: CommandLine) -
     """Until both records are loaded; what follows is what the first run did."""
     assert first_run
     process = command_line.start("demo", "--as-recorded")
-    with psycopg.connect(command_line.run("db", "url").stdout.strip(), autocommit=True) as connection:
+    with psycopg.connect(command_line.process("db", "url").stdout.strip(), autocommit=True) as connection:
         loaded = (
             "SELECT count(DISTINCT e.city_id) FROM energy_consumption e JOIN cities c ON c.id = e.city_id"
             " WHERE c.name IN ('victoria_as_recorded', 'england_and_wales_as_recorded')"
@@ -110,6 +110,6 @@ def test_the_real_dates_can_be_kept(first_run: str, command_line: CommandLine) -
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert "REPLAYED" not in printed
-    shown = json.loads(command_line.run("city", "show", "victoria_as_recorded", "--json").stdout)
+    shown = json.loads(command_line.process("city", "show", "victoria_as_recorded", "--json").stdout)
     assert shown["stored"]["consumption_first"] == "2013-12-31T14:00:00Z"
     assert shown["stored"]["consumption_rows"] == 17520

@@ -165,7 +165,7 @@ def test_the_clients_clock_decides_nothing(loaded: tuple[CommandLine, Database],
         "real, datetime.datetime = datetime.datetime, Wrong\n"
     )
     wrong = CommandLine(command_line.environment | {"PYTHONPATH": str(tmp_path)})
-    document(wrong, "forecast", "--model", "naive-24", "--horizon", "24h")
+    wrong.process("forecast", "--model", "naive-24", "--horizon", "24h")
     with psycopg.connect(database.url) as connection:
         row = connection.execute(
             "SELECT purpose, now() - issued_at < interval '5 minutes', now() - created_at < interval '5 minutes',"

@@ -20,7 +20,7 @@ from energy_forecast.fault_log import log_faults_to, program_fault
 from energy_forecast.settings import settings
 
 # The modules of this package with a command or a group of commands, in the order of the help
-_MODULES = (
+COMMANDS = (
     "demo",
     "db",
     "city",
@@ -46,7 +46,7 @@ class _Commands(Mapping[str, Any]):
     """The commands by name. A module is imported when its command is looked up."""
 
     def __getitem__(self, name: str) -> Any:
-        if name not in _MODULES:
+        if name not in COMMANDS:
             raise KeyError(name)
         module = import_module(f"energy_forecast.cli.{name}")
         parent = typer.Typer(rich_markup_mode="rich")
@@ -57,10 +57,10 @@ class _Commands(Mapping[str, Any]):
         return typer.main.get_group(parent).commands[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_MODULES)
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len(_MODULES)
+        return len(COMMANDS)
 
 
 class _Program(TyperGroup):
