@@ -10,7 +10,7 @@ train     `train` of the ensemble for each city of the folder, from at most --hi
 model     forecasts for --cities copies of those cities, 48 hours ahead, from frames in memory: the reference.
 forecast  the same with `forecast`: input read from the database, run and predictions written to it.
 
-Prints the table as CSV. It starts an embedded server of its own.
+Prints the table as CSV. The server is that of ENERGY_FORECAST_TEST_DATABASE_URL, or an embedded one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import os
 import platform
 import resource
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import measuring
 import polars as pl
 import psycopg
 import skill
@@ -38,11 +38,9 @@ from psycopg import sql
 import energy_forecast  # noqa: F401 - before numpy: with two threads its small systems take many times as long
 from energy_forecast import forecasting as fc
 from energy_forecast.database import Database, Role
-from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.models import NewArtifact, add_version, newest_artifact
 from energy_forecast.pipelines import forecast, train
 from energy_forecast.pipelines.parallel import Step, each, usable_processors
-from energy_forecast.postgres import EmbeddedServer
 
 HORIZON = 48
 BACK_DAYS = 140
@@ -86,24 +84,6 @@ def memory_mb() -> int:
     return max(resource.getrusage(who).ru_maxrss for who in both) // 1024
 
 
-def server_cpu(database: Database) -> float:
-    """Return the CPU seconds of the server's processes, including finished ones."""
-    with psycopg.connect(database.url) as connection:
-        row = connection.execute("SELECT pg_read_file('postmaster.pid', 0, 12)").fetchone()
-    postmaster = int(str(row[0]).split()[0]) if row else 0
-    ticks = 0
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(folder.name) == postmaster:
-            ticks += sum(int(value) for value in fields[11:15])
-        elif int(fields[1]) == postmaster:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
 @dataclass
 class Measured:
     """One line of the table. step: train, model or forecast, in the column `what`."""
@@ -120,10 +100,10 @@ class Measured:
 
 def measure(step: str, database: Database, work: Callable[[], object]) -> Measured:
     """Return the times of `work`."""
-    before, server, began = cpu(), server_cpu(database), time.perf_counter()
+    before, server, began = cpu(), measuring.server_seconds(database.url), time.perf_counter()
     work()
     wall = time.perf_counter() - began
-    return Measured(step, wall, cpu() - before, server_cpu(database) - server)
+    return Measured(step, wall, cpu() - before, measuring.server_seconds(database.url) - server)
 
 
 def fill(
@@ -208,23 +188,6 @@ def give_models(database: Database, ids: dict[str, list[UUID]], at: datetime) ->
     return artifacts
 
 
-@contextmanager
-def own_database() -> Iterator[Database]:
-    """Start an embedded server, and yield a new database on it."""
-    with tempfile.TemporaryDirectory(prefix="ef-") as name:
-        Path(name).chmod(0o711)
-        server = EmbeddedServer(Path(name) / "server")
-        server.start()
-        try:
-            with psycopg.connect(server.url, autocommit=True) as connection:
-                connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier("bench")))
-            database = Database(psycopg.conninfo.make_conninfo(server.url, dbname="bench"))
-            upgrade(database)
-            yield database
-        finally:
-            server.stop()
-
-
 def main() -> None:
     """Measure the three steps and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -245,7 +208,8 @@ def main() -> None:
         f" history {arguments.history_days} days"
     )
     print("what,cities,wall s,cpu s,server cpu s", flush=True)
-    with own_database() as database:
+    with measuring.server() as server, measuring.database(server) as url:
+        database = Database(url)
         ids = fill(database, found, max(arguments.cities, len(found)), first, at)
         names = [f"{city.name} 1" for city, _, _ in found]
         learn = partial(train, database, models=["ensemble"], cities=names, until=at, processes=arguments.processes)

@@ -9,41 +9,36 @@ table; Parquet with `--no-check` (unchecked); the same file again; the file with
 a single value by SQL is compared with a bare INSERT ... ON CONFLICT. Each command has a database of its own.
 
 Wall-clock time depends on other work on the machine, so the CPU time of the client and of the server processes is
-printed too. --statements prints the time of each of the loader's statements. The server is that of
-ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL on this machine, or an embedded one.
+printed too. The server is that of ENERGY_FORECAST_TEST_DATABASE_URL, a superuser's URL on this machine, or an embedded
+one.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
 from pathlib import Path
-from uuid import uuid4
 
+import measuring
 import polars as pl
 import psycopg
-from measuring import results, timed
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from energy_forecast.database import Database
-from energy_forecast.database.migrate import upgrade
 from energy_forecast.ingest import import_cities
-from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.operations.client_programs import program
 
 GOALS = {"csv": 1.0, "csv.gz": 1.0, "parquet": 0.67, "unchecked": 0.67, "again": 0.5, "corrected": 0.7, "single": 1.5}
 # The installed command in its own process, which records its CPU time and peak memory at exit
@@ -97,22 +92,18 @@ def main() -> None:
     parser.add_argument("--order", choices=("city", "time", "newest", "random"), default="city")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--ways", default="copy,csv,csv.gz,parquet,unchecked,again,corrected,single")
-    parser.add_argument("--statements", action="store_true", help="print the time of each of the loader's statements")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="ef-") as name, _server(Path(name)) as (server, tool):
+    with tempfile.TemporaryDirectory(prefix="ef-") as name, measuring.server() as server:
         folder = Path(name)
         _write(folder, options.rows, options.cities, options.minutes, options.order)
         runs: dict[str, list[Run]] = {}
         for _ in range(options.repeats):
-            _round(server, tool, folder, options, runs)
+            _round(server, folder, options.ways.split(","), runs)
     _tell(options, runs)
 
 
-def _round(
-    server: str, tool: Callable[[str], Path], folder: Path, options: argparse.Namespace, runs: dict[str, list[Run]]
-) -> None:
+def _round(server: str, folder: Path, ways: list[str], runs: dict[str, list[Run]]) -> None:
     """Run each way once, in turns with the reference: a busy minute affects all."""
-    ways = options.ways.split(",")
 
     def keep(way: str, run: Run) -> None:
         runs.setdefault(way, []).append(run)
@@ -121,24 +112,15 @@ def _round(
 
     with _database(server, folder) as url:
         if "copy" in ways:
-            keep("copy", _copy(url, tool, folder))
+            keep("copy", _copy(url, folder))
     for kind in ("csv", "csv.gz", "parquet"):
         if kind not in ways and not (kind == "parquet" and {"again", "corrected"} & set(ways)):
             continue
         with _database(server, folder) as url:
-            if options.statements:
-                _measure_statements(url)
             keep(kind, _ingest(url, folder, f"rows.{kind}"))
-            if options.statements:
-                _tell_statements(url)
-            if kind == "parquet":
-                for way, file in (("again", "rows"), ("corrected", "corrected")):
-                    if way in ways:
-                        if options.statements:
-                            _measure_statements(url)
-                        keep(way, _ingest(url, folder, f"{file}.parquet"))
-                        if options.statements:
-                            _tell_statements(url)
+            for way, file in (("again", "rows"), ("corrected", "corrected")):
+                if kind == "parquet" and way in ways:
+                    keep(way, _ingest(url, folder, f"{file}.parquet"))
     if "unchecked" in ways:
         with _database(server, folder) as url:
             keep("unchecked", _ingest(url, folder, "rows.parquet", "--no-check"))
@@ -148,8 +130,9 @@ def _round(
                 keep(way, run)
 
 
-def _copy(url: str, tool: Callable[[str], Path], folder: Path) -> Run:
+def _copy(url: str, folder: Path) -> Run:
     with psycopg.connect(url, autocommit=True) as connection:
+        psql = program("psql", connection.info.server_version // 10000)
         connection.execute(BARE)
         ids = {name: str(city) for name, city in connection.execute("SELECT name, id FROM cities").fetchall()}
         rows = pl.scan_parquet(folder / "rows.parquet")
@@ -178,7 +161,7 @@ def _copy(url: str, tool: Callable[[str], Path], folder: Path) -> Run:
     )
     with _server_cpu(url) as used:
         start, before = time.perf_counter(), os.times()
-        subprocess.run([tool("psql"), "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", command], check=True)
+        subprocess.run([psql, "-qX", "-v", "ON_ERROR_STOP=1", "-d", url, "-c", command], check=True)
         wall, after = time.perf_counter() - start, os.times()
     plain.unlink()
     client = after.children_user + after.children_system - before.children_user - before.children_system
@@ -235,7 +218,7 @@ def _single(url: str) -> dict[str, Run]:
             for moment in moments[block : block + 100]:
                 values = (city[0], moment, 1, moment + timedelta(minutes=10))
                 before = time.process_time()
-                server = timed(connection, partial(connection.execute, statement, values))
+                server = measuring.timed(connection, partial(connection.execute, statement, values))
                 took[way].append((server.wall, time.process_time() - before, server.cpu))
     medians = {way: [statistics.median(column) * 1000 for column in zip(*took[way], strict=True)] for way in took}
     return {way: Run(wall, client, server, peak=0) for way, (wall, client, server) in medians.items()}
@@ -244,52 +227,12 @@ def _single(url: str) -> dict[str, Run]:
 @contextmanager
 def _server_cpu(url: str) -> Iterator[list[float]]:
     """Yield the CPU seconds of all server processes meanwhile, including finished ones."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        parent = _parent(connection.info.backend_pid)
-        before = _family_seconds(parent)
-        used: list[float] = []
-        yield used
-        # The postmaster may not have waited yet for a session that has just ended
-        time.sleep(0.2)
-        used.append(_family_seconds(parent) - before)
-
-
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-
-
-def _parent(pid: int) -> int:
-    return int(_stat(pid)[1])
-
-
-def _family_seconds(parent: int) -> float:
-    """Sum own and waited-for time of the postmaster and own time of live children."""
-    ticks = sum(map(int, _stat(parent)[11:15]))
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = _stat(int(entry.name))
-            except OSError:
-                continue
-            if int(stat[1]) == parent:
-                ticks += int(stat[11]) + int(stat[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _measure_statements(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA ext")
-        connection.execute("SELECT ext.pg_stat_statements_reset()")
-
-
-def _tell_statements(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for seconds, rows, text in connection.execute(
-            "SELECT total_exec_time / 1000, rows, regexp_replace(left(query, 200), '\\s+', ' ', 'g')"
-            " FROM ext.pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            " ORDER BY 1 DESC LIMIT 14"
-        ):
-            print(f"  {seconds:8.2f} s {rows:>9} rows  {text[:110]}")
+    before = measuring.server_seconds(url)
+    used: list[float] = []
+    yield used
+    # The postmaster may not have waited yet for a session that has just ended
+    time.sleep(0.2)
+    used.append(measuring.server_seconds(url) - before)
 
 
 def _write(folder: Path, rows: int, cities: int, minutes: int, order: str) -> None:
@@ -332,36 +275,11 @@ def _write(folder: Path, rows: int, cities: int, minutes: int, order: str) -> No
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[tuple[str, Callable[[str], Path]]]:
-    url = os.environ.get("ENERGY_FORECAST_TEST_DATABASE_URL")
-    if url is not None:
-        with psycopg.connect(url) as connection:
-            major = connection.info.server_version // 10000
-        yield url, lambda name: Path(f"/usr/lib/postgresql/{major}/bin") / name
-        return
-    folder.chmod(0o711)
-    embedded = EmbeddedServer(folder / "server")
-    embedded.start()
-    try:
-        yield embedded.url, embedded.tool
-    finally:
-        embedded.stop()
-
-
-@contextmanager
 def _database(server: str, folder: Path) -> Iterator[str]:
     """Yield a migrated database with the cities."""
-    name = f"loading_{uuid4().hex[:8]}"
-    url = make_conninfo(server, dbname=name)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
-    try:
-        upgrade(Database(url))
+    with measuring.database(server) as url:
         import_cities(Database(url), folder / "cities.csv")
         yield url
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _tell(options: argparse.Namespace, runs: dict[str, list[Run]]) -> None:
@@ -380,33 +298,19 @@ def _tell(options: argparse.Namespace, runs: dict[str, list[Run]]) -> None:
         way: Run(*(statistics.median(getattr(run, name) for run in found) for name in measured))
         for way, found in runs.items()
     }
-    date = datetime.now(UTC)
-    results().mkdir(exist_ok=True)
-    path = results() / f"loading-{date:%F}.csv"
-    is_new = not path.exists()
-    version = "embedded" if "ENERGY_FORECAST_TEST_DATABASE_URL" not in os.environ else "own"
-    facts = {
-        "date": f"{date:%FT%TZ}",
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "server": version,
-        **{name: getattr(options, name) for name in ("rows", "cities", "minutes", "order", "repeats")},
-    }
-    with path.open("a", newline="") as stream:
-        print(f"\n{'way':10}" + "".join(f"{name:>11}" for name in (*measured, "wall ratio", "CPU ratio", "goal")))
-        for number, (way, run) in enumerate(middle.items()):
-            reference = middle.get(references.get(way, ""))
-            figures = {name: f"{getattr(run, name):.2f}" for name in measured} | {
-                "wall ratio": f"{run.wall / reference.wall:.2f}" if reference else "",
-                "CPU ratio": f"{run.cpu / reference.cpu:.2f}" if reference else "",
-                "goal": GOALS.get(way, ""),
-            }
-            print(f"{way:10}" + "".join(f"{value:>11}" for value in figures.values()))
-            writer = csv.DictWriter(stream, [*facts, "way", *figures])
-            if is_new and not number:
-                writer.writeheader()
-            writer.writerow(facts | {"way": way} | figures)
+    facts = {name: getattr(options, name) for name in ("rows", "cities", "minutes", "order", "repeats")}
+    rows = []
+    print(f"\n{'way':10}" + "".join(f"{name:>11}" for name in (*measured, "wall ratio", "CPU ratio", "goal")))
+    for way, run in middle.items():
+        reference = middle.get(references.get(way, ""))
+        figures = {name: f"{getattr(run, name):.2f}" for name in measured} | {
+            "wall ratio": f"{run.wall / reference.wall:.2f}" if reference else "",
+            "CPU ratio": f"{run.cpu / reference.cpu:.2f}" if reference else "",
+            "goal": GOALS.get(way, ""),
+        }
+        print(f"{way:10}" + "".join(f"{value:>11}" for value in figures.values()))
+        rows.append(facts | {"way": way} | figures)
+    measuring.record("loading", rows)
 
 
 if __name__ == "__main__":

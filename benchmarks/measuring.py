@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,6 +93,24 @@ def _cpu_seconds(connection: Connection) -> float:
     fields = Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()
     # Nanoseconds on a processor; the clock ticks of `stat` are too coarse for a single statement
     return int(fields[0]) / 1e9
+
+
+def server_seconds(url: str) -> float:
+    """Return the CPU seconds of all processes of the server on this machine, including finished ones."""
+    with psycopg.connect(url) as connection:
+        postmaster = int(_stat(connection.info.backend_pid)[1])
+        # Own and waited-for time of the postmaster, and own time of its live children
+        ticks = sum(map(int, _stat(postmaster)[11:15]))
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                stat = _stat(int(folder.name))
+                if int(stat[1]) == postmaster:
+                    ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def percentile(values: Sequence[float], share: float) -> float:
