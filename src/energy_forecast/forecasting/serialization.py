@@ -39,6 +39,12 @@ class Shape:
     def __init__(self, *lengths: int | None, finite: bool = True) -> None:
         self.lengths, self.finite = lengths, finite
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an array may have this shape."""
+        return len(shape) == len(self.lengths) and not [
+            own for own, length in zip(shape, self.lengths, strict=True) if length not in (None, own)
+        ]
+
 
 class Stored:
     """A base for frozen dataclasses that can be written to bytes: arrays, plain values, and other Stored objects.
@@ -106,7 +112,7 @@ def _encoded(value: Any, path: str, arrays: Arrays) -> Any:
 
 def _decoded(value: Any, arrays: Arrays) -> Any:
     if isinstance(value, list):
-        return tuple(_decoded(part, arrays) if isinstance(part, (dict, list)) else part for part in value)
+        return tuple([_decoded(part, arrays) if isinstance(part, (dict, list)) else part for part in value])
     if not isinstance(value, dict):
         return value
     if value.keys() == {"array"}:
@@ -142,8 +148,7 @@ def _has_type(value: Any, hint: Any) -> bool:
         return (
             isinstance(value, np.ndarray)
             and value.dtype == dtype
-            and value.ndim == len(shape.lengths)
-            and all(length in (None, own) for length, own in zip(shape.lengths, value.shape, strict=True))
+            and shape.fits(value.shape)
             and (not shape.finite or bool(np.isfinite(value).all()))
         )
     if kind is UnionType:
