@@ -25,6 +25,9 @@ from energy_forecast.errors import (
     UnknownCityError,
     UnknownModelError,
 )
+from energy_forecast.forecasting.ensemble.base_models import LinearMember
+from energy_forecast.forecasting.ensemble.training import Ensemble
+from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 from servers import CommandLine, Server
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -254,6 +257,17 @@ def test_model_without_database_gives_the_same_forecast(loaded: ef.Platform) -> 
         ef.load_model(data[:-1])
     with pytest.raises(UnknownModelError, match="'naive-25'"):
         ef.fit("naive-25", city, frame, at=NOW)
+
+
+def test_fits_an_ensemble_of_own_members() -> None:
+    own = Ensemble([LinearMember(), NAIVE_24, NAIVE_168], name="own")
+    load = load_frame()
+    model = ef.fit(own, ef.City("Munich", 48.14, 11.58, "Europe/Berlin", "DE"), load, at=NOW)
+    made = model.predict(load, issued_at=NOW)
+    data = model.to_bytes()
+    assert_frame_equal(ef.load_model(data, own).predict(load, issued_at=NOW).frame, made.frame)
+    with pytest.raises(UnknownModelError, match="'own'"):
+        ef.load_model(data)
 
 
 def test_model_uses_weather_of_any_library() -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from energy_forecast import forecasting
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting import City, FittedForecaster, ForecastInput, model_names
+from energy_forecast.forecasting import City, FittedForecaster, Forecaster, ForecastInput, model_names
 from energy_forecast.platform import arguments
 from energy_forecast.platform.arguments import Frame, Moment, Span, hourly_load, hourly_weather
 from energy_forecast.platform.forecast import Forecast
@@ -96,11 +96,13 @@ class Model:
         return f"<Model {self.name} of {self.city.name}>"
 
 
-def fit(name: str, city: City, load: Frame, weather: Frame | None = None, *, at: Moment, seed: int = 0) -> Model:
+def fit(
+    model: str | Forecaster, city: City, load: Frame, weather: Frame | None = None, *, at: Moment, seed: int = 0
+) -> Model:
     """Fit a model to the data of one city, without a database. The same arguments give the same model.
 
     Args:
-        name: one of `models()`.
+        model: one of `models()`, or a model such as `Ensemble([...])`.
         city: the city, with its time zone and country for calendar and holidays.
         load: known load: `timestamp` (UTC, start of the interval) and `consumption_kwh`. Intervals shorter than an hour
             are summed.
@@ -122,11 +124,16 @@ def fit(name: str, city: City, load: Frame, weather: Frame | None = None, *, at:
         >>> model = ef.fit("ensemble", city, load, weather, at="2026-06-01T00:00Z")
     """
     known, observed = hourly_load(load, "load"), hourly_weather(weather, "weather")
-    return Model(name, city, forecasting.fit(name, city, known, observed, at=arguments.moment(at, "at"), seed=seed))
+    fitted = forecasting.fit(model, city, known, observed, at=arguments.moment(at, "at"), seed=seed)
+    return Model(fitted.name, city, fitted)
 
 
-def load_model(data: bytes) -> Model:
+def load_model(data: bytes, model: Forecaster | None = None) -> Model:
     """Return the model that `Model.to_bytes` wrote. Nothing of the bytes is executed.
+
+    Args:
+        data: the bytes.
+        model: the model that was fitted, if it is not registered, such as `Ensemble([...])`.
 
     Raises:
         ArtifactError: the bytes are damaged, or another version wrote them.
@@ -142,7 +149,7 @@ def load_model(data: bytes) -> Model:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError("`data` is not a model that to_bytes() wrote.") from error
     city.check()
-    return Model(name, city, forecasting.load_model(name, artifact))
+    return Model(name, city, forecasting.load_model(model or name, artifact))
 
 
 def models() -> tuple[str, ...]:
