@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 
 LONGEST_NAME = 100
 # Characters of these categories are invisible: control, format (bidi, zero width), surrogates, private use,
@@ -49,6 +50,13 @@ def name_fault(name: str) -> str | None:
     if unicodedata.normalize("NFKC", name[:1])[:1] in (*_FORMULA_SIGNS,):
         return f"begins with {name[0]!r}, which a spreadsheet would read as a formula"
     return None
+
+
+def nearest_name(wanted: str, names: Sequence[str]) -> str | None:
+    """Return the most similar name, or None if no name is similar."""
+    names_there = {name_key(name): name for name in names}
+    near = get_close_matches(name_key(wanted), names_there, n=1)
+    return names_there[near[0]] if near else None
 
 
 def possible_names(wanted: Sequence[str]) -> list[str]:

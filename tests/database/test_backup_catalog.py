@@ -19,7 +19,8 @@ from energy_forecast.database import Database
 from energy_forecast.database.digests import object_differences, object_digests
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.errors import BackupError
-from energy_forecast.ingest import batch, load_files
+from energy_forecast.ingest import load_files
+from energy_forecast.ingest.bulk import strategy
 from energy_forecast.operations import partitions, users
 from energy_forecast.operations.backup import Backup, BackupFolder, create_backup, restore_backup
 from energy_forecast.operations.backup.restore import compare
@@ -80,7 +81,7 @@ def dedicate_again(database: Database) -> None:
 def load_a_new_month(database: Database) -> None:
     """Run a load that fills months next to their table and attaches them."""
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(batch, "PARTITION_LOAD_ROWS", 0)
+        patch.setattr(strategy, "PARTITION_LOAD_ROWS", 0)
         frame = pl.DataFrame(
             {"city": ["Berlin"] * 3, "timestamp": [datetime(2019, n, 1, tzinfo=UTC) for n in (1, 2, 3)]}
         )

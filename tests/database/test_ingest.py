@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from energy_forecast.database import Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError, IngestError
-from energy_forecast.ingest import Report, batch, import_cities, load_files, load_table
+from energy_forecast.ingest import Report, import_cities, load_files, load_table, reading
+from energy_forecast.ingest.bulk import strategy
 from energy_forecast.settings import Settings
 
 CITIES = """name,latitude,longitude,timezone
@@ -35,7 +36,7 @@ Lord Howe,-31.55,159.08,Australia/Lord_Howe
 @pytest.fixture(autouse=True, params=["staged", "new months beside"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every load both ways: what it does must not depend on its size."""
-    monkeypatch.setattr(batch, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
+    monkeypatch.setattr(strategy, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
 
 
 @dataclass
@@ -415,7 +416,7 @@ def test_keeps_the_first_rejected_rows_and_counts_the_others(
     place: Place, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows before cells, whether the client or the database refused them."""
-    monkeypatch.setattr(batch, "settings", lambda: Settings(rejected_rows_kept=most))
+    monkeypatch.setattr(reading, "settings", lambda: Settings(rejected_rows_kept=most))
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     early = [f"Berlin,{now - timedelta(minutes=minute):%Y-%m-%dT%H:%M}Z,5,1" for minute in range(0, 60, 15)]
     strange = [f"Berlin,2026-01-05T{hour:02}:{minute:02}Z,5,-1" for hour in range(2) for minute in range(0, 60, 15)]
@@ -434,7 +435,7 @@ def test_refuses_a_file_of_which_nothing_can_be_used_before_its_end(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A compressed file of some kilobytes can hold rows for hours."""
-    monkeypatch.setattr(batch, "_MOST_WITHOUT_USE", 1000)
+    monkeypatch.setattr(reading, "_MOST_WITHOUT_USE", 1000)
     with pytest.raises(IngestError, match=r"none of the first 1,500 rows can be used. The first: 1 fields"):
         place.load("city,timestamp,consumption_kwh\n" + "x\n" * 1500)
     assert place.rows("SELECT count(*) FROM ops.rejected_rows") == [(0,)]
@@ -937,11 +938,11 @@ def test_every_query_of_ingest_is_sound(place: Place) -> None:
     scripts = [
         name
         for name in found
-        if name.endswith("_views") or name in ("create_staging", "index_staged", "analyze_staged")
+        if name.endswith("_views") or name in ("create_staging", "index_staged", "analyze_staged", "analyze_spans")
     ]
     checked: list[str] = []
     for views in ("consumption_views", "weather_views"):
-        with place.database.connect(autocommit=True) as connection:
+        with place.database.connect() as connection:
             connection.execute("SET ROLE energy_forecast_ingest")
             connection.execute(found["create_staging"])
             connection.execute(found[views])

@@ -21,8 +21,9 @@ from psycopg import errors
 from energy_forecast.database import Connection, Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.wire import random_ids
-from energy_forecast.ingest import batch, import_cities, load_files
-from energy_forecast.ingest.bulk.encode import hundredths
+from energy_forecast.ingest import import_cities, load_files
+from energy_forecast.ingest.bulk import strategy
+from energy_forecast.ingest.options import hundredths
 from servers import CommandLine
 
 CITIES = 5
@@ -35,7 +36,7 @@ STORED = """
 @pytest.fixture(autouse=True, params=["staged", "new months beside"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every load both ways: what it does must not depend on its size."""
-    monkeypatch.setattr(batch, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
+    monkeypatch.setattr(strategy, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from energy_forecast import pipelines
 from energy_forecast.database import Database
 from energy_forecast.errors import IngestError
-from energy_forecast.ingest import Report, batch, import_cities, load_files, load_table
+from energy_forecast.ingest import Report, import_cities, load_files, load_table
+from energy_forecast.ingest.bulk import strategy
 from energy_forecast.operations.export import export
 from servers import Server
 
@@ -81,7 +82,7 @@ def place(server: Server, template: str, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(params=["staged", "new months beside"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of a load."""
-    monkeypatch.setattr(batch, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
+    monkeypatch.setattr(strategy, "PARTITION_LOAD_ROWS", 0 if request.param != "staged" else 10**9)
 
 
 def stamp(moment: datetime) -> str:

@@ -283,7 +283,6 @@ ROLES = {
     "schema": Role.OWNER,
     "schema_listing": Role.OWNER,
     "maintenance": Role.OPERATOR,
-    "partition_load": Role.INGEST,
     "partitions": Role.OPERATOR,
     "protection": Role.OWNER,
     "quality": Role.INGEST,

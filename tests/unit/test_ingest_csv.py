@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.readers import csv as csv_reader
-from energy_forecast.ingest.readers.detect import open_source
+from energy_forecast.ingest.reading import open_source
 
 REQUIRED, OPTIONAL = ("a", "b"), ("c",)
 

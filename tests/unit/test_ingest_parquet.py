@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.ingest.readers import parquet, parquet_process
-from energy_forecast.ingest.readers.detect import open_source
 from energy_forecast.ingest.readers.parquet import FrameSource
 from energy_forecast.ingest.readers.parquet_pages import row_groups
+from energy_forecast.ingest.reading import open_source
 
 REQUIRED = ("city", "timestamp", "consumption_kwh")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -274,7 +274,7 @@ import sys
 from pathlib import Path
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.readers import parquet_process
-from energy_forecast.ingest.readers.detect import open_source
+from energy_forecast.ingest.reading import open_source
 rows = 0
 try:
     for piece in open_source(Path(sys.argv[1]), "bomb", ("city", "timestamp", "consumption_kwh"), ()).pieces():

@@ -29,10 +29,10 @@ from energy_forecast.errors import IngestError
 from energy_forecast.ingest.datasets import DATASETS
 from energy_forecast.ingest.options import ReadOptions
 from energy_forecast.ingest.plausibility import PlausibilityChecks
-from energy_forecast.ingest.quarantine import Quarantine
-from energy_forecast.ingest.readers.detect import open_source
 from energy_forecast.ingest.readers.parquet import FrameSource
 from energy_forecast.ingest.readers.source import Source
+from energy_forecast.ingest.reading import open_source
+from energy_forecast.ingest.report import Quarantine
 from energy_forecast.ingest.validate import Validator
 
 CITIES = {

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from energy_forecast.city_names import composed, name_key, named_in, possible_names
+from energy_forecast.city_names import composed, name_key, named_in, nearest_name, possible_names
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import dict_rows, object_rows, queries
+from energy_forecast.database.named_queries import dict_rows, object_rows, one_row, queries
 from energy_forecast.errors import UnknownCityError
 
 
@@ -85,13 +85,6 @@ def _unknown_city(connection: Connection, name: str) -> UnknownCityError:
     return UnknownCityError(f"There is no city {name!r}.", hint=hint)
 
 
-def nearest_name(wanted: str, names: Sequence[str]) -> str | None:
-    """Return the most similar name, or None if no name is similar."""
-    names_there = {name_key(name): name for name in names}
-    near = get_close_matches(name_key(wanted), names_there, n=1)
-    return names_there[near[0]] if near else None
-
-
 def add_city(
     connection: Connection,
     *,
@@ -123,3 +116,47 @@ def set_metadata(connection: Connection, city: UUID, key: str, value: object) ->
 def city_counts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the row counts and the first and last interval stored for each city."""
     return dict_rows(connection, queries("cities")["city_counts"], {"names": list(names)})
+
+
+@dataclass(frozen=True)
+class CityRow:
+    """A city of a file or of the table: degrees north and east with six decimals, an IANA zone, codes or None."""
+
+    name: str
+    latitude: Decimal
+    longitude: Decimal
+    timezone: str
+    country_code: str | None
+    subdivision: str | None
+
+    def over(self, stored: CityRow) -> CityRow:
+        """Return this city, with missing values taken from the stored city."""
+        return replace(
+            self,
+            name=stored.name,
+            country_code=self.country_code or stored.country_code,
+            # A subdivision of another country does not apply to this one
+            subdivision=self.subdivision
+            or (stored.subdivision if self.country_code in (None, stored.country_code) else None),
+        )
+
+
+def stored_cities(connection: Connection) -> dict[str, CityRow]:
+    """Return every stored city by name."""
+    return {row[0]: CityRow(*row) for row in connection.execute(queries("cities")["stored_cities"])}
+
+
+def stored_city(connection: Connection, name: str) -> CityRow:
+    """Return the stored city with a name."""
+    return CityRow(*one_row(connection, queries("cities")["stored_city"], {"name": name}))
+
+
+def update_city(connection: Connection, city: CityRow) -> None:
+    """Correct a city."""
+    connection.execute(queries("cities")["update_city"], asdict(city))
+
+
+def dependent_counts(connection: Connection, name: str) -> dict[str, int]:
+    """Return the numbers of values, models and scores of a city."""
+    row = one_row(connection, queries("cities")["dependent_counts"], {"name": name})
+    return dict(zip(("values", "models", "scores"), row, strict=True))

@@ -67,6 +67,11 @@ def check_zones(database: Database, *, years_back: int | None = None) -> list[Zo
         return zone_differences(connection, stored, now, first_year=first_year)
 
 
+def server_zones(connection: Connection) -> set[str]:
+    """Return the names of the time zones that the server knows."""
+    return {name for (name,) in connection.execute(queries("zones")["zones"])}
+
+
 def zone_differences(
     connection: Connection, zones: Sequence[str], now: datetime, *, first_year: int = 1970
 ) -> list[ZoneDifference]:

@@ -19,14 +19,16 @@ import polars as pl
 
 from energy_forecast.city_names import composed, name_fault, name_key
 from energy_forecast.database import cities as stored_cities
-from energy_forecast.database.connection import Database, Role
-from energy_forecast.database.staging import CityRow, LoadTarget, Staging, dependent_counts, staging, stored_city
+from energy_forecast.database.cities import CityRow, dependent_counts
+from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.merge import record_batch
+from energy_forecast.database.staging import LoadTarget, batch_transaction, copy_rejected, create_staging
+from energy_forecast.database.zones import server_zones
 from energy_forecast.errors import IngestError, PlaceError
-from energy_forecast.ingest.quarantine import Quarantine, without_values
-from energy_forecast.ingest.readers.detect import open_source
 from energy_forecast.ingest.readers.parquet import FrameSource, as_text
 from energy_forecast.ingest.readers.source import Piece, Source, names_of
-from energy_forecast.ingest.report import CityReport, Rejected
+from energy_forecast.ingest.reading import open_source
+from energy_forecast.ingest.report import CityReport, Quarantine, Rejected, without_values
 from energy_forecast.places import country_code, place_codes
 from energy_forecast.settings import settings
 from energy_forecast.zones import zone_names
@@ -75,13 +77,10 @@ def import_cities(database: Database, table: Path | pl.DataFrame, *, update: boo
         if isinstance(table, pl.DataFrame)
         else open_source(table, names_of([table])[0], _REQUIRED, _OPTIONAL)
     )
-    with staging(database, _TARGET) as session:
-        session.add_files([source.name])
-        zones = session.zones() & zone_names()
-        rows, refused = _read(source, zones)
+    with batch_transaction(database, _TARGET.kind) as connection:
+        rows, refused = _read(source, server_zones(connection) & zone_names())
         rows = dict(_agreeing(rows, refused))
-        with session.merging():
-            return _merge(session, source, rows, refused, update=update)
+        return _merge(connection, source, rows, refused, update=update)
 
 
 def check_city(
@@ -138,7 +137,7 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
         added = stored_cities.add_city(connection, **checked)
         if added is not None:
             return added
-        stored = stored_city(connection, checked["name"])
+        stored = stored_cities.stored_city(connection, checked["name"])
         new = CityRow(**checked).over(stored)
         if new == stored:
             return None
@@ -245,9 +244,9 @@ def _agreeing(rows: _Rows, refused: _Refused) -> Iterator[tuple[int, tuple[CityR
             yield line, (city, cells)
 
 
-def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, update: bool) -> CityReport:
-    stored = {name_key(name): city for name, city in session.stored_cities().items()}
-    taken = len(rows) + len(refused)
+def _merge(connection: Connection, source: Source, rows: _Rows, refused: _Refused, *, update: bool) -> CityReport:
+    stored = {name_key(name): city for name, city in stored_cities.stored_cities(connection).items()}
+    read = len(rows) + len(refused)
     moved: list[str] = []
     inserted = updated = unchanged = 0
     for line, (city, cells) in rows.items():
@@ -256,16 +255,16 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         move = None if old is None else _move(old, new)
         if old is not None and move is not None and not update:
             reason = (
-                f"{old.name!r} is stored as another place: {move}, {attached(session.dependent_counts(old.name))}; "
+                f"{old.name!r} is stored as another place: {move}, {attached(dependent_counts(connection, old.name))}; "
                 "give this city another name, or set `update` to move the stored one"
             )
             refused[line] = ("name", reason, cells)
             continue
         if old is not None and move is not None:
             moved.append(
-                f"{old.name} was moved from another place, {move}, {attached(session.dependent_counts(old.name))}."
+                f"{old.name} was moved from another place, {move}, {attached(dependent_counts(connection, old.name))}."
             )
-        if old is None and not session.insert_city(new):
+        if old is None and stored_cities.add_city(connection, **asdict(new)) is None:
             # PostgreSQL's lower() may treat some letters differently than Python's
             reason = f"for the database {new.name!r} is the name of another city; give this city another name"
             refused[line] = ("name", reason, cells)
@@ -273,19 +272,21 @@ def _merge(session: Staging, source: Source, rows: _Rows, refused: _Refused, *, 
         if old is None:
             inserted += 1
         elif new != old:
-            session.update_city(new)
+            stored_cities.update_city(connection, new)
             updated += 1
         else:
             unchanged += 1
         stored[name_key(city.name)] = new
     quarantine = Quarantine(settings().rejected_rows_kept)
     quarantine.add((column, without_values(reason), 1, reason) for column, reason, _ in refused.values())
-    session.copy_rejected(_as_csv(dict(itertools.islice(sorted(refused.items()), quarantine.most))))
+    create_staging(connection, _TARGET, [source.name])
+    copy_rejected(connection, [_as_csv(dict(itertools.islice(sorted(refused.items()), quarantine.most)))])
     batch = uuid4()
     notes = [f"{source.name}: columns ignored: {', '.join(source.ignored[:20])}."] if source.ignored else []
     notes += moved[:_MOST_MOVED]
-    read = taken
-    session.record(
+    record_batch(
+        connection,
+        _TARGET.kind,
         batch=batch,
         files=[source.facts],
         notes=notes,

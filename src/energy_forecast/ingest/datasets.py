@@ -9,6 +9,8 @@ from energy_forecast.errors import IngestError
 
 # The column for the length of the row's interval, in minutes
 INTERVAL = "interval_minutes"
+# Minutes of an interval if neither the rows nor the user show its length
+HOUR = 60
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import polars as pl
 
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.forecasts import LARGEST_KWH
-from energy_forecast.database.staging import StoredMean
+from energy_forecast.database.judging import StoredMean
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.climate import hottest_day
 from energy_forecast.ingest.datasets import INTERVAL, Dataset

@@ -14,17 +14,15 @@ from uuid import UUID
 
 import polars as pl
 
-from energy_forecast.city_names import name_key
-from energy_forecast.database.cities import nearest_name
+from energy_forecast.city_names import name_key, nearest_name
 from energy_forecast.errors import IngestError
 from energy_forecast.ingest.ambiguous_hours import AmbiguousHours
-from energy_forecast.ingest.bulk.encode import hundredths
-from energy_forecast.ingest.datasets import INTERVAL, Dataset, ValueColumn
-from energy_forecast.ingest.options import ReadOptions
+from energy_forecast.ingest.datasets import HOUR, INTERVAL, Dataset, ValueColumn
+from energy_forecast.ingest.options import ReadOptions, hundredths
 from energy_forecast.ingest.plausibility import PlausibilityChecks
-from energy_forecast.ingest.quarantine import Quarantine, without_values
 from energy_forecast.ingest.readers.parquet import as_text
 from energy_forecast.ingest.readers.source import Piece
+from energy_forecast.ingest.report import Quarantine, without_values
 from energy_forecast.ingest.timestamps import DISPUTED, EMPTY, REASONS, Disputed, parse_timestamps
 from energy_forecast.zones import rules_version
 
@@ -40,9 +38,7 @@ _MOST_NAMES = 1000
 _MOST_COMPARED = 20
 
 _UNKNOWN, _UNEVEN, _FUTURE, _BEFORE_ISSUE, _NO_NUMBER, _OUT_OF_RANGE, _NO_INTERVAL, _NET_LOAD = range(101, 109)
-# Minutes of an interval
-_HOUR = 60
-_LENGTHS = [float(minutes) for minutes in range(1, _HOUR + 1) if _HOUR % minutes == 0]
+_LENGTHS = [float(minutes) for minutes in range(1, HOUR + 1) if HOUR % minutes == 0]
 
 _REASONS = REASONS | {
     _UNKNOWN: "city {value} not found; {near}add it: `add_city`, or `import_cities`",
@@ -89,7 +85,7 @@ class Validator:
     def __post_init__(self) -> None:
         timezone = self.options.timezone
         zones = [zone if timezone == "city" else timezone for _, _, zone in self.cities]
-        length = self.options.interval_minutes or _HOUR
+        length = self.options.interval_minutes or HOUR
         self._known = pl.DataFrame(
             {
                 "city_name": [name for _, name, _ in self.cities],
@@ -154,7 +150,7 @@ class Validator:
         every = faults | cell_faults
         checked = checked.with_columns(fault.cast(pl.Int16).alias(f"fault:{name}") for name, fault in every.items())
         bad = checked.select(pl.any_horizontal(pl.col(f"fault:{name}").is_not_null() for name in faults)).to_series()
-        if ambiguous is not None and self.options.timezone is not None:
+        if ambiguous is not None:
             waiting = ambiguous.hold(rows, times["timestamp"], checked["zone"])
             if waiting.any():
                 rows, checked, bad = rows.filter(~waiting), checked.filter(~waiting), bad.filter(~waiting)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
 from energy_forecast.errors import IngestError
+
+Item = TypeVar("Item")
 
 BROKEN_SCHEMA = {"line": pl.Int64, "reason": pl.String, "text": pl.String, "column": pl.String}
 
@@ -124,3 +127,21 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     called = [str(path) if names.count(path.name) > 1 else path.name for path in paths]
     # A file name is bytes, which may not be valid text for the ledger
     return [os.fsencode(name).decode("utf-8", "backslashreplace") for name in called]
+
+
+def one_ahead(items: Iterator[Item], stop: Callable[[], None] = lambda: None) -> Iterator[Item]:
+    """Yield the items in order; the next one is prepared in a thread while the caller works on the last one.
+
+    Args:
+        stop: called on Ctrl-C and if the caller fails, to end a preparation that would not end by itself.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            coming = thread.submit(next, items, None)
+            while (item := coming.result()) is not None:
+                coming = thread.submit(next, items, None)
+                yield item
+        except (KeyboardInterrupt, GeneratorExit):
+            # The end of this block waits for the thread
+            stop()
+            raise

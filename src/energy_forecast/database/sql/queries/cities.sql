@@ -43,12 +43,6 @@ CROSS JOIN LATERAL (SELECT count(*) AS rows FROM weather_forecasts WHERE city_id
 WHERE c.name = ANY (%(names)s)
 ORDER BY c.name
 
--- name: insert_city
--- Add a city (degrees north and east); no row if the name is in use.
-INSERT INTO cities (name, latitude, longitude, timezone, country_code, subdivision)
-VALUES (%(name)s, %(latitude)s, %(longitude)s, %(timezone)s, %(country_code)s, %(subdivision)s)
-ON CONFLICT DO NOTHING
-
 -- name: update_city
 -- Correct a city (degrees north and east).
 UPDATE cities

@@ -1,11 +1,16 @@
--- name: find_gaps
--- Find the gaps between the staged rows.
-INSERT INTO gaps
-SELECT city_no, gap, count(*), count(*) FILTER (WHERE gap = before)
-FROM (SELECT city_no, gap, lag(gap) OVER (PARTITION BY city_no ORDER BY timestamp) AS before
-      FROM (SELECT city_no, timestamp, timestamp - lag(timestamp) OVER (PARTITION BY city_no ORDER BY timestamp) AS gap
-            FROM (SELECT DISTINCT city_no, timestamp FROM staged) AS t) AS g) AS b
-WHERE gap IS NOT NULL GROUP BY city_no, gap
+-- name: add_spans
+-- Store the spans that the client found while reading.
+INSERT INTO spans
+SELECT * FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lags)s::interval[],
+                     %(stated)s::boolean[], %(early)s::boolean[])
+
+-- name: add_gaps
+-- Store the gaps that the client found while reading.
+INSERT INTO gaps SELECT * FROM unnest(%(numbers)s::integer[], %(gaps)s::interval[], %(times)s::bigint[], %(follows)s::bigint[])
+
+-- name: analyze_spans
+-- Update the planner's statistics of the spans.
+ANALYZE spans
 
 -- name: add_provisional_gaps
 -- Add the gaps between the stored values of cities with a provisional interval length, and to the first and last row
@@ -123,6 +128,22 @@ WHERE c.least > 60 AND NOT s.is_stored AND c.times >= 2
    OR %(adds_up)s AND m.minutes < 60 AND 60 %% m.minutes <> 0 AND 4 * m.times >= 3 * c.times AND c.times >= 3
 ORDER BY k.name
 
+-- name: rows_to_reject
+-- Whether a city has rows at the distance of another interval, rows that overlap, and rows that could not be available yet.
+SELECT EXISTS (SELECT FROM staged_cities WHERE mixed), EXISTS (SELECT FROM staged_cities WHERE overlapping),
+       EXISTS (
+           SELECT FROM spans p JOIN staged_cities k USING (city_no)
+           WHERE p.early OR p.last + make_interval(mins => CASE WHEN p.stated THEN 60 ELSE k.interval_minutes END) > %(now)s
+              OR NOT p.stated AND p.lag < make_interval(mins => k.interval_minutes))
+
+-- name: index_staged
+-- Serves: finding repeated keys and neighbouring rows.
+CREATE INDEX staged_key ON staged (city_no, timestamp, issued_at)
+
+-- name: analyze_staged
+-- Update the planner's statistics of the staged rows.
+ANALYZE staged
+
 -- name: reject_mixed
 -- Reject stretches of at least 24 rows at a distance that is another valid interval than that of the city: one must be
 -- wrong.
@@ -155,10 +176,6 @@ SELECT file_no, line, 'timestamp',
            jsonb_build_object('city', name, 'timestamp', timestamp, 'available_at', available_at)
            || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
 FROM gone
-
--- name: any_closer
--- Whether there are rows to reject because their distance is another interval, and because they overlap.
-SELECT coalesce(bool_or(mixed), false), coalesce(bool_or(overlapping), false) FROM staged_cities
 
 -- name: reject_overlapping
 -- Reject rows whose interval overlaps that of the previous or next row.
@@ -210,13 +227,6 @@ SELECT file_no, line, 'timestamp',
            || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
 FROM gone
 
--- name: any_early
--- Whether there are rows that could not be available yet.
-SELECT EXISTS (
-    SELECT FROM spans p JOIN staged_cities k USING (city_no)
-    WHERE p.early OR p.last + make_interval(mins => CASE WHEN p.stated THEN 60 ELSE k.interval_minutes END) > %(now)s
-       OR NOT p.stated AND p.lag < make_interval(mins => k.interval_minutes))
-
 -- name: assumed_cities
 -- The cities whose interval length is assumed.
 SELECT name FROM staged_cities WHERE assumed ORDER BY name
@@ -258,7 +268,7 @@ INSERT INTO repeated SELECT * FROM gone
 
 -- name: judge_repeated
 -- Judge each repeated key: `same` values, a `history` of versions with different available_at, or a `conflict`.
-CREATE TEMP TABLE repeated_verdicts AS
+CREATE TEMP TABLE repeated_verdicts ON COMMIT DROP AS
 WITH versions AS (
     -- An empty field is compatible with every value
     SELECT city_no, timestamp, issued_at, available_at,
@@ -316,7 +326,8 @@ WHERE v.verdict = 'same'
 GROUP BY city_no, timestamp, issued_at
 
 -- name: restore_histories
--- Restore the newest version of each history and move the others to older_versions: the number moved.
+-- Restore the newest version of each history and move the others to older_versions.
+-- Columns: numbers of rows restored and moved.
 WITH versions AS (
     SELECT (array_agg(r.file_no ORDER BY r.file_no, r.line))[1] AS file_no,
            (array_agg(r.line ORDER BY r.file_no, r.line))[1] AS line,
@@ -341,11 +352,13 @@ WITH versions AS (
 ), newest AS (
     INSERT INTO staged
     SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4, interval_minutes
-    FROM ranked WHERE age = 1
+    FROM ranked WHERE age = 1 RETURNING 1
+), older AS (
+    INSERT INTO older_versions
+    SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4, interval_minutes
+    FROM ranked WHERE age > 1 RETURNING 1
 )
-INSERT INTO older_versions
-SELECT file_no, line, city_no, timestamp, issued_at, available_at, value_1, value_2, value_3, value_4, interval_minutes
-FROM ranked WHERE age > 1
+SELECT (SELECT count(*) FROM newest), (SELECT count(*) FROM older)
 
 -- name: months
 -- The UTC months of the rows read, and the first and last timestamp; nulls without rows.
@@ -375,7 +388,3 @@ JOIN staged_cities k USING (city_no)
 JOIN weather_data v ON v.city_id = k.city_id
 WHERE v.timestamp BETWEEN p.first - interval '30 days' AND p.first + interval '30 days'
 GROUP BY p.city_no
-
--- name: count_staged
--- The number of rows still to be merged.
-SELECT count(*) FROM staged

@@ -1,6 +1,6 @@
--- name: lock_kind
--- Take the lock for merges of a kind until the end of the session.
-SELECT pg_advisory_lock(hashtext('energy_forecast ingest ' || %(kind)s))
+-- name: ensure_months
+-- Create the missing partitions of these months.
+SELECT ensure_month_partitions(%(table)s, month, month) FROM unnest(%(months)s::timestamptz[]) AS month
 
 -- name: judge_differing
 -- Judge the rows that add to the stored ones: new, a correction, an older version, or a repeat of a superseded value.
@@ -41,7 +41,9 @@ WHERE c.city_id IS NULL OR s.value_1 <> c.value_1
 SELECT EXISTS (
     SELECT FROM spans p JOIN staged_cities k USING (city_no)
     CROSS JOIN LATERAL (
-        SELECT FROM current_values c WHERE c.city_id = k.city_id AND c.timestamp BETWEEN p.first AND p.last LIMIT 1) stored)
+        SELECT FROM current_values c
+        WHERE c.city_id = k.city_id AND c.timestamp BETWEEN p.first AND p.last
+          AND c.timestamp BETWEEN %(first)s AND %(last)s LIMIT 1) stored)
 
 -- name: add_older_versions
 -- Add the superseded versions of this batch to the versions older than the stored rows.
@@ -186,6 +188,10 @@ FROM rejected WHERE NOT by_client GROUP BY column_name, words ORDER BY count(*) 
 -- The first rejected rows in file order.
 SELECT f.name, r.line, r.column_name, r.reason FROM rejected r JOIN staged_files f USING (file_no) WHERE NOT r.cell_only
 ORDER BY r.file_no, r.line LIMIT %(limit)s
+
+-- name: drop_views
+-- Remove the views of the stored rows, which would outlive the transaction.
+DROP VIEW IF EXISTS current_values, past_values
 
 -- name: record_batch
 -- Record the batch in the ledger.

@@ -1,9 +1,21 @@
+-- name: try_lock
+-- Take the lock for batches of a kind until the end of the transaction; false if another session has it.
+SELECT pg_try_advisory_xact_lock(hashtext('energy_forecast ingest ' || %(kind)s))
+
+-- name: wait_for_lock
+-- Wait for the lock for batches of a kind.
+SELECT pg_advisory_xact_lock(hashtext('energy_forecast ingest ' || %(kind)s))
+
+-- name: is_newest
+-- Whether every batch of a kind ended before this transaction began.
+SELECT NOT EXISTS (SELECT FROM ops.ingest_batches WHERE kind = %(kind)s AND finished_at >= now())
+
 -- name: create_staging
--- Create the session's tables: the numbered files and cities of a batch, the rows read, and the rows rejected.
+-- Create the transaction's tables: the numbered files and cities of a batch, the rows read, and the rows rejected.
 -- Up to ten million rows are sorted and joined; the server's default of 4 MB is meant for many small queries
-SET work_mem = '64MB';
-SET maintenance_work_mem = '128MB';
-CREATE TEMP TABLE staged_files (file_no integer PRIMARY KEY, name text NOT NULL);
+SET LOCAL work_mem = '64MB';
+SET LOCAL maintenance_work_mem = '128MB';
+CREATE TEMP TABLE staged_files (file_no integer PRIMARY KEY, name text NOT NULL) ON COMMIT DROP;
 CREATE TEMP TABLE staged_cities (
     city_no          integer PRIMARY KEY,
     city_id          uuid NOT NULL,
@@ -17,7 +29,7 @@ CREATE TEMP TABLE staged_cities (
     mixed            boolean NOT NULL DEFAULT false,
     -- Some rows are closer together than the interval length
     overlapping      boolean NOT NULL DEFAULT false
-);
+) ON COMMIT DROP;
 -- One layout for all kinds: value_1 to value_4 are the kind's value columns in order, in kWh and kW or units of
 -- weather.
 CREATE TEMP TABLE staged (
@@ -35,7 +47,7 @@ CREATE TEMP TABLE staged (
     interval_minutes smallint,
     -- Created by the client, in bulk; null for a row that the database combines
     id           uuid
-);
+) ON COMMIT DROP;
 -- The time span of each city's rows, and the minimum of available_at minus timestamp
 CREATE TEMP TABLE spans (
     city_no integer PRIMARY KEY,
@@ -46,12 +58,12 @@ CREATE TEMP TABLE spans (
     stated  boolean NOT NULL,
     -- A row that states its interval has an available_at before its end
     early   boolean NOT NULL
-);
+) ON COMMIT DROP;
 -- The frequency of each distance between neighbouring rows, and how often at most it follows the same distance
 CREATE TEMP TABLE gaps (
-    city_no integer NOT NULL, gap interval NOT NULL, times bigint NOT NULL, follows bigint NOT NULL);
-CREATE TEMP TABLE repeated (LIKE staged);
-CREATE TEMP TABLE older_versions (LIKE staged);
+    city_no integer NOT NULL, gap interval NOT NULL, times bigint NOT NULL, follows bigint NOT NULL) ON COMMIT DROP;
+CREATE TEMP TABLE repeated (LIKE staged) ON COMMIT DROP;
+CREATE TEMP TABLE older_versions (LIKE staged) ON COMMIT DROP;
 CREATE TEMP TABLE differing (
     city_id          uuid NOT NULL,
     timestamp        timestamptz NOT NULL,
@@ -63,7 +75,7 @@ CREATE TEMP TABLE differing (
     value_4          numeric,
     id               uuid,
     verdict          text NOT NULL
-);
+) ON COMMIT DROP;
 CREATE TEMP TABLE rejected (
     file_no     integer NOT NULL,
     line        bigint NOT NULL,
@@ -73,7 +85,7 @@ CREATE TEMP TABLE rejected (
     cell_only   boolean NOT NULL DEFAULT false,
     -- Rejected by the client, which counted these rows and sends only as many as are stored
     by_client   boolean NOT NULL DEFAULT false
-)
+) ON COMMIT DROP
 
 -- name: server_clock
 -- The database's clock, the retention of a table, and the time before which retention removes its months (nulls:
@@ -86,9 +98,9 @@ FROM (VALUES (1)) AS one LEFT JOIN ops.retention_policies p ON p.table_name = %(
 INSERT INTO staged_files SELECT position - 1, name FROM unnest(%(names)s::text[]) WITH ORDINALITY AS f (name, position)
 
 -- name: add_cities
--- Store the numbered cities of the batch.
+-- Store the cities of the batch, numbered from 0.
 INSERT INTO staged_cities (city_no, city_id, name)
-SELECT * FROM unnest(%(numbers)s::integer[], %(ids)s::uuid[], %(names)s::text[])
+SELECT position - 1, id, name FROM unnest(%(ids)s::uuid[], %(names)s::text[]) WITH ORDINALITY AS c (id, name, position)
 
 -- name: consumption_copy
 -- Copy rows: kWh in the interval, and kW.
@@ -107,30 +119,6 @@ FROM STDIN (FORMAT binary)
 -- name: rejected_copy
 -- Copy rows rejected while reading, and cells left empty.
 COPY rejected (file_no, line, column_name, reason, row_data, cell_only, by_client) FROM STDIN (FORMAT csv)
-
--- name: index_staged
--- Sort the rows to find gaps, spans and repeated keys, if the order of the files did not show them.
-CREATE INDEX staged_key ON staged (city_no, timestamp, issued_at);
-ANALYZE staged;
-INSERT INTO spans
-SELECT city_no, min(timestamp), max(timestamp), min(available_at - timestamp), bool_and(interval_minutes IS NOT NULL),
-       coalesce(bool_or(available_at < timestamp + make_interval(mins => interval_minutes)), false)
-FROM staged GROUP BY city_no;
-ANALYZE spans
-
--- name: analyze_staged
--- Update the planner's statistics; the client has provided the spans.
-ANALYZE staged, spans
-
--- name: add_spans
--- Store the spans that the client found while reading.
-INSERT INTO spans
-SELECT * FROM unnest(%(numbers)s::integer[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[], %(lags)s::interval[],
-                     %(stated)s::boolean[], %(early)s::boolean[])
-
--- name: add_gaps
--- Store the gaps that the client found while reading.
-INSERT INTO gaps SELECT * FROM unnest(%(numbers)s::integer[], %(gaps)s::interval[], %(times)s::bigint[], %(follows)s::bigint[])
 
 -- name: consumption_views
 -- Create views of stored consumption in the layout of `staged`: current and superseded values.
@@ -175,6 +163,21 @@ CROSS JOIN LATERAL (
       AND v.timestamp BETWEEN %(first)s AND %(last)s) AS c
 WHERE c.times IS NOT NULL
 
--- name: zones
--- The names of the time zones that the server knows.
-SELECT name FROM pg_timezone_names
+-- name: lock_partitions
+-- Take the lock for the creation of partitions until the end of the transaction.
+SELECT pg_advisory_xact_lock(hashtext('energy_forecast partitions'))
+
+-- name: new_months
+-- Those of the UTC months that have no partition and may be filled before they are attached.
+SELECT month FROM unnest(%(months)s::timestamptz[]) AS month
+WHERE month + interval '1 month' <= ops.months_loaded_before(%(table)s)
+  AND NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                  AND relname = %(table)s || to_char(month AT TIME ZONE 'UTC', '"_y"YYYY"m"MM'))
+
+-- name: begin_months
+-- Create the tables for the rows of the months: their names in ops.
+SELECT month, ops.begin_month(%(table)s, month) FROM unnest(%(months)s::timestamptz[]) AS month
+
+-- name: attach_months
+-- Attach the filled months as partitions of their table.
+SELECT ops.attach_months(%(table)s, %(months)s)

@@ -16,3 +16,7 @@ CROSS JOIN LATERAL (
                               - to_timestamp(s.moment) AT TIME ZONE 'UTC')::integer AS seconds) AS by_server
 WHERE by_server.seconds <> s.seconds
 ORDER BY s.zone, s.moment
+
+-- name: zones
+-- The names of the time zones that the server knows.
+SELECT name FROM pg_timezone_names
