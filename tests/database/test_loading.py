@@ -207,6 +207,28 @@ def test_staged_rows_that_would_run_code_are_refused(cities: Database, trap: Lit
             connection.execute(INSERT)
 
 
+def test_a_batch_leaves_nothing_on_its_connection(
+    cities: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool gives the connection to another client next, who must not become the role that loads."""
+    rows(1).write_parquet(tmp_path / "rows.parquet")
+    connection = cities.connect()
+    left = (
+        "SELECT current_user = session_user, current_setting('work_mem'), current_setting('maintenance_work_mem'),"
+        " (SELECT count(*) FROM pg_class WHERE relnamespace = pg_my_temp_schema()),"
+        " (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')"
+    )
+    before = connection.execute(left).fetchone()
+    connection.rollback()
+    with monkeypatch.context() as pool:
+        pool.setattr(Database, "connect", lambda _database, **_options: connection)
+        pool.setattr(connection, "close", lambda: None)
+        assert load_files(cities, "consumption", [tmp_path / "rows.parquet"]).inserted == rows(1).height
+        assert load_files(cities, "consumption", [tmp_path / "rows.parquet"]).unchanged == rows(1).height
+    assert connection.execute(left).fetchone() == before
+    connection.close()
+
+
 def test_a_trigger_of_somebody_else_fires_for_every_row(cities: Database, tmp_path: Path) -> None:
     """With one on the table, all of them are left on, the key's too."""
     with psycopg.connect(cities.url, autocommit=True) as connection:

@@ -7,8 +7,9 @@ SELECT pg_try_advisory_xact_lock(hashtext('energy_forecast ingest ' || %(kind)s)
 SELECT pg_advisory_xact_lock(hashtext('energy_forecast ingest ' || %(kind)s))
 
 -- name: is_newest
--- Whether every batch of a kind ended before this transaction began.
-SELECT NOT EXISTS (SELECT FROM ops.ingest_batches WHERE kind = %(kind)s AND finished_at >= now())
+-- Whether no batch of a kind ended since this transaction began.
+SELECT NOT EXISTS (
+    SELECT FROM ops.ingest_batches WHERE kind = %(kind)s AND finished_at BETWEEN now() AND clock_timestamp())
 
 -- name: create_staging
 -- Create the transaction's tables: the numbered files and cities of a batch, the rows read, and the rows rejected.
