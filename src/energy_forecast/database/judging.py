@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.database.staging import LoadTarget, Staged
 
 # City's number, first and last timestamp, minimum of available_at minus timestamp, whether every row states its
@@ -114,9 +114,7 @@ def find_intervals(
         connection.execute(named["find_intervals"], {"kind": target.kind})
         assumed = tuple(name for (name,) in connection.execute(named["assumed_cities"]))
         wide = tuple(Spacing(*row) for row in connection.execute(named["wide_cities"], {"adds_up": target.adds_up}))
-    faults = connection.execute(named["rows_to_reject"], {"now": now}).fetchone()
-    assert faults is not None
-    is_mixed, is_overlapping, is_early = faults
+    is_mixed, is_overlapping, is_early = one_row(connection, named["rows_to_reject"], {"now": now})
     found = dict(connection.execute(named["found_intervals"]).fetchall())
     return Intervals(found, assumed, wide, is_mixed, is_overlapping, is_early, minutes)
 
@@ -162,7 +160,7 @@ def judge(
         rejected += connection.execute(named["reject_early"], {"now": now, "values": names}).rowcount
     judged = Judged(staged) if is_unique else _judge_repeated(connection, target, staged)
     if rejected or not is_unique:
-        months, first, last = connection.execute(named["months"]).fetchone() or (None, None, None)
+        months, first, last = one_row(connection, named["months"])
         judged = replace(judged, staged=replace(staged, months=months or (), first=first, last=last))
     return judged
 
@@ -177,7 +175,7 @@ def _judge_repeated(connection: Connection, target: LoadTarget, staged: Staged) 
     parameters = {"values": list(target.values), "key": target.key}
     rejected = connection.execute(named["reject_conflicts"], parameters).rowcount
     same = connection.execute(named["restore_same"]).rowcount
-    newest, older = connection.execute(named["restore_histories"]).fetchone() or (0, 0)
+    newest, older = one_row(connection, named["restore_histories"])
     return Judged(staged, taken - rejected - same - newest - older, older)
 
 

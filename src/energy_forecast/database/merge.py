@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.judging import Intervals, Judged
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.database.staging import LoadTarget
 
 
@@ -75,11 +75,10 @@ def merge(connection: Connection, target: LoadTarget, judged: Judged, intervals:
             connection.execute(named["reject_changed_forecasts"], {"values": list(target.values), **bounds})
             inserted = connection.execute(named["weather_forecasts_insert"], bounds).rowcount
         else:
-            is_known = judged.older > 0 or connection.execute(named["any_stored"], bounds).fetchone() == (True,)
+            is_known = judged.older > 0 or one_row(connection, named["any_stored"], bounds) == (True,)
             if is_known:
                 verdicts, corrected = _correct(connection, target, judged, intervals, bounds)
-            row = connection.execute(named["insert_staged"], {"kind": target.kind, "only_new": is_known}).fetchone()
-            inserted = 0 if row is None else row[0]
+            (inserted,) = one_row(connection, named["insert_staged"], {"kind": target.kind, "only_new": is_known})
     revised = _revise_intervals(connection, target, intervals) if target.corrects else ()
     return Merged(
         inserted=inserted,

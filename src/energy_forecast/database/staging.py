@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import sql
 
 from energy_forecast.database.connection import Connection, Database, Role
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 
 # Each new month holds about six locks until the end; a server has 6,400 by default
 _MOST_MONTHS = 400
@@ -82,24 +82,20 @@ def batch_transaction(database: Database, kind: str) -> Iterator[Connection]:
     Raises:
         DatabaseError: the server cannot be reached, or a statement failed.
     """
+    named, parameters = queries("staging"), {"kind": kind}
     while True:
         with database.transaction(Role.INGEST) as connection:
-            found = connection.execute(queries("staging")["try_lock"], {"kind": kind}).fetchone()
+            if one_row(connection, named["try_lock"], parameters) == (False,):
+                connection.execute(named["wait_for_lock"], parameters)
             # A batch may have ended between the start of this transaction and its lock
-            if found == (True,) and connection.execute(queries("staging")["is_newest"], {"kind": kind}).fetchone() == (
-                True,
-            ):
+            elif one_row(connection, named["is_newest"], parameters) == (True,):
                 yield connection
                 return
-            if found == (False,):
-                connection.execute(queries("staging")["wait_for_lock"], {"kind": kind})
 
 
 def clock_and_retention(connection: Connection, table: str) -> tuple[datetime, Retention | None]:
     """Return the database's clock, UTC, and the retention of a table's rows; None for unlimited retention."""
-    row = connection.execute(queries("staging")["server_clock"], {"table": table}).fetchone()
-    assert row is not None
-    now, span, since = row
+    now, span, since = one_row(connection, queries("staging")["server_clock"], {"table": table})
     return now.astimezone(UTC), None if since is None else Retention(span, since.astimezone(UTC))
 
 
