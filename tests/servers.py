@@ -113,8 +113,9 @@ class CommandLine:
 @contextmanager
 def _program(arguments: list[str], environment: dict[str, str], stdout: IO[bytes], stderr: IO[bytes]) -> Iterator[None]:
     """Give this process the arguments, environment and output of a program that has just started."""
-    log = logging.getLogger("energy_forecast")
-    streams, log_before = (sys.stdin, sys.stdout, sys.stderr, sys.argv), (log.handlers[:], log.level)
+    logs = [logging.getLogger(name) for name in ("energy_forecast", "energy_forecast.fault_log")]
+    logs_before = [(log, log.handlers[:], log.level) for log in logs]
+    streams = sys.stdin, sys.stdout, sys.stderr, sys.argv
     threshold, umask, environment_before = gc.get_threshold(), os.umask(0o022), os.environ.copy()
     copies = [os.dup(1), os.dup(2)]
     settings.cache_clear()
@@ -136,11 +137,12 @@ def _program(arguments: list[str], environment: dict[str, str], stdout: IO[bytes
         os.environ.update(environment_before)
         os.umask(umask)
         gc.set_threshold(*threshold)
-        for handler in log.handlers:
-            if handler not in log_before[0]:
-                handler.close()
-        log.handlers[:] = log_before[0]
-        log.setLevel(log_before[1])
+        for log, handlers, level in logs_before:
+            for handler in log.handlers:
+                if handler not in handlers:
+                    handler.close()
+            log.handlers[:] = handlers
+            log.setLevel(level)
         settings.cache_clear()
 
 
