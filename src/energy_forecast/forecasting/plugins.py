@@ -53,7 +53,7 @@ class PluginModel(Forecaster):
     def fit(self, data: TrainingInput) -> PluginForecaster:
         """Fit the plugin; see Forecaster.fit. Raises ModelFaultError too."""
         with plugin_errors(self.source, "fit"):
-            fitted = self.model.fit(data)
+            fitted = _checked(self.model.fit(data))
             text = json.dumps(fitted.parameters, allow_nan=False)
             if "\\u0000" in text:
                 raise ValueError("parameters hold a NUL character")
@@ -62,8 +62,14 @@ class PluginModel(Forecaster):
     def from_bytes(self, data: bytes) -> PluginForecaster:
         """Read a fitted plugin; see Forecaster.from_bytes. Raises ModelFaultError too."""
         with plugin_errors(self.source, "from_bytes"):
-            fitted = self.model.from_bytes(data)
+            fitted = _checked(self.model.from_bytes(data))
             return PluginForecaster(fitted, self.source, fitted.name, fitted.parameters, fitted.history_days)
+
+
+def _checked(fitted: object) -> FittedForecaster:
+    if not isinstance(fitted, FittedForecaster):
+        raise TypeError(f"it returned a {type(fitted).__name__}, not a FittedForecaster")
+    return fitted
 
 
 @dataclass(frozen=True)

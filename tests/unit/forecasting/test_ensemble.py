@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -38,7 +39,7 @@ from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.decomposition import decompose
-from energy_forecast.forecasting.models.mlp import Network, train_network
+from energy_forecast.forecasting.models.mlp import Network, _gradients, train_network
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 from energy_forecast.forecasting.models.tao_vanilla import TaoVanilla
 from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, Variant, WeatherFallbackForecaster
@@ -236,6 +237,33 @@ def test_decomposition_repeats_periodic_load() -> None:
         HistoryView(City("flat", 0, 0, "Asia/Kolkata"), history), np.full(168, origin), origin + np.arange(168)
     )
     assert decompose(samples) == pytest.approx(samples.actual, rel=0.002)
+
+
+def test_network_gradients_equal_finite_differences() -> None:
+    """The loss is Huber's, with a slope of 1 beyond errors of 0.3."""
+    draw = np.random.default_rng(3)
+    sizes = (4, 6, 5, 1)
+    values = [draw.normal(0, 0.5, shape) for shape in pairwise(sizes)] + [draw.normal(0, 0.5, n) for n in sizes[1:]]
+    inputs, target, weight = draw.normal(0, 1, (9, 4)), draw.normal(0, 1, 9), draw.uniform(0.5, 1, 9)
+
+    def loss() -> float:
+        value = inputs
+        for layer in range(3):
+            value = value @ values[layer] + values[3 + layer]
+            value = np.maximum(value, np.float32(0.01) * value) if layer < 2 else value
+        size = np.abs(value[:, 0] - target)
+        limit = float(np.float32(0.3))
+        return float((weight * np.where(size < limit, size**2 / (2 * limit), size - limit / 2)).mean())
+
+    gradients = _gradients(values[:3], values[3:], inputs, target, weight)  # type: ignore[arg-type]
+    for value, gradient in zip(values, gradients, strict=True):
+        for place in np.ndindex(value.shape):
+            before, step = value[place], 1e-6
+            value[place] = before + step
+            above = loss()
+            value[place] = before - step
+            assert gradient[place] == pytest.approx((above - loss()) / (2 * step), rel=1e-5, abs=1e-8)
+            value[place] = before
 
 
 def test_network_fits_nonlinear_target_deterministically() -> None:

@@ -118,6 +118,15 @@ def test_plugin_exception_names_its_package(install: Install) -> None:
         fit("fortnight", PUNE, record.load, record.weather, at=START + timedelta(days=40))
 
 
+def test_plugin_must_return_a_fitted_forecaster(install: Install) -> None:
+    install("fortnight", "fortnight_model:Failing")
+    model = model_by_name("fortnight")
+    sys.modules["fortnight_model"].Failing.fit = lambda _self, data: data
+    record = make_record(PUNE, 10)
+    with pytest.raises(ModelFaultError, match="it returned a TrainingInput, not a FittedForecaster"):
+        fit(model, PUNE, record.load, record.weather, at=START + timedelta(days=9))
+
+
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
