@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from energy_forecast.errors import BackupError, ServerError
 from energy_forecast.postgres.liveness_lock import exclusive
-from energy_forecast.postgres.private_files import make_folder
+from energy_forecast.postgres.private_files import make_folder, replace_file, sync
 
 T = TypeVar("T")
 # In seconds; another process may just be creating a folder without a lock
@@ -31,26 +31,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def sync(path: Path) -> None:
-    """Sync a file, or the names in a folder, to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_record(path: Path, record: Any) -> None:
     """Write a dataclass as JSON with its own SHA-256 atomically to disk, readable by its owner only."""
     document = json.loads(json.dumps(asdict(record), default=datetime.isoformat))
-    new = path.with_name(path.name + ".tmp")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document | {"seal": _seal(document)}, file, sort_keys=True, ensure_ascii=False, indent=1)
-        file.flush()
-        os.fsync(descriptor)
-    new.rename(path)
+    sealed = document | {"seal": _seal(document)}
+    replace_file(path, json.dumps(sealed, sort_keys=True, ensure_ascii=False, indent=1))
     sync(path.parent)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.identity import copy_error, identity_file, original_of, own_ids, take_identity
 from energy_forecast.postgres.paths import Paths
-from energy_forecast.postgres.private_files import make_folder, private
+from energy_forecast.postgres.private_files import make_folder, replace_file
 from energy_forecast.postgres.system_user import SystemUser, check_reach, find_system_user
 
 # A segment is archived when it is full, or after this many seconds if it is not empty: the possible loss with a disk
@@ -154,14 +154,8 @@ def _take(archive: Archive, home: Path) -> None:
 
 
 def _write_owner(archive: Archive, home: Path, id_: str) -> None:
-    new = archive.owner.with_name("owner.new")
-    new.unlink(missing_ok=True)
     document = {"home": str(home.resolve()), "id": id_, "system": system_identifier(Paths(home).data)}
-    with open(new, "x", encoding="utf-8", opener=private) as file:
-        json.dump(document, file)
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(archive.owner)
+    replace_file(archive.owner, json.dumps(document))
 
 
 def refresh_owner(paths: Paths) -> None:
@@ -179,11 +173,7 @@ def write_archive_setting(paths: Paths, archive: Archive | None) -> None:
     home = paths.home.resolve()
     inside = archive.folder.is_relative_to(home)
     folder = archive.folder.relative_to(home) if inside else archive.folder
-    new = paths.archiving.with_name("archiving.new")
-    new.unlink(missing_ok=True)
-    with open(new, "w", encoding="utf-8", opener=private) as file:
-        json.dump({"folder": str(folder)}, file)
-    new.rename(paths.archiving)
+    replace_file(paths.archiving, json.dumps({"folder": str(folder)}))
 
 
 def server_options(paths: Paths) -> dict[str, object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from energy_forecast.errors import ServerError
 from energy_forecast.postgres.binaries import Binaries, run_program
 from energy_forecast.postgres.paths import Paths
+from energy_forecast.postgres.private_files import replace_file, sync
 from energy_forecast.postgres.system_user import SystemUser
 
 ROLE = "energy_forecast_admin"
@@ -124,42 +125,16 @@ def make_cluster(paths: Paths, binaries: Binaries, user: SystemUser, lock: int) 
         single: list[str | Path] = [binaries.tool("postgres"), "--single", "-D", new]
         single += ["-c", "exit_on_error=on", "postgres"]
         run_program(single, text=f"CREATE DATABASE {DATABASE}\n", user=user, held=(lock,))
-        _write(new / "pg_hba.conf", ACCESS, user)
+        replace_file(new / "pg_hba.conf", ACCESS, user)
         given = (new / "postgresql.conf").read_text()
-        _write(new / "postgresql.conf", f"{given}\ninclude_if_exists = '{SETTINGS_FILE}'\n", user)
+        replace_file(new / "postgresql.conf", f"{given}\ninclude_if_exists = '{SETTINGS_FILE}'\n", user)
         write_settings(new, user)
         new.rename(paths.data)
-        _sync(paths.state)
+        sync(paths.state)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
 def write_settings(data: Path, user: SystemUser) -> None:
     """Write the settings of this version into the data folder; they apply from the next start on."""
-    _write(data / SETTINGS_FILE, SETTINGS + (LINUX_SETTINGS if os.uname().sysname == "Linux" else ""), user)
-
-
-def _write(path: Path, text: str, user: SystemUser) -> None:
-    """Replace a file in a folder that the user owns.
-
-    A new file is renamed: root must not write through a link that the user has created.
-    """
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        if user.foreign:
-            os.fchown(descriptor, user.uid, user.gid)
-        os.fsync(descriptor)
-    new.rename(path)
-
-
-def _sync(folder: Path) -> None:
-    """Sync a rename in this folder to disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(data / SETTINGS_FILE, SETTINGS + (LINUX_SETTINGS if os.uname().sysname == "Linux" else ""), user)

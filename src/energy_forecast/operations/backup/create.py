@@ -22,7 +22,8 @@ from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.backup.folder import Backup, BackupFolder
-from energy_forecast.operations.files import faults, sha256_of, sync
+from energy_forecast.operations.files import faults, sha256_of
+from energy_forecast.postgres.private_files import sync
 from energy_forecast.progress import Progress, silent
 
 # Wait while a partition is dropped; fail with a message if an idle session holds a lock

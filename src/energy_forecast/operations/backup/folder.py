@@ -11,10 +11,10 @@ from pathlib import Path
 
 from energy_forecast.database.digests import Objects, StoredRole, Tables
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.files import private_folder, read_record, sync, write_record
+from energy_forecast.operations.files import private_folder, read_record, write_record
 from energy_forecast.postgres.identity import Identity, own_ids, take_identity
 from energy_forecast.postgres.liveness_lock import exclusive
-from energy_forecast.postgres.private_files import make_folder
+from energy_forecast.postgres.private_files import make_folder, sync
 
 # Of the records
 FORMAT = 2

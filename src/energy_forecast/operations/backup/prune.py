@@ -9,7 +9,8 @@ from energy_forecast.errors import BackupError
 from energy_forecast.event_log import log_run
 from energy_forecast.operations.backup.create import verify_backup
 from energy_forecast.operations.backup.folder import BackupFolder
-from energy_forecast.operations.files import faults, sync
+from energy_forecast.operations.files import faults
+from energy_forecast.postgres.private_files import sync
 from energy_forecast.progress import Progress, silent
 
 

@@ -17,7 +17,7 @@ from energy_forecast.database.recovery import position
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
-from energy_forecast.operations.files import faults, private_folder, sha256_of, sync, write_record
+from energy_forecast.operations.files import faults, private_folder, sha256_of, write_record
 from energy_forecast.operations.recovery.archive import (
     BaseBackup,
     base_backup_names,
@@ -29,6 +29,7 @@ from energy_forecast.operations.recovery.archive import (
 from energy_forecast.operations.recovery.archiving import check_archiving, clear_leftovers, wait_archived
 from energy_forecast.postgres import Archive, EmbeddedServer
 from energy_forecast.postgres.liveness_lock import exclusive
+from energy_forecast.postgres.private_files import sync
 from energy_forecast.progress import Progress, silent
 
 LOCK_TIMEOUT = 600.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from energy_forecast.errors import BackupError
-from energy_forecast.operations.files import faults, sync
+from energy_forecast.operations.files import faults
 from energy_forecast.operations.recovery.archive import (
     BaseBackup,
     base_backup_names,
@@ -23,6 +23,7 @@ from energy_forecast.operations.recovery.archive import (
 from energy_forecast.operations.recovery.archiving import clear_leftovers
 from energy_forecast.operations.recovery.base_backup import locked, verify_base_backup
 from energy_forecast.postgres import Archive, EmbeddedServer
+from energy_forecast.postgres.private_files import sync
 from energy_forecast.progress import Progress, silent
 
 

@@ -19,14 +19,14 @@ from energy_forecast.database.recovery import incomplete_batches, replay, resume
 from energy_forecast.errors import BackupError, EnergyForecastError
 from energy_forecast.event_log import log_run
 from energy_forecast.operations import client_programs
-from energy_forecast.operations.files import faults, sync
+from energy_forecast.operations.files import faults
 from energy_forecast.operations.recovery.archive import RestorePoint, archive_of, chain_of, lsn_number, lsn_text
 from energy_forecast.operations.recovery.archiving import wait_archived
 from energy_forecast.operations.recovery.base_backup import locked, verify_base_backup
 from energy_forecast.operations.recovery.target import Target, TargetRequest, find_target, last_point, parse_target
 from energy_forecast.postgres import Archive, EmbeddedServer
 from energy_forecast.postgres.liveness_lock import exclusive
-from energy_forecast.postgres.private_files import make_folder, private
+from energy_forecast.postgres.private_files import make_folder, private, sync
 from energy_forecast.postgres.system_user import find_system_user
 from energy_forecast.progress import Progress, silent
 
