@@ -19,7 +19,7 @@ from energy_forecast.forecasting.ensemble.error_scale import (
     recent_scale,
     short_lead_scale,
 )
-from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, aggregate_online
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, WeightState, aggregate_online
 from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, recent_residuals, residual_features
 from energy_forecast.forecasting.explain.contributions import ModelTerms, contributions_of
 from energy_forecast.forecasting.features.matrix import FeatureMatrix
@@ -57,6 +57,21 @@ class CombinedPrediction:
     weights: Floats
     correction: Floats
     matrix: FeatureMatrix
+
+
+@dataclass(frozen=True)
+class _RecentErrors:
+    """Errors of the days before an origin, and the state of the members there.
+
+    residuals: [4], see recent_residuals. scale, short_lead_scale: relative to the expected errors.
+    adjustment: [19], the factor of each quantile.
+    """
+
+    state: WeightState
+    residuals: Floats
+    scale: float
+    short_lead_scale: float
+    adjustment: Floats
 
 
 @dataclass(frozen=True)
@@ -101,53 +116,29 @@ class FittedCombiner(Variant):
     def predict_shares(self, samples: Samples) -> CombinedPrediction:
         """Return the prediction of samples with one common origin, from data before the origin only."""
         view, origin, targets = samples.view, int(samples.origins[0]), samples.targets
-        begin = origin - WINDOW_HOURS
-        fresh = np.arange(max(begin, self.tail_until), origin, dtype=np.int64)
+        # The hours of the window that were not predicted during training, each from the last origin before it
+        fresh = np.arange(max(origin - WINDOW_HOURS, self.tail_until), origin, dtype=np.int64)
         origins = np.concatenate([origin - 24 * -(-(origin - fresh) // 24), samples.origins])
         shares, matrix = self.members.predict(Samples(view, origins, np.concatenate([fresh, targets])))
         n = len(fresh)
-
-        days = begin + 24 * np.arange(WINDOW_DAYS, dtype=np.int64)
-        level = np.repeat(Samples(view, days, days).level, 24)
-        window = np.full((len(shares), WINDOW_HOURS), np.nan)
-        window[:, WINDOW_HOURS - n :] = shares[:, :n]
-        old = self._stored_predictions(view, origin, begin)
-        window[:, : WINDOW_HOURS - n] = old[:, : WINDOW_HOURS - n] / level[: WINDOW_HOURS - n]
-        hour = view.calendar.hour
-        past_hour = hour[np.arange(begin, origin) - view.history.start].reshape(WINDOW_DAYS, 24)
-        actual = (view.history.load[np.arange(begin, origin) - view.history.start] / level).reshape(WINDOW_DAYS, 24)
-
+        recent = self._recent_errors(view, origin, shares[:, :n])
         used = aggregated_members(self.only)
-        aggregation = aggregate_online(window.reshape(len(shares), WINDOW_DAYS, 24)[used], actual)
-        lead = np.tile(_DAY, (WINDOW_DAYS, 1))
-        size = self.uncorrected.expected_error(aggregation.spread, lead, past_hour)
-        residuals = recent_residuals((actual - aggregation.combined) / size)
-        inputs = residual_features(np.repeat(residuals[:-1], 24, axis=0), lead.ravel())
-        predicted = aggregation.combined + size * (inputs @ self.residual_coefficients).reshape(WINDOW_DAYS, 24)
-        standardized = (actual - predicted) / self.corrected.expected_error(aggregation.spread, lead, past_hour)
-        scale = recent_scale(standardized)
-        standardized = standardized / scale[:-1, None]
-        short = short_lead_scale(standardized)
-        adjustment = coverage_adjustment(
-            standardized / np.where(_DAY < SHORT_LEAD_HOURS, short, 1.0),
-            self.quantiles[CALIBRATION_LEADS.bucket(_DAY)],
-        )
 
         ahead = targets - origin
-        hour_ahead = hour[targets - view.history.start]
-        members, state = shares[:, n:], aggregation.states[-1]
-        corrected, spread = state.combine(members[used], ahead)
-        inputs = residual_features(np.repeat(residuals[-1:], len(ahead), axis=0), ahead)
-        size = self.uncorrected.expected_error(spread, ahead, hour_ahead)
+        hour = view.calendar.hour[targets - view.history.start]
+        members = shares[:, n:]
+        corrected, spread = recent.state.combine(members[used], ahead)
+        inputs = residual_features(np.repeat(recent.residuals[None], len(ahead), axis=0), ahead)
+        size = self.uncorrected.expected_error(spread, ahead, hour)
         corrected += size * (inputs @ self.residual_coefficients)
-        width = scale[-1] * self.corrected.expected_error(spread, ahead, hour_ahead) * long_lead_factor(ahead)
-        width = width * np.where(ahead < SHORT_LEAD_HOURS, short, 1.0)
+        width = recent.scale * self.corrected.expected_error(spread, ahead, hour) * long_lead_factor(ahead)
+        width = width * np.where(ahead < SHORT_LEAD_HOURS, recent.short_lead_scale, 1.0)
         weights = np.zeros_like(members)
-        weights[used] = state.weights(np.isfinite(members[used]), ahead)
+        weights[used] = recent.state.weights(np.isfinite(members[used]), ahead)
         uncorrected = (weights * np.nan_to_num(members)).sum(axis=0)
         share = corrected if self.only is None else uncorrected
         # The adjustment is measured on leads of the first day only
-        adjustment = np.where(ahead[:, None] < 24, adjustment, 1.0)
+        adjustment = np.where(ahead[:, None] < 24, recent.adjustment, 1.0)
         quantiles = adjustment * self.quantiles[CALIBRATION_LEADS.bucket(ahead)] * width[:, None]
         return CombinedPrediction(
             share,
@@ -157,6 +148,42 @@ class FittedCombiner(Variant):
             share - uncorrected,
             FeatureMatrix(matrix.names, matrix.values[n:]),
         )
+
+    def _recent_errors(self, view: HistoryView, origin: int, fresh: Floats) -> _RecentErrors:
+        """Aggregate the members over the WINDOW_DAYS days before `origin`, and measure the errors there.
+
+        Args:
+            fresh: [members, n], the predictions of the last n hours of the window, shares of the level. The earlier
+                ones were stored during training.
+        """
+        members, n = fresh.shape
+        begin = origin - WINDOW_HOURS
+        days = begin + 24 * np.arange(WINDOW_DAYS, dtype=np.int64)
+        level = np.repeat(Samples(view, days, days).level, 24)
+        window = np.full((members, WINDOW_HOURS), np.nan)
+        window[:, WINDOW_HOURS - n :] = fresh
+        old = self._stored_predictions(view, origin, begin)
+        window[:, : WINDOW_HOURS - n] = old[:, : WINDOW_HOURS - n] / level[: WINDOW_HOURS - n]
+        at = np.arange(begin, origin) - view.history.start
+        hour = view.calendar.hour[at].reshape(WINDOW_DAYS, 24)
+        actual = (view.history.load[at] / level).reshape(WINDOW_DAYS, 24)
+
+        used = aggregated_members(self.only)
+        aggregation = aggregate_online(window.reshape(members, WINDOW_DAYS, 24)[used], actual)
+        lead = np.tile(_DAY, (WINDOW_DAYS, 1))
+        size = self.uncorrected.expected_error(aggregation.spread, lead, hour)
+        residuals = recent_residuals((actual - aggregation.combined) / size)
+        inputs = residual_features(np.repeat(residuals[:-1], 24, axis=0), lead.ravel())
+        predicted = aggregation.combined + size * (inputs @ self.residual_coefficients).reshape(WINDOW_DAYS, 24)
+        standardized = (actual - predicted) / self.corrected.expected_error(aggregation.spread, lead, hour)
+        scale = recent_scale(standardized)
+        standardized = standardized / scale[:-1, None]
+        short = short_lead_scale(standardized)
+        adjustment = coverage_adjustment(
+            standardized / np.where(_DAY < SHORT_LEAD_HOURS, short, 1.0),
+            self.quantiles[CALIBRATION_LEADS.bucket(_DAY)],
+        )
+        return _RecentErrors(aggregation.states[-1], residuals[-1], float(scale[-1]), short, adjustment)
 
     def _stored_predictions(self, view: HistoryView, origin: int, begin: int) -> Floats:
         """Return held-out predictions of the WINDOW_HOURS from `begin` on, kWh, NaN where missing.
