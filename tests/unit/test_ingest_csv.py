@@ -30,19 +30,6 @@ def pieces_of(path: Path) -> tuple[list[tuple[object, ...]], list[tuple[object, 
     return rows.select("line", *order).rows(), broken.select("line", "reason", "text").rows()
 
 
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzipped"])
-@pytest.mark.parametrize("wide", [1, 30, 200])
-def test_how_many_rows_there_are_is_told_by_the_first_of_them(tmp_path: Path, wide: int, packed: bool) -> None:
-    """By it a load decides whether months are filled beside their table: rows are of any length."""
-    rows = 20_000
-    lines = (f"{number * 7919 % 100_003:0{wide}},{number * 104_729 % 99_991}\n" for number in range(rows))
-    text = "a,b\n" + "".join(lines)
-    path = tmp_path / "a.csv"
-    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
-    estimate = open_source(path, path.name, REQUIRED, OPTIONAL).row_estimate
-    assert 0.6 * rows < estimate < 1.1 * rows
-
-
 def split(tmp_path: Path, content: bytes | str) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
     path = tmp_path / "file.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)

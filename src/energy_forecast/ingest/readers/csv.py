@@ -49,10 +49,6 @@ class CsvSource:
     def _header(self) -> list[str]:
         with self._path.open("rb") as raw:
             start = self._read(self._stream(raw), _LONGEST_LINE)
-            # Bytes of the file used for it; for gzip a few more, since the reader reads ahead
-            taken = raw.tell() if self._gzipped else len(start)
-        # The density of lines in the first megabyte
-        self.row_estimate = start.count(b"\n") * self.size // max(taken, 1)
         if start.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise IngestError(f"{self.name}: the text is UTF-16.", hint="Save it as UTF-8.")
         text = start.removeprefix(b"\xef\xbb\xbf")

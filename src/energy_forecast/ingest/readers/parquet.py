@@ -53,7 +53,7 @@ class FrameSource:
         self.name = name
         self.columns = tuple(found.places)
         self.ignored = found.ignored
-        self.size = self.row_estimate = frame.height
+        self.size = frame.height
         self.facts: Mapping[str, Any] = {"name": name, "rows": frame.height}
         self._frame = frame.select(pl.nth(place).alias(column) for column, place in found.places.items())
 

@@ -36,7 +36,6 @@ class ParquetSource:
         self.columns: tuple[str, ...]
         self.ignored: tuple[str, ...]
         self.columns, self.ignored, self.size, self._count = _PROCESS.request(self._arguments, None)
-        self.row_estimate = self.size
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the rows in pieces; the first row is line 1."""

@@ -70,10 +70,6 @@ class Source(Protocol):
         """Return its size, in bytes or rows."""
 
     @property
-    def row_estimate(self) -> int:
-        """Return the approximate number of rows."""
-
-    @property
     def facts(self) -> Mapping[str, Any]:
         """Return its entry for the ledger."""
 
