@@ -299,6 +299,7 @@ class Placeholders:
         (re.compile(r"\b[0-9A-F]{1,8}/[0-9A-F]{6,8}\b"), "<position>"),
         (re.compile(r"\b[0-9A-F]{24}\b"), "<segment>"),
         (re.compile(r"\b\d{8}T\d{6}Z(-[0-9a-f]+)?"), "<name>"),
+        (re.compile(r"\b\d+ days ago\b"), "<days> ago"),
         (re.compile(r"^1[5-9]\.\d+$"), "<server version>"),
         (re.compile(r"^-?\d{15,}$"), "<digest>"),
         (re.compile(r"\bdrill-[0-9a-f]{12}\b"), "<drill>"),

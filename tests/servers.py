@@ -94,7 +94,7 @@ class CommandLine:
     def run(self, *arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run the program in this process; it must end with the given exit status.
 
-        A process of its own takes a second to start and to import its libraries.
+        A process of its own takes a second to start and to import its libraries. Not for several threads at once.
         """
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             with _program([str(one) for one in arguments], self.environment, stdout, stderr):
