@@ -594,8 +594,7 @@ def test_a_stated_interval_ends_the_doubt(place: Place) -> None:
     assert [minutes for _, _, minutes in place.stored(city)] == [60, 60, 30, 30]
 
 
-@pytest.mark.parametrize("begin", [0, 15, 30, 45])
-@pytest.mark.parametrize("minutes", [15, 30, 60])
+@pytest.mark.parametrize(("begin", "minutes"), [(30, 15), (15, 30), (0, 60), (45, 60)])
 def test_loads_that_begin_at_any_minute_are_judged(place: Place, begin: int, minutes: int) -> None:
     """A run of zeros that goes on over loads is one flag, wherever they begin."""
     city = place.city()
