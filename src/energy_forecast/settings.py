@@ -92,7 +92,7 @@ class Settings:
     rejected_rows_kept: int = field(
         default=10_000,
         metadata=_setting(
-            "The number of rejected rows and empty cells of one file to store in `ops.rejected_rows`. "
+            "The number of rejected rows and empty cells of one batch to store in `ops.rejected_rows`. "
             "The others are counted by reason. Default: 10,000.",
             _whole_number(10, 10_000_000),
         ),

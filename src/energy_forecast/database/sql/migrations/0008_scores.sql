@@ -15,13 +15,15 @@ CREATE TABLE model_metrics (
         AND mae >= 0 AND mae < 'Infinity' AND r2_score <= 1)
 );
 COMMENT ON TABLE model_metrics IS
-    'One row per model version and evaluation, over all its cities; forecast_scores has the details. Append-only';
+    'One row per model version and evaluation: the unweighted mean of scores, which forecast_scores has in detail. From a '
+    'backtest: one score per city, over all lead times. From `score`: the new scores of cities, months and lead-time '
+    'buckets. Append-only';
 COMMENT ON COLUMN model_metrics.timestamp IS 'When the evaluation was made';
 COMMENT ON COLUMN model_metrics.mape IS
-    'Mean absolute percentage error, percent; mean over the cities. Hours with an actual of zero are excluded';
-COMMENT ON COLUMN model_metrics.rmse IS 'Root mean squared error, kWh in an hour; mean over the cities';
-COMMENT ON COLUMN model_metrics.mae IS 'Mean absolute error, kWh in an hour; mean over the cities';
-COMMENT ON COLUMN model_metrics.r2_score IS 'Coefficient of determination; mean over the cities';
+    'Mean absolute percentage error, percent; mean of the scores. Hours with an actual of zero are excluded';
+COMMENT ON COLUMN model_metrics.rmse IS 'Root mean squared error, kWh in an hour; mean of the scores';
+COMMENT ON COLUMN model_metrics.mae IS 'Mean absolute error, kWh in an hour; mean of the scores';
+COMMENT ON COLUMN model_metrics.r2_score IS 'Coefficient of determination; mean of the scores';
 COMMENT ON COLUMN model_metrics.detailed_metrics IS 'The scope of the evaluation, and pinball loss, coverage and skill';
 
 CREATE INDEX idx_metrics_time ON model_metrics USING BRIN (timestamp);

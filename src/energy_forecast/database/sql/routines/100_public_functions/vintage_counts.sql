@@ -1,4 +1,5 @@
-/* The only rule for whether a forecast was issued in time; scores, coverage reports, forecast_as_of() and exports use it.
+/* The rule for whether a forecast was issued in time; scores, coverage reports, forecast_as_of() and exports use it. The
+   constraint forecast_run_in_time refuses a live run by the same 3 hours; pipelines/forecast.py makes it a replay after 2.
    Replays and backtests are recorded afterwards by definition, so the rule applies to live runs only. A meter that reports
    every 15 minutes has then reported at most one value of the hour. Without SET search_path, so that a query can inline it;
    subtraction of timestamps is immutable, adding an interval is not. */
