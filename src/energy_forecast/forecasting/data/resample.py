@@ -6,7 +6,7 @@ import polars as pl
 
 
 def hourly(frame: pl.DataFrame) -> pl.DataFrame:
-    """Resample records of at most an hour each to UTC hours: energy is summed, weather averaged.
+    """Resample records of at most an hour each to UTC hours: energy and precipitation are summed, the rest averaged.
 
     Args:
         frame: `timestamp` (UTC, START of the interval) and either `consumption_kwh` or columns of weather. The
@@ -28,7 +28,10 @@ def hourly(frame: pl.DataFrame) -> pl.DataFrame:
     steps = frame["timestamp"].dt.epoch("s").diff().drop_nulls().mode().sort()
     grouped = frame.group_by(pl.col("timestamp").dt.truncate("1h"), maintain_order=True)
     if "consumption_kwh" not in frame.columns:
-        return grouped.agg(pl.exclude("timestamp").mean())
+        rain = pl.col("^precipitation$")
+        return grouped.agg(
+            pl.exclude("timestamp", "precipitation").mean(), pl.when(rain.count() > 0).then(rain.sum())
+        ).select(frame.columns)
     complete = max(1, round(3600 / int(steps[0])))
     load = pl.col("consumption_kwh").cast(pl.Float64)
     return (
