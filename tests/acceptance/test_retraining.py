@@ -25,6 +25,22 @@ def due(database: Database) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.parametrize(
+    ("pairs", "kept"),
+    [
+        pytest.param([("replay", "none", 1.0), ("live", "none", 2.0), ("replay", "none", 3.0)], [2.0], id="purpose"),
+        pytest.param([("replay", "none", 1.0), ("replay", "none", 2.0)], [1.0, 2.0], id="replays only"),
+        pytest.param(
+            [("live", "forecast", 1.0), ("live", "none", 2.0), ("live", "forecast", 3.0)], [1.0, 3.0], id="weather"
+        ),
+        pytest.param([], [], id="none"),
+    ],
+)
+def test_drift_is_measured_on_forecasts_of_one_kind(pairs: list[tuple[str, str, float]], kept: list[float]) -> None:
+    schema = {"purpose": pl.String, "weather": pl.String, "predicted": pl.Float64}
+    assert retrain.of_one_kind(pl.DataFrame(pairs, schema, orient="row"))["predicted"].to_list() == kept
+
+
 def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     database: Database, command_line: CommandLine, tmp_path: Path
 ) -> None:
@@ -56,6 +72,8 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     assert pune.mape < 1.5 * pune.held_out_mape
     assert berlin.hours == pune.hours == 4 * 24
     assert berlin.mape == pytest.approx(100 / 3, abs=5), "half as much again is a third too little"
+    pipelines.forecast(database, model="naive-168", at=today - timedelta(days=1), horizon=timedelta(hours=24))
+    assert [one.mape for one in retrain.retraining_status(database)] == [berlin.mape, pune.mape], "repeats count once"
     retrain.set_policy(database, "age", 10)
     assert due(database) == {"Berlin": ["age", "drift", "coverage"], "Pune": ["age"]}
 

@@ -18,11 +18,10 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import EnergyForecastError
-from energy_forecast.forecasting import QUANTILE_COLUMNS
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.fallback import DEFAULT_MODEL
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.score import join_actuals, score_pairs
+from energy_forecast.pipelines.score import matured, score_pairs
 from energy_forecast.pipelines.train import TrainingReport, train
 from energy_forecast.progress import Progress, silent
 
@@ -190,13 +189,11 @@ def _recent_scores(
     if issued.is_empty():
         return nothing
     load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=now)
-    quantiles = [pl.col("quantiles").list.get(i).alias(name) for i, name in enumerate(QUANTILE_COLUMNS)]
-    pairs = join_actuals(issued.with_columns(quantiles).drop("quantiles"), load, city.timezone)
-    pairs = pairs.filter(pl.col("actual").is_not_null())
+    pairs = of_one_kind(matured(issued, load, city.timezone))
     if pairs.is_empty():
         return nothing
     scores = score_pairs(pairs, forecasting_city(city))
-    variant = "with_weather" if (pairs["weather"] == "forecast").any() else "without_weather"
+    variant = "without_weather" if pairs["weather"][0] == "none" else "with_weather"
     held_out = version.training_facts.get(variant, {}).get("held_out", {})
     return {
         "mape": scores["mape"],
@@ -204,3 +201,10 @@ def _recent_scores(
         "coverage": scores["coverage_90"],
         "hours": pairs["timestamp"].n_unique(),
     }
+
+
+def of_one_kind(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return the live pairs, or the replayed ones if there are none, with the weather that most of them used."""
+    for kind in (pl.col("purpose") == "live", pl.col("weather") == pl.col("weather").mode().sort().first()):
+        pairs = pairs.filter(kind) if pairs.select(kind.any()).item() else pairs
+    return pairs
