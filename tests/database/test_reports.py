@@ -13,6 +13,7 @@ import pytest
 from psycopg import errors
 
 from energy_forecast.database import Database, Role, reports
+from energy_forecast.database.scores import scores_that_count
 from energy_forecast.errors import DatabaseError
 from servers import Server
 
@@ -263,6 +264,13 @@ def test_scores_count_by_their_pairs_and_unlike_ones_are_not_mixed(connection: C
     assert rows[1]["avg_mape"] == pytest.approx(7.0)
     assert rows[1]["avg_rmse"] == pytest.approx(21**0.5)
     assert rows[1]["coverage_90"] == pytest.approx(0.6)
+
+
+def test_doctor_recomputes_a_score_of_each_local_month(connection: Connection) -> None:
+    """March in Berlin begins in February by UTC, and must not hide a score of February that began later."""
+    score(connection, period_start="2025-02-10T00:00Z", period_end="2025-02-28T23:00Z", ago="2 hours")
+    score(connection, period_start="2025-02-28T23:00Z", period_end="2025-03-10T00:00Z")
+    assert [f"{row['period_start']:%m-%d}" for row in scores_that_count(connection)] == ["02-10", "02-28"]
 
 
 def test_what_was_scored_again_counts_once(connection: Connection) -> None:

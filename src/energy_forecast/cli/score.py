@@ -95,7 +95,7 @@ def _print_scores(report: ScoreReport) -> None:
                     [
                         (
                             row["model"],
-                            f"{row['period_start']:%Y-%m}",
+                            row["month"],
                             f"{row['lead_start_hours']}-{row['lead_end_hours']}",
                             *score_cells(row),
                         )

@@ -35,7 +35,7 @@ from energy_forecast.progress import Progress, silent
 class ScoreReport:
     """Result of scoring.
 
-    scores: rows as in forecast_scores with city and model.
+    scores: rows as in forecast_scores with city, model and `month`, the local month as YYYY-MM.
     new: number of rows that were not stored before.
     left_out: by city, the number of forecast hours whose actual is faulty; they count in no score.
     failed: the reason by (city, model).
@@ -225,7 +225,7 @@ def _score_version(
         load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=last + timedelta(hours=1))
     pairs = matured(issued, load, city.timezone)
     left_out = set(issued.join(load.filter("left_out"), on="timestamp", how="semi")["timestamp"])
-    return _by_month_and_lead(pairs, city, now), left_out
+    return scores_by_month_and_lead(pairs, city, now), left_out
 
 
 def _store(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -293,11 +293,12 @@ def local_month(times: pl.Series, timezone: str) -> pl.Series:
     return to_local(times, timezone).dt.truncate("1mo")
 
 
-def _by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> list[dict[str, Any]]:
+def scores_by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> list[dict[str, Any]]:
+    """Return the scores of the pairs of a city by purpose, weather, local month and lead-time bucket."""
     lead = pl.col("timestamp") - pl.col("issued_at")
     rows = []
     month = local_month(pairs["timestamp"], city.timezone)
-    for (purpose, weather, _), part in pairs.group_by("purpose", "weather", month, maintain_order=True):
+    for (purpose, weather, begins), part in pairs.group_by("purpose", "weather", month, maintain_order=True):
         for low, high in REPORT_LEADS:
             bucket = part.filter((lead >= timedelta(hours=low)) & (lead < timedelta(hours=high)))
             if not bucket.is_empty():
@@ -305,6 +306,7 @@ def _by_month_and_lead(pairs: pl.DataFrame, city: StoredCity, now: datetime) -> 
                     {
                         "purpose": purpose,
                         "weather": weather,
+                        "month": f"{begins:%Y-%m}",
                         "lead_start_hours": low,
                         "lead_end_hours": high,
                         "actuals_as_of": now,

@@ -28,7 +28,7 @@ WHERE s.purpose = %(purpose)s AND c.name = ANY (%(cities)s)
 ORDER BY c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours, s.created_at DESC
 
 -- name: find_scores
--- Scores by id, or by city, model, purpose, local month (as a number of the year and month) and bucket; newest first.
+-- Scores by id, or by city, model, purpose, local month (as YYYY-MM) and bucket; newest first.
 SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
        s.period_end, s.lead_start_hours, s.lead_end_hours, s.pair_count, s.pair_digest, s.mape, s.mae_kwh, s.rmse_kwh,
        s.r2_score, s.pinball_kwh, s.coverage_90, s.width_90_kwh, s.skill_naive_168, s.by_hour,
@@ -45,16 +45,16 @@ LIMIT %(limit)s
 
 -- name: scores_that_count
 -- The scores of live forecasts that readers use first: of the last 35 days the newest and the longest period of each
--- city, model, weather, month and lead time.
+-- city, model, weather, local month and lead time.
 WITH placed AS (
     SELECT s.*, row_number() OVER (ranked ORDER BY s.created_at DESC, s.id) AS by_age,
            row_number() OVER (ranked ORDER BY s.period_end DESC, s.created_at DESC, s.id) AS by_end
-    FROM forecast_scores s
+    FROM forecast_scores s JOIN cities c ON c.id = s.city_id
     WHERE s.purpose = 'live' AND s.created_at >= now() - interval '35 days'
       -- The rule of the trigger real_period, for rows from before it
       AND s.period_start >= '1970-01-01Z' AND s.period_end <= now() + interval '8 days'
       AND s.actuals_as_of BETWEEN '1970-01-01Z' AND now() + interval '1 day'
-    WINDOW ranked AS (PARTITION BY s.city_id, s.model_id, s.weather, date_trunc('month', s.period_start, 'UTC'),
+    WINDOW ranked AS (PARTITION BY s.city_id, s.model_id, s.weather, date_trunc('month', s.period_start AT TIME ZONE c.timezone),
                       s.lead_start_hours, s.lead_end_hours)
 )
 SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
