@@ -17,7 +17,7 @@ from energy_forecast.database.named_queries import dict_rows, queries
 from energy_forecast.database.wire import HEADER, TRAILER, Field, encode_rows
 from energy_forecast.errors import OutOfRangeError
 
-# predicted_consumption and the bounds of the interval are DECIMAL(12,2)
+# Energy is DECIMAL(12,2), which overflows from 9999999999.995 on; rounding cannot reach that from this bound
 LARGEST_KWH = 9_999_999_999.99
 _UNIX = datetime(1970, 1, 1, tzinfo=UTC)
 # Columns of forecasts read for scoring; energy in kWh per hour

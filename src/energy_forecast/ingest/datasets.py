@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from energy_forecast.database.forecasts import LARGEST_KWH
 from energy_forecast.database.staging import LoadTarget
 from energy_forecast.errors import IngestError
+from energy_forecast.weather_ranges import WEATHER_RANGES
 
 # The column for the length of the row's interval, in minutes
 INTERVAL = "interval_minutes"
@@ -21,15 +23,20 @@ class ValueColumn:
         name: the column, in files and in the database.
         low: the smallest plausible value.
         high: the largest plausible value.
-        plausible: the range in words, with its unit.
+        unit: the unit, in words.
         required: whether a row without it is rejected.
     """
 
     name: str
     low: float
     high: float
-    plausible: str
+    unit: str
     required: bool = False
+
+    @property
+    def plausible(self) -> str:
+        """Return the range in words."""
+        return f"between {self.low:.12g} and {self.high:.12g} {self.unit}"
 
 
 @dataclass(frozen=True)
@@ -70,14 +77,15 @@ class Dataset:
         return (*(column for column in known if column not in self.required), *own)
 
 
-# DECIMAL(12,2) overflows from 9999999999.995 on; with this bound, rounding cannot reach it
-_LARGEST = 9_999_999_999.99
-
-_WEATHER = (
-    ValueColumn("temperature", -90, 60, "between -90 and 60 degrees Celsius", required=True),
-    ValueColumn("humidity", 0, 100, "between 0 and 100 percent"),
-    ValueColumn("wind_speed", 0, 150, "between 0 and 150 m/s"),
-    ValueColumn("precipitation", 0, 500, "between 0 and 500 mm"),
+_WEATHER_UNITS = {
+    "temperature": "degrees Celsius",
+    "humidity": "percent",
+    "wind_speed": "m/s",
+    "precipitation": "mm",
+}
+_WEATHER = tuple(
+    ValueColumn(name, *WEATHER_RANGES[name], unit, required=name == "temperature")
+    for name, unit in _WEATHER_UNITS.items()
 )
 
 
@@ -87,8 +95,8 @@ def _target(kind: str, table: str, key: str, values: tuple[ValueColumn, ...], **
 
 
 _CONSUMPTION = (
-    ValueColumn("consumption_kwh", 0, _LARGEST, "between 0 and 9999999999.99 kWh", required=True),
-    ValueColumn("peak_demand_kw", 0, _LARGEST, "between 0 and 9999999999.99 kW"),
+    ValueColumn("consumption_kwh", 0, LARGEST_KWH, "kWh", required=True),
+    ValueColumn("peak_demand_kw", 0, LARGEST_KWH, "kW"),
 )
 
 _ALL = (

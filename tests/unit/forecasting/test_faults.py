@@ -80,6 +80,7 @@ def test_unknown_hours_are_not_faulty() -> None:
 def test_impossible_weather_is_unknown() -> None:
     assert np.isnan(plausible_weather("temperature", np.array([999.9, -9999.0]))).all()
     assert plausible_weather("temperature", np.array([-40.0, 50.0])).tolist() == [-40.0, 50.0]
+    assert plausible_weather("wind_speed", np.array([149.0])).tolist() == [149.0], "as the database stores it"
 
 
 def noisy(seed: int = 0) -> np.ndarray:

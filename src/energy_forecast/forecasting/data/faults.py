@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_forecast.forecasting.types import Flags, Floats, Ints
+from energy_forecast.weather_ranges import WEATHER_RANGES
 
 REFERENCE_DAYS = 28
 # Relative to the quartiles of the same hour in the days before, not to their median: a site that is closed at weekends
@@ -28,12 +29,6 @@ _STUCK_CHANCE = 0.01
 # days are well before the week after which a step change is accepted.
 _UNIT_RATIO = 250.0
 _UNIT_HOURS = 72
-_PLAUSIBLE = {
-    "temperature": (-80.0, 65.0),
-    "humidity": (0.0, 105.0),
-    "wind_speed": (0.0, 110.0),
-    "precipitation": (0.0, 500.0),
-}
 # Index of each kind in Faults.kinds; 0 is no fault
 KINDS = ("", "not_positive", "spikes", "dips", "stuck", "unit")
 _NOT_POSITIVE, _SPIKE, _DIP, _STUCK, _UNIT = range(1, 6)
@@ -183,6 +178,6 @@ def runs(where: Flags) -> tuple[Ints, Ints]:
 
 def plausible_weather(name: str, values: Floats) -> Floats:
     """Return `values` with NaN in place of impossible ones."""
-    low, high = _PLAUSIBLE[name]
+    low, high = WEATHER_RANGES[name]
     with np.errstate(invalid="ignore"):
         return np.where((values >= low) & (values <= high), values, np.nan)
