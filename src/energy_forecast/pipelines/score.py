@@ -113,7 +113,7 @@ def score_pairs(pairs: pl.DataFrame, city: City) -> dict[str, Any]:
 
 
 def evaluation(model_id: object, parts: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of model_metrics: the mean over the cities of one model version."""
+    """Return a row of model_metrics: the unweighted mean of scores of one model version."""
 
     def mean(name: str) -> float | None:
         values = [part[name] for part in parts if part[name] is not None]
