@@ -110,7 +110,7 @@ def scores_of(pairs: pl.DataFrame) -> dict[str, float | int]:
         "cover 90": metrics.coverage(actual, quantiles[:, 0], quantiles[:, -1]),
         "cover 80": metrics.coverage(actual, quantiles[:, 1], quantiles[:, -2]),
         "cover 50": metrics.coverage(actual, quantiles[:, 4], quantiles[:, -5]),
-        "width %": metrics.mean_width(actual, quantiles[:, 0], quantiles[:, -1]),
+        "width %": 100 * float(np.mean(quantiles[:, -1] - quantiles[:, 0]) / np.mean(actual)),
     }
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, time, timedelta
 from energy_forecast.errors import EnergyForecastError
 
 _UNITS = {"min": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-_WEEK = timedelta(hours=168)
+LONGEST_HORIZON_HOURS = 168
 
 
 def read_moment(given: str | datetime) -> datetime:
@@ -59,8 +59,8 @@ def read_horizon(given: str | timedelta) -> timedelta:
         EnergyForecastError: it is another span, or none.
     """
     span = read_span(given)
-    if span % timedelta(hours=1) or span > _WEEK:
-        raise EnergyForecastError(f"{str(given)!r} is not a whole number of hours from 1h to 168h.")
+    if span % timedelta(hours=1) or span > timedelta(hours=LONGEST_HORIZON_HOURS):
+        raise EnergyForecastError(f"{str(given)!r} is not a whole number of hours from 1h to {LONGEST_HORIZON_HOURS}h.")
     return span
 
 

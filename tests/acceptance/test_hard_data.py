@@ -171,7 +171,7 @@ def test_faulty_hours_are_left_out_of_training_and_scores_and_counted(
     facts = {one["city"]: one["facts"] for one in json.loads(trained)["trained"]}
     assert facts["Pune"]["faulty_hours"] == dict.fromkeys(facts["Pune"]["faulty_hours"], 0)
     left_out = facts["Berlin"]["faulty_hours"]
-    assert (left_out["unit"], left_out["stuck"], left_out["spikes"], left_out["dips"]) == (240, 11, 1, 3)
+    assert (left_out["unit"], left_out["stuck"], left_out["spike"], left_out["dip"]) == (240, 11, 1, 3)
 
     output = tmp_path / "pairs.csv"
     report = json.loads(
@@ -328,7 +328,7 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
 
         # With weather ahead, and without: another level, and a wider interval
         full = issued(database, "Berlin", LADDER_AT, "linear")
-        assert (full.fallback.level, full.fallback.reasons, full.weather_hours) == (0, [], 24)
+        assert (full.fallback.level, full.fallback.reasons, full.fallback.weather_hours) == (0, [], 24)
         blind = issued(database, "Berlin", LADDER_AT + timedelta(days=3), "linear")
         assert (blind.fallback.name, blind.fallback.level, blind.fallback.stale_hours) == ("without weather", 1, 72)
         assert any("No weather is known" in reason for reason in blind.fallback.reasons)
@@ -522,7 +522,7 @@ def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_h
             load_table(database, kind, moved(frame), name=kind)
         # Issued at 00:30Z; the first hour without weather begins at 18:30Z
         one = issued(database, "Pune", LADDER_AT + timedelta(minutes=30), "linear")
-        assert one.weather_hours == 18
+        assert one.fallback.weather_hours == 18
         assert one.frame["timestamp"][18] == LADDER_AT + timedelta(hours=18, minutes=30)
         assert any("(Asia/Kolkata) on, the forecast does not use weather" in note for note in one.notes)
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import rich.progress
 from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
@@ -33,7 +33,7 @@ from rich.text import Text
 
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.errors import EnergyForecastError, PartialResultError
-from energy_forecast.progress import Progress as Report
+from energy_forecast.progress import Progress
 
 # Seconds between progress lines, if no bar can be shown
 _ECHO_EVERY = 15
@@ -209,7 +209,7 @@ def allow_interrupt() -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Report]:
+def progress() -> Iterator[Progress]:
     """Show a bar on standard error; without a terminal, print a line for each new step and every few seconds."""
     allow_interrupt()
     if not err.is_terminal:
@@ -224,7 +224,7 @@ def progress() -> Iterator[Report]:
 
         yield line
         return
-    with Progress(
+    with rich.progress.Progress(
         SpinnerColumn(finished_text=" "),
         TextColumn("{task.description}"),
         TextColumn("{task.fields[read]}"),

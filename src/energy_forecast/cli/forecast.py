@@ -100,7 +100,6 @@ def forecast(
                         "model": one.model,
                         "version": one.version,
                         "run": one.run_id,
-                        "weather_hours": one.weather_hours,
                         "fallback_level": one.fallback.as_dict(),
                         "notes": one.notes,
                         "hours": one.frame.to_dicts(),
@@ -127,7 +126,7 @@ def forecast(
 
 
 def _print_forecasts(report: ForecastReport) -> None:
-    from energy_forecast.pipelines.issue import WITHOUT_WEATHER
+    from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 
     if report.forecasts:
         hours = counted(report.horizon // timedelta(hours=1), "hour")
@@ -152,13 +151,13 @@ def _print_forecasts(report: ForecastReport) -> None:
 
 def _inputs(one: CityForecast) -> str:
     """Return the inputs of a forecast in words."""
-    from energy_forecast.pipelines.issue import WITHOUT_WEATHER
+    from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 
     if one.fallback.level > WITHOUT_WEATHER:
         return one.fallback.name
     if one.fallback.level == WITHOUT_WEATHER:
-        return f"{one.weather_hours} of {one.frame.height} hours with weather"
-    return "load and weather" if one.weather_hours else "load alone"
+        return f"{one.fallback.weather_hours} of {one.frame.height} hours with weather"
+    return "load and weather" if one.fallback.weather_hours else "load alone"
 
 
 def _forecast_row(one: CityForecast) -> tuple[object, ...]:

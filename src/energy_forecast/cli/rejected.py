@@ -41,7 +41,7 @@ def rejected(
     from energy_forecast.database.quarantine import rejected_rows
 
     on_screen = output is None and not json
-    load, rows = rejected_rows(open_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
+    summary, rows = rejected_rows(open_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
     # The same keys as in the output files
     found = [
         {
@@ -63,15 +63,15 @@ def rejected(
     if json:
         emit(
             {
-                "batch": load.id,
-                "kind": load.kind,
-                "files": load.files,
-                "loaded_at": load.loaded_at,
-                "read": load.read,
-                "rejected": load.rejected,
-                "cells_left_empty": load.cells_left_empty,
-                "kept": load.kept,
-                "reasons": load.reasons,
+                "batch": summary.id,
+                "kind": summary.kind,
+                "files": summary.files,
+                "loaded_at": summary.loaded_at,
+                "read": summary.read,
+                "rejected": summary.rejected,
+                "cells_left_empty": summary.cells_left_empty,
+                "kept": summary.kept,
+                "reasons": summary.reasons,
                 "rows": found,
             }
         )
@@ -91,17 +91,18 @@ def rejected(
                 for one in found
             ],
         )
-    which = f"{load.kind} of {minute(load.loaded_at)}, {', '.join(load.files[:5])}{', ...' if load.files[5:] else ''}"
-    cells = f", {load.cells_left_empty:,} cells left empty" if load.cells_left_empty else ""
-    out.print(f"{load.rejected:,} of {counted(load.read, 'row')} rejected{cells}: {which}.  (batch {load.id})")
-    entries = load.rejected + load.cells_left_empty
-    if load.kept < entries:
-        echo(f"  {load.kept:,} of {entries:,} are kept; by reason:")
-        for reason in load.reasons[:_MOST_REASONS]:
+    files = ", ".join(summary.files[:5]) + (", ..." if summary.files[5:] else "")
+    which = f"{summary.kind} of {minute(summary.loaded_at)}, {files}"
+    cells = f", {summary.cells_left_empty:,} cells left empty" if summary.cells_left_empty else ""
+    out.print(f"{summary.rejected:,} of {counted(summary.read, 'row')} rejected{cells}: {which}.  (batch {summary.id})")
+    entries = summary.rejected + summary.cells_left_empty
+    if summary.kept < entries:
+        echo(f"  {summary.kept:,} of {entries:,} are kept; by reason:")
+        for reason in summary.reasons[:_MOST_REASONS]:
             where = f"{reason['column']}: " if reason["column"] else ""
             echo(f"  {reason['count']:,} {'cells' if reason['cell_only'] else 'rows'}: {where}{reason['reason']}")
-    if on_screen and len(found) < load.kept:
-        echo(f"  {load.kept - len(found):,} more: use --limit, or --output FILE.csv for all.")
+    if on_screen and len(found) < summary.kept:
+        echo(f"  {summary.kept - len(found):,} more: use --limit, or --output FILE.csv for all.")
 
 
 def _text(cells: object) -> str:

@@ -141,12 +141,12 @@ class CityRow:
         )
 
 
-def stored_cities(connection: Connection) -> dict[str, CityRow]:
+def city_rows(connection: Connection) -> dict[str, CityRow]:
     """Return every stored city by name."""
     return {row[0]: CityRow(*row) for row in connection.execute(queries("cities")["stored_cities"])}
 
 
-def stored_city(connection: Connection, name: str) -> CityRow:
+def city_row(connection: Connection, name: str) -> CityRow:
     """Return the stored city with a name."""
     return CityRow(*one_row(connection, queries("cities")["stored_city"], {"name": name}))
 

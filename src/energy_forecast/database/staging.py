@@ -36,7 +36,7 @@ class LoadTarget:
     subject: str
     key: str
     values: tuple[str, ...]
-    corrects: bool
+    corrects: bool = False
     adds_up: bool = False
 
 

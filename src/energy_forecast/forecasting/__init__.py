@@ -14,7 +14,6 @@ from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.resample import hourly
 from energy_forecast.forecasting.registry import model_by_name, model_names
 from energy_forecast.forecasting.types import (
-    LONGEST_HORIZON_HOURS,
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
     City,
@@ -24,6 +23,7 @@ from energy_forecast.forecasting.types import (
     ForecastInput,
     TrainingInput,
 )
+from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
 __all__ = [
     "LONGEST_HORIZON_HOURS",

@@ -26,7 +26,8 @@ Flags = NDArray[np.bool_]
 
 QUANTILE_LEVELS: tuple[float, ...] = tuple(round(0.05 * i, 2) for i in range(1, 20))
 QUANTILE_COLUMNS: tuple[str, ...] = tuple(f"q{round(100 * quantile):02d}" for quantile in QUANTILE_LEVELS)
-LONGEST_HORIZON_HOURS = 168
+# Age of the last known load from which a forecast has a note
+STALE_HOURS = 3
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class FittedForecaster(ABC):
     """A model that was fitted to one city, and can forecast that city at any later time.
 
     Attributes:
-        name: of the model.
+        name: the model's, as registered.
         parameters: settings and held-out scores, as plain JSON.
         history_days: the number of days of load and weather before the issue time that it uses. More days change
             nothing; fewer are accepted.

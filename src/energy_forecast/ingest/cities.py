@@ -35,7 +35,7 @@ from energy_forecast.zones import zone_names
 
 _REQUIRED = ("name", "latitude", "longitude", "timezone")
 _OPTIONAL = ("country_code", "subdivision")
-_TARGET = LoadTarget("cities", "cities", "cities", "name", (), corrects=True)
+_TARGET = LoadTarget("cities", "cities", "cities", "name", ())
 
 _DEGREES = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 # Zones of the form Area/City, as the table requires: 'EST5EDT' or 'GB' are not specific enough
@@ -137,7 +137,7 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
         added = stored_cities.add_city(connection, **checked)
         if added is not None:
             return added
-        stored = stored_cities.stored_city(connection, checked["name"])
+        stored = stored_cities.city_row(connection, checked["name"])
         new = CityRow(**checked).over(stored)
         if new == stored:
             return None
@@ -245,7 +245,7 @@ def _agreeing(rows: _Rows, refused: _Refused) -> Iterator[tuple[int, tuple[CityR
 
 
 def _merge(connection: Connection, source: Source, rows: _Rows, refused: _Refused, *, update: bool) -> CityReport:
-    stored = {name_key(name): city for name, city in stored_cities.stored_cities(connection).items()}
+    stored = {name_key(name): city for name, city in stored_cities.city_rows(connection).items()}
     read = len(rows) + len(refused)
     moved: list[str] = []
     inserted = updated = unchanged = 0

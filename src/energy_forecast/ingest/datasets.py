@@ -111,7 +111,7 @@ _ALL = (
         _WEATHER,
     ),
     Dataset(
-        _target("weather-forecasts", "weather_forecasts", "timestamp and issued_at", _WEATHER, corrects=False),
+        _target("weather-forecasts", "weather_forecasts", "timestamp and issued_at", _WEATHER),
         ("issued_at", "timestamp"),
         _WEATHER,
     ),

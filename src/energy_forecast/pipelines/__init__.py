@@ -11,8 +11,8 @@ from energy_forecast.pipelines.explain_score import (
     explain_score,
     wrong_scores,
 )
+from energy_forecast.pipelines.fallback import CityForecast
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
-from energy_forecast.pipelines.issue import CityForecast
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
 from energy_forecast.pipelines.quality import (

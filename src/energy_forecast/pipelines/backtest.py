@@ -33,12 +33,12 @@ from energy_forecast.pipelines.backtest_scores import (
     score_city,
     version_metrics,
 )
-from energy_forecast.pipelines.forecast import check_horizon
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.issue_times import issue_times, segments, times_by_city
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.pipelines.train import check_models, check_not_future, train
 from energy_forecast.progress import Progress, Steps, silent
+from energy_forecast.time_arguments import read_horizon
 
 NO_ACTUAL = "No observed load is known for the forecast hours."
 # The reason by (city, model)
@@ -113,7 +113,7 @@ def backtest(
         DatabaseError: the database refused the request.
     """
     names = check_models(models)
-    hours = check_horizon(horizon)
+    hours = read_horizon(horizon) // timedelta(hours=1)
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
         chosen = cities_named(connection, cities)

@@ -22,9 +22,8 @@ from energy_forecast.forecasting import QUANTILE_COLUMNS
 from energy_forecast.ingest import load_table
 from energy_forecast.pipelines.as_of import Weather
 from energy_forecast.pipelines.backtest import backtest
-from energy_forecast.pipelines.fallback import DEFAULT_MODEL
+from energy_forecast.pipelines.fallback import DEFAULT_MODEL, FALLBACK_MODEL
 from energy_forecast.pipelines.forecast import forecast
-from energy_forecast.pipelines.issue import FALLBACK_MODEL
 from energy_forecast.pipelines.score import score
 from energy_forecast.pipelines.train import train
 from energy_forecast.progress import Progress

@@ -8,22 +8,95 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from uuid import UUID
 
+import polars as pl
+
+from energy_forecast import zones
 from energy_forecast.database import champions
+from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import StoredArtifact, artifact_of, newest_artifact
+from energy_forecast.forecasting import load_model
+from energy_forecast.forecasting.types import STALE_HOURS
+from energy_forecast.pipelines.as_of import AsOfData, read_as_of
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.issue import FALLBACK_MODEL, CityForecast, issue_forecast
 from energy_forecast.pipelines.parallel import Step
 
 DEFAULT_MODEL = "ensemble"
+FALLBACK_MODEL = "naive-168"
+LAST_RESORT_MODEL = "naive-24"
+NAIVE_MODELS = (LAST_RESORT_MODEL, FALLBACK_MODEL)
+FALLBACK_LEVELS = ("full", "without weather", "another version", FALLBACK_MODEL, LAST_RESORT_MODEL)
+FULL, WITHOUT_WEATHER, ANOTHER_VERSION = range(3)
 # Models of a city without a champion, the best first
 PREFERRED_MODELS = (DEFAULT_MODEL, FALLBACK_MODEL)
 # Number of versions of one model to try, the newest first
 _VERSIONS = 4
+# Length of the history shown with a forecast
+_SHOWN = timedelta(days=28)
+
+
+@dataclass(frozen=True)
+class FallbackLevel:
+    """How far a forecast fell back from the preferred model.
+
+    level: the index in FALLBACK_LEVELS.
+    stale_hours: hours between the end of the last known load and the first hour forecast.
+    weather_hours: number of forecast hours for which weather was known and used.
+    reasons: why no better level could be used.
+    """
+
+    level: int
+    stale_hours: int
+    weather_hours: int
+    reasons: list[str]
+
+    @property
+    def name(self) -> str:
+        """Return the name of the level, as in FALLBACK_LEVELS."""
+        return FALLBACK_LEVELS[self.level]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the level as JSON values."""
+        return {
+            "level": self.level,
+            "name": self.name,
+            "stale_hours": self.stale_hours,
+            "weather_hours": self.weather_hours,
+            "reasons": self.reasons,
+        }
+
+
+@dataclass(frozen=True)
+class CityForecast:
+    """The issued forecast of a city.
+
+    fallback: the model level and the inputs it was made from.
+    frame: timestamp (UTC), predicted, q05 .. q95, kWh in the hour.
+    features: timestamp, and the leading features of the model.
+    history: timestamp, consumption_kwh: the known load of the last weeks.
+    temperature: timestamp, temperature (degrees Celsius): observed up to the issue time, forecast after it;
+        empty for a city without weather.
+    """
+
+    city: str
+    city_id: UUID
+    timezone: str
+    model: str
+    version: str
+    model_id: UUID
+    run_id: UUID | None
+    issued_at: datetime
+    frame: pl.DataFrame
+    features: pl.DataFrame
+    history: pl.DataFrame
+    temperature: pl.DataFrame
+    notes: list[str]
+    fallback: FallbackLevel
 
 
 @dataclass
@@ -92,10 +165,15 @@ def _issue_city(connection: Connection, request: ForecastRequest, names: Sequenc
             artifact = read()
             if artifact is None:
                 return None
-            return _best(connection, outcome.city, artifact, request, list(outcome.reasons))
+            # A champion has already won on a backtest
+            chosen = request.model is not None or champion is not None
+            return _best(connection, outcome.city, artifact, request, list(outcome.reasons), chosen=chosen)
 
     with savepoint(connection):
-        for read in _candidates(connection, outcome.city, request, names):
+        champion = None
+        if request.model is None:
+            champion = champions.champion_at(connection, outcome.city.id, request.at)
+        for read in _candidates(connection, outcome.city, request, names, champion):
             found = attempt(f"Forecast {outcome.city.name}", partial(issue, read))
             if isinstance(found, Failed):
                 outcome.add_failure(found)
@@ -105,22 +183,34 @@ def _issue_city(connection: Connection, request: ForecastRequest, names: Sequenc
 
 
 def _candidates(
-    connection: Connection, city: StoredCity, request: ForecastRequest, names: Sequence[str]
+    connection: Connection,
+    city: StoredCity,
+    request: ForecastRequest,
+    names: Sequence[str],
+    champion: champions.Champion | None,
 ) -> Iterator[Callable[[], StoredArtifact | None]]:
     """Yield a reader of each version that may forecast a city, the best version first."""
-    if request.model is None and (found := champions.champion_at(connection, city.id, request.at)) is not None:
-        yield partial(artifact_of, connection, model=found.model_id, city=city.id)
+    if champion is not None:
+        yield partial(artifact_of, connection, model=champion.model_id, city=city.id)
     for name in names:
         for older in range(_VERSIONS):
             yield partial(newest_artifact, connection, name=name, city=city.id, at=request.at, older=older)
 
 
 def _best(
-    connection: Connection, city: StoredCity, artifact: StoredArtifact, request: ForecastRequest, reasons: list[str]
+    connection: Connection,
+    city: StoredCity,
+    artifact: StoredArtifact,
+    request: ForecastRequest,
+    reasons: list[str],
+    *,
+    chosen: bool,
 ) -> CityForecast:
-    """Return the forecast of a version, or of the naive model if that was better on held-out data."""
-    # A champion has already won on a backtest
-    chosen = request.model is not None or champions.champion_at(connection, city.id, request.at) is not None
+    """Return the forecast of a version, or of the naive model if that was better on held-out data.
+
+    Args:
+        chosen: whether the version is the champion or of the requested model; the naive model does not replace it.
+    """
     if not reasons and not chosen and artifact.name != DEFAULT_MODEL:
         reasons.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
     issued = issue_forecast(connection, city, artifact, request.at, request.hours, reasons)
@@ -145,7 +235,7 @@ def _issue_better_naive(
     """Return the forecast of the fallback model if it was better on held-out data, with a note; else None."""
     if artifact.name == FALLBACK_MODEL:
         return None
-    variant = artifact.training_facts.get("with_weather" if issued.weather_hours else "without_weather", {})
+    variant = artifact.training_facts.get("with_weather" if issued.fallback.weather_hours else "without_weather", {})
     held_out = variant.get("held_out", {})
     own, other = held_out.get("mae"), held_out.get("naive_168_mae")
     if own is None or other is None or own <= other:
@@ -159,3 +249,71 @@ def _issue_better_naive(
         f"{FALLBACK_MODEL} serves this city: on held-out data the error of {artifact.name} was {share:.0f} % larger."
     )
     return found
+
+
+def issue_forecast(
+    connection: Connection, city: StoredCity, artifact: StoredArtifact, at: datetime, hours: int, reasons: list[str]
+) -> CityForecast:
+    """Return the forecast of a city by one model version, from the data known at `at`.
+
+    Args:
+        reasons: why better versions could not be used; empty for the preferred one.
+
+    Raises:
+        NotEnoughDataError: no load is known in the days that the model uses.
+        ArtifactError: the version cannot be read.
+        OutOfRangeError: a value is larger than the database can store.
+    """
+    fitted = load_model(artifact.name, artifact.artifact)
+    known = read_as_of(connection, city, at=at, first=at - timedelta(days=fitted.history_days + 1), horizon_hours=hours)
+    made = fitted.predict(known.forecast_input(hours))
+    stored_forecasts.check_range(made.frame)
+    to_city_hours = known.shift.to_city_hours
+    level = _level(artifact, made.weather_hours, hours, fell_back=bool(reasons))
+    # Old load is included, so that the gap is visible
+    shown = at - timedelta(hours=made.stale_hours) - _SHOWN
+    notes = list(made.notes)
+    if made.weather_ends is not None:
+        local = (made.weather_ends - known.shift.offset).astimezone(zones.zone(city.timezone))
+        notes.append(
+            f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on, the forecast does not use weather. Its "
+            "level may change abruptly there."
+        )
+    why = [*reasons, *(notes if level or made.stale_hours >= STALE_HOURS else [])]
+    return CityForecast(
+        city=city.name,
+        city_id=city.id,
+        timezone=city.timezone,
+        model=artifact.name,
+        version=artifact.version,
+        model_id=artifact.id,
+        run_id=None,
+        issued_at=at,
+        frame=stored_forecasts.as_stored(to_city_hours(made.frame)),
+        features=to_city_hours(made.features),
+        history=to_city_hours(_late(known.load, shown)),
+        temperature=to_city_hours(_temperature(known, shown)),
+        notes=notes,
+        fallback=FallbackLevel(level, made.stale_hours, made.weather_hours, why),
+    )
+
+
+def _level(artifact: StoredArtifact, weather_hours: int, hours: int, *, fell_back: bool) -> int:
+    """Return the fallback level of a forecast with weather in so many of its hours."""
+    if fell_back:
+        return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
+    return WITHOUT_WEATHER if "with_weather" in artifact.training_facts and weather_hours < hours else FULL
+
+
+def _late(frame: pl.DataFrame, since: datetime) -> pl.DataFrame:
+    """Return the rows from a time on. A binary search of the sorted frame is ten times as fast as a filter."""
+    return frame[int(frame["timestamp"].search_sorted(since)) :]
+
+
+def _temperature(known: AsOfData, since: datetime) -> pl.DataFrame:
+    """Return the observed temperature, followed by the forecast temperature."""
+    observed = _late(known.weather.select("timestamp", "temperature"), since)
+    ahead = known.weather_ahead.select("timestamp", "temperature")
+    if not observed.height:
+        return _late(ahead, since)
+    return observed.vstack(ahead[int(ahead["timestamp"].search_sorted(observed["timestamp"][-1], side="right")) :])

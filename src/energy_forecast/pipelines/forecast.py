@@ -15,24 +15,26 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.forecasts import NewForecast, NewRun
-from energy_forecast.errors import DatabaseError, EnergyForecastError, NotEnoughDataError
+from energy_forecast.errors import DatabaseError, NotEnoughDataError
 from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import QUANTILE_LEVELS
 from energy_forecast.pipelines.fallback import (
     DEFAULT_MODEL,
+    FALLBACK_MODEL,
+    LAST_RESORT_MODEL,
     PREFERRED_MODELS,
+    CityForecast,
     CityOutcome,
     ForecastRequest,
     issue_batch,
 )
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.issue import FALLBACK_MODEL, LAST_RESORT_MODEL, CityForecast
 from energy_forecast.pipelines.parallel import each
 from energy_forecast.pipelines.train import check_models, check_not_future, train
 from energy_forecast.progress import Progress, Steps, silent
+from energy_forecast.time_arguments import read_horizon
 
 INTERVAL = (0.05, 0.95)
-LONGEST_HORIZON = timedelta(hours=168)
 # A forecast issued later than this is a replay; the database refuses it as a live forecast after 3 hours
 IN_TIME = timedelta(hours=2)
 _CITIES_AT_ONCE = 20
@@ -47,18 +49,6 @@ class ForecastReport:
     horizon: timedelta
     forecasts: list[CityForecast]
     failed: dict[str, str] = field(default_factory=dict)
-
-
-def check_horizon(horizon: timedelta) -> int:
-    """Return the horizon in hours.
-
-    Raises:
-        EnergyForecastError: the horizon is not a whole number of hours from 1 to 168.
-    """
-    hours = horizon / timedelta(hours=1)
-    if hours != int(hours) or not timedelta(0) < horizon <= LONGEST_HORIZON:
-        raise EnergyForecastError("`horizon` must be a whole number of hours from 1h to 168h.")
-    return int(hours)
 
 
 @log_run(
@@ -102,7 +92,7 @@ def forecast(
         DatabaseError: the database refused the request.
     """
     started_at = datetime.now(UTC)
-    hours = check_horizon(horizon)
+    hours = read_horizon(horizon) // timedelta(hours=1)
     if model is not None:
         check_models([model])
     with database.transaction(Role.FORECASTER) as connection:
@@ -222,7 +212,7 @@ def _write(
             purpose=purpose,
             issued_at=at,
             horizon=horizon,
-            weather="forecast" if any(one.weather_hours for one in part) else "none",
+            weather="forecast" if any(one.fallback.weather_hours for one in part) else "none",
             quantile_levels=QUANTILE_LEVELS,
             started_at=started_at,
             finished_at=finished_at,

@@ -16,10 +16,9 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.errors import NotEnoughDataError, PromotionError
 from energy_forecast.event_log import log_run
 from energy_forecast.pipelines.compare import Comparison, compare_city
+from energy_forecast.pipelines.fallback import NAIVE_MODELS
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.train import check_models
-
-NAIVE = ("naive-24", "naive-168")
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def _promote_city(
         return Promotion(city.name, model, version or "", named, "refused", why)
     if before is not None and before.model_id == chosen.id:
         return Promotion(city.name, model, chosen.version, named, "unchanged", "It is already the champion.")
-    rivals = dict.fromkeys([*NAIVE, *([] if before is None else [before.name])])
+    rivals = dict.fromkeys([*NAIVE_MODELS, *([] if before is None else [before.name])])
     evidence = [_against(connection, city, model, rival) for rival in rivals if rival != model]
     lacking = [row for row in evidence if not row["is_better"]]
     if lacking and not force:

@@ -35,7 +35,7 @@ _REFERENCE = timedelta(days=28)
 LARGE = 500_000
 _LATEST = timedelta(days=90)
 _MOST_RUNS = 3
-SERIES = {"consumption": "consumption", "weather": "weather"}
+_SERIES = ("consumption", "weather")
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class _Span:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run of `hours` consecutive hours that starts at `first`, UTC."""
+class Stretch:
+    """`hours` consecutive hours that start at `first`, UTC."""
 
     first: datetime
     hours: int
@@ -74,7 +74,7 @@ class FindingSummary:
     runs: int
     factor: float | None
     left_out: bool
-    longest: tuple[Run, ...]
+    longest: tuple[Stretch, ...]
 
     def __str__(self) -> str:
         where = f"{self.first:%Y-%m-%d %H:%M}"
@@ -134,7 +134,7 @@ def check_quality(
     Returns:
         The result. If the database refused, every city has failed: the batch is stored, so nothing is raised.
     """
-    series = SERIES.get(report.kind)
+    series = report.kind if report.kind in _SERIES else None
     if whole is False or series is None or not report.inserted + report.corrected:
         return QualityCheck("nothing", [])
     try:
@@ -232,9 +232,9 @@ def _summed(city: str, found: Sequence[Finding]) -> list[FindingSummary]:
     return summed
 
 
-def _longest(found: Sequence[Finding]) -> tuple[Run, ...]:
+def _longest(found: Sequence[Finding]) -> tuple[Stretch, ...]:
     chosen = sorted(found, key=lambda one: -one.hours)[:_MOST_RUNS]
-    return tuple(Run(one.first, one.hours) for one in sorted(chosen, key=lambda one: one.first))
+    return tuple(Stretch(one.first, one.hours) for one in sorted(chosen, key=lambda one: one.first))
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,12 @@ from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
 from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of
+from energy_forecast.pipelines.fallback import NAIVE_MODELS
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
 from energy_forecast.progress import Progress, Steps, silent
 
 SEED = 0
-NAIVE = ("naive-24", "naive-168")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def train(
         until = check_not_future(until, database_now(connection), "`until`")
         chosen = cities_named(connection, cities)
     # A naive model is trained faster than a process starts
-    processes = 1 if set(names) <= set(NAIVE) else min(processes, len(chosen))
+    processes = 1 if set(names) <= set(NAIVE_MODELS) else min(processes, len(chosen))
     train_city = partial(_train_city, database, names, until)
     steps = Steps(progress, f"Training {', '.join(names)}", len(chosen) * len(names))
     name_of = partial(_named, names)

@@ -162,7 +162,7 @@ def forecast_of(issued: CityForecast) -> Forecast:
         frame=issued.frame,
         history=issued.history,
         temperature=issued.temperature,
-        weather_hours=issued.weather_hours,
+        weather_hours=issued.fallback.weather_hours,
         fallback_level=issued.fallback.level,
         notes=tuple(dict.fromkeys([*issued.notes, *issued.fallback.reasons])),
     )

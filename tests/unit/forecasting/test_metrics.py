@@ -66,10 +66,6 @@ def test_coverage_includes_both_ends() -> None:
     assert metrics.coverage([1, 2, 3, 4], [1, 0, 4, 0], [1, 3, 5, 4]) == 0.75
 
 
-def test_width_is_a_percentage_of_the_mean_load() -> None:
-    assert metrics.mean_width([100, 300], [90, 280], [110, 320]) == pytest.approx(15.0)  # (20 + 40) / 2 of 200
-
-
 def test_skill_score_of_known_cases() -> None:
     assert metrics.skill_score(0.0, 4.0) == 1.0
     assert metrics.skill_score(4.0, 4.0) == 0.0

@@ -22,7 +22,8 @@ import numpy as np
 
 from energy_forecast.forecasting.hours import CALIBRATION_LEADS, sum_over_neighbours
 from energy_forecast.forecasting.serialization import Shape, Stored
-from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, QUANTILE_LEVELS, Floats, Ints
+from energy_forecast.forecasting.types import QUANTILE_LEVELS, Floats, Ints
+from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
 BUCKETS = len(CALIBRATION_LEADS)
 RECENT_HOURS = 24 * 28

@@ -30,7 +30,7 @@ _STUCK_CHANCE = 0.01
 _UNIT_RATIO = 250.0
 _UNIT_HOURS = 72
 # Index of each kind in Faults.kinds; 0 is no fault
-KINDS = ("", "not_positive", "spikes", "dips", "stuck", "unit")
+KINDS = ("", "zero", "spike", "dip", "stuck", "unit")
 _NOT_POSITIVE, _SPIKE, _DIP, _STUCK, _UNIT = range(1, 6)
 
 
@@ -59,8 +59,8 @@ class Faults:
 def find_faults(load: Floats) -> Faults:
     """Find the faulty hours of `load` (kWh, hourly, NaN where unknown).
 
-    not_positive: not positive, although the same hour was mostly positive in the 28 days before, or stuck at zero.
-    spikes, dips: more than 2.5 times the upper quartile of that hour in the 28 days before, or less than 0.35 of the
+    zero: not positive, although the same hour was mostly positive in the 28 days before, or stuck at zero.
+    spike, dip: more than 2.5 times the upper quartile of that hour in the 28 days before, or less than 0.35 of the
         lower one; or a single hour of 1.5 times its neighbours, or two thirds of them, if that is rare. The first four
         weeks are compared with the first 28 known days.
     stuck: the same value for 6 hours or more, and longer than by chance for this load; all but the first hour.

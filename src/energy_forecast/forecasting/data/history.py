@@ -121,16 +121,15 @@ def _columns(frame: pl.DataFrame, names: tuple[str, ...], begin: int, end: int) 
     return hours[inside], arrays
 
 
-def _bridge(values: Floats, longest: int = 3) -> Floats:
-    """Fill gaps of at most `longest` hours linearly. For weather only, which is smooth and never a target."""
+def _bridge(values: Floats) -> Floats:
+    """Fill gaps of at most three hours linearly. For weather only, which is smooth and never a target."""
     good = np.flatnonzero(np.isfinite(values))
     if len(good) < 2:
         return values
     gap = np.diff(good)
     filled = values.copy()
-    for left, width in zip(
-        good[:-1][(gap > 1) & (gap <= longest + 1)], gap[(gap > 1) & (gap <= longest + 1)], strict=True
-    ):
+    short = (gap > 1) & (gap <= 4)
+    for left, width in zip(good[:-1][short], gap[short], strict=True):
         share = np.arange(1, width) / width
         filled[left + 1 : left + width] = values[left] * (1 - share) + values[left + width] * share
     return filled

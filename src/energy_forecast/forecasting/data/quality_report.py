@@ -16,7 +16,6 @@ from energy_forecast.forecasting.data.faults import KINDS, find_faults, plausibl
 from energy_forecast.forecasting.data.history import hour_numbers, timestamps
 from energy_forecast.forecasting.types import Flags, Floats, Ints
 
-_KIND_NAMES = dict(zip(KINDS[1:], ("zero", "spike", "dip", "stuck", "unit"), strict=True))
 # A step change is a change of 30 % in 12 of 14 days relative to the same days two weeks before. In cities with heating,
 # a limit of 25 % would find one every other year.
 STEP_FACTOR = 1.3
@@ -75,7 +74,7 @@ def find_in_load(load: pl.DataFrame, overlaps: pl.Series | None = None) -> list[
     ratio = np.divide(values, median, out=np.full_like(values, np.nan), where=median > 0)
     for number, name in enumerate(KINDS):
         if number:
-            found += _as_findings("consumption", _KIND_NAMES[name], begin, faults.kinds == number, minute, ratio)
+            found += _as_findings("consumption", name, begin, faults.kinds == number, minute, ratio)
     clean = np.where(faults.where, np.nan, values)
     for at, factor in step_changes(clean):
         moment = _moment(begin + at, minute)

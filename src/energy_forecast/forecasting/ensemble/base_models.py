@@ -135,7 +135,7 @@ class TreesMember(MatrixMember):
 
 @dataclass(frozen=True)
 class FittedTrees(FittedMember):
-    """Trained trees."""
+    """Trees that correct the fitted linear stage."""
 
     trees: TreeArrays
 

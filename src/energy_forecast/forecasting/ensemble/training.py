@@ -39,7 +39,8 @@ from energy_forecast.forecasting.models.weather_fallback import (
     fit_with_fallback,
     read_forecaster,
 )
-from energy_forecast.forecasting.types import LONGEST_HORIZON_HOURS, Floats, Forecaster, Ints, TrainingInput
+from energy_forecast.forecasting.types import Floats, Forecaster, Ints, TrainingInput
+from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
 _YEAR = 24 * 365
 _LONG_LEADS_EVERY = 3

@@ -1,12 +1,10 @@
 """Metrics for forecasts against observed load. Pairs with an unknown (non-finite) value are left out.
 
-A function returns NaN if no pair remains. Scores have the unit of the energies, except mape, mean_width (percent) and
+A function returns NaN if no pair remains. Scores have the unit of the energies, except mape (percent) and
 r2, coverage, skill_score (shares).
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,26 +46,26 @@ def r2(actual: ArrayLike, predicted: ArrayLike) -> float:
     return float(1 - np.sum((a - p) ** 2) / total) if total > 0 else float("nan")
 
 
-def pinball(actual: ArrayLike, quantiles: ArrayLike, levels: Sequence[float] = QUANTILE_LEVELS) -> float:
+def pinball(actual: ArrayLike, quantiles: ArrayLike) -> float:
     """Return the pinball loss, the mean over pairs and levels (Koenker and Bassett 1978).
 
     Args:
         actual: [n].
-        quantiles: [n, len(levels)], in the order of `levels`. A row with a non-finite value is left out.
+        quantiles: [n, len(QUANTILE_LEVELS)], in that order. A row with a non-finite value is left out.
     """
     a, q = np.asarray(actual, float), np.asarray(quantiles, float)
-    if q.shape != (*a.shape, len(levels)):
-        raise ValueError(f"quantiles have shape {q.shape}, not {(*a.shape, len(levels))}")
+    if q.shape != (*a.shape, len(QUANTILE_LEVELS)):
+        raise ValueError(f"quantiles have shape {q.shape}, not {(*a.shape, len(QUANTILE_LEVELS))}")
     good = np.isfinite(a) & np.isfinite(q).all(axis=-1)
     if not good.any():
         return float("nan")
-    return float(np.mean(pinball_losses(a[good], q[good], levels)))
+    return float(np.mean(pinball_losses(a[good], q[good])))
 
 
-def pinball_losses(actual: Floats, quantiles: Floats, levels: Sequence[float] = QUANTILE_LEVELS) -> Floats:
-    """Return the pinball loss of each pair and level of finite values, [n, len(levels)]."""
+def pinball_losses(actual: Floats, quantiles: Floats) -> Floats:
+    """Return the pinball loss of each pair and level of finite values, [n, len(QUANTILE_LEVELS)]."""
     error = actual[:, None] - quantiles
-    quantile = np.asarray(levels)
+    quantile = np.asarray(QUANTILE_LEVELS)
     return np.asarray(np.maximum(quantile * error, (quantile - 1) * error), float)
 
 
@@ -76,14 +74,6 @@ def coverage(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
     a, low, high = (np.asarray(x, float) for x in (actual, lower, upper))
     good = np.isfinite(a) & np.isfinite(low) & np.isfinite(high)
     return float(np.mean((a[good] >= low[good]) & (a[good] <= high[good]))) if good.any() else float("nan")
-
-
-def mean_width(actual: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> float:
-    """Return the mean of upper - lower as a percentage of the mean of the actual values."""
-    a, low, high = (np.asarray(x, float) for x in (actual, lower, upper))
-    good = np.isfinite(a) & np.isfinite(low) & np.isfinite(high)
-    mean = float(np.mean(a[good])) if good.any() else 0.0
-    return float(100 * np.mean(high[good] - low[good]) / mean) if mean else float("nan")
 
 
 def skill_score(score: float, reference: float) -> float:

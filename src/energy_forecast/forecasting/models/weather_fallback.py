@@ -25,8 +25,8 @@ from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.training_set import prepare_history
 from energy_forecast.forecasting.serialization import Stored, from_bytes, to_bytes
 from energy_forecast.forecasting.types import (
-    LONGEST_HORIZON_HOURS,
     QUANTILE_COLUMNS,
+    STALE_HOURS,
     City,
     FittedForecaster,
     Flags,
@@ -35,11 +35,11 @@ from energy_forecast.forecasting.types import (
     ForecastInput,
     TrainingInput,
 )
+from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
 WITH_WEATHER, WITHOUT_WEATHER = "with_weather", "without_weather"
 # Key of the parameter that explains why a model does not use the available weather
 WEATHER_NOT_USED = "weather_not_used"
-_STALE_HOURS = 3
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
 
     def _data_notes(self, view: HistoryView, stale: int, use_weather: Flags, imputed: Mapping[str, int]) -> list[str]:
         notes = []
-        if stale >= _STALE_HOURS:
+        if stale >= STALE_HOURS:
             notes.append(f"The last known load is {stale} hours before the first hour forecast.")
         if WITH_WEATHER in self.variants and not use_weather.all():
             n = int((~use_weather).sum())
