@@ -1,8 +1,7 @@
 """Every error that this package raises on purpose.
 
 They form one tree. The default message of an error is the docstring of its class, and `hint` is the remedy. Messages
-name a parameter in backquotes; the command line shows its option instead, and maps the tree to exit statuses in one
-place.
+name a parameter in backquotes; the command line shows its option instead, and maps the tree to exit statuses.
 """
 
 from __future__ import annotations

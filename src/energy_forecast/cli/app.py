@@ -1,4 +1,4 @@
-"""The command line: all commands, and the one place that maps errors to exit statuses."""
+"""The command line: all commands, and the exit status of each error."""
 
 from __future__ import annotations
 

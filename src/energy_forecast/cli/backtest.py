@@ -279,7 +279,6 @@ def compare(
         _print_comparison(report, model_a, model_b, wanted=bool(city))
         if plot is not None and report.comparisons:
             out.print(f"Written: {plot}")
-    from energy_forecast.pipelines.compare import backtest_both
 
     # Without --city, a city that was not backtested was not asked for
     reasons = [why for name, why in report.failed.items() if city or name not in report.lacking]
@@ -288,7 +287,7 @@ def compare(
         reasons if report.comparisons else list(report.failed.values()),
         "compared",
         allow_partial=allow_partial,
-        hint=backtest_both(model_a, model_b),
+        hint=f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME",
     )
 
 

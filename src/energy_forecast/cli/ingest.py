@@ -279,23 +279,22 @@ def _check_options(dataset: str, options: _Options) -> None:
 
 
 def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
-    # Imported here: they import the frame library, which `--help` does not need
+    # Imported here: it imports the frame library, which `--help` does not need
     from energy_forecast import pipelines
-    from energy_forecast.ingest import load_files
 
     database = acting_database()
     with progress() as report_progress:
-        report = load_files(
+        return pipelines.load_and_check(
             database,
             dataset,
             paths,
+            check=options.check,
+            progress=report_progress,
             timezone=options.timezone,
             interval_minutes=options.interval,
             label=options.label,
             units=options.units,
-            progress=lambda step, done, total, rows: report_progress(step, done, total or done, rows),
         )
-        return report, pipelines.check_quality(database, report, whole=options.check, progress=report_progress)
 
 
 def _rejected(report: Report) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -219,7 +220,7 @@ def _require_same_lengths(checked: Checked, intervals: Intervals) -> None:
 def _report(connection: Connection, checked: Checked, intervals: Intervals, judged: Judged, merged: Merged) -> Report:
     """Record the batch in the ledger and return its report."""
     batch, number = checked.batch, uuid4()
-    quarantine = checked.quarantine
+    quarantine = deepcopy(checked.quarantine)
     quarantine.add(merged.rejected)
     counts = {
         "read": checked.read,

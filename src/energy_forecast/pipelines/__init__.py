@@ -22,6 +22,7 @@ from energy_forecast.pipelines.quality import (
     QualityReport,
     check_quality,
     examine_quality,
+    load_and_check,
 )
 from energy_forecast.pipelines.score import ScoreReport, score, scores_to_show
 from energy_forecast.pipelines.train import TrainingReport, train
@@ -54,6 +55,7 @@ __all__ = [
     "explain_forecast",
     "explain_score",
     "forecast",
+    "load_and_check",
     "promote",
     "report_errors",
     "roll_back",

@@ -111,14 +111,9 @@ def compare(
     if not found and not allow_none:
         raise NotEnoughDataError(
             next(iter(failed.values())),
-            hint=backtest_both(model_a, model_b),
+            hint=f"Backtest both models over the same time: {model_a}, {model_b}.",
         )
     return ComparisonReport(found, failed, lacking)
-
-
-def backtest_both(model_a: str, model_b: str) -> str:
-    """Return the remedy for missing backtests of two models."""
-    return f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME"
 
 
 def compare_city(

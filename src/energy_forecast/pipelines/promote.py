@@ -102,7 +102,7 @@ def _promote_city(
     named = None if before is None else f"{before.name} {before.version}"
     if chosen is None:
         wanted = f"{model} version {version}" if version else model
-        why = f"{wanted} was not trained for {city.name}. Run: energy-forecast train --model {model}"
+        why = f"{wanted} was not trained for {city.name}. Train it for this city."
         return Promotion(city.name, model, version or "", named, "refused", why)
     if before is not None and before.model_id == chosen.id:
         return Promotion(city.name, model, chosen.version, named, "unchanged", "It is already the champion.")

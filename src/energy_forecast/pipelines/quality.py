@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -18,7 +20,7 @@ from energy_forecast.database.quality import last_before, replace_flags
 from energy_forecast.errors import DatabaseError
 from energy_forecast.forecasting.data.quality_report import STEP_DELAY, Finding, find_in_load, find_in_weather
 from energy_forecast.forecasting.data.weather_clock import WeatherClock, weather_clock
-from energy_forecast.ingest import Report
+from energy_forecast.ingest import Report, load_files, load_table
 from energy_forecast.pipelines.as_of import BEGINNING
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.progress import Progress, silent
@@ -118,6 +120,36 @@ class QualityCheck:
     what: str
     warned: list[FindingSummary]
     failed: dict[str, str] = field(default_factory=dict)
+
+
+def load_and_check(
+    database: Database,
+    dataset: str,
+    source: Sequence[Path] | pl.DataFrame,
+    *,
+    check: bool | None = None,
+    progress: Progress = silent,
+    **options: Any,
+) -> tuple[Report, QualityCheck]:
+    """Load files or a frame as one batch, and check what it changed.
+
+    Args:
+        check: as `whole` of check_quality.
+        options: timezone, interval_minutes, label and units, as in `load_files`.
+
+    Raises:
+        IngestError: nothing could be loaded.
+        DatabaseError: the database is unreachable or refused the batch; nothing was loaded.
+    """
+
+    def step(what: str, done: int, total: int | None, rows: int) -> None:
+        progress(what, done, total or done, rows)
+
+    if isinstance(source, pl.DataFrame):
+        report = load_table(database, dataset, source, name="frame", progress=step, **options)
+    else:
+        report = load_files(database, dataset, source, progress=step, **options)
+    return report, check_quality(database, report, whole=check, progress=progress)
 
 
 def check_quality(

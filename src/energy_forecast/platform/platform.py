@@ -18,7 +18,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.scores import latest_scores
 from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.forecasting import City
-from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities, load_files, load_table
+from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.platform import arguments
@@ -250,23 +250,21 @@ class Platform:
             >>> report.inserted, report.rejected
             (8760, 0)
         """
-        options: dict[str, Any] = {
-            "timezone": timezone,
-            "interval_minutes": interval_minutes,
-            "label": label,
-            "units": [f"{quantity}={unit}" for quantity, unit in (units or {}).items()],
-        }
         database = self._writing()
         if isinstance(source, str | Path):
             source = [source]
-        if isinstance(source, Sequence):
-            report = load_files(database, dataset, [Path(path) for path in source], **options)
-        else:
-            frame = as_polars(source, "source")
-            report = load_table(database, dataset, frame, name="frame", **options)
+        report, checked = pipelines.load_and_check(
+            database,
+            dataset,
+            [Path(path) for path in source] if isinstance(source, Sequence) else as_polars(source, "source"),
+            check=check,
+            timezone=timezone,
+            interval_minutes=interval_minutes,
+            label=label,
+            units=[f"{quantity}={unit}" for quantity, unit in (units or {}).items()],
+        )
         if report.failure is not None:
             raise IngestError(report.failure)
-        checked = pipelines.check_quality(database, report, whole=check)
         faults = [*map(str, checked.warned), *(f"{city}: not checked: {why}" for city, why in checked.failed.items())]
         return replace(report, notes=(*report.notes, *faults))
 

@@ -308,8 +308,8 @@ def member_trainer(
     """Build the training set once, and return a function that trains on its targets before an hour number.
 
     Its second argument is None for members that are only tested on held-out data. The final members get those that
-    were tested last, and networks continue their training (docs/decisions/models.md). Only final members rank their
-    leading features, which is slow.
+    were tested last, and networks continue their training (docs/decisions/appendix-models.md). Only final members rank
+    their leading features, which is slow.
     """
     draw = np.random.default_rng(seed)
     training_set = build_training_set(view, draw, weather=weather)

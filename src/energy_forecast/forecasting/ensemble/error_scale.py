@@ -63,7 +63,7 @@ def expected_abs_error(values: Floats, lead: Ints, hour: Ints) -> Floats:
     Held-out forecasts are issued at three hours of the day, so in the first day a cell is known for few leads. Its size
     is therefore the product of a factor of the hour and a factor of the lead, fitted in turn. A profile by bucket,
     which took an hour's error at the tested leads for its error at all leads, gave 1.7 % more pinball loss in the first
-    six hours to forecasts issued at 6, 12 and 18 o'clock (docs/decisions/models.md).
+    six hours to forecasts issued at 6, 12 and 18 o'clock (docs/decisions/appendix-models.md).
     """
     table = error_profile(values, lead, hour)[[0] * _DAY + list(range(_LATER, len(CALIBRATION_LEADS)))]
     first = np.isfinite(values) & (lead < _DAY)

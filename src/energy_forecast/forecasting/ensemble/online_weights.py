@@ -5,8 +5,7 @@ When they are over, its errors correct its next prediction, by two means with di
 that hour. All values are shares of the level at the day's origin. Hours are slots: slot s is the hour that begins s
 hours after the origin, modulo 24.
 
-Settings were chosen on 2022 (US cities) and on the third fifth of Tetouan's year; the optimum is flat: see
-docs/decisions/models.md.
+Settings were chosen on 2022 (US cities) and on the third fifth of Tetouan's year.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A small multilayer perceptron in numpy: two hidden layers on the feature matrix.
 
 A single network is no better than the ridge; several of them, combined with the ridge, are. See
-docs/decisions/models.md.
+docs/decisions/appendix-models.md.
 """
 
 from __future__ import annotations
