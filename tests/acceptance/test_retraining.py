@@ -74,6 +74,12 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
     assert berlin.mape == pytest.approx(100 / 3, abs=5), "half as much again is a third too little"
     pipelines.forecast(database, model="naive-168", at=today - timedelta(days=1), horizon=timedelta(hours=24))
     assert [one.mape for one in retrain.retraining_status(database)] == [berlin.mape, pune.mape], "repeats count once"
+    with psycopg.connect(database.url) as connection:
+        connection.execute("UPDATE ops.retraining_policies SET window_days = 7 WHERE reason = 'drift'")
+    pipelines.forecast(database, model="naive-168", at=today - timedelta(days=10), horizon=timedelta(hours=24))
+    longer = retrain.retraining_status(database)
+    assert [one.mape for one in longer] == [berlin.mape, pune.mape], "each policy has a window of its own"
+    assert [one.hours for one in longer] == [5 * 24, 5 * 24]
     retrain.set_policy(database, "age", 10)
     assert due(database) == {"Berlin": ["age", "drift", "coverage"], "Pune": ["age"]}
 
@@ -103,4 +109,4 @@ def test_age_drift_and_lost_coverage_make_a_city_due_and_training_ends_it(
         found = connection.execute(
             "SELECT count(*) FROM audit_log WHERE table_name LIKE '%retraining_policies' AND action = 'UPDATE'"
         )
-        assert found.fetchone() == (2,)
+        assert found.fetchone() == (3,)

@@ -44,9 +44,9 @@ class RetrainingStatus:
     Unknown values are None.
 
     reasons: why the model is due for retraining; empty if it is not.
-    mape, held_out_mape: percent, of day-ahead forecasts in the window of the policy, and on held-out data.
-    coverage: share of those hours inside the 90 % interval.
-    hours: number of those hours.
+    mape, held_out_mape: percent, of day-ahead forecasts in the window of the policy `drift`, and on held-out data.
+    coverage: share of the hours in the window of the policy `coverage` inside the 90 % interval.
+    hours: number of hours in the last window that was judged.
     fault: why the status could not be determined.
     """
 
@@ -165,7 +165,8 @@ def _assess(
         if limit is None:
             continue
         recent = _recent_scores(connection, city, newest, now - timedelta(days=policy[reason]["window_days"]), now)
-        facts |= recent
+        # The windows of the two policies can differ: the MAPE is of the first one
+        facts = recent | {name: facts[name] for name in ("mape", "held_out_mape") if name in facts}
         if recent["hours"] < _FEWEST_HOURS:
             continue
         expected = recent["held_out_mape"]
