@@ -16,7 +16,7 @@ from energy_forecast.database import Database
 from energy_forecast.database.facts import CONTROLLED, TABLES
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.operations.audit import verify_audit
-from servers import CommandLine
+from servers import CommandLine, Server
 
 CITY = UUID("00000000-0000-0000-0000-000000000001")
 MODEL = "00000000-0000-0000-0000-000000000009"
@@ -410,3 +410,53 @@ def test_rows_from_before_the_baseline_have_one_entry_each(
     assert differences(database, tmp_path) == []
     without_triggers(controlled, "cities", CHANGED_ROWS["a city"][1])
     assert differences(database, tmp_path) == [CHANGED_ROWS["a city"][2]]
+
+
+@pytest.mark.parametrize("table", [*TABLES, "predictions", "model_promotions", "user_city_access"])
+def test_copied_back_rows_are_recorded(
+    controlled: Connection, database: Database, server: Server, command_line: CommandLine, table: str
+) -> None:
+    """A restored row keeps its created_at, and the log records it; the second time it replaces itself."""
+    with controlled.transaction():
+        new_run = controlled.execute(
+            "INSERT INTO forecast_runs (model_id, purpose, issued_at, horizon, weather, quantile_levels, status,"
+            " started_at, finished_at) VALUES (%s, 'live', now(), '1 day', 'none', '{0.5}', 'succeeded', now(), now())"
+            " RETURNING id, model_id, issued_at",
+            (MODEL,),
+        ).fetchone()
+        assert new_run is not None
+        forecast = "run_id, model_id, issued_at, city_id, timestamp, predicted_consumption"
+        hour = "%s, %s, %s, %s, date_trunc('hour', now()) + interval '2 hours', 7"
+        controlled.execute(
+            f"INSERT INTO prediction_vintages ({forecast}, quantiles, quantile_count) VALUES ({hour}, '{{7}}', 1)",
+            (*new_run, CITY),
+        )
+        controlled.execute(f"INSERT INTO predictions ({forecast}) VALUES ({hour})", (*new_run, CITY))
+    rows = f"SELECT count(*), sum(hashtext(t::text)) FROM {table} t"
+    before = controlled.execute(rows).fetchone()
+    controlled.close()
+    is_value = table in ("energy_consumption", "weather_data")
+    with server.copy_of(database.name) as copy, psycopg.connect(database.url, autocommit=True) as connection:
+        if is_value:
+            connection.execute(f"UPDATE {table} SET available_at = '2024-03-02Z' WHERE timestamp < '2024-01-15Z'")
+            connection.execute(f"DELETE FROM {table} WHERE timestamp > '2024-02-15Z'")
+        command_line.run("doctor", "audit")
+        for _ in range(2):
+            command_line.run("recovery", "copy-back", table, "--from", copy.url, "--city", "Pune")
+            assert connection.execute(rows).fetchone() == before
+            command_line.run("doctor", "audit")
+        entries = connection.execute(
+            "SELECT action, coalesce(new_data ->> 'restored', 'false') FROM audit_log"
+            " WHERE table_name = %s AND action IN ('INSERT', 'DELETE') ORDER BY number DESC LIMIT 2",
+            (table,),
+        ).fetchall()
+        is_restored = is_value or table in ("weather_forecasts", "prediction_vintages", "predictions")
+        of_last = [("INSERT", "true" if is_restored else "false")]
+        assert entries == (of_last * 2 if table == "model_promotions" else [*of_last, ("DELETE", "false")])
+        if is_value:
+            value = "consumption_kwh" if table == "energy_consumption" else "temperature"
+            with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="created_at of"):
+                connection.execute(
+                    f"INSERT INTO {table} (city_id, timestamp, {value}, created_at, available_at)"
+                    f" VALUES ('{CITY}', '2024-01-02Z', 1, '2024-01-03Z', '2024-01-03Z')"
+                )

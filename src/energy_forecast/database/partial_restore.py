@@ -23,7 +23,7 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
     """Replace a city's rows of one table by those of a copy, in one transaction.
 
     The rows are restored, not corrected: they keep their recording times, and the damaged rows get no revision. So the
-    triggers for both are disabled during the copy. The audit log records this and the removal.
+    triggers for both are disabled during the copy. The audit log records this, the removal and the restored rows.
 
     Returns:
         The numbers of rows removed and inserted.

@@ -128,11 +128,12 @@ FROM part JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamesp
 -- name: trigger_statements
 -- For each trigger of a table that rejects or rewrites restored rows: (statement that disables it, statement that
 -- enables it as before).
-/* Triggers that audit a removal stay enabled; disabling the others is a schema change, which is audited. */
+/* Triggers that audit rows, or record which hours changed, stay enabled; disabling the others is a schema change, which is
+   audited. */
 SELECT format('ALTER TABLE %%I.%%I DISABLE TRIGGER %%I', n.nspname, c.relname, t.tgname),
        format('ALTER TABLE %%I.%%I ENABLE %%s TRIGGER %%I', n.nspname, c.relname,
               CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, t.tgname)
 FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE t.tgrelid = to_regclass(%(table)s) AND NOT t.tgisinternal AND t.tgenabled <> 'D'
-  AND t.tgname NOT IN ('audit_delete', 'audit_row')
+  AND t.tgname NOT IN ('audit_insert', 'audit_delete', 'audit_row', 'record_changed_insert', 'record_changed_delete')
 ORDER BY t.tgname
