@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -28,10 +29,25 @@ from energy_forecast.errors import (
 from energy_forecast.forecasting.ensemble.base_models import LinearMember
 from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
+from energy_forecast.platform.forecast import Chart
+from energy_forecast.platform.model import Model
 from servers import CommandLine, Server
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOURS = 24 * 60
+
+
+CITY = ef.City("Munich", 48.14, 11.58, "Europe/Berlin", "DE")
+# An argument of the right type for each required parameter
+VALID: dict[str, Any] = {
+    "self": None,
+    **dict.fromkeys(("name", "timezone", "dataset", "city", "models", "model"), "text"),
+    **dict.fromkeys(("latitude", "longitude"), 1.5),
+    **dict.fromkeys(("start", "end", "at", "issued_at"), NOW),
+    **dict.fromkeys(("source", "load"), pl.DataFrame()),
+    "data": b"",
+    "path": "a.html",
+}
 
 
 def load_frame(city: str = "Munich", hours: int = HOURS) -> pl.DataFrame:
@@ -140,6 +156,10 @@ def test_reports_rejected_rows_and_found_faults(db: ef.Platform) -> None:
     )
     report = db.ingest("consumption", frame)
     assert (report.inserted, report.rejected) == (HOURS - 1, 1)
+    shown = repr(report)
+    assert shown.startswith("<Report of consumption: 1,440 read, 1,439 inserted, 0 corrected, 0 unchanged, 1 rejected>")
+    assert "zero or negative values, 6 hours" in shown
+    assert "Munch" in shown
     assert "Munch" in report.rejected_examples[0].reason
     assert any("zero or negative values, 6 hours" in note for note in report.notes), report.notes
     assert not any("zero" in note for note in db.ingest("consumption", frame, check=False).notes)
@@ -315,6 +335,95 @@ def test_errors_name_the_parameters_of_the_call(loaded: ef.Platform) -> None:
         assert " --" not in str(caught.value)
     with pytest.raises(UnknownCityError, match="Did you mean 'Munich'"):
         loaded.forecast("Munch")
+
+
+def public_calls() -> dict[str, Callable[..., object]]:
+    """Return the functions and methods of the public API by their call, as docs/api_reference.md writes it."""
+    owners = {"ef": ef, "db": ef.Platform, "model": Model, "forecast": ef.Forecast, "chart": Chart}
+    calls = {
+        f"{owner}.{name}": getattr(found, name)
+        for owner, found in owners.items()
+        for name in (ef.__all__ if found is ef else vars(found))
+        if not name.startswith("_")
+    }
+    return {name: call for name, call in calls.items() if inspect.isfunction(call)}
+
+
+PARAMETERS = [
+    (name, parameter)
+    for name, call in public_calls().items()
+    for parameter in inspect.signature(call).parameters
+    if parameter != "self"
+]
+
+
+@pytest.mark.parametrize(("name", "wrong"), PARAMETERS, ids=[f"{name}-{one}" for name, one in PARAMETERS])
+@pytest.mark.parametrize(
+    "value", [object(), 1j, [1, 2], {"a": 1}, pl.LazyFrame()], ids=lambda value: type(value).__name__
+)
+def test_rejects_arguments_of_another_type(name: str, wrong: str, value: object) -> None:
+    """No function reads a wrong argument: it would fail later, with an error of another library."""
+    call = public_calls()[name]
+    required = [one.name for one in inspect.signature(call).parameters.values() if one.default is one.empty]
+    given = {one: VALID[one] for one in required} | ({"city": CITY} if name == "ef.fit" else {}) | {wrong: value}
+    with pytest.raises(ef.EnergyForecastError, match=rf"^`{wrong}`( is of type|: .* not found)") as caught:
+        call(**given)
+    assert caught.value.hint
+
+
+def test_reference_lists_each_call() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "api_reference.md").read_text("utf-8")
+    for name, call in public_calls().items():
+        signature = inspect.signature(call)
+        parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values() if one.name != "self"]
+        written = str(signature.replace(parameters=parameters, return_annotation=signature.empty))
+        owner, _, method = name.partition(".")
+        assert (f"{owner}.{method}{written}" if owner in {"ef", "db", "model"} else f"{method}{written}") in page
+
+
+def test_rejects_values_that_cannot_be_used(loaded: ef.Platform, tmp_path: Path) -> None:
+    load = load_frame()
+    model = ef.fit("naive-24", CITY, load, at=NOW)
+    early = NOW - timedelta(days=7)
+    calls: dict[str, Callable[[], object]] = {
+        "`load` has rows of 'Ulm', and the model is of 'Munich'": lambda: model.predict(
+            pl.concat([load, load_frame("Ulm")]), issued_at=NOW
+        ),
+        "`load` has more than one row of 2026-05-31T23:00:00": lambda: ef.fit(
+            "naive-24", CITY, pl.concat([load, load.tail(1)]), at=NOW
+        ),
+        "A column of `load` is not numeric": lambda: ef.fit(
+            "naive-24", CITY, load.with_columns(consumption_kwh=pl.lit("a lot")), at=NOW
+        ),
+        "`latitude` is of type str": lambda: ef.fit(
+            "naive-24",
+            ef.City("Munich", "north", 11.58, "Europe/Berlin"),  # type: ignore[arg-type]
+            load,
+            at=NOW,
+        ),
+        "timezone: ": lambda: ef.fit("naive-24", ef.City("Munich", 48.14, 11.58, "Mars"), load, at=NOW),
+        "`seed` is negative": lambda: ef.fit("naive-24", CITY, load, at=NOW, seed=-1),
+        "`members` is not a list of base models: []": lambda: Ensemble([]),
+        "`members` is not a list of base models: ['linear']": lambda: Ensemble(["linear"]),  # type: ignore[list-item]
+        "The name 'linear' belongs to a built-in model": lambda: ef.fit(Ensemble(name="linear"), CITY, load, at=NOW),
+        "`end` must be later than `start`": lambda: loaded.history("Munich", NOW, early),
+        "`as_of` is in the future": lambda: loaded.history("Munich", as_of="2100-01-01T00:00Z"),
+        f"Cannot write `path` {tmp_path}/munich.png": lambda: Chart("", "").save(tmp_path / "munich.png"),
+        f"Cannot write `path` {tmp_path}/no/munich.html": lambda: Chart("", "").save(tmp_path / "no" / "munich.html"),
+        "There is no city 'Berlin'. See: Platform.cities()": lambda: loaded.forecast("Berlin"),
+        "frame: no column city; found: timestamp, consumption_kwh. Name the columns: ": lambda: loaded.ingest(
+            "consumption", load.drop("city")
+        ),
+        "`source` is of type LazyFrame": lambda: loaded.ingest("consumption", load.lazy()),  # type: ignore[arg-type]
+    }
+    for message, call in calls.items():
+        with pytest.raises(ef.EnergyForecastError) as caught:
+            call()
+        assert str(caught.value).startswith(message), str(caught.value)
+    notes = model.predict(load, issued_at=early).notes
+    assert "The model was trained on data up to 2026-06-01 00:00Z, after the issue time." in notes
+    with pytest.raises(ef.EnergyForecastError, match="Check `url`"):
+        ef.connect("nonsense")
 
 
 def test_closed_platform_holds_no_connection(database: Database, db: ef.Platform) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.resample import hourly
-from energy_forecast.forecasting.registry import model_by_name, model_names
+from energy_forecast.forecasting.registry import model_by_name, model_names, own_model
 from energy_forecast.forecasting.types import (
     QUANTILE_COLUMNS,
     QUANTILE_LEVELS,
@@ -61,7 +61,7 @@ def fit(
         The fitted model. Its forecasts do not depend on later calls.
 
     Raises:
-        UnknownModelError: no model has this name.
+        UnknownModelError: no model has this name, or the model has the name of a built-in model of another type.
         NotEnoughDataError: the load is too short for this model.
 
     Examples:
@@ -79,7 +79,7 @@ def fit(
         >>> made.frame["predicted"].to_list()
         [100.0, 101.0, 102.0]
     """
-    chosen = model_by_name(model) if isinstance(model, str) else model
+    chosen = model_by_name(model) if isinstance(model, str) else own_model(model)
     with one_blas_thread:
         return chosen.fit(TrainingInput(city, load, weather, at, seed))
 

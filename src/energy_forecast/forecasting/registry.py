@@ -53,6 +53,17 @@ def model_by_name(name: str) -> Forecaster:
     return _loaded(entry)
 
 
+def own_model(model: Forecaster) -> Forecaster:
+    """Return a model that is not registered.
+
+    Raises:
+        UnknownModelError: a built-in model of another type has its name, and would read its artifacts.
+    """
+    if model.name in _BUILT_IN and type(model) is not type(_BUILT_IN[model.name]):
+        raise UnknownModelError(f"The name {model.name!r} belongs to a built-in model.", hint="Use another `name`.")
+    return model
+
+
 def _plugins() -> dict[str, EntryPoint]:
     # Built-in models take precedence: installing a package must not change the meaning of a name
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in _BUILT_IN}

@@ -119,7 +119,7 @@ class Quarantine:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """The result of a batch. `read = inserted + corrected + unchanged + rejected`, counts of rows.
 
@@ -160,6 +160,13 @@ class Report:
     def failure(self) -> str | None:
         """Return why no row could be used, in a sentence; None if some could, or there were no rows."""
         return _failure(self.read, self.rejected, self.rejected_examples)
+
+    def __repr__(self) -> str:
+        """Return the counts, and the notes and reasons one a line."""
+        counts = ", ".join(
+            f"{getattr(self, name):,} {name}" for name in ("read", "inserted", "corrected", "unchanged", "rejected")
+        )
+        return "\n".join([f"<Report of {self.kind}: {counts}>", *self.notes, *map(str, self.reasons)])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as a dict for JSON."""

@@ -12,6 +12,7 @@ from uuid import UUID
 import polars as pl
 
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.platform.arguments import checked
 
 if TYPE_CHECKING:
     from energy_forecast.pipelines import CityForecast
@@ -29,8 +30,9 @@ class Chart:
     html: str
     title: str
 
+    @checked
     def save(self, path: str | Path) -> None:
-        """Write the page to a file for a browser.
+        """Write the page to a file for a browser, FILE.html in an existing folder.
 
         Raises:
             EnergyForecastError: the file cannot be written.
@@ -40,8 +42,13 @@ class Chart:
         """
         from energy_forecast.web.page_file import write_page
 
+        path = Path(path)
+        if path.suffix != ".html":
+            raise EnergyForecastError(f"Cannot write `path` {path}: the chart is an HTML page.", hint="Use FILE.html.")
+        if not path.parent.is_dir():
+            raise EnergyForecastError(f"Cannot write `path` {path}: folder {path.parent} not found.")
         try:
-            write_page(Path(path), self.html)
+            write_page(path, self.html)
         except OSError as error:
             raise EnergyForecastError(f"Cannot write `path` {path}: {error.strerror or error}.") from error
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, get_type_hints
 
 import polars as pl
 
 from energy_forecast import forecasting
-from energy_forecast.errors import ArtifactError
+from energy_forecast.errors import ArtifactError, EnergyForecastError
 from energy_forecast.forecasting import City, FittedForecaster, Forecaster, ForecastInput, model_names
+from energy_forecast.ingest import check_city
 from energy_forecast.platform import arguments
-from energy_forecast.platform.arguments import Frame, Moment, Span, hourly_load, hourly_weather
+from energy_forecast.platform.arguments import Frame, Moment, Span, check_type, checked, hourly_load, hourly_weather
 from energy_forecast.platform.forecast import Forecast
 
 # Length of the history shown with a forecast
@@ -27,10 +28,12 @@ class Model:
     Attributes:
         name: name of the model, one of `models()`.
         city: the city.
+        trained_at: the training time, UTC.
     """
 
     name: str
     city: City
+    trained_at: datetime
     _fitted: FittedForecaster
 
     @property
@@ -38,6 +41,7 @@ class Model:
         """Return settings, training facts and held-out scores, as plain JSON."""
         return self._fitted.parameters
 
+    @checked
     def predict(
         self,
         load: Frame,
@@ -67,10 +71,15 @@ class Model:
         """
         at = arguments.moment(issued_at, "issued_at")
         hours = arguments.horizon(horizon) // timedelta(hours=1)
-        known = hourly_load(load, "load").filter(pl.col("timestamp") < at)
-        observed = hourly_weather(weather, "weather").filter(pl.col("timestamp") < at)
-        ahead = hourly_weather(weather_ahead, "weather_ahead")
+        known = hourly_load(load, "load", self.city).filter(pl.col("timestamp") < at)
+        observed = hourly_weather(weather, "weather", self.city).filter(pl.col("timestamp") < at)
+        ahead = hourly_weather(weather_ahead, "weather_ahead", self.city)
         made = self._fitted.predict(ForecastInput(known, observed, ahead, at, hours))
+        notes = list(made.notes)
+        if at < self.trained_at:
+            notes.append(
+                f"The model was trained on data up to {self.trained_at:%Y-%m-%d %H:%M}Z, after the issue time."
+            )
         shown = pl.col("timestamp") >= at - _SHOWN
         temperature = pl.concat([observed, ahead.filter(pl.col("timestamp") >= at)])
         return Forecast(
@@ -85,17 +94,19 @@ class Model:
             temperature=temperature.filter(shown).select("timestamp", "temperature"),
             weather_hours=made.weather_hours,
             fallback_level=0,
-            notes=tuple(made.notes),
+            notes=tuple(notes),
         )
 
     def to_bytes(self) -> bytes:
         """Return the model as bytes without code, for `load_model`. The same fit gives the same bytes."""
-        return json.dumps({"name": self.name, "city": vars(self.city)}).encode() + b"\n" + self._fitted.to_bytes()
+        header = {"name": self.name, "city": vars(self.city), "trained_at": self.trained_at.isoformat()}
+        return json.dumps(header).encode() + b"\n" + self._fitted.to_bytes()
 
     def __repr__(self) -> str:
         return f"<Model {self.name} of {self.city.name}>"
 
 
+@checked
 def fit(
     model: str | Forecaster, city: City, load: Frame, weather: Frame | None = None, *, at: Moment, seed: int = 0
 ) -> Model:
@@ -123,11 +134,25 @@ def fit(
         >>> city = ef.City("Munich", 48.14, 11.58, "Europe/Berlin", country_code="DE", subdivision="BY")
         >>> model = ef.fit("ensemble", city, load, weather, at="2026-06-01T00:00Z")
     """
-    known, observed = hourly_load(load, "load"), hourly_weather(weather, "weather")
-    fitted = forecasting.fit(model, city, known, observed, at=arguments.moment(at, "at"), seed=seed)
-    return Model(fitted.name, city, fitted)
+    city = _checked_city(city)
+    trained_at = arguments.moment(at, "at")
+    if seed < 0:
+        raise EnergyForecastError(f"`seed` is negative: {seed}.", hint="Use 0 or a larger number.")
+    known, observed = hourly_load(load, "load", city), hourly_weather(weather, "weather", city)
+    fitted = forecasting.fit(model, city, known, observed, at=trained_at, seed=seed)
+    return Model(fitted.name, city, trained_at, fitted)
 
 
+def _checked_city(city: City) -> City:
+    """Return a city with the codes of its country and subdivision. Raises EnergyForecastError for an invalid value."""
+    for name, annotation in get_type_hints(City).items():
+        if name in vars(city):
+            check_type(vars(city)[name], annotation, name)
+    stored = check_city(**vars(city))
+    return replace(city, country_code=stored["country_code"], subdivision=stored["subdivision"])
+
+
+@checked
 def load_model(data: bytes, model: Forecaster | None = None) -> Model:
     """Return the model that `Model.to_bytes` wrote. Nothing of the bytes is executed.
 
@@ -146,10 +171,11 @@ def load_model(data: bytes, model: Forecaster | None = None) -> Model:
     try:
         stored = json.loads(header)
         name, city = str(stored["name"]), City(**stored["city"])
+        trained_at = datetime.fromisoformat(stored["trained_at"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactError("`data` is not a model that to_bytes() wrote.") from error
     city.check()
-    return Model(name, city, forecasting.load_model(model or name, artifact))
+    return Model(name, city, trained_at, forecasting.load_model(model or name, artifact))
 
 
 def models() -> tuple[str, ...]:

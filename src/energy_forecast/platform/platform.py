@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import polars as pl
 
@@ -16,18 +16,21 @@ from energy_forecast.database import Database, Role
 from energy_forecast.database.cities import all_cities, cities_named, city_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.scores import latest_scores
-from energy_forecast.errors import EnergyForecastError, IngestError
+from energy_forecast.errors import EnergyForecastError, IngestError, UnreachableError
 from energy_forecast.forecasting import City
 from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
+from energy_forecast.pipelines.train import check_not_future
 from energy_forecast.platform import arguments
 from energy_forecast.platform.arguments import (
     Frame,
     Moment,
     Names,
+    Source,
     Span,
     as_polars,
+    checked,
     moment,
     names,
     optional_moment,
@@ -38,10 +41,10 @@ from energy_forecast.platform.opening import open_database, refuse_restored_copy
 from energy_forecast.settings import settings
 
 _log = logging.getLogger(__name__)
-Source: TypeAlias = "Frame | str | Path | Sequence[str | Path]"
 _PURPOSES = tuple(PURPOSE_LABELS)
 
 
+@checked
 def connect(url: str | None = None, *, home: str | Path | None = None) -> Platform:
     """Connect to a database, and return the platform.
 
@@ -68,7 +71,12 @@ def connect(url: str | None = None, *, home: str | Path | None = None) -> Platfo
     if home is None and url is None:
         url = given.database_url
     folder = given.home if home is None else Path(home).expanduser().absolute()
-    database = open_database(url, folder, announce=_log.info)
+    try:
+        database = open_database(url, folder, announce=_log.info)
+    except UnreachableError as error:
+        if home is None and url != given.database_url:
+            error.hint = "Check `url`, or leave it out to use the embedded server."
+        raise
     if (warning := zone_warning(database)) is not None:
         _log.warning(warning)
     return Platform(database)
@@ -135,6 +143,7 @@ class Platform:
         refuse_restored_copy(database)
         return database
 
+    @checked
     def add_city(
         self,
         name: str,
@@ -164,19 +173,19 @@ class Platform:
         Examples:
             >>> db.add_city("Munich", latitude=48.14, longitude=11.58, timezone="Europe/Berlin", country="DE")
         """
-        with arguments.own_names():
-            checked = check_city(
-                name=name,
-                latitude=latitude,
-                longitude=longitude,
-                timezone=timezone,
-                country_code=country,
-                subdivision=subdivision,
-            )
-            add_city(self._writing(), checked)
+        given = check_city(
+            name=name,
+            latitude=latitude,
+            longitude=longitude,
+            timezone=timezone,
+            country_code=country,
+            subdivision=subdivision,
+        )
+        add_city(self._writing(), given)
         with self._reading().transaction(Role.INGEST) as connection:
-            return forecasting_city(city_named(connection, checked["name"]))
+            return forecasting_city(city_named(connection, given["name"]))
 
+    @checked
     def import_cities(self, source: Frame | str | Path, *, update: bool = False) -> CityReport:
         """Add the cities of a frame or a file, and correct stored ones.
 
@@ -201,6 +210,7 @@ class Platform:
             raise IngestError(report.failure)
         return report
 
+    @checked
     def cities(self) -> list[City]:
         """Return the stored cities, sorted by name.
 
@@ -211,6 +221,7 @@ class Platform:
         with self._reading().transaction(Role.INGEST) as connection:
             return [forecasting_city(city) for city in all_cities(connection)]
 
+    @checked
     def ingest(
         self,
         dataset: str,
@@ -253,7 +264,7 @@ class Platform:
         database = self._writing()
         if isinstance(source, str | Path):
             source = [source]
-        report, checked = pipelines.load_and_check(
+        report, quality = pipelines.load_and_check(
             database,
             dataset,
             [Path(path) for path in source] if isinstance(source, Sequence) else as_polars(source, "source"),
@@ -265,9 +276,10 @@ class Platform:
         )
         if report.failure is not None:
             raise IngestError(report.failure)
-        faults = [*map(str, checked.warned), *(f"{city}: not checked: {why}" for city, why in checked.failed.items())]
+        faults = [*map(str, quality.warned), *(f"{city}: not checked: {why}" for city, why in quality.failed.items())]
         return replace(report, notes=(*report.notes, *faults))
 
+    @checked
     def train(
         self,
         cities: Names = (),
@@ -300,6 +312,7 @@ class Platform:
             self._writing(), models=names(models), cities=names(cities), until=until, processes=processes
         )
 
+    @checked
     def forecast(
         self, city: str, *, horizon: Span = "48h", model: str | None = None, at: Moment | None = None
     ) -> Forecast:
@@ -323,6 +336,7 @@ class Platform:
         report = pipelines.forecast(self._writing(), model=model, cities=[city], at=at, horizon=longest)
         return forecast_of(report.forecasts[0])
 
+    @checked
     def backtest(
         self,
         models: Names,
@@ -360,24 +374,24 @@ class Platform:
             >>> result = db.backtest(["naive-168", "ensemble"], start="2026-05-01T00:00Z", end="2026-06-01T00:00Z")
             >>> result.scores.select("model", "mape", "coverage_90")
         """
-        with arguments.own_names():
-            report = pipelines.backtest(
-                self._writing(),
-                models=names(models),
-                first=moment(start, "start"),
-                end=moment(end, "end"),
-                every=span(every, "every"),
-                at_local=None if at_local is None else arguments.local_time(at_local, "at_local"),
-                horizon=arguments.horizon(horizon),
-                refit=None if refit is None else span(refit, "refit"),
-                weather=weather,
-                cities=names(cities),
-                processes=processes,
-            )
+        report = pipelines.backtest(
+            self._writing(),
+            models=names(models),
+            first=moment(start, "start"),
+            end=moment(end, "end"),
+            every=span(every, "every"),
+            at_local=None if at_local is None else arguments.local_time(at_local, "at_local"),
+            horizon=arguments.horizon(horizon),
+            refit=None if refit is None else span(refit, "refit"),
+            weather=weather,
+            cities=names(cities),
+            processes=processes,
+        )
         return Backtest(
             report.pairs, _score_frame([row | {"purpose": "backtest"} for row in report.scores]), report.failed
         )
 
+    @checked
     def score(self) -> pipelines.ScoreReport:
         """Score every issued forecast whose hour has an actual. Stored scores do not change.
 
@@ -390,6 +404,7 @@ class Platform:
         """
         return pipelines.score(self._writing())
 
+    @checked
     def scores(self, cities: Names = (), *, purpose: str | None = None) -> pl.DataFrame:
         """Return the newest stored scores.
 
@@ -423,6 +438,7 @@ class Platform:
                 ]
             )
 
+    @checked
     def history(
         self, city: str, start: Moment | None = None, end: Moment | None = None, *, as_of: Moment | None = None
     ) -> pl.DataFrame:
@@ -440,6 +456,7 @@ class Platform:
 
         Raises:
             UnknownCityError: no city has this name.
+            EnergyForecastError: `as_of` is in the future, or `end` is not later than `start`.
 
         Examples:
             >>> db.history("Munich", "2026-05-01T00:00Z", "2026-05-02T00:00Z", as_of="2026-05-01T12:00Z")
@@ -448,7 +465,9 @@ class Platform:
             optional_moment(given, name) for given, name in ((start, "start"), (end, "end"), (as_of, "as_of"))
         )
         with self._reading().transaction(Role.FORECASTER) as connection:
-            at = known_by or database_now(connection)
+            at = check_not_future(known_by, database_now(connection), "`as_of`")
+            if first is not None and last is not None and last <= first:
+                raise EnergyForecastError(f"`end` must be later than `start`: {end}.")
             known = read_as_of(connection, city_named(connection, city), at=at, first=first or BEGINNING)
         both = known.load.join(known.weather, on="timestamp", how="full", coalesce=True).sort("timestamp")
         frame = known.shift.to_city_hours(both)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from energy_forecast.errors import EnergyForecastError, one_line
 from energy_forecast.forecasting.conformal.quantiles import fit_quantiles
 from energy_forecast.forecasting.ensemble.base_models import DEFAULT_MEMBERS, Member, Members, member_trainer
 from energy_forecast.forecasting.ensemble.combiner import (
@@ -73,12 +75,20 @@ class Ensemble(Forecaster):
     Args:
         members: the base models, at least one.
         name: the name of the model, also in its artifacts.
+
+    Raises:
+        EnergyForecastError: there is no member, or one has another type.
     """
 
     kind = "ensemble"
     needed_hours = 18 * 24
 
     def __init__(self, members: Sequence[Member] = DEFAULT_MEMBERS, *, name: str = "ensemble") -> None:
+        if not isinstance(members, Sequence) or not members or not all(isinstance(one, Member) for one in members):
+            raise EnergyForecastError(
+                f"`members` is not a list of base models: {one_line(reprlib.repr(members))}.",
+                hint="Use such as [*DEFAULT_MEMBERS, TaoVanilla()].",
+            )
         self.members = tuple(members)
         self.name = name
 

@@ -42,7 +42,7 @@ class CsvSource:
         self._path = path
         self._gzipped = gzipped
         header = self._header()
-        self._found: Columns = find_columns(self.name, header, required, optional, hint=_separator_hint(header))
+        self._found: Columns = find_columns(self.name, header, required, optional, hint=_header_hint(header, required))
         self.columns = tuple(self._found.places)
         self.ignored = self._found.ignored
 
@@ -244,8 +244,8 @@ def _is_utf8(cell: bytes) -> bool:
     return True
 
 
-def _separator_hint(header: Sequence[str]) -> str | None:
+def _header_hint(header: Sequence[str], required: Sequence[str]) -> str:
     for sign, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")):
         if any(sign in cell for cell in header):
             return f"The first line is separated by {name}; separate it by commas."
-    return None
+    return f"Name the columns in the first line: {', '.join(required)}."

@@ -108,7 +108,7 @@ def find_columns(
         found = ", ".join(name.strip()[:30] or "(no name)" for name in header[:12]) or "none"
         raise IngestError(
             f"{file}: no column {', '.join(missing)}; found: {found}.",
-            hint=hint or f"Name the columns in the first line: {', '.join(required)}.",
+            hint=hint or f"Name the columns: {', '.join(required)}.",
         )
     return Columns(
         places={name: names.index(name) for name in known if name in names},
