@@ -10,7 +10,9 @@ from uuid import uuid4
 import psycopg
 import pytest
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
+from energy_forecast import connect
 from energy_forecast.database import Database
 from servers import CommandLine
 
@@ -60,6 +62,26 @@ def test_a_person_sees_what_she_is_granted_until_it_is_revoked(
     # The role is there still, so it is only made a person again
     assert json.loads(two_cities.run("user", "add", anna, "--json").stdout) == {"name": anna, "new_role": False}
     assert seen(database, anna) == []
+
+
+def test_user_runs_reading_commands_only(
+    two_cities: CommandLine, database: Database, anna: str, tmp_path: Path
+) -> None:
+    """docs/concepts/access.md lists the commands."""
+    two_cities.run("user", "add", anna)
+    two_cities.run("user", "grant", anna, "--city", "Pune")
+    own = CommandLine.on(Database(make_conninfo(database.url, user=anna)), tmp_path / "anna")
+    assert [city["name"] for city in json.loads(own.run("city", "list", "--json").stdout)] == ["Pune"]
+    assert "consumption  none" in own.run("city", "show", "Pune").stdout
+    assert "There is no city 'Munich'" in own.run("city", "show", "Munich", status=1).stderr
+    own.run("query", "recent", "--city", "Pune")
+    own.run("query", "weather-correlation", "--city", "Pune")
+    own.run("query", "model-performance")
+    own.run("db", "status")
+    assert [city.name for city in connect(own.environment["ENERGY_FORECAST_DATABASE_URL"]).cities()] == ["Pune"]
+    export = ("export", "consumption", "--output", str(tmp_path / "consumption.csv"))
+    for refused in (export, ("model", "list"), ("forecast",), ("user", "list"), ("doctor", "hours")):
+        assert "Users run only `city list`" in own.run(*refused, status=1).stderr, refused
 
 
 def test_wrong_names_are_refused_in_one_line(two_cities: CommandLine, anna: str, database: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import shutil
 import signal
 import stat
@@ -132,6 +133,33 @@ def test_a_copy_can_be_read_and_nothing_else(
         assert "recovery activate" in line.run(*command, status=1).stderr
     line.run("recovery", "activate")
     line.run("ingest", "consumption", load)
+
+
+def test_verify_of_a_missing_backup_records_nothing(filled: Database, folder: BackupFolder, tmp_path: Path) -> None:
+    """A wrong name is no damage; a lost dump whose record remains is."""
+    line = CommandLine.on(filled, tmp_path)
+    backup = create_backup(filled, folder)
+    wrong = line.run("backup", "verify", backup.name, "nonexist", "--folder", folder.path, status=1)
+    assert "There is no backup 'nonexist'" in wrong.stderr
+    assert values(filled, "SELECT FROM ops.recovery_checks") == []
+    folder.file(backup.name).unlink()
+    lost = line.run("backup", "verify", backup.name, "--folder", folder.path, status=1)
+    assert "1 of 1 backup is damaged" in lost.stderr
+    assert values(filled, "SELECT passed FROM ops.recovery_checks") == [(False,)]
+
+
+def test_restore_prints_the_address_of_the_copy(
+    filled: Database, folder: BackupFolder, new_name: str, tmp_path: Path
+) -> None:
+    create_backup(filled, folder)
+    line = CommandLine.on(filled, tmp_path)
+    done = line.run("backup", "restore", "latest", "--folder", folder.path, "--into", new_name)
+    (export,) = (one for one in done.stdout.splitlines() if one.startswith("export "))
+    (setting,) = shlex.split(export)[1:]
+    name, _, value = setting.partition("=")
+    line.environment[name] = value
+    assert "Pune" in line.run("city", "list").stdout
+    assert "Activated" in line.run("recovery", "activate").stdout
 
 
 def test_the_digest_depends_on_values_alone(filled: Database) -> None:

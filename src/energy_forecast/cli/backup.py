@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from energy_forecast.cli.access import open_database, server_database
 from energy_forecast.cli.console import counted, echo, emit, err, out, progress, table
 from energy_forecast.cli.options import Json, duration
+from energy_forecast.database.create import address_without_password
 from energy_forecast.errors import BackupError
 from energy_forecast.operations.backup import (
     Backup,
@@ -115,9 +117,12 @@ def verify(
     if every and not wanted:
         raise BackupError(f"No backup found in {place.path}.", hint="Create one: energy-forecast backup create")
     results: list[dict[str, object]] = []
-    for argument in wanted:
+    found = [locate_backup(argument, place) for argument in wanted]
+    for where, name in found:
+        if not where.file(name).exists() and not where.record(name).exists():
+            raise BackupError(f"There is no backup {name!r} in {where.path}.", hint="See: energy-forecast backup list")
+    for where, name in found:
         started_at = datetime.now(UTC)
-        where, name = locate_backup(argument, place)
         reason = None
         try:
             verify_backup(where, name)
@@ -132,7 +137,8 @@ def verify(
             text = "unchanged since it was created." if result["good"] else str(result["reason"])
             out.print(f"{result['name']}: {text}")
     if bad := [result for result in results if not result["good"]]:
-        raise BackupError(f"{len(bad)} of {len(results)} backups are damaged: {bad[0]['reason']}")
+        damaged = f"{len(bad)} of {counted(len(results), 'backup')} {'is' if len(bad) == 1 else 'are'} damaged"
+        raise BackupError(f"{damaged}: {bad[0]['reason']}")
 
 
 @app.command()
@@ -168,7 +174,7 @@ def prune(
         echo(
             f"{counted(len(pruned.foreign), 'backup')} of another server or state folder: not counted and not removed."
         )
-    out.print(f"{counted(len(pruned.kept), 'good backup')} remain.")
+    out.print(f"{counted(len(pruned.kept), 'good backup remains', 'good backups remain')}.")
 
 
 @app.command()
@@ -200,4 +206,7 @@ def restore(
         return
     out.print(f"Restored {restored.rows:,} rows of {restored.tables} tables into {into}; all equal to the record.")
     if not activate:
-        out.print("It is a read-only copy. To activate it: energy-forecast recovery activate")
+        url = shlex.quote(address_without_password(database, into))
+        out.print("It is a read-only copy. To use it, set its address:")
+        out.print(f"export ENERGY_FORECAST_DATABASE_URL={url}")
+        out.print("To activate it instead of the original, run with this address: energy-forecast recovery activate")

@@ -316,7 +316,7 @@ def _document(report: Report, checked: QualityCheck) -> dict[str, object]:
 
 def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
     warned = checked.warned
-    cells = f"; {report.cells_left_empty:,} cells left empty" if report.cells_left_empty else ""
+    cells = f"; {counted(report.cells_left_empty, 'cell')} left empty" if report.cells_left_empty else ""
     out.print(
         f"{before}Read {counted(report.read, 'row')}: {report.inserted:,} inserted, {report.corrected:,} corrected, "
         f"{report.unchanged:,} unchanged, {report.rejected:,} rejected{cells}.  (batch {report.batch})"

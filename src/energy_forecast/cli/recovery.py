@@ -15,7 +15,7 @@ from energy_forecast.cli.access import (
     required_embedded_server,
     server_database,
 )
-from energy_forecast.cli.console import echo, emit, minute, out, progress
+from energy_forecast.cli.console import counted, echo, emit, minute, out, progress
 from energy_forecast.cli.options import Json, duration
 from energy_forecast.database.backups import activate_copy
 from energy_forecast.errors import BackupError
@@ -150,7 +150,8 @@ def restore(
             compared = f"{done.compared} tables equal the record of {point}, and the ledger of batches agrees since"
     out.print(f"Recovered to {done.target} ({done.lsn}) in {done.seconds:.1f} s: {done.rows:,} rows; {compared}.")
     out.print(f"To use it: ENERGY_FORECAST_HOME={done.home} energy-forecast db up")
-    out.print("It is a read-only copy. To activate it: energy-forecast recovery activate")
+    out.print("It is a read-only copy. To activate it, stop the original, then run:")
+    out.print(f"ENERGY_FORECAST_HOME={done.home} energy-forecast recovery activate")
 
 
 @app.command()
@@ -291,7 +292,7 @@ def prune(
     out.print(f"{verb} {len(done.removed)} base backups, {done.segments} segments and {done.points} restore points.")
     for reason in done.damaged.values():
         echo(reason)
-    out.print(f"{len(done.kept)} base backups remain.")
+    out.print(f"{counted(len(done.kept), 'base backup remains', 'base backups remain')}.")
 
 
 @app.command("copy-back")

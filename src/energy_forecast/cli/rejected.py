@@ -93,7 +93,7 @@ def rejected(
         )
     files = ", ".join(summary.files[:5]) + (", ..." if summary.files[5:] else "")
     which = f"{summary.kind} of {minute(summary.loaded_at)}, {files}"
-    cells = f", {summary.cells_left_empty:,} cells left empty" if summary.cells_left_empty else ""
+    cells = f", {counted(summary.cells_left_empty, 'cell')} left empty" if summary.cells_left_empty else ""
     out.print(f"{summary.rejected:,} of {counted(summary.read, 'row')} rejected{cells}: {which}.  (batch {summary.id})")
     entries = summary.rejected + summary.cells_left_empty
     if summary.kept < entries:

@@ -240,6 +240,12 @@ def database_error(error: psycopg.Error) -> DatabaseError:
                 f"The login may not do this: {text}.",
                 hint="Let a superuser prepare the database once; see docs/howto/own-server.md.",
             )
+        case psycopg.errors.InsufficientPrivilege() if "permission denied to set role" in text:
+            return DatabaseError(
+                f"The login may not do this: {text}.",
+                hint="Users run only `city list`, `city show` and `query`, see docs/concepts/access.md. "
+                "For the roles of other logins see docs/howto/own-server.md.",
+            )
         case psycopg.errors.InsufficientPrivilege() if "role" in text:
             return DatabaseError(
                 f"The login may not do this: {text}.",

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast.database.connection import Connection, Database, database_error
 from energy_forecast.database.named_queries import queries
@@ -21,6 +21,12 @@ _OLDEST_BUILTIN = 17
 def sibling_database(database: Database, name: str) -> Database:
     """Return another database on the same server."""
     return replace(database, url=make_conninfo(database.url, dbname=name))
+
+
+def address_without_password(database: Database, name: str) -> str:
+    """Return the connection string of another database on the same server, to be printed."""
+    parts = conninfo_to_dict(database.url) | {"password": None, "dbname": name}
+    return make_conninfo("", **parts)
 
 
 @contextlib.contextmanager

@@ -218,7 +218,7 @@ class Platform:
             >>> [city.name for city in db.cities()]
             ['Munich']
         """
-        with self._reading().transaction(Role.INGEST) as connection:
+        with self._reading().reading() as connection:
             return [forecasting_city(city) for city in all_cities(connection)]
 
     @checked
