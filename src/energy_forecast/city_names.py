@@ -55,7 +55,7 @@ def name_fault(name: str) -> str | None:
 def nearest_name(wanted: str, names: Sequence[str]) -> str | None:
     """Return the most similar name, or None if no name is similar."""
     names_there = {name_key(name): name for name in names}
-    near = get_close_matches(name_key(wanted), names_there, n=1)
+    near = get_close_matches(name_key(wanted), names_there, n=1, cutoff=0.7)
     return names_there[near[0]] if near else None
 
 

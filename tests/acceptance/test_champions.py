@@ -81,7 +81,7 @@ def test_two_models_are_compared_on_the_pairs_that_both_have(
     assert f"{LAST - timedelta(days=27):%Y-%m-%d} to {LAST - timedelta(days=3):%Y-%m-%d}" in shown
     assert "actual" in shown
     refused = command_line.run("backtest", "compare", "vanilla", "gradient-boosting", status=1).stderr
-    assert "0 backtest issues in common" in refused
+    assert "have 0 common backtest issues" in refused
 
 
 def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(

@@ -432,6 +432,7 @@ def test_a_model_may_not_forecast_from_before_it_learned(loaded: CommandLine) ->
         (("city", "add", "X", "--latitude", "5", "--longitude", "1", "--timezone", "CET6"), "timezone"),
         (("ingest", "consumption", "nowhere.csv"), "nowhere.csv"),
         (("model", "show", "vanilla"), "Trained model 'vanilla' not found"),
+        (("export", "predictions", "--model", "vanila", "--output", "x.csv"), "There is no model 'vanila'"),
         (("db", "up"), "ENERGY_FORECAST_DATABASE_URL"),
         (
             (
@@ -475,6 +476,9 @@ def test_a_failure_is_one_line_that_says_what(loaded: CommandLine, arguments: tu
         ("forecast", "--output", "forecast.xlsx"),
         ("backtest", "--model", "vanilla"),
         ("ingest", "consumption"),
+        ("ingest", "rejected", "nonsense"),
+        ("score", "explain", "--month", "2026-13"),
+        ("score", "explain", "--lead", "7"),
         ("backtest", "--model", "vanilla", "--from", AT, "--to", AT, "--weather", "perfect"),
     ],
     ids=" ".join,
@@ -490,10 +494,14 @@ def test_installed_program_has_every_command(command_line: CommandLine, command:
     assert refused.stdout == ""
 
 
-def test_a_citys_name_is_text_and_no_markup(command_line: CommandLine) -> None:
-    name = "[bold]x[/nope]"
-    command_line.run("city", "add", name, "--latitude", "1", "--longitude", "1", "--timezone", "UTC")
+@pytest.mark.parametrize("name", ["[bold]x[/nope]", ":x:", "[red]"])
+def test_a_citys_name_is_text_and_no_markup(command_line: CommandLine, name: str) -> None:
+    assert (
+        name in command_line.run("city", "add", name, "--latitude", "1", "--longitude", "1", "--timezone", "UTC").stdout
+    )
     assert name in command_line.run("city", "list").stdout
+    assert name in command_line.run("city", "show", name).stdout
+    assert name in command_line.run("forecast", "--city", name, status=1).stderr
 
 
 def test_an_interrupted_command_says_so_in_one_line(loaded: CommandLine) -> None:

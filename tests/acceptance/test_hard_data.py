@@ -395,7 +395,7 @@ def test_a_lower_level_is_explained_as_it_served(server: Server, template: str, 
         command_line, page = CommandLine.on(database, tmp_path / "home"), tmp_path / "why.html"
         arguments = ("forecast", "explain", "Berlin", "--at", (FIRST + timedelta(days=15)).strftime(HOURS))
         told = command_line.run(*arguments, "--plot", page)
-        assert "served by naive-168 (level 3)" in told.stdout + told.stderr
+        assert "The fallback level 'naive-168' (3) made this forecast" in told.stdout + told.stderr
         assert "naive-168 repeats earlier loads" in told.stdout
         assert "repeats" in page.read_text()
         naive = json.loads(command_line.run(*arguments, "--json").stdout)
@@ -421,6 +421,13 @@ def test_a_lower_level_is_explained_as_it_served(server: Server, template: str, 
         )
         tried = pipelines.explain_forecast(database, "Berlin", model="naive-24", purposes=["backtest"])
         assert (tried.fallback, tried.fallback_lines, tried.differing_hours) == (None, [], 0)
+
+        # The reason distinguishes no version from none that was trained before the issue
+        sixteenth = FIRST + timedelta(days=16)
+        assert "has no version of ensemble" in issued(database, "Berlin", sixteenth).fallback.reasons[0]
+        pipelines.train(database, models=["ensemble"], cities=["Berlin"], until=LADDER_AT)
+        (reason,) = issued(database, "Berlin", sixteenth).fallback.reasons
+        assert "uses training data from after 2025-03-17T00:00Z" in reason
 
 
 def test_load_that_arrives_after_the_issue_is_no_difference_of_a_forecast(

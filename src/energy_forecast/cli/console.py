@@ -49,15 +49,19 @@ def visible(text: str) -> str:
 
 
 class _Console(Console):
-    """A console on which text from a file or a name cannot control the terminal."""
+    """A console on which text from a file or a name is data: no terminal control, no markup and no emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        # Rich would print the city `:x:` as a cross, and remove `[red]`
+        super().__init__(markup=False, emoji=False, highlight=False, soft_wrap=True, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
 
 
 # A pipe has no width
-out = _Console(highlight=False, markup=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-err = _Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
+out = _Console(width=None if sys.stdout.isatty() else 200)
+err = _Console(stderr=True)
 
 
 def emit(document: object) -> None:
@@ -226,8 +230,8 @@ def progress() -> Iterator[Progress]:
         return
     with rich.progress.Progress(
         SpinnerColumn(finished_text=" "),
-        TextColumn("{task.description}"),
-        TextColumn("{task.fields[read]}"),
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.fields[read]}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -74,6 +74,9 @@ def predictions(
 
     Example: energy-forecast export predictions --as-of 2026-03-01T06:00Z --output live.csv
     """
+    from energy_forecast.pipelines.train import check_models
+
+    check_models([] if model is None else [model])
     _export("predictions", output, as_of, city, first, end, model, json)
 
 

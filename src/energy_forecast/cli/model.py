@@ -55,7 +55,7 @@ def list_(json: Json = False) -> None:
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="The model's name.")],
-    version: Annotated[str | None, typer.Option(help="One version. Default: the newest.")] = None,
+    version: Annotated[str | None, typer.Option(help="One version. Default: the highest number.")] = None,
     json: Json = False,
 ) -> None:
     """Show a version of a model: its training data, its scores on held-out data, and its forecast runs.
@@ -103,7 +103,9 @@ def show(
 @app.command()
 def promote(
     name: Annotated[str, typer.Argument(help="The model's name.")],
-    version: Annotated[str | None, typer.Option(help="One version. Default: the newest of each city.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="One version. Default: that with the latest training data.")
+    ] = None,
     city: Cities = None,
     reason: Annotated[str | None, typer.Option(help="The reason, stored with the promotion.")] = None,
     force: Annotated[

@@ -20,9 +20,19 @@ _LONGEST_ROW = 200
 _MOST_REASONS = 20
 
 
+def _batch_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a batch id; see the report of the load.") from None
+
+
 def rejected(
     batch: Annotated[
-        UUID | None, typer.Argument(metavar="[BATCH]", help="A batch id from a report. Default: the newest batch.")
+        UUID | None,
+        typer.Argument(
+            metavar="[BATCH]", parser=_batch_id, help="A batch id from a report. Default: the newest batch."
+        ),
     ] = None,
     limit: Annotated[
         int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -127,7 +128,14 @@ def explain(
     Example: energy-forecast score explain --city Munich --model gradient-boosting --output pairs.csv
     """
     from energy_forecast import pipelines
+    from energy_forecast.forecasting.hours import REPORT_LEADS
 
+    if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
+        raise typer.BadParameter(f"{month!r} is not a month such as 2026-03.", param_hint="--month")
+    buckets = [start for start, _ in REPORT_LEADS]
+    if lead is not None and lead not in buckets:
+        allowed = ", ".join(map(str, buckets))
+        raise typer.BadParameter(f"No bucket of lead times starts at {lead} hours. Use {allowed}.", param_hint="--lead")
     found = pipelines.explain_score(
         open_database(),
         id=score,

@@ -100,7 +100,7 @@ def issued_by(
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> pl.DataFrame:
-    """Return the forecasts of models for a city: model, issued_at, timestamp, predicted and quantiles, kWh per hour.
+    """Return the forecasts of models for a city: model, version, issued_at, timestamp, predicted and quantiles, kWh.
 
     Args:
         purpose: live, replay or backtest.
@@ -117,7 +117,7 @@ def issued_by(
     }
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(queries("scores")["issued_by"], parameters).fetchall()
-    schema = {"model": pl.String} | {
+    schema = {"model": pl.String, "version": pl.String} | {
         name: ISSUED[name] for name in ("issued_at", "timestamp", "predicted", "quantiles")
     }
     return pl.DataFrame(rows, schema=schema, orient="row")

@@ -305,11 +305,14 @@ def _notes(checked: Checked, intervals: Intervals, judged: Judged, merged: Merge
     if judged.repeated:
         yield f"Rows that repeat another row of this batch: {judged.repeated:,}."
     if merged.older:
-        yield f"Rows with an earlier available_at than another of their time, kept as history: {merged.older:,}."
+        yield (
+            f"Rows whose time has a value with a later available_at: {merged.older:,}. They were kept as history; the "
+            "current values did not change."
+        )
     if merged.repeats:
         yield (
             f"Rows that repeat a value that was corrected later: {merged.repeats:,}. The correction stays. "
-            "If the old value is right, load it with an available_at."
+            "If the old value is right, load it with the present time in a column available_at."
         )
     if merged.corrected_now:
         yield (

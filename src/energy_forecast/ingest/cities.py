@@ -184,7 +184,7 @@ def _city(cells: Mapping[str, str | None], zones: Collection[str]) -> CityRow:
     if (fault := name_fault(name)) is not None:
         raise _RowError("name", f"{name[:40]!r} {fault}")
     if not _ZONE.fullmatch(zone) or zone not in zones:
-        raise _RowError("timezone", f"{zone[:40]!r} is not an IANA zone such as Europe/Berlin")
+        raise _RowError("timezone", f"{zone[:40]!r} is not the IANA zone of a place such as Europe/Berlin")
     country, subdivision = _codes(cells.get("country_code"), cells.get("subdivision"))
     return CityRow(
         name=name,

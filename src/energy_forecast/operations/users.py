@@ -171,7 +171,7 @@ def _user(database: Database, name: str) -> RoleProperties:
     with database.transaction(None) as connection:
         facts = access.role_properties(connection, name)
     if facts is None or not facts.is_user:
-        raise AccessError(f"There is no user {name!r}.", hint="Add one: energy-forecast user add NAME")
+        raise AccessError(f"There is no user {name!r}.", hint="See: energy-forecast user list")
     return facts
 
 

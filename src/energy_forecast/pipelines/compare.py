@@ -21,6 +21,7 @@ from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.significance import PairedTest, paired_test
 from energy_forecast.pipelines.as_of import actual_load
 from energy_forecast.pipelines.isolation import Failed, attempt
+from energy_forecast.pipelines.labels import WEATHER_LABELS
 from energy_forecast.pipelines.train import check_models
 
 FEWEST_ISSUES = 20
@@ -30,6 +31,7 @@ FEWEST_ISSUES = 20
 class Comparison:
     """Two models at the issue times that both forecast for a city; losses are kWh in an hour.
 
+    versions: the versions of model_a that made its forecasts.
     losses: issued_at, hours, mae_a, mae_b, pinball_a, pinball_b; one row for each issue time.
     """
 
@@ -38,6 +40,7 @@ class Comparison:
     model_b: str
     weather: str
     pairs: int
+    versions: list[str]
     mae: PairedTest
     pinball: PairedTest
     losses: pl.DataFrame
@@ -140,10 +143,11 @@ def compare_city(
             connection, city=city.id, models=models, purpose="backtest", weather=weather, first=first, end=end
         )
         losses = _losses(pairs_with_actuals(connection, city, pairs), model_a, model_b)
+        compared = pairs.filter(pl.col("model") == model_a).join(losses, on="issued_at", how="semi")
     if losses.height < FEWEST_ISSUES:
         raise NotEnoughDataError(
-            f"{model_a} and {model_b} have {losses.height} backtest issues in common for {city.name} with weather "
-            f"{weather} and actuals; {FEWEST_ISSUES} are needed."
+            f"{model_a} and {model_b} have {losses.height} common backtest issues for {city.name} "
+            f"{WEATHER_LABELS[weather]}; at least {FEWEST_ISSUES} are needed."
         )
     return Comparison(
         city=city.name,
@@ -151,6 +155,7 @@ def compare_city(
         model_b=model_b,
         weather=weather,
         pairs=int(losses["hours"].sum()),
+        versions=compared["version"].unique().sort().to_list(),
         mae=paired_test(losses["mae_a"].to_numpy(), losses["mae_b"].to_numpy()),
         pinball=paired_test(losses["pinball_a"].to_numpy(), losses["pinball_b"].to_numpy()),
         losses=losses,

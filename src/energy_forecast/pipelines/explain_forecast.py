@@ -64,7 +64,7 @@ class ForecastExplanation:
         if self.fallback is None or not self.fallback["level"]:
             return []
         level, name = self.fallback["level"], self.fallback["name"]
-        lines = [f"Fallback: served by {name} (level {level}), which is explained here."]
+        lines = [f"The fallback level {name!r} ({level}) made this forecast; it is explained here."]
         lines += [f"  {reason}" for reason in self.fallback["reasons"]]
         if self.weather_left_out:
             lines.append("  Weather of these hours was recorded after the issue. It was not used, and is left out.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from energy_forecast.database import champions
 from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
-from energy_forecast.database.models import StoredArtifact, artifact_of, newest_artifact
+from energy_forecast.database.models import StoredArtifact, artifact_of, newest_artifact, version_for
 from energy_forecast.forecasting import load_model
 from energy_forecast.forecasting.types import STALE_HOURS
 from energy_forecast.pipelines.as_of import AsOfData, read_as_of
@@ -212,7 +212,7 @@ def _best(
         chosen: whether the version is the champion or of the requested model; the naive model does not replace it.
     """
     if not reasons and not chosen and artifact.name != DEFAULT_MODEL:
-        reasons.append(f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train")
+        reasons.append(_lacking_version(connection, city, request.at))
     issued = issue_forecast(connection, city, artifact, request.at, request.hours, reasons)
     if chosen or reasons:
         return issued
@@ -223,6 +223,18 @@ def _best(
 
     found = attempt(f"Forecast {city.name} by {FALLBACK_MODEL}", issue_naive)
     return issued if found is None or isinstance(found, Failed) else found
+
+
+def _lacking_version(connection: Connection, city: StoredCity, at: datetime) -> str:
+    """Return that a city has no version of the default model for an issue time, and the remedy."""
+    command = f"energy-forecast train --model {DEFAULT_MODEL}"
+    if version_for(connection, name=DEFAULT_MODEL, version=None, city=city.id) is None:
+        return f"{city.name} has no version of {DEFAULT_MODEL}. Train one: {command}"
+    trained = f"{at.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+    return (
+        f"Every version of {DEFAULT_MODEL} for {city.name} uses training data from after {trained}. "
+        f"Train an earlier one: {command} --until {trained}"
+    )
 
 
 def _issue_better_naive(

@@ -38,7 +38,6 @@ INTERVAL = (0.05, 0.95)
 # A forecast issued later than this is a replay; the database refuses it as a live forecast after 3 hours
 IN_TIME = timedelta(hours=2)
 _CITIES_AT_ONCE = 20
-LOAD_MORE = "Load more consumption (energy-forecast ingest consumption FILE), or choose an earlier `at`."
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ def forecast(
         NotEnoughDataError: no city could be forecast, and `allow_none` is false.
         DatabaseError: the database refused the request.
     """
-    started_at = datetime.now(UTC)
+    started_at, given = datetime.now(UTC), at
     hours = read_horizon(horizon) // timedelta(hours=1)
     if model is not None:
         check_models([model])
@@ -105,8 +104,14 @@ def forecast(
     written, refused = _write(database, made, failed, horizon, started_at) if made else ([], {})
     failed |= refused
     if len(failed) == len(chosen) and not allow_none:
-        raise NotEnoughDataError(next(iter(failed.values()), "No city to forecast."), hint=LOAD_MORE)
+        raise NotEnoughDataError(next(iter(failed.values()), "No city to forecast."), hint=load_more(given))
     return ForecastReport(at, horizon, sorted(written, key=lambda one: one.city), failed)
+
+
+def load_more(at: datetime | None) -> str:
+    """Return the remedy if a forecast at a requested time (None: now) lacks load."""
+    later = "" if at is None else ", or choose a later `at`"
+    return f"Load more consumption (energy-forecast ingest consumption FILE){later}."
 
 
 def _issue_all(

@@ -112,11 +112,19 @@ def _promote_city(
     if lacking and not force:
         why = "; ".join(row["verdict"] for row in lacking)
         return Promotion(city.name, model, chosen.version, named, "refused", why, evidence)
-    why = (reason or "").strip() or "; ".join(row["verdict"] for row in evidence)
+    why = (reason or "").strip() or "; ".join(row["verdict"] for row in evidence) + _tested(chosen, evidence)
     champions.add_promotion(
         connection, city=city.id, model=chosen.id, reason=why, evidence=evidence, forced=bool(lacking)
     )
     return Promotion(city.name, model, chosen.version, named, "forced" if lacking else "promoted", why, evidence)
+
+
+def _tested(chosen: stored_models.Version, evidence: Sequence[dict[str, Any]]) -> str:
+    """Return a remark if the evidence is from other versions than the promoted one."""
+    versions = sorted({version for row in evidence for version in row.get("versions", ())}, key=int)
+    if not versions or versions == [chosen.version]:
+        return ""
+    return f". The backtests are of version {', '.join(versions)}; version {chosen.version} was promoted"
 
 
 def _against(connection: Connection, city: StoredCity, model: str, rival: str) -> dict[str, Any]:
@@ -128,6 +136,7 @@ def _against(connection: Connection, city: StoredCity, model: str, rival: str) -
         "is_better": found.better == model,
         "verdict": verdict(found),
         "weather": found.weather,
+        "versions": found.versions,
         "pairs": found.pairs,
         "first_issue": found.losses["issued_at"].min().isoformat(),  # type: ignore[union-attr]
         "last_issue": found.losses["issued_at"].max().isoformat(),  # type: ignore[union-attr]

@@ -89,7 +89,7 @@ ORDER BY v.timestamp, v.issued_at, r.created_at DESC, r.id DESC
 -- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded
 -- one.
 SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
-       m.name AS model, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+       m.name AS model, m.version, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v
 JOIN forecast_runs r ON r.id = v.run_id
 JOIN models m ON m.id = v.model_id
