@@ -228,7 +228,7 @@ def _best(
 def _lacking_version(connection: Connection, city: StoredCity, at: datetime) -> str:
     """Return that a city has no version of the default model for an issue time, and the remedy."""
     if version_for(connection, name=DEFAULT_MODEL, version=None, city=city.id) is None:
-        return f"{city.name} has no version of {DEFAULT_MODEL}. Train one: energy-forecast train --model {DEFAULT_MODEL}"
+        return f"{city.name} has no version of {DEFAULT_MODEL}: energy-forecast train --model {DEFAULT_MODEL}"
     trained = f"{at.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
     return (
         f"Every version of {DEFAULT_MODEL} for {city.name} uses training data from after {trained}. "
