@@ -102,6 +102,11 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
     assert [(one["city"], one["outcome"]) for one in promoted] == [("Berlin", "promoted"), ("Pune", "promoted")]
     assert all(row["mae_kwh"]["p_value"] < 0.05 for one in promoted for row in one["evidence"])
     assert all("with observed weather" in one["reason"] for one in promoted)
+    assert all(row["versions"] == [one["version"]] for one in promoted for row in one["evidence"])
+    command_line.run("train", "--model", "vanilla", "--city", "Pune")
+    (newer,) = document(command_line, "model", "promote", "vanilla", "--city", "Pune")["cities"]
+    tested = promoted[1]["version"]
+    assert f"The backtests are of version {tested}; version {newer['version']} was promoted" in newer["reason"]
     command_line.run("model", "promote", "naive-24", "--city", "Berlin", "--force", "--reason", "a trial")
     served = document(command_line, "forecast", "--horizon", "3h")["forecasts"]
     assert {(one["city"], one["model"]) for one in served} == {("Berlin", "naive-24"), ("Pune", "vanilla")}

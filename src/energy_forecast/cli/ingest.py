@@ -331,12 +331,18 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
         echo(f"  Warning: {one}")
     if len(warned) > _MOST_PRINTED:
         echo(f"  {len(warned) - _MOST_PRINTED} more warnings: energy-forecast doctor data, or ops.quality_flags.")
+    shortened = report.rejected > len(report.rejected_examples)
+    printed: set[str] = set()
     for row in report.rejected_examples:
+        # If the counts follow, one example of each reason is enough
+        if shortened and row.reason in printed:
+            continue
+        printed.add(row.reason)
         echo(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
     for reason in report.reasons:
         if reason.cell_only:
             echo(f"  Left empty: {counted(reason.count, 'cell')}, {reason}.")
-    if report.rejected > len(report.rejected_examples):
+    if shortened:
         reasons = [reason for reason in report.reasons if not reason.cell_only]
         for reason in reasons[:_MOST_REASONS]:
             echo(f"  Rejected: {counted(reason.count, 'row')}, {reason}.")
