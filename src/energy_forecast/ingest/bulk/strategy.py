@@ -184,8 +184,8 @@ def _is_changed(rows: pl.DataFrame, names: Sequence[str], known: StoredValues, m
     same = stored[place] == wanted
     place = order[place]
     for name, values in zip(names, known.values, strict=True):
-        said = rows[name].fill_null(ABSENT).to_numpy()
-        same &= (said == ABSENT) | (said == values[place])
+        new = rows[name].fill_null(ABSENT).to_numpy()
+        same &= (new == ABSENT) | (new == values[place])
     claimed = rows["available_at"].to_physical()
     same &= (claimed.is_null() | (claimed >= pl.Series(known.available[place]))).to_numpy()
     length = rows[INTERVAL].cast(pl.Int64).fill_null(minutes or ABSENT).to_numpy()
