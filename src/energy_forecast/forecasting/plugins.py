@@ -126,4 +126,10 @@ def _fault(made: Forecast, hours: pl.Series) -> str | None:
         return "a value is negative"
     if (np.diff(values[:, 1:], axis=1) < 0).any():
         return "the quantiles of an hour are not in order"
+    for name in ("weather_hours", "stale_hours"):
+        count = getattr(made, name)
+        if not isinstance(count, int) or count < 0:
+            return f"{name} is {count!r}, not a number of hours (int)"
+    if not isinstance(made.notes, list) or not all(isinstance(note, str) for note in made.notes):
+        return "notes is not a list of texts"
     return None

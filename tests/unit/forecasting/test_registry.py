@@ -136,6 +136,9 @@ def test_plugin_must_return_a_fitted_forecaster(install: Install) -> None:
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(math.nan))), "NaN"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(-1.0))), "negative"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.col("q95") + 1)), "not in order"),
+        (lambda made: replace(made, stale_hours=None), "stale_hours is None"),
+        (lambda made: replace(made, weather_hours=-1), "weather_hours is -1"),
+        (lambda made: replace(made, notes="no weather"), "notes is not a list"),
         (lambda made: made.frame, "failed in predict: AttributeError"),
     ],
 )
