@@ -2,9 +2,9 @@
 
 After a change that must not affect behaviour the two folders are equal:
 
-    python benchmarks/freeze.py /tmp/before
-    python benchmarks/freeze.py /tmp/after
-    diff --recursive /tmp/before /tmp/after
+    python benchmarks/freeze.py before
+    python benchmarks/freeze.py after
+    diff --recursive before after
 
 - `forecasts`: digests of the forecasts of each model, and the header and the digests of the arrays of each artifact.
   The data of the four cities is synthetic: with weather, without weather, short history, more than three years.

@@ -742,7 +742,7 @@ def nobodys_python() -> str:
         with contextlib.suppress(OSError):
             if as_nobody(candidate or "", code, Path("/")).returncode == 0:
                 return str(candidate)
-    pytest.skip("no Python of this version that an ordinary user can run, or the checkout is closed to her")
+    pytest.skip("no Python of this version that an ordinary user can run, or the checkout is closed to them")
 
 
 CYCLE = """

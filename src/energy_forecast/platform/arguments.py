@@ -7,7 +7,7 @@ import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta
-from functools import wraps
+from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType, UnionType
@@ -84,12 +84,16 @@ def checked(function: Callable[Parameters, Read]) -> Callable[Parameters, Read]:
     """
     signature = inspect.signature(function)
 
+    # Read once, at the first call: many functions are imported and never called
+    @cache
+    def hints() -> dict[str, Any]:
+        return get_type_hints(function)
+
     @wraps(function)
     def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Read:
-        hints = get_type_hints(function)
         for name, given in signature.bind(*args, **kwargs).arguments.items():
-            if name in hints:
-                check_type(given, hints[name], name)
+            if name in hints():
+                check_type(given, hints()[name], name)
         with own_names():
             return function(*args, **kwargs)
 
@@ -157,12 +161,12 @@ def optional_moment(given: Moment | None, name: str) -> datetime | None:
 
 
 def span(given: Span, name: str) -> timedelta:
-    """Return the parameter `name`, a span of time such as 30d. Raises EnergyForecastError if it is none."""
+    """Return the parameter `name`, a span of time such as 30d. Raises EnergyForecastError for other text."""
     return _read(read_span, given, name)
 
 
 def local_time(given: str, name: str) -> time:
-    """Return the parameter `name`, a local time of day. Raises EnergyForecastError if it is none."""
+    """Return the parameter `name`, a local time of day. Raises EnergyForecastError for other text."""
     return _read(read_local_time, given, name)
 
 

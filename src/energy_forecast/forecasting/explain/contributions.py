@@ -106,7 +106,7 @@ def contributions_of(terms: ModelTerms) -> pl.DataFrame | None:
         timestamp, input_group, contribution_kwh, feature, value, baseline_value: one row per hour and group. The first
         group is BASELINE, the mean forecast of days of the last three weeks at the same hour and lead time. With the
         other contributions it adds up to the forecast. feature: the one shown for the group, with its value and its
-        mean on the baseline days (loads in kWh); null if there is none.
+        mean on the baseline days (loads in kWh); null without such days.
     """
     samples = terms.samples
     n = len(samples)

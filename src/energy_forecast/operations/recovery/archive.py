@@ -82,7 +82,7 @@ def own_archive(server: EmbeddedServer) -> Archive:
     """Return the archive of the embedded server for an operation that changes it.
 
     Raises:
-        BackupError: there is none, or it belongs to another server; this state folder may be a copy.
+        BackupError: there is no archive, or it belongs to another server; this state folder may be a copy.
     """
     archive = archive_of(server)
     if (refusal := archive.refusal(server.home)) is not None:
