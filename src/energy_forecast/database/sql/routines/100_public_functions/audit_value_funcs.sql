@@ -4,6 +4,30 @@
 DO $do$
 DECLARE
     target record;
+    hashed_columns text;
+    -- The contents of the rows of a transition table: %1$s variable, %2$s transition table, %3$s columns
+    contents CONSTANT text := $contents$        SELECT coalesce(bool_and(b.created_now), true), array_agg(DISTINCT b.city_id),
+               CASE WHEN count(*) > 0 THEN jsonb_build_object(
+                   'rows', sum(b.row_count)::bigint, 'cities', count(DISTINCT b.city_id),
+                   'first', to_char(min(b.first) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                   'last', to_char(max(b.last) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                   'sums', jsonb_object_agg(to_char(b.block AT TIME ZONE 'UTC', 'YYYY-MM-DD'), b.sums) FILTER (WHERE b.is_first))
+               END
+        INTO created_now, cities, %1$s
+        FROM (
+            SELECT d.*, row_number() OVER (PARTITION BY d.block) = 1 AS is_first,
+                   jsonb_build_array(sum(d.row_count) OVER w, sum(d.sum_1) OVER w, sum(d.sum_2) OVER w, sum(d.sum_3) OVER w,
+                                     sum(d.sum_4) OVER w) AS sums
+            FROM (
+                SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
+                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
+                       sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
+                       sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
+                FROM (SELECT c.*, encode(sha256(record_send(ROW(
+                          %3$s))), 'base64')
+                          AS hash FROM %2$s c OFFSET 0) h
+                GROUP BY h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')) d
+            WINDOW w AS (PARTITION BY d.block)) b;$contents$;
 BEGIN
     FOR target IN
         SELECT * FROM (VALUES
@@ -11,6 +35,7 @@ BEGIN
             ('audit_weather_func', 'weather_data', 'c.temperature, c.humidity, c.wind_speed, c.precipitation')
         ) AS audited (name, relation, value_columns)
     LOOP
+        hashed_columns := format('c.city_id, c.timestamp, %s, c.created_at, c.available_at, c.interval_minutes', target.value_columns);
         EXECUTE format($function$
 CREATE OR REPLACE FUNCTION public.%1$I() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -24,52 +49,10 @@ DECLARE
     added jsonb;
 BEGIN
     IF TG_OP <> 'INSERT' THEN
-        SELECT coalesce(bool_and(b.created_now), true), array_agg(DISTINCT b.city_id),
-               CASE WHEN count(*) > 0 THEN jsonb_build_object(
-                   'rows', sum(b.row_count)::bigint, 'cities', count(DISTINCT b.city_id),
-                   'first', to_char(min(b.first) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                   'last', to_char(max(b.last) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                   'sums', jsonb_object_agg(to_char(b.block AT TIME ZONE 'UTC', 'YYYY-MM-DD'), b.sums) FILTER (WHERE b.is_first))
-               END
-        INTO created_now, cities, removed
-        FROM (
-            SELECT d.*, row_number() OVER (PARTITION BY d.block) = 1 AS is_first,
-                   jsonb_build_array(sum(d.row_count) OVER w, sum(d.sum_1) OVER w, sum(d.sum_2) OVER w, sum(d.sum_3) OVER w,
-                                     sum(d.sum_4) OVER w) AS sums
-            FROM (
-                SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
-                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
-                       sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
-                       sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
-                FROM (SELECT c.*, encode(sha256(record_send(ROW(
-                          %2$s))), 'base64')
-                          AS hash FROM replaced c OFFSET 0) h
-                GROUP BY h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')) d
-            WINDOW w AS (PARTITION BY d.block)) b;
+%2$s
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        SELECT coalesce(bool_and(b.created_now), true), array_agg(DISTINCT b.city_id),
-               CASE WHEN count(*) > 0 THEN jsonb_build_object(
-                   'rows', sum(b.row_count)::bigint, 'cities', count(DISTINCT b.city_id),
-                   'first', to_char(min(b.first) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                   'last', to_char(max(b.last) AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-                   'sums', jsonb_object_agg(to_char(b.block AT TIME ZONE 'UTC', 'YYYY-MM-DD'), b.sums) FILTER (WHERE b.is_first))
-               END
-        INTO created_now, cities, added
-        FROM (
-            SELECT d.*, row_number() OVER (PARTITION BY d.block) = 1 AS is_first,
-                   jsonb_build_array(sum(d.row_count) OVER w, sum(d.sum_1) OVER w, sum(d.sum_2) OVER w, sum(d.sum_3) OVER w,
-                                     sum(d.sum_4) OVER w) AS sums
-            FROM (
-                SELECT h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
-                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
-                       sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
-                       sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
-                FROM (SELECT c.*, encode(sha256(record_send(ROW(
-                          %2$s))), 'base64')
-                          AS hash FROM changed c OFFSET 0) h
-                GROUP BY h.city_id, date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')) d
-            WINDOW w AS (PARTITION BY d.block)) b;
+%3$s
         IF NOT created_now THEN
             IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = TG_RELID AND t.tgname = 'append_only' AND t.tgenabled = 'A') THEN
                 RAISE EXCEPTION 'created_at of %% can only be set by the database', TG_TABLE_NAME
@@ -85,8 +68,8 @@ BEGIN
     VALUES (TG_TABLE_NAME, TG_OP, removed, added, public.acting_role(), cities);
     RETURN NULL;
 END $body$
-$function$, target.name,
-            format('c.city_id, c.timestamp, %s, c.created_at, c.available_at, c.interval_minutes', target.value_columns));
+$function$, target.name, format(contents, 'removed', 'replaced', hashed_columns),
+            format(contents, 'added', 'changed', hashed_columns));
         EXECUTE format('COMMENT ON FUNCTION public.%I() IS %L', target.name, format(
             'Writes a statement that changed %s into audit_log, and rejects rows with a forged created_at', target.relation));
     END LOOP;
