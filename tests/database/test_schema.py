@@ -403,3 +403,54 @@ def test_a_partition_made_by_hand_becomes_the_platforms(database: Database) -> N
             " EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'through_parent')"
             " FROM pg_class c WHERE c.relname = 'energy_consumption_y2019m01'"
         ).fetchone() == ("energy_forecast_owner", True, True, True)
+
+
+def test_keys_of_tables_with_a_city_contain_the_city(database: Database) -> None:
+    """A table can only be distributed by city if each unique index, and each key between two such tables, has it."""
+    with psycopg.connect(database.url) as connection:
+        without = connection.execute("""
+            WITH city AS (
+                SELECT a.attrelid, a.attnum FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+                WHERE a.attname = 'city_id' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+                  AND c.relnamespace IN ('public'::regnamespace, 'ops'::regnamespace))
+            SELECT i.indexrelid::regclass::text FROM pg_index i JOIN city ON city.attrelid = i.indrelid
+            WHERE (i.indisunique OR i.indisexclusion) AND NOT city.attnum = ANY (i.indkey::smallint[])
+            UNION ALL
+            SELECT k.conname FROM pg_constraint k JOIN city ON city.attrelid = k.conrelid
+            JOIN city other ON other.attrelid = k.confrelid
+            WHERE k.contype = 'f' AND k.conparentid = 0
+              AND array_position(k.conkey, city.attnum) IS DISTINCT FROM array_position(k.confkey, other.attnum)
+        """).fetchall()
+    assert without == []
+
+
+def test_a_promotion_returns_only_to_one_of_its_city(database: Database) -> None:
+    with database.transaction(Role.OWNER) as connection:
+        fill(connection)
+        connection.execute("""
+            INSERT INTO cities (name, latitude, longitude, timezone) VALUES ('Bonn', 50.7, 7.1, 'Europe/Berlin')""")
+        connection.execute("""
+            INSERT INTO model_artifacts (model_id, city_id, artifact, sha256, training_digest, training_facts)
+            SELECT m.id, c.id, 'abc', sha256('abc'), sha256('data'), '{}' FROM models m, cities c
+            WHERE c.name = 'Bonn'""")
+        promote = """
+            INSERT INTO model_promotions (city_id, model_id, reason, evidence, is_forced, returns_to)
+            SELECT c.id, m.id, 'r', '[]', true, (SELECT id FROM model_promotions)
+            FROM cities c, models m WHERE c.name = %s"""
+        connection.execute(promote, ["Pune"])
+        with pytest.raises(psycopg.errors.ForeignKeyViolation, match="promotion_returns_to"):
+            connection.execute(promote, ["Bonn"])
+
+
+def test_defaults_are_now_and_not_a_time_of_each_node(database: Database) -> None:
+    """Each replica of a distributed table would compute CURRENT_TIMESTAMP for itself; now() is passed as a value."""
+    with psycopg.connect(database.url) as connection:
+        found = connection.execute("""
+            SELECT adrelid::regclass || '.' || adnum FROM pg_attrdef
+            WHERE pg_get_expr(adbin, adrelid) ~ 'CURRENT_TIMESTAMP'
+            UNION ALL
+            SELECT oid::regprocedure::text FROM pg_proc
+            WHERE pronamespace IN ('public'::regnamespace, 'ops'::regnamespace)
+              AND pg_get_function_arguments(oid) ~ 'CURRENT_TIMESTAMP'
+        """).fetchall()
+    assert found == []

@@ -509,14 +509,14 @@ CREATE TABLE model_promotions (
     returns_to uuid,
     promoted_by name DEFAULT SESSION_USER NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
-    CONSTRAINT model_promotions_pkey PRIMARY KEY (id),
+    CONSTRAINT model_promotion_id PRIMARY KEY (id, city_id),
     CONSTRAINT model_promotions_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id),
     CONSTRAINT model_promotions_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id),
-    CONSTRAINT model_promotions_returns_to_fkey FOREIGN KEY (returns_to) REFERENCES model_promotions(id),
     CONSTRAINT promotion_artifact FOREIGN KEY (model_id, city_id) REFERENCES model_artifacts(model_id, city_id),
     CONSTRAINT promotion_during CHECK (((NOT isempty(during)) AND (lower(during) = created_at) AND lower_inc(during))),
     CONSTRAINT promotion_no_overlap EXCLUDE USING gist (city_id WITH =, during WITH &&),
-    CONSTRAINT promotion_reason CHECK ((reason <> ''::text))
+    CONSTRAINT promotion_reason CHECK ((reason <> ''::text)),
+    CONSTRAINT promotion_returns_to FOREIGN KEY (returns_to, city_id) REFERENCES model_promotions(id, city_id)
 );
 COMMENT ON TABLE model_promotions IS 'The champion of each city over time, with author and reason. A row is added; the next promotion sets its end, once';
 COMMENT ON COLUMN model_promotions.during IS 'From this promotion to the next; without an end, the version serves the city now';
@@ -525,6 +525,7 @@ COMMENT ON COLUMN model_promotions.is_forced IS 'Promoted although the tests did
 COMMENT ON COLUMN model_promotions.returns_to IS 'For a rollback: the promotion whose version serves again. The next rollback continues before that promotion';
 COMMENT ON COLUMN model_promotions.promoted_by IS 'The login that promoted it';
 COMMENT ON CONSTRAINT promotion_no_overlap ON model_promotions IS 'At most one champion per city at any time';
+COMMENT ON CONSTRAINT promotion_returns_to ON model_promotions IS 'A rollback returns to a promotion of the same city';
 ALTER TABLE model_promotions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY city_access ON model_promotions FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON model_promotions FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
@@ -774,7 +775,7 @@ CREATE TABLE forecast_scores (
     issued_at_local time without time zone,
     horizon interval,
     created_at timestamptz DEFAULT now() NOT NULL,
-    CONSTRAINT forecast_scores_pkey PRIMARY KEY (id),
+    CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
     CONSTRAINT forecast_score_by_hour CHECK ((jsonb_typeof(by_hour) = 'array'::text)),
     CONSTRAINT forecast_score_coverage CHECK (((coverage_90 >= (0)::double precision) AND (coverage_90 <= (1)::double precision))),
     CONSTRAINT forecast_score_finite CHECK (((mae_kwh < 'Infinity'::double precision) AND (rmse_kwh < 'Infinity'::double precision) AND (pinball_kwh < 'Infinity'::double precision) AND (width_90_kwh < 'Infinity'::double precision) AND (mape < 'Infinity'::double precision) AND (skill_naive_168 <= (1)::double precision) AND (r2_score <= (1)::double precision))),
@@ -809,6 +810,7 @@ COMMENT ON COLUMN forecast_scores.issued_until IS 'For a backtest: the last issu
 COMMENT ON COLUMN forecast_scores.issued_every IS 'For a backtest: the time between two issues';
 COMMENT ON COLUMN forecast_scores.issued_at_local IS 'For a backtest with --at-local: the local issue time; issued_every then counts local days. Null: issued_every is a duration';
 COMMENT ON COLUMN forecast_scores.horizon IS 'For a backtest: the longest lead time of its runs';
+COMMENT ON CONSTRAINT forecast_score_id ON forecast_scores IS 'Serves a score by its id; contains the city as every key of a table with a city';
 CREATE INDEX idx_forecast_scores_city ON forecast_scores USING btree (city_id, created_at);
 COMMENT ON INDEX idx_forecast_scores_city IS 'Serves the scores of a city, newest first';
 ALTER TABLE forecast_scores ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -1354,7 +1356,7 @@ GRANT EXECUTE ON ROUTINE may_read_city(uuid) TO energy_forecast_app, energy_fore
 COMMENT ON ROUTINE may_read_evaluation(uuid) IS 'Whether the acting role may see a mean over all cities of a model version: only if it may see each of them';
 GRANT EXECUTE ON ROUTINE may_read_evaluation(uuid) TO energy_forecast_app;
 
--- model_performance(days integer DEFAULT 7, until timestamptz DEFAULT CURRENT_TIMESTAMP) returns TABLE(name text, version text, purpose text, weather text, avg_mape double precision, avg_rmse double precision, avg_mae double precision, coverage_90 double precision, prediction_count bigint, city_count bigint)
+-- model_performance(days integer DEFAULT 7, until timestamptz DEFAULT now()) returns TABLE(name text, version text, purpose text, weather text, avg_mape double precision, avg_rmse double precision, avg_mae double precision, coverage_90 double precision, prediction_count bigint, city_count bigint)
 COMMENT ON ROUTINE model_performance(integer,timestamptz) IS 'Model versions by their scores of the last days, best first: MAPE in percent, RMSE and MAE in kWh in an hour, each a mean over the pairs of forecast and actual. Live runs, replays and backtests are never mixed';
 GRANT EXECUTE ON ROUTINE model_performance(integer,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
@@ -1362,7 +1364,7 @@ GRANT EXECUTE ON ROUTINE model_performance(integer,timestamptz) TO energy_foreca
 COMMENT ON ROUTINE readable_cities() IS 'The cities that the acting role may see: a role of the platform sees every city, a user the cities granted to them';
 GRANT EXECUTE ON ROUTINE readable_cities() TO energy_forecast_app, energy_forecast_operator;
 
--- recent_consumption(city uuid, hours integer DEFAULT 24, until timestamptz DEFAULT CURRENT_TIMESTAMP) returns TABLE(hour timestamptz, local_hour text, total_consumption numeric, peak_demand numeric, minutes_known integer)
+-- recent_consumption(city uuid, hours integer DEFAULT 24, until timestamptz DEFAULT now()) returns TABLE(hour timestamptz, local_hour text, total_consumption numeric, peak_demand numeric, minutes_known integer)
 COMMENT ON ROUTINE recent_consumption(uuid,integer,timestamptz) IS 'The last hours of a city up to a time, including the current hour and hours without data: kWh in the hour, peak demand in kW, and known minutes';
 GRANT EXECUTE ON ROUTINE recent_consumption(uuid,integer,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
@@ -1393,7 +1395,7 @@ GRANT EXECUTE ON ROUTINE vintage_counts(text,timestamptz,timestamptz,timestamptz
 COMMENT ON ROUTINE weather_as_of(uuid,timestamptz,timestamptz,timestamptz) IS 'Observed weather of a city in [first_time, end_time) as known at a time';
 GRANT EXECUTE ON ROUTINE weather_as_of(uuid,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest;
 
--- weather_correlation(city uuid, days integer DEFAULT 30, bin numeric DEFAULT 1, until timestamptz DEFAULT CURRENT_TIMESTAMP) returns TABLE(temperature numeric, temperature_end numeric, avg_consumption numeric, sample_count bigint)
+-- weather_correlation(city uuid, days integer DEFAULT 30, bin numeric DEFAULT 1, until timestamptz DEFAULT now()) returns TABLE(temperature numeric, temperature_end numeric, avg_consumption numeric, sample_count bigint)
 COMMENT ON ROUTINE weather_correlation(uuid,integer,numeric,timestamptz) IS 'Mean hourly consumption of a city, kWh, by temperature bin: from temperature up to temperature_end, degrees Celsius. Complete hours with weather only';
 GRANT EXECUTE ON ROUTINE weather_correlation(uuid,integer,numeric,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 

@@ -57,16 +57,18 @@ COMMENT ON INDEX idx_model_artifacts_city IS
     'Serves the newest version for a city, and whether one was trained from the same data';
 
 CREATE TABLE model_promotions (
-    id          UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    id          UUID NOT NULL DEFAULT gen_random_uuid(),
     city_id     UUID NOT NULL REFERENCES cities (id),
     model_id    UUID NOT NULL REFERENCES models (id),
     during      TSTZRANGE NOT NULL DEFAULT tstzrange(now(), NULL),
     reason      TEXT NOT NULL,
     evidence    JSONB NOT NULL,
     is_forced   BOOLEAN NOT NULL,
-    returns_to  UUID REFERENCES model_promotions (id),
+    returns_to  UUID,
     promoted_by NAME NOT NULL DEFAULT session_user,
     created_at  TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
+    CONSTRAINT model_promotion_id PRIMARY KEY (id, city_id),
+    CONSTRAINT promotion_returns_to FOREIGN KEY (returns_to, city_id) REFERENCES model_promotions (id, city_id),
     CONSTRAINT promotion_no_overlap EXCLUDE USING gist (city_id WITH =, during WITH &&),
     CONSTRAINT promotion_artifact FOREIGN KEY (model_id, city_id) REFERENCES model_artifacts (model_id, city_id),
     CONSTRAINT promotion_during CHECK (NOT isempty(during) AND lower(during) = created_at AND lower_inc(during)),
@@ -82,6 +84,8 @@ COMMENT ON COLUMN model_promotions.is_forced IS 'Promoted although the tests did
 COMMENT ON COLUMN model_promotions.returns_to IS
     'For a rollback: the promotion whose version serves again. The next rollback continues before that promotion';
 COMMENT ON COLUMN model_promotions.promoted_by IS 'The login that promoted it';
+COMMENT ON CONSTRAINT promotion_returns_to ON model_promotions IS
+    'A rollback returns to a promotion of the same city';
 COMMENT ON CONSTRAINT promotion_no_overlap ON model_promotions IS
     'At most one champion per city at any time';
 

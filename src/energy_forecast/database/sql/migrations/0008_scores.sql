@@ -30,7 +30,7 @@ CREATE INDEX idx_metrics_time ON model_metrics USING BRIN (timestamp);
 COMMENT ON INDEX idx_metrics_time IS 'Serves all evaluations in a time range';
 
 CREATE TABLE forecast_scores (
-    id                UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    id                UUID NOT NULL DEFAULT gen_random_uuid(),
     model_id          UUID NOT NULL REFERENCES models (id),
     city_id           UUID NOT NULL REFERENCES cities (id),
     purpose           TEXT NOT NULL,
@@ -57,6 +57,7 @@ CREATE TABLE forecast_scores (
     issued_at_local   TIME,
     horizon           INTERVAL,
     created_at        TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
+    CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
     CONSTRAINT forecast_score_key UNIQUE (model_id, city_id, purpose, weather, period_start, period_end,
         lead_start_hours, lead_end_hours, pair_digest),
     CONSTRAINT forecast_score_purpose CHECK (purpose IN ('live', 'replay', 'backtest')),
@@ -75,6 +76,8 @@ CREATE TABLE forecast_scores (
 COMMENT ON TABLE forecast_scores IS
     'Scores of forecasts against actuals: one row per model version, city, period and lead-time bucket. A later '
     'correction of the actuals adds a new row. Append-only';
+COMMENT ON CONSTRAINT forecast_score_id ON forecast_scores IS
+    'Serves a score by its id; contains the city as every key of a table with a city';
 COMMENT ON COLUMN forecast_scores.purpose IS 'Purpose of the scored runs; live runs and later runs are never mixed';
 COMMENT ON COLUMN forecast_scores.period_start IS 'First target hour counted';
 COMMENT ON COLUMN forecast_scores.period_end IS 'End of the last target hour counted';

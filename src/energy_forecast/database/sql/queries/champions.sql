@@ -15,7 +15,7 @@ WITH RECURSIVE present AS (
     SELECT id, city_id, during, returns_to FROM model_promotions WHERE city_id = %(city)s AND upper_inf(during)
     UNION ALL
     SELECT p.id, p.city_id, p.during, p.returns_to
-    FROM present JOIN model_promotions p ON p.id = present.returns_to
+    FROM present JOIN model_promotions p ON p.id = present.returns_to AND p.city_id = present.city_id
 )
 SELECT p.id, p.model_id, m.name, m.version
 FROM present

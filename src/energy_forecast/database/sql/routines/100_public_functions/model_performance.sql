@@ -1,7 +1,7 @@
 /* From the scores of single cities, so that a user gets the mean over their cities. A month of target hours is scored
    again as it fills up, and a backtest is scored as a whole and by lead time: of scores that contain each other, in time
    and lead time, the widest counts, and of equal ones the newest. */
-CREATE OR REPLACE FUNCTION model_performance(days integer DEFAULT 7, until timestamptz DEFAULT CURRENT_TIMESTAMP)
+CREATE OR REPLACE FUNCTION model_performance(days integer DEFAULT 7, until timestamptz DEFAULT now())
     RETURNS TABLE (name text, version text, purpose text, weather text, avg_mape double precision,
                    avg_rmse double precision, avg_mae double precision, coverage_90 double precision,
                    prediction_count bigint, city_count bigint)

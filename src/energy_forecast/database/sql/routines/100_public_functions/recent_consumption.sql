@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION recent_consumption(
-    city uuid, hours integer DEFAULT 24, until timestamptz DEFAULT CURRENT_TIMESTAMP)
+    city uuid, hours integer DEFAULT 24, until timestamptz DEFAULT now())
     RETURNS TABLE (hour timestamptz, local_hour text, total_consumption numeric, peak_demand numeric,
                    minutes_known integer)
     LANGUAGE plpgsql STABLE SECURITY INVOKER

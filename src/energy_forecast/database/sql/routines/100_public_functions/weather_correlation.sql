@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION weather_correlation(
-    city uuid, days integer DEFAULT 30, bin numeric DEFAULT 1, until timestamptz DEFAULT CURRENT_TIMESTAMP)
+    city uuid, days integer DEFAULT 30, bin numeric DEFAULT 1, until timestamptz DEFAULT now())
     RETURNS TABLE (temperature numeric, temperature_end numeric, avg_consumption numeric, sample_count bigint)
     LANGUAGE plpgsql STABLE SECURITY INVOKER
     SET search_path = pg_catalog, public, pg_temp
