@@ -383,6 +383,7 @@ CREATE TRIGGER audit_energy_consumption AFTER INSERT ON ops.attached_months REFE
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.attached_months REFERENCING NEW TABLE AS attached FOR EACH STATEMENT EXECUTE FUNCTION audit_attached_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.attached_months FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.attached_months FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER record_attached AFTER INSERT ON ops.attached_months FOR EACH ROW WHEN ((new.table_name = 'energy_consumption'::text)) EXECUTE FUNCTION record_attached_consumption();
 GRANT SELECT ON ops.attached_months TO energy_forecast_auditor;
 
 CREATE TABLE ops.begun_months (
@@ -1368,6 +1369,9 @@ GRANT EXECUTE ON ROUTINE readable_cities() TO energy_forecast_app, energy_foreca
 COMMENT ON ROUTINE recent_consumption(uuid,integer,timestamptz) IS 'The last hours of a city up to a time, including the current hour and hours without data: kWh in the hour, peak demand in kW, and known minutes';
 GRANT EXECUTE ON ROUTINE recent_consumption(uuid,integer,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
+-- record_attached_consumption() returns trigger, security definer
+COMMENT ON ROUTINE record_attached_consumption() IS 'Records the hours of the last 31 days in a month that was filled before it was attached, in ops.changed_consumption';
+
 -- record_changed_consumption() returns trigger, security definer
 COMMENT ON ROUTINE record_changed_consumption() IS 'Records the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';
 
@@ -1459,7 +1463,7 @@ COMMENT ON ROUTINE ops.missing_partitions(integer) IS 'The missing monthly parti
 GRANT EXECUTE ON ROUTINE ops.missing_partitions(integer) TO energy_forecast_operator;
 
 -- ops.months_loaded_before(parent text) returns timestamptz
-COMMENT ON ROUTINE ops.months_loaded_before(text) IS 'Months of a table that end by this time may be filled before they are attached; the hourly view covers the 30 days before now';
+COMMENT ON ROUTINE ops.months_loaded_before(text) IS 'Months of a table that end by this time may be filled before they are attached: those that have ended';
 GRANT EXECUTE ON ROUTINE ops.months_loaded_before(text) TO energy_forecast_ingest;
 
 -- ops.partition_rows(exact_below bigint) returns TABLE(table_name text, partition_name text, range_start timestamptz, range_end timestamptz, city_id uuid, city text, is_shared boolean, detach_pending boolean, row_count bigint, is_exact boolean, byte_count bigint), security definer

@@ -111,7 +111,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.created_at, c.available_at, c.interval_minutes))), 'base64') AS hash
       FROM public.energy_consumption c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
-      OFFSET 0) h
+      OFFSET '0') h
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_data
@@ -125,7 +125,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.created_at, c.available_at, c.interval_minutes))), 'base64') AS hash
       FROM public.weather_data c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
-      OFFSET 0) h
+      OFFSET '0') h
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_energy_consumption_revisions
@@ -139,7 +139,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.created_at, c.available_at, c.interval_minutes, c.superseded_at))), 'base64') AS hash
       FROM public.energy_consumption_revisions c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
-      OFFSET 0) h
+      OFFSET '0') h
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_data_revisions
@@ -153,7 +153,7 @@ FROM (SELECT c.timestamp, encode(sha256(record_send(ROW(
           c.created_at, c.available_at, c.interval_minutes, c.superseded_at))), 'base64') AS hash
       FROM public.weather_data_revisions c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
-      OFFSET 0) h
+      OFFSET '0') h
 GROUP BY date_bin('30 days', h.timestamp, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_weather_forecasts
@@ -167,7 +167,7 @@ FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
           c.created_at))), 'base64') AS hash
       FROM public.weather_forecasts c
       WHERE c.timestamp >= coalesce(%(first)s::timestamptz, '-infinity') AND c.timestamp < coalesce(%(end)s::timestamptz, 'infinity')
-      OFFSET 0) h
+      OFFSET '0') h
 GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')
 
 -- name: sums_of_prediction_vintages
@@ -181,5 +181,5 @@ FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
           c.created_at))), 'base64') AS hash
       FROM public.prediction_vintages c
       WHERE c.issued_at >= coalesce(%(first)s::timestamptz, '-infinity') AND c.issued_at < coalesce(%(end)s::timestamptz, 'infinity')
-      OFFSET 0) h
+      OFFSET '0') h
 GROUP BY date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00')

@@ -25,8 +25,9 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
                        min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
                        sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
                        sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
-                -- OFFSET, because otherwise the hash would be computed four times
-                FROM (SELECT c.*, encode(sha256(record_send(ROW(%3$s))), 'base64') AS hash FROM %1$s OFFSET 0) h
+                -- OFFSET, because otherwise the hash would be computed four times. As text, because the planner sees no
+                -- constant in a number with a cast, and then uses no parallel workers
+                FROM (SELECT c.*, encode(sha256(record_send(ROW(%3$s))), 'base64') AS hash FROM %1$s OFFSET '0') h
                 GROUP BY h.city_id, date_bin('30 days', h.%2$I, '2000-01-01 00:00:00+00')) d
             WINDOW w AS (PARTITION BY d.block)) b $query$, source, block_column, hashed)
 $$;

@@ -28,7 +28,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('energy_forecast partitions'));
     -- From now on no trigger can be added; a trigger added meanwhile has not seen the rows
     EXECUTE format('LOCK TABLE ONLY public.%I IN SHARE UPDATE EXCLUSIVE MODE', parent);
-    IF ops.months_loaded_before(parent) < now() - interval '32 days' THEN
+    IF ops.months_loaded_before(parent) < date_trunc('month', now()) THEN
         RAISE EXCEPTION 'A trigger was added to % meanwhile', parent
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;

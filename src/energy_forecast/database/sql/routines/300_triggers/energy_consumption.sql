@@ -14,3 +14,6 @@ ALTER TABLE energy_consumption ENABLE ALWAYS TRIGGER record_changed_update;
 CREATE OR REPLACE TRIGGER record_changed_delete AFTER DELETE ON energy_consumption REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION record_changed_consumption();
 ALTER TABLE energy_consumption ENABLE ALWAYS TRIGGER record_changed_delete;
+CREATE OR REPLACE TRIGGER record_attached AFTER INSERT ON ops.attached_months FOR EACH ROW
+    WHEN (NEW.table_name = 'energy_consumption') EXECUTE FUNCTION record_attached_consumption();
+ALTER TABLE ops.attached_months ENABLE ALWAYS TRIGGER record_attached;
