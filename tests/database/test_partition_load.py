@@ -185,9 +185,7 @@ def test_each_month_has_an_entry_of_the_audit_log_whose_sums_follow_from_its_row
     assert verify_audit(cities, tmp_path).findings == []
 
 
-def test_months_that_exist_are_loaded_through_the_table_in_the_same_load(
-    cities: Database, tmp_path: Path
-) -> None:
+def test_months_that_exist_are_loaded_through_the_table_in_the_same_load(cities: Database, tmp_path: Path) -> None:
     with psycopg.connect(cities.url, autocommit=True) as connection:
         connection.execute("SELECT ensure_month_partitions('energy_consumption', '2019-02-01Z', '2019-02-01Z')")
         now = connection.execute("SELECT date_trunc('hour', now())").fetchone()

@@ -234,6 +234,15 @@ def test_each_row_is_read_in_its_own_zone() -> None:
 
 
 @pytest.mark.usefixtures("own_zone")
+@given(st.from_regex(r"\A[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9]Z\Z"))
+@settings(deadline=None, max_examples=200)
+def test_reads_utc_time_alike_alone_and_among_other_spellings(text: str) -> None:
+    """Times in the commonest spelling are parsed in bulk only if no other spelling is among them."""
+    zones = pl.Series([None, None], dtype=pl.String)
+    alone = parse_timestamps(pl.Series([text]), zones[:1])
+    assert alone.equals(parse_timestamps(pl.Series([text, "20260301T14Z"]), zones)[:1])
+
+
 def test_repeated_hours_are_those_of_the_tz_database() -> None:
     def span(*hours: str) -> tuple[datetime, ...]:
         return tuple(datetime.fromisoformat(hour) for hour in hours)

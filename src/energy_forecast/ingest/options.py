@@ -187,6 +187,8 @@ def hundredths(
     Returns:
         n whole numbers, null if missing.
     """
+    if number.null_count() == len(number):
+        return number.cast(pl.Int64)
     scaled = np.nan_to_num(np.abs(number.to_numpy()) * 100)
     whole = np.floor(scaled + 0.5)
     unsure = np.abs(scaled + 0.5 - np.rint(scaled + 0.5)) < _UNSURE

@@ -318,11 +318,12 @@ def _load_facts(rows: pl.DataFrame) -> pl.DataFrame:
     positive = value > 0
     rounded = positive & (value < 0.05) & (((value * 100 + 0.5).floor() / 100 - value).abs() > _MOST_ROUNDED * value)
     is_reset = (pl.col("step") < 0) & (value < -pl.col("step"))
-    time = pl.col("timestamp").dt
-    of_day = pl.when(is_reset).then(time.hour().cast(pl.Int32) * 60 + time.minute())
+    of_day = pl.when(is_reset).then((pl.col("timestamp").to_physical() // 60_000_000 % 1440).cast(pl.Int32))
+    band = pl.col("of_day")
     ordered = rows.select("city_no", "timestamp", "value", INTERVAL).sort("city_no", "timestamp")
     return (
         ordered.with_columns(step.alias("step"))
+        .with_columns(of_day.alias("of_day"))
         .group_by("city_no")
         .agg(
             pl.len().alias("n"),
@@ -340,10 +341,10 @@ def _load_facts(rows: pl.DataFrame) -> pl.DataFrame:
             pl.when(pl.col("step") > 0).then(pl.col("step")).sum().alias("gain"),
             ((pl.col("step") < 0) & (value >= -pl.col("step"))).sum().alias("falls"),
             is_reset.sum().alias("resets"),
-            of_day.min().alias("reset_first"),
-            of_day.max().alias("reset_last"),
-            ((of_day + 720) % 1440).min().alias("reset_first_noon"),
-            ((of_day + 720) % 1440).max().alias("reset_last_noon"),
+            band.min().alias("reset_first"),
+            band.max().alias("reset_last"),
+            ((band + 720) % 1440).min().alias("reset_first_noon"),
+            ((band + 720) % 1440).max().alias("reset_last_noon"),
             pl.col("timestamp").min().alias("first"),
             pl.col("timestamp").max().alias("last"),
             positive.sum().alias("positive"),

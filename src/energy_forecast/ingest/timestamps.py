@@ -21,6 +21,8 @@ _SHAPE = (
     r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2})(?::([0-5][0-9])(?:\.([0-9]{1,9}))?)?"
     r"(Z|[+-][0-9]{2}(?::?[0-5][0-9])?)?$"
 )
+# The commonest one, which polars parses by itself; an hour of 24 is left to the others
+_UTC_SHAPE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-5][0-9]Z$"
 # Other spellings in ISO 8601, RFC 3339 and common programs; U+2212 is the minus sign that ISO 8601 prints
 _OTHER_SHAPE = (
     r"^([0-9]{4})(?:-([0-9]{2})-([0-9]{2})|([0-9]{2})([0-9]{2}))"
@@ -75,6 +77,10 @@ def parse_timestamps(
     """
     if text.dtype != pl.String:
         return _read_typed(text)
+    if text.str.contains(_UTC_SHAPE).all():
+        moments = text.str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC", strict=False)
+        if not moments.null_count():
+            return _read_typed(moments)
     text = text.str.strip_chars(" \t")
     frame = _parts(text)
     odd = (frame["wall"].is_null() & (text != "")).fill_null(value=False)

@@ -2,7 +2,8 @@
 
 A reader for clean files stops at the first invalid line or repairs it silently. This one splits the lines first and
 the fields after, in bulk if no line of a piece is special. So an invalid line costs one row, and every row has its
-line number.
+line number. A block without quotes, in which every line has as many fields as the header, needs neither and is split by
+polars.
 """
 
 from __future__ import annotations
@@ -108,6 +109,11 @@ class CsvSource:
                         f"{self.name}: a line has more than a megabyte.", hint="Check that this is a CSV file."
                     )
                 text = data[:cut]
+                plain = None if header else self._plain_rows(text, line)
+                if plain is not None:
+                    yield Piece(shortened(plain), pl.DataFrame(schema=BROKEN_SCHEMA), raw.tell())
+                    line, rest = line + plain.height, data[cut:]
+                    continue
                 # Millions of empty lines are dropped at once, unless a quoted field may hold them
                 lines = self._lines(text if header or b'"' in text else text.rstrip(b"\r\n"), line)
                 skipped = min(header, lines.height)
@@ -120,6 +126,28 @@ class CsvSource:
                 for _ in range(unfinished):
                     cut = data.rfind(b"\n", 0, cut - 1) + 1
                 rest = data[cut:]
+
+    def _plain_rows(self, data: bytes, first: int) -> pl.DataFrame | None:
+        """Return the rows of a block if each is one line with all fields and without quotes; None if not."""
+        count = data.count(b"\n")
+        # If the commas are as many as expected, a line with too few needs one with too many, which polars refuses
+        if data.count(b",") != count * (self._found.count - 1) or not data.endswith(b"\n"):
+            return None
+        if b'"' in data or b"\r" in data or data.startswith(b"\xef\xbb\xbf"):
+            return None
+        schema = {f"field {place}": pl.String for place in range(self._found.count)}
+        try:
+            # polars must not meet bytes that are no text
+            data.decode("utf-8")
+            fields = pl.read_csv(data, has_header=False, quote_char=None, schema=schema)
+        except (UnicodeDecodeError, pl.exceptions.PolarsError):
+            return None
+        if fields.height != count:
+            return None
+        rows = fields.select(
+            pl.col(f"field {place}").fill_null("").alias(name) for name, place in self._found.places.items()
+        )
+        return rows.select(pl.int_range(first, first + count, dtype=pl.Int64).alias("line"), pl.all())
 
     def _lines(self, data: bytes, first: int) -> pl.DataFrame:
         """Return every line with its number; lines that are not UTF-8 are decoded with escapes and marked."""
