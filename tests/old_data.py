@@ -15,6 +15,7 @@ def fill_old(database: Database) -> None:
     """Two cities with 28 months of values every six hours, corrections of the oldest; forecasts, two of them scored."""
     with psycopg.connect(database.url) as connection:
         for statement in (
+            "UPDATE ops.retention_policies SET keep = '2 years' WHERE keep IS NULL",
             "INSERT INTO cities (name, latitude, longitude, timezone) VALUES ('Mumbai', 19, 72.9, 'Asia/Kolkata'),"
             " ('Berlin', 52.5, 13.4, 'Europe/Berlin')",
             "SELECT ensure_month_partitions(t, now() - interval '28 months', now()) FROM"

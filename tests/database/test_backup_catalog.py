@@ -41,6 +41,7 @@ def add_history(database: Database) -> None:
     """Two cities; a month that retention removes and one that it keeps."""
     execute(
         database,
+        "UPDATE ops.retention_policies SET keep = '2 years' WHERE keep IS NULL",
         "INSERT INTO cities (name, latitude, longitude, timezone) VALUES ('Mumbai', 19, 72.9, 'Asia/Kolkata'),"
         " ('Berlin', 52.5, 13.4, 'Europe/Berlin')",
         "SELECT ensure_month_partitions('energy_consumption', t, t)"

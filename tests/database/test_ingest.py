@@ -1101,6 +1101,9 @@ def test_weather_between_the_hours_of_a_station_is_refused_and_irregular_weather
 
 def test_rows_older_than_they_are_kept_for_are_told_with_what_keeps_them(place: Place) -> None:
     """A history of five years must not vanish in a night without a word."""
+    keep = "UPDATE ops.retention_policies SET keep = %s WHERE table_name = 'energy_consumption'"
+    with psycopg.connect(place.database.url, autocommit=True) as connection:
+        connection.execute(keep, ["2 years"])
     since = place.rows("SELECT date_trunc('month', now() - interval '2 years', 'UTC')")[0][0].astimezone(UTC)
     rows = hourly(since - timedelta(hours=3), *range(5))
     told = [note for note in place.load(rows).notes if "retention" in note]
@@ -1111,10 +1114,12 @@ def test_rows_older_than_they_are_kept_for_are_told_with_what_keeps_them(place: 
     due = place.rows("SELECT sum(row_count)::int FROM ops.retention_due(true) WHERE table_name = 'energy_consumption'")
     assert due == [(3,)], "what was told is what goes"
     with psycopg.connect(place.database.url, autocommit=True) as connection:
-        connection.execute("UPDATE ops.retention_policies SET keep = NULL WHERE table_name = 'energy_consumption'")
+        connection.execute(keep, [None])
     assert not [note for note in place.load(rows).notes if "retention" in note]
 
 
 def test_rows_within_what_is_kept_are_not_told_of(place: Place) -> None:
+    with psycopg.connect(place.database.url, autocommit=True) as connection:
+        connection.execute("UPDATE ops.retention_policies SET keep = '2 years' WHERE table_name = 'energy_consumption'")
     since = place.rows("SELECT date_trunc('month', now() - interval '2 years', 'UTC')")[0][0].astimezone(UTC)
     assert not [note for note in place.load(hourly(since, 1, 2, 3)).notes if "retention" in note]

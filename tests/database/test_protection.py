@@ -95,7 +95,7 @@ REPAIRED = {
         "instead of SELECT",
     ),
     "a grant on a function": (
-        "GRANT EXECUTE ON FUNCTION ops.digest_rows(text, text, timestamptz, timestamptz, boolean)"
+        "GRANT EXECUTE ON FUNCTION ops.digest_rows(text, text, timestamptz, timestamptz, boolean, integer)"
         " TO energy_forecast_app",
         "The privilege of energy_forecast_app on ops.digest_rows(text,text,timestamp with time zone",
     ),

@@ -204,6 +204,11 @@ def size(count: int) -> str:
     return f"{count / 1024:,.0f} kB"
 
 
+def below(hours: int | None) -> str | None:
+    """Format an upper limit of lead times: below 24 h."""
+    return None if hours is None else f"below {hours} h"
+
+
 def allow_interrupt() -> None:
     """Let Ctrl-C interrupt a blocking system call.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import emit, minute, out, progress, size, table
+from energy_forecast.cli.console import below, emit, minute, out, progress, size, table
 from energy_forecast.cli.options import Json
 from energy_forecast.errors import EnergyForecastError
 
@@ -60,7 +60,7 @@ def _print(reports: list[StepReport]) -> None:
     for report in reports:
         if report.step == "retention" and report.items:
             table(
-                ["table", "from", "to", "outcome", "rows", "revisions", "size", "detail"],
+                ["table", "from", "to", "kept lead times", "outcome", "rows", "revisions", "size", "detail"],
                 [_removal(item) for item in report.items],
                 title="Retention",
             )
@@ -83,6 +83,7 @@ def _removal(item: dict[str, Any]) -> tuple[object, ...]:
         item["table_name"],
         minute(item["range_start"]),
         minute(item["range_end"]),
+        below(item["kept_lead_hours"]),
         item["outcome"],
         None if item["row_count"] is None else f"{item['row_count']:,}",
         None if item["revision_count"] is None else f"{item['revision_count']:,}",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import emit, minute, out, size, table
+from energy_forecast.cli.console import below, emit, minute, out, size, table
 from energy_forecast.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, help="How long data is kept. `maintain retention` removes older data.")
@@ -26,11 +26,13 @@ def list_(json: Json = False) -> None:
         emit(rows)
         return
     table(
-        ["table", "kept for", "removed as", "removed until", "rows", "note"],
+        ["table", "kept for", "thinned after", "to lead times", "removed as", "removed until", "rows", "note"],
         [
             (
                 row["table_name"],
                 row["keep"] or "ever",
+                row["thin_after"],
+                below(row["kept_lead_hours"]),
                 "whole months" if row["by_month"] else "rows",
                 minute(row["dropped_until"]),
                 f"{row['dropped_rows'] or 0:,}",
@@ -61,6 +63,36 @@ def keep(
 
 
 @app.command()
+def thin(
+    table_name: Annotated[str, typer.Argument(metavar="TABLE", help="weather_forecasts.")],
+    after: Annotated[str, typer.Option(help="Age of the months: a span such as 400d, 18mo or 1y; or never.")],
+    keep: Annotated[
+        int | None, typer.Option(min=1, max=384, help="Keep lead times below this number of hours.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Keep only short lead times of old months. `maintain retention` removes the others.
+
+    Reads as of a time then return the same weather forecast as before, or none. A backtest or an explanation that needs
+    a removed lead time fails.
+
+    Example: energy-forecast retention thin weather_forecasts --after 1y --keep 30
+    """
+    from energy_forecast.operations import retention
+
+    changed = retention.thin(acting_database(), table_name, after=after, keep=keep)
+    if json:
+        emit(changed)
+    elif changed["thin_after"] is None:
+        out.print(f"{changed['table_name']} is not thinned from now on.")
+    else:
+        out.print(
+            f"{changed['table_name']} older than {changed['thin_after']} keeps lead times below "
+            f"{changed['kept_lead_hours']} h."
+        )
+
+
+@app.command()
 def ledger(
     limit: Annotated[int, typer.Option(min=1, help="Largest number of rows.")] = 50,
     json: Json = False,
@@ -78,13 +110,14 @@ def ledger(
         out.print("Nothing was removed yet.")
     else:
         table(
-            ["removed", "table", "from", "to", "rows", "size", "by"],
+            ["removed", "table", "from", "to", "kept lead times", "rows", "size", "by"],
             [
                 (
                     minute(row["dropped_at"]),
                     row["table_name"],
                     minute(row["range_start"]),
                     minute(row["range_end"]),
+                    below(row["kept_lead_hours"]),
                     f"{row['row_count']:,}",
                     size(row["byte_count"]),
                     row["dropped_by"],

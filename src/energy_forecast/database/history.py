@@ -127,6 +127,23 @@ def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
     return int(row[0])
 
 
+@dataclass(frozen=True)
+class Thinning:
+    """Weather forecasts that retention removed from a month: those with a lead time of `kept_lead_hours` or more."""
+
+    range_start: datetime
+    range_end: datetime
+    kept_lead_hours: int
+    removed_at: datetime
+
+
+def thinned_weather_forecasts(connection: Connection, city: UUID, *, first: datetime, end: datetime) -> Thinning | None:
+    """Return the thinning that may have removed weather forecasts of a city for the hours in [first, end)."""
+    parameters = {"city": city, "first": first, "end": end}
+    row = connection.execute(queries("history")["thinned_weather_forecasts"], parameters).fetchone()
+    return None if row is None else Thinning(*row)
+
+
 def load_delay(connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime) -> LoadDelay:
     """Return the delay of the load of the intervals that start in [first, end), as known at `as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}

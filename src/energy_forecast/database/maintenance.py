@@ -44,12 +44,15 @@ def finish_run(connection: Connection, run: UUID, outcome: str, details: dict[st
 
 
 def retention_due(connection: Connection, *, counted: bool) -> list[dict[str, Any]]:
-    """Return the months that the policies remove, one row each; row_count and revision_count only if `counted`."""
+    """Return the months that the policies remove or thin, one row each; row_count and revision_count only if `counted`.
+
+    kept_lead_hours is None for a month that is removed.
+    """
     return _rows(connection, "retention_due", {"counted": counted})
 
 
 def apply_retention(connection: Connection, due: dict[str, Any], run: UUID) -> dict[str, Any]:
-    """Remove one row of `retention_due`; return outcome, row_count, byte_count, revision_count and detail."""
+    """Remove or thin one row of `retention_due`; return outcome, row_count, byte_count, revision_count and detail."""
     parameters = {
         "table": due["table_name"],
         "partition": due["partition_name"],
@@ -61,13 +64,21 @@ def apply_retention(connection: Connection, due: dict[str, Any], run: UUID) -> d
 
 
 def policies(connection: Connection) -> list[dict[str, Any]]:
-    """Return the retention policy of each table; `keep` is None for unlimited retention."""
+    """Return the retention policy of each table; `keep` and `thin_after` are None for never."""
     return _rows(connection, "policies", {})
 
 
 def set_policy(connection: Connection, table: str, keep: str | None) -> dict[str, Any] | None:
     """Change the retention of a table (a PostgreSQL interval) and return the policy; None if the table has none."""
     return next(iter(_rows(connection, "set_policy", {"table": table, "keep": keep})), None)
+
+
+def set_thinning(
+    connection: Connection, table: str, thin_after: str | None, kept_lead_hours: int | None
+) -> dict[str, Any] | None:
+    """Change the thinning of a table (a PostgreSQL interval, hours) and return it; None if it cannot be thinned."""
+    parameters = {"table": table, "thin_after": thin_after, "kept_lead_hours": kept_lead_hours}
+    return next(iter(_rows(connection, "set_thinning", parameters)), None)
 
 
 def ledger(connection: Connection, *, limit: int) -> list[dict[str, Any]]:

@@ -72,7 +72,8 @@ def merge(connection: Connection, target: LoadTarget, judged: Judged, intervals:
         # Bounds of the rows let the planner skip the other months
         bounds = {"first": staged.first, "last": staged.last}
         if not target.corrects:
-            connection.execute(named["reject_changed_forecasts"], {"values": list(target.values), **bounds})
+            for rejecting in ("reject_changed_forecasts", "reject_thinned_forecasts"):
+                connection.execute(named[rejecting], {"values": list(target.values), **bounds})
             inserted = connection.execute(named["weather_forecasts_insert"], bounds).rowcount
         else:
             is_known = judged.older > 0 or one_row(connection, named["any_stored"], bounds) == (True,)

@@ -157,7 +157,7 @@ def _apply_retention(database: Database, report: StepReport, run: UUID, progress
 
 def _report_removals(report: StepReport, removals: list[retention.Removal]) -> None:
     report.items = [asdict(removal) for removal in removals]
-    away = [removal for removal in removals if removal.outcome in ("due", "dropped", "deleted")]
+    away = [removal for removal in removals if removal.outcome in ("due", "dropped", "deleted", "thinned")]
     report.numbers = {
         "months": len(away),
         "rows": sum(removal.row_count or 0 for removal in away),

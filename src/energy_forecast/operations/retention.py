@@ -26,8 +26,9 @@ _UNITS = {"d": "days", "mo": "months", "y": "years"}
 class Removal:
     """An expired month of a table and its outcome.
 
-    outcome: due (a dry run), dropped, deleted, kept (scores refer to its vintages), gone (removed by another process),
-        or busy.
+    outcome: due (a dry run), dropped, deleted, thinned, kept (scores refer to its vintages), gone (removed by another
+        process), or busy.
+    kept_lead_hours: rows with a shorter lead time stay; None if all rows are removed.
 
     Rows and bytes are None if they were not counted.
     """
@@ -36,6 +37,7 @@ class Removal:
     partition_name: str | None
     range_start: datetime
     range_end: datetime
+    kept_lead_hours: int | None
     outcome: str
     row_count: int | None
     byte_count: int | None
@@ -95,12 +97,12 @@ def _taken(database: Database, month: dict[str, Any], run: UUID) -> dict[str, An
 
 def _removal(month: dict[str, Any], **values: Any) -> Removal:
     nothing = {"row_count": None, "byte_count": None, "revision_count": None, "detail": None}
-    where = {key: month[key] for key in ("table_name", "partition_name", "range_start", "range_end")}
+    where = {key: month[key] for key in ("table_name", "partition_name", "range_start", "range_end", "kept_lead_hours")}
     return Removal(**where, **(nothing | values))
 
 
 def policies(database: Database) -> list[dict[str, Any]]:
-    """Return the policy of each table (`keep` is None for forever), and the removals so far."""
+    """Return the policy of each table (`keep` and `thin_after` are None for never), and the removals so far."""
     with database.transaction(Role.OPERATOR) as connection:
         return stored.policies(connection)
 
@@ -114,19 +116,52 @@ def keep(database: Database, table: str, span: str) -> dict[str, Any]:
     Raises:
         EnergyForecastError: the table has no policy, or the span is invalid or below 90 days.
     """
-    found = re.fullmatch(r"([1-9]\d{0,4})\s*(d|mo|y)", span)
-    if found is None and span != "forever":
-        raise EnergyForecastError(f"{span!r} is not a time span.", hint="Use for example 730d, 18mo, 2y, or forever.")
-    if found is not None and not 90 <= int(found[1]) * {"d": 1, "mo": 30, "y": 365}[found[2]] <= 36500:
-        raise EnergyForecastError(
-            f"{span} is not between 90 days and 100 years.",
-            hint="Training, baselines and the hourly view need months of history. Use forever to keep everything.",
-        )
+    interval = _interval(span, "forever")
     with database.transaction(Role.OPERATOR) as connection:
-        changed = stored.set_policy(connection, table, None if found is None else f"{found[1]} {_UNITS[found[2]]}")
+        changed = stored.set_policy(connection, table, interval)
     if changed is None:
         raise EnergyForecastError(f"{table!r} has no retention policy.", hint="See: energy-forecast retention list")
     return changed
+
+
+def thin(database: Database, table: str, *, after: str, keep: int | None) -> dict[str, Any]:
+    """Set the age from which a table keeps only short lead times, and return the changed policy.
+
+    Args:
+        after: such as 400d, 18mo, 1y, or never.
+        keep: rows with a lead time below this number of hours stay; None only with never.
+
+    Raises:
+        EnergyForecastError: the table cannot be thinned, the span is invalid or below 90 days, or `keep` is missing.
+    """
+    interval = _interval(after, "never")
+    if (interval is None) != (keep is None):
+        raise EnergyForecastError(
+            "`keep` is missing." if keep is None else f"`keep` is {keep}, but `after` is never.",
+            hint="Set `after` to an age and `keep` to hours; or only `after` to never.",
+        )
+    with database.transaction(Role.OPERATOR) as connection:
+        changed = stored.set_thinning(connection, table, interval, keep)
+    if changed is None:
+        raise EnergyForecastError(f"{table!r} cannot be thinned.", hint="Only weather_forecasts can be thinned.")
+    return changed
+
+
+def _interval(span: str, unlimited: str) -> str | None:
+    """Return a span such as 18mo as a PostgreSQL interval; None for the word for unlimited."""
+    found = re.fullmatch(r"([1-9]\d{0,4})\s*(d|mo|y)", span)
+    if found is None and span != unlimited:
+        raise EnergyForecastError(
+            f"{span!r} is not a time span.", hint=f"Use for example 730d, 18mo, 2y, or {unlimited}."
+        )
+    if found is None:
+        return None
+    if not 90 <= int(found[1]) * {"d": 1, "mo": 30, "y": 365}[found[2]] <= 36500:
+        raise EnergyForecastError(
+            f"{span} is not between 90 days and 100 years.",
+            hint=f"Training, baselines and the hourly view need months of history. Use {unlimited} to keep everything.",
+        )
+    return f"{found[1]} {_UNITS[found[2]]}"
 
 
 def ledger(database: Database, *, limit: int) -> list[dict[str, Any]]:

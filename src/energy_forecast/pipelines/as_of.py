@@ -11,6 +11,7 @@ import polars as pl
 from energy_forecast.database import history
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection
+from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.forecasting import City, ForecastInput
 from energy_forecast.forecasting.data.quality_report import faulty_rows
 
@@ -25,6 +26,8 @@ ACTUALS: dict[str, pl.DataType] = {
 # Faulty hours of a year are found from the data of the year, of this span before it, and of this span after it
 _DAYS_BEFORE = timedelta(days=90)
 _DAYS_AFTER = timedelta(days=8)
+# The minimum age of a month that retention thins
+_NEVER_THINNED = timedelta(days=90)
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ def read_as_of(
         horizon_hours: number of hours from `at` on for which to read weather.
         weather: source of the weather of those hours. `actual` uses later observations, as of `actual_as_of`.
         recorded_by: leave out rows that were recorded later, even if their source claims an earlier time.
+
+    Raises:
+        NotEnoughDataError: retention removed weather forecasts that were known at `at`.
     """
     phase = history.phase_as_of(connection, city.id, at)
     shift = HourShift(phase)
@@ -101,11 +107,41 @@ def read_as_of(
     ahead_first = at - timedelta(hours=1)
     if horizon_hours and weather == "forecast":
         ahead = history.weather_forecast_as_of(connection, city.id, as_of=at, first=ahead_first, end=end, **read)
+        _require_untouched(connection, city, ahead, _hours_from(at, horizon_hours, phase), at)
     elif horizon_hours and weather == "actual":
         if actual_as_of is None:
             raise ValueError("actual weather requires `actual_as_of`")
         ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, **read)
     return AsOfData(at, shift, shift.to_full_hours(load), shift.to_full_hours(past_weather), shift.to_full_hours(ahead))
+
+
+def _hours_from(at: datetime, count: int, phase: int) -> list[datetime]:
+    """Return the START of so many hours from `at` on, UTC; hours begin `phase` minutes past the full hour."""
+    first = at.astimezone(UTC).replace(minute=phase, second=0, microsecond=0)
+    first += timedelta(hours=first < at)
+    return [first + timedelta(hours=number) for number in range(count)]
+
+
+def _require_untouched(
+    connection: Connection, city: StoredCity, ahead: pl.DataFrame, hours: list[datetime], at: datetime
+) -> None:
+    """Raise if the weather forecasts of some hours are missing because retention thinned them."""
+    if hours[0] > datetime.now(UTC) - _NEVER_THINNED:
+        return
+    known = set(ahead["timestamp"])
+    missing = [hour for hour in hours if hour not in known]
+    if not missing:
+        return
+    thinned = history.thinned_weather_forecasts(
+        connection, city.id, first=missing[0], end=missing[-1] + timedelta(hours=1)
+    )
+    if thinned is not None:
+        raise NotEnoughDataError(
+            f"The weather forecasts of {thinned.range_start:%Y-%m} with lead times of {thinned.kept_lead_hours} h and "
+            f"more were removed by retention on {thinned.removed_at:%Y-%m-%d}. So the weather known at "
+            f"{at:%Y-%m-%d %H:%M} for {city.name} is incomplete.",
+            hint=f"Use less than {thinned.kept_lead_hours} hours, or a later time of issue.",
+        )
 
 
 def actual_load(

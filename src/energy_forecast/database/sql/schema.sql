@@ -1005,16 +1005,21 @@ GRANT SELECT ON ops.repairs TO energy_forecast_auditor;
 CREATE TABLE ops.retention_policies (
     table_name text NOT NULL,
     keep interval,
+    thin_after interval,
+    kept_lead_hours smallint,
     by_month boolean NOT NULL,
     note text NOT NULL,
     changed_at timestamptz DEFAULT now() NOT NULL,
     changed_by name DEFAULT SESSION_USER NOT NULL,
     CONSTRAINT retention_policies_pkey PRIMARY KEY (table_name),
     CONSTRAINT retention_policy_keep CHECK (((keep >= '90 days'::interval) AND (keep <= '100 years'::interval))),
-    CONSTRAINT retention_policy_table CHECK ((table_name = ANY (ARRAY['energy_consumption'::text, 'weather_data'::text, 'weather_forecasts'::text, 'prediction_vintages'::text, 'predictions'::text, 'model_metrics'::text, 'rejected_rows'::text])))
+    CONSTRAINT retention_policy_table CHECK ((table_name = ANY (ARRAY['energy_consumption'::text, 'weather_data'::text, 'weather_forecasts'::text, 'prediction_vintages'::text, 'predictions'::text, 'model_metrics'::text, 'rejected_rows'::text]))),
+    CONSTRAINT retention_policy_thinning CHECK ((((thin_after IS NULL) = (kept_lead_hours IS NULL)) AND ((thin_after IS NULL) OR (table_name = 'weather_forecasts'::text)) AND (thin_after >= '90 days'::interval) AND (thin_after <= '100 years'::interval) AND ((kept_lead_hours >= 1) AND (kept_lead_hours <= 384))))
 );
 COMMENT ON TABLE ops.retention_policies IS 'The retention of each table. `maintain retention` and cleanup_old_data() remove older rows; ops.dropped_data records the removals';
 COMMENT ON COLUMN ops.retention_policies.keep IS 'Null: unlimited';
+COMMENT ON COLUMN ops.retention_policies.thin_after IS 'Age from which months lose the rows with a lead time of kept_lead_hours or more. Null: never';
+COMMENT ON COLUMN ops.retention_policies.kept_lead_hours IS 'Rows with a shorter lead time stay. A read as of a time then finds the same row as before, or none, because of two rows for an hour the later issue has the shorter lead time';
 COMMENT ON COLUMN ops.retention_policies.by_month IS 'Whether whole UTC months are dropped, or rows deleted';
 COMMENT ON CONSTRAINT retention_policy_keep ON ops.retention_policies IS 'A typing error must not delete a year; naive-168, the hourly view and training read up to months back';
 CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.retention_policies FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
@@ -1022,7 +1027,7 @@ CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON ops.retention_polic
 CREATE TRIGGER retention_policies_set_author BEFORE UPDATE ON ops.retention_policies FOR EACH ROW EXECUTE FUNCTION ops.set_policy_author();
 GRANT SELECT ON ops.retention_policies TO energy_forecast_auditor;
 GRANT SELECT ON ops.retention_policies TO energy_forecast_ingest;
-GRANT SELECT, UPDATE (keep) ON ops.retention_policies TO energy_forecast_operator;
+GRANT SELECT, UPDATE (keep, thin_after, kept_lead_hours) ON ops.retention_policies TO energy_forecast_operator;
 
 CREATE TABLE ops.maintenance_runs (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1058,6 +1063,7 @@ CREATE TABLE ops.dropped_data (
     byte_count bigint NOT NULL,
     digest bytea NOT NULL,
     keep interval NOT NULL,
+    kept_lead_hours smallint,
     dropped_by name DEFAULT SESSION_USER NOT NULL,
     dropped_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT dropped_data_pkey PRIMARY KEY (id),
@@ -1073,7 +1079,8 @@ COMMENT ON COLUMN ops.dropped_data.range_start IS 'Start of the range of timesta
 COMMENT ON COLUMN ops.dropped_data.range_end IS 'End of the range, exclusive';
 COMMENT ON COLUMN ops.dropped_data.byte_count IS 'Bytes of the partition with its indexes, or of the deleted rows alone';
 COMMENT ON COLUMN ops.dropped_data.digest IS 'SHA-256 of the SHA-256s of each city (each model for model_metrics) and UTC day, in that order; each is over the rows as text in UTC, sorted bytewise, joined by newlines';
-COMMENT ON COLUMN ops.dropped_data.keep IS 'The retention period at that time';
+COMMENT ON COLUMN ops.dropped_data.keep IS 'The retention period at that time; thin_after if the month was thinned';
+COMMENT ON COLUMN ops.dropped_data.kept_lead_hours IS 'For a month that was thinned: the removed rows are those with at least this lead time. Null: all rows were removed';
 CREATE INDEX idx_dropped_data_range ON ops.dropped_data USING btree (table_name, range_start);
 COMMENT ON INDEX ops.idx_dropped_data_range IS 'Serves the removals from a table by time';
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.dropped_data FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
@@ -1082,6 +1089,8 @@ CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.dropped_data FOR EA
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_data'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_forecasts AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_forecasts'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_forecasts', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at');
 GRANT SELECT ON ops.dropped_data TO energy_forecast_auditor;
+GRANT SELECT ON ops.dropped_data TO energy_forecast_forecaster;
+GRANT SELECT ON ops.dropped_data TO energy_forecast_ingest;
 GRANT SELECT ON ops.dropped_data TO energy_forecast_operator;
 
 CREATE TABLE ops.backups (
@@ -1229,7 +1238,7 @@ COMMENT ON ROUTINE audit_entry_text(bigint,audit_log) IS 'The hashed text of an 
 COMMENT ON ROUTINE audit_rejected_func() IS 'Writes a deletion of rejected rows into audit_log, without their contents';
 
 -- audit_stored_func() returns trigger, security definer
-COMMENT ON ROUTINE audit_stored_func() IS 'Writes the checksums of all rows of a table, or of a dropped partition, into audit_log';
+COMMENT ON ROUTINE audit_stored_func() IS 'Writes the checksums of all rows of a table, or of a dropped or thinned partition, into audit_log';
 
 -- audit_stored_rows_func() returns trigger, security definer
 COMMENT ON ROUTINE audit_stored_rows_func() IS 'Writes each row of a controlled table into audit_log, once';
@@ -1404,7 +1413,7 @@ COMMENT ON ROUTINE weather_correlation(uuid,integer,numeric,timestamptz) IS 'Mea
 GRANT EXECUTE ON ROUTINE weather_correlation(uuid,integer,numeric,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
 -- weather_forecast_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, issued_at timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
-COMMENT ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,timestamptz) IS 'The latest weather forecast for each hour in [first_time, end_time) that was issued by a time';
+COMMENT ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,timestamptz) IS 'The latest weather forecast for each hour in [first_time, end_time) that was issued by a time; no row if its lead time was removed (kept_lead_hours of ops.dropped_data)';
 GRANT EXECUTE ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster;
 
 -- weather_forecast_recorded(city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
@@ -1437,11 +1446,11 @@ GRANT EXECUTE ON ROUTINE ops.dedicate_partition(uuid,text,bigint) TO energy_fore
 -- ops.delete_month(relation text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint) returns record, security definer
 COMMENT ON ROUTINE ops.delete_month(text,timestamptz,timestamptz,uuid) IS 'Deletes the rows of a range that the policy no longer keeps, with a row in ops.dropped_data: deleted, gone, not due or busy';
 
--- ops.digest_rows(source text, key_column text, first_time timestamptz, end_time timestamptz, deleting boolean DEFAULT false, OUT row_count bigint, OUT byte_count bigint, OUT digest bytea) returns record, security definer
-COMMENT ON ROUTINE ops.digest_rows(text,text,timestamptz,timestamptz,boolean) IS 'Counts and digests the rows of a table in [first_time, end_time) for ops.dropped_data; can delete them as well';
+-- ops.digest_rows(source text, key_column text, first_time timestamptz, end_time timestamptz, deleting boolean DEFAULT false, least_lead_hours integer DEFAULT NULL::integer, OUT row_count bigint, OUT byte_count bigint, OUT digest bytea) returns record, security definer
+COMMENT ON ROUTINE ops.digest_rows(text,text,timestamptz,timestamptz,boolean,integer) IS 'Counts and digests the rows of a table in [first_time, end_time), or those with at least a lead time, for ops.dropped_data; can delete them as well';
 
 -- ops.drop_month(dropped text, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
-COMMENT ON ROUTINE ops.drop_month(text,uuid) IS 'Drops one monthly partition that the policy no longer keeps, with a row in ops.dropped_data: dropped, gone, not due, kept, or busy (detail: the backends that use it)';
+COMMENT ON ROUTINE ops.drop_month(text,uuid) IS 'Drops or thins one monthly partition as its policy requires now, with a row in ops.dropped_data: dropped, thinned, gone, not due, kept, or busy (detail: the backends that use it)';
 
 -- ops.finish_maintenance(run uuid, outcome text, details jsonb) returns boolean, security definer
 COMMENT ON ROUTINE ops.finish_maintenance(uuid,text,jsonb) IS 'Completes the row of a step of maintenance, once';
@@ -1457,6 +1466,9 @@ GRANT EXECUTE ON ROUTINE ops.insert_staged(text,boolean) TO energy_forecast_inge
 
 -- ops.loading_table(partition_name text) returns regclass
 COMMENT ON ROUTINE ops.loading_table(text) IS 'The table that this transaction fills for a partition, or null';
+
+-- ops.make_thinned_month(parent text, key_column text, range_start timestamptz, range_end timestamptz, kept_lead_hours integer, name text) returns void
+COMMENT ON ROUTINE ops.make_thinned_month(text,text,timestamptz,timestamptz,integer,text) IS 'Creates a table with the rows of a month that have a shorter lead time, ready to replace the partition';
 
 -- ops.missing_partitions(months integer DEFAULT 3) returns TABLE(table_name text, partition_name text, stands_alone boolean), security definer
 COMMENT ON ROUTINE ops.missing_partitions(integer) IS 'The missing monthly partitions from this month on; stands_alone: the table exists but is detached, and blocks the name';
@@ -1485,8 +1497,8 @@ GRANT EXECUTE ON ROUTINE ops.refresh_rollup() TO energy_forecast_operator;
 -- ops.reject_unattached_month() returns trigger, security definer
 COMMENT ON ROUTINE ops.reject_unattached_month() IS 'Rejects the commit of a transaction that has begun a month with ops.begin_month() and not attached it';
 
--- ops.retention_due(counted boolean DEFAULT false) returns TABLE(table_name text, partition_name text, range_start timestamptz, range_end timestamptz, row_count bigint, byte_count bigint, revision_count bigint, score_count bigint), security definer
-COMMENT ON ROUTINE ops.retention_due(boolean) IS 'The months that the retention policies remove now; a month to which scores refer is listed but not removed';
+-- ops.retention_due(counted boolean DEFAULT false) returns TABLE(table_name text, partition_name text, range_start timestamptz, range_end timestamptz, kept_lead_hours integer, row_count bigint, byte_count bigint, revision_count bigint, score_count bigint), security definer
+COMMENT ON ROUTINE ops.retention_due(boolean) IS 'The months that the retention policies remove or (with kept_lead_hours) thin now; a month to which scores refer is listed but not removed. Bytes of a month to thin are estimated';
 GRANT EXECUTE ON ROUTINE ops.retention_due(boolean) TO energy_forecast_operator;
 
 -- ops.scores_of_vintages(first_time timestamptz, end_time timestamptz) returns bigint, security definer
@@ -1502,6 +1514,9 @@ GRANT EXECUTE ON ROUTINE ops.share_partition(uuid,bigint) TO energy_forecast_ope
 -- ops.statement_costs() returns TABLE(query text, role_names text[], calls bigint, total_ms double precision, mean_ms double precision, max_ms double precision, row_count bigint, blocks_read bigint, blocks_hit bigint)
 COMMENT ON ROUTINE ops.statement_costs() IS 'The cost of each statement of this database since the last reset, by pg_stat_statements: milliseconds, rows, blocks of 8 kB';
 GRANT EXECUTE ON ROUTINE ops.statement_costs() TO energy_forecast_operator;
+
+-- ops.thinned_to(partition_name text) returns integer, security definer
+COMMENT ON ROUTINE ops.thinned_to(text) IS 'The lead time in hours from which a partition has lost its rows, by its constraint "thinned"; null if it was never thinned';
 
 CREATE EVENT TRIGGER energy_forecast_audit_ddl ON ddl_command_end EXECUTE FUNCTION audit_ddl_func();
 CREATE EVENT TRIGGER energy_forecast_audit_drop ON sql_drop EXECUTE FUNCTION audit_ddl_func();

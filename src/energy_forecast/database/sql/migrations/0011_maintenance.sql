@@ -1,28 +1,39 @@
 -- Retention, maintenance runs, and the removals
 
 CREATE TABLE ops.retention_policies (
-    table_name TEXT PRIMARY KEY,
-    keep       INTERVAL,
-    by_month   BOOLEAN NOT NULL,
-    note       TEXT NOT NULL,
-    changed_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
-    changed_by NAME NOT NULL DEFAULT session_user,
+    table_name      TEXT PRIMARY KEY,
+    keep            INTERVAL,
+    thin_after      INTERVAL,
+    kept_lead_hours SMALLINT,
+    by_month        BOOLEAN NOT NULL,
+    note            TEXT NOT NULL,
+    changed_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
+    changed_by      NAME NOT NULL DEFAULT session_user,
     CONSTRAINT retention_policy_table CHECK (table_name IN ('energy_consumption', 'weather_data', 'weather_forecasts',
         'prediction_vintages', 'predictions', 'model_metrics', 'rejected_rows')),
-    CONSTRAINT retention_policy_keep CHECK (keep >= interval '90 days' AND keep <= interval '100 years')
+    CONSTRAINT retention_policy_keep CHECK (keep >= interval '90 days' AND keep <= interval '100 years'),
+    CONSTRAINT retention_policy_thinning CHECK (
+        (thin_after IS NULL) = (kept_lead_hours IS NULL) AND (thin_after IS NULL OR table_name = 'weather_forecasts')
+        AND thin_after >= interval '90 days' AND thin_after <= interval '100 years'
+        AND kept_lead_hours BETWEEN 1 AND 384)
 );
 COMMENT ON TABLE ops.retention_policies IS
     'The retention of each table. `maintain retention` and cleanup_old_data() remove older rows; ops.dropped_data '
     'records the removals';
 COMMENT ON COLUMN ops.retention_policies.keep IS 'Null: unlimited';
+COMMENT ON COLUMN ops.retention_policies.thin_after IS
+    'Age from which months lose the rows with a lead time of kept_lead_hours or more. Null: never';
+COMMENT ON COLUMN ops.retention_policies.kept_lead_hours IS
+    'Rows with a shorter lead time stay. A read as of a time then finds the same row as before, or none, because of '
+    'two rows for an hour the later issue has the shorter lead time';
 COMMENT ON COLUMN ops.retention_policies.by_month IS 'Whether whole UTC months are dropped, or rows deleted';
 COMMENT ON CONSTRAINT retention_policy_keep ON ops.retention_policies IS
     'A typing error must not delete a year; naive-168, the hourly view and training read up to months back';
 
 INSERT INTO ops.retention_policies (table_name, keep, by_month, note) VALUES
-    ('energy_consumption', interval '2 years', true, 'Its revisions go with their month'),
-    ('weather_data', interval '2 years', true, 'Its revisions go with their month'),
-    ('weather_forecasts', interval '2 years', true, 'As the weather that they forecast'),
+    ('energy_consumption', NULL, true, 'Training reads all of it'),
+    ('weather_data', NULL, true, 'Training reads all of it'),
+    ('weather_forecasts', interval '2 years', true, 'Only backtests and explanations read old ones'),
     ('prediction_vintages', interval '2 years', true, 'A month to which a stored score refers stays'),
     ('predictions', interval '1 year', false, 'The vintages stay longer'),
     ('model_metrics', interval '1 year', false, 'forecast_scores, its detail, stays'),
@@ -50,18 +61,19 @@ CREATE INDEX idx_maintenance_runs_started ON ops.maintenance_runs (started_at);
 COMMENT ON INDEX ops.idx_maintenance_runs_started IS 'Serves the last runs, newest first';
 
 CREATE TABLE ops.dropped_data (
-    id             UUID PRIMARY KEY DEFAULT gen_random_uuid(),
-    run_id         UUID REFERENCES ops.maintenance_runs (id),
-    table_name     TEXT NOT NULL,
-    partition_name TEXT,
-    range_start    TIMESTAMP WITH TIME ZONE NOT NULL,
-    range_end      TIMESTAMP WITH TIME ZONE NOT NULL,
-    row_count      BIGINT NOT NULL,
-    byte_count     BIGINT NOT NULL,
-    digest         BYTEA NOT NULL,
-    keep           INTERVAL NOT NULL,
-    dropped_by     NAME NOT NULL DEFAULT session_user,
-    dropped_at     TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
+    id              UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+    run_id          UUID REFERENCES ops.maintenance_runs (id),
+    table_name      TEXT NOT NULL,
+    partition_name  TEXT,
+    range_start     TIMESTAMP WITH TIME ZONE NOT NULL,
+    range_end       TIMESTAMP WITH TIME ZONE NOT NULL,
+    row_count       BIGINT NOT NULL,
+    byte_count      BIGINT NOT NULL,
+    digest          BYTEA NOT NULL,
+    keep            INTERVAL NOT NULL,
+    kept_lead_hours SMALLINT,
+    dropped_by      NAME NOT NULL DEFAULT session_user,
+    dropped_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT dropped_data_range CHECK (range_end > range_start),
     CONSTRAINT dropped_data_counts CHECK (row_count >= 0 AND byte_count >= 0),
     CONSTRAINT dropped_data_digest CHECK (octet_length(digest) = 32)
@@ -78,7 +90,9 @@ COMMENT ON COLUMN ops.dropped_data.byte_count IS
 COMMENT ON COLUMN ops.dropped_data.digest IS
     'SHA-256 of the SHA-256s of each city (each model for model_metrics) and UTC day, in that order; each is over the '
     'rows as text in UTC, sorted bytewise, joined by newlines';
-COMMENT ON COLUMN ops.dropped_data.keep IS 'The retention period at that time';
+COMMENT ON COLUMN ops.dropped_data.keep IS 'The retention period at that time; thin_after if the month was thinned';
+COMMENT ON COLUMN ops.dropped_data.kept_lead_hours IS
+    'For a month that was thinned: the removed rows are those with at least this lead time. Null: all rows were removed';
 
 CREATE INDEX idx_dropped_data_range ON ops.dropped_data (table_name, range_start);
 COMMENT ON INDEX ops.idx_dropped_data_range IS 'Serves the removals from a table by time';

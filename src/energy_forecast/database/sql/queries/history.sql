@@ -51,6 +51,18 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
 FROM weather_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
 
+-- name: thinned_weather_forecasts
+-- The thinning that may have removed the weather forecasts of a city for the hours in [first, end): range, hours of lead
+-- time kept, time of the removal. No row if the city has no weather forecasts for them at all.
+SELECT d.range_start, d.range_end, d.kept_lead_hours, d.dropped_at
+FROM ops.dropped_data d
+WHERE d.table_name = 'weather_forecasts' AND d.kept_lead_hours IS NOT NULL AND d.row_count > 0
+  AND d.range_start < %(end)s AND d.range_end > %(first)s
+  AND EXISTS (SELECT FROM weather_forecast_as_of(
+      %(city)s, d.range_end, greatest(d.range_start, %(first)s::timestamptz), least(d.range_end, %(end)s::timestamptz)))
+ORDER BY d.kept_lead_hours, d.range_start
+LIMIT 1
+
 -- name: weather_forecast_recorded
 -- As weather_forecast, limited to values that this database had recorded by a second time.
 SELECT string_agg(timestamptz_send(timestamp), ''),

@@ -21,18 +21,19 @@ SELECT ops.finish_maintenance(%(id)s, %(outcome)s, %(details)s)
 
 -- name: retention_due
 -- The months that the policies remove; rows are counted only if requested.
-SELECT table_name, partition_name, range_start, range_end, row_count, byte_count, revision_count, score_count
+SELECT table_name, partition_name, range_start, range_end, kept_lead_hours, row_count, byte_count, revision_count,
+       score_count
 FROM ops.retention_due(%(counted)s)
 
 -- name: apply_retention
--- Remove one month: outcome, rows, bytes, revisions removed with it, and the reason if it was not removed.
+-- Remove or thin one month: outcome, rows, bytes, revisions removed with it, and the reason if it was not removed.
 SELECT outcome, row_count, byte_count, revision_count, detail
 FROM ops.apply_retention(%(table)s, %(partition)s, %(first)s, %(last)s, %(run)s)
 
 -- name: policies
--- The retention of each table (null: unlimited), and the data removed from it so far.
-SELECT p.table_name, p.keep::text AS keep, p.by_month, p.note, p.changed_at, p.changed_by::text AS changed_by,
-       d.rows AS dropped_rows, d.last AS dropped_until
+-- The retention of each table (null: unlimited), its thinning, and the data removed from it so far.
+SELECT p.table_name, p.keep::text AS keep, p.thin_after::text AS thin_after, p.kept_lead_hours, p.by_month, p.note,
+       p.changed_at, p.changed_by::text AS changed_by, d.rows AS dropped_rows, d.last AS dropped_until
 FROM ops.retention_policies p
 LEFT JOIN LATERAL (
     SELECT sum(row_count)::bigint AS rows, max(range_end) AS last FROM ops.dropped_data
@@ -46,10 +47,17 @@ SET keep = %(keep)s::text::interval
 WHERE table_name = %(table)s
 RETURNING table_name, keep::text AS keep
 
+-- name: set_thinning
+-- Change the age and the lead time of the thinning of a table (nulls: never); no row if it cannot be thinned.
+UPDATE ops.retention_policies
+SET thin_after = %(thin_after)s::text::interval, kept_lead_hours = %(kept_lead_hours)s
+WHERE table_name = %(table)s AND table_name = 'weather_forecasts'
+RETURNING table_name, thin_after::text AS thin_after, kept_lead_hours
+
 -- name: ledger
 -- The removals by retention, newest first.
 SELECT table_name, partition_name, range_start, range_end, row_count, byte_count, encode(digest, 'hex') AS sha256,
-       keep::text AS keep, dropped_by::text AS dropped_by, dropped_at
+       keep::text AS keep, kept_lead_hours, dropped_by::text AS dropped_by, dropped_at
 FROM ops.dropped_data
 ORDER BY dropped_at DESC, table_name
 LIMIT %(limit)s

@@ -162,6 +162,25 @@ SELECT file_no, line, NULL, 'other values are stored for this issue: a forecast 
            || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
 FROM gone
 
+-- name: reject_thinned_forecasts
+-- Reject forecasts with lead times that retention has removed from their month.
+WITH gone AS (
+    DELETE FROM staged s USING staged_cities k, (
+        SELECT range_start, range_end, min(kept_lead_hours) AS hours FROM ops.dropped_data
+        WHERE table_name = 'weather_forecasts' AND kept_lead_hours IS NOT NULL
+          AND range_end > %(first)s AND range_start <= %(last)s
+        GROUP BY range_start, range_end) d
+    WHERE k.city_no = s.city_no AND s.timestamp >= d.range_start AND s.timestamp < d.range_end
+      AND s.timestamp - s.issued_at >= make_interval(hours => d.hours)
+    RETURNING s.*, k.name, d.hours
+)
+INSERT INTO rejected
+SELECT file_no, line, NULL, format('retention keeps only lead times below %%s h of this month', hours),
+       jsonb_strip_nulls(
+           jsonb_build_object('city', name, 'timestamp', timestamp, 'issued_at', issued_at)
+           || jsonb_object(%(values)s::text[], (ARRAY[value_1, value_2, value_3, value_4]::text[])[1:cardinality(%(values)s::text[])]))
+FROM gone
+
 -- name: weather_forecasts_insert
 -- Insert weather forecasts (degrees Celsius, percent, m/s, mm) that are not stored.
 INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity, wind_speed, precipitation)

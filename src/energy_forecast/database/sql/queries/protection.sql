@@ -308,6 +308,12 @@ SELECT format('Partition %%s', c.oid::regclass),
 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relispartition AND n.nspname IN ('public', 'ops') AND k.contype IN ('c', 'f', 'p', 'u', 'x')
   AND (NOT k.convalidated OR k.coninhcount = 0 AND k.conparentid = 0)
+  -- Retention adds it to a month that it thins
+  AND NOT (k.convalidated AND k.conname = 'thinned' AND EXISTS (
+      SELECT FROM ops.dropped_data d
+      WHERE d.partition_name = c.relname
+        AND pg_get_constraintdef(k.oid) = format('CHECK ((("timestamp" - issued_at) < %%L::interval))',
+                                                 make_interval(hours => d.kept_lead_hours))))
 UNION ALL
 SELECT format('Table %%s', t.tgrelid::regclass), format('does not check the foreign key %%s: its trigger is disabled', k.conname),
        format('Run: ALTER TABLE %%s ENABLE TRIGGER ALL, then energy-forecast db upgrade', t.tgrelid::regclass), false

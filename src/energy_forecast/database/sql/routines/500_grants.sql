@@ -34,7 +34,7 @@ GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at
 
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
-    weather_forecasts, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.retention_policies TO energy_forecast_ingest;
+    weather_forecasts, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.retention_policies, ops.dropped_data TO energy_forecast_ingest;
 -- To count the rows of a city whose position a file would change
 GRANT SELECT (city_id) ON model_artifacts, forecast_scores TO energy_forecast_ingest;
 GRANT INSERT (id, name, latitude, longitude, timezone, country_code, subdivision, metadata),
@@ -71,7 +71,7 @@ GRANT EXECUTE ON FUNCTION
 
 -- Trains, forecasts, scores: point-in-time history only
 GRANT SELECT ON cities, models, model_artifacts, forecast_runs, prediction_vintages, predictions, model_metrics,
-    forecast_scores, forecast_scores_by_hour TO energy_forecast_forecaster;
+    forecast_scores, forecast_scores_by_hour, ops.dropped_data TO energy_forecast_forecaster;
 GRANT EXECUTE ON FUNCTION
     consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz),
@@ -116,7 +116,7 @@ GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.miss
     may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_operator;
 GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
     ops.retention_policies, ops.maintenance_runs, ops.dropped_data TO energy_forecast_operator;
-GRANT UPDATE (keep) ON ops.retention_policies TO energy_forecast_operator;
+GRANT UPDATE (keep, thin_after, kept_lead_hours) ON ops.retention_policies TO energy_forecast_operator;
 GRANT SELECT ON ops.retraining_policies TO energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor;
 GRANT UPDATE (threshold, window_days) ON ops.retraining_policies TO energy_forecast_operator;
 GRANT INSERT (id, step) ON ops.maintenance_runs TO energy_forecast_operator;

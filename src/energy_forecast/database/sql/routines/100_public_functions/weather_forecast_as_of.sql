@@ -13,4 +13,4 @@ CREATE OR REPLACE FUNCTION weather_forecast_as_of(
     ORDER BY f.timestamp, f.issued_at DESC
 $$;
 COMMENT ON FUNCTION weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz) IS
-    'The latest weather forecast for each hour in [first_time, end_time) that was issued by a time';
+    'The latest weather forecast for each hour in [first_time, end_time) that was issued by a time; no row if its lead time was removed (kept_lead_hours of ops.dropped_data)';

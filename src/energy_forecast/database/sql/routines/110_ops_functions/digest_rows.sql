@@ -3,6 +3,7 @@
    digested, independent of concurrent commits. */
 CREATE OR REPLACE FUNCTION ops.digest_rows(
     source text, key_column text, first_time timestamptz, end_time timestamptz, deleting boolean DEFAULT false,
+    least_lead_hours integer DEFAULT NULL,
     OUT row_count bigint, OUT byte_count bigint, OUT digest bytea)
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -15,7 +16,9 @@ CREATE OR REPLACE FUNCTION ops.digest_rows(
 DECLARE
     in_range text := format('FROM %5$I.%1$I AS t WHERE t.%2$I >= %3$L AND t.%2$I < %4$L',
                             source, key_column, first_time, end_time,
-                            CASE source WHEN 'rejected_rows' THEN 'ops' ELSE 'public' END);
+                            CASE source WHEN 'rejected_rows' THEN 'ops' ELSE 'public' END)
+                     || CASE WHEN least_lead_hours IS NULL THEN ''
+                            ELSE format(' AND t.timestamp - t.issued_at >= make_interval(hours => %s)', least_lead_hours) END;
 BEGIN
     EXECUTE format($statement$
         WITH chosen AS (%s)
@@ -32,5 +35,5 @@ BEGIN
         CASE source WHEN 'model_metrics' THEN 'model_id' WHEN 'rejected_rows' THEN 'batch_id' ELSE 'city_id' END, key_column)
     INTO row_count, byte_count, digest;
 END $$;
-COMMENT ON FUNCTION ops.digest_rows(text, text, timestamptz, timestamptz, boolean) IS
-    'Counts and digests the rows of a table in [first_time, end_time) for ops.dropped_data; can delete them as well';
+COMMENT ON FUNCTION ops.digest_rows(text, text, timestamptz, timestamptz, boolean, integer) IS
+    'Counts and digests the rows of a table in [first_time, end_time), or those with at least a lead time, for ops.dropped_data; can delete them as well';
