@@ -126,8 +126,10 @@ def test_ingest_says_what_where_and_how_many_and_changes_nothing(
     runs = [(kind, 2 if kind == "zero" else 1, hours) for kind, (_, hours) in EXPECTED.items()]
     assert sorted(rows(database, flags)) == sorted(runs)
 
+    assert (said["checked"], said["pending"]) == (2, 0)
     # The same file again touches nothing, and is not judged again
-    assert json.loads(command_line.run("ingest", "consumption", folder / "load.csv", "--json").stdout)["quality"] == []
+    again = json.loads(command_line.run("ingest", "consumption", folder / "load.csv", "--json").stdout)
+    assert (again["checked"], again["pending"], again["quality"]) == (0, 0, [])
     assert "Warning: Berlin: missing temperature, 6 hours, 2025-05-20 12:00 to 2025-05-20 17:00 UTC" in said["weather"]
     assert "Warning: Pune" not in said["weather"]
 
@@ -147,7 +149,7 @@ def test_a_correction_is_judged_and_the_flags_of_its_span_made_anew(
             return json.loads(command_line.run("ingest", "consumption", file, "--json", *more).stdout)
 
         unjudged = corrected(folder / "corrected.csv", "--no-check")
-        assert (unjudged["corrected"], unjudged["checked"], unjudged["quality"]) == (4, "nothing", [])
+        assert (unjudged["corrected"], unjudged["checked"], unjudged["pending"], unjudged["quality"]) == (4, 0, 1, [])
         assert dict(rows(database, hours)) == before
         load = pl.read_csv(folder / "corrected.csv").with_columns(pl.col("consumption_kwh") + 1)
         load.write_csv(tmp_path / "again.csv")
@@ -231,7 +233,7 @@ def test_a_fault_that_goes_on_over_loads_is_one_flag_and_goes_when_it_is_correct
 
     def ingest(frame: pl.DataFrame) -> set[str]:
         report = load_table(database, "consumption", frame, name="meter")
-        return {one.kind for one in pipelines.check_quality(database, report).warned}
+        return {one.kind for one in pipelines.check_load(database, report).warned}
 
     def part(first: int, end: int) -> pl.Expr:
         stamp = pl.col("timestamp")
@@ -263,7 +265,7 @@ def test_a_row_that_overlaps_what_is_stored_is_told_and_flagged(database: Databa
     def ingest(frame: pl.DataFrame) -> list[str]:
         report = load_table(database, "consumption", frame, name="meter")
         assert report.rejected == 0
-        return [str(one) for one in pipelines.check_quality(database, report).warned]
+        return [str(one) for one in pipelines.check_load(database, report).warned]
 
     assert ingest(load) == []
     odd = load.head(1).with_columns(pl.lit("2025-03-04T05:17:00Z").alias("timestamp"))
@@ -292,6 +294,9 @@ def test_a_city_that_cannot_be_checked_is_loaded_and_reported(
     assert [one["city"] for one in found["not_checked"]] == ["Berlin"]
     assert {one["city"] for one in found["quality"]} == {"Pune"}
     assert "1 city was loaded, but not checked." in run.stderr
+    # Its check remains in the queue
+    later = command_line.run("maintain", "checks", status=3)
+    assert "The checks of 1 cities failed" in later.stderr or "Not checked: Berlin, consumption" in later.stderr
 
 
 LADDER_AT = FIRST + timedelta(days=30)

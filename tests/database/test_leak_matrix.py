@@ -100,6 +100,8 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         " batch_id) VALUES (%(city)s, 'consumption', 'zero', now(), now(), 1, true, %(batch)s)",
         "INSERT INTO ops.provisional_intervals (city_id, kind, first_timestamp, last_timestamp)"
         " VALUES (%(city)s, 'consumption', now(), now())",
+        "INSERT INTO ops.pending_checks (city_id, series, batch_id, first_timestamp, last_timestamp)"
+        " VALUES (%(city)s, 'consumption', %(batch)s, now(), now())",
     ):
         if statement.startswith("UPDATE"):
             # What was changed before anybody saw it is no revision

@@ -560,7 +560,7 @@ def test_parts_of_a_series_end_as_the_whole(
         for first, last in itertools.pairwise(bounds):
             report = place.load(rows[first:last])
             assert report.rejected == 0
-            pipelines.check_quality(place.database, report)
+            pipelines.check_load(place.database, report)
         with psycopg.connect(place.database.url) as connection:
             flags = connection.execute(
                 "SELECT kind, first_timestamp, last_timestamp, hours FROM ops.quality_flags"
@@ -604,7 +604,7 @@ def test_loads_that_begin_at_any_minute_are_judged(place: Place, begin: int, min
         moments = [first + timedelta(minutes=minutes * n) for n in range(count)]
         rows = [(city, stamp(at), 0 if day > 9 and at.hour in (22, 23, 0, 1) else 50 + at.hour) for at in moments]
         report = place.load(rows)
-        pipelines.check_quality(place.database, report)
+        pipelines.check_load(place.database, report)
     with psycopg.connect(place.database.url) as connection:
         overlapping = connection.execute(
             "SELECT a.kind FROM ops.quality_flags a JOIN ops.quality_flags b USING (city_id, series, kind)"

@@ -141,6 +141,16 @@ def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
         CheckFinding(f"{name} could not be examined: {why}", "Run: energy-forecast doctor data")
         for name, why in examined.failed.items()
     ]
+    waiting, since = pipelines.waiting_checks(database)
+    if waiting:
+        cities = "1 city waits" if waiting == 1 else f"{waiting:,} cities wait"
+        findings.append(
+            CheckFinding(
+                f"{cities} for the check of loaded data, since {since:%Y-%m-%d %H:%M} UTC.",
+                "Run: energy-forecast maintain checks",
+                is_warning=True,
+            )
+        )
     for one in examined.cities:
         findings += [
             CheckFinding(f"{found}.", "Run: energy-forecast doctor data", is_warning=True) for found in one.summed

@@ -36,7 +36,7 @@ from energy_forecast.errors import EnergyForecastError, IngestError
 
 if TYPE_CHECKING:
     from energy_forecast.ingest import Report
-    from energy_forecast.pipelines import QualityCheck
+    from energy_forecast.pipelines import CheckReport
 
 app = typer.Typer(
     no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. Rejected rows are kept in quarantine."
@@ -138,7 +138,8 @@ Check = Annotated[
     typer.Option(
         "--check/--no-check",
         help="Check the loaded data: gaps, zeros, spikes, stuck meters, other units, new levels. Nothing is changed. "
-        "Default: all of it; for more than 500,000 hours, the last 90 days of each city.",
+        "Default: as many cities as a tenth of the time of the load allows; the others wait for `maintain checks`, as "
+        "do all with --no-check.",
         show_default=False,
     ),
 ]
@@ -278,7 +279,7 @@ def _check_options(dataset: str, options: _Options) -> None:
         raise typer.BadParameter(with_option_names(str(error))) from error
 
 
-def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, QualityCheck]:
+def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, CheckReport]:
     # Imported here: it imports the frame library, which `--help` does not need
     from energy_forecast import pipelines
 
@@ -309,12 +310,16 @@ def _not_checked(cities: int) -> str | None:
     return f"{counted(cities, 'city was', 'cities were')} loaded, but not checked." if cities else None
 
 
-def _document(report: Report, checked: QualityCheck) -> dict[str, object]:
-    not_checked = failures(checked.failed)
-    return report.as_dict() | {"checked": checked.what, "quality": checked.warned, "not_checked": not_checked}
+def _document(report: Report, checked: CheckReport) -> dict[str, object]:
+    return report.as_dict() | {
+        "checked": checked.checked,
+        "pending": checked.pending,
+        "quality": checked.warned,
+        "not_checked": failures(checked.failed),
+    }
 
 
-def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
+def _print(report: Report, checked: CheckReport, before: str = "") -> None:
     warned = checked.warned
     cells = f"; {counted(report.cells_left_empty, 'cell')} left empty" if report.cells_left_empty else ""
     out.print(
@@ -323,8 +328,8 @@ def _print(report: Report, checked: QualityCheck, before: str = "") -> None:
     )
     for note in report.notes:
         echo(f"  Note: {note}")
-    if checked.what not in ("all", "nothing"):
-        echo(f"  Note: only the {checked.what} of each city were checked; for all: energy-forecast doctor data")
+    if checked.pending:
+        echo(f"  Note: {checked.pending_note}")
     for name, why in list(checked.failed.items())[:_MOST_PRINTED]:
         echo(f"  Loaded, but not checked: {name}: {why}")
     for one in warned[:_MOST_PRINTED]:
@@ -425,7 +430,7 @@ def _watch(
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _load_with_options(dataset: str, options: _Options, file: Path) -> tuple[Report, QualityCheck]:
+def _load_with_options(dataset: str, options: _Options, file: Path) -> tuple[Report, CheckReport]:
     """Load a file; an error names options, because the watcher writes it to a file for the user."""
     try:
         return _load(dataset, options, [file])

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from energy_forecast.cli.access import acting_database, open_database
-from energy_forecast.cli.console import below, emit, minute, out, progress, size, table
+from energy_forecast.cli.console import below, echo, emit, minute, out, progress, size, table
 from energy_forecast.cli.options import Json
-from energy_forecast.errors import EnergyForecastError
+from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 if TYPE_CHECKING:
     from energy_forecast.operations.maintenance import StepReport
+
+
+_MOST_PRINTED = 20
 
 
 class Step(StrEnum):
@@ -21,6 +24,7 @@ class Step(StrEnum):
 
     PARTITIONS = "partitions"
     RETENTION = "retention"
+    CHECKS = "checks"
     REFRESH = "refresh"
     VACUUM = "vacuum"
 
@@ -32,10 +36,11 @@ def maintain(
 ) -> None:
     """Maintain the database, once a day.
 
-    Create partitions ahead, remove data beyond its retention, refresh the hourly view, VACUUM and ANALYZE.
+    Create partitions ahead, remove data beyond its retention, check loaded data for faults if its check was left for
+    later, refresh the hourly view, VACUUM and ANALYZE.
 
     Safe under load and at any time: a step that is already running elsewhere is skipped. A step that fails does not
-    stop the others; the exit status is then 1.
+    stop the others; the exit status is then 1, or 3 if only some cities could not be checked.
 
     Example: energy-forecast maintain --dry-run
     """
@@ -51,7 +56,8 @@ def maintain(
         _print(reports)
     failed = [each for each in reports if each.outcome == "failed"]
     if failed:
-        raise EnergyForecastError(
+        kind = PartialResultError if all(each.is_partial for each in failed) else EnergyForecastError
+        raise kind(
             f"{' and '.join(each.step for each in failed)} failed: {' '.join(str(each.problem) for each in failed)}"
         )
 
@@ -66,12 +72,22 @@ def _print(reports: list[StepReport]) -> None:
             )
         if report.step == "partitions" and report.items:
             table(["table", "missing partition"], [(i["table_name"], i["partition_name"]) for i in report.items])
+        if report.step == "checks" and report.outcome != "planned":
+            _print_checks(report.items)
     table(
         ["step", "outcome", "result", "seconds"],
         [(each.step, _outcome(each.outcome), _numbers(each), f"{each.seconds:.1f}") for each in reports],
     )
     if any(each.outcome == "planned" for each in reports):
         out.print("A dry run: nothing was changed.")
+
+
+def _print_checks(items: list[dict[str, Any]]) -> None:
+    for item in items[:_MOST_PRINTED]:
+        problem = f"Not checked: {item['city']}, {item['series']}: {item['problem']}" if "problem" in item else None
+        echo(f"  {problem or 'Warning: ' + item['text']}")
+    if len(items) > _MOST_PRINTED:
+        echo(f"  {len(items) - _MOST_PRINTED} more: energy-forecast doctor data, or ops.quality_flags.")
 
 
 def _outcome(outcome: str) -> str:
@@ -100,7 +116,7 @@ def _numbers(report: StepReport) -> str:
             continue
         if name == "bytes":
             parts.append(size(value))
-        elif value or name in ("made", "missing", "months"):
+        elif value or name in ("made", "missing", "months", "checked"):
             parts.append(f"{value:,} {words}")
     if report.step == "refresh" and report.items:
         last = report.items[0]

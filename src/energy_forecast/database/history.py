@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -107,18 +107,21 @@ def _weather(
 ) -> pl.DataFrame:
     """Return the hourly means, and the hourly sum of precipitation, of the available values."""
     times, values = _columns(connection, query, parameters, ("float8",) * 4, recorded_by)
+    return hourly_weather(times, dict(zip(list(WEATHER_SCHEMA)[1:], values, strict=True)), phase)
+
+
+def hourly_weather(times: np.ndarray[Any, Any], values: Mapping[str, np.ndarray[Any, Any]], phase: int) -> pl.DataFrame:
+    """Return the hourly means, and the hourly sum of precipitation, of columns of `WEATHER_SCHEMA`; NaN is unknown."""
     hours = _Hours.of(times, phase)
     by_hour = []
-    for name, part in zip(WEATHER_SCHEMA, (times, *values), strict=True):
-        if name == "timestamp":
-            continue
+    for name, part in values.items():
         known = np.isfinite(part)
         count = hours.sum(known.astype(np.int64))
         # Sums of integers do not depend on the order
         total = hours.sum(_cents(np.where(known, part, 0.0)))
         divisor = np.where(count > 0, 100, 0) if name == "precipitation" else 100 * count
         by_hour.append(np.divide(total, divisor, out=np.full(len(total), np.nan), where=divisor > 0))
-    return _frame(WEATHER_SCHEMA, hours.starts, *by_hour)
+    return _frame({name: WEATHER_SCHEMA[name] for name in ("timestamp", *values)}, hours.starts, *by_hour)
 
 
 def phase_as_of(connection: Connection, city: UUID, as_of: datetime) -> int:
@@ -187,11 +190,24 @@ def load_and_overlaps_as_of(
     """Return `load_as_of`, and the START (UTC) of the hours that it excludes because their intervals overlap."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     times, (kwh, minutes) = _columns(connection, "load", parameters, ("float8", "int2"), recorded_by)
+    return hourly_load(times, _cents(kwh), minutes, phase)
+
+
+def hourly_load(
+    times: np.ndarray[Any, Any], hundredths: np.ndarray[Any, Any], minutes: np.ndarray[Any, Any], phase: int
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Return hourly consumption of n values in time order, and the START of the hours whose intervals overlap.
+
+    Args:
+        hundredths: kWh in hundredths.
+        minutes: length of each interval.
+        phase: the minute past the UTC hour at which hours begin.
+    """
     hours = _Hours.of(times, phase)
     known = hours.sum(minutes)
     # Partial hours are excluded, and so are hours whose intervals overlap, which would count twice
     whole = known == _MINUTES
-    load = _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(_cents(kwh))[whole] / 100)
+    load = _frame(LOAD_SCHEMA, hours.starts[whole], hours.sum(hundredths)[whole] / 100)
     return load, pl.Series("timestamp", hours.starts[known > _MINUTES], dtype=pl.Int64).cast(_TIME)
 
 

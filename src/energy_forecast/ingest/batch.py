@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import polars as pl
 
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.judging import Intervals, Judged, Spacing, find_intervals, judge, stored_means
 from energy_forecast.database.merge import Merged, merge, record_batch
+from energy_forecast.database.quality import queue_checks
 from energy_forecast.database.staging import attach_months, batch_transaction, create_staging
 from energy_forecast.errors import IngestError
 from energy_forecast.event_log import log_run
@@ -166,7 +167,10 @@ def _store(connection: Connection, checked: Checked, progress: Progress) -> Repo
     progress("Writing", 0, None, checked.read)
     attach_months(connection, target, strategy.months)
     merged = merge(connection, target, judged, intervals)
-    return _report(connection, checked, intervals, judged, replace(merged, inserted=merged.inserted + sent.inserted))
+    stored = replace(merged, inserted=merged.inserted + sent.inserted)
+    report = _report(connection, checked, intervals, judged, stored)
+    _queue_checks(connection, checked, stored, report, copied=sent.inserted > 0)
+    return report
 
 
 def _judge_intervals(connection: Connection, checked: Checked) -> Intervals:
@@ -255,6 +259,25 @@ def _report(connection: Connection, checked: Checked, intervals: Intervals, judg
         reasons=quarantine.reasons()[:_MOST_REASONS],
         rejected_examples=tuple(Rejected(*example) for example in merged.examples),
         touched=tuple((batch.cities[city].name, *ranges[city]) for city in sorted(ranges)),
+    )
+
+
+def _queue_checks(connection: Connection, checked: Checked, merged: Merged, report: Report, *, copied: bool) -> None:
+    """Queue the check of each city whose values the batch changed.
+
+    Args:
+        copied: whether rows were copied into new months.
+    """
+    if not checked.batch.dataset.target.corrects or not merged.inserted + merged.corrected + len(merged.revised):
+        return
+    cities = checked.batch.cities
+    queue_checks(
+        connection,
+        report.kind,
+        UUID(report.batch),
+        ranges=[(cities[city].id, *bounds) for city, bounds in checked.coverage.ranges().items()],
+        revised=[(cities[one.city_no].id, one.first, one.last) for one in merged.revised],
+        copied=copied,
     )
 
 

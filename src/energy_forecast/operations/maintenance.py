@@ -18,8 +18,8 @@ from energy_forecast.progress import Progress, silent
 
 _log = logging.getLogger(__name__)
 
-# Partitions first, because ingest needs them; VACUUM last, after deletions and the refresh
-STEPS = ("partitions", "retention", "refresh", "vacuum")
+# Partitions first, because ingest needs them; checks after the removal of data; VACUUM last, after all deletions
+STEPS = ("partitions", "retention", "checks", "refresh", "vacuum")
 MONTHS_AHEAD = 3
 
 
@@ -30,6 +30,7 @@ class StepReport:
     outcome: done, planned (a dry run), failed, or running (another process runs it, so nothing was done here).
     numbers: stored in ops.maintenance_runs.
     items: details that depend on the step.
+    is_partial: whether a failed step has done a part of its work.
     """
 
     step: str
@@ -38,6 +39,7 @@ class StepReport:
     numbers: dict[str, Any] = field(default_factory=dict)
     items: list[dict[str, Any]] = field(default_factory=list)
     problem: str | None = None
+    is_partial: bool = False
 
 
 def maintain(
@@ -168,6 +170,34 @@ def _report_removals(report: StepReport, removals: list[retention.Removal]) -> N
     }
 
 
+def _plan_checks(database: Database, report: StepReport) -> None:
+    from energy_forecast import pipelines
+
+    waiting, since = pipelines.waiting_checks(database)
+    report.numbers = {"waiting_cities": waiting}
+    report.items = [{"waiting_since": since}] if waiting else []
+
+
+def _check(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
+    # Imported here: it imports the frame library, which other steps and `--help` do not need
+    from energy_forecast import pipelines
+
+    report.numbers = {"checked": 0, "findings": 0, "failed": 0}
+    for series in pipelines.CHECKED_SERIES:
+        found = pipelines.check_pending(database, series, progress=progress)
+        report.items += [asdict(finding) | {"text": str(finding)} for finding in found.warned]
+        report.items += [{"city": c, "series": series, "problem": reason} for c, reason in found.failed.items()]
+        for name, count in (("checked", found.checked), ("findings", len(found.warned)), ("failed", len(found.failed))):
+            report.numbers[name] += count
+    if report.numbers["failed"]:
+        report.outcome, report.is_partial = "failed", report.numbers["checked"] > 0
+        first = next(item for item in report.items if "problem" in item)
+        report.problem = (
+            f"The checks of {report.numbers['failed']:,} cities failed and remain in the queue, those of "
+            f"{report.numbers['checked']:,} are done. The first: {first['city']}, {first['series']}: {first['problem']}"
+        )
+
+
 def _plan_refresh(database: Database, report: StepReport) -> None:
     with database.transaction(Role.OPERATOR) as connection:
         stored.read_only(connection)
@@ -217,12 +247,14 @@ def _count_tables(report: StepReport) -> None:
 _PLANS: dict[str, Callable[[Database, StepReport], None]] = {
     "partitions": _plan_partitions,
     "retention": _plan_retention,
+    "checks": _plan_checks,
     "refresh": _plan_refresh,
     "vacuum": _plan_vacuum,
 }
 _ACTIONS: dict[str, Callable[[Database, StepReport, UUID, Progress], None]] = {
     "partitions": _make_partitions,
     "retention": _apply_retention,
+    "checks": _check,
     "refresh": _refresh,
     "vacuum": _vacuum,
 }

@@ -13,24 +13,31 @@ from energy_forecast.pipelines.explain_score import (
 )
 from energy_forecast.pipelines.fallback import CityForecast
 from energy_forecast.pipelines.forecast import ForecastReport, forecast
+from energy_forecast.pipelines.load_checks import (
+    CHECKED_SERIES,
+    CheckReport,
+    check_load,
+    check_pending,
+    load_and_check,
+    waiting_checks,
+)
 from energy_forecast.pipelines.parallel import usable_processors
 from energy_forecast.pipelines.promote import Promotion, promote, roll_back
 from energy_forecast.pipelines.quality import (
     CityQuality,
     FindingSummary,
-    QualityCheck,
     QualityReport,
-    check_quality,
     examine_quality,
-    load_and_check,
 )
 from energy_forecast.pipelines.score import ScoreReport, score, scores_to_show
 from energy_forecast.pipelines.train import TrainingReport, train
 
 __all__ = [
+    "CHECKED_SERIES",
     "ISSUED_PURPOSES",
     "RECOMPUTED",
     "BacktestReport",
+    "CheckReport",
     "CityForecast",
     "CityQuality",
     "Comparison",
@@ -41,7 +48,6 @@ __all__ = [
     "ForecastExplanation",
     "ForecastReport",
     "Promotion",
-    "QualityCheck",
     "QualityReport",
     "ScoreExplanation",
     "ScoreReport",
@@ -49,7 +55,8 @@ __all__ = [
     "WrongScore",
     "backtest",
     "check_coverage",
-    "check_quality",
+    "check_load",
+    "check_pending",
     "compare",
     "examine_quality",
     "explain_forecast",
@@ -63,5 +70,6 @@ __all__ = [
     "scores_to_show",
     "train",
     "usable_processors",
+    "waiting_checks",
     "wrong_scores",
 ]

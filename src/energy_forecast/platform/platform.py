@@ -247,11 +247,12 @@ class Platform:
             interval_minutes: length of the intervals, a divisor of 60. None infers it from the timestamps.
             label: the end of the interval that a timestamp names, "start" or "end".
             units: other units than kWh, kW, degrees Celsius and percent, such as {"energy": "MWh"}.
-            check: whether to check the loaded data for faults. None checks all of it, or the last 90 days of more than
-                500,000 hours.
+            check: whether to check the loaded data for faults. None checks as many cities as a tenth of the time of
+                the load allows. The others wait for the command `energy-forecast maintain checks`, as do all if False.
 
         Returns:
-            The report: counts of rows (read, inserted, corrected, unchanged, rejected), and notes with found faults.
+            The report: counts of rows (read, inserted, corrected, unchanged, rejected), and notes with found faults
+            and the number of cities whose check waits.
 
         Raises:
             IngestError: nothing could be loaded.
@@ -264,7 +265,7 @@ class Platform:
         database = self._writing()
         if isinstance(source, str | Path):
             source = [source]
-        report, quality = pipelines.load_and_check(
+        report, checks = pipelines.load_and_check(
             database,
             dataset,
             [Path(path) for path in source] if isinstance(source, Sequence) else as_polars(source, "source"),
@@ -276,8 +277,9 @@ class Platform:
         )
         if report.failure is not None:
             raise IngestError(report.failure)
-        faults = [*map(str, quality.warned), *(f"{city}: not checked: {why}" for city, why in quality.failed.items())]
-        return replace(report, notes=(*report.notes, *faults))
+        faults = [*map(str, checks.warned), *(f"{city}: not checked: {why}" for city, why in checks.failed.items())]
+        waiting = [checks.pending_note] if checks.pending else []
+        return replace(report, notes=(*report.notes, *faults, *waiting))
 
     @checked
     def train(

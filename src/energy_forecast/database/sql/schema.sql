@@ -429,6 +429,31 @@ GRANT SELECT ON ops.quality_flags TO energy_forecast_app;
 GRANT SELECT ON ops.quality_flags TO energy_forecast_auditor;
 GRANT DELETE, INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), SELECT ON ops.quality_flags TO energy_forecast_ingest;
 
+CREATE TABLE ops.pending_checks (
+    city_id uuid NOT NULL,
+    series text NOT NULL,
+    batch_id uuid NOT NULL,
+    first_timestamp timestamptz NOT NULL,
+    last_timestamp timestamptz NOT NULL,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    CONSTRAINT pending_check_key PRIMARY KEY (city_id, series, batch_id),
+    CONSTRAINT pending_check_order CHECK ((last_timestamp >= first_timestamp)),
+    CONSTRAINT pending_check_series CHECK ((series = ANY (ARRAY['consumption'::text, 'weather'::text]))),
+    CONSTRAINT pending_checks_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES ops.ingest_batches(id),
+    CONSTRAINT pending_checks_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id)
+);
+COMMENT ON TABLE ops.pending_checks IS 'Queue of the checks for faults: the range of a city''s series that a batch changed, written in the transaction of the batch. The check deletes the row in the transaction that stores its flags, so no check is lost';
+COMMENT ON COLUMN ops.pending_checks.first_timestamp IS 'START of the first changed interval, UTC';
+COMMENT ON COLUMN ops.pending_checks.last_timestamp IS 'START of the last changed interval, UTC';
+ALTER TABLE ops.pending_checks ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY city_access ON ops.pending_checks FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
+CREATE POLICY platform ON ops.pending_checks FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.pending_checks FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.pending_checks FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.pending_checks FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+GRANT DELETE, INSERT (city_id, series, batch_id, first_timestamp, last_timestamp), SELECT ON ops.pending_checks TO energy_forecast_ingest;
+GRANT SELECT ON ops.pending_checks TO energy_forecast_operator;
+
 CREATE TABLE models (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     name character varying(100) NOT NULL,
@@ -1040,7 +1065,7 @@ CREATE TABLE ops.maintenance_runs (
     CONSTRAINT maintenance_runs_pkey PRIMARY KEY (id),
     CONSTRAINT maintenance_run_finished CHECK ((((finished_at IS NULL) = (outcome IS NULL)) AND (finished_at >= started_at))),
     CONSTRAINT maintenance_run_outcome CHECK ((outcome = ANY (ARRAY['done'::text, 'failed'::text, 'interrupted'::text]))),
-    CONSTRAINT maintenance_run_step CHECK ((step = ANY (ARRAY['partitions'::text, 'retention'::text, 'refresh'::text, 'vacuum'::text])))
+    CONSTRAINT maintenance_run_step CHECK ((step = ANY (ARRAY['partitions'::text, 'retention'::text, 'checks'::text, 'refresh'::text, 'vacuum'::text])))
 );
 COMMENT ON TABLE ops.maintenance_runs IS 'One row per maintenance step, inserted at its start and updated once, at its end; no other change is possible';
 COMMENT ON COLUMN ops.maintenance_runs.outcome IS 'Null while it runs. interrupted: the next run found that it had ended without an outcome';

@@ -92,33 +92,37 @@ def find_faults(load: Floats) -> Faults:
 
 def _compared_with_days_before(body: Floats) -> list[tuple[int, Flags]]:
     """Return the hours that are not positive, too large or too small relative to the 28 days before."""
+    n_hours, early = len(body), min(len(body), 24 * REFERENCE_DAYS)
     padded = np.concatenate([np.full(24 * REFERENCE_DAYS, np.nan), body])
-    offsets = np.arange(len(body))[:, None] + 24 * np.arange(REFERENCE_DAYS)[None, :]
-    past = padded[offsets]
-    early = min(len(body), 24 * REFERENCE_DAYS)
-    past[:early] = _first_days(body)[np.arange(early) % 24]
+    past = np.stack([padded[24 * day : 24 * day + n_hours] for day in range(REFERENCE_DAYS)])
+    past[:, :early] = _first_days(body)[:, np.arange(early) % 24]
 
-    seen = np.isfinite(past)
-    n_seen = seen.sum(axis=1)
-    n_positive = (seen & (np.nan_to_num(past, nan=0.0) > 0)).sum(axis=1)
-    ordered = np.sort(np.where(np.nan_to_num(past, nan=0.0) > 0, past, np.inf), axis=1)
-    row = np.arange(len(body))
-    lower = ordered[row, np.minimum(n_positive // 4, REFERENCE_DAYS - 1)]
-    upper = ordered[row, np.clip(n_positive - 1 - n_positive // 4, 0, REFERENCE_DAYS - 1)]
-    judged = n_positive >= 4
+    seen, positive = np.isfinite(past), past > 0
+    n_seen, n_positive = seen.sum(axis=0), (seen & positive).sum(axis=0)
     finite = np.isfinite(body)
+    judged = finite & (n_positive >= 4)
+    known = np.where(positive, past, np.inf)
+    # A quartile is between the least and the largest value, so few hours need one
+    is_high = judged & (body > HIGHEST_RATIO * known.min(axis=0))
+    is_low = judged & (body > 0) & (body < LOWEST_RATIO * np.where(positive, past, 0.0).max(axis=0))
+    hours = np.flatnonzero(is_high | is_low)
+    ordered, quarter = np.sort(known[:, hours], axis=0), n_positive[hours] // 4
+    place = np.arange(len(hours))
+    lower, upper = ordered[quarter, place], ordered[n_positive[hours] - 1 - quarter, place]
+    is_high[hours] &= body[hours] > HIGHEST_RATIO * upper
+    is_low[hours] &= body[hours] < LOWEST_RATIO * lower
     return [
         (_NOT_POSITIVE, finite & (body <= 0) & ((2 * n_positive > n_seen) | (body < 0))),
-        (_SPIKE, finite & judged & (body > HIGHEST_RATIO * upper)),
-        (_DIP, finite & judged & (body > 0) & (body < LOWEST_RATIO * lower)),
+        (_SPIKE, is_high),
+        (_DIP, is_low),
     ]
 
 
 def _first_days(body: Floats) -> Floats:
-    """Return the values of each hour in the first 28 days, [24, 28], NaN beyond the end."""
+    """Return the values of each hour in the first 28 days, [28, 24], NaN beyond the end."""
     days = np.full(24 * REFERENCE_DAYS, np.nan)
     days[: min(len(body), len(days))] = body[: len(days)]
-    return np.ascontiguousarray(days.reshape(REFERENCE_DAYS, 24).T)
+    return days.reshape(REFERENCE_DAYS, 24)
 
 
 def _single_outliers(body: Floats) -> Floats:
@@ -162,6 +166,8 @@ def _far_off(body: Floats) -> Flags:
 
 def _in_runs(where: Flags, shortest: int) -> Flags:
     """Return the flags that are in a run of at least `shortest`."""
+    if not where.any():
+        return where
     first, end = runs(where)
     changes = np.zeros(len(where) + 1, np.int64)
     long = end - first >= shortest
@@ -172,6 +178,8 @@ def _in_runs(where: Flags, shortest: int) -> Flags:
 
 def runs(where: Flags) -> tuple[Ints, Ints]:
     """Return the starts and (exclusive) ends of the runs of True."""
+    if not where.any():
+        return np.empty(0, np.int64), np.empty(0, np.int64)
     edges = np.diff(np.concatenate([[0], where.astype(np.int8), [0]]))
     return np.flatnonzero(edges > 0), np.flatnonzero(edges < 0)
 

@@ -30,7 +30,8 @@ def hour_number(moment: datetime) -> int:
 
 def hour_numbers(moments: pl.Series) -> Ints:
     """Return the number of the UTC hour of each timestamp, [n]."""
-    return np.asarray(moments.dt.epoch("us").to_numpy() // _HOUR, np.int64)
+    # Without an expression of polars, which costs ten times as much
+    return np.asarray(moments.to_numpy().astype("datetime64[us]").astype(np.int64) // _HOUR, np.int64)
 
 
 def timestamps(hours: Ints) -> pl.Series:

@@ -138,7 +138,8 @@ def _grid(frame: pl.DataFrame, column: str) -> tuple[int, Floats, Ints]:
     hours = hour_numbers(frame["timestamp"])
     begin = int(hours[0])
     values = np.full(int(hours[-1]) - begin + 1, np.nan)
-    values[hours - begin] = frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    # A null becomes NaN
+    values[hours - begin] = frame[column].to_numpy()
     return begin, values, np.asarray(hours - begin, np.int64)
 
 

@@ -134,3 +134,20 @@ COMMENT ON COLUMN ops.quality_flags.factor IS 'Ratio to the expected value, for 
 COMMENT ON COLUMN ops.quality_flags.left_out IS
     'Whether training and scores exclude the hours; the values are not changed';
 COMMENT ON COLUMN ops.quality_flags.batch_id IS 'The batch after which the fault was found';
+
+CREATE TABLE ops.pending_checks (
+    city_id         UUID NOT NULL REFERENCES cities (id),
+    series          TEXT NOT NULL,
+    batch_id        UUID NOT NULL REFERENCES ops.ingest_batches (id),
+    first_timestamp TIMESTAMP WITH TIME ZONE NOT NULL,
+    last_timestamp  TIMESTAMP WITH TIME ZONE NOT NULL,
+    created_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
+    CONSTRAINT pending_check_key PRIMARY KEY (city_id, series, batch_id),
+    CONSTRAINT pending_check_series CHECK (series IN ('consumption', 'weather')),
+    CONSTRAINT pending_check_order CHECK (last_timestamp >= first_timestamp)
+);
+COMMENT ON TABLE ops.pending_checks IS
+    'Queue of the checks for faults: the range of a city''s series that a batch changed, written in the transaction of the '
+    'batch. The check deletes the row in the transaction that stores its flags, so no check is lost';
+COMMENT ON COLUMN ops.pending_checks.first_timestamp IS 'START of the first changed interval, UTC';
+COMMENT ON COLUMN ops.pending_checks.last_timestamp IS 'START of the last changed interval, UTC';

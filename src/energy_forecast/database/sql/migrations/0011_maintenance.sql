@@ -47,7 +47,7 @@ CREATE TABLE ops.maintenance_runs (
     outcome     TEXT,
     details     JSONB NOT NULL DEFAULT '{}',
     run_by      NAME NOT NULL DEFAULT session_user,
-    CONSTRAINT maintenance_run_step CHECK (step IN ('partitions', 'retention', 'refresh', 'vacuum')),
+    CONSTRAINT maintenance_run_step CHECK (step IN ('partitions', 'retention', 'checks', 'refresh', 'vacuum')),
     CONSTRAINT maintenance_run_outcome CHECK (outcome IN ('done', 'failed', 'interrupted')),
     CONSTRAINT maintenance_run_finished CHECK ((finished_at IS NULL) = (outcome IS NULL) AND finished_at >= started_at)
 );

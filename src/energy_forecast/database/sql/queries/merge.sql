@@ -226,3 +226,22 @@ FROM rejected r JOIN staged_files f USING (file_no)
 LEFT JOIN cities c ON lower(normalize(c.name, NFC)) = lower(normalize(btrim(
     r.row_data ->> CASE WHEN %(kind)s = 'cities' THEN 'name' ELSE 'city' END), NFC))
 ORDER BY r.cell_only, r.file_no, r.line LIMIT %(limit)s
+
+-- name: queue_checks
+-- Queue the checks of a batch: by city, the first and last timestamp of its new and corrected rows. The bounds of all
+-- rows of the batch count if each of them is new (`differing` is then empty, or rows were copied outside of it); the
+-- bounds of stored values with a revised interval always count.
+WITH compared AS (
+    SELECT city_id, min(timestamp) AS first, max(timestamp) AS last FROM differing
+    WHERE verdict IN ('new', 'correction') GROUP BY city_id
+)
+INSERT INTO ops.pending_checks (city_id, series, batch_id, first_timestamp, last_timestamp)
+SELECT city_id, %(series)s, %(batch)s, min(first), max(last)
+FROM (SELECT * FROM compared
+      UNION ALL
+      SELECT * FROM unnest(%(cities)s::uuid[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[])
+      WHERE %(copied)s OR NOT EXISTS (SELECT FROM compared)
+      UNION ALL
+      SELECT * FROM unnest(%(revised_cities)s::uuid[], %(revised_firsts)s::timestamptz[],
+                           %(revised_lasts)s::timestamptz[])) AS changed (city_id, first, last)
+GROUP BY city_id

@@ -61,7 +61,9 @@ GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz
     TO energy_forecast_ingest;
 GRANT SELECT, INSERT (city_id, kind, first_timestamp, last_timestamp), UPDATE (first_timestamp, last_timestamp), DELETE
     ON ops.provisional_intervals TO energy_forecast_ingest;
--- It checks the loaded data and records quality flags
+-- It queues the checks of the loaded data, checks them and records quality flags
+GRANT SELECT, INSERT (city_id, series, batch_id, first_timestamp, last_timestamp), DELETE
+    ON ops.pending_checks TO energy_forecast_ingest;
 GRANT INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), DELETE
     ON ops.quality_flags TO energy_forecast_ingest;
 GRANT EXECUTE ON FUNCTION
@@ -115,7 +117,7 @@ GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.miss
     ops.refresh_rollup(), ops.refresh_hours(), ops.hourly_differences(), ops.statement_costs(),
     may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_operator;
 GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
-    ops.retention_policies, ops.maintenance_runs, ops.dropped_data TO energy_forecast_operator;
+    ops.retention_policies, ops.maintenance_runs, ops.dropped_data, ops.pending_checks TO energy_forecast_operator;
 GRANT UPDATE (keep, thin_after, kept_lead_hours) ON ops.retention_policies TO energy_forecast_operator;
 GRANT SELECT ON ops.retraining_policies TO energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor;
 GRANT UPDATE (threshold, window_days) ON ops.retraining_policies TO energy_forecast_operator;
