@@ -294,9 +294,23 @@ def test_a_city_that_cannot_be_checked_is_loaded_and_reported(
     assert [one["city"] for one in found["not_checked"]] == ["Berlin"]
     assert {one["city"] for one in found["quality"]} == {"Pune"}
     assert "1 city was loaded, but not checked." in run.stderr
-    # Its check remains in the queue
+
+    # Its check remains in the queue, and follows when the fault is corrected
+    load.with_columns(pl.col("consumption_kwh") + 1).write_csv(tmp_path / "again.csv")
+    queued = json.loads(
+        command_line.run("ingest", "consumption", tmp_path / "again.csv", "--no-check", "--json").stdout
+    )
+    assert (queued["checked"], queued["pending"]) == (0, 2)
+    planned = json.loads(command_line.run("maintain", "checks", "--dry-run", "--json").stdout)
+    assert planned[0]["numbers"] == {"waiting_cities": 2}
+    assert "2 cities wait for the check" in command_line.run("doctor", "--json", status=1).stdout
     later = command_line.run("maintain", "checks", status=3)
-    assert "The checks of 1 cities failed" in later.stderr or "Not checked: Berlin, consumption" in later.stderr
+    assert "Not checked: Berlin, consumption: " in later.stderr
+    assert "Warning: Pune: " in later.stderr
+    with psycopg.connect(database.url) as connection:
+        connection.execute("ALTER TABLE ops.quality_flags DROP CONSTRAINT quality_flags_city_id_check")
+    assert "Warning: Berlin: " in command_line.run("maintain", "checks").stderr
+    assert rows(database, "SELECT count(*) FROM ops.pending_checks") == [(0,)]
 
 
 LADDER_AT = FIRST + timedelta(days=30)

@@ -193,8 +193,8 @@ def _check(database: Database, report: StepReport, _run: UUID, progress: Progres
         report.outcome, report.is_partial = "failed", report.numbers["checked"] > 0
         first = next(item for item in report.items if "problem" in item)
         report.problem = (
-            f"The checks of {report.numbers['failed']:,} cities failed and remain in the queue, those of "
-            f"{report.numbers['checked']:,} are done. The first: {first['city']}, {first['series']}: {first['problem']}"
+            f"{report.numbers['failed']:,} cities or series remain in the queue, {report.numbers['checked']:,} were "
+            f"checked. The first: {first['city']}, {first['series']}: {first['problem']}"
         )
 
 
