@@ -73,11 +73,10 @@ for one in variables:
     os.environ.update(one)
     database = Database(url, embedded=embedded)
     try:
-        connection = database.connect(autocommit=True)
-        facts = [connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0] for name in settings]
-        facts += connection.execute("SELECT session_user::text, current_database()::text").fetchone()
+        with database.transaction(None) as connection:
+            facts = [connection.execute("SELECT current_setting(%s)", [name]).fetchone()[0] for name in settings]
+            facts += connection.execute("SELECT session_user::text, current_database()::text").fetchone()
         assert database.name == facts[-1]
-        connection.close()
     except Exception as error:
         facts = [str(error)]
     print(json.dumps(facts + [client_environment(database)]))

@@ -122,4 +122,6 @@ def _numbers(report: StepReport) -> str:
         last = report.items[0]
         when = "never refreshed" if last["refreshed_at"] is None else f"refreshed {minute(last['refreshed_at'])}"
         parts.append(f"{when}, data until {minute(last['data_until']) or 'none'}")
+    if any(item.get("outcome") == "analyzed" for item in report.items):
+        parts.append("only analyzed: VACUUM needs a connection without a pooler")
     return ", ".join(parts)

@@ -6,10 +6,25 @@ import os
 
 from psycopg import pq
 
-from energy_forecast.database.connection import Database
+from energy_forecast.database.connection import Database, has_pooler
+from energy_forecast.errors import DatabaseError
 
 # The password file and certificates have their default places in the home folder
 _KEPT = ("HOME",)
+
+
+def require_direct_connection(database: Database) -> None:
+    """Raise if the connection goes through a pooler: pg_dump sets its role and settings for the whole session.
+
+    Raises:
+        DatabaseError: it does, or the server cannot be reached.
+    """
+    with database.transaction(None) as connection:
+        if has_pooler(connection):
+            raise DatabaseError(
+                "The connection goes through a pooler, and pg_dump would leave its role in a session of others.",
+                hint="Set ENERGY_FORECAST_DATABASE_URL to the server itself for this command.",
+            )
 
 
 def client_environment(database: Database) -> dict[str, str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, LiteralString, Self, TypeAlias
 
 import psycopg
 from psycopg import pq, sql
@@ -17,14 +17,23 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import ConnectionLostError, DatabaseError, DataRefusedError, UnreachableError
 
+if TYPE_CHECKING:
+    from psycopg_pool import ConnectionPool
+
 Connection: TypeAlias = psycopg.Connection[Any]
 
-OPTIONS = (
-    "-c timezone=UTC -c search_path=public -c client_min_messages=warning -c datestyle=ISO,YMD "
-    "-c intervalstyle=postgres -c standard_conforming_strings=on -c extra_float_digits=1 -c bytea_output=hex"
+# They end with the transaction: a pooler may run each one in another session, and gives the session to others next
+_SETTINGS: LiteralString = (
+    "SET LOCAL search_path = public; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; "
+    "SET LOCAL intervalstyle = 'postgres'; SET LOCAL standard_conforming_strings = on; "
+    "SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; SET LOCAL client_min_messages = 'warning'"
 )
 OLDEST_SERVER = 150000
 NEWEST_SERVER = 190000
+
+# Sessions of a pool, and seconds to wait for one
+_MOST_SESSIONS = 10
+_POOL_TIMEOUT = 10.0
 
 # libpq reads these only if a service is named
 _SERVICE_FILES = {"PGSERVICEFILE", "PGSYSCONFDIR"}
@@ -53,6 +62,18 @@ def _environment(*, hide: bool, service: str | None = None) -> Iterator[None]:
             os.environ.update(before)
 
 
+class _Session(psycopg.Connection[Any]):
+    """A connection that libpq opens without the variables of the environment."""
+
+    @classmethod
+    def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        with _environment(hide=True):
+            return super().connect(conninfo, **options)
+
+
+# A prepared statement would stay in a session that a pooler gives to others
+_SESSION_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "connect_timeout": 15}
+
 # The login of daily commands on the embedded server; sql/routines/020_login.sql creates it
 LOGIN = "energy_forecast_login"
 
@@ -69,7 +90,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class Database:
-    """One database on one server. It holds no connection; every transaction opens its own.
+    """One database on one server. Every transaction opens its own connection, unless the database is `pooled`.
 
     Args:
         url: a libpq URL or connection string.
@@ -81,6 +102,40 @@ class Database:
     url: str
     embedded: bool = False
     login: str | None = None
+    # With its process: a fork must not use the sessions of its parent. Not copied by `replace`, nor to other processes
+    _pool: tuple[ConnectionPool[_Session], int] | None = field(default=None, init=False, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return how to make this database, without its pool, in another process."""
+        return Database, (self.url, self.embedded, self.login)
+
+    def pooled(self) -> Database:
+        """Return the same database with a pool: at most 10 sessions, which transactions of all threads share.
+
+        `close` ends them. A session that the server closed is replaced.
+        """
+        # Imported here: most commands do not need it
+        from psycopg_pool import ConnectionPool
+
+        made = replace(self)
+        pool = ConnectionPool(
+            self._conninfo(),
+            connection_class=_Session,
+            kwargs=_SESSION_OPTIONS,
+            check=ConnectionPool.check_connection,
+            min_size=0,
+            max_size=_MOST_SESSIONS,
+            timeout=_POOL_TIMEOUT,
+            num_workers=1,
+            open=True,
+        )
+        object.__setattr__(made, "_pool", (pool, os.getpid()))
+        return made
+
+    def close(self) -> None:
+        """Close the sessions of the pool, if there is one."""
+        if self._pool is not None and self._pool[1] == os.getpid():
+            self._pool[0].close()
 
     @property
     def administrator(self) -> Database:
@@ -105,35 +160,66 @@ class Database:
         }
         return found | given | ({} if self.login is None else {"user": self.login})
 
-    def connect(self, *, autocommit: bool = False) -> Connection:
-        """Open a connection as `login`, or as the URL's user, in UTC.
+    def connect(self, *, options: str = "") -> Connection:
+        """Open a session as `login`, or as the URL's user. It begins no transaction by itself.
+
+        Args:
+            options: startup options after those of the user, such as -c role=NAME. PgBouncer refuses all of them.
 
         Raises:
             UnreachableError: the server cannot be reached, or rejects the login.
             DatabaseError: the server is not PostgreSQL 15 to 18.
         """
+        hint = "Check ENERGY_FORECAST_DATABASE_URL, or unset it to use the embedded server."
         try:
-            parameters = self.parameters()
-            # The user's options come first, so ours override them. PGTZ and PGDATESTYLE would override both
-            parameters["options"] = f"{parameters.get('options', '')} {OPTIONS}".strip()
-            parameters |= {"application_name": "energy-forecast", "client_encoding": "UTF8"}
-            conninfo = make_conninfo("", **parameters)
-            with _environment(hide=True):
-                connection = psycopg.connect(conninfo, autocommit=autocommit, connect_timeout=15)
+            connection = _Session.connect(self._conninfo(options), **_SESSION_OPTIONS)
         except psycopg.Error as error:
-            raise UnreachableError(
-                f"Cannot connect to the database: {one_line(error)}.",
-                hint="Check ENERGY_FORECAST_DATABASE_URL, or unset it to use the embedded server.",
-            ) from error
+            if "unsupported startup parameter" in str(error):
+                hint = "The pooler passes on no options: remove `options` from the URL, and unset PGOPTIONS."
+            raise UnreachableError(f"Cannot connect to the database: {one_line(error)}.", hint=hint) from error
         if not OLDEST_SERVER <= connection.info.server_version < NEWEST_SERVER:
             found = connection.info.server_version // 10000
             connection.close()
             raise DatabaseError(f"The server is PostgreSQL {found}; 15 to 18 are supported.")
         return connection
 
+    def _conninfo(self, options: str = "") -> str:
+        parameters = self.parameters()
+        if options := f"{parameters.pop('options', '')} {options}".strip():
+            parameters["options"] = options
+        # A pooler passes these two on. PGTZ and PGDATESTYLE are hidden
+        parameters |= {"application_name": "energy-forecast", "client_encoding": "UTF8"}
+        return make_conninfo("", **parameters)
+
+    @contextmanager
+    def _session(self) -> Iterator[Connection]:
+        """Open a session and close it, or take one from the pool and give it back."""
+        if self._pool is None or self._pool[1] != os.getpid():
+            connection: Connection = self.connect()
+            try:
+                yield connection
+            finally:
+                connection.close()
+            return
+        from psycopg_pool import PoolTimeout
+
+        pool = self._pool[0]
+        try:
+            pooled = pool.getconn()
+        except PoolTimeout as error:
+            # Shows the reason if the server cannot be reached
+            self.connect().close()
+            raise DatabaseError(
+                f"All {_MOST_SESSIONS} connections of this program are in use.", hint="Try again later."
+            ) from error
+        try:
+            yield pooled
+        finally:
+            pool.putconn(pooled)
+
     def server_info(self) -> dict[str, str]:
         """Return the server's version and address, the database and the login, without a password."""
-        connection = self.connect(autocommit=True)
+        connection = self.connect()
         try:
             info = connection.info
             return {
@@ -147,33 +233,33 @@ class Database:
 
     @contextmanager
     def transaction(
-        self, role: Role | None, *, one_snapshot: bool = False, trial: bool = False
+        self, role: Role | None, *, one_snapshot: bool = False, read_only: bool = False, trial: bool = False
     ) -> Iterator[Connection]:
-        """Run one transaction as a role: commit at the end, roll back on an exception.
+        """Run one transaction as a role: commit at the end, roll back on an exception. Nothing of it is left behind.
+
+        The role and the platform's settings (UTC, search path, formats) are those of the transaction, not of the
+        session. They are set in the message that begins it.
 
         Args:
             role: None for the login itself, which creates roles. Its search path has no schema of the platform, so it
                 finds no object of the owner: an operator such as public.=(oid, regrole) would override PostgreSQL's.
             one_snapshot: use REPEATABLE READ.
+            read_only: let the server reject writes.
             trial: roll back at the end too, to test whether the database accepts the changes.
 
         Raises:
             DatabaseError: as `connect`, or a statement failed. The message is one line without data of rows.
         """
-        connection = self.connect()
-        if one_snapshot:
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        try:
-            with connection.transaction(force_rollback=trial):
-                if role is None:
-                    connection.execute("SET LOCAL search_path = pg_catalog")
-                else:
-                    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
-                yield connection
-        except psycopg.Error as error:
-            raise database_error(error) from error
-        finally:
-            connection.close()
+        begin = sql.SQL("BEGIN{}{}; {}; {}").format(
+            sql.SQL(" ISOLATION LEVEL REPEATABLE READ" if one_snapshot else ""),
+            sql.SQL(" READ ONLY" if read_only else ""),
+            sql.SQL(_SETTINGS),
+            sql.SQL("SET LOCAL search_path = pg_catalog")
+            if role is None
+            else sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)),
+        )
+        with self._transaction(begin, trial=trial) as connection:
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -184,18 +270,28 @@ class Database:
         Raises:
             DatabaseError: as `transaction`.
         """
-        connection = self.connect()
+        with self._transaction(sql.SQL("BEGIN READ ONLY; {}").format(sql.SQL(_SETTINGS))) as connection:
+            connection.execute(queries("schema")["take_role"], {"role": Role.OPERATOR})
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: sql.Composed, *, trial: bool = False) -> Iterator[Connection]:
         try:
-            connection.read_only = True
-            with connection.transaction():
-                may_take = connection.execute(queries("schema")["may_take"], {"role": Role.OPERATOR}).fetchone()
-                if may_take == (True,):
-                    connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(Role.OPERATOR)))
-                yield connection
+            with self._session() as connection:
+                try:
+                    connection.execute(begin)
+                    yield connection
+                except BaseException:
+                    # The first error is the one to report
+                    with suppress(psycopg.Error):
+                        connection.rollback()
+                    raise
+                if trial:
+                    connection.rollback()
+                else:
+                    connection.commit()
         except psycopg.Error as error:
             raise database_error(error) from error
-        finally:
-            connection.close()
 
 
 @contextmanager
@@ -211,6 +307,11 @@ def savepoint(connection: Connection) -> Iterator[None]:
             yield
     except psycopg.Error as error:
         raise database_error(error) from error
+
+
+def has_pooler(connection: Connection) -> bool:
+    """Return whether the connection goes through a pooler, which gives its clients process numbers of its own."""
+    return connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() != (connection.info.backend_pid,)
 
 
 def one_line(error: psycopg.Error) -> str:

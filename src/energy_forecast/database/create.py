@@ -30,8 +30,9 @@ def address_without_password(database: Database, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _autocommit(database: Database) -> Iterator[Connection]:
-    connection = database.administrator.connect(autocommit=True)
+def _session(database: Database) -> Iterator[Connection]:
+    """Open a session of the administrator for statements that cannot run in a transaction. They leave no state."""
+    connection = database.administrator.connect()
     try:
         yield connection
     except psycopg.Error as error:
@@ -40,19 +41,14 @@ def _autocommit(database: Database) -> Iterator[Connection]:
         connection.close()
 
 
-@contextlib.contextmanager
-def _administering(database: Database) -> Iterator[Connection]:
-    """Open a session in a database that no restore replaces: `postgres`, or the URL's own if that is closed."""
+def _outside(database: Database) -> Database:
+    """Return a database that no restore replaces: `postgres`, or the URL's own if that is closed."""
+    outside = sibling_database(database, "postgres")
     try:
-        connection = sibling_database(database, "postgres").administrator.connect(autocommit=True)
+        outside.administrator.connect().close()
     except DatabaseError:
-        connection = database.administrator.connect(autocommit=True)
-    try:
-        yield connection
-    except psycopg.Error as error:
-        raise database_error(error) from error
-    finally:
-        connection.close()
+        return database
+    return outside
 
 
 def exists(connection: Connection, name: str) -> bool:
@@ -62,10 +58,10 @@ def exists(connection: Connection, name: str) -> bool:
 
 def is_free(database: Database, name: str) -> bool:
     """Return whether a restore may use this name: the database does not exist or is empty."""
-    with _administering(database) as connection:
+    with _session(_outside(database)) as connection:
         if not exists(connection, name):
             return True
-    with _autocommit(sibling_database(database, name)) as connection:
+    with _session(sibling_database(database, name)) as connection:
         return connection.execute(queries("backup")["is_empty"]).fetchone() == (True,)
 
 
@@ -79,9 +75,7 @@ def temporary_database(database: Database, locale: Mapping[str, str | None]) -> 
         DatabaseError: the login may not create databases, or a statement failed.
     """
     name = f"energy_forecast_restoring_{uuid4().hex[:12]}"
-    with _administering(database) as connection:
-        _clear_killed(connection)
-        connection.execute(queries("backup")["try_lock"], {"name": name})
+    with _locked_name(database, name) as connection:
         _create(connection, name, locale)
         try:
             yield sibling_database(database, name)
@@ -93,10 +87,21 @@ def _drop(connection: Connection, name: str) -> None:
     connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-def _clear_killed(connection: Connection) -> None:
-    for (left,) in connection.execute(queries("backup")["killed"]).fetchall():
-        if connection.execute(queries("backup")["try_lock"], {"name": left}).fetchone() == (True,):
-            _drop(connection, left)
+@contextlib.contextmanager
+def _locked_name(database: Database, name: str) -> Iterator[Connection]:
+    """Drop the databases of killed restores and drills, and lock a new name; yield a session that creates databases.
+
+    An open transaction holds the locks, so they end with this process even if it is killed.
+    """
+    outside = _outside(database)
+    named = queries("backup")
+    with outside.administrator.transaction(None) as locks, _session(outside) as connection:
+        for (left,) in connection.execute(named["killed"]).fetchall():
+            if locks.execute(named["try_lock"], {"name": left}).fetchone() == (True,):
+                _drop(connection, left)
+        locks.execute(named["try_lock"], {"name": name})
+        locks.execute(queries("maintenance")["stay_open"])
+        yield connection
 
 
 @contextlib.contextmanager
@@ -107,9 +112,7 @@ def drill_database_name(database: Database) -> Iterator[str]:
         DatabaseError: a statement failed.
     """
     name = f"energy_forecast_drill_{uuid4().hex[:12]}"
-    with _administering(database) as connection:
-        _clear_killed(connection)
-        connection.execute(queries("backup")["try_lock"], {"name": name})
+    with _locked_name(database, name) as connection:
         try:
             yield name
         finally:
@@ -145,7 +148,7 @@ def rename_restored(made: Database, name: str) -> Database:
     Raises:
         DatabaseError: a database with this name exists and is not empty.
     """
-    with _administering(made) as connection:
+    with _session(_outside(made)) as connection:
         if exists(connection, name):
             if not is_free(made, name):
                 raise DatabaseError(f"The database {name!r} exists and is not empty.")
@@ -158,16 +161,5 @@ def rename_restored(made: Database, name: str) -> Database:
 
 def analyze(database: Database) -> None:
     """Collect the planner's statistics, which dumps before PostgreSQL 18 do not contain."""
-    with _autocommit(database) as connection:
+    with _session(database) as connection:
         connection.execute("ANALYZE")
-
-
-@contextlib.contextmanager
-def as_login(database: Database) -> Iterator[Connection]:
-    """Open an autocommit session as the URL's own user, for statements that need a superuser or an owner.
-
-    Raises:
-        DatabaseError: the server cannot be reached, or a statement failed.
-    """
-    with _autocommit(database) as connection:
-        yield connection

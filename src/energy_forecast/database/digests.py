@@ -8,10 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, LiteralString, cast
 
-import psycopg
-from psycopg import sql
-
-from energy_forecast.database.connection import Connection, Database, Role, database_error
+from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.errors import DatabaseError
 from energy_forecast.progress import Progress, silent
@@ -37,31 +34,19 @@ def operator_snapshot(database: Database) -> Iterator[Connection]:
     Raises:
         DatabaseError: the operator does not see every row, so a copy would silently lack some.
     """
-    connection = database.connect()
-    try:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        connection.read_only = True
-        with connection.transaction():
-            connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(Role.OPERATOR)))
-            # A policy that would hide rows then raises an error
-            connection.execute("SET LOCAL row_security = off")
-            connection.execute("SET LOCAL extra_float_digits = 1")
-            connection.execute("SET LOCAL bytea_output = hex")
-            connection.execute("SET LOCAL intervalstyle = postgres")
-            # A digest reads whole tables; a limit that a DBA set for users does not apply
-            connection.execute("SET LOCAL statement_timeout = 0")
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            if connection.execute(queries("backup")["may_see_all"]).fetchone() != (True, True):
-                raise DatabaseError(
-                    f"The role {Role.OPERATOR} does not see every row, so a backup would lack some.",
-                    hint=f"Let a superuser run: ALTER ROLE {Role.OPERATOR} BYPASSRLS; "
-                    f"GRANT pg_read_all_data TO {Role.OPERATOR}",
-                )
-            yield connection
-    except psycopg.Error as error:
-        raise database_error(error) from error
-    finally:
-        connection.close()
+    with database.transaction(Role.OPERATOR, one_snapshot=True, read_only=True) as connection:
+        # A policy that would hide rows then raises an error
+        connection.execute("SET LOCAL row_security = off")
+        # A digest reads whole tables; a limit that a DBA set for users does not apply
+        connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if connection.execute(queries("backup")["may_see_all"]).fetchone() != (True, True):
+            raise DatabaseError(
+                f"The role {Role.OPERATOR} does not see every row, so a backup would lack some.",
+                hint=f"Let a superuser run: ALTER ROLE {Role.OPERATOR} BYPASSRLS; "
+                f"GRANT pg_read_all_data TO {Role.OPERATOR}",
+            )
+        yield connection
 
 
 def export_snapshot(connection: Connection) -> str:

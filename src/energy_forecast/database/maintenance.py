@@ -17,14 +17,15 @@ from energy_forecast.database.named_queries import dict_rows, queries
 
 @contextmanager
 def step_lock(database: Database, step: str) -> Iterator[bool]:
-    """Try to take the lock of a step and yield whether it was free. The session holds it, so a kill releases it."""
-    connection = database.connect(autocommit=True)
-    try:
-        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(Role.OPERATOR)))
-        row = connection.execute(queries("maintenance")["try_lock"], {"step": step}).fetchone()
-        yield row == (True,)
-    finally:
-        connection.close()
+    """Try to take the lock of a step and yield whether it was free.
+
+    A transaction that stays open holds it, so a kill releases it. It has no snapshot, so VACUUM does not wait for it.
+    """
+    named = queries("maintenance")
+    with database.transaction(Role.OPERATOR) as connection:
+        is_free = connection.execute(named["try_lock"], {"step": step}).fetchone() == (True,)
+        connection.execute(named["stay_open"])
+        yield is_free
 
 
 def read_only(connection: Connection) -> None:
@@ -121,15 +122,15 @@ def vacuum_tables(connection: Connection) -> list[dict[str, Any]]:
 
 @contextmanager
 def vacuuming(database: Database) -> Iterator[Connection]:
-    """Open an autocommit session as the owner: VACUUM needs the owner and no transaction.
+    """Open a session as the owner: VACUUM needs the owner and no transaction.
+
+    The role is a startup option and not a SET ROLE, which would stay in a session of a pooler.
 
     Raises:
         DatabaseError: a statement failed.
     """
-    connection = database.connect(autocommit=True)
+    connection = database.connect(options=f"-c role={Role.OWNER} -c lock_timeout=5s")
     try:
-        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(Role.OWNER)))
-        connection.execute("SET lock_timeout = '5s'")
         yield connection
     except psycopg.Error as error:
         raise database_error(error) from error
@@ -143,11 +144,25 @@ def vacuum(connection: Connection, table: dict[str, Any]) -> str:
     Returns:
         "done", "gone" if the table was dropped meanwhile, or "busy" if another session holds a lock on it.
     """
-    if table["is_parent"]:
-        command: LiteralString = "ANALYZE {}"
-    else:
-        # A partition is analyzed with its parent
-        command = "VACUUM {}" if table["is_partition"] else "VACUUM (ANALYZE) {}"
+    # A partition is analyzed with its parent
+    whole: LiteralString = "VACUUM {}" if table["is_partition"] else "VACUUM (ANALYZE) {}"
+    return _processed(connection, "ANALYZE {}" if table["is_parent"] else whole, table) or "done"
+
+
+def analyze(database: Database, table: dict[str, Any]) -> str:
+    """Analyze a table in a transaction, as far as a pooler allows. A partition is analyzed with its parent.
+
+    Returns:
+        "analyzed", or "gone" or "busy" as `vacuum`.
+    """
+    if table["is_partition"]:
+        return "analyzed"
+    with database.transaction(Role.OWNER) as connection:
+        connection.execute("SET LOCAL lock_timeout = '5s'")
+        return _processed(connection, "ANALYZE {}", table) or "analyzed"
+
+
+def _processed(connection: Connection, command: LiteralString, table: dict[str, Any]) -> str | None:
     name = sql.Identifier(table["schema_name"], table["table_name"])
     try:
         connection.execute(sql.SQL(command).format(name))
@@ -155,7 +170,7 @@ def vacuum(connection: Connection, table: dict[str, Any]) -> str:
         return "gone"
     except psycopg.errors.LockNotAvailable:
         return "busy"
-    return "done"
+    return None
 
 
 def _rows(connection: Connection, name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -12,10 +12,9 @@ from typing import LiteralString
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from energy_forecast.database import protection
-from energy_forecast.database.connection import Connection, Database, Role, database_error
+from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.named_queries import queries
 from energy_forecast.database.schema import (
     Migration,
@@ -33,8 +32,6 @@ from energy_forecast.event_log import log_run
 
 # Seconds that an upgrade waits until no session uses the tables
 _PATIENCE = 60
-# A second concurrent upgrade waits, then finds nothing to do
-_LOCK: LiteralString = "SELECT pg_advisory_lock(hashtext('energy_forecast schema'))"
 
 # Schema changes are audited. While entries wait for the commit to be chained, their table cannot be altered
 _CHAIN_AT_ONCE: LiteralString = "SET CONSTRAINTS ALL IMMEDIATE;"
@@ -138,8 +135,6 @@ def _take_tables(connection: Connection) -> None:
         SchemaError: a table is in use all the time.
     """
     statements = queries("schema")
-    # This opens a transaction, so each attempt is a savepoint in it
-    connection.execute("SELECT 1")
     until = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -174,21 +169,20 @@ def upgrade(database: Database) -> Upgrade:
         SchemaError: the database was made by another version, or its tables are in use all the time.
         DatabaseError: a statement failed.
     """
-    connection = database.administrator.connect()
-    try:
+    named = queries("schema")
+    while True:
         # Objects of the owner are found only by their qualified names
-        connection.execute("SET search_path = pg_catalog")
-        connection.execute(_LOCK)
-        has_objects = connection.execute(queries("schema")["has_objects"], {"role": Role.OWNER}).fetchone() == (True,)
-        connection.commit()
-        if database.login is not None and has_objects and with_login(database) == database:
-            return _upgrade_with_login(connection, database)
-        connection.execute("SET search_path = public")
-        return _upgrade(connection)
-    except psycopg.Error as error:
-        raise database_error(error) from error
-    finally:
-        connection.close()
+        with database.administrator.transaction(None) as connection:
+            if connection.execute(named["try_lock"]).fetchone() == (False,):
+                # The next transaction begins after the other upgrade, and finds nothing to do
+                connection.execute(named["wait_for_lock"])
+                continue
+            has_objects = connection.execute(named["has_objects"], {"role": Role.OWNER}).fetchone() == (True,)
+            if database.login is not None and has_objects and with_login(database) == database:
+                connection.execute(queries("maintenance")["stay_open"])
+                return _upgrade_with_login(database)
+            connection.execute("SET LOCAL search_path = public")
+            return _upgrade(connection)
 
 
 def _is_right(connection: Connection, faults: Sequence[protection.Fault]) -> bool:
@@ -197,7 +191,6 @@ def _is_right(connection: Connection, faults: Sequence[protection.Fault]) -> boo
         return False
     # The login, and operators of the server. Nothing is written if they are correct
     connection.execute(database_grants())
-    connection.commit()
     return True
 
 
@@ -218,12 +211,11 @@ def _report(
 
 
 def _upgrade(connection: Connection) -> Upgrade:
-    """Upgrade in one session and one transaction."""
+    """Upgrade in the open transaction."""
     before, pending = _pending(connection)
     # Other routines have other catalog objects: only those of this version can be compared
     is_current = not pending and has_mark(connection)
     faults = protection.faults(connection) if is_current else []
-    connection.commit()
     if is_current and _is_right(connection, faults):
         return replace(_report(before, faults), changed=False)
     _migrate(connection, before, pending)
@@ -231,39 +223,32 @@ def _upgrade(connection: Connection) -> Upgrade:
     connection.execute(_finish_sql())
     remaining, repaired = _outcome(connection, faults)
     protection.record_repairs(connection, repaired)
-    connection.commit()
     return _report(before, remaining, repaired)
 
 
-def _upgrade_with_login(connection: Connection, database: Database) -> Upgrade:
+def _upgrade_with_login(database: Database) -> Upgrade:
     """Upgrade a server that has the login of daily commands: the superuser's session uses no object of the owner.
 
     The owner can cause an upgrade by changing the mark of the schema, and code attached to their tables, functions and
     operators would run in it. So the session of the login, which is not a superuser, upgrades these objects as the
     owner. The mark is set last, so an upgrade that ends between the transactions is repeated.
     """
-    owner = replace(database, url=make_conninfo(database.url, options=f"-c role={Role.OWNER}"))
-    session = owner.connect()
-    try:
+    administrator = database.administrator
+    with database.transaction(Role.OWNER) as session:
         before, pending = _pending(session)
         is_current = not pending and has_mark(session)
+    with administrator.transaction(None) as connection:
         faults = protection.faults(connection) if is_current else []
-        connection.commit()
-        session.commit()
         if is_current and _is_right(connection, faults):
             return replace(_report(before, faults), changed=False)
         protection.repair(connection, faults)
-        connection.commit()
+    with database.transaction(Role.OWNER) as session:
         _migrate(session, before, pending)
         session.execute(_owners_sql())
-        session.commit()
-    finally:
-        session.close()
-    connection.execute(f"{database_grants()}\n{superuser_sql()}")
-    connection.commit()
-    remaining, repaired = _outcome(connection, faults)
-    connection.commit()
-    with owner.transaction(Role.OWNER) as session:
+    with administrator.transaction(None) as connection:
+        connection.execute(f"{database_grants()}\n{superuser_sql()}")
+        remaining, repaired = _outcome(connection, faults)
+    with database.transaction(Role.OWNER) as session:
         protection.record_repairs(session, repaired)
         session.execute(f"{_CHAIN_AT_ONCE}\n{_mark_sql()}")
     return _report(before, remaining, repaired)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import LiteralString, cast
 
-import psycopg
-
-from energy_forecast.database.connection import Database, database_error
-from energy_forecast.database.create import as_login
+from energy_forecast.database.connection import Database
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError
+
+# The user names a table as in psql
+_PUBLIC: LiteralString = "SET LOCAL search_path = public"
 
 
 def tables_to_dump(database: Database, table: str) -> list[str]:
     """Return a table and its partitions, quoted; empty if the table does not exist."""
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
+        connection.execute(_PUBLIC)
         found = connection.execute(queries("recovery")["table_with_partitions"], {"table": table}).fetchall()
     return [name for (name,) in found]
 
@@ -33,36 +34,29 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
     """
     parameters = {"table": table, "city": city}
     statement = queries("recovery")["copy_city_statements"]
-    source_connection, target_connection = source.administrator.connect(), target.administrator.connect()
-    try:
-        in_source = source_connection.execute(statement, parameters).fetchone()
-        in_target = target_connection.execute(statement, parameters).fetchone()
+    with source.administrator.transaction(None) as reading, target.administrator.transaction(None) as writing:
+        reading.execute(_PUBLIC)
+        writing.execute(_PUBLIC)
+        in_source = reading.execute(statement, parameters).fetchone()
+        in_target = writing.execute(statement, parameters).fetchone()
         if in_source is None or in_target is None:
             where = "The copy" if in_source is None else "This database"
             raise DatabaseError(f"{where} has no table {table!r} with cities, or no city {city!r}.")
         if in_source != in_target:
             raise DatabaseError(f"The city {city!r} or the columns of {table!r} differ in the copy.")
         delete, read, write, delete_revisions = (cast(LiteralString, one) for one in in_target)
-        with target_connection.transaction():
-            triggers = target_connection.execute(queries("recovery")["trigger_statements"], {"table": table}).fetchall()
-            for disable, _ in triggers:
-                target_connection.execute(cast(LiteralString, disable))
-            removed = target_connection.execute(delete).rowcount
-            with source_connection.cursor() as reader, target_connection.cursor() as writer:
-                with reader.copy(read) as rows, writer.copy(write) as output:
-                    for block in rows:
-                        output.write(block)
-                inserted = writer.rowcount
-            if delete_revisions is not None:
-                # Delete revisions of values that are current again: their next correction creates the revision
-                target_connection.execute(delete_revisions)
-            for _, enable in triggers:
-                target_connection.execute(cast(LiteralString, enable))
-        target_connection.commit()
-    except psycopg.Error as error:
-        raise database_error(error) from error
-    else:
-        return removed, inserted
-    finally:
-        source_connection.close()
-        target_connection.close()
+        triggers = writing.execute(queries("recovery")["trigger_statements"], {"table": table}).fetchall()
+        for disable, _ in triggers:
+            writing.execute(cast(LiteralString, disable))
+        removed = writing.execute(delete).rowcount
+        with reading.cursor() as reader, writing.cursor() as writer:
+            with reader.copy(read) as rows, writer.copy(write) as output:
+                for block in rows:
+                    output.write(block)
+            inserted = writer.rowcount
+        if delete_revisions is not None:
+            # Delete revisions of values that are current again: their next correction creates the revision
+            writing.execute(delete_revisions)
+        for _, enable in triggers:
+            writing.execute(cast(LiteralString, enable))
+    return removed, inserted

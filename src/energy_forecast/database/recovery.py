@@ -11,8 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from energy_forecast.database.connection import Connection, Database, Role, database_error
-from energy_forecast.database.create import as_login
+from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.digests import Tables, operator_snapshot, table_digests
 from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.errors import BackupError, DatabaseError
@@ -76,13 +75,13 @@ def _row(connection: Connection, name: str, /, **parameters: object) -> tuple[An
 
 def archiver(database: Database) -> ArchiverStatus:
     """Return the state of WAL archiving. The login must be a superuser or a member of pg_monitor."""
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         return ArchiverStatus(*_row(connection, "archiver"))
 
 
 def position(database: Database) -> Position:
     """Return the present position in the WAL."""
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         return Position(*_row(connection, "position"))
 
 
@@ -91,21 +90,21 @@ def end_segment(database: Database, label: str) -> str:
 
     A restore point is written first, because an empty segment is not switched.
     """
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         _row(connection, "restore_point", label=label)
         return str(_row(connection, "switch_wal")[0])
 
 
 def replay(database: Database) -> Replay:
     """Return the progress of recovery."""
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         recovering, paused, lsn, last = _row(connection, "replay")
         return Replay(recovering, bool(paused), lsn, last)
 
 
 def resume(database: Database) -> None:
     """End a recovery that is paused at its target."""
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         connection.execute(queries("recovery")["resume"])
 
 
@@ -153,23 +152,20 @@ def record_restore_point(database: Database, name: str, label: str, tables: Tabl
 
 def _point_under_locks(database: Database, label: str, report: Progress) -> tuple[Tables, str, int] | None:
     """Try once to create a restore point; return None if a writer did not release its locks in time."""
-    connection = database.administrator.connect()
-    try:
+    with database.administrator.transaction(None) as connection:
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
         tables = connection.execute(queries("recovery")["lockable_tables"]).fetchall()
         names = sql.SQL(", ").join(sql.Identifier(schema, table) for schema, table in tables)
-        connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
+        try:
+            connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(names))
+        except psycopg.errors.LockNotAvailable:
+            return None
         with operator_snapshot(database) as snapshot:
             lsn = str(_row(connection, "restore_point", label=label)[0])
             timeline = int(_row(connection, "position")[1])
+            # Writers continue while the tables are read
             connection.rollback()
             return table_digests(snapshot, report), lsn, timeline
-    except psycopg.errors.LockNotAvailable:
-        return None
-    except psycopg.Error as error:
-        raise database_error(error) from error
-    finally:
-        connection.close()
 
 
 def incomplete_batches(database: Database) -> list[str]:
@@ -192,6 +188,6 @@ def unarchived_age(database: Database) -> float | None:
 
     0 if nothing was written since; None if unknown because a clock was set back.
     """
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         age = float(_row(connection, "unarchived_age")[0])
     return age if age >= 0 else None

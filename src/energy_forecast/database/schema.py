@@ -58,7 +58,7 @@ def database_grants() -> str:
 
 def routines_sql() -> str:
     """Return functions, views, triggers, policies, then grants: the SQL that every upgrade applies as the owner."""
-    return "SET check_function_bodies = off;\n" + _routines("100", "899")
+    return "SET LOCAL check_function_bodies = off;\n" + _routines("100", "899")
 
 
 def superuser_sql() -> str:
@@ -80,22 +80,16 @@ def with_login(database: Database) -> Database:
     """Return the database, or the same one for its administrator if the server does not have the login yet."""
     if database.login is None:
         return database
-    connection = database.administrator.connect(autocommit=True)
-    try:
+    with database.administrator.transaction(None) as connection:
         found = connection.execute(queries("schema")["has_role"], {"role": database.login}).fetchone()
-        return database if found == (True,) else database.administrator
-    finally:
-        connection.close()
+    return database if found == (True,) else database.administrator
 
 
 def schema_version(database: Database) -> str | None:
     """Return the schema version; None if the database has no schema or an unfinished upgrade."""
-    connection = with_login(database).connect(autocommit=True)
-    try:
+    with with_login(database).transaction(None) as connection:
         row = connection.execute(queries("schema")["version"]).fetchone()
-        return None if row is None else row[0]
-    finally:
-        connection.close()
+    return None if row is None else row[0]
 
 
 def has_mark(connection: Connection) -> bool:
@@ -106,12 +100,9 @@ def has_mark(connection: Connection) -> bool:
 def schema_is_current(database: Database) -> bool:
     """Return whether the database has the newest migration, the current routines and the login."""
     try:
-        connection = database.connect(autocommit=True)
+        with database.transaction(None) as connection:
+            return has_mark(connection)
     except UnreachableError:
         if with_login(database) == database:
             raise
         return False
-    try:
-        return has_mark(connection)
-    finally:
-        connection.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 from energy_forecast.database import maintenance as stored
 from energy_forecast.database import partitions as stored_partitions
-from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.connection import Database, Role, has_pooler
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.operations import retention
 from energy_forecast.progress import Progress, silent
@@ -223,10 +224,13 @@ def _plan_vacuum(database: Database, report: StepReport) -> None:
 def _vacuum(database: Database, report: StepReport, _run: UUID, progress: Progress) -> None:
     with database.transaction(Role.OPERATOR) as connection:
         tables = stored.vacuum_tables(connection)
-    with stored.vacuuming(database) as connection:
+        by_pooler = has_pooler(connection)
+    # VACUUM needs a session of the owner. Behind a pooler it is left to autovacuum
+    with nullcontext() if by_pooler else stored.vacuuming(database) as session:
         for number, table in enumerate(tables):
             progress("VACUUM and ANALYZE", number, len(tables))
-            report.items.append(table | {"outcome": stored.vacuum(connection, table)})
+            outcome = stored.analyze(database, table) if session is None else stored.vacuum(session, table)
+            report.items.append(table | {"outcome": outcome})
     progress("VACUUM and ANALYZE", len(tables), len(tables))
     _count_tables(report)
     busy = [table["table_name"] for table in report.items if table["outcome"] == "busy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,8 +102,8 @@ class Backtest:
 class Platform:
     """A database with its cities, data, models, forecasts and scores. `connect` returns it.
 
-    It holds no connection between calls, so several platforms, threads and programs can use one database. In a `with`
-    statement it is closed at the end.
+    Its calls take connections from a pool of at most ten, so threads can share a platform; each process has its own
+    connections. Nothing of a call stays in a connection. In a `with` statement the platform is closed at the end.
 
     Times are aware datetimes or ISO 8601 text with an offset. Spans are timedeltas or text such as 90min, 48h or 30d.
     Every method raises a subclass of EnergyForecastError.
@@ -113,11 +114,14 @@ class Platform:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database: Database | None = database
+        self._database: Database | None = database.pooled()
+        # Also at the end of the program, if nobody calls `close`
+        self._end = weakref.finalize(self, self._database.close)
 
     def close(self) -> None:
-        """End the use of this object. The database continues to run."""
+        """Close the connections and end the use of this object. The database continues to run."""
         self._database = None
+        self._end()
 
     def __enter__(self) -> Platform:
         return self

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from energy_forecast.database import Database, Role, schema_version
 from energy_forecast.database.backups import record_backup
-from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.client_programs import client_environment, require_direct_connection
 from energy_forecast.database.digests import (
     export_snapshot,
     locale_settings,
@@ -41,6 +41,7 @@ def create_backup(database: Database, folder: BackupFolder, report: Progress = s
         BackupError: the backup failed.
         DatabaseError: the database is unreachable, or the operator role cannot see all of its contents.
     """
+    require_direct_connection(database)
     version = database.server_info()["version"]
     if schema_version(database) is None:
         raise BackupError("The database has no schema yet, so there is nothing to back up.")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from energy_forecast.database import Database
 from energy_forecast.database.backups import activate_copy, mark_copy, run_statements
-from energy_forecast.database.client_programs import client_environment
-from energy_forecast.database.create import analyze, as_login, is_free, rename_restored, temporary_database
+from energy_forecast.database.client_programs import client_environment, require_direct_connection
+from energy_forecast.database.create import analyze, is_free, rename_restored, temporary_database
 from energy_forecast.database.digests import (
     object_differences,
     object_digests,
@@ -68,6 +68,7 @@ def restore_backup(
         BackupError: the dump is damaged, or the restored database differs from the record.
         DatabaseError: the server refused the request.
     """
+    require_direct_connection(database.administrator)
     report("Verifying the backup", 0, 3)
     backup = verify_backup(folder, name)
     _check_name(into)
@@ -75,17 +76,17 @@ def restore_backup(
         raise BackupError(f"The database {into!r} is not empty.", hint="Choose another `into`.")
     with temporary_database(database, backup.locale) as made:
         _make_roles(made, backup)
-        with as_login(made) as connection:
+        with made.administrator.transaction(None) as connection:
             # Before the restore, because later each change would be an entry in the restored audit log
             connection.execute(database_grants())
         report("Restoring", 1, 3)
         _fill(made, folder.file(name), backup)
-        with as_login(made) as connection:
+        with made.administrator.transaction(None) as connection:
             run_statements(connection, "database_privileges", {"database": made.name})
         report("Comparing with the record", 2, 3)
         compare(made, backup)
         analyze(made)
-        with as_login(made) as connection:
+        with made.administrator.transaction(None) as connection:
             mark_copy(connection, name, f"snapshot of {backup.started_at:%Y-%m-%dT%H:%M:%SZ}")
         if activate:
             activate_copy(made)
@@ -119,7 +120,7 @@ def _check_name(into: str) -> None:
 
 def _make_roles(database: Database, backup: Backup) -> None:
     """Create the missing roles without passwords, then their memberships."""
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         for role in backup.roles:
             run_statements(
                 connection,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_check
-from energy_forecast.database.client_programs import client_environment
+from energy_forecast.database.client_programs import client_environment, require_direct_connection
 from energy_forecast.database.partial_restore import copy_city, tables_to_dump
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
@@ -54,6 +54,7 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
     names = tables_to_dump(source, table)
     if not names:
         raise BackupError(f"The copy has no table {table!r}.")
+    require_direct_connection(target.administrator)
     major = int(source.server_info()["version"].split(".")[0])
     with scratch_folder("table") as folder:
         dump = folder / "table.dump"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from energy_forecast.database import Database
 from energy_forecast.database.backups import mark_copy
-from energy_forecast.database.create import as_login
 from energy_forecast.database.digests import Tables, operator_snapshot, table_differences, table_digests
 from energy_forecast.database.recovery import incomplete_batches, replay, resume
 from energy_forecast.errors import BackupError, EnergyForecastError
@@ -310,7 +309,7 @@ def _promote(copy: EmbeddedServer, database: Database, target: Target) -> None:
         if not copy.status().running or time.monotonic() - began > STALL_TIMEOUT:
             raise BackupError(f"The recovered server does not become writable: {_last_fatal_line(copy)}")
         time.sleep(_PAUSE)
-    with as_login(database) as connection:
+    with database.administrator.transaction(None) as connection:
         mark_copy(connection, target.base.name, target.wanted.text)
 
 

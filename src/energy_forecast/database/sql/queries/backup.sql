@@ -168,8 +168,8 @@ FROM pg_database d WHERE datname = current_database()
 SELECT datname::text FROM pg_database WHERE datname ~ '^energy_forecast_(restoring|drill)_[0-9a-f]{12}$'
 
 -- name: try_lock
--- Try to take the session lock of this name: whether it was free.
-SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 13))
+-- Try to take the lock of this name until the end of the transaction: whether it was free.
+SELECT pg_try_advisory_xact_lock(hashtextextended(%(name)s, 13))
 
 -- name: record_backup
 -- Record one attempt in the ledger.

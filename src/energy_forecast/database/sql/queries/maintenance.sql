@@ -1,6 +1,12 @@
 -- name: try_lock
--- Try to take the session lock of a maintenance step: whether it was free.
-SELECT pg_try_advisory_lock(hashtext('energy_forecast maintenance'), hashtext(%(step)s))
+-- Try to take the lock of a maintenance step until the end of the transaction: whether it was free.
+SELECT pg_try_advisory_xact_lock(hashtext('energy_forecast maintenance'), hashtext(%(step)s))
+
+-- name: stay_open
+-- Let this transaction stay open and idle, however long its work in other sessions takes.
+-- Without parameters: of a statement that has some, the server keeps the snapshot, and VACUUM waits for it
+SELECT set_config(name, '0', true) FROM pg_settings
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')
 
 -- name: read_only
 -- Make this transaction read-only.

@@ -28,10 +28,19 @@ SELECT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
                WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND r.rolname = %(role)s::name
                  AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
 
--- name: may_take
--- Whether the login may SET ROLE to a role.
-SELECT pg_has_role(session_user, %(role)s::text,
-                   CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+-- name: take_role
+-- Take a role until the end of the transaction, if the login may: its name, or no row.
+SELECT set_config('role', %(role)s::text, true)
+WHERE pg_has_role(session_user, %(role)s::text,
+                  CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+
+-- name: try_lock
+-- Take the lock of upgrades until the end of the transaction; false if another session has it.
+SELECT pg_try_advisory_xact_lock(hashtext('energy_forecast schema'))
+
+-- name: wait_for_lock
+-- Wait for the lock of upgrades.
+SELECT pg_advisory_xact_lock(hashtext('energy_forecast schema'))
 
 -- name: lock_tables
 -- Lock every table of the platform exclusively, or none if one is in use.
