@@ -26,7 +26,7 @@ from psycopg.conninfo import make_conninfo
 from energy_forecast.database import Connection, Database, Role, staging
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.named_queries import queries
-from energy_forecast.errors import DatabaseError
+from energy_forecast.errors import DatabaseError, IngestError
 from energy_forecast.ingest import Report, import_cities, load_files
 from energy_forecast.ingest.bulk import coverage, strategy
 from energy_forecast.ingest.readers import parquet
@@ -300,6 +300,31 @@ def test_rows_that_have_to_be_judged_are_staged_with_all_others(
         found.append((report.read, report.inserted, report.unchanged, report.rejected, report.notes, stored, refused))
     assert found[0] == found[1]
     assert found[0][1] > 0
+
+
+def test_copies_months_while_files_are_read_and_keeps_none_if_the_last_is_refused(
+    cities: Database, tmp_path: Path
+) -> None:
+    whole = written(rows(), tmp_path)
+    later = rows(START + timedelta(hours=HOURS)).with_columns(pl.lit(-5.0).alias("consumption_kwh"))
+    refused = written(later, tmp_path, "refused")
+    begun = []
+    locks: LiteralString = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    with psycopg.connect(cities.url, autocommit=True) as connection:
+
+        def note(what: str, _done: int, _total: int | None, _rows: int) -> None:
+            begun.append((what, connection.execute(locks).fetchone()))
+
+        with pytest.raises(IngestError, match="cannot be negative"):
+            load_files(cities, "consumption", [whole, refused], progress=note)
+        assert begun[0][0] == "Reading rows.parquet"
+        assert begun[0][1] != (0,)
+        assert connection.execute(locks).fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM energy_consumption").fetchone() == (0,)
+        assert (attached(connection), left_over(connection)) == ([], [])
 
 
 @contextmanager

@@ -137,22 +137,27 @@ def _copy(connection: Connection, name: str, data: Iterable[bytes]) -> None:
             copy.write(block)
 
 
-def begin_months(connection: Connection, target: LoadTarget, months: Sequence[datetime]) -> dict[datetime, str]:
-    """Create a table in ops for each month that does not exist and ended long ago.
+def begin_months(
+    connection: Connection, target: LoadTarget, months: Sequence[datetime], begun: int = 0
+) -> dict[datetime, str] | None:
+    """Create a table in ops for each month that does not exist and has ended.
 
     No other session creates partitions until the transaction ends, so that these months remain new.
 
+    Args:
+        begun: number of tables that the transaction has created before.
+
     Returns:
-        The tables by month; empty if there are too many months.
+        The tables by month; None if there are too many months.
     """
     named = queries("staging")
     connection.execute(named["lock_partitions"])
     wanted = {"table": target.table, "months": list(months)}
     new = [month for (month,) in connection.execute(named["new_months"], wanted)]
-    if len(new) > _MOST_MONTHS:
-        return {}
-    begun = connection.execute(named["begin_months"], {"table": target.table, "months": new}).fetchall()
-    return {month.astimezone(UTC): name for month, name in begun}
+    if len(new) + begun > _MOST_MONTHS:
+        return None
+    created = connection.execute(named["begin_months"], {"table": target.table, "months": new}).fetchall()
+    return {month.astimezone(UTC): name for month, name in created}
 
 
 def copy_month(connection: Connection, target: LoadTarget, name: str, data: bytes) -> int:

@@ -17,7 +17,8 @@ from energy_forecast.database.quality import queue_checks
 from energy_forecast.database.staging import attach_months, batch_transaction, create_staging
 from energy_forecast.errors import IngestError
 from energy_forecast.event_log import log_run
-from energy_forecast.ingest.bulk.strategy import choose_strategy, send_rows
+from energy_forecast.ingest.bulk.early import EarlyRows
+from energy_forecast.ingest.bulk.strategy import MustStageError, choose_strategy, send_rows
 from energy_forecast.ingest.datasets import HOUR, Dataset, find_dataset
 from energy_forecast.ingest.options import ReadOptions, read_options
 from energy_forecast.ingest.readers.parquet import FrameSource
@@ -120,7 +121,15 @@ def _load(
     try:
         batch = open_batch(database, dataset, sources, options)
         with Spool() as spool, Spool() as other:
-            checked = read_files(batch, spool, {}, progress)
+            try:
+                with EarlyRows(database, batch) as early:
+                    checked = read_files(batch, spool, {}, progress, early.offer)
+                    early.wait()
+                    if early.connection is not None:
+                        return _store(early.connection, checked, progress, early)
+            except MustStageError:
+                # All rows are in the spool
+                pass
             lengths = _lengths(database, checked)
             if any(minutes != HOUR for minutes in lengths.values()):
                 checked = read_files(batch, other, lengths, progress)
@@ -144,8 +153,15 @@ def _lengths(database: Database, checked: Checked) -> Mapping[int, int]:
         return _judge_intervals(connection, checked).minutes
 
 
-def _store(connection: Connection, checked: Checked, progress: Progress) -> Report:
-    """Store the rows of a batch in the open transaction, and return its report."""
+def _store(connection: Connection, checked: Checked, progress: Progress, early: EarlyRows | None = None) -> Report:
+    """Store the rows of a batch in the open transaction, and return its report.
+
+    Args:
+        early: the rows that this transaction has stored already.
+
+    Raises:
+        MustStageError: they must be staged with all others.
+    """
     batch, target = checked.batch, checked.batch.dataset.target
     progress("Checking", 0, None, checked.read)
     intervals = _judge_intervals(connection, checked)
@@ -153,7 +169,7 @@ def _store(connection: Connection, checked: Checked, progress: Progress) -> Repo
     means = stored_means(connection, target, checked.plausibility.spans())
     checked.plausibility.refuse_other_level(means, intervals.minutes)
     coverage = checked.coverage
-    strategy = choose_strategy(connection, target, coverage, intervals)
+    strategy = choose_strategy(connection, target, coverage, intervals, early)
     sent = send_rows(
         connection,
         target,

@@ -1,4 +1,4 @@
-"""Open, read and check the files of a batch; the checked rows are spooled, so that all are known before any is sent."""
+"""Open, read and check the files of a batch; the rows are spooled, so that all are known before they are judged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import io
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,6 +34,8 @@ from energy_forecast.ingest.validate import Validator
 from energy_forecast.settings import settings
 
 Progress = Callable[[str, int, int | None, int], None]
+# A piece's number in the spool, its rows, and the coverage of all rows so far
+Offer = Callable[[int, pl.DataFrame, CoverageBuilder], None]
 
 # The file holds other data, and to read all of it would take too long
 _MOST_WITHOUT_USE = 1_000_000
@@ -91,8 +93,8 @@ class Spool:
         self._rows.close()
         self._rejected.close()
 
-    def add(self, file_no: int, rows: pl.DataFrame, rejected: pl.DataFrame) -> None:
-        """Append a piece of a file.
+    def add(self, file_no: int, rows: pl.DataFrame, rejected: pl.DataFrame) -> int:
+        """Append a piece of a file, and return its number, if it has rows.
 
         Args:
             file_no: the file's number.
@@ -119,12 +121,18 @@ class Spool:
                 f"The checked rows cannot be kept in {tempfile.gettempdir()}: {error.strerror or error}.",
                 hint="Make room there, or set TMPDIR to another folder.",
             ) from error
+        return len(self._parts) - 1
 
-    def pieces(self) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Yield the file's number and the rows of each piece."""
-        for part in self._parts:
-            self._rows.seek(part.start)
-            yield part.file_no, pl.read_ipc(io.BytesIO(self._rows.read(part.size)))
+    def pieces(self, without: Collection[int] = ()) -> Iterator[tuple[int, int, pl.DataFrame]]:
+        """Yield the number, the file's number and the rows of each piece.
+
+        Args:
+            without: the numbers of the pieces to leave out.
+        """
+        for number, part in enumerate(self._parts):
+            if number not in without:
+                self._rows.seek(part.start)
+                yield number, part.file_no, pl.read_ipc(io.BytesIO(self._rows.read(part.size)))
 
     def rejected(self) -> Iterator[bytes]:
         """Yield the rejected rows and empty cells as CSV, in blocks."""
@@ -225,12 +233,15 @@ def open_batch(database: Database, dataset: Dataset, sources: Sequence[Source], 
     return Batch(dataset, sources, options, now, retention, cities, dict(disputed))
 
 
-def read_files(batch: Batch, spool: Spool, lengths: Mapping[int, int], progress: Progress) -> Checked:
+def read_files(
+    batch: Batch, spool: Spool, lengths: Mapping[int, int], progress: Progress, offer: Offer | None = None
+) -> Checked:
     """Read and check the files of a batch.
 
     Args:
         spool: receives the rows.
         lengths: minutes of intervals by city number, as far as known.
+        offer: called with each piece of checked rows.
 
     Raises:
         IngestError: a file is damaged, none of its first rows can be used, or its values have another meaning.
@@ -261,11 +272,13 @@ def read_files(batch: Batch, spool: Spool, lengths: Mapping[int, int], progress:
             builder.add(rows)
             if batch.retention is not None and rows.height:
                 outdated += int((rows["timestamp"] < batch.retention.since).sum())
-            spool.add(number, rows, rejected)
+            place = spool.add(number, rows, rejected)
+            if offer is not None:
+                offer(place, rows, builder)
             progress(f"Reading {source.name}", min(piece.done, source.size), source.size, read)
         resolved += 0 if ambiguous is None else ambiguous.resolved
     plausibility.refuse()
-    coverage = builder.finish(lambda: (rows for _, rows in spool.pieces()))
+    coverage = builder.finish(lambda: (rows for _, _, rows in spool.pieces()))
     return Checked(
         batch, spool, lengths, read, resolved, outdated, coverage, quarantine, plausibility, validator
     )  # fmt: skip

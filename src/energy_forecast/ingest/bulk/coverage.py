@@ -61,10 +61,14 @@ class Coverage:
 
 
 class CoverageBuilder:
-    """Collector of the coverage of a batch: add rows piece by piece, then call `finish`."""
+    """Collector of the coverage of a batch: add rows piece by piece, then call `finish`.
+
+    Attributes:
+        is_in_order: whether the times of each city have run in one direction so far, so that none repeats.
+    """
 
     def __init__(self) -> None:
-        self._in_order = True
+        self.is_in_order = True
         self._has_intervals = True
         self._cities = pl.DataFrame(schema=_CITIES)
         self._gaps = pl.DataFrame(schema=_GAPS)
@@ -92,7 +96,7 @@ class CoverageBuilder:
             pl.col(INTERVAL).is_not_null().all().alias("stated"),
             (lag < pl.duration(minutes=pl.col(INTERVAL))).any().alias("early"),
         )
-        if self._in_order and self._has_intervals:
+        if self.is_in_order and self._has_intervals:
             self._add_gaps(ordered, found)
         self._cities = (
             pl.concat([self._cities, found])
@@ -108,6 +112,13 @@ class CoverageBuilder:
         )
         self._months.update(ordered["timestamp"].dt.truncate("1mo").unique().to_list())
 
+    def likely_minutes(self) -> dict[int, int]:
+        """Return the commonest distance between the rows of a city so far, if it divides the hour, in minutes."""
+        minutes = self._gaps.select("city_no", "times", pl.col("gap").dt.total_minutes().alias("minutes"))
+        commonest = minutes.sort("times", "minutes", descending=[True, False]).unique("city_no", keep="first")
+        valid = (pl.col("minutes") > 0) & (60 % pl.col("minutes") == 0)
+        return dict(commonest.filter(valid).select("city_no", "minutes").iter_rows())
+
     def _add_gaps(self, ordered: pl.DataFrame, found: pl.DataFrame) -> None:
         inside = ordered.select(
             "city_no",
@@ -120,7 +131,7 @@ class CoverageBuilder:
         after = both.filter(pl.col("first_new") > pl.col("last"))
         before = both.filter(pl.col("last_new") < pl.col("first"))
         if after.height + before.height < both.height or (inside["gap"] == timedelta(0)).any():
-            self._in_order = False
+            self.is_in_order = False
             return
         between = [
             part.select("city_no", gap.alias("gap"), pl.lit(value=True).alias("follows"))
@@ -138,7 +149,7 @@ class CoverageBuilder:
             pieces: returns all rows again; it is called if they were not in order.
         """
         is_unique, gaps = self._has_intervals, self._gaps
-        if self._has_intervals and not self._in_order:
+        if self._has_intervals and not self.is_in_order:
             found = [_gaps_of(group, pieces()) for group in self._groups()]
             is_unique = all(unique for unique, _ in found)
             gaps = _summed([part for _, part in found])

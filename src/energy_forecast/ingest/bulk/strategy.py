@@ -7,9 +7,10 @@ staged; in a large batch without those that equal the stored ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import numpy as np
@@ -25,6 +26,9 @@ from energy_forecast.ingest.datasets import INTERVAL
 from energy_forecast.ingest.readers.source import one_ahead
 from energy_forecast.ingest.reading import Spool
 
+if TYPE_CHECKING:
+    from energy_forecast.ingest.bulk.early import EarlyRows
+
 # With fewer rows, new months cost more than they save
 PARTITION_LOAD_ROWS = 100_000
 # To fetch a stored row costs a third of staging a row and finding its stored one
@@ -33,17 +37,27 @@ _MOST_STORED = 3
 _FEW = 10
 
 
+class MustStageError(Exception):
+    """Rows were copied into new months early, but all rows of the batch must be staged."""
+
+
 @dataclass(frozen=True)
 class LoadStrategy:
-    """How the rows of a batch reach their table. It is chosen once, when all rows are known and none has been sent.
+    """How the rows of a batch reach their table. It is chosen once, when all rows are known.
 
     Args:
         months: the tables in ops of months whose rows are copied there, by month. Other rows are staged.
         skips_unchanged: whether rows that equal the stored ones are not staged.
+        sent: numbers of the pieces whose rows of these months were copied early.
+        finished: numbers of those pieces that have no other rows.
+        inserted: number of rows copied early.
     """
 
     months: Mapping[datetime, str] = field(default_factory=dict)
     skips_unchanged: bool = False
+    sent: Collection[int] = ()
+    finished: Collection[int] = ()
+    inserted: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,7 @@ class Sent:
 
     Args:
         staged: the staged rows.
-        inserted: number of rows copied into new months.
+        inserted: number of rows copied into new months, early or now.
     """
 
     staged: Staged
@@ -60,16 +74,39 @@ class Sent:
 
 
 def choose_strategy(
-    connection: Connection, target: LoadTarget, coverage: Coverage, intervals: Intervals
+    connection: Connection,
+    target: LoadTarget,
+    coverage: Coverage,
+    intervals: Intervals,
+    early: EarlyRows | None = None,
 ) -> LoadStrategy:
     """Choose the strategy of a batch, and create the tables of its new months.
 
     If rows may have to be rejected or combined, all of them are staged, to be judged together.
+
+    Args:
+        early: the rows that this transaction has copied already.
+
+    Raises:
+        MustStageError: they must be staged.
     """
     is_plain = coverage.is_unique and not intervals.rejects_rows
-    if not target.corrects or not is_plain or coverage.row_count < PARTITION_LOAD_ROWS:
-        return LoadStrategy()
-    return LoadStrategy(begin_months(connection, target, coverage.months), skips_unchanged=True)
+    is_large = target.corrects and is_plain and coverage.row_count >= PARTITION_LOAD_ROWS
+    if early is None:
+        months = begin_months(connection, target, coverage.months) if is_large else None
+        return LoadStrategy(months or {}, skips_unchanged=is_large)
+    if not is_large or any(intervals.minutes[city] != minutes for city, minutes in early.minutes.items()):
+        raise MustStageError
+    begun = begin_months(connection, target, [m for m in coverage.months if m not in early.months], len(early.months))
+    if begun is None:
+        raise MustStageError
+    return LoadStrategy(
+        early.months | begun,
+        skips_unchanged=True,
+        sent=early.sent,
+        finished=early.finished,
+        inserted=early.row_count,
+    )
 
 
 def send_rows(
@@ -91,7 +128,7 @@ def send_rows(
     names = list(target.values)
     months: set[datetime] = set()
     bounds: list[datetime] = []
-    staged = inserted = total = 0
+    staged, inserted, total = 0, strategy.inserted, strategy.inserted
     for piece in one_ahead(_pieces(target, spool, strategy, intervals, cities)):
         for table, data in piece.months:
             inserted += copy_month(connection, target, table, data)
@@ -125,25 +162,54 @@ class _Piece:
 def _pieces(
     target: LoadTarget, spool: Spool, strategy: LoadStrategy, intervals: Intervals, cities: Sequence[UUID]
 ) -> Iterator[_Piece]:
-    names = list(target.values)
     ids = np.frombuffer(b"".join(city.bytes for city in cities), "V16")
+    for number, file_no, piece in spool.pieces(strategy.finished):
+        rows = with_month(piece, intervals.minutes if target.corrects else None)
+        months: list[tuple[str, bytes]] = []
+        if number in strategy.sent:
+            rows = rows.filter(~pl.col("month").is_in(list(strategy.months)))
+            row_count = rows.height
+        else:
+            row_count = rows.height
+            rows, months = month_rows(target, rows, strategy.months, ids)
+        yield _Piece(file_no, rows, months, row_count)
+
+
+def with_month(rows: pl.DataFrame, minutes: Mapping[int, int] | None) -> pl.DataFrame:
+    """Return rows with their UTC month and the `minutes` of their interval.
+
+    Args:
+        minutes: by number of the city, for rows that do not state theirs; None for rows without intervals.
+    """
+    rows = rows.with_columns(pl.col("timestamp").dt.truncate("1mo").alias("month"))
+    if minutes is None:
+        return rows.with_columns(pl.lit(None, pl.Int16).alias("minutes"))
     lengths = pl.DataFrame(
-        {"city_no": list(intervals.minutes), "minutes": list(intervals.minutes.values())},
+        {"city_no": list(minutes), "minutes": list(minutes.values())},
         schema={"city_no": pl.UInt32, "minutes": pl.Int16},
     )
-    for file_no, piece in spool.pieces():
-        rows = piece.with_columns(pl.col("timestamp").dt.truncate("1mo").alias("month"))
-        rows = rows.join(lengths, on="city_no", how="left", maintain_order="left")
-        if target.corrects:
-            rows = rows.with_columns(pl.coalesce(INTERVAL, "minutes").alias("minutes"))
-        is_new = rows["month"].is_in(list(strategy.months))
-        if not is_new.any():
-            yield _Piece(file_no, rows, [], piece.height)
-            continue
-        # Each piece is sorted by the key, so that reads by key find neighbouring rows together
-        parts = rows.filter(is_new).sort("month", "city_no", "timestamp").partition_by("month", maintain_order=True)
-        months = [(strategy.months[part["month"][0]], _month_rows(part, names, ids)) for part in parts]
-        yield _Piece(file_no, rows.filter(~is_new), months, piece.height)
+    rows = rows.join(lengths, on="city_no", how="left", maintain_order="left")
+    return rows.with_columns(pl.coalesce(INTERVAL, "minutes").alias("minutes"))
+
+
+def month_rows(
+    target: LoadTarget, rows: pl.DataFrame, months: Mapping[datetime, str], cities: Array
+) -> tuple[pl.DataFrame, list[tuple[str, bytes]]]:
+    """Return the rows of other months, and the COPY data of those of new months, each with its table in ops.
+
+    Args:
+        rows: checked rows, as returned by `with_month`.
+        months: the tables of the new months.
+        cities: ids by city number, 16 bytes each.
+    """
+    is_new = rows["month"].is_in(list(months))
+    if not is_new.any():
+        return rows, []
+    # Each piece is sorted by the key, so that reads by key find neighbouring rows together
+    parts = rows.filter(is_new).sort("month", "city_no", "timestamp").partition_by("month", maintain_order=True)
+    return rows.filter(~is_new), [
+        (months[part["month"][0]], _month_rows(part, list(target.values), cities)) for part in parts
+    ]
 
 
 def _near(rows: pl.DataFrame) -> list[tuple[int, datetime, datetime]]:
