@@ -18,9 +18,11 @@ from psycopg import errors, sql
 
 from energy_forecast.database import Database, Role
 from energy_forecast.database.maintenance import step_lock
-from energy_forecast.errors import EnergyForecastError
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.operations import retention
 from energy_forecast.operations.maintenance import maintain
+from energy_forecast.operations.record_checks import check_forecast_records
+from energy_forecast.pipelines.explain_score import explain_score, wrong_scores
 from old_data import Connection, counts, fill_old
 from servers import CommandLine, Server
 
@@ -153,6 +155,35 @@ def test_vintages_to_which_a_score_refers_stay(connection: Connection, shell: Co
     assert months(connection, "prediction_vintages") == [second]
     assert one(connection, f"SELECT count(*) FROM {second}") == 96  # noqa: S608
     assert step["numbers"]["kept_for_scores"] == 1
+
+
+def test_scored_vintages_go_if_that_is_chosen_and_the_ledger_explains_their_scores(
+    connection: Connection, old: Database, shell: CommandLine
+) -> None:
+    """Nearly every month is scored, so otherwise no month of live forecasts would ever go."""
+    shell.run("retention", "keep", "weather_data", "2y", "--drop-scored", status=1)
+    shell.run("retention", "keep", "energy_consumption", "forever")
+    score = one(connection, "SELECT id FROM forecast_scores")
+    # A live score of the same forecasts, which were no live ones, is a finding while they are stored
+    connection.execute(
+        "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,"
+        " lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,"
+        " actuals_as_of) SELECT model_id, city_id, 'live', weather, period_start, period_end, lead_start_hours,"
+        " lead_end_hours, pair_count, 'y', mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh, actuals_as_of"
+        " FROM forecast_scores"
+    )
+    assert any("more pairs" in finding for finding in check_forecast_records(old))
+    assert len(wrong_scores(old)) == 1
+    shell.run("retention", "keep", "prediction_vintages", "2y", "--drop-scored")
+    planned = json.loads(shell.run("maintain", "retention", "--dry-run", "--json").stdout)[0]["numbers"]
+    assert planned["kept_for_scores"] == 0
+    shell.run("maintain", "retention")
+    assert months(connection, "prediction_vintages") == []
+    assert one(connection, "SELECT count(*) FROM forecast_scores") == 2
+    with pytest.raises(NotEnoughDataError, match=r"18 of the 18 forecasts .* retention removed those issued in"):
+        explain_score(old, id=score)
+    assert not any("more pairs" in finding for finding in check_forecast_records(old))
+    assert wrong_scores(old) == []
 
 
 def test_old_predictions_and_metrics_are_deleted(connection: Connection, old: Database) -> None:

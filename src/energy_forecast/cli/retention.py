@@ -47,15 +47,24 @@ def list_(json: Json = False) -> None:
 def keep(
     table_name: Annotated[str, typer.Argument(metavar="TABLE", help="A table of `retention list`.")],
     span: Annotated[str, typer.Argument(help="A span such as 730d, 18mo or 2y; or forever.")],
+    scored: Annotated[
+        bool | None,
+        typer.Option(
+            "--keep-scored/--drop-scored",
+            help="prediction_vintages: whether months to which scores refer stay. Default: unchanged.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Change how long the rows of a table are kept. `maintain retention` removes older rows.
+
+    With --drop-scored, `score explain` cannot list the forecasts of older scores. The scores stay.
 
     Example: energy-forecast retention keep predictions 18mo
     """
     from energy_forecast.operations import retention
 
-    changed = retention.keep(acting_database(), table_name, span)
+    changed = retention.keep(acting_database(), table_name, span, scored=scored)
     if json:
         emit(changed)
     else:

@@ -69,9 +69,17 @@ def policies(connection: Connection) -> list[dict[str, Any]]:
     return _rows(connection, "policies", {})
 
 
-def set_policy(connection: Connection, table: str, keep: str | None) -> dict[str, Any] | None:
-    """Change the retention of a table (a PostgreSQL interval) and return the policy; None if the table has none."""
-    return next(iter(_rows(connection, "set_policy", {"table": table, "keep": keep})), None)
+def set_policy(
+    connection: Connection, table: str, keep: str | None, keep_scored: bool | None = None
+) -> dict[str, Any] | None:
+    """Change the retention of a table and return the policy; None if the table has none.
+
+    Args:
+        keep: a PostgreSQL interval; None for unlimited.
+        keep_scored: whether months of vintages to which scores refer stay; None changes nothing.
+    """
+    parameters = {"table": table, "keep": keep, "keep_scored": keep_scored}
+    return next(iter(_rows(connection, "set_policy", parameters)), None)
 
 
 def set_thinning(

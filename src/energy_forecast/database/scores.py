@@ -76,6 +76,12 @@ def scores_that_count(connection: Connection) -> list[dict[str, Any]]:
     return dict_rows(connection, queries("scores")["scores_that_count"])
 
 
+def removed_vintages(connection: Connection, *, first: datetime, end: datetime) -> tuple[datetime, datetime] | None:
+    """Return the last month of vintages issued in [first, end) that retention removed, and when; None if none was."""
+    parameters = {"first": first, "end": end}
+    return connection.execute(queries("scores")["removed_vintages"], parameters).fetchone()
+
+
 def scored_forecasts(
     connection: Connection, score: dict[str, Any], issues: Sequence[datetime] | None = None
 ) -> pl.DataFrame:

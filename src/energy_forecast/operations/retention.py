@@ -107,18 +107,21 @@ def policies(database: Database) -> list[dict[str, Any]]:
         return stored.policies(connection)
 
 
-def keep(database: Database, table: str, span: str) -> dict[str, Any]:
+def keep(database: Database, table: str, span: str, *, scored: bool | None = None) -> dict[str, Any]:
     """Set the retention of a table, and return the changed policy.
 
     Args:
         span: such as 730d, 18mo, 2y, or forever.
+        scored: only for prediction_vintages: whether months to which scores refer stay. None changes nothing.
 
     Raises:
         EnergyForecastError: the table has no policy, or the span is invalid or below 90 days.
     """
     interval = _interval(span, "forever")
+    if scored is not None and table != "prediction_vintages":
+        raise EnergyForecastError(f"Scores do not refer to {table}.", hint="Leave out `scored`.")
     with database.transaction(Role.OPERATOR) as connection:
-        changed = stored.set_policy(connection, table, interval)
+        changed = stored.set_policy(connection, table, interval, scored)
     if changed is None:
         raise EnergyForecastError(f"{table!r} has no retention policy.", hint="See: energy-forecast retention list")
     return changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +13,7 @@ import polars as pl
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, all_cities, city_named
 from energy_forecast.database.connection import Connection, Database, Role
-from energy_forecast.errors import EnergyForecastError, UnknownScoreError
+from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownScoreError
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.issue_times import issue_times
 from energy_forecast.pipelines.score import matured, score_pairs
@@ -95,7 +95,8 @@ def explain_score(
 
     Raises:
         UnknownScoreError: no score matches.
-        EnergyForecastError: the pairs no longer exist, because their partition was dropped.
+        NotEnoughDataError: retention removed the forecasts, or some of them.
+        EnergyForecastError: the forecasts no longer exist, and no removal is recorded.
         DatabaseError: the database refused the request.
     """
     with database.transaction(Role.FORECASTER) as connection:
@@ -107,6 +108,14 @@ def explain_score(
         stored = found[0]
         place = city_named(connection, stored["city"])
         pairs = _pairs(connection, place, stored)
+        removed = _removed(connection, stored) if pairs.height < stored["pair_count"] else None
+    if removed is not None:
+        issued_in, at = removed
+        raise NotEnoughDataError(
+            f"{stored['pair_count'] - pairs.height:,} of the {stored['pair_count']:,} forecasts behind this score are "
+            f"not stored any more: retention removed those issued in {issued_in:%Y-%m} on {at:%Y-%m-%d}.",
+            hint="See: energy-forecast retention ledger. The score stays as it was recorded.",
+        )
     if pairs.is_empty():
         raise EnergyForecastError("The forecasts behind this score are no longer stored.")
     recomputed = score_pairs(pairs, forecasting_city(place))
@@ -131,7 +140,9 @@ def wrong_scores(database: Database, *, progress: Progress = silent) -> list[Wro
             progress(f"Recomputing scores of {stored['city']}", number, len(counting))
             place = places[stored["city_id"]]
             pairs = _pairs(connection, place, stored)
-            if pairs.height < stored["pair_count"] and _has_lost_load(connection, place, stored):
+            if pairs.height < stored["pair_count"] and (
+                _removed(connection, stored) is not None or _has_lost_load(connection, place, stored)
+            ):
                 continue
             recomputed = score_pairs(pairs, forecasting_city(place)) if not pairs.is_empty() else {"pair_count": 0}
             column = next((name for name in _COMPARED if not _agree(stored[name], recomputed.get(name))), None)
@@ -149,6 +160,12 @@ def _agree(stored: float | None, recomputed: float | None) -> bool:
         return stored is recomputed
     # Sums differ in the last digits from processor to processor
     return math.isclose(stored, recomputed, rel_tol=1e-6, abs_tol=1e-6)
+
+
+def _removed(connection: Connection, stored: dict[str, Any]) -> tuple[datetime, datetime] | None:
+    """Return the month of the forecasts of a score that retention removed, and the time of the removal."""
+    first = stored["period_start"] - timedelta(hours=stored["lead_end_hours"])
+    return stored_scores.removed_vintages(connection, first=first, end=stored["period_end"])
 
 
 def _has_lost_load(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> bool:

@@ -1032,12 +1032,14 @@ CREATE TABLE ops.retention_policies (
     keep interval,
     thin_after interval,
     kept_lead_hours smallint,
+    keep_scored boolean DEFAULT true NOT NULL,
     by_month boolean NOT NULL,
     note text NOT NULL,
     changed_at timestamptz DEFAULT now() NOT NULL,
     changed_by name DEFAULT SESSION_USER NOT NULL,
     CONSTRAINT retention_policies_pkey PRIMARY KEY (table_name),
     CONSTRAINT retention_policy_keep CHECK (((keep >= '90 days'::interval) AND (keep <= '100 years'::interval))),
+    CONSTRAINT retention_policy_scored CHECK ((keep_scored OR (table_name = 'prediction_vintages'::text))),
     CONSTRAINT retention_policy_table CHECK ((table_name = ANY (ARRAY['energy_consumption'::text, 'weather_data'::text, 'weather_forecasts'::text, 'prediction_vintages'::text, 'predictions'::text, 'model_metrics'::text, 'rejected_rows'::text]))),
     CONSTRAINT retention_policy_thinning CHECK ((((thin_after IS NULL) = (kept_lead_hours IS NULL)) AND ((thin_after IS NULL) OR (table_name = 'weather_forecasts'::text)) AND (thin_after >= '90 days'::interval) AND (thin_after <= '100 years'::interval) AND ((kept_lead_hours >= 1) AND (kept_lead_hours <= 384))))
 );
@@ -1045,6 +1047,7 @@ COMMENT ON TABLE ops.retention_policies IS 'The retention of each table. `mainta
 COMMENT ON COLUMN ops.retention_policies.keep IS 'Null: unlimited';
 COMMENT ON COLUMN ops.retention_policies.thin_after IS 'Age from which months lose the rows with a lead time of kept_lead_hours or more. Null: never';
 COMMENT ON COLUMN ops.retention_policies.kept_lead_hours IS 'Rows with a shorter lead time stay. A read as of a time then finds the same row as before, or none, because of two rows for an hour the later issue has the shorter lead time';
+COMMENT ON COLUMN ops.retention_policies.keep_scored IS 'Whether a month of vintages to which a stored score refers stays. Otherwise the score stays without its pairs';
 COMMENT ON COLUMN ops.retention_policies.by_month IS 'Whether whole UTC months are dropped, or rows deleted';
 COMMENT ON CONSTRAINT retention_policy_keep ON ops.retention_policies IS 'A typing error must not delete a year; naive-168, the hourly view and training read up to months back';
 CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.retention_policies FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
@@ -1052,7 +1055,7 @@ CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON ops.retention_polic
 CREATE TRIGGER retention_policies_set_author BEFORE UPDATE ON ops.retention_policies FOR EACH ROW EXECUTE FUNCTION ops.set_policy_author();
 GRANT SELECT ON ops.retention_policies TO energy_forecast_auditor;
 GRANT SELECT ON ops.retention_policies TO energy_forecast_ingest;
-GRANT SELECT, UPDATE (keep, thin_after, kept_lead_hours) ON ops.retention_policies TO energy_forecast_operator;
+GRANT SELECT, UPDATE (keep, thin_after, kept_lead_hours, keep_scored) ON ops.retention_policies TO energy_forecast_operator;
 
 CREATE TABLE ops.maintenance_runs (
     id uuid DEFAULT gen_random_uuid() NOT NULL,

@@ -5,6 +5,7 @@ CREATE TABLE ops.retention_policies (
     keep            INTERVAL,
     thin_after      INTERVAL,
     kept_lead_hours SMALLINT,
+    keep_scored     BOOLEAN NOT NULL DEFAULT true,
     by_month        BOOLEAN NOT NULL,
     note            TEXT NOT NULL,
     changed_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
@@ -15,7 +16,8 @@ CREATE TABLE ops.retention_policies (
     CONSTRAINT retention_policy_thinning CHECK (
         (thin_after IS NULL) = (kept_lead_hours IS NULL) AND (thin_after IS NULL OR table_name = 'weather_forecasts')
         AND thin_after >= interval '90 days' AND thin_after <= interval '100 years'
-        AND kept_lead_hours BETWEEN 1 AND 384)
+        AND kept_lead_hours BETWEEN 1 AND 384),
+    CONSTRAINT retention_policy_scored CHECK (keep_scored OR table_name = 'prediction_vintages')
 );
 COMMENT ON TABLE ops.retention_policies IS
     'The retention of each table. `maintain retention` and cleanup_old_data() remove older rows; ops.dropped_data '
@@ -26,6 +28,8 @@ COMMENT ON COLUMN ops.retention_policies.thin_after IS
 COMMENT ON COLUMN ops.retention_policies.kept_lead_hours IS
     'Rows with a shorter lead time stay. A read as of a time then finds the same row as before, or none, because of '
     'two rows for an hour the later issue has the shorter lead time';
+COMMENT ON COLUMN ops.retention_policies.keep_scored IS
+    'Whether a month of vintages to which a stored score refers stays. Otherwise the score stays without its pairs';
 COMMENT ON COLUMN ops.retention_policies.by_month IS 'Whether whole UTC months are dropped, or rows deleted';
 COMMENT ON CONSTRAINT retention_policy_keep ON ops.retention_policies IS
     'A typing error must not delete a year; naive-168, the hourly view and training read up to months back';
@@ -34,7 +38,7 @@ INSERT INTO ops.retention_policies (table_name, keep, by_month, note) VALUES
     ('energy_consumption', NULL, true, 'Training reads all of it'),
     ('weather_data', NULL, true, 'Training reads all of it'),
     ('weather_forecasts', interval '2 years', true, 'Only backtests and explanations read old ones'),
-    ('prediction_vintages', interval '2 years', true, 'A month to which a stored score refers stays'),
+    ('prediction_vintages', interval '2 years', true, 'As keep_scored says, a month to which a stored score refers stays'),
     ('predictions', interval '1 year', false, 'The vintages stay longer'),
     ('model_metrics', interval '1 year', false, 'forecast_scores, its detail, stays'),
     ('rejected_rows', interval '180 days', false, 'The counts and reasons of each batch stay');

@@ -38,7 +38,7 @@ FROM ops.apply_retention(%(table)s, %(partition)s, %(first)s, %(last)s, %(run)s)
 
 -- name: policies
 -- The retention of each table (null: unlimited), its thinning, and the data removed from it so far.
-SELECT p.table_name, p.keep::text AS keep, p.thin_after::text AS thin_after, p.kept_lead_hours, p.by_month, p.note,
+SELECT p.table_name, p.keep::text AS keep, p.thin_after::text AS thin_after, p.kept_lead_hours, p.keep_scored, p.by_month, p.note,
        p.changed_at, p.changed_by::text AS changed_by, d.rows AS dropped_rows, d.last AS dropped_until
 FROM ops.retention_policies p
 LEFT JOIN LATERAL (
@@ -47,11 +47,12 @@ LEFT JOIN LATERAL (
 ORDER BY p.table_name
 
 -- name: set_policy
--- Change the retention of a table (null: unlimited); no row if the policy does not exist.
+-- Change the retention of a table (null: unlimited), and whether scored months stay (null: as before); no row if the
+-- policy does not exist.
 UPDATE ops.retention_policies
-SET keep = %(keep)s::text::interval
+SET keep = %(keep)s::text::interval, keep_scored = coalesce(%(keep_scored)s, keep_scored)
 WHERE table_name = %(table)s
-RETURNING table_name, keep::text AS keep
+RETURNING table_name, keep::text AS keep, keep_scored
 
 -- name: set_thinning
 -- Change the age and the lead time of the thinning of a table (nulls: never); no row if it cannot be thinned.

@@ -30,11 +30,15 @@ WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NO
     WHERE v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.timestamp = p.timestamp AND v.run_id = p.run_id)
 
 -- name: scores_with_uncounted_pairs
--- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Retention keeps the
--- vintages of a score.
+-- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Scores whose vintages
+-- retention removed are left out.
 SELECT count(*), coalesce(min(s.period_start) FILTER (WHERE s.period_start >= '1970-01-01Z'), min(s.created_at))
 FROM forecast_scores s
 WHERE s.purpose = 'live'
+  AND NOT EXISTS (
+    SELECT FROM ops.dropped_data d
+    WHERE d.table_name = 'prediction_vintages' AND d.range_start < s.period_end
+      AND d.range_end > s.period_start - make_interval(hours => s.lead_end_hours))
   AND s.pair_count > (
     SELECT count(DISTINCT (v.timestamp, v.issued_at))
     FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id

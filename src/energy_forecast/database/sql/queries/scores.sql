@@ -85,6 +85,13 @@ WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(pu
         ELSE v.issued_at = ANY (%(issues)s::timestamptz[]) END))
 ORDER BY v.timestamp, v.issued_at, r.created_at DESC, r.id DESC
 
+-- name: removed_vintages
+-- The last month of vintages in [first, end) that retention removed: the month and the time of the removal. No row: none.
+SELECT range_start, dropped_at FROM ops.dropped_data
+WHERE table_name = 'prediction_vintages' AND range_start < %(end)s AND range_end > %(first)s
+ORDER BY range_start DESC
+LIMIT 1
+
 -- name: issued_by
 -- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded
 -- one.

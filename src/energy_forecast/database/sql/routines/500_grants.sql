@@ -118,7 +118,7 @@ GRANT EXECUTE ON FUNCTION ops.partitions(), ops.partition_rows(bigint), ops.miss
     may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_operator;
 GRANT SELECT ON hourly_consumption, city_hourly_consumption, hour_of_day_profile, ops.view_refreshes,
     ops.retention_policies, ops.maintenance_runs, ops.dropped_data, ops.pending_checks TO energy_forecast_operator;
-GRANT UPDATE (keep, thin_after, kept_lead_hours) ON ops.retention_policies TO energy_forecast_operator;
+GRANT UPDATE (keep, thin_after, kept_lead_hours, keep_scored) ON ops.retention_policies TO energy_forecast_operator;
 GRANT SELECT ON ops.retraining_policies TO energy_forecast_forecaster, energy_forecast_operator, energy_forecast_auditor;
 GRANT UPDATE (threshold, window_days) ON ops.retraining_policies TO energy_forecast_operator;
 GRANT INSERT (id, step) ON ops.maintenance_runs TO energy_forecast_operator;

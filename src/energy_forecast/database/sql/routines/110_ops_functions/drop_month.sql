@@ -25,7 +25,7 @@ DECLARE
     kept integer;
     replacement text := dropped || '_thinned';
 BEGIN
-    SELECT p.*, r.keep, r.thin_after, r.kept_lead_hours INTO part
+    SELECT p.*, r.keep, r.thin_after, r.kept_lead_hours, r.keep_scored INTO part
     FROM ops.partitions() p JOIN ops.retention_policies r USING (table_name)
     WHERE p.partition_name = dropped AND r.by_month;
     IF NOT FOUND THEN
@@ -40,7 +40,7 @@ BEGIN
         END IF;
     END IF;
     PERFORM set_config('lock_timeout', '5s', true);
-    IF part.table_name = 'prediction_vintages' THEN
+    IF part.table_name = 'prediction_vintages' AND part.keep_scored THEN
         -- No new score may refer to the vintages that are removed
         LOCK TABLE public.forecast_scores IN SHARE MODE;
         detail := ops.scores_of_vintages(part.range_start, part.range_end);

@@ -43,7 +43,7 @@ BEGIN
             byte_count := part.byte_count;
             row_count := NULL;
             revision_count := NULL;
-            score_count := CASE WHEN policy.table_name = 'prediction_vintages'
+            score_count := CASE WHEN policy.table_name = 'prediction_vintages' AND policy.keep_scored
                                 THEN ops.scores_of_vintages(part.range_start, part.range_end) ELSE 0 END;
             IF counted AND kept_lead_hours IS NOT NULL THEN
                 EXECUTE format('SELECT count(*) FILTER (WHERE timestamp - issued_at >= $1), CASE WHEN count(*) > 0 THEN'
