@@ -143,7 +143,8 @@ def counted(database: Database) -> set[tuple[UUID | None, datetime]]:
     """Return issued_at and target of every live vintage that any reader counts."""
     ever = datetime(2100, 1, 1, tzinfo=UTC)
     with database.transaction(Role.FORECASTER) as connection:
-        scored = to_score(connection, city=CITY, model=MODEL, by=ever).filter(purpose="live")
+        beginning = datetime(2000, 1, 1, tzinfo=UTC)
+        scored = to_score(connection, city=CITY, first=beginning, end=ever).filter(purpose="live", model_id=str(MODEL))
         certified = issued_by(connection, city=CITY, models=["naive-24"], purpose="live")
         explained = scored_forecasts(
             connection,

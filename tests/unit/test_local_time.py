@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from uuid import uuid4
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 
 from energy_forecast import zones
-from energy_forecast.database.cities import StoredCity
-from energy_forecast.forecasting import QUANTILE_COLUMNS, City
+from energy_forecast.forecasting import City
 from energy_forecast.forecasting.features.calendar import build_calendar
-from energy_forecast.pipelines.score import local_month, scores_by_month_and_lead
+from energy_forecast.pipelines.pairs import local_month
 from zones import ZONES, zones_and_days
 
 
@@ -41,23 +39,3 @@ def test_a_year_has_twelve_months_of_scores(zone: str) -> None:
         months = local_month(times, zone)
         assert months.n_unique() == 12
         assert months.dt.month().unique().sort().to_list() == list(range(1, 13))
-
-
-def test_score_names_the_local_month() -> None:
-    """March in Munich begins at 23:00 UTC of February."""
-    first = datetime(2026, 2, 28, 22, tzinfo=UTC)
-    pairs = pl.DataFrame(
-        {
-            "purpose": ["live"] * 2,
-            "weather": ["none"] * 2,
-            "issued_at": [first] * 2,
-            "timestamp": [first, first + timedelta(hours=1)],
-            **dict.fromkeys(("actual", "predicted", "reference", *QUANTILE_COLUMNS), [100.0] * 2),
-        }
-    )
-    munich = StoredCity(uuid4(), "Munich", 48.14, 11.58, "Europe/Berlin", "DE", "BY", {})
-    rows = scores_by_month_and_lead(pairs, munich, first)
-    assert [(row["month"], f"{row['period_start']:%m-%d %H}") for row in rows] == [
-        ("2026-02", "02-28 22"),
-        ("2026-03", "02-28 23"),
-    ]

@@ -14,6 +14,7 @@ import typer
 from energy_forecast.cli.access import acting_database, open_database
 from energy_forecast.cli.backtest import WeatherChoice
 from energy_forecast.cli.console import (
+    counted,
     echo,
     echo_failures,
     emit,
@@ -25,7 +26,7 @@ from energy_forecast.cli.console import (
     require_parts,
     table,
 )
-from energy_forecast.cli.options import AllowPartial, Cities, From, Json, To, output_option, plot_option
+from energy_forecast.cli.options import AllowPartial, Cities, From, Json, Processes, To, output_option, plot_option
 from energy_forecast.cli.output_files import write_frame, writing
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, Purpose, by_city, echo_left_out, score_cells
 from energy_forecast.errors import EnergyForecastError, PartialResultError
@@ -42,8 +43,16 @@ OfWeather = Annotated[WeatherChoice | None, typer.Option(help="Weather of the ta
 
 
 @app.callback(invoke_without_command=True)
-def score(context: typer.Context, allow_partial: AllowPartial = False, json: Json = False) -> None:
-    """Score every forecast whose hour has an actual. Safe to repeat.
+def score(
+    context: typer.Context,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Score all forecasts again, and add the scores that differ.")
+    ] = False,
+    processes: Processes = None,
+    allow_partial: AllowPartial = False,
+    json: Json = False,
+) -> None:
+    """Score the forecasts whose hours have a new or changed actual. Safe to repeat.
 
     Example: energy-forecast score
     """
@@ -53,12 +62,20 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
 
     database = acting_database()
     with progress() as report_progress:
-        report = pipelines.score(database, progress=report_progress)
+        report = pipelines.score(
+            database,
+            everything=everything,
+            processes=processes or pipelines.usable_processors(),
+            progress=report_progress,
+        )
     if json:
         emit(
             {
                 "as_of": report.as_of,
                 "new": report.new,
+                "hours": report.hours,
+                "scored_cities": report.scored_cities,
+                "unchanged_cities": report.unchanged_cities,
                 "left_out_hours": report.left_out,
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour", "city_id", "model_id")}
@@ -69,14 +86,8 @@ def score(context: typer.Context, allow_partial: AllowPartial = False, json: Jso
         )
     else:
         _print_scores(report)
-    scored = {(row["city"], row["model"]) for row in report.scores}
     require_parts(
-        len(scored - set(report.failed)),
-        list(report.failed.values()),
-        "scored",
-        in_part=len(scored & set(report.failed)),
-        parts="models of cities",
-        allow_partial=allow_partial,
+        report.scored_cities - len(report.failed), list(report.failed.values()), "scored", allow_partial=allow_partial
     )
 
 
@@ -85,7 +96,7 @@ def _print_scores(report: ScoreReport) -> None:
     echo_failures("Not scored", report.failed)
     if not report.scores:
         if not report.failed:
-            out.print("No forecast can be scored yet: no forecast hour has an actual.")
+            out.print("No score changed: no forecast hour has a new or changed actual.")
         return
     for name, rows in by_city(report.scores).items():
         for purpose, words in (("live", "issued in time"), ("replay", "made later, as if then")):
@@ -105,7 +116,10 @@ def _print_scores(report: ScoreReport) -> None:
                     title=f"{name}, {words}",
                 )
     out.print(SCORE_LEGEND)
-    out.print(f"{report.new} of {len(report.scores)} are new.")
+    out.print(
+        f"Scored {report.hours:,} new or changed hours of {counted(report.scored_cities, 'city', 'cities')}, "
+        f"{report.unchanged_cities:,} without changes. {report.new} of {len(report.scores)} scores are new."
+    )
 
 
 @app.command()

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import dict_rows, queries
+from energy_forecast.database.named_queries import queries
 from energy_forecast.database.wire import HEADER, TRAILER, Field, encode_rows
 from energy_forecast.errors import OutOfRangeError
 
@@ -191,16 +191,17 @@ def backtested(
     ]
 
 
-def models_to_score(connection: Connection) -> list[dict[str, Any]]:
-    """Return the model versions and cities that have forecasts."""
-    return dict_rows(connection, queries("forecasts")["models_to_score"])
+def to_score(connection: Connection, *, city: UUID, first: datetime, end: datetime) -> pl.DataFrame:
+    """Return the scorable forecasts of a city for the hours in [first, end), in the order of recording.
 
-
-def to_score(connection: Connection, *, city: UUID, model: UUID, by: datetime) -> pl.DataFrame:
-    """Return forecasts of past hours: purpose, weather, issued_at, timestamp, predicted and quantiles (kWh)."""
+    Their columns are model_id (text), purpose, weather, issued_at, timestamp, predicted and quantiles (kWh).
+    """
     with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(queries("forecasts")["to_score"], {"city": city, "model": model, "by": by}).fetchall()
-    return pl.DataFrame(rows, schema=ISSUED, orient="row")
+        parameters = {"city": city, "first": first, "end": end}
+        rows = cursor.execute(queries("forecasts")["to_score"], parameters).fetchall()
+    return pl.DataFrame(
+        [(str(model), *rest) for model, *rest in rows], schema={"model_id": pl.String, **ISSUED}, orient="row"
+    )
 
 
 def last_run(

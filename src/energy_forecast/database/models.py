@@ -170,3 +170,8 @@ def set_retraining_policy(connection: Connection, reason: str, threshold: float 
         return cursor.execute(
             queries("models")["set_retraining_policy"], {"reason": reason, "threshold": threshold}
         ).fetchone()
+
+
+def version_names(connection: Connection) -> dict[UUID, tuple[str, str]]:
+    """Return the name and version number of every model version."""
+    return {id: (name, version) for id, name, version in connection.execute(queries("models")["version_names"])}

@@ -2,32 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import polars as pl
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.forecasts import ISSUED
-from energy_forecast.database.named_queries import dict_rows, queries
+from energy_forecast.database.named_queries import dict_rows, object_rows, one_row, queries
+from energy_forecast.database.wire import Array, decode
+
+_UNIX = date(1970, 1, 1)
+# Sums that are no longer kept are looked for in this span
+_FORGOTTEN_DAYS = 62
 
 
-def add_scores(connection: Connection, scores: Sequence[dict[str, Any]]) -> int:
-    """Add rows to forecast_scores, those of a backtest with their issue times. Existing pairs are not changed.
+@dataclass(frozen=True)
+class HoursToScore:
+    """A range of hours of a city whose load or forecasts changed since they were scored.
+
+    first_hour, last_hour: START of the first and the last interval; None: all hours of the city.
+    has_new_forecasts: whether forecasts of these hours were added; otherwise the load changed.
+    """
+
+    id: int
+    city_id: UUID
+    first_hour: datetime | None
+    last_hour: datetime | None
+    has_new_forecasts: bool
+
+
+@dataclass(frozen=True)
+class ScoredDays:
+    """The stored state of scored days.
+
+    days: [n], UTC days since 1970, ascending.
+    phases: [n], minutes past the UTC hour at which the hours begin.
+    has_sums: [n], whether the sums of the day are stored.
+    actuals: [n, 24, 2], actual (NaN: unknown, infinity: faulty) and naive-168 (NaN: unknown), kWh.
+    """
+
+    days: Array
+    phases: Array
+    has_sums: Array
+    actuals: Array
+
+
+@dataclass(frozen=True)
+class ScoredDay:
+    """The state of a scored day to store: see `ScoredDays`; None: its sums are not kept."""
+
+    day: int
+    phase: int
+    actuals: bytes
+    sums: bytes | None
+
+
+def add_scores(
+    connection: Connection, scores: Sequence[dict[str, Any]], period: tuple[datetime, datetime] | None = None
+) -> int:
+    """Add rows to forecast_scores, those of a backtest with their issue times. Existing pairs are not added again.
+
+    Args:
+        period: start and end of the local month of the scores; None for a backtest, which is compared by its period.
 
     Returns:
         The number of new rows.
     """
     issues = dict.fromkeys(("issued_from", "issued_until", "issued_every", "issued_at_local", "horizon"))
-    return sum(
-        connection.execute(
-            queries("scores")["add_score"], issues | score | {"by_hour": Jsonb(score["by_hour"])}
-        ).rowcount
-        for score in scores
-    )
+    added = 0
+    for score in scores:
+        start, end = period or (score["period_start"], score["period_end"])
+        parameters = issues | score | {"by_hour": Jsonb(score["by_hour"]), "month_start": start, "month_end": end}
+        added += connection.execute(queries("scores")["add_score"], parameters).rowcount
+    return added
 
 
 def add_metrics(connection: Connection, metrics: dict[str, Any]) -> None:
@@ -127,3 +181,81 @@ def issued_by(
         name: ISSUED[name] for name in ("issued_at", "timestamp", "predicted", "quantiles")
     }
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def hours_to_score(connection: Connection, *, everything: bool) -> dict[UUID, list[HoursToScore]]:
+    """Return the hours to score by city.
+
+    Args:
+        everything: add all hours of all cities with forecasts first.
+    """
+    if everything:
+        connection.execute(queries("scores")["score_everything"])
+    connection.execute(queries("scores")["assign_hours_to_score"])
+    found: dict[UUID, list[HoursToScore]] = defaultdict(list)
+    for row in object_rows(connection, HoursToScore, queries("scores")["hours_to_score"]):
+        found[row.city_id].append(row)
+    return found
+
+
+def finish_hours(connection: Connection, ids: Sequence[int], now: datetime) -> bool:
+    """Delete hours that were scored as of `now`, and return whether all of them were still there."""
+    (count,) = one_row(connection, queries("scores")["finish_hours"], {"ids": list(ids), "now": now})
+    return bool(count == len(ids))
+
+
+def load_removed_until(connection: Connection) -> datetime | None:
+    """Return the end of the last month whose load retention removed; None if it removed none."""
+    (end,) = one_row(connection, queries("scores")["load_removed_until"])
+    assert end is None or isinstance(end, datetime)
+    return end
+
+
+def first_issue(connection: Connection, city: UUID) -> datetime | None:
+    """Return the first issue time of the forecasts of a city; None if it has none."""
+    (first,) = one_row(connection, queries("scores")["first_issue"], {"city": city})
+    assert first is None or isinstance(first, datetime)
+    return first
+
+
+def scored_days(connection: Connection, city: UUID, first: int, last: int) -> ScoredDays:
+    """Return the scored days from `first` to `last` (UTC days since 1970), and the last one of the city."""
+    with connection.cursor(binary=True) as cursor:
+        parameters = {"city": city, "first": _date(first), "last": _date(last)}
+        row = cursor.execute(queries("scores")["scored_days"], parameters).fetchone()
+    assert row is not None
+    days, phases, has_sums = (decode(part, kind) for part, kind in zip(row, ("int4", "int2", "int2"), strict=False))
+    actuals = np.frombuffer(row[3] or b"", "<f8").reshape(-1, 24, 2)
+    return ScoredDays(days.astype(np.int64), phases, has_sums.astype(bool), actuals)
+
+
+def sums_of_days(connection: Connection, city: UUID, days: Iterable[int]) -> dict[int, bytes]:
+    """Return the stored sums by day (UTC, since 1970)."""
+    parameters = {"city": city, "days": [_date(day) for day in days]}
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(queries("scores")["sums_of_days"], parameters).fetchall()
+    return {(day - _UNIX).days: sums for day, sums in rows}
+
+
+def store_days(connection: Connection, city: UUID, days: Sequence[ScoredDay], *, replace: bool, kept_from: int) -> None:
+    """Store the state of scored days of a city.
+
+    Args:
+        replace: remove the state of all other days.
+        kept_from: the first day whose sums are kept (UTC, since 1970).
+    """
+    if replace:
+        connection.execute(queries("scores")["forget_days"], {"city": city})
+    else:
+        # A city that was not scored for longer keeps older sums, which are valid
+        bounds = {"first": _date(kept_from - _FORGOTTEN_DAYS), "end": _date(kept_from)}
+        connection.execute(queries("scores")["forget_sums"], {"city": city} | bounds)
+    for day in days:
+        connection.execute(
+            queries("scores")["store_scored_day"],
+            {"city": city, "day": _date(day.day), "phase": day.phase, "actuals": day.actuals, "sums": day.sums},
+        )
+
+
+def _date(day: int) -> date:
+    return _UNIX + timedelta(days=int(day))

@@ -165,25 +165,40 @@ def actual_load(
     phase = history.phase_as_of(connection, city.id, as_of)
     years = range(first.astimezone(UTC).year, (end - timedelta(microseconds=1)).astimezone(UTC).year + 1)
     parts = [pl.DataFrame(schema=ACTUALS)]
+    # By calendar years for any requested span: a score and its explanation must agree on every hour
     for year in years:
-        # By calendar years for any requested span: a score and its explanation must agree on every hour
-        begin, stop = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
-        known = history.load_as_of(
-            connection,
-            city.id,
-            as_of=as_of,
-            first=begin - _DAYS_BEFORE,
-            end=stop + _DAYS_AFTER,
-            phase=phase,
-            recorded_by=recorded_by,
-        )
-        checked = known.with_columns(pl.Series("left_out", faulty_rows(known), pl.Boolean)).filter(
-            pl.col("timestamp") >= max(begin, first), pl.col("timestamp") < min(stop, end)
-        )
-        parts.append(
-            checked.with_columns(pl.when(~pl.col("left_out")).then("consumption_kwh").alias("consumption_kwh"))
-        )
+        load = load_of_year(connection, city, year, as_of=as_of, phase=phase, recorded_by=recorded_by)
+        parts.append(load.filter(pl.col("timestamp") >= first, pl.col("timestamp") < end))
     return pl.concat(parts)
+
+
+def load_of_year(
+    connection: Connection,
+    city: StoredCity,
+    year: int,
+    *,
+    as_of: datetime,
+    phase: int,
+    recorded_by: datetime | None = None,
+) -> pl.DataFrame:
+    """Read the observed load of a calendar year (UTC) for scoring; see `actual_load`.
+
+    Args:
+        phase: the minute past the UTC hour at which the city's hours begin.
+    """
+    first, end = read_for_year(year)
+    known = history.load_as_of(
+        connection, city.id, as_of=as_of, first=first, end=end, phase=phase, recorded_by=recorded_by
+    )
+    checked = known.with_columns(pl.Series("left_out", faulty_rows(known), pl.Boolean)).filter(
+        pl.col("timestamp") >= first + _DAYS_BEFORE, pl.col("timestamp") < end - _DAYS_AFTER
+    )
+    return checked.with_columns(pl.when(~pl.col("left_out")).then("consumption_kwh").alias("consumption_kwh"))
+
+
+def read_for_year(year: int) -> tuple[datetime, datetime]:
+    """Return the span of the load that determines the faulty hours of a calendar year (UTC): start and end."""
+    return datetime(year, 1, 1, tzinfo=UTC) - _DAYS_BEFORE, datetime(year + 1, 1, 1, tzinfo=UTC) + _DAYS_AFTER
 
 
 def forecasting_city(city: StoredCity) -> City:

@@ -16,7 +16,8 @@ from energy_forecast.database.connection import Database, Role
 from energy_forecast.database.history import LoadDelay, load_delay
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
-from energy_forecast.pipelines.score import evaluation, join_actuals, lead_buckets, score_pairs
+from energy_forecast.pipelines.pairs import join_actuals, lead_buckets, score_pairs
+from energy_forecast.pipelines.score import evaluation
 
 _DELAYS_SINCE = timedelta(days=7)
 NO_PAIRS = pl.DataFrame(

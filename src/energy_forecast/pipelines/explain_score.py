@@ -16,7 +16,7 @@ from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownScoreError
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.issue_times import issue_times
-from energy_forecast.pipelines.score import matured, score_pairs
+from energy_forecast.pipelines.pairs import matured, score_pairs
 from energy_forecast.progress import Progress, silent
 
 # The recomputed columns: every number of a row, and the digest of its pairs
@@ -104,7 +104,7 @@ def explain_score(
             connection, id=id, city=city, model=model, purpose=purpose, month=month, lead_start=lead_start, limit=1
         )
         if not found:
-            raise UnknownScoreError(hint="List the scores: energy-forecast score --json")
+            raise UnknownScoreError(hint="Score the forecasts first: energy-forecast score")
         stored = found[0]
         place = city_named(connection, stored["city"])
         pairs = _pairs(connection, place, stored)

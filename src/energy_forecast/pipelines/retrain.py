@@ -21,7 +21,7 @@ from energy_forecast.errors import EnergyForecastError
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.fallback import DEFAULT_MODEL
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.score import matured, score_pairs
+from energy_forecast.pipelines.pairs import matured, score_pairs
 from energy_forecast.pipelines.train import TrainingReport, train
 from energy_forecast.progress import Progress, silent
 
@@ -184,8 +184,8 @@ def _recent_scores(
 ) -> dict[str, Any]:
     """Return the scores of day-ahead forecasts of a version for the hours from `first` on, and on held-out data."""
     nothing = {"mape": None, "held_out_mape": None, "coverage": None, "hours": 0}
-    issued = stored_forecasts.to_score(connection, city=city.id, model=version.id, by=now).filter(
-        pl.col("timestamp") >= first, pl.col("timestamp") - pl.col("issued_at") < _LEAD
+    issued = stored_forecasts.to_score(connection, city=city.id, first=first, end=now).filter(
+        pl.col("model_id") == str(version.id), pl.col("timestamp") - pl.col("issued_at") < _LEAD
     )
     if issued.is_empty():
         return nothing

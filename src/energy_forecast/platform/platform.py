@@ -398,17 +398,20 @@ class Platform:
         )
 
     @checked
-    def score(self) -> pipelines.ScoreReport:
-        """Score every issued forecast whose hour has an actual. Stored scores do not change.
+    def score(self, *, everything: bool = False) -> pipelines.ScoreReport:
+        """Score the issued forecasts whose hours have a new or changed actual. Stored scores do not change.
+
+        Args:
+            everything: score all forecasts again, and add the scores that differ.
 
         Returns:
-            The report: `new`, the number of new scores, and `failed` with reasons by city and model.
+            The report: `new`, the number of new scores, and `failed` with reasons by city.
 
         Examples:
             >>> db.score().new
             12
         """
-        return pipelines.score(self._writing())
+        return pipelines.score(self._writing(), everything=everything)
 
     @checked
     def scores(self, cities: Names = (), *, purpose: str | None = None) -> pl.DataFrame:

@@ -62,6 +62,7 @@ CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON cities FOR EACH ROW
 CREATE TRIGGER cities_set_updated_at BEFORE UPDATE ON cities FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON cities FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON cities FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER record_moved_city AFTER UPDATE ON cities FOR EACH ROW WHEN ((((old.timezone)::text IS DISTINCT FROM (new.timezone)::text) OR ((old.country_code)::text IS DISTINCT FROM (new.country_code)::text) OR ((old.subdivision)::text IS DISTINCT FROM (new.subdivision)::text))) EXECUTE FUNCTION record_moved_city();
 GRANT SELECT ON cities TO energy_forecast_app;
 GRANT SELECT ON cities TO energy_forecast_auditor;
 GRANT SELECT ON cities TO energy_forecast_forecaster;
@@ -166,6 +167,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON energy_consumption_revis
 CREATE TRIGGER audit_delete AFTER DELETE ON energy_consumption_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
 CREATE TRIGGER audit_insert AFTER INSERT ON energy_consumption_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON energy_consumption_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER record_changed_insert AFTER INSERT ON energy_consumption_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION record_changed_consumption();
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_app;
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_auditor;
 GRANT INSERT (city_id, timestamp, consumption_kwh, peak_demand_kw, metadata, available_at, interval_minutes), SELECT ON energy_consumption_revisions TO energy_forecast_ingest;
@@ -679,6 +681,7 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON prediction_vin
 CREATE TRIGGER audit_delete AFTER DELETE ON prediction_vintages REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
 CREATE TRIGGER audit_insert AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
 CREATE TRIGGER audit_update AFTER UPDATE ON prediction_vintages REFERENCING OLD TABLE AS replaced NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER record_late_vintages AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION record_late_vintages();
 CREATE TRIGGER with_their_run AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION check_new_vintages('15 minutes');
 GRANT SELECT ON prediction_vintages TO energy_forecast_app;
 GRANT SELECT ON prediction_vintages TO energy_forecast_auditor;
@@ -806,7 +809,6 @@ CREATE TABLE forecast_scores (
     CONSTRAINT forecast_score_coverage CHECK (((coverage_90 >= (0)::double precision) AND (coverage_90 <= (1)::double precision))),
     CONSTRAINT forecast_score_finite CHECK (((mae_kwh < 'Infinity'::double precision) AND (rmse_kwh < 'Infinity'::double precision) AND (pinball_kwh < 'Infinity'::double precision) AND (width_90_kwh < 'Infinity'::double precision) AND (mape < 'Infinity'::double precision) AND (skill_naive_168 <= (1)::double precision) AND (r2_score <= (1)::double precision))),
     CONSTRAINT forecast_score_issues CHECK (((num_nulls(issued_from, issued_until, issued_every, horizon) = ANY (ARRAY[0, 4])) AND (issued_until >= issued_from) AND (issued_every > '00:00:00'::interval) AND (horizon > '00:00:00'::interval))),
-    CONSTRAINT forecast_score_key UNIQUE (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_digest),
     CONSTRAINT forecast_score_lead CHECK (((lead_start_hours >= 0) AND (lead_end_hours > lead_start_hours))),
     CONSTRAINT forecast_score_local_issues CHECK (((issued_at_local IS NULL) OR (issued_every IS NOT NULL))),
     CONSTRAINT forecast_score_pairs CHECK ((pair_count > 0)),
@@ -816,14 +818,14 @@ CREATE TABLE forecast_scores (
     CONSTRAINT forecast_scores_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id),
     CONSTRAINT forecast_scores_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id)
 );
-COMMENT ON TABLE forecast_scores IS 'Scores of forecasts against actuals: one row per model version, city, period and lead-time bucket. A later correction of the actuals adds a new row. Append-only';
+COMMENT ON TABLE forecast_scores IS 'Scores of forecasts against actuals: one row per model version, city, period and lead-time bucket. If its pairs change, a local month gets a new row; the newest one counts. Append-only';
 COMMENT ON COLUMN forecast_scores.purpose IS 'Purpose of the scored runs; live runs and later runs are never mixed';
 COMMENT ON COLUMN forecast_scores.period_start IS 'First target hour counted';
 COMMENT ON COLUMN forecast_scores.period_end IS 'End of the last target hour counted';
 COMMENT ON COLUMN forecast_scores.lead_start_hours IS 'Shortest lead time counted, hours';
 COMMENT ON COLUMN forecast_scores.lead_end_hours IS 'Longest lead time counted, hours, exclusive';
 COMMENT ON COLUMN forecast_scores.pair_count IS 'Pairs of forecast and actual';
-COMMENT ON COLUMN forecast_scores.pair_digest IS 'SHA-256 of the pairs; the same pairs are not scored twice';
+COMMENT ON COLUMN forecast_scores.pair_digest IS 'SHA-256 of the digests of the target hours, each over its pairs and naive-168. A row is added only if it differs from that of the newest row';
 COMMENT ON COLUMN forecast_scores.mape IS 'Percent; hours with an actual of zero are excluded';
 COMMENT ON COLUMN forecast_scores.pinball_kwh IS 'Pinball loss, mean over the quantile levels, kWh in an hour';
 COMMENT ON COLUMN forecast_scores.coverage_90 IS 'Share of actuals inside the 90 % interval';
@@ -839,6 +841,8 @@ COMMENT ON COLUMN forecast_scores.horizon IS 'For a backtest: the longest lead t
 COMMENT ON CONSTRAINT forecast_score_id ON forecast_scores IS 'Serves a score by its id; contains the city as every key of a table with a city';
 CREATE INDEX idx_forecast_scores_city ON forecast_scores USING btree (city_id, created_at);
 COMMENT ON INDEX idx_forecast_scores_city IS 'Serves the scores of a city, newest first';
+CREATE INDEX idx_forecast_scores_newest ON forecast_scores USING btree (city_id, model_id, purpose, weather, lead_start_hours, lead_end_hours, created_at);
+COMMENT ON INDEX idx_forecast_scores_newest IS 'Serves the newest score of a version, city and lead-time bucket, with which a new one is compared';
 ALTER TABLE forecast_scores ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY city_access ON forecast_scores FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON forecast_scores FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
@@ -850,6 +854,49 @@ GRANT SELECT ON forecast_scores TO energy_forecast_app;
 GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon), SELECT ON forecast_scores TO energy_forecast_forecaster;
 GRANT SELECT (city_id) ON forecast_scores TO energy_forecast_ingest;
 GRANT SELECT ON forecast_scores TO energy_forecast_operator;
+
+CREATE TABLE ops.hours_to_score (
+    id bigint GENERATED ALWAYS AS IDENTITY NOT NULL,
+    city_id uuid,
+    first_hour timestamptz,
+    last_hour timestamptz,
+    has_new_forecasts boolean DEFAULT false NOT NULL,
+    known_at timestamptz DEFAULT '-infinity'::timestamptz NOT NULL,
+    CONSTRAINT hours_to_score_range CHECK (((num_nulls(first_hour, last_hour) <> 1) AND (last_hour >= first_hour)))
+);
+COMMENT ON TABLE ops.hours_to_score IS 'Ranges of target hours whose load or forecasts changed since they were scored, one row per city and statement. Written by triggers, deleted by `score`';
+COMMENT ON COLUMN ops.hours_to_score.city_id IS 'Null: every city';
+COMMENT ON COLUMN ops.hours_to_score.first_hour IS 'START of the first interval, UTC; null: all hours of the city';
+COMMENT ON COLUMN ops.hours_to_score.last_hour IS 'START of the last interval, UTC';
+COMMENT ON COLUMN ops.hours_to_score.has_new_forecasts IS 'Whether forecasts of these hours were added after the hours; otherwise the load changed';
+COMMENT ON COLUMN ops.hours_to_score.known_at IS 'When the last of these values is available; the row is not deleted before';
+CREATE INDEX idx_hours_to_score_id ON ops.hours_to_score USING btree (id);
+COMMENT ON INDEX ops.idx_hours_to_score_id IS 'Serves the deletion of rows that were scored';
+ALTER TABLE ops.hours_to_score ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY city_access ON ops.hours_to_score FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
+CREATE POLICY platform ON ops.hours_to_score FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.hours_to_score FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+GRANT DELETE, INSERT (city_id, first_hour, last_hour, has_new_forecasts, known_at), SELECT ON ops.hours_to_score TO energy_forecast_forecaster;
+
+CREATE TABLE ops.scored_days (
+    city_id uuid NOT NULL,
+    day date NOT NULL,
+    phase_minutes smallint NOT NULL,
+    actuals bytea NOT NULL,
+    sums bytea,
+    CONSTRAINT scored_days_key PRIMARY KEY (city_id, day),
+    CONSTRAINT scored_days_actuals CHECK ((octet_length(actuals) = 384)),
+    CONSTRAINT scored_days_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id)
+);
+COMMENT ON TABLE ops.scored_days IS 'State of `score`: one row per city and UTC day with forecasts, from which it finds the hours whose actual or reference changed, and computes a month from its unchanged hours. `score --all` rebuilds it';
+COMMENT ON COLUMN ops.scored_days.phase_minutes IS 'The minute past the UTC hour at which the hours begin';
+COMMENT ON COLUMN ops.scored_days.actuals IS '24 hours of two doubles, little-endian: actual (NaN: unknown, infinity: faulty) and naive-168 (NaN: unknown), kWh';
+COMMENT ON COLUMN ops.scored_days.sums IS 'The sums of the pairs by version, purpose, weather, lead-time bucket and hour; layout in pipelines/score_state.py. Null in months before the previous one, which are computed from the forecasts again if they change';
+ALTER TABLE ops.scored_days ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY city_access ON ops.scored_days FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
+CREATE POLICY platform ON ops.scored_days FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.scored_days FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+GRANT DELETE, INSERT, SELECT, UPDATE ON ops.scored_days TO energy_forecast_forecaster;
 
 -- Materialized View hourly_consumption (city_id uuid, hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer)
 COMMENT ON MATERIALIZED VIEW hourly_consumption IS 'Consumption of each city by UTC hour over the last 30 days, as of the last refresh. It has no row-level security: users read city_hourly_consumption';
@@ -1117,7 +1164,7 @@ CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.dropped_data FOR EA
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_data'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_forecasts AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_forecasts'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_forecasts', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at');
 GRANT SELECT ON ops.dropped_data TO energy_forecast_auditor;
-GRANT SELECT ON ops.dropped_data TO energy_forecast_forecaster;
+GRANT SELECT (table_name, range_end), SELECT ON ops.dropped_data TO energy_forecast_forecaster;
 GRANT SELECT ON ops.dropped_data TO energy_forecast_ingest;
 GRANT SELECT ON ops.dropped_data TO energy_forecast_operator;
 
@@ -1407,10 +1454,16 @@ COMMENT ON ROUTINE recent_consumption(uuid,integer,timestamptz) IS 'The last hou
 GRANT EXECUTE ON ROUTINE recent_consumption(uuid,integer,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
 -- record_attached_consumption() returns trigger, security definer
-COMMENT ON ROUTINE record_attached_consumption() IS 'Records the hours of the last 31 days in a month that was filled before it was attached, in ops.changed_consumption';
+COMMENT ON ROUTINE record_attached_consumption() IS 'Records a month that was filled before it was attached in ops.hours_to_score, and its hours of the last 31 days in ops.changed_consumption';
 
 -- record_changed_consumption() returns trigger, security definer
-COMMENT ON ROUTINE record_changed_consumption() IS 'Records the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';
+COMMENT ON ROUTINE record_changed_consumption() IS 'Records the hours that a statement changed, by city: in ops.hours_to_score, and those of the last 31 days in ops.changed_consumption';
+
+-- record_late_vintages() returns trigger, security definer
+COMMENT ON ROUTINE record_late_vintages() IS 'Records in ops.hours_to_score the hours that were over before a forecast of them was stored; backtests are scored by themselves';
+
+-- record_moved_city() returns trigger, security definer
+COMMENT ON ROUTINE record_moved_city() IS 'Records all hours of a city in ops.hours_to_score, for a city whose local time or holidays changed';
 
 -- refresh_materialized_views(), security definer
 COMMENT ON ROUTINE refresh_materialized_views() IS 'Refreshes every materialized view without blocking readers, and records the time and the end of the data';
@@ -1455,6 +1508,10 @@ GRANT EXECUTE ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamp
 -- ops.apply_retention(relation text, partition_name text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
 COMMENT ON ROUTINE ops.apply_retention(text,text,timestamptz,timestamptz,uuid) IS 'Removes the data of one row of ops.retention_due(), in one transaction';
 GRANT EXECUTE ON ROUTINE ops.apply_retention(text,text,timestamptz,timestamptz,uuid) TO energy_forecast_operator;
+
+-- ops.assign_hours_to_score() returns void, security definer
+COMMENT ON ROUTINE ops.assign_hours_to_score() IS 'Replaces the rows of ops.hours_to_score for every city by one row for each city with forecasts';
+GRANT EXECUTE ON ROUTINE ops.assign_hours_to_score() TO energy_forecast_forecaster;
 
 -- ops.attach_months(parent text, months timestamptz[]) returns void, security definer
 COMMENT ON ROUTINE ops.attach_months(text,timestamptz[]) IS 'Attaches the months that this transaction has filled to their table, with key, audit and guards';

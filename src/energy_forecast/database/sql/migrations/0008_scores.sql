@@ -58,8 +58,6 @@ CREATE TABLE forecast_scores (
     horizon           INTERVAL,
     created_at        TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
     CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
-    CONSTRAINT forecast_score_key UNIQUE (model_id, city_id, purpose, weather, period_start, period_end,
-        lead_start_hours, lead_end_hours, pair_digest),
     CONSTRAINT forecast_score_purpose CHECK (purpose IN ('live', 'replay', 'backtest')),
     CONSTRAINT forecast_score_weather CHECK (weather IN ('actual', 'forecast', 'none')),
     CONSTRAINT forecast_score_period CHECK (period_end > period_start),
@@ -74,8 +72,8 @@ CREATE TABLE forecast_scores (
     CONSTRAINT forecast_score_local_issues CHECK (issued_at_local IS NULL OR issued_every IS NOT NULL)
 );
 COMMENT ON TABLE forecast_scores IS
-    'Scores of forecasts against actuals: one row per model version, city, period and lead-time bucket. A later '
-    'correction of the actuals adds a new row. Append-only';
+    'Scores of forecasts against actuals: one row per model version, city, period and lead-time bucket. If its pairs '
+    'change, a local month gets a new row; the newest one counts. Append-only';
 COMMENT ON CONSTRAINT forecast_score_id ON forecast_scores IS
     'Serves a score by its id; contains the city as every key of a table with a city';
 COMMENT ON COLUMN forecast_scores.purpose IS 'Purpose of the scored runs; live runs and later runs are never mixed';
@@ -84,7 +82,9 @@ COMMENT ON COLUMN forecast_scores.period_end IS 'End of the last target hour cou
 COMMENT ON COLUMN forecast_scores.lead_start_hours IS 'Shortest lead time counted, hours';
 COMMENT ON COLUMN forecast_scores.lead_end_hours IS 'Longest lead time counted, hours, exclusive';
 COMMENT ON COLUMN forecast_scores.pair_count IS 'Pairs of forecast and actual';
-COMMENT ON COLUMN forecast_scores.pair_digest IS 'SHA-256 of the pairs; the same pairs are not scored twice';
+COMMENT ON COLUMN forecast_scores.pair_digest IS
+    'SHA-256 of the digests of the target hours, each over its pairs and naive-168. A row is added only if it differs '
+    'from that of the newest row';
 COMMENT ON COLUMN forecast_scores.mape IS 'Percent; hours with an actual of zero are excluded';
 COMMENT ON COLUMN forecast_scores.pinball_kwh IS 'Pinball loss, mean over the quantile levels, kWh in an hour';
 COMMENT ON COLUMN forecast_scores.coverage_90 IS 'Share of actuals inside the 90 % interval';
@@ -104,3 +104,58 @@ COMMENT ON COLUMN forecast_scores.horizon IS 'For a backtest: the longest lead t
 
 CREATE INDEX idx_forecast_scores_city ON forecast_scores (city_id, created_at);
 COMMENT ON INDEX idx_forecast_scores_city IS 'Serves the scores of a city, newest first';
+
+CREATE INDEX idx_forecast_scores_newest ON forecast_scores
+    (city_id, model_id, purpose, weather, lead_start_hours, lead_end_hours, created_at);
+COMMENT ON INDEX idx_forecast_scores_newest IS
+    'Serves the newest score of a version, city and lead-time bucket, with which a new one is compared';
+
+/* `score` computes only the hours in this queue. A writer adds its hours in its own transaction, and `score` deletes the
+   rows that it has read in the transaction that stores the scores. Without a foreign key, because a row derives from rows
+   that have one. */
+CREATE TABLE ops.hours_to_score (
+    id                BIGINT NOT NULL GENERATED ALWAYS AS IDENTITY,
+    city_id           UUID,
+    first_hour        TIMESTAMP WITH TIME ZONE,
+    last_hour         TIMESTAMP WITH TIME ZONE,
+    has_new_forecasts BOOLEAN NOT NULL DEFAULT false,
+    known_at          TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT '-infinity',
+    CONSTRAINT hours_to_score_range CHECK (num_nulls(first_hour, last_hour) <> 1 AND last_hour >= first_hour)
+);
+COMMENT ON TABLE ops.hours_to_score IS
+    'Ranges of target hours whose load or forecasts changed since they were scored, one row per city and statement. '
+    'Written by triggers, deleted by `score`';
+COMMENT ON COLUMN ops.hours_to_score.city_id IS 'Null: every city';
+COMMENT ON COLUMN ops.hours_to_score.first_hour IS 'START of the first interval, UTC; null: all hours of the city';
+COMMENT ON COLUMN ops.hours_to_score.last_hour IS 'START of the last interval, UTC';
+COMMENT ON COLUMN ops.hours_to_score.has_new_forecasts IS
+    'Whether forecasts of these hours were added after the hours; otherwise the load changed';
+COMMENT ON COLUMN ops.hours_to_score.known_at IS
+    'When the last of these values is available; the row is not deleted before';
+
+CREATE INDEX idx_hours_to_score_id ON ops.hours_to_score (id);
+COMMENT ON INDEX ops.idx_hours_to_score_id IS 'Serves the deletion of rows that were scored';
+
+-- Every hour of a database that was filled before these tables existed
+INSERT INTO ops.hours_to_score DEFAULT VALUES;
+
+CREATE TABLE ops.scored_days (
+    city_id       UUID NOT NULL REFERENCES cities (id),
+    day           DATE NOT NULL,
+    phase_minutes SMALLINT NOT NULL,
+    actuals       BYTEA NOT NULL,
+    sums          BYTEA,
+    CONSTRAINT scored_days_key PRIMARY KEY (city_id, day),
+    CONSTRAINT scored_days_actuals CHECK (octet_length(actuals) = 384)
+);
+COMMENT ON TABLE ops.scored_days IS
+    'State of `score`: one row per city and UTC day with forecasts, from which it finds the hours whose actual or '
+    'reference changed, and computes a month from its unchanged hours. `score --all` rebuilds it';
+COMMENT ON COLUMN ops.scored_days.phase_minutes IS 'The minute past the UTC hour at which the hours begin';
+COMMENT ON COLUMN ops.scored_days.actuals IS
+    '24 hours of two doubles, little-endian: actual (NaN: unknown, infinity: faulty) and naive-168 (NaN: unknown), kWh';
+COMMENT ON COLUMN ops.scored_days.sums IS
+    'The sums of the pairs by version, purpose, weather, lead-time bucket and hour; layout in pipelines/score_state.py. '
+    'Null in months before the previous one, which are computed from the forecasts again if they change';
+-- Random numbers do not compress
+ALTER TABLE ops.scored_days ALTER COLUMN sums SET STORAGE EXTERNAL, ALTER COLUMN actuals SET STORAGE PLAIN;

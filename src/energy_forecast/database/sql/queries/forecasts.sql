@@ -59,13 +59,13 @@ WHERE v.city_id = %(city)s AND v.issued_at = %(issued_at)s AND r.id = (
 ORDER BY v.timestamp
 
 -- name: to_score
--- Scorable forecasts of a city and model version for hours that ended by a time, kWh; every issue of an hour.
-SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
+-- Scorable forecasts of a city for the hours in [first, end), kWh: every issue of an hour, in the order of recording.
+SELECT v.model_id, r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
-WHERE v.city_id = %(city)s AND v.model_id = %(model)s AND r.purpose <> 'backtest'
-  AND v.timestamp + interval '1 hour' <= %(by)s
+WHERE v.city_id = %(city)s AND v.timestamp >= %(first)s AND v.timestamp < %(end)s
+  AND v.issued_at >= %(first)s - interval '168 hours' AND v.issued_at < %(end)s AND r.purpose <> 'backtest'
   AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
-ORDER BY r.purpose, r.weather, v.timestamp, v.issued_at, r.created_at, r.id
+ORDER BY r.created_at, r.id
 
 -- name: backtested
 -- Backtest forecasts of these versions for a city at these issue times, kWh; of several, the last recorded one.
@@ -79,14 +79,6 @@ WHERE v.city_id = %(city)s AND v.issued_at BETWEEN %(first)s AND %(last)s AND v.
       AND v2.model_id = v.model_id AND r2.purpose = 'backtest' AND r2.horizon = r.horizon
       AND r2.weather = ANY (%(weathers)s) AND (r2.created_at, r2.id) > (r.created_at, r.id))
 ORDER BY v.model_id, v.issued_at, v.timestamp
-
--- name: models_to_score
--- Model versions and cities that have forecasts.
-SELECT DISTINCT v.city_id, c.name AS city, v.model_id, m.name AS model, m.version
-FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
-JOIN models m ON m.id = v.model_id JOIN cities c ON c.id = v.city_id
-WHERE r.purpose <> 'backtest'
-ORDER BY c.name, m.name, m.version
 
 -- name: last_run
 -- The run of the last forecast of a city issued by a time, of one model or any, for the given purposes.

@@ -102,3 +102,7 @@ UPDATE ops.retraining_policies
 SET threshold = %(threshold)s
 WHERE reason = %(reason)s
 RETURNING reason, threshold, window_days
+
+-- name: version_names
+-- The name and version number of every model version.
+SELECT id, name, version FROM models

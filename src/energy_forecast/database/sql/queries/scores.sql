@@ -1,15 +1,23 @@
 -- name: add_score
--- Add a score; no row if the same pairs were scored before.
+-- Add a score, unless the newest score of the month has the same pairs; for a backtest, unless the period has.
 INSERT INTO forecast_scores
     (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count,
      pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168,
      by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
-VALUES
-    (%(model_id)s, %(city_id)s, %(purpose)s, %(weather)s, %(period_start)s, %(period_end)s, %(lead_start_hours)s,
-     %(lead_end_hours)s, %(pair_count)s, %(pair_digest)s, %(mape)s, %(mae_kwh)s, %(rmse_kwh)s, %(r2_score)s,
-     %(pinball_kwh)s, %(coverage_90)s, %(width_90_kwh)s, %(skill_naive_168)s, %(by_hour)s,
-     %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(issued_at_local)s, %(horizon)s)
-ON CONFLICT ON CONSTRAINT forecast_score_key DO NOTHING
+SELECT
+    %(model_id)s, %(city_id)s, %(purpose)s, %(weather)s, %(period_start)s, %(period_end)s, %(lead_start_hours)s,
+    %(lead_end_hours)s, %(pair_count)s, %(pair_digest)s, %(mape)s, %(mae_kwh)s, %(rmse_kwh)s, %(r2_score)s,
+    %(pinball_kwh)s, %(coverage_90)s, %(width_90_kwh)s, %(skill_naive_168)s, %(by_hour)s,
+    %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(issued_at_local)s, %(horizon)s
+WHERE %(pair_digest)s IS DISTINCT FROM (
+    SELECT s.pair_digest
+    FROM forecast_scores s
+    WHERE s.city_id = %(city_id)s AND s.model_id = %(model_id)s AND s.purpose = %(purpose)s AND s.weather = %(weather)s
+      AND s.lead_start_hours = %(lead_start_hours)s AND s.lead_end_hours = %(lead_end_hours)s
+      AND s.period_start >= %(month_start)s AND s.period_end <= %(month_end)s
+      AND (s.purpose <> 'backtest' OR s.pair_digest = %(pair_digest)s)
+    ORDER BY s.created_at DESC
+    LIMIT 1)
 RETURNING id
 
 -- name: add_metrics
@@ -25,7 +33,7 @@ SELECT DISTINCT ON (c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_ho
        s.width_90_kwh, s.skill_naive_168, s.created_at
 FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
 WHERE s.purpose = %(purpose)s AND c.name = ANY (%(cities)s)
-ORDER BY c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours, s.created_at DESC
+ORDER BY c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours, s.created_at DESC, s.period_end DESC
 
 -- name: find_scores
 -- Scores by id, or by city, model, purpose, local month (as YYYY-MM) and bucket; newest first.
@@ -106,3 +114,69 @@ WHERE v.city_id = %(city)s AND r.purpose = %(purpose)s AND m.name = ANY (%(model
   AND (%(end)s::timestamptz IS NULL OR v.issued_at < %(end)s)
   AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
 ORDER BY m.name, v.issued_at, v.timestamp, r.created_at DESC, r.id DESC
+
+-- name: score_everything
+-- Add all hours of all cities to the hours to score.
+INSERT INTO ops.hours_to_score DEFAULT VALUES
+
+-- name: assign_hours_to_score
+-- Give each city its rows of the hours to score.
+SELECT ops.assign_hours_to_score()
+
+-- name: hours_to_score
+-- The hours to score by city.
+SELECT id, city_id, first_hour, last_hour, has_new_forecasts
+FROM ops.hours_to_score
+WHERE city_id IS NOT NULL
+ORDER BY city_id, id
+
+-- name: finish_hours
+-- Delete hours that were scored; those with a value that becomes available later stay, as new rows. The number of rows.
+WITH done AS (
+    DELETE FROM ops.hours_to_score
+    WHERE id = ANY (%(ids)s)
+    RETURNING city_id, first_hour, last_hour, has_new_forecasts, known_at
+), later AS (
+    INSERT INTO ops.hours_to_score (city_id, first_hour, last_hour, has_new_forecasts, known_at)
+    SELECT city_id, first_hour, last_hour, has_new_forecasts, known_at FROM done WHERE known_at > %(now)s
+)
+SELECT count(*) FROM done
+
+-- name: load_removed_until
+-- End of the last month whose load retention removed; null if it removed none.
+SELECT max(range_end) FROM ops.dropped_data WHERE table_name = 'energy_consumption'
+
+-- name: first_issue
+-- The first issue time of the forecasts of a city; null without one.
+SELECT min(issued_at) FROM prediction_vintages WHERE city_id = %(city)s
+
+-- name: scored_days
+-- The scored days of a city in a range, and its last one, by day. One row: the bytes of each column.
+SELECT string_agg(int4send(day - date '1970-01-01'), ''), string_agg(int2send(phase_minutes), ''),
+       string_agg(int2send((sums IS NOT NULL)::integer::int2), ''), string_agg(actuals, '')
+FROM (
+    SELECT day, phase_minutes, sums, actuals
+    FROM ops.scored_days
+    WHERE city_id = %(city)s AND (day BETWEEN %(first)s AND %(last)s OR day = (
+        SELECT max(day) FROM ops.scored_days WHERE city_id = %(city)s))
+    ORDER BY day) days
+
+-- name: sums_of_days
+-- The sums of scored days of a city.
+SELECT day, sums FROM ops.scored_days WHERE city_id = %(city)s AND day = ANY (%(days)s) AND sums IS NOT NULL
+
+-- name: store_scored_day
+-- Store the state of a scored day.
+INSERT INTO ops.scored_days (city_id, day, phase_minutes, actuals, sums)
+VALUES (%(city)s, %(day)s, %(phase)s, %(actuals)s, %(sums)s)
+ON CONFLICT (city_id, day) DO UPDATE SET
+    phase_minutes = excluded.phase_minutes, actuals = excluded.actuals, sums = excluded.sums
+
+-- name: forget_sums
+-- Remove the sums of the months that are no longer kept.
+UPDATE ops.scored_days SET sums = NULL
+WHERE city_id = %(city)s AND day >= %(first)s AND day < %(end)s AND sums IS NOT NULL
+
+-- name: forget_days
+-- Remove the state of all days of a city.
+DELETE FROM ops.scored_days WHERE city_id = %(city)s

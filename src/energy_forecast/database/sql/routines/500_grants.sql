@@ -106,6 +106,11 @@ GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end,
     pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh,
     skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
     ON forecast_scores TO energy_forecast_forecaster;
+GRANT SELECT, INSERT (city_id, first_hour, last_hour, has_new_forecasts, known_at), DELETE ON ops.hours_to_score
+    TO energy_forecast_forecaster;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ops.scored_days TO energy_forecast_forecaster;
+GRANT SELECT (table_name, range_end) ON ops.dropped_data TO energy_forecast_forecaster;
+GRANT EXECUTE ON FUNCTION ops.assign_hours_to_score() TO energy_forecast_forecaster;
 
 -- Operates the platform; as a member of pg_read_all_data it reads everything, including partitions
 GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), ensure_partitions_ahead(integer)

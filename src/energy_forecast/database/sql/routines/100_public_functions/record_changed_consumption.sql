@@ -1,6 +1,6 @@
 /* One row per city and statement, for any number of rows: computing the hours here would cost a load as much as an index,
-   and make writers of one hour wait for each other. A day more than the view shows, for transactions that stay open. The
-   limit is computed once, because in the condition it would be computed for every row. */
+   and make writers of one hour wait for each other. For the roll-up a day more than the view shows, for transactions that
+   stay open; for scores any age. The limit is computed once, because in the condition it would be computed for every row. */
 CREATE OR REPLACE FUNCTION record_changed_consumption() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -8,12 +8,20 @@ CREATE OR REPLACE FUNCTION record_changed_consumption() RETURNS trigger
 DECLARE
     since timestamptz := date_trunc('hour', now() - interval '744 hours', 'UTC');
 BEGIN
+    WITH by_city AS (
+        SELECT c.city_id, min(c.timestamp) AS first_time, max(c.timestamp) AS last_time,
+               min(c.timestamp) FILTER (WHERE c.timestamp >= since) AS recent_time, max(c.available_at) AS known_at
+        FROM changed c
+        GROUP BY c.city_id
+    ), to_score AS (
+        INSERT INTO ops.hours_to_score (city_id, first_hour, last_hour, known_at)
+        SELECT b.city_id, b.first_time, b.last_time, b.known_at FROM by_city b
+    )
     INSERT INTO ops.changed_consumption (city_id, first_hour, last_hour)
-    SELECT c.city_id, date_trunc('hour', min(c.timestamp), 'UTC'), date_trunc('hour', max(c.timestamp), 'UTC')
-    FROM changed c
-    WHERE c.timestamp >= since
-    GROUP BY c.city_id;
+    SELECT b.city_id, date_trunc('hour', b.recent_time, 'UTC'), date_trunc('hour', b.last_time, 'UTC')
+    FROM by_city b
+    WHERE b.recent_time IS NOT NULL;
     RETURN NULL;
 END $$;
 COMMENT ON FUNCTION record_changed_consumption() IS
-    'Records the hours of the last 31 days that a statement changed, by city, in ops.changed_consumption';
+    'Records the hours that a statement changed, by city: in ops.hours_to_score, and those of the last 31 days in ops.changed_consumption';
