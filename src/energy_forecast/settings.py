@@ -75,6 +75,14 @@ class Settings:
             "A libpq URL of a PostgreSQL server, version 15 to 18, to use instead of the embedded server.", str
         ),
     )
+    read_url: str | None = field(
+        default=None,
+        metadata=_setting(
+            "A libpq URL of a hot standby of that server, for commands and calls that only read. "
+            "They warn if it is more than 5 minutes behind, and fail if it is down. Default: none.",
+            str,
+        ),
+    )
     port: int | None = field(
         default=None,
         metadata=_setting(

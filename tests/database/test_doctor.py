@@ -37,6 +37,7 @@ def test_all_checks_are_run_and_summed_up(database: Database, command_line: Comm
         "hours": "failed",
         "data": "warning",
         "recovery": "problem",
+        "standby": "good",
     }
     [hours] = [check for check in document["checks"] if check["name"] == "hours"]
     assert "db upgrade" in hours["error"]

@@ -41,6 +41,18 @@ def open_database() -> Database:
     return database
 
 
+def reading_database() -> Database:
+    """Return the database for a command that only reads: the standby if the settings name one; see `open_database`."""
+    url = settings().read_url
+    if url is None:
+        return open_database()
+    database, lag = opening.open_standby(url)
+    for warning in (lag.warning, opening.zone_warning(database)):
+        if warning is not None:
+            echo(f"Warning: {warning}")
+    return database
+
+
 def acting_database() -> Database:
     """Return the database for a command that changes it.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import (
     counted,
     echo,
@@ -242,7 +242,7 @@ def compare(
     from energy_forecast import pipelines
 
     report = pipelines.compare(
-        open_database(),
+        reading_database(),
         model_a,
         model_b,
         cities=city or (),

@@ -8,8 +8,9 @@ from functools import partial
 
 from energy_forecast import pipelines
 from energy_forecast.database import Database
+from energy_forecast.database.standby import standby_lag
 from energy_forecast.database.zones import check_zones
-from energy_forecast.errors import ConnectionLostError, UnknownCityError
+from energy_forecast.errors import ConnectionLostError, DatabaseError, UnknownCityError
 from energy_forecast.operations.access import access_findings
 from energy_forecast.operations.audit import verify_audit, write_anchor
 from energy_forecast.operations.maintenance import differing_hours
@@ -172,6 +173,20 @@ def _check_recovery(database: Database, progress: Progress) -> list[CheckFinding
     ]
 
 
+def _check_standby(database: Database, progress: Progress) -> list[CheckFinding]:  # noqa: ARG001
+    """Check that the standby of ENERGY_FORECAST_READ_URL, if there is one, runs and is not far behind the primary."""
+    url = settings().read_url
+    if url is None:
+        return []
+    try:
+        warning = standby_lag(Database(url, standby=True), database).warning
+    except DatabaseError as error:
+        return [CheckFinding(error.message, error.hint)]
+    if warning is None:
+        return []
+    return [CheckFinding(warning, "See pg_stat_replication on the primary.", is_warning=True)]
+
+
 CHECKS: dict[str, Check] = {
     "access": _check_access,
     "cities": _check_cities,
@@ -181,4 +196,5 @@ CHECKS: dict[str, Check] = {
     "hours": _check_hours,
     "data": _check_data,
     "recovery": _check_recovery,
+    "standby": _check_standby,
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import counted, echo, emit, minute, out, require_complete, table
 from energy_forecast.cli.options import AllowPartial, Json
 from energy_forecast.database import cities as stored_cities
@@ -98,7 +98,7 @@ def list_(json: Json = False) -> None:
 
     Example: energy-forecast city list
     """
-    with open_database().reading() as connection:
+    with reading_database().reading() as connection:
         cities = stored_cities.all_cities(connection)
     if json:
         emit(cities)
@@ -120,7 +120,7 @@ def show(
 
     Example: energy-forecast city show Munich
     """
-    with open_database().reading() as connection:
+    with reading_database().reading() as connection:
         city = stored_cities.city_named(connection, name)
         facts = stored_cities.city_counts(connection, [city.name])[0]
     if json:

@@ -11,7 +11,10 @@ import typer
 from energy_forecast.cli.access import embedded_server, required_embedded_server, server_database
 from energy_forecast.cli.console import echo, emit, minute, out
 from energy_forecast.cli.options import Json
-from energy_forecast.database import schema_version
+from energy_forecast.database import Database, schema_version
+from energy_forecast.database.standby import Lag, standby_lag
+from energy_forecast.errors import DatabaseError
+from energy_forecast.operations.backup.ledger import reachable_database
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import settings
 
@@ -65,6 +68,14 @@ def down(json: Json = False) -> None:
         out.print("PostgreSQL is down." if stopped else "PostgreSQL was not up.")
 
 
+def _standby(url: str) -> Lag | dict[str, str]:
+    """Return how far the standby is behind, or the error."""
+    try:
+        return standby_lag(Database(url, standby=True), reachable_database(settings()))
+    except DatabaseError as error:
+        return {"error": str(error)}
+
+
 @app.command()
 def status(json: Json = False) -> None:
     """Show whether the server runs, its state folder and its schema version. Starts nothing.
@@ -83,6 +94,8 @@ def status(json: Json = False) -> None:
         found = embedded_server().status()
         facts = {"embedded": True, **asdict(found)}
         facts["schema"] = schema_version(server_database()) if found.running else None
+    if settings().read_url is not None:
+        facts["standby"] = _standby(settings().read_url or "")
     if json:
         emit(facts)
         return
@@ -91,6 +104,8 @@ def status(json: Json = False) -> None:
     for name, value in facts.items():
         if name not in ("running", "starting", "embedded", "url") and value is not None:
             shown = minute(value) if isinstance(value, datetime) else value
+            if isinstance(value, dict):
+                shown = value["error"]
             out.print(f"  {name.replace('_', ' '):14} {shown}")
 
 

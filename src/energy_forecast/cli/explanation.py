@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from energy_forecast.cli.access import open_database
+from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import counted, echo, emit, minute, out, progress, table
 from energy_forecast.cli.options import Json, plot_option, time_option
 from energy_forecast.cli.output_files import writing
@@ -54,7 +54,7 @@ def explain(
 
     with progress() as report_progress:
         found = pipelines.explain_forecast(
-            open_database(),
+            reading_database(),
             city,
             model=model,
             at=at,

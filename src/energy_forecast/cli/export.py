@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import open_database
+from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import counted, emit, out, progress
 from energy_forecast.cli.options import Cities, Json, output_option, time_option
 from energy_forecast.operations.export import export
@@ -92,7 +92,7 @@ def _export(
 ) -> None:
     if first is not None and end is not None and end <= first:
         raise typer.BadParameter("--to must be later than --from.")
-    database = open_database()
+    database = reading_database()
     with progress() as report_progress:
         done = export(
             database,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, open_database, reading_database
 from energy_forecast.cli.console import echo, emit, minute, out, require_parts, table
 from energy_forecast.cli.options import AllowPartial, Cities, Json, time_option
 from energy_forecast.database import Role, champions
@@ -29,7 +29,7 @@ def list_(json: Json = False) -> None:
 
     Example: energy-forecast model list
     """
-    with open_database().transaction(Role.FORECASTER) as connection:
+    with reading_database().transaction(Role.FORECASTER) as connection:
         rows = stored_models.list_models(connection)
     if json:
         emit(rows)
@@ -62,7 +62,7 @@ def show(
 
     Example: energy-forecast model show gradient-boosting
     """
-    with open_database().transaction(Role.FORECASTER) as connection:
+    with reading_database().transaction(Role.FORECASTER) as connection:
         rows = stored_models.show_model(connection, name=name, version=version)
     if not rows:
         raise UnknownModelError(
@@ -191,7 +191,7 @@ def history(
 
     Example: energy-forecast model history Munich --at 2026-03-01T00:00Z
     """
-    with open_database().transaction(Role.FORECASTER) as connection:
+    with reading_database().transaction(Role.FORECASTER) as connection:
         name = city_named(connection, city).name
         rows = champions.promotions(connection, [name], at)
     if json:
@@ -217,7 +217,7 @@ def due(city: Cities = None, allow_partial: AllowPartial = False, json: Json = F
     """
     from energy_forecast.pipelines import retrain
 
-    found = retrain.retraining_status(open_database(), cities=city or ())
+    found = retrain.retraining_status(reading_database(), cities=city or ())
     if json:
         emit([asdict(one) | {"due": bool(one.reasons)} for one in found])
     else:
@@ -255,7 +255,7 @@ def policy(
     """
     from energy_forecast.pipelines import retrain
 
-    database = open_database()
+    database = reading_database() if reason is None else open_database()
     if reason is not None:
         if threshold is None:
             raise typer.BadParameter("Give a threshold, or never.")

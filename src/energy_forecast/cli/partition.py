@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import emit, out, size, table
 from energy_forecast.cli.options import Json
 from energy_forecast.database.partitions import Partition
@@ -29,7 +29,7 @@ def list_(
     """
     from energy_forecast.operations.partitions import list_partitions
 
-    found = list_partitions(open_database(), exact=exact)
+    found = list_partitions(reading_database(), exact=exact)
     if json:
         emit(found)
         return

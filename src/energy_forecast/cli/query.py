@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from energy_forecast.cli.access import open_database
+from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import echo, emit, minute, out, table
 from energy_forecast.cli.options import Json, plot_option, time_option
 from energy_forecast.cli.output_files import writing
@@ -49,7 +49,7 @@ def recent(
 
     Example: energy-forecast query recent --city Munich --hours 168 --by day
     """
-    with open_database().reading() as connection:
+    with reading_database().reading() as connection:
         place = city_named(connection, city)
         if by is By.DAY:
             rows = reports.recent_days(connection, place.id, hours=hours, until=until)
@@ -95,7 +95,7 @@ def weather_correlation(
     Example: energy-forecast query weather-correlation --city Munich --days 90 --plot weather.html
     """
     width = Decimal(str(round(bin_width, 4)))
-    with open_database().reading() as connection:
+    with reading_database().reading() as connection:
         place = city_named(connection, city)
         rows = reports.weather_correlation(connection, place.id, days=days, bin_width=width, until=until)
         facts = reports.weather_correlation_inputs(connection, place.id, days=days, until=until)
@@ -136,7 +136,7 @@ def model_performance(
 
     Example: energy-forecast query model-performance --days 30
     """
-    with open_database().reading() as connection:
+    with reading_database().reading() as connection:
         rows = reports.model_performance(connection, days=days, until=until)
     if json:
         emit({"until": until, "days": days, "rows": rows})

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from energy_forecast.cli.access import open_database
+from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import counted, echo, emit, minute, out, table
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.cli.options import Json, output_option
@@ -51,7 +51,7 @@ def rejected(
     from energy_forecast.database.quarantine import rejected_rows
 
     on_screen = output is None and not json
-    summary, rows = rejected_rows(open_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
+    summary, rows = rejected_rows(reading_database(), batch, limit=limit or (_ON_SCREEN if on_screen else None))
     # The same keys as in the output files
     found = [
         {

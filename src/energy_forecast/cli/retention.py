@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import below, emit, minute, out, size, table
 from energy_forecast.cli.options import Json
 
@@ -21,7 +21,7 @@ def list_(json: Json = False) -> None:
     """
     from energy_forecast.operations.retention import policies
 
-    rows = policies(open_database())
+    rows = policies(reading_database())
     if json:
         emit(rows)
         return
@@ -112,7 +112,7 @@ def ledger(
     """
     from energy_forecast.operations import retention
 
-    rows = retention.ledger(open_database(), limit=limit)
+    rows = retention.ledger(reading_database(), limit=limit)
     if json:
         emit(rows)
     elif not rows:

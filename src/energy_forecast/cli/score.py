@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.backtest import WeatherChoice
 from energy_forecast.cli.console import (
     counted,
@@ -151,7 +151,7 @@ def explain(
         allowed = ", ".join(map(str, buckets))
         raise typer.BadParameter(f"No bucket of lead times starts at {lead} hours. Use {allowed}.", param_hint="--lead")
     found = pipelines.explain_score(
-        open_database(),
+        reading_database(),
         id=score,
         city=city,
         model=model,
@@ -249,7 +249,7 @@ def certificate(
     from energy_forecast.forecasting.evaluation.coverage import FAILED, FEWEST_DAYS, NOT_ENOUGH_DATA, PASSED
 
     found = pipelines.check_coverage(
-        open_database(),
+        reading_database(),
         model,
         purpose=purpose.value,
         weather=None if weather is None else weather.value,
@@ -336,7 +336,7 @@ def errors(
     from energy_forecast import pipelines
 
     found = pipelines.report_errors(
-        open_database(),
+        reading_database(),
         model,
         purpose=purpose.value,
         weather=None if weather is None else weather.value,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, open_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import counted, echo, emit, out, table
 from energy_forecast.cli.options import Json
 from energy_forecast.operations import users
@@ -112,7 +112,7 @@ def list_(json: Json = False) -> None:
 
     Example: energy-forecast user list
     """
-    found = users.list_users(open_database())
+    found = users.list_users(reading_database())
     if json:
         emit(found)
     elif not found:

@@ -97,17 +97,19 @@ class Database:
         embedded: whether it is the server of a state folder. The environment then has no influence on the connection.
             Otherwise libpq takes parameters that the URL omits from the environment.
         login: the role that connects instead of the URL's user, who is a superuser on the embedded server.
+        standby: whether it is the hot standby of ENERGY_FORECAST_READ_URL.
     """
 
     url: str
     embedded: bool = False
     login: str | None = None
+    standby: bool = False
     # With its process: a fork must not use the sessions of its parent. Not copied by `replace`, nor to other processes
     _pool: tuple[ConnectionPool[_Session], int] | None = field(default=None, init=False, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Return how to make this database, without its pool, in another process."""
-        return Database, (self.url, self.embedded, self.login)
+        return Database, (self.url, self.embedded, self.login, self.standby)
 
     def pooled(self) -> Database:
         """Return the same database with a pool: at most 10 sessions, which transactions of all threads share.
@@ -171,12 +173,15 @@ class Database:
             DatabaseError: the server is not PostgreSQL 15 to 18.
         """
         hint = "Check ENERGY_FORECAST_DATABASE_URL, or unset it to use the embedded server."
+        if self.standby:
+            hint = "Check ENERGY_FORECAST_READ_URL, or unset it to read from the primary."
         try:
             connection = _Session.connect(self._conninfo(options), **_SESSION_OPTIONS)
         except psycopg.Error as error:
             if "unsupported startup parameter" in str(error):
                 hint = "The pooler passes on no options: remove `options` from the URL, and unset PGOPTIONS."
-            raise UnreachableError(f"Cannot connect to the database: {one_line(error)}.", hint=hint) from error
+            server = "standby" if self.standby else "database"
+            raise UnreachableError(f"Cannot connect to the {server}: {one_line(error)}.", hint=hint) from error
         if not OLDEST_SERVER <= connection.info.server_version < NEWEST_SERVER:
             found = connection.info.server_version // 10000
             connection.close()
@@ -311,7 +316,7 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
 def has_pooler(connection: Connection) -> bool:
     """Return whether the connection goes through a pooler, which gives its clients process numbers of its own."""
-    return connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone() != (connection.info.backend_pid,)
+    return connection.execute(queries("schema")["backend_pid"]).fetchone() != (connection.info.backend_pid,)
 
 
 def one_line(error: psycopg.Error) -> str:
@@ -354,6 +359,11 @@ def database_error(error: psycopg.Error) -> DatabaseError:
             )
         case psycopg.errors.InsufficientPrivilege():
             return DatabaseError(f"The login may not do this: {text}.")
+        case psycopg.errors.SerializationFailure() if "conflict with recovery" in text:
+            return DatabaseError(
+                f"The standby canceled the query: {text}.",
+                hint="Run it again. To avoid it, set hot_standby_feedback = on on the standby.",
+            )
         case psycopg.errors.RaiseException():
             # The message of one of our migrations or functions
             return DatabaseError(f"The database refused: {text}.", hint=error.diag.message_hint)

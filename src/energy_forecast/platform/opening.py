@@ -7,6 +7,8 @@ from pathlib import Path
 
 from energy_forecast.database import LOGIN, Database, schema_is_current
 from energy_forecast.database.backups import is_restored_copy
+from energy_forecast.database.schema import has_mark
+from energy_forecast.database.standby import MOST_LAG, Lag, Replay, lag, replayed
 from energy_forecast.database.zones import check_zones
 from energy_forecast.errors import BackupError, SchemaError
 from energy_forecast.postgres import EmbeddedServer
@@ -57,6 +59,44 @@ def open_database(url: str | None, home: Path, *, announce: Callable[[str], None
 
         upgrade(database)
     return database
+
+
+def open_standby(url: str) -> tuple[Database, Lag]:
+    """Return the standby that reading commands use, and how far it is behind. The primary is asked only if it matters.
+
+    Args:
+        url: its libpq URL.
+
+    Raises:
+        SchemaError: it has not replayed the schema of this program.
+        DatabaseError: it cannot be reached, or is not a standby.
+    """
+    database = Database(url, standby=True)
+    with database.transaction(None) as connection:
+        replay = replayed(connection)
+        if not has_mark(connection):
+            raise SchemaError(
+                "The schema of the standby is missing or belongs to another version of this program.",
+                hint="Run on the primary: energy-forecast db upgrade. Then wait until the standby has replayed it.",
+            )
+    return database, reading_lag(database, replay)
+
+
+def reading_lag(standby: Database, replay: Replay | None = None) -> Lag:
+    """Return how far a standby is behind. The primary is asked only if its last commit is old.
+
+    Raises:
+        DatabaseError: it cannot be reached, or is not a standby.
+    """
+    if replay is None:
+        with standby.transaction(None) as connection:
+            replay = replayed(connection)
+    if replay.age is not None and replay.age <= MOST_LAG.total_seconds():
+        return lag(standby, replay, None)
+    # Imported here: it is seldom needed
+    from energy_forecast.operations.backup.ledger import reachable_database
+
+    return lag(standby, replay, reachable_database(settings()))
 
 
 def zone_warning(database: Database) -> str | None:

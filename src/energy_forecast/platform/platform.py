@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,11 +39,13 @@ from energy_forecast.platform.arguments import (
     span,
 )
 from energy_forecast.platform.forecast import Forecast, forecast_of
-from energy_forecast.platform.opening import open_database, refuse_restored_copy, zone_warning
+from energy_forecast.platform.opening import open_database, reading_lag, refuse_restored_copy, zone_warning
 from energy_forecast.settings import settings
 
 _log = logging.getLogger(__name__)
 _PURPOSES = tuple(PURPOSE_LABELS)
+# Seconds after which the lag of the standby is looked up again
+_LAG_KNOWN_FOR = 60.0
 
 
 @checked
@@ -71,6 +74,8 @@ def connect(url: str | None = None, *, home: str | Path | None = None) -> Platfo
     given = settings()
     if home is None and url is None:
         url = given.database_url
+    # A standby of the settings belongs to the database of the settings
+    read_url = given.read_url if home is None and url == given.database_url else None
     folder = given.home if home is None else Path(home).expanduser().absolute()
     try:
         database = open_database(url, folder, announce=_log.info)
@@ -80,7 +85,7 @@ def connect(url: str | None = None, *, home: str | Path | None = None) -> Platfo
         raise
     if (warning := zone_warning(database)) is not None:
         _log.warning(warning)
-    return Platform(database)
+    return Platform(database, None if read_url is None else Database(read_url, standby=True))
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,8 @@ class Platform:
     Its calls take connections from a pool of at most ten, so threads can share a platform; each process has its own
     connections. Nothing of a call stays in a connection. In a `with` statement the platform is closed at the end.
 
+    With ENERGY_FORECAST_READ_URL, calls that only read use that standby until the first call that writes.
+
     Times are aware datetimes or ISO 8601 text with an offset. Spans are timedeltas or text such as 90min, 48h or 30d.
     Every method raises a subclass of EnergyForecastError.
 
@@ -113,15 +120,18 @@ class Platform:
         ...     db.forecast("Munich").frame
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, standby: Database | None = None) -> None:
         self._database: Database | None = database.pooled()
+        self._standby = None if standby is None else standby.pooled()
+        self._lag_known_at = -_LAG_KNOWN_FOR
         # Also at the end of the program, if nobody calls `close`
-        self._end = weakref.finalize(self, self._database.close)
+        self._ends = [weakref.finalize(self, one.close) for one in (self._database, self._standby) if one is not None]
 
     def close(self) -> None:
         """Close the connections and end the use of this object. The database continues to run."""
         self._database = None
-        self._end()
+        for end in self._ends:
+            end()
 
     def __enter__(self) -> Platform:
         return self
@@ -137,14 +147,26 @@ class Platform:
         found = self._database.parameters()
         return f"<Platform on the database {self._database.name} of {found.get('host') or 'localhost'}>"
 
-    def _reading(self) -> Database:
+    def _primary(self) -> Database:
         if self._database is None:
             raise EnergyForecastError("This platform is closed.", hint="Call connect() again.")
         return self._database
 
+    def _reading(self) -> Database:
+        """Return the standby until the first write, so that a program reads what it has written."""
+        primary = self._primary()
+        if self._standby is None:
+            return primary
+        if time.monotonic() - self._lag_known_at > _LAG_KNOWN_FOR:
+            if (warning := reading_lag(self._standby).warning) is not None:
+                _log.warning(warning)
+            self._lag_known_at = time.monotonic()
+        return self._standby
+
     def _writing(self) -> Database:
-        database = self._reading()
+        database = self._primary()
         refuse_restored_copy(database)
+        self._standby = None
         return database
 
     @checked

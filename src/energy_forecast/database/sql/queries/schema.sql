@@ -28,6 +28,10 @@ SELECT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
                WHERE d.refclassid = 'pg_authid'::regclass AND d.deptype = 'o' AND r.rolname = %(role)s::name
                  AND d.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()))
 
+-- name: backend_pid
+-- The process of this session on the server.
+SELECT pg_catalog.pg_backend_pid()
+
 -- name: take_role
 -- Take a role until the end of the transaction, if the login may: its name, or no row.
 SELECT set_config('role', %(role)s::text, true)
