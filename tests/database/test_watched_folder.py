@@ -185,6 +185,8 @@ def test_a_watcher_that_is_killed_loses_nothing_and_loads_nothing_twice(
         process.wait()
     gone(database, session)
     assert rows(database, "SELECT count(*) FROM energy_consumption") == [(stored,)]
+    # The checks of what is stored wait
+    assert rows(database, "SELECT count(*) FROM ops.pending_checks") == [(stored // 48,)]
     assert files(folder) == {"loading/load.csv"}
     # Another of the same name comes before the next watcher
     write(folder, "load.csv", *hours("Berlin", 24, kwh=9))
@@ -194,6 +196,7 @@ def test_a_watcher_that_is_killed_loses_nothing_and_loads_nothing_twice(
     assert files(folder) == {"done/load.csv", "done/load-2.csv"}
     assert rows(database, "SELECT count(*), min(consumption_kwh) FROM energy_consumption") == [(48, 5)]
     assert rows(database, "SELECT sum(inserted), sum(corrected) FROM ops.ingest_batches") == [(48 + 2, 24)]
+    assert rows(database, "SELECT count(*) FROM ops.pending_checks") == [(0,)]
 
 
 def test_a_database_that_is_away_is_waited_for(
