@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from energy_forecast.database import Database
+from energy_forecast.database.connection import Role
 from energy_forecast.database.named_queries import queries
 from energy_forecast.errors import DatabaseError, IngestError
 from energy_forecast.ingest import Report, import_cities, load_files, load_table, reading
@@ -942,8 +943,7 @@ def test_every_query_of_ingest_is_sound(place: Place) -> None:
     ]
     checked: list[str] = []
     for views in ("consumption_views", "weather_views"):
-        with place.database.connect() as connection:
-            connection.execute("SET ROLE energy_forecast_ingest")
+        with place.database.transaction(Role.INGEST, trial=True) as connection:
             connection.execute(found["create_staging"])
             connection.execute(found[views])
             connection.execute(found["index_staged"])

@@ -174,7 +174,7 @@ def check_load(
 
 def waiting_checks(database: Database) -> tuple[int, datetime | None]:
     """Return the number of cities with pending checks, and the time since which the first one waits."""
-    with database.transaction(Role.OPERATOR) as connection:
+    with database.transaction(Role.OPERATOR, read_only=True) as connection:
         return stored.count_waiting(connection)
 
 
