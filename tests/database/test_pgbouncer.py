@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -134,6 +137,29 @@ def test_clients_alternate_on_one_session(database: Database) -> None:
         expected = ["role energy_forecast_ingest", "bytea_output = escape", "lock advisory", "prepared one"]
         assert set(found) >= {*expected, "temporary kept"}
         other.close()
+
+
+DIES = """
+import os, signal, sys
+from energy_forecast.database import Database, Role
+with Database(sys.argv[1]).transaction(Role.INGEST) as connection:
+    connection.execute("CREATE TEMP TABLE half (x integer) ON COMMIT DROP; SELECT pg_advisory_xact_lock(3)")
+    with connection.cursor().copy("COPY half FROM STDIN") as copy:
+        copy.write_row([1])
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_client_leaves_nothing(database: Database) -> None:
+    """The next client waits until the server has ended the transaction of the killed one."""
+    with pooler(database, sessions=1) as bouncer:
+        killed = subprocess.run([sys.executable, "-c", DIES, bouncer.url], check=False)
+        assert killed.returncode == -signal.SIGKILL
+        with bouncer.transaction(Role.INGEST) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(3)")
+            connection.execute("CREATE TEMP TABLE half (x integer) ON COMMIT DROP")
+        with psycopg.connect(bouncer.url) as other:
+            assert left_behind(other) == []
 
 
 def test_parallel_clients_share_two_sessions(database: Database) -> None:
