@@ -378,10 +378,13 @@ DECLARE link record; previous bytea := (SELECT hash FROM ops.audit_chain WHERE s
 BEGIN
     UPDATE audit_log SET user_name = 'nobody' WHERE id = (
         SELECT audit_id FROM ops.audit_chain WHERE sequence = {after} + 1);
-    FOR link IN SELECT c.sequence, a AS entry FROM ops.audit_chain c JOIN audit_log a ON a.id = c.audit_id
+    FOR link IN SELECT c.sequence, a.* FROM ops.audit_chain c JOIN audit_log a ON a.id = c.audit_id
                 WHERE c.sequence > {after} ORDER BY c.sequence LOOP
         UPDATE ops.audit_chain SET previous_hash = previous,
-            hash = sha256(previous || convert_to(audit_entry_text(link.sequence, link.entry), 'UTF8'))
+            hash = sha256(previous || convert_to(jsonb_build_array(
+                link.sequence, link.id, link.number, link.table_name, link.action, link.old_data, link.new_data,
+                link.user_name, link.session_user_name, link.transaction_id::text, link.city_ids,
+                (extract(epoch FROM link.timestamp) * 1000000)::bigint)::text, 'UTF8'))
         WHERE sequence = link.sequence RETURNING hash INTO previous;
     END LOOP;
 END $$"""
@@ -430,6 +433,7 @@ def test_an_anchor_that_is_none_is_refused(database: Database, tmp_path: Path) -
 
 GUARD_FUNCTIONS = (
     *("reject_change", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
+    *("audit_consumption_revision_func", "audit_weather_revision_func"),
     "chain_audit_entries",
     *("correct_value", "archive_consumption_revision", "archive_weather_revision", "set_created_at", "set_updated_at"),
 )

@@ -251,10 +251,12 @@ def test_the_command_compares_the_facts_unless_told_not_to(connection: Connectio
     assert "were not compared with the log" in command_line.run("doctor", "audit", "--skip-facts").stderr
 
 
-@pytest.mark.parametrize("table", ["energy_consumption", "weather_data"])
+@pytest.mark.parametrize(
+    "table", ["energy_consumption", "weather_data", "energy_consumption_revisions", "weather_data_revisions"]
+)
 def test_single_values_and_months_have_the_same_sums(connection: Connection, table: str) -> None:
     """The functions with written-out columns have to say what audit_sums_query() says."""
-    value = "consumption_kwh" if table == "energy_consumption" else "temperature"
+    value = "consumption_kwh" if table.startswith("energy_consumption") else "temperature"
     columns = connection.execute(
         "SELECT tgargs FROM pg_trigger WHERE tgrelid = 'ops.fact_baselines'::regclass AND tgname = %s",
         (f"audit_{table}",),
@@ -264,8 +266,8 @@ def test_single_values_and_months_have_the_same_sums(connection: Connection, tab
     for first, hours in (("2024-03-01Z", 1), ("2024-03-02Z", 400)):
         with connection.transaction():
             connection.execute(
-                f"INSERT INTO {table} (city_id, timestamp, {value}, available_at)"
-                f" SELECT '{CITY}', t, 9, t + interval '1 hour'"
+                f"INSERT INTO {table} (city_id, timestamp, {value}, available_at, interval_minutes)"
+                f" SELECT '{CITY}', t, 9, t + interval '1 hour', 60"
                 " FROM generate_series(%s::timestamptz, %s::timestamptz + make_interval(hours => %s - 1), '1 hour') t",
                 (first, first, hours),
             )
@@ -455,7 +457,7 @@ def test_copied_back_rows_are_recorded(
         of_last = [("INSERT", "true" if is_restored else "false")]
         assert entries == (of_last * 2 if table == "model_promotions" else [*of_last, ("DELETE", "false")])
         if is_value:
-            value = "consumption_kwh" if table == "energy_consumption" else "temperature"
+            value = "consumption_kwh" if table.startswith("energy_consumption") else "temperature"
             with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="created_at of"):
                 connection.execute(
                     f"INSERT INTO {table} (city_id, timestamp, {value}, created_at, available_at)"

@@ -114,5 +114,5 @@ def test_names_each_routine_file_after_its_object() -> None:
             created = re.findall(rf"^CREATE OR REPLACE (?:FUNCTION|PROCEDURE) {prefix}(\w+)\(", file.read_text(), re.M)
             if created != [file.name.removesuffix(".sql")]:
                 misnamed.append(file.name)
-    # One text for audit_consumption_func and audit_weather_func
+    # One text for the four functions of observed values and their revisions
     assert misnamed == ["audit_value_funcs.sql"]

@@ -164,8 +164,8 @@ ALTER TABLE energy_consumption_revisions ENABLE ROW LEVEL SECURITY, FORCE ROW LE
 CREATE POLICY city_access ON energy_consumption_revisions FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON energy_consumption_revisions FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON energy_consumption_revisions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER audit_delete AFTER DELETE ON energy_consumption_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
-CREATE TRIGGER audit_insert AFTER INSERT ON energy_consumption_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
+CREATE TRIGGER audit_delete AFTER DELETE ON energy_consumption_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_consumption_revision_func();
+CREATE TRIGGER audit_insert AFTER INSERT ON energy_consumption_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_consumption_revision_func();
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON energy_consumption_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER record_changed_insert AFTER INSERT ON energy_consumption_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION record_changed_consumption();
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_app;
@@ -244,8 +244,8 @@ ALTER TABLE weather_data_revisions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SE
 CREATE POLICY city_access ON weather_data_revisions FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON weather_data_revisions FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE UPDATE OR TRUNCATE ON weather_data_revisions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER audit_delete AFTER DELETE ON weather_data_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
-CREATE TRIGGER audit_insert AFTER INSERT ON weather_data_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
+CREATE TRIGGER audit_delete AFTER DELETE ON weather_data_revisions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_weather_revision_func();
+CREATE TRIGGER audit_insert AFTER INSERT ON weather_data_revisions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_weather_revision_func();
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON weather_data_revisions FOR EACH ROW WHEN (((new.superseded_at IS DISTINCT FROM CURRENT_TIMESTAMP) OR (new.created_at > CURRENT_TIMESTAMP) OR ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP) AND (pg_trigger_depth() = 0)))) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON weather_data_revisions TO energy_forecast_app;
 GRANT SELECT ON weather_data_revisions TO energy_forecast_auditor;
@@ -1302,12 +1302,12 @@ COMMENT ON ROUTINE audit_batch_func() IS 'Writes a statement that changed bulk f
 -- audit_consumption_func() returns trigger, security definer
 COMMENT ON ROUTINE audit_consumption_func() IS 'Writes a statement that changed energy_consumption into audit_log, and rejects rows with a forged created_at';
 
+-- audit_consumption_revision_func() returns trigger, security definer
+COMMENT ON ROUTINE audit_consumption_revision_func() IS 'Writes a statement that changed energy_consumption_revisions into audit_log, and rejects rows with a forged created_at';
+
 -- audit_ddl_func() returns event_trigger, security definer
 COMMENT ON ROUTINE audit_ddl_func() IS 'Writes a schema change into audit_log, or rejects it';
 GRANT EXECUTE ON ROUTINE audit_ddl_func() TO energy_forecast_owner;
-
--- audit_entry_text(place bigint, a audit_log) returns text
-COMMENT ON ROUTINE audit_entry_text(bigint,audit_log) IS 'The hashed text of an entry at a position of the chain';
 
 -- audit_rejected_func() returns trigger, security definer
 COMMENT ON ROUTINE audit_rejected_func() IS 'Writes a deletion of rejected rows into audit_log, without their contents';
@@ -1326,6 +1326,9 @@ COMMENT ON ROUTINE audit_trigger_func() IS 'Writes a changed row of a controlled
 
 -- audit_weather_func() returns trigger, security definer
 COMMENT ON ROUTINE audit_weather_func() IS 'Writes a statement that changed weather_data into audit_log, and rejects rows with a forged created_at';
+
+-- audit_weather_revision_func() returns trigger, security definer
+COMMENT ON ROUTINE audit_weather_revision_func() IS 'Writes a statement that changed weather_data_revisions into audit_log, and rejects rows with a forged created_at';
 
 -- bounds_have_level(lower numeric, upper numeric, confidence_level numeric, quantiles double precision[], levels double precision[]) returns boolean
 COMMENT ON ROUTINE bounds_have_level(numeric,numeric,numeric,double precision[],double precision[]) IS 'Whether the bounds of a current forecast are the quantiles of its vintage at its confidence level';

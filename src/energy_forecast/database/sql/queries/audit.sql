@@ -8,7 +8,7 @@ FROM ops.audit_chain ORDER BY sequence DESC LIMIT 1
 SELECT (SELECT system_identifier FROM pg_control_system())::text, current_database()::text
 
 -- name: links
--- The next links of the chain with the hashed text of each. A copy of audit_entry_text(): see there.
+-- The next links of the chain with the hashed text of each. A copy of the expression in chain_audit_entries(): see there.
 SELECT c.sequence, c.previous_hash, c.hash, a.id IS NOT NULL AS present,
        jsonb_build_array(
            c.sequence, a.id, a.number, a.table_name, a.action, a.old_data, a.new_data, a.user_name, a.session_user_name,

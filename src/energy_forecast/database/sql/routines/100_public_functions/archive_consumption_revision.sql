@@ -4,6 +4,10 @@ CREATE OR REPLACE FUNCTION archive_consumption_revision() RETURNS trigger
     SET search_path = pg_catalog, public, pg_temp
     AS $$
 BEGIN
+    -- INSERT ... ON CONFLICT DO UPDATE of a new row is also an UPDATE, of no row
+    IF NOT EXISTS (SELECT FROM corrected) THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO public.energy_consumption_revisions
         (city_id, timestamp, consumption_kwh, peak_demand_kw, metadata, created_at, available_at, interval_minutes)
     SELECT o.city_id, o.timestamp, o.consumption_kwh, o.peak_demand_kw, o.metadata,

@@ -4,6 +4,10 @@ CREATE OR REPLACE FUNCTION archive_weather_revision() RETURNS trigger
     SET search_path = pg_catalog, public, pg_temp
     AS $$
 BEGIN
+    -- INSERT ... ON CONFLICT DO UPDATE of a new row is also an UPDATE, of no row
+    IF NOT EXISTS (SELECT FROM corrected) THEN
+        RETURN NULL;
+    END IF;
     INSERT INTO public.weather_data_revisions
         (city_id, timestamp, temperature, humidity, wind_speed, precipitation, created_at, available_at, interval_minutes)
     SELECT o.city_id, o.timestamp, o.temperature, o.humidity, o.wind_speed,

@@ -1,7 +1,7 @@
 /* AFTER a statement that changed bulk facts: one entry with counts, range, cities and checksums of its rows, including the
    rows that it replaced or deleted. Rows with a forged created_at are rejected, unless the owner has disabled the trigger
-   append_only to restore rows from a copy: this is a schema change, which is audited. A revision has the created_at of its
-   value, which another trigger checks. Arguments: those of audit_sums_query() after the first. */
+   append_only to restore rows from a copy: this is a schema change, which is audited. Arguments: those of audit_sums_query()
+   after the first. */
 CREATE OR REPLACE FUNCTION audit_batch_func() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -18,7 +18,7 @@ BEGIN
     END IF;
     IF TG_OP <> 'DELETE' THEN
         EXECUTE public.audit_sums_query('changed c', TG_ARGV[0], TG_ARGV[1]) INTO created_now, cities, added;
-        IF NOT created_now AND TG_TABLE_NAME NOT LIKE '%\_revisions' THEN
+        IF NOT created_now THEN
             IF EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = TG_RELID AND t.tgname = 'append_only' AND t.tgenabled = 'A') THEN
                 RAISE EXCEPTION 'created_at of % can only be set by the database', TG_TABLE_NAME
                     USING ERRCODE = 'integrity_constraint_violation';

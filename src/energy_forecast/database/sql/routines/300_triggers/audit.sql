@@ -70,6 +70,8 @@ BEGIN
             CASE target.relation
                 WHEN 'energy_consumption' THEN 'audit_consumption_func()'
                 WHEN 'weather_data' THEN 'audit_weather_func()'
+                WHEN 'energy_consumption_revisions' THEN 'audit_consumption_revision_func()'
+                WHEN 'weather_data_revisions' THEN 'audit_weather_revision_func()'
                 ELSE format('audit_batch_func(%L, %L)', target.block_column, target.hashed) END);
         EXECUTE format('ALTER TABLE public.%I ENABLE ALWAYS TRIGGER audit_%s', target.relation, target.event);
         -- Current forecasts are replaced and move between partitions, so there is no baseline to compare with
