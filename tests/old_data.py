@@ -39,11 +39,10 @@ def fill_old(database: Database) -> None:
             " date_trunc('month', now() - interval '27 months', 'UTC') + interval '20 days',"
             " date_trunc('month', now() - interval '26 months', 'UTC') + interval '20 days',"
             " date_trunc('hour', now() - interval '1 day', 'UTC')]) i",
-            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-            " quantiles, quantile_count) SELECT r.id, c.id, r.model_id, r.issued_at, r.issued_at + h * interval '1 h',"
-            " 100, '{90,110}', 2 FROM forecast_runs r, cities c, generate_series(0, 47) h",
-            "INSERT INTO predictions (city_id, model_id, timestamp, predicted_consumption, run_id, issued_at)"
-            " SELECT city_id, model_id, timestamp, predicted_consumption, run_id, issued_at FROM prediction_vintages",
+            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+            " interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT r.id, c.id, r.model_id,"
+            " r.issued_at, r.issued_at, r.issued_at + interval '47 hours', 60, 2, array_fill(100::float8, ARRAY[48]),"
+            " array_fill(100::real, ARRAY[96]) FROM forecast_runs r, cities c",
             "INSERT INTO model_metrics (model_id, timestamp, mape) SELECT id, t, 3 FROM models,"
             " unnest(ARRAY[now() - interval '13 months', now()]) t",
             # A score of what was issued in the second of these months, for lead times of 6 to 24 hours

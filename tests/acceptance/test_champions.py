@@ -224,9 +224,9 @@ def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(
         # As only who owns the server could
         connection.execute("ALTER TABLE prediction_vintages DISABLE TRIGGER USER")
         connection.execute(
-            "UPDATE prediction_vintages v SET predicted_consumption = v.predicted_consumption + 500"
+            "UPDATE prediction_vintages v SET predicted_consumption[1] = v.predicted_consumption[1] + 500"
             " FROM forecast_scores s WHERE s.id = %s AND v.city_id = s.city_id AND v.model_id = s.model_id"
-            " AND v.timestamp = s.period_start",
+            " AND v.first_timestamp = s.period_start",
             (identifier,),
         )
     changed = command_line.run("score", "explain", identifier, status=1)

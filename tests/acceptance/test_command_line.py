@@ -98,9 +98,9 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     ) == [(96, 1, 96)]
     assert rows(
         loaded_database,
-        "SELECT count(*) FROM predictions p JOIN prediction_vintages v USING (run_id, city_id, timestamp, issued_at)"
-        " WHERE confidence_level = 0.9 AND confidence_lower = round(v.quantiles[1]::numeric, 2)"
-        " AND confidence_upper = round(v.quantiles[19]::numeric, 2) AND features_used <> '{}'",
+        "SELECT count(*) FROM predictions p JOIN vintage_values v USING (run_id, city_id, timestamp, issued_at)"
+        " WHERE confidence_level = 0.9 AND confidence_lower = round(v.quantiles[1]::float8::numeric, 2)"
+        " AND confidence_upper = round(v.quantiles[19]::float8::numeric, 2)",
     ) == [(96,)]
 
     # As it was issued, made once more from what was known then; its parts add up to it
@@ -201,7 +201,7 @@ def test_a_backtest_writes_every_pair_and_beats_the_naive_models(
     # Naive-168 can be said in SQL: the value a week before
     assert rows(
         loaded_database,
-        "SELECT count(*) FROM prediction_vintages v JOIN models m ON m.id = v.model_id JOIN energy_consumption c"
+        "SELECT count(*) FROM vintage_values v JOIN models m ON m.id = v.model_id JOIN energy_consumption c"
         " ON c.city_id = v.city_id AND c.timestamp = v.timestamp - interval '168 hours'"
         " WHERE m.name = 'naive-168' AND abs(c.consumption_kwh - v.predicted_consumption) < 0.01",
     ) == [(2 * 7 * 24,)]
@@ -375,7 +375,7 @@ def test_a_killed_backtest_goes_on_and_a_live_run_says_the_same(
 
     vintages = (
         "SELECT c.name, m.name, v.issued_at, v.timestamp, v.predicted_consumption, v.quantiles, v.run_id"
-        " FROM prediction_vintages v JOIN models m ON m.id = v.model_id JOIN cities c ON c.id = v.city_id"
+        " FROM vintage_values v JOIN models m ON m.id = v.model_id JOIN cities c ON c.id = v.city_id"
         " ORDER BY 1, 2, 3, 4"
     )
     process = loaded.start(*backtest("killed", "--processes", "1"))

@@ -40,10 +40,9 @@ ROWS = (
         started_at, finished_at)
         VALUES ('{RUN}', '{MODEL}', 'live', now(), '48 hours', 'none', '{{0.5}}', 'succeeded',
         now(), now())""",
-    f"""INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,
-        quantiles, quantile_count) VALUES ('{RUN}', '{CITY}', '{MODEL}', now(), now(), 100, '{{100}}', 1)""",
-    f"""INSERT INTO predictions (city_id, model_id, timestamp, predicted_consumption, run_id, issued_at)
-        VALUES ('{CITY}', '{MODEL}', now(), 100, '{RUN}', now())""",
+    f"""INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,
+        interval_minutes, quantile_count, predicted_consumption, quantiles)
+        VALUES ('{RUN}', '{CITY}', '{MODEL}', now(), now(), now(), 60, 1, '{{100}}', '{{100}}')""",
     f"INSERT INTO model_metrics (model_id, timestamp, mape) VALUES ('{MODEL}', now(), 3)",
     f"""INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,
         lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,
@@ -183,9 +182,9 @@ FORGED = {
     "forecast_runs": f"(model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at,"
     f" finished_at, {{}}) VALUES ('{MODEL}', 'replay', now() - interval '9 hours', '48 hours', 'none', ARRAY[0.5],"
     " 'succeeded', now(), now(), {})",
-    "prediction_vintages": f"(run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles,"
-    f" quantile_count, {{}}) VALUES ('{NEW_RUN}', '{CITY}', '{MODEL}', now(), now() + interval '1 hour', 1,"
-    " ARRAY[1.0], 1, {})",
+    "prediction_vintages": f"(run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes,"
+    f" quantile_count, predicted_consumption, quantiles, {{}}) VALUES ('{NEW_RUN}', '{CITY}', '{MODEL}', now(),"
+    " now() + interval '1 hour', now() + interval '1 hour', 60, 1, ARRAY[1.0], ARRAY[1.0], {})",
     "predictions": f"(city_id, model_id, timestamp, predicted_consumption, run_id, issued_at, {{}}) SELECT '{CITY}',"
     f" '{MODEL}', issued_at + interval '1 hour', 1, '{RUN}', issued_at, {{}} FROM forecast_runs",
     "model_metrics": f"(model_id, timestamp, {{}}) VALUES ('{MODEL}', now(), {{}})",
@@ -272,8 +271,9 @@ def test_quantiles_are_finite_in_order_and_as_many_as_levels(
         " 'succeeded', now(), now())"
     )
     insert = (
-        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-        f" quantiles, quantile_count) VALUES ('{run}', '{CITY}', '{MODEL}', now(), now(), 1, {{}}, {{}})"
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+        " interval_minutes, predicted_consumption, quantiles, quantile_count)"
+        f" VALUES ('{run}', '{CITY}', '{MODEL}', now(), now(), now(), 60, '{{{{1}}}}', {{}}, {{}})"
     )
     connection.execute("SAVEPOINT honest")
     connection.execute(insert.format("'{1,2,3}'", 3))
@@ -296,9 +296,10 @@ def test_levels_are_between_0_and_1_in_order(connection: Connection, levels: str
 def test_a_target_is_no_further_ahead_than_a_run_can_ask_for(connection: Connection) -> None:
     with pytest.raises(errors.CheckViolation, match="prediction_vintage_horizon"):
         connection.execute(
-            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-            f" quantiles, quantile_count) SELECT '{RUN}', '{CITY}', '{MODEL}', issued_at,"
-            " issued_at + interval '169 hours', 1, ARRAY[1.0], 1 FROM forecast_runs"
+            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+            f" interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT '{RUN}', '{CITY}', '{MODEL}',"
+            " issued_at, issued_at + interval '169 hours', issued_at + interval '169 hours', 60, 1, ARRAY[1.0],"
+            " ARRAY[1.0] FROM forecast_runs"
         )
 
 

@@ -435,7 +435,7 @@ GUARD_FUNCTIONS = (
     *("reject_change", "audit_trigger_func", "audit_batch_func", "audit_consumption_func", "audit_weather_func"),
     *("audit_consumption_revision_func", "audit_weather_revision_func"),
     "chain_audit_entries",
-    *("correct_value", "archive_consumption_revision", "archive_weather_revision", "set_created_at", "set_updated_at"),
+    *("correct_value", "archive_consumption_revision", "archive_weather_revision", "set_updated_at"),
 )
 
 
@@ -553,7 +553,7 @@ ALTERED_GUARDS = {
         "Trigger z on ops.audit_chain does not belong to",
     ),
     "trigger of a partition": (
-        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",
+        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_updated_at()",
         "Partition public.predictions_shared has the trigger z",
     ),
     "condition": (

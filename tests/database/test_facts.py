@@ -428,13 +428,12 @@ def test_copied_back_rows_are_recorded(
             (MODEL,),
         ).fetchone()
         assert new_run is not None
-        forecast = "run_id, model_id, issued_at, city_id, timestamp, predicted_consumption"
-        hour = "%s, %s, %s, %s, date_trunc('hour', now()) + interval '2 hours', 7"
         controlled.execute(
-            f"INSERT INTO prediction_vintages ({forecast}, quantiles, quantile_count) VALUES ({hour}, '{{7}}', 1)",
+            "INSERT INTO prediction_vintages (run_id, model_id, issued_at, city_id, first_timestamp, last_timestamp,"
+            " interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT %s, %s, %s, %s, t, t, 60, 1,"
+            " '{7}', '{7}' FROM (SELECT date_trunc('hour', now()) + interval '2 hours') AS h (t)",
             (*new_run, CITY),
         )
-        controlled.execute(f"INSERT INTO predictions ({forecast}) VALUES ({hour})", (*new_run, CITY))
     rows = f"SELECT count(*), sum(hashtext(t::text)) FROM {table} t"
     before = controlled.execute(rows).fetchone()
     controlled.close()

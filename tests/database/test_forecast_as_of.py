@@ -74,10 +74,10 @@ def issue(
         (run, purpose, issued_at, list(levels), recorded, recorded, recorded, model, version),
     )
     connection.execute(
-        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-        " quantiles, quantile_count, created_at)"
-        " SELECT id, %s, model_id, issued_at, %s, %s, %s, quantile_count, created_at FROM forecast_runs WHERE id = %s",
-        (city, target, value, [value + 10 * number for number in range(len(levels))], run),
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+        " interval_minutes, quantile_count, predicted_consumption, quantiles, created_at) SELECT id, %s, model_id,"
+        " issued_at, %s, %s, 60, quantile_count, ARRAY[%s::float8], %s, created_at FROM forecast_runs WHERE id = %s",
+        (city, target, target, value, [value + 10 * number for number in range(len(levels))], run),
     )
 
 
@@ -190,9 +190,10 @@ def test_a_day_is_found_by_index_in_two_months_of_vintages(connection: Connectio
         " WHERE name = 'trees'"
     )
     connection.execute(
-        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-        " quantiles, quantile_count, created_at) SELECT r.id, c.id, model_id, issued_at, issued_at + h * interval"
-        " '1 hour', 1, '{1,2}', 2, r.created_at FROM forecast_runs r, cities c, generate_series(0, 47) h"
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+        " interval_minutes, quantile_count, predicted_consumption, quantiles, created_at) SELECT r.id, c.id, model_id,"
+        " issued_at, issued_at, issued_at + interval '47 hours', 60, 2, array_fill(1::float8, ARRAY[48]),"
+        " array_fill(1::real, ARRAY[96]), r.created_at FROM forecast_runs r, cities c"
     )
     connection.execute("ANALYZE prediction_vintages")
     connection.execute("ANALYZE forecast_runs")
@@ -226,9 +227,9 @@ def test_the_forecaster_still_writes_what_is_live(database: Database) -> None:
             " now() FROM models"
         )
         connection.execute(
-            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-            " quantiles, quantile_count) SELECT id, %s, model_id, issued_at, issued_at + interval '1 hour', 7, '{7}', 1"
-            " FROM forecast_runs",
+            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+            " interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT id, %s, model_id, issued_at,"
+            " issued_at + interval '1 hour', issued_at + interval '1 hour', 60, 1, '{7}', '{7}' FROM forecast_runs",
             (PUNE,),
         )
     with database.transaction(Role.FORECASTER) as connection:

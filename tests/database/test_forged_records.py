@@ -28,6 +28,7 @@ LATER_MODEL = UUID(int=3)
 OLD_RUN = UUID(int=4)
 OLD_REPLAY = UUID(int=5)
 NEW_RUN = UUID(int=6)
+LATER_RUN = UUID(int=8)
 ROLES = [None, "energy_forecast_app", *Role]
 
 Connection = psycopg.Connection[Any]
@@ -39,8 +40,9 @@ RUN = (
     " now(), now())"
 )
 VINTAGE = (
-    "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-    " quantiles, quantile_count) VALUES ('{id}', '{city}', '{model}', {issued}, {target}, 100, '{{90,100,110}}', 3)"
+    "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+    " interval_minutes, predicted_consumption, quantiles, quantile_count) VALUES ('{id}', '{city}', '{model}',"
+    " {issued}, {target}, {target}, 60, '{{100}}', '{{90,100,110}}', 3)"
 )
 PREDICTION = (
     "INSERT INTO predictions (city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper,"
@@ -185,7 +187,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], ...]] = {
     "a run of a version that was trained later": ((run(model=LATER_MODEL, issued="now() - interval '1 hour'"),),),
     "a replay of a version that was trained later": ((run(model=LATER_MODEL, purpose="replay", issued=YESTERDAY),),),
     "a replay called live": ((f"UPDATE forecast_runs SET purpose = 'live' WHERE id = '{OLD_REPLAY}'",),),
-    "a vintage with another value": (("UPDATE prediction_vintages SET predicted_consumption = 1",),),
+    "a vintage with another value": (("UPDATE prediction_vintages SET predicted_consumption = '{1}'",),),
+    "a vintage with another quantile": (("UPDATE prediction_vintages SET quantiles[1] = 1",),),
+    "a vintage that goes further": (
+        (
+            "UPDATE prediction_vintages SET last_timestamp = last_timestamp + interval '1 hour',"
+            " predicted_consumption = predicted_consumption || 1::float8, quantiles = quantiles || '{1,2,3}'::real[]",
+        ),
+    ),
+    "a second vintage of a run": ((run(), of_run(), of_run()),),
     "a bad vintage taken away": (("DELETE FROM prediction_vintages",),),
     "a bad run taken away": (("DELETE FROM forecast_runs",),),
     "a promotion in the past": (
@@ -232,7 +242,7 @@ def test_refuses_forgery_of_every_role(shared: Database, name: str, role: str | 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: str(role or "superuser"))
 def test_current_forecast_is_changed_by_nobody_but_the_owner(database: Database, role: str | None, change: str) -> None:
     """An interval that is narrower than its level is as wrong as another value."""
-    statement = f"UPDATE predictions SET {change}"
+    statement = f"UPDATE predictions SET {change}, created_at = now()"
     if role == Role.OWNER:
         attempt(database, role, (statement,))
     else:
@@ -251,10 +261,32 @@ def test_current_forecast_never_returns_to_an_earlier_issue(database: Database, 
         connection.execute(run(issued="now()"))
         connection.execute(f"UPDATE forecast_runs SET issued_at = {later}, created_at = {later} WHERE id = '{NEW_RUN}'")
         connection.execute(of_run(issued=issued, target=target))
-    update = "UPDATE predictions SET run_id = '{}', issued_at = {}"
-    attempt(database, Role.FORECASTER, (update.format(NEW_RUN, issued),))
-    with pytest.raises(errors.IntegrityError, match="issued later"):
+    update = "UPDATE predictions SET run_id = '{}', issued_at = {}, created_at = now()"
+    attempt(database, Role.OWNER, (update.format(NEW_RUN, issued),))
+    with pytest.raises((errors.IntegrityError, errors.InsufficientPrivilege)):
         attempt(database, role, (update.format(OLD_RUN, YESTERDAY),))
+
+
+def test_earlier_issue_recorded_later_is_not_current(database: Database) -> None:
+    """Two issues of the same minutes may be recorded in any order; the later issue stays the current forecast."""
+    attempt(database, Role.FORECASTER, (run(), of_run(target="date_trunc('day', now()) + interval '2 days'")))
+    issued = "now() - interval '30 minutes'"
+    attempt(
+        database,
+        Role.FORECASTER,
+        (
+            run(id=LATER_RUN, issued=issued),
+            of_run(id=LATER_RUN, issued=issued, target="date_trunc('day', now()) + interval '2 days'").replace(
+                "{100}", "{95}"
+            ),
+        ),
+    )
+    with psycopg.connect(database.url) as connection:
+        current = connection.execute(
+            "SELECT run_id, predicted_consumption FROM predictions WHERE timestamp > now()"
+        ).fetchall()
+    assert current == [(NEW_RUN, 100)]
+    assert check_forecast_records(database) == []
 
 
 @pytest.fixture
@@ -274,10 +306,11 @@ def scored(database: Database) -> Database:
             f"UPDATE forecast_runs SET issued_at = {issued}, created_at = {issued} WHERE id = '{NEW_RUN}'"
         )
         connection.execute(
-            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-            f" quantiles, quantile_count) SELECT '{NEW_RUN}', '{CITY}', '{MODEL}', {issued},"
-            f" {issued} + h * interval '1 hour', 110, '{{{','.join(map(str, quantiles))}}}', {len(quantiles)}"
-            " FROM generate_series(0, 11) h"
+            "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+            " interval_minutes, predicted_consumption, quantiles, quantile_count)"
+            f" SELECT '{NEW_RUN}', '{CITY}', '{MODEL}', i, i, i + interval '11 hours', 60,"
+            f" array_fill(110::float8, ARRAY[12]), '{{{','.join(map(str, quantiles * 12))}}}', {len(quantiles)}"
+            f" FROM (SELECT {issued}) AS issues (i)"
         )
         connection.execute(f"UPDATE prediction_vintages SET created_at = issued_at WHERE run_id = '{NEW_RUN}'")
         connection.execute(f"DELETE FROM predictions; DELETE FROM prediction_vintages WHERE run_id = '{OLD_RUN}'")
@@ -410,8 +443,8 @@ def test_current_forecast_has_the_values_of_its_vintage(
     """Only the owner is trusted, whose functions move rows between partitions; the check finds what they changed."""
     column, number = ("predicted_consumption", 1) if "value" in value else ("confidence_lower", 1)
     statements = (
-        f"UPDATE predictions SET {column} = {number}",
-        prediction(id=OLD_RUN, issued=YESTERDAY, target="now() + interval '2 hours'", **value),
+        f"UPDATE predictions SET {column} = {number}, created_at = now()",
+        prediction(id=NEW_RUN, issued=YESTERDAY, target="now() + interval '2 hours'", **value),
     )
     for statement in statements:
         if role == Role.OWNER:
@@ -429,7 +462,7 @@ def test_keeps_an_honest_forecast(database: Database) -> None:
     attempt(
         database,
         Role.FORECASTER,
-        (run(), of_run(), prediction(id=NEW_RUN, issued="now()", target="now() + interval '5 hours'")),
+        (run(), of_run()),
     )
     assert len(counted(database) - before) == 1
     assert check_forecast_records(database) == []
@@ -437,23 +470,36 @@ def test_keeps_an_honest_forecast(database: Database) -> None:
 
 def test_does_not_count_hours_that_had_begun(database: Database) -> None:
     """A run may be recorded three hours after its issue. By then the load of its first hours is known."""
-    hours = [f"now() - interval '{minutes} minutes'" for minutes in (100, 61, 16, 14, 0)] + [
-        "now() + interval '1 minute'"
-    ]
     before = counted(database)
-    issued = "now() - interval '100 minutes'"
-    attempt(database, Role.FORECASTER, (run(issued=issued), *(of_run(issued=issued, target=hour) for hour in hours)))
-    now = max(target for _, target in counted(database)) - timedelta(minutes=1)
-    assert sorted((now - target) / timedelta(minutes=1) for _, target in counted(database) - before) == [-1, 0, 14]
+    attempt(
+        database,
+        Role.FORECASTER,
+        (
+            run(issued="now() - interval '100 minutes'").replace("quantile_levels", "interval_minutes, quantile_levels")
+            .replace("'none',", "'none', 5,"),
+            f"""INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,
+                interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT id, '{CITY}', model_id,
+                issued_at, issued_at, now() + interval '5 minutes', 5, 3, array_fill(1::float8, ARRAY[22]),
+                array_fill(1::real, ARRAY[66]) FROM forecast_runs WHERE id = '{NEW_RUN}'""",
+        ),
+    )  # fmt: skip
+    now = max(target for _, target in counted(database)) - timedelta(minutes=5)
+    assert sorted((now - target) / timedelta(minutes=1) for _, target in counted(database) - before) == [
+        -5,
+        0,
+        5,
+        10,
+        15,
+    ]
     assert check_forecast_records(database) == [], "it is late, not forged"
 
 
 def test_old_forgeries_stay_readable_and_do_not_count(database: Database) -> None:
     """An upgraded database may hold vintages that were added before the rule."""
-    before = counted(database)
+    assert len(counted(database)) == 1
     with _as_recorded_then(database) as connection:
-        connection.execute(of_run(id=OLD_RUN, issued=YESTERDAY, target=HOUR_AGO))
-    assert counted(database) == before
+        connection.execute(f"UPDATE prediction_vintages SET created_at = now() WHERE run_id = '{OLD_RUN}'")
+    assert counted(database) == set()
     with database.transaction(Role.FORECASTER) as connection:
         ((issued_at,),) = connection.execute("SELECT issued_at FROM forecast_runs WHERE id = %s", (OLD_RUN,))
         connection.execute(

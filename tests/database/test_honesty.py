@@ -295,7 +295,7 @@ def test_an_older_value_cannot_replace_a_newer_one(connection: Connection) -> No
         "SELECT * FROM weather_forecasts",
         "SELECT * FROM energy_consumption_revisions",
         "SELECT * FROM energy_consumption_y2024m01",
-        "UPDATE prediction_vintages SET predicted_consumption = 1",
+        "UPDATE prediction_vintages SET predicted_consumption = '{1}'",
         "DELETE FROM prediction_vintages",
         "DELETE FROM predictions",
         "UPDATE forecast_runs SET issued_at = '2024-01-01Z'",
@@ -332,6 +332,10 @@ def test_who_loads_deletes_nothing_and_rewrites_no_history(connection: Connectio
         connection.execute(statement)
 
 
+# Quantiles of two hours
+FIRST, SECOND = [90.0, 100.0, 110.0], [40.0, 50.0, 50.0]
+
+
 def keep_vintage(connection: Connection, **values: object) -> None:
     """Insert a run and one vintage of it, valid except for `values`."""
     become(connection, Role.FORECASTER)
@@ -346,10 +350,12 @@ def keep_vintage(connection: Connection, **values: object) -> None:
         "city_id": PUNE,
         "model_id": MODEL,
         "issued_at": "2024-01-15Z",
-        "timestamp": "2024-01-15 06:00Z",
-        "predicted_consumption": 100,
-        "quantiles": [90.0, 100.0, 110.0],
+        "first_timestamp": "2024-01-15 06:00Z",
+        "last_timestamp": "2024-01-15 07:00Z",
+        "interval_minutes": 60,
         "quantile_count": 3,
+        "predicted_consumption": [100.0, 50.0],
+        "quantiles": [*FIRST, *SECOND],
     } | values
     insert(connection, "prediction_vintages", row)
 
@@ -357,16 +363,37 @@ def keep_vintage(connection: Connection, **values: object) -> None:
 @pytest.mark.parametrize(
     ("values", "error"),
     [
-        pytest.param({"quantiles": [100.0, 90.0, 110.0]}, errors.CheckViolation, id="crossed"),
-        pytest.param({"quantiles": [90.0, float("nan"), 110.0]}, errors.CheckViolation, id="not a number"),
-        pytest.param({"quantiles": [90.0, None, 110.0]}, errors.CheckViolation, id="missing"),
-        pytest.param({"quantiles": [90.0, 100.0, float("inf")]}, errors.CheckViolation, id="infinite"),
-        pytest.param({"quantiles": [-1.0, 100.0, 110.0]}, errors.CheckViolation, id="negative"),
-        pytest.param({"quantiles": [90.0, 110.0], "quantile_count": 2}, errors.ForeignKeyViolation, id="a level less"),
-        pytest.param({"quantiles": [90.0, 110.0]}, errors.CheckViolation, id="not as many as it says"),
-        pytest.param({"timestamp": "2024-01-14 23:00Z"}, errors.CheckViolation, id="target before issue"),
+        pytest.param({"quantiles": [100.0, 90.0, 110.0, *SECOND]}, errors.CheckViolation, id="crossed"),
+        pytest.param({"quantiles": [*FIRST, 40.0, 60.0, 50.0]}, errors.CheckViolation, id="crossed in the second hour"),
+        pytest.param({"quantiles": [90.0, float("nan"), 110.0, *SECOND]}, errors.CheckViolation, id="not a number"),
+        pytest.param({"quantiles": [90.0, None, 110.0, *SECOND]}, errors.CheckViolation, id="missing"),
+        pytest.param({"quantiles": [*FIRST, 40.0, 50.0, float("inf")]}, errors.CheckViolation, id="infinite"),
+        pytest.param({"quantiles": [*FIRST, 40.0, 50.0, 1e11]}, errors.CheckViolation, id="too large"),
+        pytest.param({"quantiles": [-1.0, 100.0, 110.0, *SECOND]}, errors.CheckViolation, id="negative"),
+        pytest.param({"quantiles": [*FIRST, *SECOND, 60.0]}, errors.CheckViolation, id="one too many"),
+        pytest.param(
+            {"quantiles": [1.0, 2.0, 1.0, 2.0], "quantile_count": 2}, errors.ForeignKeyViolation, id="a level less"
+        ),
+        pytest.param({"quantiles": FIRST}, errors.CheckViolation, id="not as many as it says"),
+        pytest.param({"quantiles": [FIRST, SECOND]}, errors.CheckViolation, id="two dimensions"),
+        pytest.param({"first_timestamp": "2024-01-14 23:00Z"}, errors.CheckViolation, id="target before issue"),
+        pytest.param({"last_timestamp": "2024-01-15 08:00Z"}, errors.CheckViolation, id="a gap in the intervals"),
+        pytest.param({"last_timestamp": "2024-01-15 05:00Z"}, errors.CheckViolation, id="ends before it begins"),
+        pytest.param(
+            {"interval_minutes": 30, "last_timestamp": "2024-01-15 06:30Z"},
+            errors.ForeignKeyViolation,
+            id="not the run's resolution",
+        ),
         pytest.param({"issued_at": "2024-01-14Z"}, errors.ForeignKeyViolation, id="not the run's moment"),
-        pytest.param({"predicted_consumption": "NaN"}, errors.CheckViolation, id="no forecast"),
+        pytest.param({"predicted_consumption": [100.0, float("nan")]}, errors.CheckViolation, id="no forecast"),
+        pytest.param({"predicted_consumption": [100.0, None]}, errors.CheckViolation, id="a forecast is missing"),
+        pytest.param({"predicted_consumption": [-1.0, 50.0]}, errors.CheckViolation, id="a negative forecast"),
+        pytest.param({"predicted_consumption": [1e10, 50.0]}, errors.CheckViolation, id="a forecast is too large"),
+        pytest.param(
+            {"predicted_consumption": [], "quantiles": [], "last_timestamp": "2024-01-15 05:00Z"},
+            errors.CheckViolation,
+            id="empty",
+        ),
         pytest.param({"created_at": "2020-01-01Z"}, errors.InsufficientPrivilege, id="forged created_at"),
     ],
 )

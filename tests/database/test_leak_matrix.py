@@ -81,12 +81,11 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes,"
         " started_at, finished_at) VALUES (%(run)s, %(model)s, 'live', now(), '48 hours', 'none',"
         " '{0.05,0.5,0.95}', 'succeeded', jsonb_build_object(%(name)s::text, 'late'), now(), now())",
-        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-        " quantiles, quantile_count) VALUES (%(run)s, %(city)s, %(model)s, now(),"
-        " date_trunc('hour', now()) + interval '5 hours', %(number)s, array_fill(%(number)s::float8, ARRAY[3]), 3)",
-        "INSERT INTO predictions (id, city_id, model_id, timestamp, predicted_consumption, run_id, issued_at)"
-        " VALUES (%(row)s, %(city)s, %(model)s, date_trunc('hour', now()) + interval '5 hours', %(number)s, %(run)s,"
-        " now())",
+        # A trigger writes predictions
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+        " interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT %(run)s, %(city)s, %(model)s,"
+        " now(), t, t, 60, 3, ARRAY[%(number)s::float8], array_fill(%(number)s::real, ARRAY[3])"
+        " FROM (SELECT date_trunc('hour', now()) + interval '5 hours') AS h (t)",
         "INSERT INTO model_metrics (id, model_id, timestamp, rmse) VALUES (%(row)s, %(model)s, now(), %(number)s)",
         "INSERT INTO forecast_scores (id, model_id, city_id, purpose, weather, period_start, period_end,"
         " lead_start_hours, lead_end_hours, pair_count, pair_digest, mae_kwh, rmse_kwh, pinball_kwh, coverage_90,"
@@ -337,6 +336,7 @@ _BY_TYPE = {
     "numeric": "10",
     "float8": "10",
     "_float8": "'{1}'",
+    "_float4": "'{1}'",
     "bool": "true",
 }
 
@@ -495,7 +495,9 @@ def test_neither_a_cheap_function_nor_explain_nor_statistics_tell(world: World) 
 
 
 EXPLAIN: LiteralString = "EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF) SELECT 1 FROM {} t WHERE {}"
-CONDITION = re.compile(r"^\s*(Filter|Index Cond|Recheck Cond|TID Cond|One-Time Filter|Output|Index Searches):?")
+CONDITION = re.compile(
+    r"^\s*(Filter|Join Filter|Index Cond|Recheck Cond|TID Cond|One-Time Filter|Output|Index Searches):?"
+)
 
 # By type or category of type: a value that no row has; {} is one that a row of another city has
 _ABSENT: dict[str, LiteralString] = {

@@ -153,7 +153,7 @@ def test_vintages_to_which_a_score_refers_stay(connection: Connection, shell: Co
     assert outcomes[second] == ("kept", "1 stored scores refer to it")
     assert {outcomes[name][0] for name in (first, third, fourth)} == {"dropped"}
     assert months(connection, "prediction_vintages") == [second]
-    assert one(connection, f"SELECT count(*) FROM {second}") == 96  # noqa: S608
+    assert one(connection, f"SELECT count(*) FROM {second}") == 2  # noqa: S608
     assert step["numbers"]["kept_for_scores"] == 1
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import struct
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -40,11 +39,7 @@ def test_what_is_written_is_what_was_handed_over(database: Database) -> None:
             "INSERT INTO models (id, name, type, version, trained_until) VALUES (%s, 'm', 'trees', '1', %s)",
             (MODEL, AT),
         )
-    values = [(9_999_999_999.99, 0.1 + 0.2, 1e9 / 3, 9_999_999_999.0), (0.0, 0.0, 5e-324, 1.005)]
-    features = pl.DataFrame(
-        {"timestamp": HOURS, "level": [0.1, math.nan], "day": [1, 2], "what": ['of a "week"', "Grüße"]},
-        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
-    )
+    values = [(9_999_999_999.99, 0.1 + 0.2, 1e9 / 3, 9_999_990_000.0), (0.0, 0.0, 1e-40, 1.006)]
     run = NewRun(
         model_id=MODEL,
         purpose="replay",
@@ -54,40 +49,32 @@ def test_what_is_written_is_what_was_handed_over(database: Database) -> None:
         quantile_levels=LEVELS,
         started_at=AT,
         finished_at=AT,
-        forecasts=[
-            NewForecast(CITIES[0], frame(*values), features),
-            NewForecast(CITIES[1], frame(*values), features.select("timestamp")),
-            NewForecast(CITIES[2], frame(*values)),
-        ],
+        forecasts=[NewForecast(city, frame(*values)) for city in CITIES],
     )
     with database.transaction(Role.FORECASTER) as connection:
         ensure_partitions(connection, first=AT, last=AT)
     with database.transaction(Role.FORECASTER) as connection:
-        add_runs(connection, [run], interval=(0.05, 0.95))
+        add_runs(connection, [run])
 
     with psycopg.connect(database.url) as connection:
         vintages = connection.execute(
-            "SELECT city_id, timestamp, issued_at, run_id, model_id, predicted_consumption, quantiles"
-            " FROM prediction_vintages ORDER BY city_id, timestamp"
+            "SELECT city_id, timestamp, issued_at, run_id, model_id, predicted_consumption, quantiles::float8[]"
+            " FROM vintage_values ORDER BY city_id, timestamp"
         ).fetchall()
         current = connection.execute(
             "SELECT city_id, timestamp, issued_at, run_id, predicted_consumption, confidence_lower, confidence_upper,"
-            " confidence_level, features_used FROM predictions ORDER BY city_id, timestamp"
+            " confidence_level FROM predictions ORDER BY city_id, timestamp"
         ).fetchall()
     predicted = [Decimal("9999999999.99"), Decimal("0.00")]
-    bounds = [(Decimal("0.30"), Decimal("9999999999.00")), (Decimal("0.00"), Decimal("1.01"))]
-    used = [
-        {"level": 0.1, "day": 1, "what": 'of a "week"'},
-        {"level": None, "day": 2, "what": "Grüße"},
-    ]
-    features_of: dict[UUID, list[Any]] = {CITIES[0]: used, CITIES[1]: [{}, {}], CITIES[2]: [None, None]}
+    bounds = [(Decimal("0.30"), Decimal("9999989760.00")), (Decimal("0.00"), Decimal("1.01"))]
+    single = [[struct.unpack("f", struct.pack("f", value))[0] for value in row[1:]] for row in values]
     assert vintages == [
-        (city, moment, AT, run.id, MODEL, predicted[place], list(values[place][1:]))
+        (city, moment, AT, run.id, MODEL, float(predicted[place]), single[place])
         for city in CITIES
         for place, moment in enumerate(HOURS)
     ]
     assert current == [
-        (city, moment, AT, run.id, predicted[place], *bounds[place], Decimal("0.900"), features_of[city][place])
+        (city, moment, AT, run.id, predicted[place], *bounds[place], Decimal("0.900"))
         for city in CITIES
         for place, moment in enumerate(HOURS)
     ]

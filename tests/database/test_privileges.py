@@ -302,7 +302,7 @@ def test_an_upgrade_beside_the_login_applies_everything(database: Database, embe
         connection.execute("DROP FUNCTION ops.insert_staged(text, boolean)")
         connection.execute("SET ROLE energy_forecast_owner")
         connection.execute("ALTER TABLE cities NO FORCE ROW LEVEL SECURITY")
-        connection.execute("DROP FUNCTION vintage_counts(text, timestamptz, timestamptz, timestamptz, timestamptz)")
+        connection.execute("DROP FUNCTION scorable_from(text, timestamptz, timestamptz, timestamptz)")
     assert not schema_is_current(embedded)
     done = upgrade(embedded)
     assert done.changed

@@ -185,13 +185,10 @@ def fill(connection: psycopg.Connection[tuple[object, ...]]) -> None:
         SELECT '00000000-0000-0000-0000-000000000003', id, 'replay', '2024-01-15Z', '48 hours', 'none', '{0.1,0.9}',
                'succeeded', now(), now() FROM models""")
     connection.execute("""
-        INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,
-                                         quantiles, quantile_count)
-        SELECT r.id, c.id, r.model_id, r.issued_at, r.issued_at, 1000, '{900,1100}', 2
+        INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,
+                                         interval_minutes, quantile_count, predicted_consumption, quantiles)
+        SELECT r.id, c.id, r.model_id, r.issued_at, r.issued_at, r.issued_at, 60, 2, '{1000}', '{900,1100}'
         FROM forecast_runs r, cities c""")
-    connection.execute("""
-        INSERT INTO predictions (city_id, model_id, timestamp, predicted_consumption, run_id, issued_at)
-        SELECT c.id, r.model_id, r.issued_at, 1000, r.id, r.issued_at FROM forecast_runs r, cities c""")
     connection.execute("""
         INSERT INTO model_metrics (model_id, timestamp, mape) SELECT id, '2024-02-01Z', 3.2 FROM models""")
     connection.execute("""

@@ -36,13 +36,12 @@ class NewForecast:
     """The forecast of one city in a run.
 
     Args:
-        frame: timestamp (UTC), predicted (kWh), then one column per quantile level of the run, ascending.
-        features: timestamp, then one column per leading feature; None if the run stores none (backtests).
+        frame: timestamp (UTC, consecutive intervals of the run), predicted (kWh), then one column per quantile level of
+            the run, ascending.
     """
 
     city_id: UUID
     frame: pl.DataFrame
-    features: pl.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class NewRun:
     started_at: datetime
     finished_at: datetime
     forecasts: Sequence[NewForecast]
+    interval_minutes: int = 60
     status: str = "succeeded"
     notes: dict[str, Any] = field(default_factory=dict)
     fallback_levels: dict[str, Any] = field(default_factory=dict)
@@ -79,8 +79,12 @@ def check_range(frame: pl.DataFrame) -> None:
 
 
 def as_stored(frame: pl.DataFrame) -> pl.DataFrame:
-    """Round `predicted` to hundredths of a kWh, as the tables store it, so that scores use the stored values."""
-    return frame.with_columns(pl.col("predicted").round(2))
+    """Round a forecast as the tables store it, so that scores use the stored values.
+
+    `predicted` is rounded to hundredths of a kWh, and the quantiles to single precision, 7 digits.
+    """
+    quantiles = pl.exclude("timestamp", "predicted").cast(pl.Float32).cast(pl.Float64)
+    return frame.with_columns(pl.col("predicted").round(2), quantiles)
 
 
 def ensure_partitions(connection: Connection, *, first: datetime, last: datetime) -> None:
@@ -88,12 +92,8 @@ def ensure_partitions(connection: Connection, *, first: datetime, last: datetime
     connection.execute(queries("forecasts")["ensure_partitions"], {"first": first, "last": last})
 
 
-def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[float, float] | None) -> None:
-    """Store runs with their vintages and, with `interval`, make them the current predictions.
-
-    Args:
-        interval: the quantile levels that bound the interval of `predictions`; None does not change `predictions`.
-    """
+def add_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
+    """Store runs with their vintages. Those of live runs and replays become the current predictions."""
     statements = queries("forecasts")
     for run in runs:
         connection.execute(
@@ -105,6 +105,7 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
                 "issued_at": run.issued_at,
                 "horizon": run.horizon,
                 "weather": run.weather,
+                "interval_minutes": run.interval_minutes,
                 "quantile_levels": list(run.quantile_levels),
                 "status": run.status,
                 "notes": Jsonb(run.notes),
@@ -114,6 +115,7 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
             },
         )
     connection.execute(statements["make_staging"])
+    connection.execute(statements["store_uncompressed"])
     with connection.cursor().copy(statements["copy_staging"]) as copy:
         copy.write(HEADER)
         for run in runs:
@@ -121,35 +123,26 @@ def add_runs(connection: Connection, runs: Sequence[NewRun], *, interval: tuple[
                 copy.write(_staged(run, forecast))
         copy.write(TRAILER)
     connection.execute(statements["add_vintages"])
-    # All runs of one call have the same levels
-    if interval is not None and runs:
-        lower, upper = (list(runs[0].quantile_levels).index(level) + 1 for level in interval)
-        connection.execute(
-            statements["replace_predictions"],
-            {"lower": lower, "upper": upper, "confidence_level": round(interval[1] - interval[0], 3)},
-        )
 
 
 def _staged(run: NewRun, forecast: NewForecast) -> bytes:
-    """Encode the forecast of a city as rows of the staging table."""
+    """Encode the forecast of a city as a row of the staging table."""
     frame = forecast.frame
-    features = None
-    if forecast.features is not None:
-        named = forecast.features.drop("timestamp")
-        # NaN and infinity become null, because JSON has neither
-        text = named.to_struct().struct.json_encode() if named.width else ["{}"] * frame.height
-        features = [row.encode() for row in text]
+    times = frame["timestamp"].dt.epoch("us").to_numpy()
+    quantiles = frame[:, 2:].to_numpy()
     fields = [
         Field("uuid", run.id),
         Field("uuid", forecast.city_id),
         Field("uuid", run.model_id),
         Field("timestamptz", (run.issued_at - _UNIX) // timedelta(microseconds=1)),
-        Field("timestamptz", frame["timestamp"].dt.epoch("us").to_numpy()),
-        Field("float8", frame["predicted"].to_numpy()),
-        Field("float8[]", frame[:, 2:].to_numpy()),
-        Field("jsonb", features),
+        Field("timestamptz", times[:1]),
+        Field("timestamptz", times[-1:]),
+        Field("int2", run.interval_minutes),
+        Field("int2", quantiles.shape[1]),
+        Field("float8[]", frame["predicted"].to_numpy()[None, :]),
+        Field("float4[]", quantiles.reshape(1, -1)),
     ]
-    return encode_rows(fields, frame.height)
+    return encode_rows(fields, 1)
 
 
 def vintage(connection: Connection, *, city: UUID, model: str, issued_at: datetime) -> list[dict[str, Any]]:

@@ -22,10 +22,9 @@ TRAILER = b"\xff\xff"
 
 # Microseconds from 1970 to 2000, the epoch of PostgreSQL's timestamps
 _EPOCH = 946_684_800_000_000
-_FLOAT8 = 701
+# Element types of arrays: their OIDs and numbers
+_ELEMENTS = {"float8[]": (701, ">f8"), "float4[]": (700, ">f4")}
 _NULL = -1
-# The version of jsonb, before the text
-_JSONB = b"\x01"
 _TYPES: dict[str, Any] = {
     "int2": ">i2",
     "int4": ">i4",
@@ -43,14 +42,14 @@ class Field:
     """A column of a COPY.
 
     Args:
-        kind: int2, int4, int8, float8, uuid, timestamptz, numeric, float8[], or jsonb if it is the last column.
+        kind: int2, int4, int8, float8, uuid, timestamptz, numeric, float4[] or float8[].
         values: n values, or one for all rows. timestamptz: microseconds since 1970. numeric: whole hundredths.
-            float8[]: [n, p]. jsonb: n encoded texts. None: all values are null.
+            float4[], float8[]: [n, p]. None: all values are null.
         missing: True for each null; None if no value is null.
     """
 
     kind: str
-    values: Array | int | UUID | list[bytes] | None
+    values: Array | int | UUID | None
     missing: Array | None = None
 
 
@@ -86,9 +85,7 @@ def _chosen(values: Any, rows: Any) -> Any:
 
 def encode_rows(fields: Sequence[Field], height: int) -> bytes:
     """Encode `height` rows of a COPY that begins with HEADER and ends with TRAILER. `missing` has no effect."""
-    *_, last = fields
-    texts = [_JSONB + text for text in last.values] if isinstance(last.values, list) else None
-    columns = [None if field.values is None or field.kind == "jsonb" else _column(field) for field in fields]
+    columns = [None if field.values is None else _column(field) for field in fields]
     layout: list[tuple[Any, ...]] = [("count", ">i2")]
     for place, column in enumerate(columns):
         layout.append((f"size {place}", ">i4"))
@@ -100,23 +97,20 @@ def encode_rows(fields: Sequence[Field], height: int) -> bytes:
         record[f"size {place}"] = _NULL if column is None else column[0].itemsize
         if column is not None:
             record[f"value {place}"] = column[1]
-    if texts is None:
-        return record.tobytes()
-    record[f"size {len(fields) - 1}"] = [len(text) for text in texts]
-    data, size = record.tobytes(), record.dtype.itemsize
-    return b"".join(part for row, text in enumerate(texts) for part in (data[row * size : (row + 1) * size], text))
+    return record.tobytes()
 
 
 def _column(field: Field) -> tuple[np.dtype[Any], Array]:
     """Return the type of a column's values, and values that can be assigned to it."""
     values = np.frombuffer(field.values.bytes, "V16") if isinstance(field.values, UUID) else np.asarray(field.values)
-    if field.kind == "float8[]":
+    if field.kind in _ELEMENTS:
         rows, count = values.shape
-        element = np.dtype([("size", ">i4"), ("value", ">f8")])
+        oid, number = _ELEMENTS[field.kind]
+        element = np.dtype([("size", ">i4"), ("value", number)])
         arrays = np.empty(rows, [("head", ">i4", 5), ("elements", element, count)])
         # Number of dimensions, has nulls, element type, length, lower bound
-        arrays["head"] = (1, 0, _FLOAT8, count, 1)
-        arrays["elements"]["size"] = 8
+        arrays["head"] = (1, 0, oid, count, 1)
+        arrays["elements"]["size"] = np.dtype(number).itemsize
         arrays["elements"]["value"] = values
         return arrays.dtype, arrays
     if field.kind == "numeric":

@@ -263,7 +263,7 @@ def _write(run: _Run, made: list[BacktestForecast]) -> None:
         for one in made
     ]
     with run.database.transaction(Role.FORECASTER) as connection:
-        stored_forecasts.add_runs(connection, runs, interval=None)
+        stored_forecasts.add_runs(connection, runs)
 
 
 def _issue(run: _Run, work: _Work, step: Step) -> _Issued:

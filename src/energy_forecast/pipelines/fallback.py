@@ -77,7 +77,6 @@ class CityForecast:
 
     fallback: the model level and the inputs it was made from.
     frame: timestamp (UTC), predicted, q05 .. q95, kWh in the hour.
-    features: timestamp, and the leading features of the model.
     history: timestamp, consumption_kwh: the known load of the last weeks.
     temperature: timestamp, temperature (degrees Celsius): observed up to the issue time, forecast after it;
         empty for a city without weather.
@@ -92,7 +91,6 @@ class CityForecast:
     run_id: UUID | None
     issued_at: datetime
     frame: pl.DataFrame
-    features: pl.DataFrame
     history: pl.DataFrame
     temperature: pl.DataFrame
     notes: list[str]
@@ -301,7 +299,6 @@ def issue_forecast(
         run_id=None,
         issued_at=at,
         frame=stored_forecasts.as_stored(to_city_hours(made.frame)),
-        features=to_city_hours(made.features),
         history=to_city_hours(_late(known.load, shown)),
         temperature=to_city_hours(_temperature(known, shown)),
         notes=notes,

@@ -34,7 +34,6 @@ from energy_forecast.pipelines.train import check_models, check_not_future, trai
 from energy_forecast.progress import Progress, Steps, silent
 from energy_forecast.time_arguments import read_horizon
 
-INTERVAL = (0.05, 0.95)
 # A forecast issued later than this is a replay; the database refuses it as a live forecast after 3 hours
 IN_TIME = timedelta(hours=2)
 _CITIES_AT_ONCE = 20
@@ -221,7 +220,7 @@ def _write(
             quantile_levels=QUANTILE_LEVELS,
             started_at=started_at,
             finished_at=finished_at,
-            forecasts=[NewForecast(one.city_id, one.frame, one.features) for one in part],
+            forecasts=[NewForecast(one.city_id, one.frame) for one in part],
             status="partial" if lacking else "succeeded",
             notes={one.city: one.notes for one in part if one.notes} | {city: [why] for city, why in lacking.items()},
             fallback_levels={one.city: one.fallback.as_dict() for one in part},
@@ -235,7 +234,7 @@ def _write(
             # At the time of writing: training may have taken long, and the database compares the recording time
             purpose = "live" if database_now(connection) - at <= IN_TIME else "replay"
             runs = [run(model_id, own, purpose) for model_id, own in by_version.items()]
-            stored_forecasts.add_runs(connection, runs, interval=INTERVAL)
+            stored_forecasts.add_runs(connection, runs)
         return [replace(one, run_id=run_ids[one.model_id]) for one in part]
 
     refused: dict[str, str] = {}

@@ -601,8 +601,9 @@ CREATE TABLE forecast_runs (
     issued_at timestamptz NOT NULL,
     horizon interval NOT NULL,
     weather text NOT NULL,
+    interval_minutes smallint DEFAULT 60 NOT NULL,
     quantile_levels double precision[] NOT NULL,
-    quantile_count integer GENERATED ALWAYS AS (cardinality(quantile_levels)) STORED,
+    quantile_count smallint GENERATED ALWAYS AS (cardinality(quantile_levels)) STORED,
     status text NOT NULL,
     notes jsonb DEFAULT '{}'::jsonb NOT NULL,
     fallback_levels jsonb DEFAULT '{}'::jsonb NOT NULL,
@@ -612,12 +613,13 @@ CREATE TABLE forecast_runs (
     CONSTRAINT forecast_runs_pkey PRIMARY KEY (id),
     CONSTRAINT forecast_run_horizon CHECK (((horizon > '00:00:00'::interval) AND (horizon <= '168:00:00'::interval))),
     CONSTRAINT forecast_run_in_time CHECK (((purpose <> 'live'::text) OR ((created_at - issued_at) <= '03:00:00'::interval))),
+    CONSTRAINT forecast_run_interval CHECK (((interval_minutes >= 5) AND (interval_minutes <= 60) AND ((60 % (interval_minutes)::integer) = 0))),
     CONSTRAINT forecast_run_levels CHECK ((is_ascending(quantile_levels) AND (cardinality(quantile_levels) > 0) AND (array_ndims(quantile_levels) = 1) AND (array_lower(quantile_levels, 1) = 1) AND (quantile_levels[1] > (0)::double precision) AND (quantile_levels[cardinality(quantile_levels)] < (1)::double precision))),
     CONSTRAINT forecast_run_not_ahead CHECK ((issued_at <= created_at)),
     CONSTRAINT forecast_run_order CHECK ((finished_at >= started_at)),
     CONSTRAINT forecast_run_purpose CHECK ((purpose = ANY (ARRAY['live'::text, 'replay'::text, 'backtest'::text]))),
     CONSTRAINT forecast_run_status CHECK ((status = ANY (ARRAY['succeeded'::text, 'partial'::text, 'failed'::text]))),
-    CONSTRAINT forecast_run_vintage UNIQUE (id, model_id, issued_at, quantile_count),
+    CONSTRAINT forecast_run_vintage UNIQUE (id, model_id, issued_at, interval_minutes, quantile_count),
     CONSTRAINT forecast_run_weather CHECK ((weather = ANY (ARRAY['actual'::text, 'forecast'::text, 'none'::text]))),
     CONSTRAINT forecast_run_weather_known CHECK (((weather <> 'actual'::text) OR (purpose = 'backtest'::text))),
     CONSTRAINT forecast_runs_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id)
@@ -626,6 +628,7 @@ COMMENT ON TABLE forecast_runs IS 'One execution of one model version. All data 
 COMMENT ON COLUMN forecast_runs.purpose IS 'live: issued at issued_at. replay: one forecast issued later with only the data known then. backtest: many such forecasts. created_at is always the real time of execution';
 COMMENT ON COLUMN forecast_runs.horizon IS 'The longest lead time requested';
 COMMENT ON COLUMN forecast_runs.weather IS 'The weather used for the target hours: a weather forecast, none, or (backtests only) the observed weather';
+COMMENT ON COLUMN forecast_runs.interval_minutes IS 'Resolution: length of the forecast intervals, a divisor of 60 minutes';
 COMMENT ON COLUMN forecast_runs.quantile_levels IS 'Levels of the quantiles in prediction_vintages, ascending, between 0 and 1';
 COMMENT ON COLUMN forecast_runs.status IS 'partial: some cities could not be forecast; notes has the reasons';
 COMMENT ON COLUMN forecast_runs.notes IS 'By city: missing data, and their replacement';
@@ -643,49 +646,54 @@ CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON forecast_runs FOR EACH ROW WH
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON forecast_runs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_prompt_commit('15 minutes');
 CREATE TRIGGER trained_before BEFORE INSERT ON forecast_runs FOR EACH ROW EXECUTE FUNCTION check_new_run();
-GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, quantile_count, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_app;
-GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_auditor;
-GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, fallback_levels, started_at, finished_at), SELECT ON forecast_runs TO energy_forecast_forecaster;
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_app;
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_auditor;
+GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels, started_at, finished_at), SELECT ON forecast_runs TO energy_forecast_forecaster;
 
 CREATE TABLE prediction_vintages (
     run_id uuid NOT NULL,
     city_id uuid NOT NULL,
     model_id uuid NOT NULL,
     issued_at timestamptz NOT NULL,
-    "timestamp" timestamptz NOT NULL,
-    predicted_consumption numeric(12,2) NOT NULL,
-    quantiles double precision[] NOT NULL,
-    quantile_count integer NOT NULL,
+    first_timestamp timestamptz NOT NULL,
+    last_timestamp timestamptz NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
-    CONSTRAINT prediction_vintage_key PRIMARY KEY (city_id, issued_at, "timestamp", run_id),
-    CONSTRAINT prediction_vintage_after_issue CHECK (("timestamp" >= issued_at)),
-    CONSTRAINT prediction_vintage_horizon CHECK ((("timestamp" - issued_at) <= '168:00:00'::interval)),
-    CONSTRAINT prediction_vintage_levels CHECK (((cardinality(quantiles) = quantile_count) AND (array_ndims(quantiles) = 1) AND (array_lower(quantiles, 1) = 1))),
-    CONSTRAINT prediction_vintage_order CHECK ((is_ascending(quantiles) AND (quantiles[1] >= (0)::double precision))),
-    CONSTRAINT prediction_vintage_run FOREIGN KEY (run_id, model_id, issued_at, quantile_count) REFERENCES forecast_runs(id, model_id, issued_at, quantile_count),
-    CONSTRAINT prediction_vintage_value CHECK (((predicted_consumption >= (0)::numeric) AND (predicted_consumption < 'Infinity'::numeric))),
+    interval_minutes smallint NOT NULL,
+    quantile_count smallint NOT NULL,
+    predicted_consumption double precision[] NOT NULL,
+    quantiles real[] NOT NULL,
+    CONSTRAINT prediction_vintage_key PRIMARY KEY (city_id, issued_at, run_id),
+    CONSTRAINT prediction_vintage_after_issue CHECK ((first_timestamp >= issued_at)),
+    CONSTRAINT prediction_vintage_horizon CHECK (((last_timestamp - issued_at) <= '168:00:00'::interval)),
+    CONSTRAINT prediction_vintage_intervals CHECK (((cardinality(predicted_consumption) > 0) AND (EXTRACT(epoch FROM (last_timestamp - first_timestamp)) = ((((cardinality(predicted_consumption) - 1) * interval_minutes) * 60))::numeric))),
+    CONSTRAINT prediction_vintage_levels CHECK (((cardinality(quantiles) = (cardinality(predicted_consumption) * quantile_count)) AND (array_ndims(quantiles) = 1) AND (array_lower(quantiles, 1) = 1) AND (array_ndims(predicted_consumption) = 1) AND (array_lower(predicted_consumption, 1) = 1))),
+    CONSTRAINT prediction_vintage_order CHECK (quantiles_ascend(quantiles, (quantile_count)::integer)),
+    CONSTRAINT prediction_vintage_run FOREIGN KEY (run_id, model_id, issued_at, interval_minutes, quantile_count) REFERENCES forecast_runs(id, model_id, issued_at, interval_minutes, quantile_count),
+    CONSTRAINT prediction_vintage_value CHECK (((((0)::double precision <= ALL (predicted_consumption)) AND ((9999999999.99)::double precision >= ALL (predicted_consumption))) IS TRUE)),
     CONSTRAINT prediction_vintages_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id)
 ) PARTITION BY RANGE (issued_at);
-COMMENT ON TABLE prediction_vintages IS 'Every issued forecast with its quantiles. Append-only. One partition per UTC month of issued_at';
-COMMENT ON COLUMN prediction_vintages."timestamp" IS 'START of the target hour, UTC; never before issued_at';
-COMMENT ON COLUMN prediction_vintages.predicted_consumption IS 'kWh in the hour';
-COMMENT ON COLUMN prediction_vintages.quantiles IS 'kWh in the hour at the levels of the run, ascending';
-COMMENT ON CONSTRAINT prediction_vintage_horizon ON prediction_vintages IS 'The longest horizon of a run: a reader of an hour need not look further back';
+COMMENT ON TABLE prediction_vintages IS 'Every issued forecast with its quantiles: one row per run and city, with the values of all its intervals in order. vintage_values shows one row per value. Append-only. One partition per UTC month of issued_at';
+COMMENT ON COLUMN prediction_vintages.first_timestamp IS 'START of the first interval, UTC; never before issued_at';
+COMMENT ON COLUMN prediction_vintages.last_timestamp IS 'START of the last interval, UTC';
+COMMENT ON COLUMN prediction_vintages.interval_minutes IS 'Resolution of the run; the intervals follow each other without a gap';
+COMMENT ON COLUMN prediction_vintages.predicted_consumption IS 'kWh in each interval, hundredths';
+COMMENT ON COLUMN prediction_vintages.quantiles IS 'kWh in the interval at the levels of the run, ascending: all levels of the first interval, then of the second. Single precision, 7 digits';
+COMMENT ON CONSTRAINT prediction_vintage_horizon ON prediction_vintages IS 'The longest horizon of a run: a reader of an interval need not look further back';
 CREATE INDEX idx_prediction_vintages_run ON ONLY public.prediction_vintages USING btree (run_id);
-CREATE INDEX idx_prediction_vintages_target ON ONLY public.prediction_vintages USING btree (city_id, "timestamp", issued_at);
-COMMENT ON INDEX idx_prediction_vintages_target IS 'Serves all forecasts issued for an hour, and scoring of past hours';
+COMMENT ON INDEX idx_prediction_vintages_run IS 'Serves the forecasts of one run';
 ALTER TABLE prediction_vintages ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY city_access ON prediction_vintages FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON prediction_vintages FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON prediction_vintages FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER audit_delete AFTER DELETE ON prediction_vintages REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
-CREATE TRIGGER audit_insert AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
-CREATE TRIGGER audit_update AFTER UPDATE ON prediction_vintages REFERENCING OLD TABLE AS replaced NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER audit_delete AFTER DELETE ON prediction_vintages REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER audit_insert AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER audit_update AFTER UPDATE ON prediction_vintages REFERENCING OLD TABLE AS replaced NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER current_forecasts AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION write_current_forecasts();
 CREATE TRIGGER record_late_vintages AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION record_late_vintages();
 CREATE TRIGGER with_their_run AFTER INSERT ON prediction_vintages REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION check_new_vintages('15 minutes');
 GRANT SELECT ON prediction_vintages TO energy_forecast_app;
 GRANT SELECT ON prediction_vintages TO energy_forecast_auditor;
-GRANT INSERT (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, quantile_count), SELECT ON prediction_vintages TO energy_forecast_forecaster;
+GRANT INSERT (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes, quantile_count, predicted_consumption, quantiles), SELECT ON prediction_vintages TO energy_forecast_forecaster;
 
 CREATE TABLE predictions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -706,16 +714,16 @@ CREATE TABLE predictions (
     CONSTRAINT prediction_city_model_time UNIQUE (city_id, model_id, "timestamp"),
     CONSTRAINT prediction_value_range CHECK (((predicted_consumption >= (0)::numeric) AND (predicted_consumption < 'Infinity'::numeric))),
     CONSTRAINT predictions_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id),
-    CONSTRAINT predictions_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id),
-    CONSTRAINT predictions_run_id_fkey FOREIGN KEY (run_id) REFERENCES forecast_runs(id)
+    CONSTRAINT predictions_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id)
 ) PARTITION BY LIST (city_id);
-COMMENT ON TABLE predictions IS 'The CURRENT forecast: one row per city, model version and hour, from the latest issue. prediction_vintages has every issue';
-COMMENT ON COLUMN predictions."timestamp" IS 'START of the target hour, UTC';
-COMMENT ON COLUMN predictions.predicted_consumption IS 'kWh in the hour';
-COMMENT ON COLUMN predictions.confidence_lower IS 'Lower bound of the central interval, kWh in the hour';
-COMMENT ON COLUMN predictions.confidence_upper IS 'Upper bound of the central interval, kWh in the hour';
-COMMENT ON COLUMN predictions.features_used IS 'The values of the leading features for this hour';
+COMMENT ON TABLE predictions IS 'The CURRENT forecast: one row per city, model version and interval, from the latest issue of a live run or replay. The database writes it from prediction_vintages, which has every issue';
+COMMENT ON COLUMN predictions."timestamp" IS 'START of the target interval, UTC';
+COMMENT ON COLUMN predictions.predicted_consumption IS 'kWh in the interval';
+COMMENT ON COLUMN predictions.confidence_lower IS 'Lowest quantile of the vintage, kWh; null if the outermost levels are not symmetric';
+COMMENT ON COLUMN predictions.confidence_upper IS 'Highest quantile of the vintage, kWh';
+COMMENT ON COLUMN predictions.features_used IS 'Empty: `forecast explain` computes the features again from the facts that were known at the issue';
 COMMENT ON COLUMN predictions.confidence_level IS 'Nominal coverage of the interval between the bounds, e.g. 0.9';
+COMMENT ON COLUMN predictions.run_id IS 'The run of the vintage, whose foreign key refers to forecast_runs';
 CREATE INDEX idx_active_predictions ON ONLY public.predictions USING btree ("timestamp");
 COMMENT ON INDEX idx_active_predictions IS 'Serves the forecasts of the present and coming hours over all cities';
 CREATE INDEX idx_predictions_city_time ON ONLY public.predictions USING btree (city_id, "timestamp");
@@ -728,15 +736,13 @@ ALTER TABLE predictions ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY city_access ON predictions FOR SELECT TO energy_forecast_app USING ((city_id = ANY (ARRAY( SELECT a.city_id FROM user_city_access a WHERE (a.user_id = CURRENT_USER)))));
 CREATE POLICY platform ON predictions FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE TRUNCATE ON predictions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
-CREATE TRIGGER as_issued_insert AFTER INSERT ON predictions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'energy_forecast_owner'::name)) EXECUTE FUNCTION check_current_forecasts();
-CREATE TRIGGER as_issued_update AFTER UPDATE ON predictions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'energy_forecast_owner'::name)) EXECUTE FUNCTION check_current_forecasts();
-CREATE TRIGGER audit_delete AFTER DELETE ON predictions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower, c.confidence_upper, c.confidence_level');
-CREATE TRIGGER audit_insert AFTER INSERT ON predictions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower, c.confidence_upper, c.confidence_level');
-CREATE TRIGGER audit_update AFTER UPDATE ON predictions REFERENCING OLD TABLE AS replaced NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower, c.confidence_upper, c.confidence_level');
-CREATE TRIGGER later_issue BEFORE UPDATE ON predictions FOR EACH ROW WHEN ((new.issued_at < old.issued_at)) EXECUTE FUNCTION reject_change('a current forecast is replaced only by one that was issued later');
-CREATE TRIGGER predictions_set_created_at BEFORE UPDATE ON predictions FOR EACH ROW EXECUTE FUNCTION set_created_at();
+CREATE TRIGGER audit_delete AFTER DELETE ON predictions REFERENCING OLD TABLE AS replaced FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower, c.confidence_upper, c.confidence_level');
+CREATE TRIGGER audit_insert AFTER INSERT ON predictions REFERENCING NEW TABLE AS changed FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower, c.confidence_upper, c.confidence_level');
+CREATE TRIGGER audit_update AFTER UPDATE ON predictions REFERENCING OLD TABLE AS replaced NEW TABLE AS changed FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION audit_batch_func('timestamp', 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower, c.confidence_upper, c.confidence_level');
+CREATE TRIGGER from_vintages BEFORE INSERT OR DELETE OR UPDATE ON predictions FOR EACH STATEMENT WHEN ((CURRENT_USER <> 'energy_forecast_owner'::name)) EXECUTE FUNCTION reject_change('the database writes the current forecast from prediction_vintages');
+CREATE TRIGGER later_issue AFTER UPDATE ON predictions REFERENCING OLD TABLE AS replaced NEW TABLE AS changed FOR EACH STATEMENT WHEN ((pg_trigger_depth() = 0)) EXECUTE FUNCTION check_later_issue();
 GRANT SELECT ON predictions TO energy_forecast_app;
-GRANT INSERT (id, city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper, features_used, confidence_level, run_id, issued_at), SELECT, UPDATE (predicted_consumption, confidence_lower, confidence_upper, features_used, confidence_level, run_id, issued_at) ON predictions TO energy_forecast_forecaster;
+GRANT SELECT ON predictions TO energy_forecast_forecaster;
 
 CREATE TABLE predictions_shared PARTITION OF predictions DEFAULT;
 ALTER TABLE predictions_shared ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -1043,14 +1049,14 @@ CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.fact_basel
 CREATE TRIGGER audit_cities AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'cities'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.cities', 'c.*', 'true');
 CREATE TRIGGER audit_energy_consumption AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'energy_consumption'::text)) EXECUTE FUNCTION audit_stored_func('energy_consumption', 'timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_energy_consumption_revisions AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'energy_consumption_revisions'::text)) EXECUTE FUNCTION audit_stored_func('energy_consumption_revisions', 'timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
-CREATE TRIGGER audit_forecast_runs AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'forecast_runs'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.forecast_runs', 'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.quantile_levels, c.status, c.created_at', 'c.purpose = ''live''');
+CREATE TRIGGER audit_forecast_runs AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'forecast_runs'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.forecast_runs', 'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.interval_minutes, c.quantile_levels, c.status, c.created_at', 'c.purpose = ''live''');
 CREATE TRIGGER audit_model_artifacts AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'model_artifacts'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.model_artifacts', 'c.model_id, c.city_id, c.sha256, c.training_digest, c.training_facts, c.created_at', 'true');
 CREATE TRIGGER audit_model_promotions AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'model_promotions'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.model_promotions', 'c.*', 'true');
 CREATE TRIGGER audit_models AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'models'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.models', 'c.*', 'true');
 CREATE TRIGGER audit_ops_repairs AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.repairs'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.repairs', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retention_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retention_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retention_policies', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retraining_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retraining_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retraining_policies', 'c.*', 'true');
-CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'prediction_vintages'::text)) EXECUTE FUNCTION audit_stored_func('prediction_vintages', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'prediction_vintages'::text)) EXECUTE FUNCTION audit_stored_func('prediction_vintages', 'issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
 CREATE TRIGGER audit_user_city_access AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'user_city_access'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.user_city_access', 'c.*', 'true');
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'weather_data'::text)) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_data_revisions AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'weather_data_revisions'::text)) EXECUTE FUNCTION audit_stored_func('weather_data_revisions', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes, c.superseded_at');
@@ -1160,7 +1166,7 @@ CREATE INDEX idx_dropped_data_range ON ops.dropped_data USING btree (table_name,
 COMMENT ON INDEX ops.idx_dropped_data_range IS 'Serves the removals from a table by time';
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.dropped_data FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
 CREATE TRIGGER audit_energy_consumption AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'energy_consumption'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('energy_consumption', 'timestamp', 'c.city_id, c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.metadata, c.created_at, c.available_at, c.interval_minutes');
-CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'prediction_vintages'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('prediction_vintages', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at');
+CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'prediction_vintages'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('prediction_vintages', 'issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_data'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_forecasts AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_forecasts'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_forecasts', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at');
 GRANT SELECT ON ops.dropped_data TO energy_forecast_auditor;
@@ -1281,6 +1287,12 @@ COMMENT ON VIEW hour_of_day_profile IS 'Consumption of a city in the hour that s
 GRANT SELECT ON hour_of_day_profile TO energy_forecast_app;
 GRANT SELECT ON hour_of_day_profile TO energy_forecast_operator;
 
+-- View vintage_values (run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, timestamp timestamptz, predicted_consumption double precision, quantiles real[], interval_minutes smallint, created_at timestamptz), security_invoker=true
+COMMENT ON VIEW vintage_values IS 'The values of prediction_vintages as rows: kWh in the interval that starts at timestamp, with the quantiles at the levels of the run. Limit city_id and issued_at, so that other months are not read; an interval lies 0 to 168 hours after its issue';
+GRANT SELECT ON vintage_values TO energy_forecast_app;
+GRANT SELECT ON vintage_values TO energy_forecast_auditor;
+GRANT SELECT ON vintage_values TO energy_forecast_forecaster;
+
 -- acting_role() returns name
 COMMENT ON ROUTINE acting_role() IS 'The role of the session, also inside a SECURITY DEFINER function';
 
@@ -1330,15 +1342,11 @@ COMMENT ON ROUTINE audit_weather_func() IS 'Writes a statement that changed weat
 -- audit_weather_revision_func() returns trigger, security definer
 COMMENT ON ROUTINE audit_weather_revision_func() IS 'Writes a statement that changed weather_data_revisions into audit_log, and rejects rows with a forged created_at';
 
--- bounds_have_level(lower numeric, upper numeric, confidence_level numeric, quantiles double precision[], levels double precision[]) returns boolean
-COMMENT ON ROUTINE bounds_have_level(numeric,numeric,numeric,double precision[],double precision[]) IS 'Whether the bounds of a current forecast are the quantiles of its vintage at its confidence level';
-GRANT EXECUTE ON ROUTINE bounds_have_level(numeric,numeric,numeric,double precision[],double precision[]) TO energy_forecast_forecaster;
-
 -- chain_audit_entries() returns trigger, security definer
 COMMENT ON ROUTINE chain_audit_entries() IS 'Appends the entries of a transaction to the chain at commit';
 
--- check_current_forecasts() returns trigger, security definer
-COMMENT ON ROUTINE check_current_forecasts() IS 'Rejects a current forecast without a vintage of the same values';
+-- check_later_issue() returns trigger, security definer
+COMMENT ON ROUTINE check_later_issue() IS 'Rejects the replacement of a current forecast by an earlier issue';
 
 -- check_new_run() returns trigger, security definer
 COMMENT ON ROUTINE check_new_run() IS 'Rejects a run whose model version was trained on data later than its issue time';
@@ -1399,9 +1407,13 @@ GRANT EXECUTE ON ROUTINE ensure_month_partitions(text,timestamptz,timestamptz) T
 COMMENT ON ROUTINE ensure_partitions_ahead(integer) IS 'Creates the missing partitions of this month and the coming months; returns their number';
 GRANT EXECUTE ON ROUTINE ensure_partitions_ahead(integer) TO energy_forecast_operator;
 
--- forecast_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz, model_name text DEFAULT NULL::text) returns TABLE("timestamp" timestamptz, model text, version text, model_id uuid, run_id uuid, issued_at timestamptz, recorded_at timestamptz, predicted_consumption numeric, confidence_lower double precision, confidence_upper double precision, quantile_levels double precision[], quantiles double precision[]), security definer
-COMMENT ON ROUTINE forecast_as_of(uuid,timestamptz,timestamptz,timestamptz,text) IS 'The forecasts of a city that were live at a time: for each target hour in [first_time, end_time) and model the latest issue, kWh, with the bounds of the 90 % interval';
+-- forecast_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz, model_name text DEFAULT NULL::text) returns TABLE("timestamp" timestamptz, model text, version text, model_id uuid, run_id uuid, issued_at timestamptz, recorded_at timestamptz, predicted_consumption numeric, confidence_lower double precision, confidence_upper double precision, quantile_levels double precision[], quantiles real[]), security definer
+COMMENT ON ROUTINE forecast_as_of(uuid,timestamptz,timestamptz,timestamptz,text) IS 'The forecasts of a city that were live at a time: for each target interval that starts in [first_time, end_time) and model the latest issue, kWh, with the bounds of the 90 % interval';
 GRANT EXECUTE ON ROUTINE forecast_as_of(uuid,timestamptz,timestamptz,timestamptz,text) TO energy_forecast_app, energy_forecast_forecaster;
+
+-- forecast_evolution(city uuid, target timestamptz) returns TABLE(issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, run_id uuid, predicted_consumption numeric, quantile_levels double precision[], quantiles real[]), security definer
+COMMENT ON ROUTINE forecast_evolution(uuid,timestamptz) IS 'All forecasts of a city for the interval that contains a time, in the order of their issue, kWh: live runs, replays and backtests';
+GRANT EXECUTE ON ROUTINE forecast_evolution(uuid,timestamptz) TO energy_forecast_app, energy_forecast_forecaster;
 
 -- geo_point(latitude numeric, longitude numeric) returns ext.earth
 COMMENT ON ROUTINE geo_point(numeric,numeric) IS 'The point on earth of a latitude and a longitude in degrees';
@@ -1448,6 +1460,10 @@ GRANT EXECUTE ON ROUTINE may_read_evaluation(uuid) TO energy_forecast_app;
 COMMENT ON ROUTINE model_performance(integer,timestamptz) IS 'Model versions by their scores of the last days, best first: MAPE in percent, RMSE and MAE in kWh in an hour, each a mean over the pairs of forecast and actual. Live runs, replays and backtests are never mixed';
 GRANT EXECUTE ON ROUTINE model_performance(integer,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
+-- quantiles_ascend(quantiles real[], quantile_count integer) returns boolean
+COMMENT ON ROUTINE quantiles_ascend(real[],integer) IS 'Whether quantiles are energies that the tables can store, and ascend within each interval of `quantile_count` values';
+GRANT EXECUTE ON ROUTINE quantiles_ascend(real[],integer) TO PUBLIC;
+
 -- readable_cities() returns uuid[], security definer
 COMMENT ON ROUTINE readable_cities() IS 'The cities that the acting role may see: a role of the platform sees every city, a user the cities granted to them';
 GRANT EXECUTE ON ROUTINE readable_cities() TO energy_forecast_app, energy_forecast_operator;
@@ -1475,18 +1491,15 @@ GRANT EXECUTE ON ROUTINE refresh_materialized_views() TO energy_forecast_operato
 -- reject_change() returns trigger
 COMMENT ON ROUTINE reject_change() IS 'Rejects a statement or a row, with the reason given by the trigger';
 
+-- scorable_from(purpose text, issued_at timestamptz, run_recorded_at timestamptz, recorded_at timestamptz) returns timestamptz
+COMMENT ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) IS 'The first target time for which a vintage is scorable, null for none: a vintage of a live run must be recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target had passed';
+GRANT EXECUTE ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+
 -- set_audit_author() returns trigger
 COMMENT ON ROUTINE set_audit_author() IS 'Sets the role and time of an entry of audit_log, ignoring given values';
 
--- set_created_at() returns trigger
-COMMENT ON ROUTINE set_created_at() IS 'Sets created_at of a replaced row';
-
 -- set_updated_at() returns trigger
 COMMENT ON ROUTINE set_updated_at() IS 'Keeps created_at and sets updated_at, ignoring given values';
-
--- vintage_counts(purpose text, issued_at timestamptz, target timestamptz, run_recorded_at timestamptz, recorded_at timestamptz) returns boolean
-COMMENT ON ROUTINE vintage_counts(text,timestamptz,timestamptz,timestamptz,timestamptz) IS 'Whether a vintage is scorable: for a live run, it was recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target hour had passed';
-GRANT EXECUTE ON ROUTINE vintage_counts(text,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
 
 -- weather_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric, interval_minutes smallint, available_at timestamptz), security definer
 COMMENT ON ROUTINE weather_as_of(uuid,timestamptz,timestamptz,timestamptz) IS 'Observed weather of a city in [first_time, end_time) as known at a time';
@@ -1507,6 +1520,9 @@ GRANT EXECUTE ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,
 -- weather_recorded(city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
 COMMENT ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As weather_as_of, limited to values that this database had recorded by a second time';
 GRANT EXECUTE ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+
+-- write_current_forecasts() returns trigger, security definer
+COMMENT ON ROUTINE write_current_forecasts() IS 'Makes new vintages of live runs and replays the current forecast';
 
 -- ops.apply_retention(relation text, partition_name text, first_time timestamptz, last_time timestamptz, run uuid DEFAULT NULL::uuid, OUT outcome text, OUT row_count bigint, OUT byte_count bigint, OUT revision_count bigint, OUT detail text) returns record, security definer
 COMMENT ON ROUTINE ops.apply_retention(text,text,timestamptz,timestamptz,uuid) IS 'Removes the data of one row of ops.retention_due(), in one transaction';

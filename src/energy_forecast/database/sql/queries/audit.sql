@@ -73,7 +73,7 @@ WITH controlled (name, key) AS (VALUES
     UNION ALL SELECT 'user_city_access', to_jsonb(c) FROM public.user_city_access c
     UNION ALL SELECT 'model_promotions', to_jsonb(c) FROM public.model_promotions c
     UNION ALL SELECT 'forecast_runs', to_jsonb(c)
-        FROM (SELECT id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at,
+        FROM (SELECT id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, started_at, finished_at,
                      created_at FROM public.forecast_runs WHERE purpose = 'live') c
     UNION ALL SELECT 'ops.retention_policies', to_jsonb(c) FROM ops.retention_policies c
     UNION ALL SELECT 'ops.retraining_policies', to_jsonb(c) FROM ops.retraining_policies c
@@ -177,8 +177,8 @@ SELECT to_char(date_bin('30 days', h.issued_at, '2000-01-01 00:00:00+00') AT TIM
        sum(hashtextextended(h.hash, 1)), sum(hashtextextended(h.hash, 2)), sum(hashtextextended(h.hash, 3)),
        sum(hashtextextended(h.hash, 4))
 FROM (SELECT c.issued_at, encode(sha256(record_send(ROW(
-          c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles,
-          c.created_at))), 'base64') AS hash
+          c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes,
+          c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at))), 'base64') AS hash
       FROM public.prediction_vintages c
       WHERE c.issued_at >= coalesce(%(first)s::timestamptz, '-infinity') AND c.issued_at < coalesce(%(end)s::timestamptz, 'infinity')
       OFFSET '0') h

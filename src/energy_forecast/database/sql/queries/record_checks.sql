@@ -2,8 +2,7 @@
 -- Vintages of live runs that were recorded too late or not with their run: runs, vintages, and the first issued_at.
 SELECT count(DISTINCT v.run_id), count(*), min(v.issued_at)
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
--- The target is ignored (created_at is passed for it): a forecast of a past hour does not count, but is not a fault
-WHERE NOT vintage_counts(r.purpose, v.issued_at, v.created_at, r.created_at, v.created_at)
+WHERE scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at) IS NULL
 
 -- name: runs_before_training
 -- Runs of model versions trained on data that became available after the issue: runs, and the first issued_at.
@@ -15,11 +14,18 @@ WHERE m.trained_until > r.issued_at
 -- Current forecasts that differ from the vintage of their run: rows, and the first timestamp.
 SELECT count(*), min(p.timestamp)
 FROM predictions p
-JOIN prediction_vintages v ON v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.timestamp = p.timestamp
-    AND v.run_id = p.run_id
+JOIN prediction_vintages v ON v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.run_id = p.run_id
 JOIN forecast_runs r ON r.id = p.run_id
-WHERE v.model_id <> p.model_id OR v.predicted_consumption <> p.predicted_consumption
-   OR NOT bounds_have_level(p.confidence_lower, p.confidence_upper, p.confidence_level, v.quantiles, r.quantile_levels)
+CROSS JOIN LATERAL (
+    SELECT 1 + extract(epoch FROM p.timestamp - v.first_timestamp)::integer / (60 * v.interval_minutes) AS place) i
+WHERE (v.model_id = p.model_id
+    AND p.timestamp = v.first_timestamp + (i.place - 1) * make_interval(mins => v.interval_minutes)
+    AND p.predicted_consumption = v.predicted_consumption[i.place]::numeric(12,2)
+    AND (p.confidence_lower IS NULL
+         OR p.confidence_lower = v.quantiles[(i.place - 1) * v.quantile_count + 1]::double precision::numeric(12,2)
+        AND p.confidence_upper = v.quantiles[i.place * v.quantile_count]::double precision::numeric(12,2)
+        AND p.confidence_level = (r.quantile_levels[r.quantile_count] - r.quantile_levels[1])::numeric(4,3)
+        AND abs(r.quantile_levels[1] + r.quantile_levels[r.quantile_count] - 1) < 0.000001)) IS NOT TRUE
 
 -- name: predictions_without_vintage
 -- Current forecasts without a vintage in months with stored vintages: rows, and the first timestamp.
@@ -27,7 +33,7 @@ SELECT count(*), min(p.timestamp)
 FROM predictions p
 WHERE p.issued_at >= (SELECT min(v.issued_at) FROM prediction_vintages v) AND NOT EXISTS (
     SELECT FROM prediction_vintages v
-    WHERE v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.timestamp = p.timestamp AND v.run_id = p.run_id)
+    WHERE v.city_id = p.city_id AND v.issued_at = p.issued_at AND v.run_id = p.run_id)
 
 -- name: scores_with_uncounted_pairs
 -- Scores of live runs with more pairs than scorable forecasts: scores, and the first period_start. Scores whose vintages
@@ -41,12 +47,14 @@ WHERE s.purpose = 'live'
       AND d.range_end > s.period_start - make_interval(hours => s.lead_end_hours))
   AND s.pair_count > (
     SELECT count(DISTINCT (v.timestamp, v.issued_at))
-    FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+    FROM vintage_values v JOIN forecast_runs r ON r.id = v.run_id
     WHERE v.city_id = s.city_id AND v.model_id = s.model_id AND r.purpose = s.purpose AND r.weather = s.weather
+      AND v.issued_at > s.period_start - make_interval(hours => s.lead_end_hours)
+      AND v.issued_at < s.period_end - make_interval(hours => s.lead_start_hours)
       AND v.timestamp >= s.period_start AND v.timestamp < s.period_end
       AND v.timestamp - v.issued_at >= make_interval(hours => s.lead_start_hours)
       AND v.timestamp - v.issued_at < make_interval(hours => s.lead_end_hours)
-      AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at))
+      AND v.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at))
 
 -- name: evaluations_without_scores
 -- Evaluations of live forecasts and replays that are not the mean of the scores of their transaction: rows, and the

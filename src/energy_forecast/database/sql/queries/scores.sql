@@ -76,13 +76,15 @@ ORDER BY c.name, s.actuals_as_of, s.period_start
 -- name: scored_forecasts
 -- The forecasts behind a score, kWh; of several with one issued_at and hour, the last one recorded before the score.
 SELECT DISTINCT ON (v.timestamp, v.issued_at)
-       r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
-FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+       r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption AS predicted, v.quantiles
+FROM vintage_values v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(purpose)s AND r.weather = %(weather)s
+  AND v.issued_at > %(period_start)s::timestamptz - make_interval(hours => %(lead_end_hours)s)
+  AND v.issued_at < %(period_end)s::timestamptz - make_interval(hours => %(lead_start_hours)s)
   AND v.timestamp >= %(period_start)s AND v.timestamp < %(period_end)s
   AND v.timestamp - v.issued_at >= make_interval(hours => %(lead_start_hours)s)
   AND v.timestamp - v.issued_at < make_interval(hours => %(lead_end_hours)s)
-  AND r.created_at <= %(created_at)s AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
+  AND r.created_at <= %(created_at)s AND v.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at)
   -- Other backtests of the version may have issue times in between
   AND (%(issued_from)s::timestamptz IS NULL OR (
     r.horizon = %(horizon)s::interval
@@ -104,15 +106,15 @@ LIMIT 1
 -- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded
 -- one.
 SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
-       m.name AS model, m.version, v.issued_at, v.timestamp, v.predicted_consumption::float8 AS predicted, v.quantiles
-FROM prediction_vintages v
+       m.name AS model, m.version, v.issued_at, v.timestamp, v.predicted_consumption AS predicted, v.quantiles
+FROM vintage_values v
 JOIN forecast_runs r ON r.id = v.run_id
 JOIN models m ON m.id = v.model_id
 WHERE v.city_id = %(city)s AND r.purpose = %(purpose)s AND m.name = ANY (%(models)s)
   AND (%(weather)s::text IS NULL OR r.weather = %(weather)s)
   AND (%(first)s::timestamptz IS NULL OR v.issued_at >= %(first)s)
   AND (%(end)s::timestamptz IS NULL OR v.issued_at < %(end)s)
-  AND vintage_counts(r.purpose, v.issued_at, v.timestamp, r.created_at, v.created_at)
+  AND v.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at)
 ORDER BY m.name, v.issued_at, v.timestamp, r.created_at DESC, r.id DESC
 
 -- name: score_everything

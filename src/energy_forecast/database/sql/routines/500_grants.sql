@@ -8,17 +8,17 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA public, ops FROM PUBLIC, energy_forecast_ap
 GRANT USAGE ON SCHEMA ops TO energy_forecast_app, energy_forecast_ingest, energy_forecast_forecaster,
     energy_forecast_operator, energy_forecast_auditor;
 -- CHECK constraints and indexes call these functions as the writing role
-GRANT EXECUTE ON FUNCTION is_ascending(double precision[]), geo_point(numeric, numeric) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION is_ascending(double precision[]), quantiles_ascend(real[], integer), geo_point(numeric, numeric) TO PUBLIC;
 
 -- Users read the rows that the policies allow and write nothing. Notes and parameters may name cities of others, so they
 -- read only some columns of tables without a city
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
-    weather_forecasts, predictions, prediction_vintages, forecast_scores, forecast_scores_by_hour, model_metrics,
+    weather_forecasts, predictions, prediction_vintages, vintage_values, forecast_scores, forecast_scores_by_hour, model_metrics,
     user_city_access, ops.rejected_rows, ops.quality_flags TO energy_forecast_app;
 GRANT SELECT (id, name, type, version, is_active, trained_at, trained_until, created_at, updated_at)
     ON models TO energy_forecast_app;
 GRANT SELECT (model_id, city_id, created_at) ON model_artifacts TO energy_forecast_app;
-GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, quantile_count, status, started_at,
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, started_at,
     finished_at, created_at) ON forecast_runs TO energy_forecast_app;
 -- Without evidence and reason, which may mention models of others
 GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION
     consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
-    forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text),
+    forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text), forecast_evolution(uuid, timestamptz),
     may_read_evaluation(uuid) TO energy_forecast_app;
 -- A materialized view has no policies, so users read the views on it, which check each city for the reading role
 GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_app;
@@ -72,7 +72,7 @@ GRANT EXECUTE ON FUNCTION
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz) TO energy_forecast_ingest;
 
 -- Trains, forecasts, scores: point-in-time history only
-GRANT SELECT ON cities, models, model_artifacts, forecast_runs, prediction_vintages, predictions, model_metrics,
+GRANT SELECT ON cities, models, model_artifacts, forecast_runs, prediction_vintages, vintage_values, predictions, model_metrics,
     forecast_scores, forecast_scores_by_hour, ops.dropped_data TO energy_forecast_forecaster;
 GRANT EXECUTE ON FUNCTION
     consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
@@ -81,25 +81,20 @@ GRANT EXECUTE ON FUNCTION
     consumption_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
     weather_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
     weather_forecast_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
-    forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text),
+    forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text), forecast_evolution(uuid, timestamptz),
     load_phase_as_of(uuid, timestamptz),
     ensure_month_partitions(text, timestamptz, timestamptz),
-    vintage_counts(text, timestamptz, timestamptz, timestamptz, timestamptz),
-    bounds_have_level(numeric, numeric, numeric, double precision[], double precision[]),
+    scorable_from(text, timestamptz, timestamptz, timestamptz),
     iso_utc(timestamptz) TO energy_forecast_forecaster;
 GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, trained_until), UPDATE (is_active)
     ON models TO energy_forecast_forecaster;
 GRANT SELECT, INSERT (city_id, model_id, reason, evidence, is_forced, returns_to) ON model_promotions TO energy_forecast_forecaster;
 GRANT INSERT (model_id, city_id, artifact, sha256, training_digest, training_facts)
     ON model_artifacts TO energy_forecast_forecaster;
-GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, notes, fallback_levels,
+GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels,
     started_at, finished_at) ON forecast_runs TO energy_forecast_forecaster;
-GRANT INSERT (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption, quantiles, quantile_count)
-    ON prediction_vintages TO energy_forecast_forecaster;
-GRANT INSERT (id, city_id, model_id, timestamp, predicted_consumption, confidence_lower, confidence_upper,
-    features_used, confidence_level, run_id, issued_at),
-    UPDATE (predicted_consumption, confidence_lower, confidence_upper, features_used, confidence_level, run_id,
-    issued_at) ON predictions TO energy_forecast_forecaster;
+GRANT INSERT (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes, quantile_count,
+    predicted_consumption, quantiles) ON prediction_vintages TO energy_forecast_forecaster;
 GRANT INSERT (id, model_id, timestamp, mape, rmse, mae, r2_score, detailed_metrics)
     ON model_metrics TO energy_forecast_forecaster;
 GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours,
@@ -139,10 +134,10 @@ GRANT SELECT ON user_city_access, ops.ingest_batches, ops.rejected_rows, ops.qua
     TO energy_forecast_auditor;
 -- The facts and controlled rows, to compare them with the log
 GRANT SELECT ON energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions, weather_forecasts,
-    prediction_vintages, cities, models, model_promotions TO energy_forecast_auditor;
+    prediction_vintages, vintage_values, cities, models, model_promotions TO energy_forecast_auditor;
 GRANT SELECT (model_id, city_id, sha256, training_digest, training_facts, created_at) ON model_artifacts
     TO energy_forecast_auditor;
-GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, quantile_levels, status, started_at, finished_at, created_at)
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, started_at, finished_at, created_at)
     ON forecast_runs TO energy_forecast_auditor;
 
 -- The reports, with the privileges and policies of the reading role

@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION audit_sums_query(source text, block_column text, hash
                                      sum(d.sum_4) OVER w) AS sums
             FROM (
                 SELECT h.city_id, date_bin('30 days', h.%2$I, '2000-01-01 00:00:00+00') AS block, count(*) AS row_count,
-                       min(h.timestamp) AS first, max(h.timestamp) AS last, bool_and(h.created_at = now()) AS created_now,
+                       min(h.%2$I) AS first, max(h.%2$I) AS last, bool_and(h.created_at = now()) AS created_now,
                        sum(hashtextextended(h.hash, 1)) AS sum_1, sum(hashtextextended(h.hash, 2)) AS sum_2,
                        sum(hashtextextended(h.hash, 3)) AS sum_3, sum(hashtextextended(h.hash, 4)) AS sum_4
                 -- OFFSET, because otherwise the hash would be computed four times. As text, because the planner sees no

@@ -6,9 +6,9 @@ CREATE OR REPLACE FUNCTION record_late_vintages() RETURNS trigger
     AS $$
 BEGIN
     INSERT INTO ops.hours_to_score (city_id, first_hour, last_hour, has_new_forecasts)
-    SELECT a.city_id, min(a.timestamp), max(a.timestamp), true
+    SELECT a.city_id, min(a.first_timestamp), least(max(a.last_timestamp), now()), true
     FROM added a
-    WHERE a.timestamp <= now() - interval '45 minutes'
+    WHERE a.first_timestamp <= now() - interval '45 minutes'
       AND a.run_id IN (SELECT r.id FROM forecast_runs r WHERE r.purpose <> 'backtest')
     GROUP BY a.city_id;
     RETURN NULL;

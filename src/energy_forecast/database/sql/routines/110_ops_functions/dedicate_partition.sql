@@ -34,14 +34,14 @@ BEGIN
         partition_name := left(requested_name, 50) || '_' || left(city::text, 8);
     END IF;
     LOCK TABLE public.predictions IN SHARE ROW EXCLUSIVE MODE;
-    EXECUTE format('CREATE TABLE public.%I (LIKE public.predictions INCLUDING ALL EXCLUDING COMMENTS)', partition_name);
+    EXECUTE format('CREATE TABLE public.%I (LIKE public.predictions INCLUDING ALL EXCLUDING COMMENTS)'
+                   ' WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 2)', partition_name);
     -- Through the parent, which has a policy for the owner
     EXECUTE format('WITH moved AS (DELETE FROM public.predictions WHERE city_id = %L RETURNING *)'
                    ' INSERT INTO public.%I SELECT * FROM moved', city, partition_name);
     GET DIAGNOSTICS row_count = ROW_COUNT;
     EXECUTE format('ALTER TABLE public.%I ADD FOREIGN KEY (city_id) REFERENCES public.cities (id),'
-                   ' ADD FOREIGN KEY (model_id) REFERENCES public.models (id),'
-                   ' ADD FOREIGN KEY (run_id) REFERENCES public.forecast_runs (id)', partition_name);
+                   ' ADD FOREIGN KEY (model_id) REFERENCES public.models (id)', partition_name);
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', partition_name);
     FOR attempt IN 1..10 LOOP
         BEGIN

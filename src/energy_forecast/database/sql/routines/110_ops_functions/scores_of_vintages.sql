@@ -11,9 +11,10 @@ CREATE OR REPLACE FUNCTION ops.scores_of_vintages(first_time timestamptz, end_ti
         SELECT FROM public.prediction_vintages v JOIN public.forecast_runs r ON r.id = v.run_id
         WHERE v.city_id = s.city_id AND v.model_id = s.model_id
           AND v.issued_at >= first_time AND v.issued_at < end_time
-          AND v.timestamp >= s.period_start AND v.timestamp < s.period_end
-          AND v.timestamp - v.issued_at >= make_interval(hours => s.lead_start_hours)
-          AND v.timestamp - v.issued_at < make_interval(hours => s.lead_end_hours)
+          -- By the range of its intervals; a month that a score may refer to stays
+          AND v.last_timestamp >= s.period_start AND v.first_timestamp < s.period_end
+          AND v.last_timestamp - v.issued_at >= make_interval(hours => s.lead_start_hours)
+          AND v.first_timestamp - v.issued_at < make_interval(hours => s.lead_end_hours)
           AND r.purpose = s.purpose AND r.weather = s.weather)
 $$;
 COMMENT ON FUNCTION ops.scores_of_vintages(timestamptz, timestamptz) IS

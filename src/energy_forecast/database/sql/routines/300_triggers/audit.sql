@@ -14,7 +14,7 @@ BEGIN
             ('public.model_promotions', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             -- Append-only. Only live runs are evidence; notes are excluded because of their length
             ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''live'')', '''notes'', ''fallback_levels''',
-                'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.quantile_levels, c.status, c.created_at'),
+                'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.interval_minutes, c.quantile_levels, c.status, c.created_at'),
             ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.repairs', 'INSERT', '', '', 'c.*'),
@@ -54,7 +54,8 @@ BEGIN
             ('weather_forecasts', 'issued_at',
                 'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at'),
             ('prediction_vintages', 'issued_at',
-                'c.city_id, c.issued_at, c.timestamp, c.run_id, c.model_id, c.predicted_consumption, c.quantiles, c.created_at'),
+                'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes,'
+                ' c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at'),
             ('predictions', 'timestamp',
                 'c.city_id, c.timestamp, c.model_id, c.run_id, c.issued_at, c.predicted_consumption, c.confidence_lower,'
                 ' c.confidence_upper, c.confidence_level')
@@ -62,10 +63,12 @@ BEGIN
         WHERE event <> 'update' OR relation NOT LIKE '%\_revisions'
     LOOP
         EXECUTE format('CREATE OR REPLACE TRIGGER audit_%s AFTER %s ON public.%I REFERENCING %s'
-            ' FOR EACH STATEMENT EXECUTE FUNCTION public.%s',
+            ' FOR EACH STATEMENT %s EXECUTE FUNCTION public.%s',
             target.event, upper(target.event), target.relation,
             CASE target.event WHEN 'insert' THEN 'NEW TABLE AS changed' WHEN 'delete' THEN 'OLD TABLE AS replaced'
                 ELSE 'OLD TABLE AS replaced NEW TABLE AS changed' END,
+            -- The database writes current forecasts from vintages, which are audited
+            CASE target.relation WHEN 'predictions' THEN 'WHEN (pg_trigger_depth() = 0)' ELSE '' END,
             -- Values may also arrive one at a time: these tables have functions whose plans a session caches
             CASE target.relation
                 WHEN 'energy_consumption' THEN 'audit_consumption_func()'

@@ -95,16 +95,18 @@ BEGIN
     CREATE OR REPLACE TRIGGER with_their_run AFTER INSERT ON public.prediction_vintages REFERENCING NEW TABLE AS added
         FOR EACH STATEMENT EXECUTE FUNCTION public.check_new_vintages('15 minutes');
     ALTER TABLE public.prediction_vintages ENABLE ALWAYS TRIGGER with_their_run;
-    CREATE OR REPLACE TRIGGER as_issued_insert AFTER INSERT ON public.predictions REFERENCING NEW TABLE AS changed
-        FOR EACH STATEMENT WHEN (current_user <> 'energy_forecast_owner') EXECUTE FUNCTION public.check_current_forecasts();
-    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER as_issued_insert;
-    CREATE OR REPLACE TRIGGER as_issued_update AFTER UPDATE ON public.predictions REFERENCING NEW TABLE AS changed
-        FOR EACH STATEMENT WHEN (current_user <> 'energy_forecast_owner') EXECUTE FUNCTION public.check_current_forecasts();
-    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER as_issued_update;
-    -- An earlier issue that proved best must not become the current one afterwards
-    CREATE OR REPLACE TRIGGER later_issue BEFORE UPDATE ON public.predictions FOR EACH ROW
-        WHEN (NEW.issued_at < OLD.issued_at)
-        EXECUTE FUNCTION public.reject_change('a current forecast is replaced only by one that was issued later');
+    CREATE OR REPLACE TRIGGER current_forecasts AFTER INSERT ON public.prediction_vintages REFERENCING NEW TABLE AS added
+        FOR EACH STATEMENT EXECUTE FUNCTION public.write_current_forecasts();
+    ALTER TABLE public.prediction_vintages ENABLE ALWAYS TRIGGER current_forecasts;
+    CREATE OR REPLACE TRIGGER from_vintages BEFORE INSERT OR UPDATE OR DELETE ON public.predictions FOR EACH STATEMENT
+        WHEN (current_user <> 'energy_forecast_owner')
+        EXECUTE FUNCTION public.reject_change('the database writes the current forecast from prediction_vintages');
+    ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER from_vintages;
+    /* An earlier issue that proved best must not become the current one afterwards. Not a trigger for each row, which would
+       lock each row before its update and write a fifth of the WAL of a forecast. */
+    CREATE OR REPLACE TRIGGER later_issue AFTER UPDATE ON public.predictions
+        REFERENCING OLD TABLE AS replaced NEW TABLE AS changed
+        FOR EACH STATEMENT WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION public.check_later_issue();
     ALTER TABLE public.predictions ENABLE ALWAYS TRIGGER later_issue;
 
     FOR target IN
