@@ -201,20 +201,21 @@ def _forecasts(connection: Connection, first: datetime, end: datetime, cities: i
         (first, end),
     )
     connection.execute("ALTER TABLE forecast_runs ENABLE ALWAYS TRIGGER created_at_is_now")
+    # One array for all cities and issues: what is measured is reading
     connection.execute(
-        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, timestamp, predicted_consumption,"
-        " quantiles, quantile_count, created_at)"
-        " SELECT r.id, c.id, r.model_id, r.issued_at, r.issued_at + make_interval(hours => h), 100 + h,"
-        " ARRAY(SELECT 90.0 + h + q FROM generate_series(1, 19) q), 19, r.issued_at"
-        " FROM (SELECT * FROM forecast_runs ORDER BY issued_at) r,"
-        " (SELECT id FROM cities ORDER BY id LIMIT %s) c, generate_series(0, 47) h",
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+        " interval_minutes, quantile_count, predicted_consumption, quantiles, created_at)"
+        " SELECT r.id, c.id, r.model_id, r.issued_at, r.issued_at, r.issued_at + interval '47 hours', 60, 19,"
+        " ARRAY(SELECT 100.0 + h FROM generate_series(0, 47) h ORDER BY h), ARRAY(SELECT 90.0 + h + q"
+        " FROM generate_series(0, 47) h, generate_series(1, 19) q ORDER BY h, q), r.issued_at"
+        " FROM (SELECT * FROM forecast_runs ORDER BY issued_at) r, (SELECT id FROM cities ORDER BY id LIMIT %s) c",
         (cities,),
     )
     connection.execute(
         "INSERT INTO predictions (id, city_id, model_id, timestamp, predicted_consumption, confidence_lower,"
         " confidence_upper, confidence_level, run_id, issued_at) SELECT DISTINCT ON (v.city_id, v.timestamp)"
         " v.city_id, v.city_id, v.model_id, v.timestamp, v.predicted_consumption, v.quantiles[1], v.quantiles[19], 0.9,"
-        " v.run_id, v.issued_at FROM prediction_vintages v WHERE v.issued_at >= %s::timestamptz - interval '30 days'"
+        " v.run_id, v.issued_at FROM vintage_values v WHERE v.issued_at >= %s::timestamptz - interval '30 days'"
         " ORDER BY v.city_id, v.timestamp, v.issued_at DESC",
         (end,),
     )

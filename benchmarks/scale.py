@@ -217,7 +217,7 @@ class Simulation:
     def issue(self, run: NewRun) -> None:
         """Store a run and make it the current forecast."""
         with self.database.transaction(Role.FORECASTER) as connection:
-            add_runs(connection, [run], interval=(0.05, 0.95))
+            add_runs(connection, [run])
 
 
 def _begin() -> datetime:
