@@ -339,7 +339,7 @@ def test_a_login_that_is_no_superuser_can_upgrade_a_prepared_database_and_mainta
             with database.transaction(role) as connection:
                 assert connection.execute("SELECT count(*) FROM cities").fetchone() == (0,)
         with psycopg.connect(database.url) as connection:
-            connection.execute("SELECT ensure_month_partitions('energy_consumption', '2020-01-01Z', '2020-01-01Z')")
+            connection.execute("SELECT ensure_month_partitions('weather_forecasts', '2020-01-01Z', '2020-01-01Z')")
         steps = {step.step: step for step in maintain(database)}
         assert {step.outcome for step in steps.values()} == {"done"}
         assert [item["outcome"] for item in steps["retention"].items] == ["dropped"]
