@@ -98,7 +98,7 @@ class World:
                 finished_at=issued_at,
                 forecasts=forecasts,
             )
-            add_runs(connection, [run], interval=None)
+            add_runs(connection, [run])
         with psycopg.connect(self.database.url) as connection:
             # The trigger compares with the real time, which is later
             late = self.now - timedelta(minutes=45)
