@@ -194,8 +194,8 @@ def _check(database: Database, report: StepReport, _run: UUID, progress: Progres
         report.outcome, report.is_partial = "failed", report.numbers["checked"] > 0
         first = next(item for item in report.items if "problem" in item)
         report.problem = (
-            f"{report.numbers['failed']:,} cities or series remain in the queue, {report.numbers['checked']:,} were "
-            f"checked. The first: {first['city']}, {first['series']}: {first['problem']}"
+            f"Failed checks, which remain in the queue: {report.numbers['failed']:,}; done: "
+            f"{report.numbers['checked']:,}. The first: {first['city']}, {first['series']}: {first['problem']}"
         )
 
 

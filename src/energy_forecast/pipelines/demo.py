@@ -24,6 +24,7 @@ from energy_forecast.pipelines.as_of import Weather
 from energy_forecast.pipelines.backtest import backtest
 from energy_forecast.pipelines.fallback import DEFAULT_MODEL, FALLBACK_MODEL
 from energy_forecast.pipelines.forecast import forecast
+from energy_forecast.pipelines.load_checks import check_load
 from energy_forecast.pipelines.score import score
 from energy_forecast.pipelines.train import train
 from energy_forecast.progress import Progress
@@ -148,6 +149,7 @@ def _load(database: Database, name: str, part: SampleCity, done: list[str], prog
         if frame is not None:
             table = frame.select(pl.lit(name).alias("city"), pl.all())
             report = load_table(database, kind, table, name=f"sample {name}", interval_minutes=30)
+            check_load(database, report)
             if report.inserted or report.corrected:
                 done.append(f"loaded {report.inserted:,} rows of {kind} of {name}")
     progress(f"Loading {name}", len(frames), len(frames))

@@ -73,9 +73,11 @@ class CheckReport:
 
     @property
     def pending_note(self) -> str:
-        """Return the number of cities whose check waits, and the remedy."""
-        cities = "1 city waits for its check" if self.pending == 1 else f"{self.pending:,} cities wait for their checks"
-        return f"{self.checked:,} checked for faults; {cities}. To run them: energy-forecast maintain checks"
+        """Return the numbers of checked and waiting cities in a sentence, and how to check the waiting ones."""
+        return (
+            f"Cities checked for faults: {self.checked:,}; waiting: {self.pending:,}. To check them: energy-forecast "
+            "maintain checks"
+        )
 
 
 @dataclass(frozen=True)
