@@ -139,7 +139,7 @@ def _grid(frame: pl.DataFrame, column: str) -> tuple[int, Floats, Ints]:
     begin = int(hours[0])
     values = np.full(int(hours[-1]) - begin + 1, np.nan)
     # A null becomes NaN
-    values[hours - begin] = frame[column].to_numpy()
+    values[hours - begin] = frame[column].cast(pl.Float64).to_numpy()
     return begin, values, np.asarray(hours - begin, np.int64)
 
 
