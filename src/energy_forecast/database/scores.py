@@ -204,9 +204,9 @@ def finish_hours(connection: Connection, ids: Sequence[int], now: datetime) -> b
     return bool(count == len(ids))
 
 
-def load_removed_until(connection: Connection) -> datetime | None:
-    """Return the end of the last month whose load retention removed; None if it removed none."""
-    (end,) = one_row(connection, queries("scores")["load_removed_until"])
+def removed_until(connection: Connection) -> datetime | None:
+    """Return the end of the last month whose load or forecasts retention removed; None if it removed none."""
+    (end,) = one_row(connection, queries("scores")["removed_until"])
     assert end is None or isinstance(end, datetime)
     return end
 

@@ -190,7 +190,7 @@ def score(
         now = database_now(connection)
         cities = all_cities(connection)
         waiting = stored_scores.hours_to_score(connection, everything=everything)
-        scoring = _Scoring(database, now, stored_scores.load_removed_until(connection))
+        scoring = _Scoring(database, now, stored_scores.removed_until(connection))
     works = [_Work(city, waiting[city.id]) for city in cities if city.id in waiting]
     parts = [works[at : at + _TOGETHER] for at in range(0, len(works), _TOGETHER)]
     report_steps = Steps(progress, "Scoring", len(works))

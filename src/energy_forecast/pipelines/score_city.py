@@ -97,7 +97,7 @@ def score_city(
 
     Args:
         changes: the hours to score of the city.
-        removed_until: retention removed the load before; scores that depend on it stay as they are.
+        removed_until: retention removed load or forecasts before; scores that depend on them stay as they are.
     """
     nothing = CityScores(city, [change.id for change in changes])
     phase = history.phase_as_of(connection, city.id, now)

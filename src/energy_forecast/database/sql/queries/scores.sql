@@ -144,9 +144,10 @@ WITH done AS (
 )
 SELECT count(*) FROM done
 
--- name: load_removed_until
--- End of the last month whose load retention removed; null if it removed none.
-SELECT max(range_end) FROM ops.dropped_data WHERE table_name = 'energy_consumption'
+-- name: removed_until
+-- End of the last month whose load or forecasts retention removed; null if it removed none.
+SELECT max(range_end) FROM ops.dropped_data
+WHERE table_name = 'energy_consumption' OR table_name = 'prediction_vintages' AND row_count > 0
 
 -- name: first_issue
 -- The first issue time of the forecasts of a city; null without one.
