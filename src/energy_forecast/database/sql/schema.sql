@@ -1170,7 +1170,7 @@ CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.dropped_data FOR EA
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_data'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
 CREATE TRIGGER audit_weather_forecasts AFTER INSERT ON ops.dropped_data FOR EACH ROW WHEN (((new.table_name = 'weather_forecasts'::text) AND (new.partition_name IS NOT NULL))) EXECUTE FUNCTION audit_stored_func('weather_forecasts', 'issued_at', 'c.city_id, c.issued_at, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at');
 GRANT SELECT ON ops.dropped_data TO energy_forecast_auditor;
-GRANT SELECT (table_name, range_end), SELECT ON ops.dropped_data TO energy_forecast_forecaster;
+GRANT SELECT ON ops.dropped_data TO energy_forecast_forecaster;
 GRANT SELECT ON ops.dropped_data TO energy_forecast_ingest;
 GRANT SELECT ON ops.dropped_data TO energy_forecast_operator;
 

@@ -104,7 +104,6 @@ GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end,
 GRANT SELECT, INSERT (city_id, first_hour, last_hour, has_new_forecasts, known_at), DELETE ON ops.hours_to_score
     TO energy_forecast_forecaster;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ops.scored_days TO energy_forecast_forecaster;
-GRANT SELECT (table_name, range_end) ON ops.dropped_data TO energy_forecast_forecaster;
 GRANT EXECUTE ON FUNCTION ops.assign_hours_to_score() TO energy_forecast_forecaster;
 
 -- Operates the platform; as a member of pg_read_all_data it reads everything, including partitions
