@@ -148,6 +148,61 @@ def test_the_bounds_are_the_quantiles_at_5_and_95_percent(connection: Connection
     assert bounds == [(110, 130, True), (None, None, True)], "a model without those levels has no such bounds"
 
 
+def issue_quarters(connection: Connection, issued_at: str, value: float, *, purpose: str = "live") -> None:
+    """Insert a run of quarters of an hour from 12:00 to 12:45, recorded at `issued_at`: value, value + 1, ..."""
+    run = str(uuid4())
+    connection.execute(
+        "INSERT INTO forecast_runs (id, model_id, purpose, issued_at, horizon, weather, interval_minutes,"
+        " quantile_levels, status, started_at, finished_at, created_at) SELECT %s, id, %s, %s, '48 hours', 'none', 15,"
+        " '{0.05,0.95}', 'succeeded', %s, %s, %s FROM models WHERE name = 'trees'",
+        (run, purpose, *[issued_at] * 4),
+    )
+    connection.execute(
+        "INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,"
+        " interval_minutes, quantile_count, predicted_consumption, quantiles, created_at) SELECT id, %s, model_id,"
+        " issued_at, %s, %s::timestamptz + interval '45 minutes', 15, 2, %s, %s, created_at FROM forecast_runs"
+        " WHERE id = %s",
+        (
+            *(PUNE, TARGET, TARGET, [value + number for number in range(4)]),
+            *([part for number in range(4) for part in (value + number - 5, value + number + 5)], run),
+        ),
+    )
+
+
+def test_quarters_of_an_hour_are_values_of_their_own(connection: Connection) -> None:
+    """The resolution belongs to the run, so one model may forecast hours and another quarters."""
+    issue_quarters(connection, "2026-05-02 06:00Z", 10)
+    assert connection.execute(
+        "SELECT to_char(timestamp, 'HH24:MI'), predicted_consumption, quantiles, interval_minutes FROM vintage_values"
+        " ORDER BY timestamp"
+    ).fetchall() == [(f"12:{15 * n:02}", 10 + n, [5 + n, 15 + n], 15) for n in range(4)]
+    assert connection.execute(
+        "SELECT to_char(timestamp, 'HH24:MI'), predicted_consumption, confidence_lower, confidence_upper, quantiles"
+        " FROM forecast_as_of(%s, '2026-05-02 11:00Z', '2026-05-02 12:10Z', '2026-05-02 12:45Z')",
+        (PUNE,),
+    ).fetchall() == [(f"12:{15 * n:02}", 10 + n, 5 + n, 15 + n, [5 + n, 15 + n]) for n in (1, 2)]
+
+
+def test_evolution_lists_every_forecast_of_an_interval(connection: Connection) -> None:
+    """Of all runs with their purpose, in the order of issue, for any time within the interval."""
+    issue(connection, "2026-05-02 05:00Z", 100)
+    issue(connection, "2026-04-25 12:00Z", 90)
+    issue(connection, "2026-05-02 07:00Z", 110, purpose="replay", recorded_at="2026-05-03Z")
+    issue(connection, "2026-05-02 08:00Z", 120, target="2026-05-02 13:00Z")
+    issue_quarters(connection, "2026-05-02 06:00Z", 10, purpose="backtest")
+    found = connection.execute(
+        "SELECT to_char(issued_at, 'DD HH24'), model, purpose, predicted_consumption, quantiles[1]"
+        " FROM forecast_evolution(%s, '2026-05-02 12:31Z')",
+        (PUNE,),
+    ).fetchall()
+    assert found == [
+        ("25 12", "ridge", "live", 90, 90),
+        ("02 05", "ridge", "live", 100, 100),
+        ("02 06", "trees", "backtest", 12, 7),
+        ("02 07", "ridge", "replay", 110, 110),
+    ]
+
+
 def test_a_person_sees_cities_of_hers_only(connection: Connection) -> None:
     issue(connection, "2026-05-01 06:00Z", 100)
     issue(connection, "2026-05-01 06:00Z", 200, city=BERLIN)

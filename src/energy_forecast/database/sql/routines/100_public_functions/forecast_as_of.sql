@@ -9,6 +9,7 @@ CREATE OR REPLACE FUNCTION forecast_as_of(
                    confidence_upper double precision, quantile_levels double precision[], quantiles real[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE

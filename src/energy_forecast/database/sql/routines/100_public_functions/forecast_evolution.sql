@@ -4,10 +4,12 @@ CREATE OR REPLACE FUNCTION forecast_evolution(city uuid, target timestamptz)
                    predicted_consumption numeric, quantile_levels double precision[], quantiles real[])
     LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL RESTRICTED
     SET search_path = pg_catalog, public, pg_temp
+    SET plan_cache_mode = force_generic_plan
     AS $$
 #variable_conflict use_column
 DECLARE
-    oldest timestamptz := target - interval '168 hours';
+    -- The interval may have begun an hour before
+    oldest timestamptz := target - interval '169 hours';
 BEGIN
     IF NOT public.may_read_city(city) THEN
         RETURN;
