@@ -51,14 +51,15 @@ CONSTANTS = {
     "energy_consumption": 160,
     "weather_data": 180,
     "weather_forecasts": 186,
-    "prediction_vintages": 100,
-    "predictions": 1150,
+    "prediction_vintages": 101,
+    "predictions": 433,
     "hours": 24 * 31 * 127 + 24 * 30 * 146,
     "artifact": 1_076_320,
     "audit": 48,
-    "wal_row": 229,
+    "wal_hour": 950 + 1_100 + 2_550 + 12_000 + 4_000 + 150,
     "forecast": 0.052,
     "forecast_5_minutes": 0.095,
+    "hour": 0.031,
     "training": 44.0,
 }
 HOURS = 8760
@@ -87,14 +88,17 @@ def print_model() -> None:
     for table in columns[60]:
         print(f"| {table} | " + " | ".join(f"{column[table] / 1e6:,.1f}" for column in columns.values()) + " |")
     print("| all | " + " | ".join(f"{sum(column.values()) / 1e6:,.0f}" for column in columns.values()) + " |")
-    print("\n| cities | disk a year, GB | of which load, GB | cores for forecasts | one full training, CPU hours |")
-    print("|---|---|---|---|---|")
+    print(
+        "\n| cities | disk a year, GB | load, GB | WAL a year, TB | cores on average | one full training, CPU hours |"
+    )
+    print("|---|---|---|---|---|---|")
     for cities in (100, 1_000, 10_000, 100_000):
         whole = [cities * sum(column.values()) / 1e9 for column in columns.values()]
         load = [cities * column["energy_consumption"] / 1e9 for column in columns.values()]
-        cores = [cities * CONSTANTS[name] / 3600 for name in ("forecast", "forecast_5_minutes")]
+        wal = cities * HOURS * CONSTANTS["wal_hour"] / 1e12
+        cores = [cities * (CONSTANTS["hour"] + CONSTANTS[name]) / 3600 for name in ("forecast", "forecast_5_minutes")]
         print(
-            f"| {cities:,} | {whole[0]:,.0f} / {whole[1]:,.0f} | {load[0]:,.1f} / {load[1]:,.1f} |"
+            f"| {cities:,} | {whole[0]:,.0f} / {whole[1]:,.0f} | {load[0]:,.1f} / {load[1]:,.1f} | {wal:,.2f} |"
             f" {cores[0]:,.3f} / {cores[1]:,.3f} | {cities * CONSTANTS['training'] / 3600:,.0f} |"
         )
 
@@ -237,6 +241,8 @@ def timed(database: Database, step: str, at: datetime, work: Callable[[], object
         began = time.perf_counter()
         work()
         wall = time.perf_counter() - began
+        # The postmaster has the time of a backend only after it has noticed its end
+        time.sleep(0.3)
         print(
             f"{at:%Y-%m-%d %H},{step},{wall:.2f},{forecasting.cpu() - client:.2f},"
             f"{measuring.server_seconds(database.url) - server:.2f},{(position() - wal) / 1e6:.2f}",

@@ -74,7 +74,7 @@ def merge(connection: Connection, target: LoadTarget, judged: Judged, intervals:
         if not target.corrects:
             for rejecting in ("reject_changed_forecasts", "reject_thinned_forecasts"):
                 connection.execute(named[rejecting], {"values": list(target.values), **bounds})
-            inserted = connection.execute(named["weather_forecasts_insert"], bounds).rowcount
+            inserted = connection.execute(named["weather_forecasts_insert"]).rowcount
         else:
             is_known = judged.older > 0 or one_row(connection, named["any_stored"], bounds) == (True,)
             if is_known:

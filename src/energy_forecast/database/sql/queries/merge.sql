@@ -183,14 +183,13 @@ FROM gone
 
 -- name: weather_forecasts_insert
 -- Insert weather forecasts (degrees Celsius, percent, m/s, mm) that are not stored.
+-- Not by NOT EXISTS: for an empty month the planner scans the table for each row, while it grows: 12 s of CPU for the
+-- first 48,000 rows of 1,000 cities in place of 1 s.
 INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity, wind_speed, precipitation)
 SELECT k.city_id, s.timestamp, s.issued_at, s.value_1, s.value_2, s.value_3, s.value_4
 FROM staged s JOIN staged_cities k USING (city_no)
-WHERE NOT EXISTS (
-    SELECT FROM weather_forecasts f
-    WHERE f.city_id = k.city_id AND f.timestamp = s.timestamp AND f.issued_at = s.issued_at
-      AND f.timestamp BETWEEN %(first)s AND %(last)s)
 ORDER BY s.city_no, s.timestamp, s.issued_at
+ON CONFLICT ON CONSTRAINT weather_forecast_key DO NOTHING
 
 -- name: set_joins
 -- Enable or disable hash and merge joins. With few staged rows, key lookups are faster.
