@@ -99,6 +99,8 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         " batch_id) VALUES (%(city)s, 'consumption', 'zero', now(), now(), 1, true, %(batch)s)",
         "INSERT INTO ops.provisional_intervals (city_id, kind, first_timestamp, last_timestamp)"
         " VALUES (%(city)s, 'consumption', now(), now())",
+        "INSERT INTO ops.scored_days (city_id, day, phase_minutes, actuals)"
+        " VALUES (%(city)s, current_date, 0, decode(repeat('00', 384), 'hex'))",
         "INSERT INTO ops.pending_checks (city_id, series, batch_id, first_timestamp, last_timestamp)"
         " VALUES (%(city)s, 'consumption', %(batch)s, now(), now())",
     ):

@@ -208,7 +208,7 @@ REPORTED = {
         ["Default privileges of energy_forecast_owner for tables does not belong to this program"],
     ),
     "a trigger of a partition": (
-        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_created_at()",
+        "CREATE TRIGGER z BEFORE INSERT ON predictions_shared FOR EACH ROW EXECUTE FUNCTION set_updated_at()",
         ["Partition public.predictions_shared has the trigger z", "Run: DROP TRIGGER z ON public.predictions_shared."],
     ),
     "a partition that a crash empties": (
