@@ -50,21 +50,20 @@ WHERE v.city_id = %(city)s AND v.issued_at = %(issued_at)s AND r.id = (
 ORDER BY v.timestamp
 
 -- name: to_score
--- Scorable forecasts of a city for the hours in [first, end), kWh: every issue of an hour, in the order of recording.
+-- Scorable hourly forecasts of a city for the hours in [first, end), kWh: every issue, in the order of recording.
 SELECT v.model_id, r.purpose, r.weather, v.issued_at, t.timestamp, v.predicted_consumption[i.place] AS predicted,
        q.quantiles[(i.place - 1) * v.quantile_count + 1 : i.place * v.quantile_count] AS quantiles
 FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
 -- As vintage_values, of these hours only; concatenation reads the quantiles of a row once
 CROSS JOIN LATERAL (SELECT v.quantiles || '{}'::real[] AS quantiles OFFSET 0) q
 CROSS JOIN LATERAL generate_series(
-    greatest(0, ceil(extract(epoch FROM %(first)s - v.first_timestamp) / (60 * v.interval_minutes)))::integer + 1,
+    greatest(0, ceil(extract(epoch FROM %(first)s::timestamptz - v.first_timestamp) / 3600))::integer + 1,
     least(cardinality(v.predicted_consumption),
-          ceil(extract(epoch FROM %(end)s - v.first_timestamp) / (60 * v.interval_minutes)))::integer) AS i (place)
-CROSS JOIN LATERAL (
-    SELECT v.first_timestamp + (i.place - 1) * make_interval(mins => v.interval_minutes) AS timestamp) t
+          ceil(extract(epoch FROM %(end)s::timestamptz - v.first_timestamp) / 3600))::integer) AS i (place)
+CROSS JOIN LATERAL (SELECT v.first_timestamp + (i.place - 1) * interval '1 hour' AS timestamp) t
 WHERE v.city_id = %(city)s AND v.issued_at >= %(first)s - interval '168 hours' AND v.issued_at < %(end)s
-  AND v.last_timestamp >= %(first)s AND v.first_timestamp < %(end)s AND r.purpose <> 'backtest'
-  AND t.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at)
+  AND v.last_timestamp >= %(first)s AND v.first_timestamp < %(end)s AND v.interval_minutes = 60
+  AND r.purpose <> 'backtest' AND t.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at)
 ORDER BY r.created_at, r.id
 
 -- name: backtested
