@@ -124,7 +124,10 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     # Without weather ahead, in buckets of as few as six hours
     errors = [score["mape"] for score in scores["scores"]]
     assert 0 < max(errors) < 12, errors
-    assert document(loaded, "score")["new"] == 0
+    again = document(loaded, "score")
+    assert (again["new"], again["hours"], again["scored_cities"], again["unchanged_cities"]) == (0, 0, 0, 2)
+    everything = document(loaded, "score", "--all")
+    assert (everything["new"], everything["hours"]) == (0, scores["hours"])
     assert {score["purpose"] for score in scores["scores"]} == {"replay"}, "it was made after the fact"
     assert rows(loaded_database, "SELECT count(*) FROM model_metrics WHERE mape < 12") == [(1,)]
 

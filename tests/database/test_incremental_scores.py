@@ -77,6 +77,17 @@ class World:
 
     def issue(self, issued_at: datetime, *, model: int = 0, hours: int = 48, cities: tuple[str, ...] = CITIES) -> None:
         """Store a replay. Its hours after now are those of a forecast that was stored in time."""
+        self.store(issued_at, "replay", hours=hours, model=model, cities=cities)
+        with psycopg.connect(self.database.url) as connection:
+            # The trigger compares with the real time, which is later
+            late = self.now - timedelta(minutes=45)
+            connection.execute("DELETE FROM ops.hours_to_score WHERE has_new_forecasts AND first_hour > %s", (late,))
+            connection.execute(
+                "UPDATE ops.hours_to_score SET last_hour = least(last_hour, %s) WHERE has_new_forecasts", (late,)
+            )
+
+    def store(self, issued_at: datetime, purpose: str, *, hours: int, model: int, cities: tuple[str, ...]) -> None:
+        """Store a run."""
         times = pl.datetime_range(issued_at, issued_at + (hours - 1) * HOUR, "1h", eager=True, time_zone="UTC")
         with self.database.transaction(Role.FORECASTER) as connection:
             ensure_partitions(connection, first=issued_at, last=issued_at)
@@ -89,7 +100,7 @@ class World:
                 forecasts.append(NewForecast(city_named(connection, city).id, frame))
             run = NewRun(
                 model_id=MODELS[model],
-                purpose="replay",
+                purpose=purpose,
                 issued_at=issued_at,
                 horizon=timedelta(hours=hours),
                 weather="none",
@@ -99,13 +110,6 @@ class World:
                 forecasts=forecasts,
             )
             add_runs(connection, [run])
-        with psycopg.connect(self.database.url) as connection:
-            # The trigger compares with the real time, which is later
-            late = self.now - timedelta(minutes=45)
-            connection.execute("DELETE FROM ops.hours_to_score WHERE has_new_forecasts AND first_hour > %s", (late,))
-            connection.execute(
-                "UPDATE ops.hours_to_score SET last_hour = least(last_hour, %s) WHERE has_new_forecasts", (late,)
-            )
 
     def score(self, **options: Any) -> ScoreReport:
         module = sys.modules["energy_forecast.pipelines.score"]
@@ -369,6 +373,36 @@ def test_removed_load_leaves_its_scores_as_they_are(world: World) -> None:
     world.load("Munich", datetime(2025, 12, 1, 3, tzinfo=UTC), datetime(2025, 12, 1, 3, tzinfo=UTC), factor=1.1)
     assert world.score().new == 0
     assert world.newest() == before
+
+
+@pytest.mark.parametrize(
+    ("purpose", "age", "queued"),
+    [
+        ("live", timedelta(0), False),
+        ("live", timedelta(minutes=50), True),
+        ("replay", timedelta(hours=50), True),
+        ("backtest", timedelta(hours=50), False),
+    ],
+)
+def test_only_forecasts_of_hours_that_are_over_are_queued(
+    world: World, purpose: str, age: timedelta, queued: bool
+) -> None:
+    """The others are scored when their load arrives, and backtests by themselves."""
+    world.now = datetime.now(UTC)
+    with psycopg.connect(world.database.url) as connection:
+        connection.execute("DELETE FROM ops.hours_to_score")
+        for month in (world.now - timedelta(days=3), world.now):
+            connection.execute("SELECT ensure_month_partitions('prediction_vintages', %s, %s)", (month, month))
+    world.store(world.now - age, purpose, hours=48, model=0, cities=("Pune",))
+    assert [row[0] for row in world.queue()] == (["Pune"] if queued else [])
+
+
+def test_processes_do_not_change_scores(world: World) -> None:
+    world.issue(START - 24 * HOUR)
+    with mock.patch.object(sys.modules["energy_forecast.pipelines.score"], "_TOGETHER", 1):
+        report = world.score(processes=2)
+    assert {row["city"] for row in report.scores} == set(CITIES)
+    world.assert_as_all()
 
 
 def test_load_during_a_score_is_scored_by_the_next(world: World) -> None:
