@@ -1,8 +1,9 @@
 """Copy rows into new months while the rest of the batch is read.
 
 Only when all rows are known is it certain that they may go there: see `choose_strategy`. They nearly always may. So a
-large batch begins its transaction during the reading, and copies a piece while the next one is read. If the rows must
-be staged after all, this transaction is rolled back, and all rows are sent again from the spool.
+large batch begins its transaction during the reading: a piece is copied while the next one is encoded and the one after
+it is read. If the rows must be staged after all, this transaction is rolled back, and all rows are sent again from the
+spool.
 """
 
 from __future__ import annotations
@@ -52,8 +53,10 @@ class EarlyRows:
         self._read = 0
         self._seen: set[datetime] = set()
         self._transaction = ExitStack()
-        self._thread = ThreadPoolExecutor(1)
-        self._running: Future[None] | None = None
+        # One thread each, so the pieces keep their order
+        self._encoder, self._sender = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._encoding: Future[None] | None = None
+        self._sending: Future[None] | None = None
 
     def __enter__(self) -> EarlyRows:
         return self
@@ -62,13 +65,14 @@ class EarlyRows:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.connection is not None and error is not None:
-            # The thread may wait for a lock
+            # A thread may wait for a lock
             self.connection.cancel()
-        self._thread.shutdown()
+        self._encoder.shutdown()
+        self._sender.shutdown()
         self._transaction.__exit__(kind, error, traceback)
 
     def offer(self, number: int, rows: pl.DataFrame, coverage: CoverageBuilder) -> None:
-        """Copy the rows of new months in a piece, in a thread, if the batch is large and probably needs no judgement.
+        """Copy the rows of new months in a piece, in threads, if the batch is large and probably needs no judgement.
 
         Args:
             number: the number of the piece in the spool.
@@ -85,13 +89,14 @@ class EarlyRows:
         minutes = self._assumed(rows, coverage)
         if minutes is None:
             return
-        self.wait()
+        if self._encoding is not None:
+            self._encoding.result()
         if self.connection is None:
             self.connection = self._transaction.enter_context(
                 batch_transaction(self._database, self._batch.dataset.name)
             )
         self.minutes |= minutes
-        self._running = self._thread.submit(self._copy, self.connection, number, rows)
+        self._encoding = self._encoder.submit(self._encode, self.connection, number, rows)
 
     def wait(self) -> None:
         """Wait until the rows offered so far are copied.
@@ -99,8 +104,13 @@ class EarlyRows:
         Raises:
             psycopg.Error: they could not be copied.
         """
-        if self._running is not None:
-            self._running.result()
+        if self._encoding is not None:
+            self._encoding.result()
+        self._wait_sent()
+
+    def _wait_sent(self) -> None:
+        if self._sending is not None:
+            self._sending.result()
 
     def _assumed(self, rows: pl.DataFrame, coverage: CoverageBuilder) -> Mapping[int, int] | None:
         """Return the minutes of the cities with rows that do not state theirs; None if one of them is unknown."""
@@ -110,7 +120,8 @@ class EarlyRows:
         likely = coverage.likely_minutes() | self.minutes
         return {city: likely[city] for city in cities} if likely.keys() >= set(cities) else None
 
-    def _copy(self, connection: Connection, number: int, rows: pl.DataFrame) -> None:
+    def _encode(self, connection: Connection, number: int, rows: pl.DataFrame) -> None:
+        """Create the tables of a piece, encode it, and hand it to the thread that sends."""
         target = self._batch.dataset.target
         rows = strategy.with_month(rows, self.minutes)
         length = pl.duration(minutes=pl.col("minutes"))
@@ -119,15 +130,23 @@ class EarlyRows:
             self._is_possible = False
             return
         unseen = set(rows["month"].unique().to_list()) - self._seen
-        begun = begin_months(connection, target, sorted(unseen), len(self.months)) if unseen else {}
-        if begun is None:
-            self._is_possible = False
-            return
-        self._seen |= unseen
-        self.months |= begun
+        if unseen:
+            # A connection does one thing at a time
+            self._wait_sent()
+            begun = begin_months(connection, target, sorted(unseen), len(self.months))
+            if begun is None:
+                self._is_possible = False
+                return
+            self._seen |= unseen
+            self.months |= begun
         others, months = strategy.month_rows(target, rows, self.months, self._ids)
+        # At most one encoded piece waits
+        self._wait_sent()
+        self._sending = self._sender.submit(self._send, connection, number, months, others.height == 0)
+
+    def _send(self, connection: Connection, number: int, months: list[tuple[str, bytes]], is_all: bool) -> None:
         for table, data in months:
-            self.row_count += copy_month(connection, target, table, data)
+            self.row_count += copy_month(connection, self._batch.dataset.target, table, data)
         self.sent.add(number)
-        if not others.height:
+        if is_all:
             self.finished.add(number)
