@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from uuid import UUID
@@ -30,7 +31,7 @@ from energy_forecast.database.forecasts import NewForecast, NewRun, add_runs, en
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS
 from energy_forecast.pipelines import explain_score, pairs, score, wrong_scores
 from energy_forecast.pipelines.score import ScoreReport
-from servers import Server
+from servers import CommandLine, Server
 
 CITIES = ("Munich", "Pune")
 MODELS = [UUID(int=number) for number in (1, 2)]
@@ -357,6 +358,49 @@ def test_month_filled_before_it_is_attached_is_scored(world: World) -> None:
     assert [row[0] for row in world.queue()] == [None]
     report = world.score()
     assert (report.new, report.hours) == (3, 48)
+    world.assert_as_all()
+
+
+def test_value_of_an_attached_month_that_is_available_later_stays_in_the_queue(world: World) -> None:
+    """Also if all hours of all cities are scored at the same time, as in a new database."""
+    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=60)
+    month = month.replace(day=1)
+    world.issue(START)
+    world.score()
+    with psycopg.connect(world.database.url) as connection:
+        connection.execute("SELECT ensure_month_partitions('energy_consumption', %s, %s)", (month, month))
+        connection.execute(
+            "INSERT INTO energy_consumption (city_id, timestamp, consumption_kwh, available_at)"
+            " SELECT id, %s, 1, now() + interval '1 day' FROM cities WHERE name = 'Pune'",
+            (month,),
+        )
+        connection.execute("DELETE FROM ops.hours_to_score")
+        connection.execute(
+            "INSERT INTO ops.hours_to_score (first_hour, last_hour) VALUES (%s, %s + interval '1 month'), (NULL, NULL)",
+            (month, month),
+        )
+        connection.execute("SELECT ops.assign_hours_to_score()")
+    assert world.rows(
+        "SELECT name, known_at > now() FROM ops.hours_to_score h JOIN cities c ON c.id = h.city_id ORDER BY name"
+    ) == [("Munich", False), ("Pune", True)]
+
+
+@pytest.mark.parametrize("table", ["prediction_vintages", "ops.scored_days"])
+def test_rows_that_were_copied_back_are_scored(server: Server, world: World, tmp_path: Path, table: str) -> None:
+    """No trigger sees restored vintages, and a restored state is older than the scores."""
+    world.issue(START - 24 * HOUR)
+    world.score()
+    with server.copy_of(world.database.name) as copy:
+        with psycopg.connect(world.database.url) as connection:
+            connection.execute("ALTER TABLE prediction_vintages DISABLE TRIGGER append_only")
+            connection.execute("DELETE FROM prediction_vintages")
+            connection.execute("ALTER TABLE prediction_vintages ENABLE ALWAYS TRIGGER append_only")
+        world.load("Munich", START - 20 * HOUR, START - HOUR, factor=1.3)
+        world.issue(START - 30 * HOUR)
+        world.score()
+        line = CommandLine.on(world.database, tmp_path / "home")
+        line.run("recovery", "copy-back", table, "--from", copy.url, "--city", "Munich")
+    assert world.score().scored_cities == 1
     world.assert_as_all()
 
 

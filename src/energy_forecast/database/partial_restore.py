@@ -24,7 +24,8 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
     """Replace a city's rows of one table by those of a copy, in one transaction.
 
     The rows are restored, not corrected: they keep their recording times, and the damaged rows get no revision. So the
-    triggers for both are disabled during the copy. The audit log records this, the removal and the restored rows.
+    triggers for both are disabled during the copy. The audit log records this, the removal and the restored rows. The
+    next `score` computes all hours of the city.
 
     Returns:
         The numbers of rows removed and inserted.
@@ -59,4 +60,12 @@ def copy_city(source: Database, target: Database, table: str, city: str) -> tupl
             writing.execute(delete_revisions)
         for _, enable in triggers:
             writing.execute(cast(LiteralString, enable))
+        writing.execute(queries("recovery")["score_again"], {"city": city})
     return removed, inserted
+
+
+def score_again(database: Database) -> None:
+    """Let the next `score` compute all hours of all cities, because no trigger saw the rows of a restored table."""
+    if tables_to_dump(database, "ops.hours_to_score"):
+        with database.administrator.transaction(None) as connection:
+            connection.execute(queries("recovery")["score_again"], {"city": None})

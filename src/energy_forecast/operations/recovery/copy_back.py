@@ -9,7 +9,7 @@ from pathlib import Path
 from energy_forecast.database import Database
 from energy_forecast.database.backups import record_check
 from energy_forecast.database.client_programs import client_environment, require_direct_connection
-from energy_forecast.database.partial_restore import copy_city, tables_to_dump
+from energy_forecast.database.partial_restore import copy_city, score_again, tables_to_dump
 from energy_forecast.errors import BackupError
 from energy_forecast.operations import client_programs
 from energy_forecast.operations.files import scratch_folder
@@ -65,4 +65,5 @@ def copy_back(source: Database, target: Database, table: str, city: str | None) 
         # Without it, the functions that audit schema changes would be refused by their own policies
         restore += ["--single-transaction", "--exit-on-error", "--enable-row-security", f"--dbname={target.name}", dump]
         client_programs.run(restore, client_environment(target.administrator), "pg_restore failed")
+    score_again(target)
     return CopiedBack(table, None, 0, None)

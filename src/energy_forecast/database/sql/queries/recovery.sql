@@ -115,6 +115,11 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, public.cities cit
              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '') columns
 WHERE c.oid = to_regclass(%(table)s) AND columns.of_cities AND city.name = %(city)s
 
+-- name: score_again
+-- Add all hours of a city, or of every city if it is null, to the hours to score.
+INSERT INTO ops.hours_to_score (city_id)
+VALUES ((SELECT id FROM public.cities WHERE name = %(city)s))
+
 -- name: table_with_partitions
 -- A table and its partitions as names for pg_dump; no row if the table does not exist.
 WITH RECURSIVE part AS (
@@ -128,8 +133,8 @@ FROM part JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamesp
 -- name: trigger_statements
 -- For each trigger of a table that rejects or rewrites restored rows: (statement that disables it, statement that
 -- enables it as before).
-/* Triggers that audit rows, or record which hours changed, stay enabled; disabling the others is a schema change, which is
-   audited. */
+/* Triggers that audit rows, or record which hours of the roll-up changed, stay enabled; disabling the others is a schema
+   change, which is audited. */
 SELECT format('ALTER TABLE %%I.%%I DISABLE TRIGGER %%I', n.nspname, c.relname, t.tgname),
        format('ALTER TABLE %%I.%%I ENABLE %%s TRIGGER %%I', n.nspname, c.relname,
               CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, t.tgname)

@@ -11,7 +11,7 @@ CREATE OR REPLACE FUNCTION ops.assign_hours_to_score() RETURNS void
         FROM everywhere e HAVING count(*) > 0
     ), later AS (
         SELECT v.city_id, max(v.available_at) AS known_at
-        FROM span s JOIN public.energy_consumption v ON v.timestamp >= s.first_hour AND v.timestamp < s.last_hour
+        FROM everywhere e JOIN public.energy_consumption v ON v.timestamp >= e.first_hour AND v.timestamp < e.last_hour
         WHERE v.available_at > now()
         GROUP BY v.city_id
     )
