@@ -192,7 +192,7 @@ def test_evolution_lists_every_forecast_of_an_interval(connection: Connection) -
     issue_quarters(connection, "2026-05-02 06:00Z", 10, purpose="backtest")
     found = connection.execute(
         "SELECT to_char(issued_at, 'DD HH24'), model, purpose, predicted_consumption, quantiles[1]"
-        " FROM forecast_evolution(%s, '2026-05-02 12:31Z')",
+        " FROM forecast_evolution(%s, '2026-05-02 12:44:59.9Z')",
         (PUNE,),
     ).fetchall()
     assert found == [

@@ -196,6 +196,14 @@ REFUSED: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
     ),
     "a second vintage of a run": ((run(), of_run(), of_run()),),
+    "a quantile level twice": ((run().replace("{0.05,0.5,0.95}", "{0.05,0.5,0.5}"),),),
+    "a vintage of any size": (
+        (run().replace("'{0.05,0.5,0.95}'", "(SELECT array_agg(n / 1001.0) FROM generate_series(1, 1000) n)"),),
+    ),
+    "a queue row that no program reads": (
+        ("INSERT INTO ops.hours_to_score (first_hour, last_hour) VALUES ('-infinity', now())",),
+    ),
+    "a queue row that is never deleted": (("INSERT INTO ops.hours_to_score (known_at) VALUES ('infinity')",),),
     "a bad vintage taken away": (("DELETE FROM prediction_vintages",),),
     "a bad run taken away": (("DELETE FROM forecast_runs",),),
     "a promotion in the past": (
@@ -286,6 +294,33 @@ def test_earlier_issue_recorded_later_is_not_current(database: Database) -> None
             "SELECT run_id, predicted_consumption FROM predictions WHERE timestamp > now()"
         ).fetchall()
     assert current == [(NEW_RUN, 100)]
+    assert check_forecast_records(database) == []
+
+
+def test_of_two_runs_in_one_statement_readers_take_the_same(database: Database) -> None:
+    """With one issue and one recording time the id decides, for the current forecast as for forecast_as_of()."""
+    target = "date_trunc('hour', now()) + interval '5 hours'"
+    first, second = (of_run(id=id, target=target) for id in (LATER_RUN, NEW_RUN))
+    both = f"{first.replace('{100}', '{95}')}, {second.split('VALUES', 1)[1]}"
+    attempt(database, Role.FORECASTER, (run(id=LATER_RUN), run(id=NEW_RUN), both))
+    with psycopg.connect(database.url) as connection:
+        current = connection.execute("SELECT run_id FROM predictions WHERE timestamp > now()").fetchall()
+        live = connection.execute(
+            "SELECT run_id FROM forecast_as_of(%s, now(), now(), '2100-01-01Z', 'naive-24')", (CITY,)
+        ).fetchall()
+    assert current == live == [(max(NEW_RUN, LATER_RUN),)]
+
+
+@pytest.mark.parametrize("levels", ["{0.0001,0.5,0.9999}", "{0.4999,0.5,0.5001}"])
+def test_level_that_rounds_to_0_or_1_has_no_bounds(database: Database, levels: str) -> None:
+    """Quantile levels may be close to each other or to 0 and 1; the forecast must not be lost."""
+    attempt(database, Role.FORECASTER, (run().replace("{0.05,0.5,0.95}", levels), of_run()))
+    with psycopg.connect(database.url) as connection:
+        current = connection.execute(
+            "SELECT predicted_consumption, confidence_lower, confidence_upper, confidence_level FROM predictions"
+            " WHERE timestamp > now()"
+        ).fetchall()
+    assert current == [(100, None, None, None)]
     assert check_forecast_records(database) == []
 
 

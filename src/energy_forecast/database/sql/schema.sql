@@ -614,7 +614,7 @@ CREATE TABLE forecast_runs (
     CONSTRAINT forecast_run_horizon CHECK (((horizon > '00:00:00'::interval) AND (horizon <= '168:00:00'::interval))),
     CONSTRAINT forecast_run_in_time CHECK (((purpose <> 'live'::text) OR ((created_at - issued_at) <= '03:00:00'::interval))),
     CONSTRAINT forecast_run_interval CHECK (((interval_minutes >= 5) AND (interval_minutes <= 60) AND ((60 % (interval_minutes)::integer) = 0))),
-    CONSTRAINT forecast_run_levels CHECK ((is_ascending(quantile_levels) AND (cardinality(quantile_levels) > 0) AND (array_ndims(quantile_levels) = 1) AND (array_lower(quantile_levels, 1) = 1) AND (quantile_levels[1] > (0)::double precision) AND (quantile_levels[cardinality(quantile_levels)] < (1)::double precision))),
+    CONSTRAINT forecast_run_levels CHECK ((is_ascending(quantile_levels) AND (array_ndims(quantile_levels) = 1) AND ((cardinality(quantile_levels) >= 1) AND (cardinality(quantile_levels) <= 999)) AND (array_lower(quantile_levels, 1) = 1) AND (quantile_levels[1] > (0)::double precision) AND (quantile_levels[cardinality(quantile_levels)] < (1)::double precision))),
     CONSTRAINT forecast_run_not_ahead CHECK ((issued_at <= created_at)),
     CONSTRAINT forecast_run_order CHECK ((finished_at >= started_at)),
     CONSTRAINT forecast_run_purpose CHECK ((purpose = ANY (ARRAY['live'::text, 'replay'::text, 'backtest'::text]))),
@@ -719,7 +719,7 @@ CREATE TABLE predictions (
 COMMENT ON TABLE predictions IS 'The CURRENT forecast: one row per city, model version and interval, from the latest issue of a live run or replay. The database writes it from prediction_vintages, which has every issue';
 COMMENT ON COLUMN predictions."timestamp" IS 'START of the target interval, UTC';
 COMMENT ON COLUMN predictions.predicted_consumption IS 'kWh in the interval';
-COMMENT ON COLUMN predictions.confidence_lower IS 'Lowest quantile of the vintage, kWh; null if the outermost levels are not symmetric';
+COMMENT ON COLUMN predictions.confidence_lower IS 'Lowest quantile of the vintage, kWh; null if the outermost levels are not symmetric, or confidence_level would be 0 or 1';
 COMMENT ON COLUMN predictions.confidence_upper IS 'Highest quantile of the vintage, kWh';
 COMMENT ON COLUMN predictions.features_used IS 'Empty: `forecast explain` computes the features again from the facts that were known at the issue';
 COMMENT ON COLUMN predictions.confidence_level IS 'Nominal coverage of the interval between the bounds, e.g. 0.9';
@@ -868,7 +868,7 @@ CREATE TABLE ops.hours_to_score (
     last_hour timestamptz,
     has_new_forecasts boolean DEFAULT false NOT NULL,
     known_at timestamptz DEFAULT '-infinity'::timestamptz NOT NULL,
-    CONSTRAINT hours_to_score_range CHECK (((num_nulls(first_hour, last_hour) <> 1) AND (last_hour >= first_hour)))
+    CONSTRAINT hours_to_score_range CHECK (((num_nulls(first_hour, last_hour) <> 1) AND (last_hour >= first_hour) AND (first_hour >= '1970-01-01 00:00:00+00'::timestamptz) AND (last_hour < '2200-02-01 00:00:00+00'::timestamptz) AND (known_at < 'infinity'::timestamptz)))
 );
 COMMENT ON TABLE ops.hours_to_score IS 'Ranges of target hours whose load or forecasts changed since they were scored, one row per city and statement. Written by triggers, deleted by `score`';
 COMMENT ON COLUMN ops.hours_to_score.city_id IS 'Null: every city';
@@ -1423,7 +1423,7 @@ GRANT EXECUTE ON ROUTINE geo_point(numeric,numeric) TO PUBLIC;
 COMMENT ON ROUTINE guard_partition(regclass) IS 'Makes a partition reject direct changes; called for every new partition';
 
 -- is_ascending(numbers double precision[]) returns boolean
-COMMENT ON ROUTINE is_ascending(double precision[]) IS 'Whether numbers are finite and in ascending order';
+COMMENT ON ROUTINE is_ascending(double precision[]) IS 'Whether numbers are finite, different and in ascending order';
 GRANT EXECUTE ON ROUTINE is_ascending(double precision[]) TO PUBLIC;
 
 -- is_restored_copy() returns boolean, security definer

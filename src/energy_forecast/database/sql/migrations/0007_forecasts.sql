@@ -10,14 +10,14 @@ DECLARE
 BEGIN
     FOREACH number IN ARRAY numbers LOOP
         -- NaN sorts above Infinity, so this refuses NaN, NULL and Infinity as well
-        IF (number >= previous AND number < 'Infinity') IS NOT TRUE THEN
+        IF (number > previous AND number < 'Infinity') IS NOT TRUE THEN
             RETURN false;
         END IF;
         previous := number;
     END LOOP;
     RETURN true;
 END $$;
-COMMENT ON FUNCTION is_ascending(double precision[]) IS 'Whether numbers are finite and in ascending order';
+COMMENT ON FUNCTION is_ascending(double precision[]) IS 'Whether numbers are finite, different and in ascending order';
 
 CREATE TABLE forecast_runs (
     id              UUID PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -42,7 +42,9 @@ CREATE TABLE forecast_runs (
     CONSTRAINT forecast_run_status CHECK (status IN ('succeeded', 'partial', 'failed')),
     CONSTRAINT forecast_run_horizon CHECK (horizon > interval '0' AND horizon <= interval '168 hours'),
     CONSTRAINT forecast_run_levels CHECK (
-        is_ascending(quantile_levels) AND cardinality(quantile_levels) > 0 AND array_ndims(quantile_levels) = 1
+        is_ascending(quantile_levels) AND array_ndims(quantile_levels) = 1
+        -- The upper bound limits a vintage to a few MB
+        AND cardinality(quantile_levels) BETWEEN 1 AND 999
         -- '[0:1]={0.1,0.9}' is a valid array whose [1] is not the first element
         AND array_lower(quantile_levels, 1) = 1
         AND quantile_levels[1] > 0 AND quantile_levels[cardinality(quantile_levels)] < 1),
@@ -175,7 +177,7 @@ COMMENT ON TABLE predictions IS
     'The database writes it from prediction_vintages, which has every issue';
 COMMENT ON COLUMN predictions.timestamp IS 'START of the target interval, UTC';
 COMMENT ON COLUMN predictions.predicted_consumption IS 'kWh in the interval';
-COMMENT ON COLUMN predictions.confidence_lower IS 'Lowest quantile of the vintage, kWh; null if the outermost levels are not symmetric';
+COMMENT ON COLUMN predictions.confidence_lower IS 'Lowest quantile of the vintage, kWh; null if the outermost levels are not symmetric, or confidence_level would be 0 or 1';
 COMMENT ON COLUMN predictions.confidence_upper IS 'Highest quantile of the vintage, kWh';
 COMMENT ON COLUMN predictions.features_used IS
     'Empty: `forecast explain` computes the features again from the facts that were known at the issue';

@@ -120,7 +120,9 @@ CREATE TABLE ops.hours_to_score (
     last_hour         TIMESTAMP WITH TIME ZONE,
     has_new_forecasts BOOLEAN NOT NULL DEFAULT false,
     known_at          TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT '-infinity',
-    CONSTRAINT hours_to_score_range CHECK (num_nulls(first_hour, last_hour) <> 1 AND last_hour >= first_hour)
+    CONSTRAINT hours_to_score_range CHECK (num_nulls(first_hour, last_hour) <> 1 AND last_hour >= first_hour
+        -- As the partitions of load and vintages; a program cannot read infinity
+        AND first_hour >= '1970-01-01 00:00:00+00' AND last_hour < '2200-02-01 00:00:00+00' AND known_at < 'infinity')
 );
 COMMENT ON TABLE ops.hours_to_score IS
     'Ranges of target hours whose load or forecasts changed since they were scored, one row per city and statement. '

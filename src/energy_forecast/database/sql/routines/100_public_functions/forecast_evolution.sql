@@ -22,7 +22,7 @@ BEGIN
     JOIN public.forecast_runs r ON r.id = v.run_id
     JOIN public.models m ON m.id = v.model_id
     CROSS JOIN LATERAL (
-        SELECT 1 + extract(epoch FROM target - v.first_timestamp)::integer / (60 * v.interval_minutes) AS place) i
+        SELECT 1 + floor(extract(epoch FROM target - v.first_timestamp) / (60 * v.interval_minutes))::integer AS place) i
     WHERE v.city_id = city AND v.issued_at >= oldest AND v.issued_at <= target
       AND v.first_timestamp <= target AND v.last_timestamp + make_interval(mins => v.interval_minutes) > target
     ORDER BY v.issued_at, m.name, v.created_at, v.run_id;

@@ -19,20 +19,22 @@ BEGIN
     WHERE r.purpose <> 'backtest';
     WITH issued AS MATERIALIZED (
         SELECT DISTINCT ON (v.city_id, v.model_id, t.timestamp)
-               v.city_id, v.model_id, t.timestamp, v.run_id, v.issued_at, v.level::numeric(4,3) AS level,
+               v.city_id, v.model_id, t.timestamp, v.run_id, v.issued_at, v.level,
                v.predicted_consumption[i.place]::numeric(12,2) AS predicted,
                CASE WHEN v.level > 0 THEN v.quantiles[(i.place - 1) * v.quantile_count + 1]::double precision::numeric(12,2)
                     END AS lower,
                CASE WHEN v.level > 0 THEN v.quantiles[i.place * v.quantile_count]::double precision::numeric(12,2) END AS upper
         FROM (
             SELECT c.*, CASE WHEN abs(r.quantile_levels[1] + r.quantile_levels[r.quantile_count] - 1) < 0.000001
-                             THEN nullif(r.quantile_levels[r.quantile_count] - r.quantile_levels[1], 0) END AS level
+                             -- Rounded to 0 or 1, it is not a confidence level
+                             THEN nullif(nullif((r.quantile_levels[r.quantile_count] - r.quantile_levels[1])::numeric(4,3), 0), 1)
+                             END AS level
             FROM added c JOIN public.forecast_runs r ON r.id = c.run_id
             WHERE r.purpose <> 'backtest') v
         CROSS JOIN LATERAL generate_series(1, cardinality(v.predicted_consumption)) AS i (place)
         CROSS JOIN LATERAL (
             SELECT v.first_timestamp + (i.place - 1) * make_interval(mins => v.interval_minutes) AS timestamp OFFSET 0) t
-        ORDER BY v.city_id, v.model_id, t.timestamp, v.issued_at DESC
+        ORDER BY v.city_id, v.model_id, t.timestamp, v.issued_at DESC, v.run_id DESC
     ), updated AS (
         UPDATE public.predictions p SET
             predicted_consumption = n.predicted, confidence_lower = n.lower, confidence_upper = n.upper,
