@@ -285,6 +285,7 @@ ROLES = {
     "quality": Role.INGEST,
     "quarantine": Role.INGEST,
     "query_stats": Role.OPERATOR,
+    "standby": Role.OPERATOR,
     "zones": Role.OPERATOR,
 }
 # `staging`, `judging` and `merge` need temporary tables that only a batch creates; test_ingest prepares them
