@@ -84,7 +84,7 @@ def _as_forecast(found: pl.DataFrame, model: str, first: datetime) -> Forecast:
             *(pl.Series(column, stacked[:, i]) for i, column in enumerate(QUANTILE_COLUMNS)),
         ]
     )
-    return Forecast(frame, frame.select("timestamp"), 0)
+    return Forecast(frame, 0)
 
 
 def _next_hour(issued_at: datetime) -> datetime:

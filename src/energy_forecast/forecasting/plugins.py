@@ -116,9 +116,8 @@ def _fault(made: Forecast, hours: pl.Series) -> str | None:
     missing = [name for name in ("timestamp", *_COLUMNS) if name not in frame.columns]
     if missing:
         return f"the frame has no column {', '.join(missing)}"
-    for name, own in (("frame", frame), ("features", made.features)):
-        if own["timestamp"].dtype != hours.dtype or own["timestamp"].to_list() != hours.to_list():
-            return f"the timestamps of {name} are not the {len(hours)} requested hours, in order, in UTC"
+    if frame["timestamp"].dtype != hours.dtype or frame["timestamp"].to_list() != hours.to_list():
+        return f"the timestamps are not the {len(hours)} requested hours, in order, in UTC"
     values = frame.select(pl.col(_COLUMNS).cast(pl.Float64)).to_numpy()
     if not np.isfinite(values).all():
         return "a value is null, NaN or infinite"

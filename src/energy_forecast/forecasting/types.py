@@ -104,7 +104,6 @@ class Forecast:
 
     Attributes:
         frame: timestamp, predicted, q05, q10 .. q95, all kWh in the hour; finite, not negative, quantiles in order.
-        features: timestamp and the values of the leading features for that hour, with readable names.
         weather_hours: number of hours that were forecast with weather.
         notes: which inputs were missing, and how the forecast was made without them.
         stale_hours: number of hours between the end of the last known load and the first hour.
@@ -114,7 +113,6 @@ class Forecast:
     """
 
     frame: pl.DataFrame
-    features: pl.DataFrame
     weather_hours: int
     notes: list[str] = field(default_factory=list)
     stale_hours: int = 0

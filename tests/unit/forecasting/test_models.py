@@ -44,8 +44,6 @@ def test_model_names_are_stable() -> None:
 def test_forecast_is_valid(name: str, hours: int, fitted: Fitted, berlin: Record) -> None:
     forecast = issue(fitted(name), berlin, hours=hours)
     assert_well_formed(forecast.frame, ISSUED, hours)
-    assert forecast.features["timestamp"].to_list() == forecast.frame["timestamp"].to_list()
-    assert forecast.features.width >= 3
     assert forecast.weather_hours == (0 if name.startswith("naive") else hours)
     assert not any("No weather" in note or "last known load" in note for note in forecast.notes)
 
@@ -61,7 +59,6 @@ def test_forecast_ignores_future_values(name: str, fitted: Fitted, berlin: Recor
     warm = berlin.weather.with_columns(pl.when(late).then(40.0).otherwise("temperature").alias("temperature"))
     leaky = issue(fitted(name), berlin, load=planted, weather=warm)
     assert leaky.frame.equals(honest.frame)
-    assert leaky.features.equals(honest.features)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -132,7 +132,6 @@ def test_plugin_must_return_a_fitted_forecaster(install: Install) -> None:
     [
         (lambda made: replace(made, frame=made.frame.drop("q50")), "no column q50"),
         (lambda made: replace(made, frame=made.frame.head(47)), "48 requested hours"),
-        (lambda made: replace(made, features=made.features.head(1)), "timestamps of features"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(math.nan))), "NaN"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.lit(-1.0))), "negative"),
         (lambda made: replace(made, frame=made.frame.with_columns(q05=pl.col("q95") + 1)), "not in order"),

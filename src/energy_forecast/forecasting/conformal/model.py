@@ -75,7 +75,6 @@ class ConformalVariant(Variant):
         return VariantPrediction(
             predicted + correction if self.adapts else predicted,
             predicted[:, None] + errors * own.level[:, None],
-            self.regressor.leading(own),
         )
 
     def predict_load(self, samples: Samples) -> Floats:

@@ -29,9 +29,7 @@ from energy_forecast.forecasting.models.expected_load import ExpectedLoad, fit_e
 from energy_forecast.forecasting.models.gradient_boosting import (
     boosting_settings,
     corrected,
-    feature_values,
     fit_trees,
-    importance,
     tree_sample_mask,
 )
 from energy_forecast.forecasting.models.linear import LinearStage, fit_linear
@@ -225,7 +223,7 @@ class Members(Stored):
 
     names: of the members, those that use the matrix first.
     expected_load: the source of some of the features; None for a history shorter than a year.
-    scaling: of the networks' inputs. leading: the most important features.
+    scaling: of the networks' inputs.
     """
 
     names: tuple[str, ...]
@@ -235,21 +233,20 @@ class Members(Stored):
     scaling: Scaling
     of_matrix: tuple[FittedMember, ...]
     regressors: tuple[FittedRegressor, ...]
-    leading: tuple[str, ...]
     sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return settings and sizes of the fit, as plain JSON."""
-        return {**boosting_settings(self.sample_count, self.leading), "members": list(self.names)}
+        return {**boosting_settings(self.sample_count), "members": list(self.names)}
 
-    def predict(self, samples: Samples) -> tuple[Floats, FeatureMatrix]:
-        """Return the load of each target as a share of the level by each member, [members, n], and the features.
+    def predict(self, samples: Samples) -> Floats:
+        """Return the load of each target as a share of the level by each member, [members, n].
 
         With weather, the members that use the matrix give NaN if the temperature is unknown.
         """
         matrix = self.matrix_of(samples)
-        return np.concatenate([self.predict_from_matrix(matrix), self.predict_from_load(samples)]), matrix
+        return np.concatenate([self.predict_from_matrix(matrix), self.predict_from_load(samples)])
 
     def matrix_of(self, samples: Samples) -> FeatureMatrix:
         """Return the features of the members."""
@@ -278,17 +275,13 @@ class Members(Stored):
             shares = [one.predict(samples) / samples.level for one in self.regressors]
         return np.array(shares).reshape(-1, len(samples))
 
-    def leading_values(self, matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
-        """Return the values of the most important features, with readable names."""
-        return feature_values(self.leading, matrix, samples)
-
     def check(self) -> None:
         """Raise ArtifactError if the parts do not fit together."""
+        if len(self.names) != len(self.of_matrix) + len(self.regressors):
+            raise ArtifactError("The stored ensemble has other members than this version's.")
         names = feature_names(weather=self.weather)
         if self.expected_load is not None:
             names += EXPECTED_LOAD_FEATURES
-        if len(self.names) != len(self.of_matrix) + len(self.regressors) or not set(self.leading) <= set(names):
-            raise ArtifactError("The stored ensemble has other members or features than this version's.")
         check_prediction(self.predict_from_matrix, names)
 
 
@@ -308,8 +301,7 @@ def member_trainer(
     """Build the training set once, and return a function that trains on its targets before an hour number.
 
     Its second argument is None for members that are only tested on held-out data. The final members get those that
-    were tested last, and networks continue their training (docs/decisions/appendix-models.md). Only final members rank
-    their leading features, which is slow.
+    were tested last, and networks continue their training (docs/decisions/appendix-models.md).
     """
     draw = np.random.default_rng(seed)
     training_set = build_training_set(view, draw, weather=weather)
@@ -335,13 +327,7 @@ def member_trainer(
         so_far = repeat(None) if before is None else before.of_matrix
         fitted = tuple(one.fit(training, own) for one, own in zip(of_matrix, so_far, strict=False))
 
-        def share(matrix: FeatureMatrix) -> Floats:
-            own = linear.predict(matrix)
-            trees = [one.trees for one in fitted if isinstance(one, FittedTrees)]
-            return corrected(trees[0], own, matrix) if trees else own
-
-        leading = () if tested is None else importance(share, past.matrix, seed)
         regressors = tuple(train(until) for train in trainers)
-        return Members(names, weather, expected_load, linear, scaling, fitted, regressors, leading, len(past))
+        return Members(names, weather, expected_load, linear, scaling, fitted, regressors, len(past))
 
     return fit_until

@@ -56,7 +56,6 @@ class CombinedPrediction:
     members: Floats
     weights: Floats
     correction: Floats
-    matrix: FeatureMatrix
 
 
 @dataclass(frozen=True)
@@ -106,11 +105,9 @@ class FittedCombiner(Variant):
         """Return prediction and quantiles of the flagged hours, kWh."""
         # For all hours, and not the flagged ones: the forecast of an hour must not depend on the other hours
         own = self.predict_shares(samples)
-        leading = self.members.leading_values(own.matrix, samples)
         return VariantPrediction(
             (own.share * samples.level)[where],
             ((own.share[:, None] + own.error_quantiles) * samples.level[:, None])[where],
-            {name: values[where] for name, values in leading.items()},
         )
 
     def predict_shares(self, samples: Samples) -> CombinedPrediction:
@@ -119,7 +116,7 @@ class FittedCombiner(Variant):
         # The hours of the window that were not predicted during training, each from the last origin before it
         fresh = np.arange(max(origin - WINDOW_HOURS, self.tail_until), origin, dtype=np.int64)
         origins = np.concatenate([origin - 24 * -(-(origin - fresh) // 24), samples.origins])
-        shares, matrix = self.members.predict(Samples(view, origins, np.concatenate([fresh, targets])))
+        shares = self.members.predict(Samples(view, origins, np.concatenate([fresh, targets])))
         n = len(fresh)
         recent = self._recent_errors(view, origin, shares[:, :n])
         used = aggregated_members(self.only)
@@ -146,7 +143,6 @@ class FittedCombiner(Variant):
             members,
             weights,
             share - uncorrected,
-            FeatureMatrix(matrix.names, matrix.values[n:]),
         )
 
     def _recent_errors(self, view: HistoryView, origin: int, fresh: Floats) -> _RecentErrors:

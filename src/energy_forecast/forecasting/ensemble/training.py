@@ -151,7 +151,7 @@ def _held_out(view: HistoryView, cuts: list[int], tested: list[Members], origin_
             np.concatenate([np.repeat(o, len(leads)) for o, leads in blocks]),
             np.concatenate([(o[:, None] + leads).ravel() for o, leads in blocks]),
         )
-        predicted, _ = members.predict(samples)
+        predicted = members.predict(samples)
         n = len(own) * len(near)
         shares[:, own] = predicted[:, :n].reshape(count, len(own), len(near))
         later[:, own_later] = predicted[:, n:].reshape(count, len(own_later), len(far))

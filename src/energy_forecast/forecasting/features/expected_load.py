@@ -48,8 +48,6 @@ EXPECTED_LOAD_FEATURES = (
     EXPECTED_LOAD,
     _EXPECTED_TIMES_RATIO,
 )
-# Those that are ratios, not loads
-RATIOS = frozenset(EXPECTED_LOAD_FEATURES) - {EXPECTED_LOAD, _EXPECTED_TIMES_RATIO}
 # The oldest lookup before an origin: the fifth week before a target that is 8 days ahead
 REACH_HOURS = 24 * 36
 

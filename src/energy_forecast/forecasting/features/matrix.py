@@ -1,7 +1,7 @@
 """The feature matrix, built by the same function for training and for forecasts.
 
 Loads are shares of the level before the origin (the mean of the last week), so that a fit stays valid while a city
-grows. Column names describe the values; the leading ones are shown with a forecast.
+grows. Column names describe the values.
 """
 
 from __future__ import annotations

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from energy_forecast.errors import ArtifactError
 from energy_forecast.forecasting.features.expected_load import (
-    EXPECTED_LOAD,
-    RATIOS,
     check_prediction,
     feature_names,
 )
-from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
-from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.features.matrix import FeatureMatrix
+from energy_forecast.forecasting.features.samples import HistoryView
 from energy_forecast.forecasting.hours import TRAINING_LEADS
 from energy_forecast.forecasting.models.linear import RIDGE_PENALTY, LinearStage, bounded, fit_linear
 from energy_forecast.forecasting.models.regressor import MatrixRegressor, Regressor, Trainer
@@ -26,10 +22,6 @@ from energy_forecast.forecasting.types import Flags, Floats
 
 # One thread: on a busy machine two wait for each other and take up to ten times as long
 _THREADS = 1
-_LEADING = 8
-_IMPORTANCE_ROWS = 300
-# Features in shares of the level
-_LOADS = ("load_known_", "load_like_day", "load_same_hour_mean", EXPECTED_LOAD)
 SETTINGS: dict[str, Any] = {
     "ridge_penalty": RIDGE_PENALTY,
     "rounds": 150,
@@ -52,28 +44,20 @@ class FittedGradientBoosting(MatrixRegressor):
     weather: bool
     linear: LinearStage
     trees: TreeArrays
-    importance: tuple[str, ...]
     sample_count: int
 
     @property
     def settings(self) -> dict[str, Any]:
         """Return settings and sizes of the fit, as plain JSON."""
-        return boosting_settings(self.sample_count, self.importance)
+        return boosting_settings(self.sample_count)
 
     def share(self, matrix: FeatureMatrix) -> Floats:
         """Return the load as a share of the level, [n]."""
         return corrected(self.trees, self.linear.predict(matrix), matrix)
 
-    def leading(self, samples: Samples) -> dict[str, Floats]:
-        """Return the values of the most important features, with readable names."""
-        return feature_values(self.importance, feature_matrix(samples, weather=self.weather), samples)
-
     def check(self) -> None:
         """Raise ArtifactError if the parts do not fit together."""
-        names = feature_names(weather=self.weather)
-        if not set(self.importance) <= set(names):
-            raise ArtifactError("The stored model has other features than this version's models.")
-        check_prediction(self.share, names)
+        check_prediction(self.share, feature_names(weather=self.weather))
 
 
 class GradientBoosting(Regressor):
@@ -97,8 +81,7 @@ class GradientBoosting(Regressor):
             past = training_set.until(until)
             linear, out_of_block = fit_linear(past, weather=weather)
             trees = fit_trees(past, out_of_block, for_trees[: len(past)], seed)
-            fitted = FittedGradientBoosting(weather, linear, trees, (), len(past))
-            return replace(fitted, importance=importance(fitted.share, past.matrix, seed))
+            return FittedGradientBoosting(weather, linear, trees, len(past))
 
         return fit_until
 
@@ -109,20 +92,9 @@ def corrected(trees: TreeArrays, share: Floats, matrix: FeatureMatrix) -> Floats
     return bounded(share + SETTINGS["tree_share"] * correction.astype(float), matrix)
 
 
-def boosting_settings(sample_count: int, leading: tuple[str, ...]) -> dict[str, Any]:
+def boosting_settings(sample_count: int) -> dict[str, Any]:
     """Return settings and sizes of a fit, as plain JSON."""
-    return {**SETTINGS, "rows": sample_count, "leading_features": list(leading)}
-
-
-def feature_values(names: tuple[str, ...], matrix: FeatureMatrix, samples: Samples) -> dict[str, Floats]:
-    """Return the values of features, with readable names. Loads are in kWh: a share of the level means little."""
-    values: dict[str, Floats] = {}
-    for name in names:
-        if name not in RATIOS and name.startswith(_LOADS):
-            values[f"{name}_kwh"] = matrix[name] * samples.level
-        else:
-            values[name] = matrix[name]
-    return values
+    return {**SETTINGS, "rows": sample_count}
 
 
 def tree_sample_mask(training_set: TrainingSet, draw: np.random.Generator) -> Flags:
@@ -177,18 +149,3 @@ def _grow(
         "seed": seed,
     }
     return TreeArrays.from_booster(xgboost.train(parameters, data, SETTINGS["rounds"]))
-
-
-def importance(share: Callable[[FeatureMatrix], Floats], matrix: FeatureMatrix, seed: int) -> tuple[str, ...]:
-    """Return the features whose permutation over the samples changes a prediction most."""
-    draw = np.random.default_rng(seed)
-    sample = draw.permutation(len(matrix.values))[:_IMPORTANCE_ROWS]
-    values = matrix.values[sample]
-    before = share(FeatureMatrix(matrix.names, values))
-    change = {}
-    for i, name in enumerate(matrix.names):
-        shuffled = values.copy()
-        shuffled[:, i] = values[draw.permutation(len(sample)), i]
-        change[name] = float(np.mean(np.abs(share(FeatureMatrix(matrix.names, shuffled)) - before)))
-    ranked = sorted(matrix.names, key=lambda name: (-change[name], name))
-    return tuple(ranked[:_LEADING])

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 
 from energy_forecast.forecasting.features.expected_load import EXPECTED_LOAD, check_prediction, feature_names
-from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, feature_matrix
-from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked
+from energy_forecast.forecasting.features.samples import HistoryView
 from energy_forecast.forecasting.hours import TRAINING_LEADS
 from energy_forecast.forecasting.models.regressor import MatrixRegressor, Regressor, Trainer
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
@@ -191,14 +191,6 @@ class FittedLinear(MatrixRegressor):
     def share(self, matrix: FeatureMatrix) -> Floats:
         """Return the load as a share of the level, [n]."""
         return self.stage.predict(matrix)
-
-    def leading(self, samples: Samples) -> dict[str, Floats]:
-        """Return the values of the most important features, with readable names."""
-        matrix = feature_matrix(samples, weather=self.weather)
-        values = {f"{name}_kwh": matrix[name] * samples.level for name in ("load_known_day_1", "load_known_week_1")}
-        if self.weather:
-            values |= {name: matrix[name] for name in ("temperature", "temperature_mean_24h")}
-        return {**values, "local_hour": matrix["local_hour"], "day_kind": matrix["day_kind"]}
 
     def check(self) -> None:
         """Raise ArtifactError if the stage does not predict."""

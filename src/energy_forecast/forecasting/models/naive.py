@@ -56,15 +56,6 @@ class Naive(FittedRegressor, Regressor):
         known = np.isfinite(load)
         return np.where(known, load, samples.level), np.where(known, days, 0)
 
-    def leading(self, samples: Samples) -> dict[str, Floats]:
-        """Return the values of the most important features, with readable names."""
-        unit = "days" if self.period_days == 1 else "weeks"
-        load, days = self.repeated(samples)
-        return {
-            "load_it_repeats_kwh": load,
-            f"{unit}_back": np.where(days > 0, days / self.period_days, np.nan),
-        }
-
 
 NAIVE_24 = Naive("naive-24", 1, 7 * 24)
 NAIVE_168 = Naive("naive-168", 7, 14 * 24)

@@ -31,10 +31,6 @@ class FittedRegressor(Stored, ABC):
     def predict(self, samples: Samples) -> Floats:
         """Return the load of each target, kWh; NaN where the model cannot predict."""
 
-    def leading(self, samples: Samples) -> dict[str, Floats]:  # noqa: ARG002
-        """Return the values of the most important features, the most important first, with readable names."""
-        return {}
-
 
 class MatrixRegressor(FittedRegressor):
     """A FittedRegressor that uses the feature matrix only, so that contributions can be computed."""

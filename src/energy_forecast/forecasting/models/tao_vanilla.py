@@ -49,17 +49,6 @@ class FittedTaoVanilla(FittedRegressor):
         kwh = (_design(samples, temperature, trend) - self.means) @ self.coefficients + self.intercept
         return np.where(np.isnan(kwh), np.nan, np.maximum(kwh, 0.0))
 
-    def leading(self, samples: Samples) -> dict[str, Floats]:
-        """Return the values of the most important features, with readable names."""
-        calendar, at = samples.view.calendar, samples.position
-        values: dict[str, Floats] = {}
-        if self.weather:
-            values["temperature_c"] = samples.view.history.weather["temperature"][at]
-        values["local_hour"] = calendar.hour[at].astype(float)
-        values["weekday"] = calendar.weekday[at].astype(float)
-        values["month"] = calendar.month[at].astype(float)
-        return values
-
     def check(self) -> None:
         """Raise ArtifactError if the arrays have another number of columns."""
         columns = 12 + 168 + (self.trend_from is not None) + (3 * (1 + 12 + 24) if self.weather else 0)

@@ -46,12 +46,11 @@ WEATHER_NOT_USED = "weather_not_used"
 class VariantPrediction:
     """The prediction of one variant for its n hours, kWh.
 
-    predicted: [n]. quantiles: [n, len(QUANTILE_COLUMNS)], in any order. leading: the values of the leading features.
+    predicted: [n]. quantiles: [n, len(QUANTILE_COLUMNS)], in any order.
     """
 
     predicted: Floats
     quantiles: Floats
-    leading: dict[str, Floats]
 
 
 class Variant(Stored, ABC):
@@ -106,12 +105,9 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         targets, hours = samples.targets, data.horizon_hours
         predicted = np.empty(hours)
         quantiles = np.empty((hours, len(QUANTILE_COLUMNS)))
-        leading: list[pl.DataFrame] = []
         for variant, where in self._parts(use_weather):
             own = variant.predict(samples, where)
             predicted[where], quantiles[where] = own.predicted, own.quantiles
-            values = (pl.Series(name, values, nan_to_null=True) for name, values in own.leading.items())
-            leading.append(pl.DataFrame([timestamps(targets[where]), *values]))
         predicted = np.maximum(predicted, 0.0)
         quantiles = np.maximum(np.sort(quantiles, axis=1), 0.0)
         frame = pl.DataFrame(
@@ -128,7 +124,6 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         ends = int(np.flatnonzero(use_weather)[-1]) + 1 if use_weather.any() else hours
         return Forecast(
             frame,
-            pl.concat(leading, how="diagonal").sort("timestamp"),
             int(use_weather.sum()),
             self._data_notes(samples.view, stale, use_weather, imputed)
             + self._variant_notes(WITH_WEATHER if use_weather.any() else WITHOUT_WEATHER),
