@@ -231,7 +231,8 @@ def test_a_score_is_recomputed_from_its_pairs_to_the_last_digit(
         )
     changed = command_line.run("score", "explain", identifier, status=1)
     assert "differs in pair_digest" in changed.stderr
-    assert "The score was not found" in command_line.run("score", "explain", "--city", "Nowhere", status=1).stderr
+    assert "There is no city 'Nowhere'" in command_line.run("score", "explain", "--city", "Nowhere", status=1).stderr
+    assert "No stored score matches" in command_line.run("score", "explain", "--month", "2001-01", status=1).stderr
 
 
 def test_a_city_that_cannot_be_examined_costs_no_other(command_line: CommandLine, database: Database) -> None:

@@ -147,7 +147,8 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
     corrected = tmp_path / "corrected.csv"
     corrected.write_text(f"city,timestamp,consumption_kwh\nBerlin,{timestamp.isoformat()},{kwh + 1000}\n")
     assert document(loaded, "ingest", "consumption", corrected)["corrected"] == 1
-    assert document(loaded, "score")["new"] == 1
+    summary = "Scored 1 new or changed hour of 1 city; no change in 1 other city. New scores: 1 of 3."
+    assert summary in loaded.run("score").stdout
     old, new = rows(
         loaded_database,
         "SELECT s.id FROM forecast_scores s JOIN cities c ON c.id = s.city_id WHERE c.name = 'Berlin'"
@@ -482,6 +483,7 @@ def test_a_failure_is_one_line_that_says_what(loaded: CommandLine, arguments: tu
         ("ingest", "rejected", "nonsense"),
         ("score", "explain", "--month", "2026-13"),
         ("score", "explain", "--lead", "7"),
+        ("score", "explain", "Berlin"),
         ("backtest", "--model", "vanilla", "--from", AT, "--to", AT, "--weather", "perfect"),
     ],
     ids=" ".join,

@@ -216,7 +216,7 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     command_line = CommandLine.on(database, tmp_path / "home")
     insert(connection, (hour, 1), (hour + HOUR, 2))
     planned = command_line.run("maintain", "refresh", "--dry-run").stdout
-    assert "1 waiting cities" in planned
+    assert "1 waiting city, never refreshed" in planned
     assert "2 changed hours" in command_line.run("maintain", "refresh").stdout
     assert "equal the sums of their values" in command_line.run("doctor", "hours").stdout
     connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
@@ -225,7 +225,7 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     assert "maintain refresh" in told.stderr
     (found,) = json.loads(command_line.run("doctor", "hours", "--json", status=1).stdout)["differences"]
     assert (found["city"], found["shown_consumption"], found["true_consumption"]) == ("Pune", 99, 1)
-    assert "1 repaired hours" in command_line.run("maintain", "refresh").stdout
+    assert "1 repaired hour," in command_line.run("maintain", "refresh").stdout
     assert json.loads(command_line.run("doctor", "hours", "--json").stdout) == {"differences": []}
 
 

@@ -259,6 +259,7 @@ def test_only_changed_hours_are_read_and_scored(world: World) -> None:
     assert world.score().scored_cities == 2
     again = world.score()
     assert (again.scored_cities, again.unchanged_cities, again.hours, again.scores) == (0, 2, 0, [])
+    assert repr(again) == "<Report of scores: 0 of 0 new, 0 hours of 0 cities>"
     world.now += HOUR
     world.load("Munich", START, START)
     read: list[tuple[Any, ...]] = []

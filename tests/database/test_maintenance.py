@@ -174,7 +174,14 @@ def test_scored_vintages_go_if_that_is_chosen_and_the_ledger_explains_their_scor
     )
     assert any("more pairs" in finding for finding in check_forecast_records(old))
     assert len(wrong_scores(old)) == 1
-    shell.run("retention", "keep", "prediction_vintages", "2y", "--drop-scored")
+    assert "With keep_scored, a month" in shell.run("retention", "list").stdout
+    kept = shell.run("retention", "keep", "prediction_vintages", "24mo", "--drop-scored").stdout
+    assert kept.split("; ") == [
+        "prediction_vintages is kept for 2 years",
+        "months to which stored scores refer are removed too.\n",
+    ]
+    assert "Months to which stored scores refer are removed too" in shell.run("retention", "list").stdout
+    assert "kept for 1 year 6 months." in shell.run("retention", "keep", "predictions", "18mo").stdout
     planned = json.loads(shell.run("maintain", "retention", "--dry-run", "--json").stdout)[0]["numbers"]
     assert planned["kept_for_scores"] == 0
     shell.run("maintain", "retention")

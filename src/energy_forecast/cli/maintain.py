@@ -111,17 +111,21 @@ def _removal(item: dict[str, Any]) -> tuple[object, ...]:
 def _numbers(report: StepReport) -> str:
     parts = []
     for name, value in report.numbers.items():
-        words = name.replace("_", " ")
         if name == "views":
             continue
         if name == "bytes":
             parts.append(size(value))
         elif value or name in ("made", "missing", "months", "checked"):
+            words = name.replace("_", " ")
+            if value == 1:
+                words = words.removesuffix("ies") + "y" if words.endswith("ies") else words.removesuffix("s")
             parts.append(f"{value:,} {words}")
     if report.step == "refresh" and report.items:
         last = report.items[0]
         when = "never refreshed" if last["refreshed_at"] is None else f"refreshed {minute(last['refreshed_at'])}"
-        parts.append(f"{when}, data until {minute(last['data_until']) or 'none'}")
+        parts.append(when)
+        if last["data_until"] is not None:
+            parts.append(f"data until {minute(last['data_until'])}")
     if any(item.get("outcome") == "analyzed" for item in report.items):
         parts.append("only analyzed: VACUUM needs a connection without a pooler")
     return ", ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -11,6 +12,11 @@ from energy_forecast.cli.console import below, emit, minute, out, size, table
 from energy_forecast.cli.options import Json
 
 app = typer.Typer(no_args_is_help=True, help="How long data is kept. `maintain retention` removes older data.")
+
+
+def _span(interval: str | None) -> str:
+    """Return an interval of PostgreSQL in words: 1 year 6 months."""
+    return "ever" if interval is None else re.sub(r"\bmon(s?)\b", r"month\1", interval)
 
 
 @app.command("list")
@@ -30,13 +36,13 @@ def list_(json: Json = False) -> None:
         [
             (
                 row["table_name"],
-                row["keep"] or "ever",
-                row["thin_after"],
+                _span(row["keep"]),
+                row["thin_after"] and _span(row["thin_after"]),
                 below(row["kept_lead_hours"]),
                 "whole months" if row["by_month"] else "rows",
                 minute(row["dropped_until"]),
                 f"{row['dropped_rows'] or 0:,}",
-                row["note"],
+                row["note"] if row["keep_scored"] else "Months to which stored scores refer are removed too",
             )
             for row in rows
         ],
@@ -68,7 +74,9 @@ def keep(
     if json:
         emit(changed)
     else:
-        out.print(f"{changed['table_name']} is kept for {changed['keep'] or 'ever'}.")
+        stay = "stay" if changed["keep_scored"] else "are removed too"
+        scores = f"; months to which stored scores refer {stay}" if table_name == "prediction_vintages" else ""
+        out.print(f"{changed['table_name']} is kept for {_span(changed['keep'])}{scores}.")
 
 
 @app.command()
@@ -96,7 +104,7 @@ def thin(
         out.print(f"{changed['table_name']} is not thinned from now on.")
     else:
         out.print(
-            f"{changed['table_name']} older than {changed['thin_after']} keeps lead times below "
+            f"{changed['table_name']} older than {_span(changed['thin_after'])} keeps lead times below "
             f"{changed['kept_lead_hours']} h."
         )
 

@@ -85,13 +85,13 @@ def score(
             }
         )
     else:
-        _print_scores(report)
+        _print_scores(report, everything=everything)
     require_parts(
         report.scored_cities - len(report.failed), list(report.failed.values()), "scored", allow_partial=allow_partial
     )
 
 
-def _print_scores(report: ScoreReport) -> None:
+def _print_scores(report: ScoreReport, *, everything: bool) -> None:
     echo_left_out(report.left_out)
     echo_failures("Not scored", report.failed)
     if not report.scores:
@@ -116,16 +116,27 @@ def _print_scores(report: ScoreReport) -> None:
                     title=f"{name}, {words}",
                 )
     out.print(SCORE_LEGEND)
+    hours = counted(report.hours, "hour" if everything else "new or changed hour")
+    others = counted(report.unchanged_cities, "other city", "other cities")
     out.print(
-        f"Scored {report.hours:,} new or changed hours of {counted(report.scored_cities, 'city', 'cities')}, "
-        f"{report.unchanged_cities:,} without changes. {report.new} of {len(report.scores)} scores are new."
+        f"Scored {hours} of {counted(report.scored_cities, 'city', 'cities')}"
+        f"{f'; no change in {others}' if report.unchanged_cities else ''}. "
+        f"New scores: {report.new:,} of {len(report.scores):,}."
     )
+
+
+def _score_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a score id. To choose by city or model, use the options.") from None
 
 
 @app.command()
 def explain(
     score: Annotated[
-        UUID | None, typer.Argument(help="The score's id. Default: the newest score that matches the options.")
+        UUID | None,
+        typer.Argument(parser=_score_id, help="The score's id. Default: the newest score that matches the options."),
     ] = None,
     city: Annotated[str | None, typer.Option(metavar="CITY", help="Only scores of this city.")] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Only scores of this model.")] = None,

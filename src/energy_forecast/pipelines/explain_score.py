@@ -94,6 +94,7 @@ def explain_score(
         id, city, model, purpose, month, lead_start: as in `database.scores.find_scores`; the newest match is used.
 
     Raises:
+        UnknownCityError: no city has this name.
         UnknownScoreError: no score matches.
         NotEnoughDataError: retention removed the forecasts, or some of them.
         EnergyForecastError: the forecasts no longer exist, and no removal is recorded.
@@ -104,7 +105,11 @@ def explain_score(
             connection, id=id, city=city, model=model, purpose=purpose, month=month, lead_start=lead_start, limit=1
         )
         if not found:
-            raise UnknownScoreError(hint="Score the forecasts first: energy-forecast score")
+            if city is not None:
+                city_named(connection, city)
+            raise UnknownScoreError(
+                "No stored score matches.", hint="Omit conditions, or score the forecasts first: energy-forecast score"
+            )
         stored = found[0]
         place = city_named(connection, stored["city"])
         pairs = _pairs(connection, place, stored)

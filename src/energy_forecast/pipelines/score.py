@@ -32,7 +32,7 @@ _TOGETHER = 20
 _STORED_TOGETHER = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScoreReport:
     """Result of scoring.
 
@@ -53,6 +53,11 @@ class ScoreReport:
     unchanged_cities: int
     left_out: dict[str, int]
     failed: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the counts, and the failed cities one a line."""
+        counts = f"{self.new:,} of {len(self.scores):,} new, {self.hours:,} hours of {self.scored_cities:,} cities"
+        return "\n".join([f"<Report of scores: {counts}>", *(f"{city}: {why}" for city, why in self.failed.items())])
 
 
 def evaluation(model_id: object, parts: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ INSERT INTO ops.retention_policies (table_name, keep, by_month, note) VALUES
     ('energy_consumption', NULL, true, 'Training reads all of it'),
     ('weather_data', NULL, true, 'Training reads all of it'),
     ('weather_forecasts', interval '2 years', true, 'Only backtests and explanations read old ones'),
-    ('prediction_vintages', interval '2 years', true, 'As keep_scored says, a month to which a stored score refers stays'),
+    ('prediction_vintages', interval '2 years', true, 'With keep_scored, a month to which a stored score refers stays'),
     ('predictions', interval '1 year', false, 'The vintages stay longer'),
     ('model_metrics', interval '1 year', false, 'forecast_scores, its detail, stays'),
     ('rejected_rows', interval '180 days', false, 'The counts and reasons of each batch stay');
