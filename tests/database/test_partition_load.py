@@ -224,7 +224,8 @@ def test_records_changed_hours_of_month_that_has_just_ended(cities: Database, tm
         ).fetchall()
         stored = connection.execute(
             "SELECT city_id, min(timestamp), max(timestamp) FROM energy_consumption"
-            " WHERE timestamp >= date_trunc('hour', now() - interval '744 hours', 'UTC') GROUP BY 1 ORDER BY 1"
+            " WHERE timestamp >= (SELECT date_trunc('hour', created_at - interval '744 hours', 'UTC')"
+            "  FROM ops.ingest_batches WHERE kind = 'consumption') GROUP BY 1 ORDER BY 1"
         ).fetchall()
         assert len(changed) == CITIES
         assert changed == stored

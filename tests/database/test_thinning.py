@@ -311,9 +311,14 @@ def test_killed_in_the_middle_it_leaves_the_whole_month(
         process.communicate()
     assert reads(connection) == before
     # The server ends the transaction of the killed process by itself
-    while one(connection, "SELECT count(*) FROM pg_class WHERE relname LIKE '%%\\_thinned%%'"):
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'energy-forecast'"
+    )
+    while one(connection, sessions):
         assert time.monotonic() < deadline
         time.sleep(0.02)
+    assert one(connection, "SELECT count(*) FROM pg_class WHERE relname LIKE '%%\\_thinned%%'") == 0
     assert one(connection, "SELECT count(*) FROM ops.dropped_data") == 0
     shell.run("maintain", "retention")
     assert one(connection, "SELECT count(*) FROM ops.dropped_data WHERE kept_lead_hours = %s", KEPT) == 2

@@ -199,6 +199,6 @@ COMMENT ON INDEX idx_active_predictions IS 'Serves the forecasts of the present 
 
 /* At 5,000 cities, one partition per city made a write for all cities 10 times slower and a read 36 times. Cities share
    this partition until one is moved to its own. Each issue updates nearly every row of the coming hours: in half-filled pages
-   the new version has room beside the old one, and no index changes (HOT). The next update removes the old version, so that
+   the new version has room next to the old one, and no index changes (HOT). The next update removes the old version, so that
    autovacuum need not. */
 CREATE TABLE predictions_shared PARTITION OF predictions DEFAULT WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 2);

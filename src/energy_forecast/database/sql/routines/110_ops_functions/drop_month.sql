@@ -1,6 +1,7 @@
 /* One transaction for the ledger row and the drop, so that a crash leaves both or neither. The rows are digested, summed for
    the audit log and, if the month is thinned, copied while other sessions read and write. Then this transaction needs
-   exclusive locks on the parent, the partition and the tables of its foreign keys for some milliseconds. Each wait ends after 150 ms, during which others queue behind it, and is tried again.
+   exclusive locks on the parent, the partition and the tables of its foreign keys for some milliseconds. Each wait ends
+   after 150 ms, during which others queue behind it, and is tried again.
    No lock is held meanwhile, because a writer whose month is only known at run time locks every partition, including old
    ones. So once it has the locks, it checks that the rows are still those of the digest: the same number, and of the rows
    that a then open transaction may have written, the same row versions (70 to 90 ms for a month of 100 cities, on a busy

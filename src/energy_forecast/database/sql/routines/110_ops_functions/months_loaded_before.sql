@@ -1,4 +1,5 @@
-/* Only months that have ended: the present month exists already. No months at all if the table has a trigger of another owner, because that trigger must see every row. */
+/* Only months that have ended: the present month exists already. No months at all if the table has a trigger of another
+   owner, because that trigger must see every row. */
 CREATE OR REPLACE FUNCTION ops.months_loaded_before(parent text) RETURNS timestamptz
     LANGUAGE sql STABLE
     SET search_path = pg_catalog, pg_temp

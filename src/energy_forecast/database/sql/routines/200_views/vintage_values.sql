@@ -10,4 +10,4 @@ FROM prediction_vintages v
 CROSS JOIN LATERAL (SELECT v.quantiles || '{}'::real[] AS quantiles OFFSET 0) q
 CROSS JOIN LATERAL generate_series(1, cardinality(v.predicted_consumption)) AS i (place);
 COMMENT ON VIEW vintage_values IS
-    'The values of prediction_vintages as rows: kWh in the interval that starts at timestamp, with the quantiles at the levels of the run. Limit city_id and issued_at, so that other months are not read; an interval lies 0 to 168 hours after its issue';
+    'The values of prediction_vintages as rows: kWh in the interval that starts at timestamp, with the quantiles at the levels of the run. Limit city_id and issued_at, so that other months are not read; an interval begins 0 to 168 hours after its issue';
