@@ -115,7 +115,6 @@ def add_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
             },
         )
     connection.execute(statements["make_staging"])
-    connection.execute(statements["store_uncompressed"])
     with connection.cursor().copy(statements["copy_staging"]) as copy:
         copy.write(HEADER)
         for run in runs:

@@ -12,28 +12,22 @@ VALUES
      %(status)s, %(notes)s, %(fallback_levels)s, %(started_at)s, %(finished_at)s)
 
 -- name: make_staging
--- Create a temporary table for the forecasts of this transaction; kWh in the interval. Policies forbid COPY into the table.
-CREATE TEMPORARY TABLE staged_forecasts (
-    run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, first_timestamp timestamptz, last_timestamp timestamptz,
-    interval_minutes smallint, quantile_count smallint, predicted_consumption double precision[], quantiles real[]
-) ON COMMIT DROP
-
--- name: store_uncompressed
--- Store the arrays of the staging table as they arrive.
-ALTER TABLE staged_forecasts ALTER COLUMN quantiles SET STORAGE EXTERNAL
+-- Create a temporary table for the vintages of this transaction. Policies forbid COPY into the table itself.
+CREATE TEMPORARY TABLE staged_vintages (LIKE prediction_vintages INCLUDING DEFAULTS INCLUDING STORAGE) ON COMMIT DROP
 
 -- name: copy_staging
 -- Fill the staging table.
-COPY staged_forecasts FROM STDIN (FORMAT binary)
+COPY staged_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes,
+    quantile_count, predicted_consumption, quantiles) FROM STDIN (FORMAT binary)
 
 -- name: add_vintages
--- Store the staged forecasts as vintages; a trigger makes those of live runs and replays the current predictions.
+-- Store the staged vintages; a trigger makes those of live runs and replays the current predictions.
 INSERT INTO prediction_vintages
     (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes, quantile_count,
      predicted_consumption, quantiles)
 SELECT run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes, quantile_count,
        predicted_consumption, quantiles
-FROM staged_forecasts
+FROM staged_vintages
 ORDER BY city_id
 
 -- name: vintage
