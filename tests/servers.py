@@ -20,7 +20,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast import fault_log
-from energy_forecast.cli import main, option_names
+from energy_forecast.cli import main
 from energy_forecast.database import Database
 from energy_forecast.database.schema import database_grants
 from energy_forecast.settings import settings
@@ -119,7 +119,6 @@ def _program(arguments: list[str], environment: dict[str, str], stdout: IO[bytes
     threshold, umask, environment_before = gc.get_threshold(), os.umask(0o022), os.environ.copy()
     copies = [os.dup(1), os.dup(2)]
     settings.cache_clear()
-    option_names._options.cache_clear()
     fault_log._logged.clear()
     try:
         os.environ.update(environment)

@@ -918,7 +918,7 @@ def test_progress_tells_how_far_the_reading_is(place: Place) -> None:
     place.load(hourly(JANUARY, *range(50)), progress=lambda *step: told.append(step))
     assert told[0][0] == "Reading file1.csv"
     assert any(done == total for _, done, total, _ in told)
-    assert [label for label, _, total, _ in told if total is None] == ["Checking", "Writing"]
+    assert [label for label, _, total, _ in told if total is None] == ["Finding the intervals", "Writing"]
     assert told[-1][-1] == 50
 
 

@@ -27,6 +27,10 @@ def test_replaces_parameters_of_the_running_command(
     monkeypatch: pytest.MonkeyPatch, command: list[str], text: str, shown: str
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["energy-forecast", *command])
-    option_names._options.cache_clear()
     assert option_names.with_option_names(text) == shown
-    option_names._options.cache_clear()
+
+
+def test_replaces_parameters_of_a_named_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ingest rejected` lists the reasons of loads, which have more options than it has itself."""
+    monkeypatch.setattr(sys, "argv", ["energy-forecast", "ingest", "rejected"])
+    assert option_names.with_option_names("Set `timezone`.", "ingest", "consumption") == "Set --timezone."

@@ -19,6 +19,7 @@ from energy_forecast.cli.console import (
     require_parts,
     table,
 )
+from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.cli.options import AllowPartial, Cities, Json
 from energy_forecast.database.query_stats import SortKey, costliest_statements
 from energy_forecast.database.zones import check_zones
@@ -65,7 +66,9 @@ def doctor(context: typer.Context, json: Json = False) -> None:
             shown = lines[:_MOST_SHOWN] + ([f"{len(lines) - _MOST_SHOWN:,} more."] if len(lines) > _MOST_SHOWN else [])
             rows += [
                 (result.name if not number else "", result.state if not number else "", text)
-                for number, text in enumerate([result.error] if result.error else shown or ["-"])
+                for number, text in enumerate(
+                    map(with_option_names, [result.error] if result.error else shown or ["-"])
+                )
             ]
         table(["check", "state", "finding and remedy"], rows)
     problems = [result.name for result in results if result.state == "problem"]

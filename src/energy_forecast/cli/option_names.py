@@ -19,19 +19,25 @@ _COMMANDS = {
 }
 
 
-def with_option_names(text: str) -> str:
-    """Return a message in which each `parameter` of the running command, and each `function`, is replaced."""
-    return re.sub(r"`(\w+)`", lambda found: (_COMMANDS | _options()).get(found[1], found[0]), text)
+def with_option_names(text: str, *command: str) -> str:
+    """Return a message in which each `parameter` of a command, and each `function`, is replaced.
+
+    Args:
+        text: the message.
+        command: the words of the command, such as ingest and consumption. Default: the running command.
+    """
+    names = _COMMANDS | _options(command or tuple(sys.argv[1:]))
+    return re.sub(r"`(\w+)`", lambda found: names.get(found[1], found[0]), text)
 
 
 @cache
-def _options() -> dict[str, str]:
-    """Return the options of the running command by the name of their parameter."""
+def _options(words: tuple[str, ...]) -> dict[str, str]:
+    """Return the options of a command by the name of their parameter. `words` begin with its words."""
     # Imported here because the application imports the modules that print messages
     from energy_forecast.cli.app import app
 
     command = typer.main.get_command(app)
-    for word in sys.argv[1:]:
+    for word in words:
         commands = getattr(command, "commands", {})
         if word not in commands:
             break

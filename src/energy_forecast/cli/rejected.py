@@ -95,7 +95,7 @@ def rejected(
                     one["line"],
                     one["column"],
                     "cell" if one["cell_only"] else "row",
-                    with_option_names(str(one["reason"])),
+                    with_option_names(str(one["reason"]), "ingest", "consumption"),
                     _text(one["row"])[:_LONGEST_ROW],
                 )
                 for one in found

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 OfRuns = Annotated[
-    Purpose, typer.Option(help="Purpose of the runs: issued in time, made later as if then, or backtests.")
+    Purpose,
+    typer.Option(
+        help="Purpose of the runs: live (issued in time), replay (issued later for a past moment) or backtest."
+    ),
 ]
 OfWeather = Annotated[WeatherChoice | None, typer.Option(help="Weather of the target hours. Default: any.")]
 
@@ -92,6 +95,8 @@ def score(
 
 
 def _print_scores(report: ScoreReport, *, everything: bool) -> None:
+    from energy_forecast.pipelines.labels import PURPOSE_LABELS
+
     echo_left_out(report.left_out)
     echo_failures("Not scored", report.failed)
     if not report.scores:
@@ -99,7 +104,7 @@ def _print_scores(report: ScoreReport, *, everything: bool) -> None:
             out.print("No score changed: no forecast hour has a new or changed actual.")
         return
     for name, rows in by_city(report.scores).items():
-        for purpose, words in (("live", "issued in time"), ("replay", "made later, as if then")):
+        for purpose in ("live", "replay"):
             made = [row for row in rows if row["purpose"] == purpose]
             if made:
                 table(
@@ -113,7 +118,7 @@ def _print_scores(report: ScoreReport, *, everything: bool) -> None:
                         )
                         for row in sorted(made, key=lambda r: (r["model"], r["period_start"], r["lead_start_hours"]))
                     ],
-                    title=f"{name}, {words}",
+                    title=f"{name}, {PURPOSE_LABELS[purpose]}",
                 )
     out.print(SCORE_LEGEND)
     hours = counted(report.hours, "hour" if everything else "new or changed hour")

@@ -163,7 +163,7 @@ def _store(connection: Connection, checked: Checked, progress: Progress, early: 
         MustStageError: they must be staged with all others.
     """
     batch, target = checked.batch, checked.batch.dataset.target
-    progress("Checking", 0, None, checked.read)
+    progress("Finding the intervals", 0, None, checked.read)
     intervals = _judge_intervals(connection, checked)
     _require_same_lengths(checked, intervals)
     means = stored_means(connection, target, checked.plausibility.spans())
