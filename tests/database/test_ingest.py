@@ -583,6 +583,17 @@ def test_a_few_rows_take_the_interval_that_the_city_has(place: Place) -> None:
     assert place.rows("SELECT DISTINCT interval_minutes FROM energy_consumption") == [(15,)]
 
 
+def test_a_day_of_hours_for_a_city_of_quarters_is_noted(place: Place) -> None:
+    """Its energy would count four times. A single corrected quarter here and there is usual."""
+    place.load(HEADER + quarters(*(15 * n for n in range(200))))
+    report = place.load(HEADER + quarters(*(60 * n for n in range(24)), value=4))
+    assert report.corrected == 24
+    assert any("The rows of Berlin are 60 minutes apart, but count as 15-minute values" in one for one in report.notes)
+    assert place.load(HEADER + quarters(*(60 * n for n in range(24)), value=4), interval_minutes=60).corrected == 24
+    few = place.load(HEADER + quarters(0, 60, 165, 300, 315, 420, value=3))
+    assert not any("minutes apart" in one for one in few.notes)
+
+
 def test_a_few_rows_closer_than_the_city_has_had_are_believed(place: Place) -> None:
     """Intervals of an hour that begin every quarter would overlap."""
     place.load(hourly(JANUARY, *range(30)))

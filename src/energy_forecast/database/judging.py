@@ -47,6 +47,8 @@ class Intervals:
     Args:
         minutes: the length by city number, for cities with rows that do not state theirs.
         assumed: names of the cities whose length is assumed, because no data show it.
+        kept: name, stored length and distance (minutes) of the cities that keep their stored length, although their
+            rows are evenly further apart.
         wide: cities whose rows are at a distance that is not a valid interval.
         is_mixed: whether a city has stretches of rows at the distance of another interval.
         is_overlapping: whether rows are closer together than their interval.
@@ -56,6 +58,7 @@ class Intervals:
 
     minutes: Mapping[int, int]
     assumed: tuple[str, ...] = ()
+    kept: tuple[tuple[str, int, int], ...] = ()
     wide: tuple[Spacing, ...] = ()
     is_mixed: bool = False
     is_overlapping: bool = False
@@ -106,6 +109,7 @@ def find_intervals(
     connection.execute(named["add_gaps"], _columns(("numbers", "gaps", "times", "follows"), gaps))
     connection.execute(named["analyze_spans"])
     assumed: tuple[str, ...] = ()
+    kept: tuple[tuple[str, int, int], ...] = ()
     wide: tuple[Spacing, ...] = ()
     if minutes is not None:
         connection.execute(named["set_interval"], {"interval_minutes": minutes})
@@ -113,10 +117,12 @@ def find_intervals(
         connection.execute(named["add_provisional_gaps"], {"kind": target.kind})
         connection.execute(named["find_intervals"], {"kind": target.kind})
         assumed = tuple(name for (name,) in connection.execute(named["assumed_cities"]))
+        if target.adds_up:
+            kept = tuple(connection.execute(named["kept_intervals"]).fetchall())
         wide = tuple(Spacing(*row) for row in connection.execute(named["wide_cities"], {"adds_up": target.adds_up}))
     is_mixed, is_overlapping, is_early = one_row(connection, named["rows_to_reject"], {"now": now})
     found = dict(connection.execute(named["found_intervals"]).fetchall())
-    return Intervals(found, assumed, wide, is_mixed, is_overlapping, is_early, minutes)
+    return Intervals(found, assumed, kept, wide, is_mixed, is_overlapping, is_early, minutes)
 
 
 def stored_means(

@@ -321,6 +321,11 @@ def _notes(checked: Checked, intervals: Intervals, judged: Judged, merged: Merge
             f"The interval length of {', '.join(intervals.assumed[:_MOST_NAMED])} cannot be inferred from the "
             "rows; 60 minutes are assumed. If this is wrong, set `interval_minutes`."
         )
+    for city, minutes, gap in intervals.kept[:_MOST_NAMED]:
+        yield (
+            f"The rows of {city} are {gap} minutes apart, but count as {minutes}-minute values, like the stored ones. "
+            f"If this is wrong, load them again with `interval_minutes` set to {gap}."
+        )
     for one in merged.revised:
         yield (
             f"Stored values of {batch.cities[one.city_no].name} whose interval was provisional: {one.row_count:,}. "

@@ -98,6 +98,18 @@ SET interval_minutes = f.length,
                                  interval '5 minutes', interval '6 minutes'))))
 FROM chosen f WHERE f.city_no = k.city_no
 
+-- name: kept_intervals
+-- Cities that keep the length of their stored interval, although most of six gaps or more show another one: name, length
+-- and gap (minutes).
+WITH minutes AS (
+    SELECT c.city_no, (extract(epoch FROM c.gap) / 60)::bigint AS minutes, c.times, sum(c.times) OVER (PARTITION BY c.city_no) AS total
+    FROM gaps c JOIN spans p USING (city_no) WHERE NOT p.stated
+)
+SELECT k.name, k.interval_minutes, m.minutes
+FROM minutes m JOIN staged_cities k USING (city_no)
+WHERE m.times >= 6 AND 4 * m.times >= 3 * m.total AND m.minutes > k.interval_minutes AND m.minutes <= 60 AND mod(60, m.minutes) = 0
+ORDER BY k.name
+
 -- name: wide_cities
 -- Cities whose rows are at a distance that is not a valid interval: the distance (minutes), and whether it is even.
 -- If nothing is stored: three or more rows of which no two are an hour apart or less. Otherwise the rows may be
