@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from energy_forecast.database import Database, Role
+from energy_forecast.database import standby as standbys
 from energy_forecast.errors import DatabaseError, EnergyForecastError
 from energy_forecast.platform.platform import Platform
 from sessions import left_behind
@@ -147,3 +148,19 @@ def test_other_processes_and_other_logins_do_not_use_it(pooled: Database) -> Non
         os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert backend(pooled) == one
+
+
+def test_a_write_of_another_thread_does_not_break_a_read(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first write ends the use of the standby, even while a read asks for its lag."""
+
+    def write_meanwhile(_: Database) -> standbys.Lag:
+        thread = threading.Thread(
+            target=platform.add_city, args=("Pune",), kwargs={"latitude": 18, "longitude": 73, "timezone": "UTC"}
+        )
+        thread.start()
+        thread.join()
+        return standbys.Lag("x", None, 0.0, 0)
+
+    monkeypatch.setattr("energy_forecast.platform.platform.reading_lag", write_meanwhile)
+    with Platform(database, Database(database.url)) as platform:
+        assert [city.name for city in platform.cities()] == ["Pune"]

@@ -155,13 +155,15 @@ class Platform:
     def _reading(self) -> Database:
         """Return the standby until the first write, so that a program reads what it has written."""
         primary = self._primary()
-        if self._standby is None:
+        # Another thread may write, and remove it, at any time
+        standby = self._standby
+        if standby is None:
             return primary
         if time.monotonic() - self._lag_known_at > _LAG_KNOWN_FOR:
-            if (warning := reading_lag(self._standby).warning) is not None:
+            if (warning := reading_lag(standby).warning) is not None:
                 _log.warning(warning)
             self._lag_known_at = time.monotonic()
-        return self._standby
+        return standby
 
     def _writing(self) -> Database:
         database = self._primary()
