@@ -229,6 +229,11 @@ def test_only_changed_rows_wait(place: Place, monkeypatch: pytest.MonkeyPatch, m
     report = load_table(place.database, "consumption", month, name="month")
     end = START + timedelta(hours=24 * 20 - 1)
     assert place.pending(names) == [(name, START, end) for name in sorted(names)]
+    steps: list[str] = []
+    unchecked = check_pending(
+        place.database, "consumption", names=names, seconds=0, progress=lambda *step: steps.append(str(step))
+    )
+    assert (unchecked, steps) == (CheckReport(pending=2), ["('Checking for faults', 2, 2)"])
     assert check_load(place.database, report) == CheckReport(checked=2)
 
     later = pl.concat([month, hourly(names[0], end + timedelta(hours=1), 1)])

@@ -205,13 +205,13 @@ def check_pending(
     left, done = deque(waiting), _Outcome()
     pace, most = _PACE, len(waiting) if seconds is None else _FIRST_CITIES
     while left:
-        progress("Checking", len(done.checked) + len(done.failed), len(waiting))
         remaining = None if seconds is None else seconds - (time.monotonic() - began)
         chosen = _next(left, most, _MOST_HOURS if remaining is None else min(_MOST_HOURS, remaining / pace))
         if not chosen:
             if remaining is not None:
                 break
             chosen = [left.popleft()]
+        progress("Checking for faults", len(done.checked) + len(done.failed), len(waiting))
         started = time.monotonic()
         try:
             found = _check_cities(database, series, chosen)
@@ -223,7 +223,7 @@ def check_pending(
         done.warned += found.warned
         done.failed |= found.failed
         left.extend(found.unfinished)
-    progress("Checking", len(waiting), len(waiting))
+    progress("Checking for faults", len(waiting), len(waiting))
     pending = len(waiting) - len(done.checked) - len(done.failed)
     return CheckReport(len(done.checked), pending, done.warned, done.failed)
 
