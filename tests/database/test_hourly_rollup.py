@@ -221,7 +221,7 @@ def test_doctor_hours_tells_what_differs_and_maintain_refresh_mends_it(
     assert "equal the sums of their values" in command_line.run("doctor", "hours").stdout
     connection.execute("UPDATE hourly_consumption_rollup SET total_consumption = 99 WHERE hour = %s", (hour,))
     told = command_line.run("doctor", "hours", status=1)
-    assert "1 hours differ from the sums of their values" in told.stderr
+    assert "Hours that differ from the sums of their values: 1." in told.stderr
     assert "maintain refresh" in told.stderr
     (found,) = json.loads(command_line.run("doctor", "hours", "--json", status=1).stdout)["differences"]
     assert (found["city"], found["shown_consumption"], found["true_consumption"]) == ("Pune", 99, 1)

@@ -126,7 +126,7 @@ def _check_hours(database: Database, progress: Progress) -> list[CheckFinding]: 
         return []
     return [
         CheckFinding(
-            f"{len(found):,} hours differ from the sums of their values.", "Run: energy-forecast maintain refresh"
+            f"Hours that differ from the sums of their values: {len(found):,}.", "Run: energy-forecast maintain refresh"
         )
     ]
 

@@ -297,7 +297,8 @@ def hours(json: Json = False) -> None:
         )
     if found:
         raise EnergyForecastError(
-            f"{len(found):,} hours differ from the sums of their values.", hint="Run: energy-forecast maintain refresh"
+            f"Hours that differ from the sums of their values: {len(found):,}.",
+            hint="Run: energy-forecast maintain refresh",
         )
     if not json:
         out.print("The hours of the last 30 days equal the sums of their values.")
