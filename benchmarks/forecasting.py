@@ -257,9 +257,9 @@ def main() -> None:
             f" {memory_mb()} MB"
         )
         with psycopg.connect(database.url) as connection:
-            for table in ("prediction_vintages", "predictions"):
+            for table, rows in (("prediction_vintages", count), ("predictions", count * HORIZON)):
                 row = connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table))).fetchone()
-                assert row == (count * HORIZON,), (table, row)
+                assert row == (rows,), (table, row)
 
 
 if __name__ == "__main__":
