@@ -506,26 +506,15 @@ def test_keeps_an_honest_forecast(database: Database) -> None:
 def test_does_not_count_hours_that_had_begun(database: Database) -> None:
     """A run may be recorded three hours after its issue. By then the load of its first hours is known."""
     before = counted(database)
-    attempt(
-        database,
-        Role.FORECASTER,
-        (
-            run(issued="now() - interval '100 minutes'").replace("quantile_levels", "interval_minutes, quantile_levels")
-            .replace("'none',", "'none', 5,"),
-            f"""INSERT INTO prediction_vintages (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp,
-                interval_minutes, quantile_count, predicted_consumption, quantiles) SELECT id, '{CITY}', model_id,
-                issued_at, issued_at, now() + interval '5 minutes', 5, 3, array_fill(1::float8, ARRAY[22]),
-                array_fill(1::real, ARRAY[66]) FROM forecast_runs WHERE id = '{NEW_RUN}'""",
-        ),
-    )  # fmt: skip
-    now = max(target for _, target in counted(database)) - timedelta(minutes=5)
-    assert sorted((now - target) / timedelta(minutes=1) for _, target in counted(database) - before) == [
-        -5,
-        0,
-        5,
-        10,
-        15,
-    ]
+    issued = "now() - interval '100 minutes'"
+    statements: list[str] = []
+    for minutes in (100, 61, 16, 14, 0, -1):
+        id = uuid4()
+        target = f"now() - interval '{minutes} minutes'"
+        statements += [run(id=id, issued=issued), of_run(id=id, issued=issued, target=target)]
+    attempt(database, Role.FORECASTER, tuple(statements))
+    now = max(target for _, target in counted(database)) - timedelta(minutes=1)
+    assert sorted((now - target) / timedelta(minutes=1) for _, target in counted(database) - before) == [-1, 0, 14]
     assert check_forecast_records(database) == [], "it is late, not forged"
 
 

@@ -17,6 +17,11 @@ BEGIN
     SELECT min(a.first_timestamp), max(a.last_timestamp) INTO earliest, latest
     FROM added a JOIN public.forecast_runs r ON r.id = a.run_id
     WHERE r.purpose <> 'backtest';
+    IF earliest IS NULL THEN
+        RETURN NULL;
+    END IF;
+    -- Two writers that update the same rows in another order would wait for each other
+    PERFORM pg_advisory_xact_lock(hashtext('energy_forecast current forecasts'));
     WITH issued AS MATERIALIZED (
         SELECT DISTINCT ON (v.city_id, v.model_id, t.timestamp)
                v.city_id, v.model_id, t.timestamp, v.run_id, v.issued_at, v.level,
