@@ -166,10 +166,12 @@ def phases_as_of(connection: Connection, cities: Sequence[UUID], as_of: datetime
     return [phase for (phase,) in rows]
 
 
-def last_before(connection: Connection, series: str, befores: Sequence[tuple[UUID, datetime]]) -> list[datetime | None]:
+def last_before(
+    connection: Connection, series: str, before_times: Sequence[tuple[UUID, datetime]]
+) -> list[datetime | None]:
     """Return the last timestamp of each city before its time with a value of the series, or None."""
-    cities, times = _columns(befores, 2)
-    rows = connection.execute(queries("quality")[f"{series}_before"], {"cities": cities, "befores": times})
+    cities, times = _columns(before_times, 2)
+    rows = connection.execute(queries("quality")[f"{series}_before"], {"cities": cities, "before_times": times})
     return [moment for (moment,) in rows]
 
 

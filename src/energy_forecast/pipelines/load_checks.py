@@ -313,10 +313,12 @@ def _known(connection: Connection, series: str, work: Sequence[_Work], now: date
         if not len(values.times) or values.times[0] >= _microseconds(one.first)
     ]
     if alone:
-        befores = stored.last_before(connection, series, [(work[place].city.id, work[place].first) for place in alone])
+        before_times = stored.last_before(
+            connection, series, [(work[place].city.id, work[place].first) for place in alone]
+        )
         longer = {
             place: (work[place].city.id, before - _BEFORE, work[place].end)
-            for place, before in zip(alone, befores, strict=True)
+            for place, before in zip(alone, before_times, strict=True)
             if before is not None and before < work[place].begin
         }
         if longer:

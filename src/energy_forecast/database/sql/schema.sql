@@ -1287,7 +1287,7 @@ COMMENT ON VIEW hour_of_day_profile IS 'Consumption of a city in the hour that s
 GRANT SELECT ON hour_of_day_profile TO energy_forecast_app;
 GRANT SELECT ON hour_of_day_profile TO energy_forecast_operator;
 
--- View vintage_values (run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, timestamp timestamptz, predicted_consumption double precision, quantiles real[], interval_minutes smallint, created_at timestamptz), security_invoker=true
+-- View vintage_values (run_id uuid, city_id uuid, model_id uuid, issued_at timestamptz, interval_minutes smallint, created_at timestamptz, timestamp timestamptz, predicted_consumption double precision, quantiles real[]), security_invoker=true
 COMMENT ON VIEW vintage_values IS 'The values of prediction_vintages as rows: kWh in the interval that starts at timestamp, with the quantiles at the levels of the run. Limit city_id and issued_at, so that other months are not read; an interval begins 0 to 168 hours after its issue';
 GRANT SELECT ON vintage_values TO energy_forecast_app;
 GRANT SELECT ON vintage_values TO energy_forecast_auditor;

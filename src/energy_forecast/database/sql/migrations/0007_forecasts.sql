@@ -121,7 +121,7 @@ CREATE TABLE prediction_vintages (
     CONSTRAINT prediction_vintage_after_issue CHECK (first_timestamp >= issued_at),
     CONSTRAINT prediction_vintage_horizon CHECK (last_timestamp - issued_at <= interval '168 hours'),
     CONSTRAINT prediction_vintage_intervals CHECK (cardinality(predicted_consumption) > 0 AND
-        extract(epoch FROM last_timestamp - first_timestamp) = (cardinality(predicted_consumption) - 1) * interval_minutes * 60),
+        extract(EPOCH FROM last_timestamp - first_timestamp) = (cardinality(predicted_consumption) - 1) * interval_minutes * 60),
     CONSTRAINT prediction_vintage_value CHECK (
         (0 <= ALL (predicted_consumption) AND 9999999999.99 >= ALL (predicted_consumption)) IS TRUE),
     CONSTRAINT prediction_vintage_levels CHECK (

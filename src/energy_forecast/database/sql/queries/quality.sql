@@ -56,12 +56,12 @@ FROM unnest(%(cities)s::uuid[]) WITH ORDINALITY AS c (city, number) ORDER BY num
 -- name: consumption_before
 -- The last timestamp with consumption of each city before its time, one row per city, in order; null without one.
 SELECT (SELECT max(v.timestamp) FROM energy_consumption v WHERE v.city_id = c.city AND v.timestamp < c.before)
-FROM unnest(%(cities)s::uuid[], %(befores)s::timestamptz[]) WITH ORDINALITY AS c (city, before, number) ORDER BY number
+FROM unnest(%(cities)s::uuid[], %(before_times)s::timestamptz[]) WITH ORDINALITY AS c (city, before, number) ORDER BY number
 
 -- name: weather_before
 -- The last timestamp with observed weather of each city before its time, one row per city, in order; null without one.
 SELECT (SELECT max(v.timestamp) FROM weather_data v WHERE v.city_id = c.city AND v.timestamp < c.before)
-FROM unnest(%(cities)s::uuid[], %(befores)s::timestamptz[]) WITH ORDINALITY AS c (city, before, number) ORDER BY number
+FROM unnest(%(cities)s::uuid[], %(before_times)s::timestamptz[]) WITH ORDINALITY AS c (city, before, number) ORDER BY number
 
 -- name: remove_flags
 -- Remove the flags of cities that overlap their spans [first, last], and level changes since `levels_from`: a new check
