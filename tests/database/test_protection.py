@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
@@ -41,7 +42,9 @@ def anna(connection: Connection) -> Iterator[str]:
 
 def found(database: Database) -> list[str]:
     with database.transaction(Role.AUDITOR) as auditor:
-        return [f"{fault.message}. {fault.remedy}" for fault in faults(auditor)]
+        lines = [f"{fault.message}. {fault.remedy}" for fault in faults(auditor)]
+    # Tests that run at the same time may share the server, and its roles: those of test_privileges end in 12 digits
+    return [line for line in lines if not re.match(r"Role \w+_[0-9a-f]{12} ", line)]
 
 
 def as_owner(connection: Connection, *statements: str) -> None:
