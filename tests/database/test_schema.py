@@ -348,16 +348,17 @@ def test_a_login_that_is_no_superuser_can_upgrade_a_prepared_database_and_mainta
         embedded.stop()
 
 
-def test_two_databases_of_a_new_server_are_upgraded_at_once(open_folder: Path, tmp_path: Path) -> None:
-    """Both want to make the roles, which belong to the server."""
+def test_two_databases_of_a_server_are_upgraded_at_once(open_folder: Path, tmp_path: Path) -> None:
+    """The roles belong to the server: both create them on a new one, and change the same rows on an old one."""
     embedded = EmbeddedServer(open_folder / "twins")
     own = Server(embedded.start().url, embedded.tool)
     try:
-        with own.copy_of("template0") as one, own.copy_of("template0") as other:
-            upgrades = [CommandLine.on(each, tmp_path).start("db", "upgrade") for each in (one, other)]
-            errors = [each.communicate(timeout=120)[1] for each in upgrades]
-            assert [each.returncode for each in upgrades] == [0, 0], errors
-            assert schema_of(own, one) == schema_of(own, other)
+        for _ in ("new", "old"):
+            with own.copy_of("template0") as one, own.copy_of("template0") as other:
+                upgrades = [CommandLine.on(each, tmp_path).start("db", "upgrade") for each in (one, other)]
+                errors = [each.communicate(timeout=120)[1] for each in upgrades]
+                assert [each.returncode for each in upgrades] == [0, 0], errors
+                assert schema_of(own, one) == schema_of(own, other)
     finally:
         embedded.stop()
 

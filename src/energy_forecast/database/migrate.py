@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -27,11 +28,13 @@ from energy_forecast.database.schema import (
     superuser_sql,
     with_login,
 )
-from energy_forecast.errors import SchemaError
+from energy_forecast.errors import DatabaseError, SchemaError
 from energy_forecast.event_log import log_run
 
 # Seconds that an upgrade waits until no session uses the tables
 _PATIENCE = 60
+# Attempts to change roles that the upgrade of another database changes too
+_ATTEMPTS = 10
 
 # Schema changes are audited. While entries wait for the commit to be chained, their table cannot be altered
 _CHAIN_AT_ONCE: LiteralString = "SET CONSTRAINTS ALL IMMEDIATE;"
@@ -169,6 +172,20 @@ def upgrade(database: Database) -> Upgrade:
         SchemaError: the database was made by another version, or its tables are in use all the time.
         DatabaseError: a statement failed.
     """
+    attempt = 1
+    while True:
+        try:
+            return _upgrade_alone(database)
+        except DatabaseError as error:
+            # Another database of the server is upgraded at the same time; the roles belong to both
+            if "tuple concurrently" not in error.message or attempt == _ATTEMPTS:
+                raise
+        time.sleep(random.uniform(0.1, 1.0) * attempt)
+        attempt += 1
+
+
+def _upgrade_alone(database: Database) -> Upgrade:
+    """Upgrade after any other upgrade of this database has ended."""
     named = queries("schema")
     while True:
         # Objects of the owner are found only by their qualified names
