@@ -45,9 +45,14 @@ def as_owner(server: Server) -> Iterator[tuple[Path, list[str]]]:
 def standby_url(server: Server) -> Iterator[str]:
     """Yield the URL of a hot standby of the tests' server, made with pg_basebackup."""
     parts = conninfo_to_dict(server.url)
+    with psycopg.connect(server.url) as connection:
+        # The programs that the server runs from: its system user may not be able to read those of this environment
+        found = connection.execute("SELECT setting FROM pg_config WHERE name = 'BINDIR'").fetchone()
+    assert found is not None
+    programs = Path(found[0])
     with as_owner(server) as (folder, who):
         command: list[str | Path] = [
-            server.tool("pg_basebackup"),
+            programs / "pg_basebackup",
             "--pgdata",
             folder / "data",
             "--write-recovery-conf",
@@ -61,7 +66,7 @@ def standby_url(server: Server) -> Iterator[str]:
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with (folder / "log").open("wb") as log:
             program = subprocess.Popen(
-                [*who, server.tool("postgres"), "-D", folder / "data", *words], stdout=log, stderr=log, cwd="/"
+                [*who, programs / "postgres", "-D", folder / "data", *words], stdout=log, stderr=log, cwd="/"
             )
         url = make_conninfo(server.url, host=str(folder), port=PORT)
         until = time.monotonic() + 60
