@@ -5,7 +5,7 @@
 
 Each simulated hour is loaded (one value a city, by the loader with its checks), forecast (one run of all cities, 48
 hours ahead, by `add_runs`; the values are synthetic, because storage is measured, not the models), and scored; then
-the checks that wait and the hourly totals are brought up to date. With --weather, the observed weather of the hour is
+the checks that wait and the hourly totals are updated. With --weather, the observed weather of the hour is
 loaded too, and at 0, 6, 12 and 18 UTC a weather forecast of 48 hours.
 Prints for each step the wall-clock seconds, the CPU seconds of this program and of the server, and the bytes of WAL;
 then the bytes of each table with its indexes, the share of HOT updates, and the constants of the model as measured.
@@ -280,7 +280,7 @@ def print_sizes(database: Database, cities: int) -> None:
 
 @contextmanager
 def opened(url: str | None) -> Iterator[Database]:
-    """Yield the database of a URL, brought up to date, or a new one."""
+    """Yield the database of a URL with an upgraded schema, or a new one."""
     if url is not None:
         upgrade(Database(url))
         yield Database(url)

@@ -212,7 +212,7 @@ STEPS = st.lists(
 def test_scores_equal_those_of_everything(
     server: Server, loaded: str, steps: list[tuple[str, str, int, int, int]], seed: int
 ) -> None:
-    """Whatever is issued, loaded, corrected or deleted in between, and whenever it is scored."""
+    """Independent of what is issued, loaded, corrected or deleted in between, and of the times of scoring."""
     with world_on(server, loaded, seed) as world:
         world.score()
         world.issue(START)
