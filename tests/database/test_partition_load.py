@@ -20,7 +20,7 @@ from uuid import uuid4
 import polars as pl
 import psycopg
 import pytest
-from psycopg import errors
+from psycopg import errors, sql
 from psycopg.conninfo import make_conninfo
 
 from energy_forecast.database import Connection, Database, Role, staging
@@ -217,10 +217,14 @@ def test_records_changed_hours_of_month_that_has_just_ended(cities: Database, tm
         found = connection.execute("SELECT date_trunc('month', now(), 'UTC')").fetchone()
         assert found is not None
         end = found[0].astimezone(UTC)
+        ended = f"energy_consumption_y{end - timedelta(days=1):%Ym%m}"
+        # As in a database that was not maintained in the months before
+        connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(ended)))
+        connection.commit()
         load_files(cities, "consumption", [written(rows(end - timedelta(days=40), 24 * 40), tmp_path)])
-        assert f"energy_consumption_y{end - timedelta(days=1):%Ym%m}" in attached(connection)
+        assert ended in attached(connection)
         changed = connection.execute(
-            "SELECT city_id, first_hour, last_hour FROM ops.changed_consumption ORDER BY 1"
+            "SELECT city_id, min(first_hour), max(last_hour) FROM ops.changed_consumption GROUP BY 1 ORDER BY 1"
         ).fetchall()
         stored = connection.execute(
             "SELECT city_id, min(timestamp), max(timestamp) FROM energy_consumption"

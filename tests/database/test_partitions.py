@@ -66,6 +66,18 @@ def test_months_are_of_utc_whatever_the_sessions_zone(database: Database, zone: 
         assert [(start, end) for _, start, end in bounds] == list(pairwise(starts))
 
 
+def test_a_new_database_takes_the_values_of_last_month(database: Database) -> None:
+    """On the first of a month, yesterday is in another one."""
+    with psycopg.connect(database.url) as connection:
+        months = connection.execute(
+            "SELECT table_name, min(range_start) = date_trunc('month', now(), 'UTC') - interval '1 month', count(*)"
+            " FROM ops.partitions() WHERE range_start IS NOT NULL GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+        tables = ("energy_consumption", "prediction_vintages", "weather_data", "weather_forecasts")
+        assert months == [(table, True, 5) for table in tables]
+        assert connection.execute("SELECT count(*) FROM ops.missing_partitions(3)").fetchone() == (0,)
+
+
 def test_a_month_is_read_from_its_partition_alone(connection: Connection) -> None:
     for table, key in (("energy_consumption", "timestamp"), ("prediction_vintages", "issued_at")):
         month = connection.execute(

@@ -1404,7 +1404,7 @@ COMMENT ON ROUTINE ensure_month_partitions(text,timestamptz,timestamptz) IS 'Cre
 GRANT EXECUTE ON ROUTINE ensure_month_partitions(text,timestamptz,timestamptz) TO energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator;
 
 -- ensure_partitions_ahead(months integer DEFAULT 3) returns integer, security definer
-COMMENT ON ROUTINE ensure_partitions_ahead(integer) IS 'Creates the missing partitions of this month and the coming months; returns their number';
+COMMENT ON ROUTINE ensure_partitions_ahead(integer) IS 'Creates the missing partitions of last month, this month and the coming months; returns their number';
 GRANT EXECUTE ON ROUTINE ensure_partitions_ahead(integer) TO energy_forecast_operator;
 
 -- forecast_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz, model_name text DEFAULT NULL::text) returns TABLE("timestamp" timestamptz, model text, version text, model_id uuid, run_id uuid, issued_at timestamptz, recorded_at timestamptz, predicted_consumption numeric, confidence_lower double precision, confidence_upper double precision, quantile_levels double precision[], quantiles real[]), security definer
@@ -1575,7 +1575,7 @@ COMMENT ON ROUTINE ops.loading_table(text) IS 'The table that this transaction f
 COMMENT ON ROUTINE ops.make_thinned_month(text,text,timestamptz,timestamptz,integer,text) IS 'Creates a table with the rows of a month that have a shorter lead time, ready to replace the partition';
 
 -- ops.missing_partitions(months integer DEFAULT 3) returns TABLE(table_name text, partition_name text, stands_alone boolean), security definer
-COMMENT ON ROUTINE ops.missing_partitions(integer) IS 'The missing monthly partitions from this month on; stands_alone: the table exists but is detached, and blocks the name';
+COMMENT ON ROUTINE ops.missing_partitions(integer) IS 'The missing monthly partitions from last month on; stands_alone: the table exists but is detached, and blocks the name';
 GRANT EXECUTE ON ROUTINE ops.missing_partitions(integer) TO energy_forecast_operator;
 
 -- ops.months_loaded_before(parent text) returns timestamptz

@@ -5,7 +5,7 @@ SELECT table_name, partition_name, range_start, range_end, city, is_shared, deta
 FROM ops.partition_rows(%(exact_below)s)
 
 -- name: missing_partitions
--- The missing monthly partitions of this month and the coming months.
+-- The missing monthly partitions of last month, this month and the coming months.
 SELECT table_name, partition_name, stands_alone FROM ops.missing_partitions(%(months)s)
 
 -- name: make_partitions
