@@ -522,7 +522,7 @@ def test_the_programs_on_the_path_are_not_used(filled: Database, folder: BackupF
 
 
 def test_a_full_disk_leaves_the_earlier_backups_alone(filled: Database, tmp_path: Path) -> None:
-    with small_disk(tmp_path / "small", "1m"):
+    with small_disk(tmp_path / "small", "4m"):
         folder = BackupFolder(tmp_path / "small" / "backups")
         backup = create_backup(filled, folder)
         filler = tmp_path / "small" / "filler"
