@@ -9,11 +9,17 @@ from datetime import UTC, datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
 
+import polars as pl
 import psycopg
 import pytest
 
 from energy_forecast.database import Database, Role
-from energy_forecast.database.history import load_as_of, weather_as_of, weather_forecast_as_of
+from energy_forecast.database.history import (
+    load_as_of,
+    weather_as_of,
+    weather_forecast_as_of,
+    weather_vintages_as_of,
+)
 from servers import Server
 
 CITY = UUID("aaaaaaaa-0000-4000-8000-000000000001")
@@ -116,6 +122,41 @@ def test_weather_is_the_mean_of_what_is_known_and_rain_its_sum(known: Database, 
             assert one is None or math.isclose(one, other, rel_tol=1e-15, abs_tol=0)
         assert mine[4] == theirs[4], "a sum of hundredths is exact"
     assert any(row[2] is None for row in wanted), "an hour without any value"
+
+
+@pytest.mark.parametrize("phase", [0, 30])
+def test_vintages_are_the_first_of_each_day_known_at_a_time(known: Database, phase: int) -> None:
+    """Training sees no later issue and no hour after its cutoff, and each hour is the mean of its own vintage."""
+    city = UUID(int=1 + phase)
+    as_of = FIRST + timedelta(days=3, hours=7)
+    with psycopg.connect(known.url) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO cities (id, name, latitude, longitude, timezone) VALUES (%s, %s, 15, 73, 'UTC')",
+            (city, f"Goa {phase}"),
+        )
+        # Four issues a day, each for 48 h by half hours; the temperature is the number of the issue
+        cursor.execute(
+            "INSERT INTO weather_forecasts (city_id, timestamp, issued_at, temperature, humidity)"
+            " SELECT %s, at + h * interval '30 minutes', at, n, CASE WHEN h %% 2 = 1 THEN 40 END"
+            " FROM generate_series(0, 19) n, LATERAL (SELECT %s + n * interval '6 hours' AS at) i,"
+            " generate_series(0, 95) h",
+            (city, FIRST + timedelta(hours=3)),
+        )
+    with known.transaction(Role.FORECASTER) as connection:
+        read = {"as_of": as_of, "phase": phase}
+        found = weather_vintages_as_of(connection, city, first=FIRST, **read)
+        later = weather_vintages_as_of(connection, city, first=FIRST + timedelta(days=1), **read)
+    issues = found.group_by("issued_at", maintain_order=True).agg(pl.len(), pl.col("temperature").unique().first())
+    # Phase 30: the first half hour of a vintage is in the hour before
+    more = phase // 30
+    begun = [FIRST + timedelta(days=day, hours=3) for day in range(4)]
+    assert issues["issued_at"].to_list() == begun
+    assert issues["len"].to_list() == [48 + more, 48 + more, 28 + more, 4 + more]
+    assert issues["temperature"].to_list() == [0, 4, 8, 12]
+    assert found["timestamp"].max() < as_of
+    assert found["timestamp"][1].minute == phase
+    assert found["humidity"].drop_nulls().unique().to_list() == [40]
+    assert later["issued_at"].unique(maintain_order=True).to_list() == begun[1:]
 
 
 def test_a_city_without_rows_has_no_hours(known: Database) -> None:

@@ -59,15 +59,19 @@ class _Hours:
     begins: np.ndarray[Any, Any]
 
     @classmethod
-    def of(cls, times: np.ndarray[Any, Any], phase: int) -> _Hours:
+    def of(cls, times: np.ndarray[Any, Any], phase: int, issues: np.ndarray[Any, Any] | None = None) -> _Hours:
         """Group times by hour.
 
         Args:
             times: n times, microseconds since 1970, ascending.
             phase: minutes past the full hour at which an hour begins.
+            issues: n issue times, ascending; `times` then ascend within each. None for one.
         """
         starts = (times - phase * _MINUTE) // _HOUR * _HOUR + phase * _MINUTE
-        begins = np.flatnonzero(np.diff(starts, prepend=starts[:1] - 1))
+        is_new = np.diff(starts, prepend=starts[:1] - 1) != 0
+        if issues is not None:
+            is_new |= np.diff(issues, prepend=issues[:1]) != 0
+        begins = np.flatnonzero(is_new)
         return cls(starts[begins], begins)
 
     def sum(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -112,7 +116,10 @@ def _weather(
 
 def hourly_weather(times: np.ndarray[Any, Any], values: Mapping[str, np.ndarray[Any, Any]], phase: int) -> pl.DataFrame:
     """Return the hourly means, and the hourly sum of precipitation, of columns of `WEATHER_SCHEMA`; NaN is unknown."""
-    hours = _Hours.of(times, phase)
+    return _weather_by_hour(_Hours.of(times, phase), values)
+
+
+def _weather_by_hour(hours: _Hours, values: Mapping[str, np.ndarray[Any, Any]]) -> pl.DataFrame:
     by_hour = []
     for name, part in values.items():
         known = np.isfinite(part)
@@ -242,3 +249,21 @@ def weather_forecast_as_of(
     """Return the latest weather forecast issued by `as_of`, hourly; columns as `weather_as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
     return _weather(connection, "weather_forecast", parameters, phase, recorded_by)
+
+
+def weather_vintages_as_of(
+    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, phase: int
+) -> pl.DataFrame:
+    """Return the first weather forecast of each UTC day issued in [first, as_of], for the hours until `as_of`.
+
+    Its columns are issued_at and those of `weather_as_of`, hourly, in the order of both times.
+    """
+    parameters = {"city": city, "as_of": as_of, "first": first}
+    with connection.cursor(binary=True) as cursor:
+        row = cursor.execute(queries("history")["weather_vintages"], parameters).fetchone()
+    assert row is not None
+    kinds = ("timestamptz", "timestamptz", *("float8",) * 4)
+    issues, times, *values = (decode(part, kind) for part, kind in zip(row, kinds, strict=True))
+    hours = _Hours.of(times, phase, issues)
+    weather = _weather_by_hour(hours, dict(zip(list(WEATHER_SCHEMA)[1:], values, strict=True)))
+    return weather.insert_column(0, pl.Series("issued_at", issues[hours.begins], dtype=pl.Int64).cast(_TIME))

@@ -22,6 +22,7 @@ from energy_forecast.forecasting.types import (
     Forecaster,
     ForecastInput,
     TrainingInput,
+    no_weather_forecasts,
 )
 from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
@@ -44,7 +45,14 @@ __all__ = [
 
 
 def fit(
-    model: str | Forecaster, city: City, load: pl.DataFrame, weather: pl.DataFrame, *, at: datetime, seed: int = 0
+    model: str | Forecaster,
+    city: City,
+    load: pl.DataFrame,
+    weather: pl.DataFrame,
+    *,
+    at: datetime,
+    seed: int = 0,
+    weather_forecasts: pl.DataFrame | None = None,
 ) -> FittedForecaster:
     """Fit a model to the data of a city that were known at one time.
 
@@ -56,6 +64,7 @@ def fit(
             values may be null, and the frame may be empty.
         at: the time of knowledge. Rows of hours that had not ended by then are dropped.
         seed: of all random numbers. The same arguments give the same model, bit by bit.
+        weather_forecasts: stored weather forecasts that were known at `at`: issued_at and the columns of `weather`.
 
     Returns:
         The fitted model. Its forecasts do not depend on later calls.
@@ -81,7 +90,8 @@ def fit(
     """
     chosen = model_by_name(model) if isinstance(model, str) else own_model(model)
     with one_blas_thread:
-        return chosen.fit(TrainingInput(city, load, weather, at, seed))
+        stored = no_weather_forecasts() if weather_forecasts is None else weather_forecasts
+        return chosen.fit(TrainingInput(city, load, weather, at, seed, stored))
 
 
 def load_model(model: str | Forecaster, data: bytes) -> FittedForecaster:

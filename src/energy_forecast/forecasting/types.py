@@ -55,6 +55,13 @@ class City(Stored):
             raise ArtifactError(f"The stored model has no usable time zone: {self.timezone!r}.")
 
 
+def no_weather_forecasts() -> pl.DataFrame:
+    """Return a frame of weather forecasts without rows."""
+    times = dict.fromkeys(("issued_at", "timestamp"), pl.Datetime("us", "UTC"))
+    values = dict.fromkeys(("temperature", "humidity", "wind_speed", "precipitation"), pl.Float64)
+    return pl.DataFrame(schema={**times, **values})
+
+
 @dataclass(frozen=True)
 class TrainingInput:
     """The data of one fit: the load and weather of a city that were known at the time `at`.
@@ -65,6 +72,8 @@ class TrainingInput:
         weather: observed weather, dropped in the same way.
         at: the time of knowledge.
         seed: of all random numbers.
+        weather_forecasts: stored weather forecasts: issued_at and the columns of `weather`, one vintage a day of the
+            last years, in the order of both times. Empty if none is stored.
     """
 
     city: City
@@ -72,6 +81,7 @@ class TrainingInput:
     weather: pl.DataFrame
     at: datetime
     seed: int = 0
+    weather_forecasts: pl.DataFrame = field(default_factory=no_weather_forecasts)
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,7 @@ class ForecastInput:
         weather_ahead: weather forecasts for the hours from the issue time on, with or without gaps.
         issued_at: the issue time.
         horizon_hours: number of hours to forecast.
+        weather_is_observed: whether `weather_ahead` is observed weather, in a backtest with perfect weather forecasts.
     """
 
     load: pl.DataFrame
@@ -91,6 +102,7 @@ class ForecastInput:
     weather_ahead: pl.DataFrame
     issued_at: datetime
     horizon_hours: int
+    weather_is_observed: bool = False
 
     def recent(self, days: int) -> ForecastInput:
         """Return the same input with only the last `days` days of observations before the issue time."""

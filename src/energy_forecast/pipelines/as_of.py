@@ -26,6 +26,8 @@ ACTUALS: dict[str, pl.DataType] = {
 # Faulty hours of a year are found from the data of the year, of this span before it, and of this span after it
 _DAYS_BEFORE = timedelta(days=90)
 _DAYS_AFTER = timedelta(days=8)
+# Weather services change their models every few years
+_VINTAGES_OF = timedelta(days=730)
 # The minimum age of a month that retention thins
 _NEVER_THINNED = timedelta(days=90)
 
@@ -62,6 +64,7 @@ class AsOfData:
     load: timestamp, consumption_kwh.
     weather, weather_ahead: timestamp, temperature, humidity, wind_speed, precipitation; `weather_ahead` is of the hours
         from `at` on.
+    weather_is_observed: whether `weather_ahead` is observed weather.
     """
 
     at: datetime
@@ -69,10 +72,12 @@ class AsOfData:
     load: pl.DataFrame
     weather: pl.DataFrame
     weather_ahead: pl.DataFrame
+    weather_is_observed: bool = False
 
     def forecast_input(self, hours: int) -> ForecastInput:
         """Return the input of a forecast of so many hours, issued at `at`."""
-        return ForecastInput(self.load, self.weather, self.weather_ahead, self.at + self.shift.offset, hours)
+        issued_at = self.at + self.shift.offset
+        return ForecastInput(self.load, self.weather, self.weather_ahead, issued_at, hours, self.weather_is_observed)
 
 
 def read_as_of(
@@ -112,7 +117,21 @@ def read_as_of(
         if actual_as_of is None:
             raise ValueError("actual weather requires `actual_as_of`")
         ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, **read)
-    return AsOfData(at, shift, shift.to_full_hours(load), shift.to_full_hours(past_weather), shift.to_full_hours(ahead))
+    load, past_weather, ahead = (shift.to_full_hours(frame) for frame in (load, past_weather, ahead))
+    return AsOfData(at, shift, load, past_weather, ahead, weather_is_observed=weather == "actual")
+
+
+def stored_weather_forecasts(connection: Connection, city: StoredCity, known: AsOfData) -> pl.DataFrame:
+    """Read the weather forecasts of the last two years before `known.at`, one vintage a day.
+
+    Returns:
+        issued_at, timestamp, temperature, humidity, wind_speed, precipitation; hourly, on full UTC hours.
+    """
+    shift = known.shift
+    stored = history.weather_vintages_as_of(
+        connection, city.id, as_of=known.at, first=known.at - _VINTAGES_OF, phase=shift.phase
+    )
+    return shift.to_full_hours(stored).with_columns(pl.col("issued_at") + shift.offset)
 
 
 def _hours_from(at: datetime, count: int, phase: int) -> list[datetime]:

@@ -15,6 +15,8 @@ from importlib.resources import as_file, files
 from typing import Any
 from uuid import UUID
 
+import polars as pl
+
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
@@ -24,7 +26,7 @@ from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, Unkn
 from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
-from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of
+from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of, stored_weather_forecasts
 from energy_forecast.pipelines.fallback import NAIVE_MODELS
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
@@ -181,11 +183,20 @@ def _train_city(
     # No transaction stays open during training, because it would delay VACUUM
     with database.transaction(Role.FORECASTER) as connection:
         known = read_as_of(connection, city, at=until)
-        digests = {name: training_digest(name, city, known) for name in names}
+        forecasts = stored_weather_forecasts(connection, city, known)
+        digests = {name: training_digest(name, city, known, forecasts) for name in names}
         identical = {name: _find_identical(connection, name, city, digest, until) for name, digest in digests.items()}
 
     def fit_model(name: str) -> NewArtifact:
-        fitted = fit(name, forecasting_city(city), known.load, known.weather, at=until + known.shift.offset, seed=SEED)
+        fitted = fit(
+            name,
+            forecasting_city(city),
+            known.load,
+            known.weather,
+            at=until + known.shift.offset,
+            seed=SEED,
+            weather_forecasts=forecasts,
+        )
         return NewArtifact(city.id, fitted.to_bytes(), digests[name], fitted.parameters)
 
     trained: TrainedModels = {}
@@ -266,7 +277,7 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def training_digest(name: str, city: StoredCity, known: AsOfData) -> bytes:
+def training_digest(name: str, city: StoredCity, known: AsOfData, weather_forecasts: pl.DataFrame) -> bytes:
     """Return the SHA-256 of everything that training depends on. Equal digests mean equal models."""
     digest = hashlib.sha256()
     versions = {
@@ -274,7 +285,7 @@ def training_digest(name: str, city: StoredCity, known: AsOfData) -> bytes:
     }
     facts = asdict(forecasting_city(city)) | {"model": name, "seed": SEED, "versions": versions, "code": code_digest()}
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for frame in (known.load, known.weather):
+    for frame in (known.load, known.weather, weather_forecasts):
         for column in frame.columns:
             digest.update(column.encode())
             digest.update(frame[column].to_physical().fill_null(float("nan")).to_numpy().tobytes())

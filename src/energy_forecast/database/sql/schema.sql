@@ -1521,6 +1521,10 @@ GRANT EXECUTE ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,
 COMMENT ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As weather_as_of, limited to values that this database had recorded by a second time';
 GRANT EXECUTE ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
 
+-- weather_vintages_as_of(city uuid, as_of timestamptz, first_time timestamptz) returns TABLE(issued_at timestamptz, "timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
+COMMENT ON ROUTINE weather_vintages_as_of(uuid,timestamptz,timestamptz) IS 'The first weather forecast of each UTC day that was issued in [first_time, as_of], for the hours until as_of';
+GRANT EXECUTE ON ROUTINE weather_vintages_as_of(uuid,timestamptz,timestamptz) TO energy_forecast_forecaster;
+
 -- write_current_forecasts() returns trigger, security definer
 COMMENT ON ROUTINE write_current_forecasts() IS 'Makes new vintages of live runs and replays the current forecast';
 

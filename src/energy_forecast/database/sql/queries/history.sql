@@ -71,3 +71,14 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
        string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
 FROM weather_forecast_recorded(%(city)s, %(as_of)s, %(recorded_by)s, %(first)s, %(end)s)
+
+-- name: weather_vintages
+-- The first weather forecast of each UTC day issued from a time to a time, for the hours until the latter, NaN if unknown.
+-- One row: the bytes of each column, by issue and hour.
+SELECT string_agg(timestamptz_send(issued_at), ''),
+       string_agg(timestamptz_send(timestamp), ''),
+       string_agg(float8send(coalesce(temperature::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(humidity::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(wind_speed::float8, 'NaN')), ''),
+       string_agg(float8send(coalesce(precipitation::float8, 'NaN')), '')
+FROM weather_vintages_as_of(%(city)s, %(as_of)s, %(first)s)

@@ -81,6 +81,7 @@ GRANT EXECUTE ON FUNCTION
     consumption_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
     weather_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
     weather_forecast_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
+    weather_vintages_as_of(uuid, timestamptz, timestamptz),
     forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text), forecast_evolution(uuid, timestamptz),
     load_phase_as_of(uuid, timestamptz),
     ensure_month_partitions(text, timestamptz, timestamptz),
