@@ -15,7 +15,9 @@ from energy_forecast.forecasting import QUANTILE_LEVELS, City, ForecastInput, fi
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS, errors_by_weekday
 from energy_forecast.forecasting.evaluation.coverage import coverage_certificate, reliability
 from energy_forecast.forecasting.explain.report import explain
+from energy_forecast.forecasting.explain.weather_share import weather_share
 from energy_forecast.pipelines import CoverageReport, ErrorReport, ForecastExplanation
+from energy_forecast.pipelines.weather_share import explain_error
 from energy_forecast.web.explanation import write_explanation_page
 from energy_forecast.web.score_pictures import write_certificate_page, write_errors_page
 from pages import CHROMIUM, HOSTILE, opened
@@ -149,6 +151,9 @@ def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
     run = {"id": uuid4(), "model": "linear", "version": "1", "purpose": "replay", "issued_at": ISSUED}
     came = actual.select("timestamp", actual="consumption_kwh").head(24 * 61)
     path = tmp_path / "why.html"
+    stored = one.reissued.join(came, on="timestamp", how="left")
+    observed = weather.filter(~past).with_columns(pl.col("temperature") - 3)
+    error = explain_error(stored, "forecast", weather_share(fitted, data, observed))
     found = ForecastExplanation(
         city,
         run | {"horizon": timedelta(hours=48), "weather": "forecast"},
@@ -156,27 +161,30 @@ def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
         False,
         0,
         [],
-        one.reissued.join(came, on="timestamp", how="left"),
+        stored,
         0,
         actual.filter(past).tail(240),
         one,
+        error,
     )
     write_explanation_page(path, found)
     shown = opened(path, PROBE)
     assert shown["titles"] == [
         f"Why this forecast of {HOSTILE}?",
         "Forecast and observed load",
+        "Error, and the part of the weather in it",
         "Contributions on Saturday 10 May 2025",
         "Effect of the weather on Saturday 10 May 2025",
         "Temperature response",
         "Most similar past days to Saturday 10 May 2025",
     ]
-    fan, drivers, under, response, similar = shown["names"]
+    fan, causes, drivers, under, response, similar = shown["names"]
     assert {"measured", "forecast", "90 % interval", "80 % interval", "50 % interval"} <= set(fan)
+    assert causes == ["weather forecast", "model", "forecast minus actual", "temperature, forecast minus observed"]
     assert "forecast minus usual day" in drivers
     assert under == ["forecast", "with usual temperature", "temperature", "usual temperature"]
     assert "model response for this day" in response
     assert similar[-2:] == ["this forecast", "measured"]
     assert all(shown["lines"])
-    # 24 hours of six drivers and of all others
-    assert len(shown["bars"]) == 7 * 24
+    # 24 hours of two causes; 24 hours of six drivers and of all others
+    assert len(shown["bars"]) == 2 * 24 + 7 * 24

@@ -16,7 +16,14 @@ from energy_forecast.cli.output_files import writing
 from energy_forecast.cli.score_cells import Purpose
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from energy_forecast.forecasting.explain.weather_share import ErrorParts
     from energy_forecast.pipelines import ForecastExplanation
+    from energy_forecast.pipelines.weather_share import ExplainedError
+
+# Number of hours whose error is shown
+_WORST_HOURS = 3
 
 
 def explain(
@@ -43,10 +50,11 @@ def explain(
     plot: Annotated[Path | None, plot_option("Draw forecast and observed load into FILE.html, for a browser.")] = None,
     json: Json = False,
 ) -> None:
-    """Explain an issued forecast: contributions, effect of the weather, and the most similar past days.
+    """Explain an issued forecast: contributions, effect of the weather, similar past days, and causes of its error.
 
     The contributions are those of the model that served the forecast (all weighted members of an ensemble), and add up
-    to the forecast.
+    to the forecast. Once load and weather of its hours are stored, the error is split into the part that the error of
+    the weather forecast caused and the part of the model.
 
     Example: energy-forecast forecast explain Munich --hour 18 --plot why.html
     """
@@ -94,7 +102,19 @@ def _document(found: ForecastExplanation, plot: Path | None) -> dict[str, object
         "repeats": None if one.repeated_hours is None else one.repeated_hours.to_dicts(),
         "response": one.response.to_dicts(),
         "similar": one.similar.to_dicts(),
+        "error": _error_document(found.error),
         "plot": plot,
+    }
+
+
+def _error_document(error: ExplainedError | None) -> dict[str, object] | None:
+    if error is None:
+        return None
+    return {
+        "parts": None if error.parts is None else error.parts.as_dict(),
+        "statement": error.statement,
+        "notes": error.notes,
+        "hours": error.hours.to_dicts(),
     }
 
 
@@ -158,6 +178,8 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
             f"season.\nWith usual temperatures the forecast of these {effect.hours} hours is {_mwh(effect.normal_kwh)} "
             f"MWh: the weather adds {_mwh(effect.added_kwh, signed=True)} MWh ({effect.percent:+.1f} %)."
         )
+    if found.error is not None:
+        _print_error(found, found.error, wanted)
     table(
         ["most similar past days", "mean °C", "MWh", "MWh at the present level"],
         [
@@ -184,12 +206,61 @@ def _print(found: ForecastExplanation, wanted: list[int] | None) -> None:
         )
 
 
+def _print_error(found: ForecastExplanation, error: ExplainedError, wanted: list[int] | None) -> None:
+    """Print the parts of the error: of the whole forecast, of the day, and of its hours with the largest errors."""
+    import polars as pl
+
+    from energy_forecast.forecasting.explain.weather_share import error_parts
+
+    parts = error.parts
+    if parts is None:
+        echo(str(error.statement))
+        return
+    of_day = error.hours.join(found.explanation.hours, on="timestamp", how="semi")
+    hours = of_day.drop_nulls("weather_kwh")
+    local = pl.Series([time.astimezone(found.zone).hour for time in hours["timestamp"]], dtype=pl.Int64)
+    if wanted:
+        shown = hours.filter(local.is_in(wanted))
+    else:
+        shown = hours.sort(pl.col("error_kwh").abs(), descending=True).head(_WORST_HOURS).sort("timestamp")
+    columns = [(f"{parts.hours} h", parts)]
+    of_this_day = error_parts(of_day)
+    if of_this_day is not None:
+        columns.append((f"{found.explanation.day:%a}, {of_this_day.hours} h", of_this_day))
+    for time in shown["timestamp"]:
+        of_hour = error_parts(shown.filter(pl.col("timestamp") == time))
+        assert of_hour is not None
+        columns.append((f"{time.astimezone(found.zone):%H:%M}", of_hour))
+    rows: list[tuple[str, Callable[[ErrorParts], str]]] = [
+        ("forecast minus actual", lambda one: _mwh(one.error_kwh, signed=True)),
+        ("absolute error of the hours", lambda one: _mwh(one.absolute_error_kwh)),
+        ("  caused by the weather forecast", lambda one: _mwh(one.weather_kwh, signed=True)),
+        ("  caused by the model", lambda one: _mwh(one.model_kwh, signed=True)),
+        ("share of the weather, %", lambda one: _percent(one.weather_percent)),
+        ("temperature, forecast minus observed, °C", lambda one: f"{one.temperature_error:+.1f}"),
+    ]
+    table(
+        ["error, MWh", *(title for title, _ in columns)],
+        [(name, *(text(one) for _, one in columns)) for name, text in rows],
+    )
+    out.print(
+        f"The error of the weather forecast caused {_percent(parts.weather_percent)} % of the absolute error of these "
+        f"{parts.hours} hours. MAPE {parts.mape:.2f} %; with observed weather {parts.mape_with_observed:.2f} %."
+    )
+    for note in error.notes:
+        echo(f"  {note}")
+
+
 def _source(time: datetime | None, zone: ZoneInfo) -> str:
     return "no such hour: mean of the last week" if time is None else f"{time.astimezone(zone):%a %Y-%m-%d %H:%M}"
 
 
 def _mwh(kwh: float, signed: bool = False) -> str:
     return f"{kwh / 1000:{'+' if signed else ''},.1f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{round(value)}"
 
 
 def _value(value: float | None) -> str | None:

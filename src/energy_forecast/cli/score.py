@@ -155,6 +155,8 @@ def explain(
 ) -> None:
     """Show the pairs behind a score, and recompute the score from them.
 
+    The largest errors are shown with the part that the error of the weather forecast caused.
+
     Example: energy-forecast score explain --city Munich --model gradient-boosting --output pairs.csv
     """
     from energy_forecast import pipelines
@@ -186,7 +188,7 @@ def explain(
         )
     }
     numbers = [name for name in pipelines.RECOMPUTED if name not in ("pair_digest", "by_hour")]
-    worst = found.pairs[(found.pairs["actual"] - found.pairs["predicted"]).abs().arg_sort(descending=True)[:10]]
+    worst, share = found.worst, found.weather_share
     if json:
         emit(
             facts
@@ -196,7 +198,11 @@ def explain(
                 "recomputed": {name: again[name] for name in numbers}
                 | {"pair_digest": again["pair_digest"].hex(), "by_hour": again["by_hour"]},
                 "differing": found.differing,
-                "worst": worst.select("issued_at", "timestamp", "actual", "predicted", "q05", "q95").to_dicts(),
+                "worst": worst.select(
+                    *("issued_at", "timestamp", "actual", "predicted", "q05", "q95"),
+                    *("error_kwh", "weather_kwh", "model_kwh", "weather_percent", "temperature_error"),
+                ).to_dicts(),
+                "worst_error": None if share is None else share.as_dict(),
                 "output": output,
             }
         )
@@ -213,7 +219,7 @@ def explain(
             + [("pair_digest", bytes(stored["pair_digest"]).hex()[:16], again["pair_digest"].hex()[:16])],
         )
         table(
-            ["issued", "hour", "actual kWh", "predicted", "90 % interval"],
+            ["issued", "hour", "actual kWh", "predicted", "90 % interval", "error", "of it weather"],
             [
                 (
                     minute(row["issued_at"]),
@@ -221,11 +227,18 @@ def explain(
                     f"{row['actual']:,.1f}",
                     f"{row['predicted']:,.1f}",
                     f"{row['q05']:,.1f} to {row['q95']:,.1f}",
+                    f"{row['error_kwh']:+,.1f}",
+                    None if row["weather_kwh"] is None else f"{row['weather_kwh']:+,.1f}",
                 )
                 for row in worst.iter_rows(named=True)
             ],
             title="The largest errors",
         )
+        if share is not None and share.weather_percent is not None:
+            out.print(
+                f"The error of the weather forecast caused {share.weather_percent:.0f} % of the absolute error of "
+                f"{counted(share.hours, 'hour')}, and the model the rest."
+            )
         if output is not None:
             out.print(f"Written: {output}")
     if found.differing:

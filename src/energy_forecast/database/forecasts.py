@@ -197,10 +197,24 @@ def to_score(connection: Connection, *, city: UUID, first: datetime, end: dateti
 
 
 def last_run(
-    connection: Connection, *, city: UUID, at: datetime, purposes: Sequence[str], model: str | None = None
+    connection: Connection,
+    *,
+    city: UUID,
+    at: datetime,
+    purposes: Sequence[str],
+    model: str | None = None,
+    model_id: UUID | None = None,
+    recorded_by: datetime | None = None,
 ) -> dict[str, Any] | None:
     """Return the run of the last forecast of a city issued by a time, or None."""
-    parameters = {"city": city, "at": at, "purposes": list(purposes), "model": model}
+    parameters = {
+        "city": city,
+        "at": at,
+        "purposes": list(purposes),
+        "model": model,
+        "model_id": model_id,
+        "recorded_by": recorded_by,
+    }
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(queries("forecasts")["last_run"], parameters).fetchone()
 

@@ -23,8 +23,11 @@ from energy_forecast.forecasting import QUANTILE_COLUMNS, load_model
 from energy_forecast.forecasting.explain.report import Explanation, explain
 from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.train import check_models
+from energy_forecast.pipelines.weather_share import SAME_KWH, ExplainedError, explain_error, share_of_run
 from energy_forecast.progress import Progress, silent
 
+# Quantiles are stored in single precision
+_SINGLE_PRECISION = 2e-7
 ISSUED_PURPOSES = ("live", "replay")
 
 
@@ -37,9 +40,10 @@ class ForecastExplanation:
     weather_left_out: whether weather of these hours was recorded after the issue, and therefore left out.
     late_hours: number of hours of load before the issue that were recorded or corrected after it, and left out.
     forecast: timestamp, predicted, q05 .. q95, actual (null if not yet known): all hours, as stored.
-    differing_hours: number of hours in which the recomputed forecast differs by more than 0.01 kWh. It is above zero if
-        the program has changed, or if data or model were changed from outside.
+    differing_hours: number of hours in which the recomputed forecast differs by more than 0.01 kWh and the precision
+        of the storage. It is above zero if the program has changed, or if data or model were changed from outside.
     history: timestamp, consumption_kwh of the ten days before the issue.
+    error: the error of the hours with actuals and the part of the weather in it; None without actuals.
     """
 
     city: StoredCity
@@ -52,6 +56,7 @@ class ForecastExplanation:
     differing_hours: int
     history: pl.DataFrame
     explanation: Explanation
+    error: ExplainedError | None
 
     @property
     def zone(self) -> ZoneInfo:
@@ -130,8 +135,11 @@ def explain_forecast(
         # A late value claims to be known at the end of its hour, but the forecast did not use it
         known, since = read(recorded_by=run["created_at"]), read()
         actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
+        fitted = load_model(artifact.name, artifact.artifact)
+        share = None
+        if actual["consumption_kwh"].count():
+            share = share_of_run(connection, place, fitted, known, weather=run["weather"], horizon_hours=hours, now=now)
     progress("Running the model", 1, 2)
-    fitted = load_model(artifact.name, artifact.artifact)
     shift = known.shift
     fallback = run["fallback_levels"].get(place.name)
     weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
@@ -147,8 +155,9 @@ def explain_forecast(
     )
     again = stored.select("timestamp").join(shift.to_city_hours(found.reissued), on="timestamp", how="left")
     values = ["predicted", *QUANTILE_COLUMNS]
-    # The last bits of a matrix product depend on the memory alignment of its arrays
-    same = np.abs(stored.select(values).to_numpy() - again.select(values).to_numpy()) <= 0.01
+    same = np.isclose(
+        again.select(values).to_numpy(), stored.select(values).to_numpy(), rtol=_SINGLE_PRECISION, atol=SAME_KWH
+    )
     differing = int((~same.all(axis=1)).sum())
     return ForecastExplanation(
         place,
@@ -161,6 +170,7 @@ def explain_forecast(
         differing,
         shift.to_city_hours(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),
         found.moved(shift.to_city_hours),
+        explain_error(stored, run["weather"], share),
     )
 
 

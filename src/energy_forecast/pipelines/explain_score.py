@@ -12,11 +12,14 @@ import polars as pl
 
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, all_cities, city_named
+from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownScoreError
+from energy_forecast.forecasting.explain.weather_share import ErrorParts, error_parts
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.issue_times import issue_times
 from energy_forecast.pipelines.pairs import matured, score_pairs
+from energy_forecast.pipelines.weather_share import with_weather_share
 from energy_forecast.progress import Progress, silent
 
 # The recomputed columns: every number of a row, and the digest of its pairs
@@ -34,6 +37,8 @@ RECOMPUTED = (
     "by_hour",
 )
 
+# Number of hours with the largest errors that are shown
+WORST = 10
 # The columns that do not depend on the location of the city
 _COMPARED = ("pair_count", "mape", "mae_kwh", "rmse_kwh", "pinball_kwh", "coverage_90", "width_90_kwh")
 
@@ -69,13 +74,21 @@ class ScoreExplanation:
     """A stored score and the same score recomputed.
 
     pairs: issued_at, timestamp, actual, predicted, q05 .. q95, reference (naive-168), kWh in the hour; by time.
+    worst: the pairs with the largest errors, the largest first, with weather_kwh and weather_percent: the part of the
+        weather forecast's error in theirs; null if unknown.
     differing: the columns that differ; empty if all digits agree.
     """
 
     stored: dict[str, Any]
     recomputed: dict[str, Any]
     pairs: pl.DataFrame
+    worst: pl.DataFrame
     differing: list[str]
+
+    @property
+    def weather_share(self) -> ErrorParts | None:
+        """Return the error of the worst hours and its parts; None if they are unknown."""
+        return error_parts(self.worst)
 
 
 def explain_score(
@@ -114,18 +127,21 @@ def explain_score(
         place = city_named(connection, stored["city"])
         pairs = _pairs(connection, place, stored)
         removed = _removed(connection, stored) if pairs.height < stored["pair_count"] else None
-    if removed is not None:
-        issued_in, at = removed
-        raise NotEnoughDataError(
-            f"{stored['pair_count'] - pairs.height:,} of the {stored['pair_count']:,} forecasts behind this score are "
-            f"not stored any more: retention removed those issued in {issued_in:%Y-%m} on {at:%Y-%m-%d}.",
-            hint="See: energy-forecast retention ledger. The score stays as it was recorded.",
-        )
-    if pairs.is_empty():
-        raise EnergyForecastError("The forecasts behind this score are no longer stored.")
+        if removed is not None:
+            issued_in, at = removed
+            raise NotEnoughDataError(
+                f"{stored['pair_count'] - pairs.height:,} of the {stored['pair_count']:,} forecasts behind this score "
+                f"are not stored any more: retention removed those issued in {issued_in:%Y-%m} on {at:%Y-%m-%d}.",
+                hint="See: energy-forecast retention ledger. The score stays as it was recorded.",
+            )
+        if pairs.is_empty():
+            raise EnergyForecastError("The forecasts behind this score are no longer stored.")
+        largest = pairs[(pairs["actual"] - pairs["predicted"]).abs().arg_sort(descending=True)[:WORST]]
+        worst = with_weather_share(connection, place, stored, largest, database_now(connection))
     recomputed = score_pairs(pairs, forecasting_city(place))
     differing = [name for name in RECOMPUTED if _bytes(stored[name]) != _bytes(recomputed[name])]
-    return ScoreExplanation(stored, recomputed, pairs.drop("purpose", "weather").sort("timestamp"), differing)
+    unused = ("purpose", "weather")
+    return ScoreExplanation(stored, recomputed, pairs.drop(unused).sort("timestamp"), worst.drop(unused), differing)
 
 
 def wrong_scores(database: Database, *, progress: Progress = silent) -> list[WrongScore]:

@@ -16,6 +16,7 @@ from energy_forecast.forecasting.explain.contributions import BASELINE, FEATURE_
 from energy_forecast.forecasting.explain.report import DAY_KINDS, contribution_totals
 from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
+from energy_forecast.pipelines.weather_share import ExplainedError
 from energy_forecast.web.drawing import INTERVALS
 from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
 from energy_forecast.web.units import EnergyUnit, energy_unit
@@ -34,6 +35,8 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     zone = found.city.timezone
     day = f"{one.day:%A} {one.day.day} {one.day:%B %Y}"
     sections = [_fan(found, unit)]
+    if found.error is not None:
+        sections.append(_error(found, found.error))
     if one.contributions is not None:
         sections.append(_drivers(found, one.contributions, day, unit))
     if one.repeated_hours is not None:
@@ -133,6 +136,90 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     ]
     head = ["From", f"Measured, {unit.name}", "Forecast", "5 %", "95 %"]
     return Section("Forecast and observed load", [figure], paragraph(lead), as_table(head, rows, name="Forecast"))
+
+
+def _error(found: ForecastExplanation, error: ExplainedError) -> Section:
+    title = "Error, and the part of the weather in it"
+    parts = error.parts
+    if parts is None:
+        return Section(title, [], paragraph(str(error.statement)))
+    hours = error.hours
+    x = _x(found, hours["timestamp"])
+    unit = energy_unit(float(hours["error_kwh"].abs().max() or 0))  # type: ignore[arg-type]
+    energy = f"%{{y:+.3~g}} {unit.name}"
+    bars = [
+        {
+            "type": "bar",
+            "name": name,
+            "x": x,
+            "y": _in(unit, hours[column]),
+            "marker": {"color": colour},
+            "hovertemplate": energy,
+        }
+        for name, column, colour in (
+            ("weather forecast", "weather_kwh", "--temperature"),
+            ("model", "model_kwh", "--past"),
+        )
+    ]
+    traces = [
+        *bars,
+        _line("forecast minus actual", x, _in(unit, hours["error_kwh"]), "--ink", hovertemplate=energy),
+        _line(
+            "temperature, forecast minus observed",
+            x,
+            [None if value is None else round(value, 2) for value in hours["temperature_error"]],
+            "--temperature",
+            yaxis="y2",
+            hovertemplate="%{y:+.1f} °C",
+        ),
+    ]
+    layout = _layout(
+        unit,
+        barmode="relative",
+        bargap=0.15,
+        xaxis={"anchor": "y2"},
+        yaxis={
+            "domain": [0.42, 1],
+            "zeroline": True,
+            "title": {"text": f"Forecast minus actual, {unit.name}", "standoff": 8},
+        },
+        yaxis2={"domain": [0, 0.34], "zeroline": True, "title": {"text": "Error, °C", "standoff": 8}},
+    )
+    total = energy_unit(parts.absolute_error_kwh)
+    share = "" if parts.weather_percent is None else f" ({parts.weather_percent:.0f} %)"
+    lead = (
+        f"The error of the weather forecast caused {_signed(total, parts.weather_kwh)} {total.name}{share} of the "
+        f"{total.text(parts.absolute_error_kwh)} {total.name} of absolute error in {parts.hours} hours, and the model "
+        f"the rest. It is the difference to the same forecast with observed weather, whose MAPE is "
+        f"{parts.mape_with_observed:.2f} % instead of {parts.mape:.2f} %. The weather forecast was "
+        f"{abs(parts.temperature_error):.1f} °C too {'warm' if parts.temperature_error > 0 else 'cold'} on average "
+        f"(mean absolute error {parts.temperature_absolute_error:.1f} °C)."
+    )
+    rows = [
+        (
+            time,
+            _signed(unit, row["error_kwh"]),
+            *(
+                ("\N{EN DASH}",) * 4
+                if row["weather_kwh"] is None
+                else (
+                    _signed(unit, row["weather_kwh"]),
+                    _signed(unit, row["model_kwh"]),
+                    "\N{EN DASH}" if row["weather_percent"] is None else f"{row['weather_percent']:.0f}",
+                    f"{row['temperature_error']:+.1f}",
+                )
+            ),
+        )
+        for time, row in zip(x, hours.iter_rows(named=True), strict=True)
+    ]
+    head = ["From", f"Error, {unit.name}", "Weather forecast", "Model", "Weather, %", "Temperature error, °C"]
+    notes = "".join(paragraph(note) for note in error.notes)
+    return Section(
+        title,
+        [Figure("Error of each hour, split into weather forecast and model", traces, layout)],
+        paragraph(lead) + notes,
+        as_table(head, rows, name="Error"),
+    )
 
 
 def _repeats(found: ForecastExplanation, repeats: pl.DataFrame, day: str, unit: EnergyUnit) -> Section:
