@@ -27,7 +27,7 @@ from energy_forecast.forecasting.ensemble.error_scale import (
     short_lead_scale,
     spread_factor,
 )
-from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, aggregate_online
+from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, WeightState, aggregate_online
 from energy_forecast.forecasting.ensemble.residual_correction import (
     COEFFICIENTS,
     fit_residual_correction,
@@ -60,10 +60,24 @@ def made_up(days: int = WINDOW_DAYS) -> tuple[np.ndarray, np.ndarray]:
 def test_aggregation_corrects_bias_and_prefers_better_member() -> None:
     shares, actual = made_up()
     found = aggregate_online(shares, actual)
-    assert found.states[-1].weight[0].min() > 0.99
+    state = found.states[-1]
+    assert state.weights(np.full((2, 24), fill_value=True), np.arange(24))[0].min() > 0.99
     assert np.abs(actual - found.combined)[-10:].mean() < 0.02
-    correction = found.states[-1].slow[0] + 0.4 * found.states[-1].fast[0]
-    assert correction == pytest.approx(np.full(24, 0.1), abs=0.015)
+    assert state.slow[0] + 0.6 * state.fast[0] == pytest.approx(np.full(24, 0.1), abs=0.015)
+
+
+def test_corrections_count_as_far_as_they_helped() -> None:
+    """Errors that change every day are not corrected; errors that last are corrected in full."""
+    draw = np.random.default_rng(8)
+    actual = np.ones((WINDOW_DAYS, 24))
+    noise = 0.02 * np.repeat(draw.normal(0, 1, (WINDOW_DAYS, 1)), 24, axis=1)
+    for bias, low, high in ((0.0, 0.0, 0.5), (0.1, 0.95, 1.05)):
+        share = actual - bias + noise
+        state = aggregate_online(share[None], actual).states[-1]
+        combined, _ = state.combine(share[None, -1], np.arange(24))
+        corrected = state.slow[0] + 0.6 * state.fast[0]
+        counted = float(np.mean((combined - share[-1]) / corrected))
+        assert low < counted < high
 
 
 def test_state_ignores_observations_of_unfinished_days() -> None:
@@ -87,8 +101,10 @@ def test_aggregation_skips_missing_predictions_and_observations() -> None:
     found = aggregate_online(shares, actual)
     assert np.isfinite(found.combined).all()
     assert not found.states[10].slow.any()
-    alone = found.states[25].combine(shares[:, 25], np.arange(24))[0]
-    assert alone == pytest.approx(shares[1, 25] + found.states[25].slow[1] + 0.4 * found.states[25].fast[1])
+    state = found.states[25]
+    alone = state.combine(shares[:, 25], np.arange(24))[0]
+    only = WeightState(state.slow[1:], state.fast[1:], state.weight[:, 1:]).combine(shares[1:, 25], np.arange(24))[0]
+    assert np.array_equal(alone, only)
 
 
 def test_aggregation_without_history_is_the_mean() -> None:

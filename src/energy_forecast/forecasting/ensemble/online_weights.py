@@ -1,11 +1,12 @@
 """Online aggregation of experts: weight and correct the base models by their recent errors, known at the origin.
 
 Time is cut into days of 24 hours back from an origin. On each day every member has predicted the following 24 hours.
-When they are over, its errors correct its next prediction, by two means with different memory, and set its weight at
-that hour. All values are shares of the level at the day's origin. Hours are slots: slot s is the hour that begins s
-hours after the origin, modulo 24.
+When they are over, its errors correct its next prediction, by two means with different memory: a slow and a fast one.
+Each member takes part three times: uncorrected, with the slow correction, and with both. The recent error of each of
+the three sets its weight at that hour, so corrections count as far as they recently helped. All values are shares of
+the level at the day's origin. Hours are slots: slot s is the hour that begins s hours after the origin, modulo 24.
 
-Settings were chosen on 2022 (US cities) and on the third fifth of Tetouan's year.
+Settings were chosen on 2021 and 2022 (US cities) and on the third fifth of Tetouan's year.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ WINDOW_DAYS = 42
 _SLOW_HALF_LIFE = 15.0
 _FAST_HALF_LIFE = 1.5
 _ERROR_HALF_LIFE = 12.0
-_SLOW_PRIOR = 4.0
+_SLOW_PRIOR = 2.0
 _FAST_PRIOR = 0.5
-_FAST_SHARE = 0.4
-_FAST_SHARE_LATER = 0.25
+_FAST_SHARE = 0.6
+_FAST_SHARE_LATER = 0.3
 _POWER = 6.0
 _SMALLEST = 1e-5
 
 
 @dataclass(frozen=True)
 class WeightState:
-    """Corrections and weight of the members at an origin, each [members, 24]."""
+    """Corrections and weights of the members at an origin.
+
+    slow, fast: [members, 24]. weight: [3, members, 24], of each member uncorrected, with the slow correction, with both.
+    """
 
     slow: Floats
     fast: Floats
@@ -46,20 +50,21 @@ class WeightState:
             lead: [n] hours from the origin.
         """
         slot = lead % 24
-        corrected = shares + (
-            self.slow[:, slot] + np.where(lead < 24, _FAST_SHARE, _FAST_SHARE_LATER) * self.fast[:, slot]
-        )
-        known = np.isfinite(corrected)
-        weight = self.weights(known, lead)
-        corrected = np.where(known, corrected, 0.0)
-        combined = (weight * corrected).sum(axis=0)
-        spread = np.sqrt((weight * (corrected - combined) ** 2).sum(axis=0))
+        fast = np.where(lead < 24, _FAST_SHARE, _FAST_SHARE_LATER) * self.fast[:, slot]
+        known = np.isfinite(shares)
+        weight = self._weights(known, lead)
+        corrected = _three_times(np.where(known, shares, 0.0), self.slow[:, slot], fast)
+        combined = (weight * corrected).sum(axis=(0, 1))
+        spread = np.sqrt((weight * (corrected - combined) ** 2).sum(axis=(0, 1)))
         return np.where(known.any(axis=0), combined, np.nan), spread
 
     def weights(self, known: Flags, lead: Ints) -> Floats:
         """Return the weights of the members whose prediction is known, [members, n]; they add up to 1."""
-        weight = np.where(known, self.weight[:, lead % 24], 0.0)
-        return np.asarray(weight / np.maximum(weight.sum(axis=0), 1e-300), float)
+        return np.asarray(self._weights(known, lead).sum(axis=0), float)
+
+    def _weights(self, known: Flags, lead: Ints) -> Floats:
+        weight = np.where(known, self.weight[:, :, lead % 24], 0.0)
+        return np.asarray(weight / np.maximum(weight.sum(axis=(0, 1)), 1e-300), float)
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def aggregate_online(shares: Floats, actual: Floats) -> OnlineAggregation:
     members, days, _ = shares.shape
     slow, n_slow = np.zeros((members, 24)), np.zeros((members, 24))
     fast, n_fast = np.zeros((members, 24)), np.zeros((members, 24))
-    loss, n_loss = np.zeros((members, 24)), np.zeros((members, 24))
+    loss, n_loss = np.zeros((3, members, 24)), np.zeros((members, 24))
     decay_slow, decay_fast, decay_loss = (
         0.5 ** (1 / half) for half in (_SLOW_HALF_LIFE, _FAST_HALF_LIFE, _ERROR_HALF_LIFE)
     )
@@ -101,21 +106,26 @@ def aggregate_online(shares: Floats, actual: Floats) -> OnlineAggregation:
         error = actual[day] - shares[:, day]
         known = np.isfinite(error)
         error = np.where(known, error, 0.0)
-        after_slow = np.where(known, error - state.slow, 0.0)
-        after_both = np.where(known, np.abs(error - state.slow - _FAST_SHARE * state.fast), 0.0)
+        after = np.where(known, _three_times(error, -state.slow, -_FAST_SHARE * state.fast), 0.0)
         slow, n_slow = slow * decay_slow + error, n_slow * decay_slow + known
-        fast, n_fast = fast * decay_fast + after_slow, n_fast * decay_fast + known
-        loss, n_loss = loss * decay_loss + after_both, n_loss * decay_loss + known
+        fast, n_fast = fast * decay_fast + after[1], n_fast * decay_fast + known
+        loss, n_loss = loss * decay_loss + np.abs(after), n_loss * decay_loss + known
     return OnlineAggregation(states, combined, spread)
 
 
+def _three_times(values: Floats, slow: Floats, fast: Floats) -> Floats:
+    """Return values [members, n] as they are, with the slow correction, and with both, [3, members, n]."""
+    with_slow = values + slow
+    return np.stack([values, with_slow, with_slow + fast])
+
+
 def _state(slow: Floats, fast: Floats, loss: Floats, n_loss: Floats) -> WeightState:
-    smooth_slow, smooth_fast, loss, n = smooth_over_day(np.stack([slow, fast, loss, n_loss]))
+    smooth_slow, smooth_fast, n = smooth_over_day(np.stack([slow, fast, n_loss]))
     # A member without known errors gets the mean error of the others
-    size = np.divide(loss, n, out=np.full_like(loss, np.nan), where=n > 0)
+    size = np.divide(smooth_over_day(loss), n, out=np.full_like(loss, np.nan), where=n > 0)
     seen = np.isfinite(size)
-    mean = np.where(seen, size, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, size, 0.0).sum(axis=(0, 1)) / np.maximum(seen.sum(axis=(0, 1)), 1)
     size = np.maximum(np.where(seen, size, mean), _SMALLEST)
-    weight = (size / size.min(axis=0)) ** -_POWER
+    weight = (size / size.min(axis=(0, 1))) ** -_POWER
     # Half of the fast correction is the hour's own, half the mean of the day
     return WeightState(smooth_slow, 0.5 * smooth_fast + 0.5 * fast.mean(axis=1, keepdims=True), weight)
