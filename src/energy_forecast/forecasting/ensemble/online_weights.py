@@ -35,7 +35,8 @@ _SMALLEST = 1e-5
 class WeightState:
     """Corrections and weights of the members at an origin.
 
-    slow, fast: [members, 24]. weight: [3, members, 24], of each member uncorrected, with the slow correction, with both.
+    slow, fast: [members, 24].
+    weight: [3, members, 24], of each member uncorrected, with the slow correction, and with both.
     """
 
     slow: Floats
