@@ -60,8 +60,9 @@ def test_rejects_changed_content(artifact: Callable[[str], bytes], name: str, da
     header, arrays = unpack(artifact(name))
     arrays = dict(arrays)
     if data.draw(st.booleans(), label="an array"):
+        # A short record has no effects of special days, and twice nothing is the same
+        place = data.draw(st.sampled_from(sorted(one for one in arrays if arrays[one].size)), label="array")
         # NaN is allowed there: hours without a prediction
-        place = data.draw(st.sampled_from(sorted(arrays)), label="array")
         ways = ["missing", "longer", "shorter", "flat", "type"]
         if not place.endswith(("recent", "tail")):
             ways.append("content")

@@ -137,6 +137,7 @@ def _hour_columns(samples: Samples) -> dict[str, Floats]:
         "is_holiday": calendar.holiday[at],
         "is_eve_of_holiday": calendar.eve[at],
         "is_morrow_of_holiday": calendar.morrow[at],
+        "special_day_effect": calendar.special_day_effect[at],
         "year_sine": np.sin(year),
         "year_cosine": np.cos(year),
         "sun_elevation": sun_elevation(samples.view.city, samples.targets),
@@ -154,6 +155,9 @@ def _calendar_columns(samples: Samples) -> dict[str, Floats]:
         columns[f"{name}_lag_is_holiday"] = calendar.holiday[then]
         columns[f"{name}_lag_weekday"] = calendar.weekday[then]
     del columns["week_lag_weekday"]
+    for name, days in lag_days.items():
+        then = np.clip(at - 24 * days, 0, len(calendar.kind) - 1)
+        columns[f"{name}_lag_special_day_effect"] = calendar.special_day_effect[then]
     return {name: np.asarray(value, float) for name, value in columns.items()}
 
 

@@ -6,13 +6,14 @@ through this module, so one place ensures that no load at or after the origin is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from energy_forecast.forecasting.data.history import History
 from energy_forecast.forecasting.features.calendar import Calendar, build_calendar
+from energy_forecast.forecasting.features.special_days import SpecialDays
 from energy_forecast.forecasting.types import City, Flags, Floats, Ints
 
 # Loads are summed as multiples of this many kWh. Integer sums are exact, so a running mean does not depend on the start
@@ -28,11 +29,13 @@ class HistoryView:
 
     city: City
     history: History
+    special_days: SpecialDays = field(default_factory=SpecialDays.none)
 
     @cached_property
     def calendar(self) -> Calendar:
-        """Return the calendar of the hours of the history."""
-        return build_calendar(self.city, self.history.start, len(self.history.load))
+        """Return the calendar of the hours of the history, with the effects of special days."""
+        plain = build_calendar(self.city, self.history.start, len(self.history.load))
+        return self.special_days.applied(plain, self.city)
 
     @cached_property
     def load_sums(self) -> tuple[Ints, Ints]:

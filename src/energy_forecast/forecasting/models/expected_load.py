@@ -104,6 +104,7 @@ def _design(matrix: FeatureMatrix, *, weather: bool) -> Floats:
     kind = matrix["day_kind"]
     columns = [(matrix["weekday"] == day).astype(float) for day in range(7)]
     columns += [matrix[name] for name in ("is_holiday", "is_eve_of_holiday", "is_morrow_of_holiday", "sun_elevation")]
+    columns.append(matrix["special_day_effect"])
     columns.append((kind == 2).astype(float))
     sine, cosine = matrix["year_sine"], matrix["year_cosine"]
     work = (kind == 0).astype(float)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from energy_forecast.forecasting.data.weather_clock import weather_clock
 from energy_forecast.forecasting.features.calendar import has_holidays
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, feature_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.features.special_days import measure_special_days
 from energy_forecast.forecasting.hours import TRAINING_LEADS
 from energy_forecast.forecasting.types import Floats, Ints, TrainingInput
 
@@ -43,7 +44,8 @@ def prepare_history(name: str, needed_hours: int, data: TrainingInput) -> tuple[
             f"({needed_hours // 24} days).",
             hint="Ingest more history, or choose a simpler model.",
         )
-    view = HistoryView(city, history)
+    plain = HistoryView(city, history)
+    view = replace(plain, special_days=measure_special_days(city, plain.calendar, history))
     view.prepare()
     return view, {
         "city": city.name,

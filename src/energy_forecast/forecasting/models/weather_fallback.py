@@ -22,6 +22,7 @@ from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.history import build_history, timestamps
 from energy_forecast.forecasting.features.expected_load import feature_digest
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
+from energy_forecast.forecasting.features.special_days import SpecialDays
 from energy_forecast.forecasting.models.training_set import prepare_history
 from energy_forecast.forecasting.serialization import Stored, from_bytes, to_bytes
 from energy_forecast.forecasting.types import (
@@ -87,6 +88,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
 
     variants: WITHOUT_WEATHER, and WITH_WEATHER if there was enough weather to train it.
     fitted_until: the hour number up to which load was known at the time of the fit.
+    special_days: the effects of holidays and similar days on the load, by name.
     features: the digest of the names of all features.
     """
 
@@ -95,6 +97,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
     city: City
     variants: Mapping[str, Variant]
     fitted_until: int
+    special_days: SpecialDays
     parameters: dict[str, Any]
     history_days: int
 
@@ -156,7 +159,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
         targets = np.arange(begin, begin + data.horizon_hours, dtype=np.int64)
         origins = np.full(data.horizon_hours, history.known_until, np.int64)
-        samples = Samples(HistoryView(self.city, history), origins, targets)
+        samples = Samples(HistoryView(self.city, history, self.special_days), origins, targets)
         known = np.isfinite(history.weather["temperature"][samples.position])
         return samples, known & (WITH_WEATHER in self.variants)
 
@@ -269,7 +272,7 @@ def fit_with_fallback(
             else:
                 variants[kind], facts[kind] = found
     return WeatherFallbackForecaster(
-        feature_digest(), name, data.city, variants, view.history.known_until, facts, history_days
+        feature_digest(), name, data.city, variants, view.history.known_until, view.special_days, facts, history_days
     )
 
 
