@@ -54,6 +54,7 @@ class WeatherChoice(StrEnum):
     """The weather of the target hours in a backtest."""
 
     ACTUAL = "actual"
+    SIMULATED = "simulated"
     FORECAST = "forecast"
     NONE = "none"
 
@@ -83,10 +84,26 @@ def backtest(
     weather: Annotated[
         WeatherChoice,
         typer.Option(
-            help="Weather of the target hours: the forecast of that time, none, or the observed weather "
-            "(which looks ahead, as if weather forecasts were perfect)."
+            help="Weather of the target hours: the forecast of that time, none, the observed weather (which looks "
+            "ahead, as if weather forecasts were perfect), or simulated forecasts: observed weather plus errors."
         ),
     ] = WeatherChoice.FORECAST,
+    weather_error: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|default|measured",
+            help="Errors of the simulated weather forecasts by lead time: a CSV file with lead_hours, temperature and "
+            "optionally humidity, wind_speed and precipitation; the default; or those of the stored weather forecasts "
+            "of each city. Default: measured if a city has enough, otherwise default.",
+        ),
+    ] = None,
+    weather_columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME[,NAME...]",
+            help="The columns of the simulated weather forecasts, such as temperature. Default: all.",
+        ),
+    ] = None,
     city: Cities = None,
     output: Annotated[
         Path | None, output_option("Write every forecast with its actual to FILE.csv or FILE.parquet.")
@@ -116,7 +133,9 @@ def backtest(
         raise typer.BadParameter("With --at-local it must be a number of days, such as 1d.", param_hint="--every")
     if end <= first:
         raise typer.BadParameter("It must be later than --from.", param_hint="--to")
+    columns = _weather_columns(weather, weather_error, weather_columns)
     from energy_forecast import pipelines
+    from energy_forecast.pipelines.assumptions import weather_error_choice
 
     database = acting_database()
     with progress() as report_progress, _resume_hint():
@@ -130,6 +149,8 @@ def backtest(
             horizon=horizon,
             refit=refit_every,
             weather=weather.value,
+            weather_error=weather_error_choice(weather_error),
+            weather_columns=columns,
             cities=city or (),
             processes=processes or pipelines.usable_processors(),
             resume=resume,
@@ -148,6 +169,7 @@ def backtest(
                 "left_out_hours": report.left_out,
                 "imputed_weather_hours": report.imputed_weather,
                 "load_delay": report.load_delay,
+                "assumptions": {city: one.as_dict() for city, one in report.assumptions.items()},
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
                 ],
@@ -171,6 +193,26 @@ def backtest(
     )
 
 
+def _weather_columns(weather: WeatherChoice, error: str | None, columns: str | None) -> tuple[str, ...]:
+    """Return the columns of the simulated weather forecasts, after a check of their options."""
+    from energy_forecast.weather_ranges import WEATHER_RANGES
+
+    if weather is not WeatherChoice.SIMULATED:
+        for name, value in (("--weather-error", error), ("--weather-columns", columns)):
+            if value is not None:
+                raise typer.BadParameter("It requires --weather simulated.", param_hint=name)
+    if columns is None:
+        return ()
+    names = tuple(name.strip() for name in columns.split(","))
+    unknown = [name for name in names if name not in WEATHER_RANGES]
+    if unknown:
+        allowed = ", ".join(WEATHER_RANGES)
+        raise typer.BadParameter(f"{unknown[0]!r} is not one of {allowed}.", param_hint="--weather-columns")
+    if "temperature" not in names:
+        raise typer.BadParameter("It must include temperature.", param_hint="--weather-columns")
+    return names
+
+
 def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
     if report.scores:
         out.print(
@@ -178,6 +220,8 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
             f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
         )
         echo(f"  {_assumption(report.load_delay)}")
+        for line in _weather_error_lines(report):
+            echo(f"  {line}")
         for name, rows in by_city(report.scores).items():
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
         out.print(SCORE_LEGEND)
@@ -186,6 +230,19 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
         echo(f"  {name}: missing weather was replaced by usual values for these hours: {lacking}.")
     echo_failures("Backtest not complete", report.failed)
+
+
+def _weather_error_lines(report: BacktestReport) -> list[str]:
+    """Return a line for each kind of simulated weather forecasts, with its cities and the size of its errors."""
+    by_kind: dict[str, list[str]] = {}
+    for city, one in report.assumptions.items():
+        if one.weather is not None:
+            errors = one.weather.errors
+            sizes = ", ".join(f"{errors.at('temperature', lead):.1f} after {lead} h" for lead in (24, 48))
+            columns = ", ".join(errors.columns).replace("_", " ")
+            kind = f"Errors of the simulated weather forecasts: {one.weather.source}, temperature {sizes} (RMSE, C). "
+            by_kind.setdefault(f"{kind}Columns: {columns}", []).append(city)
+    return [text if len(by_kind) == 1 else f"{', '.join(cities)}: {text}" for text, cities in by_kind.items()]
 
 
 # A longer median delay is not the delay of a meter
@@ -264,6 +321,7 @@ def compare(
                         "city": one.city,
                         "models": [one.model_a, one.model_b],
                         "weather": one.weather,
+                        "assumptions": one.assumptions,
                         "issues": one.mae.issues,
                         "pairs": one.pairs,
                         "better": one.better,

@@ -32,7 +32,7 @@ from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, Purpose
 from energy_forecast.errors import EnergyForecastError, PartialResultError
 
 if TYPE_CHECKING:
-    from energy_forecast.pipelines import ErrorReport, ScoreReport
+    from energy_forecast.pipelines import CoverageReport, ErrorReport, ScoreReport
 
 app = typer.Typer()
 
@@ -161,6 +161,7 @@ def explain(
     """
     from energy_forecast import pipelines
     from energy_forecast.forecasting.hours import REPORT_LEADS
+    from energy_forecast.pipelines.labels import condition_label
 
     if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise typer.BadParameter(f"{month!r} is not a month such as 2026-03.", param_hint="--month")
@@ -183,7 +184,7 @@ def explain(
     facts = {
         name: stored[name]
         for name in (
-            *("id", "city", "model", "version", "purpose", "weather", "period_start", "period_end"),
+            *("id", "city", "model", "version", "purpose", "weather", "assumptions", "period_start", "period_end"),
             *("lead_start_hours", "lead_end_hours", "actuals_as_of", "created_at"),
         )
     }
@@ -209,7 +210,8 @@ def explain(
     else:
         out.print(f"{stored['city']}, {stored['model']} {stored['version']}", style="bold")
         out.print(
-            f"  {stored['purpose']} runs, weather {stored['weather']}, lead {stored['lead_start_hours']} to "
+            f"  {stored['purpose']} runs {condition_label(stored['weather'], stored['assumptions'])}, "
+            f"lead {stored['lead_start_hours']} to "
             f"{stored['lead_end_hours']} h, {minute(stored['period_start'])} to {minute(stored['period_end'])}, "
             f"actuals as of {minute(stored['actuals_as_of'])}"
         )
@@ -300,6 +302,7 @@ def certificate(
                 "passed": found.passed,
                 "rows": [row | {"passed": row["verdict"] == PASSED} for row in found.rows.to_dicts()],
                 "reliability": found.reliability.to_dicts(),
+                "conditions": found.conditions,
                 "lacking": found.lacking,
                 "failed": failures(found.failed),
             }
@@ -320,7 +323,7 @@ def certificate(
                     )
                     for row in rows.iter_rows(named=True)
                 ],
-                title=f"{name}, {model}",
+                title=f"{name}, {model}{_conditions(found, name)}",
             )
         out.print(
             f"Confidence: 90 % interval of the coverage; it requires {FEWEST_DAYS} days. Verdict: see "
@@ -384,6 +387,7 @@ def errors(
                 "model": model,
                 "purpose": found.purpose,
                 "mape": found.mape,
+                "conditions": found.conditions,
                 "rows": found.rows.to_dicts(),
                 "lacking": found.lacking,
                 "failed": failures(found.failed),
@@ -394,6 +398,16 @@ def errors(
         if plot is not None:
             out.print(f"Written: {plot}")
     require_parts(len(found.mape), list(found.failed.values()), "examined", allow_partial=allow_partial)
+
+
+def _conditions(found: CoverageReport | ErrorReport, city: object) -> str:
+    """Return the conditions of the examined backtests of a city, for a title."""
+    used = found.conditions.get(str(city))
+    if used is None:
+        return ""
+    from energy_forecast.pipelines.labels import condition_label
+
+    return f" (backtests {condition_label(used['weather'], used['assumptions'])})"
 
 
 def _print_errors(found: ErrorReport) -> None:
@@ -409,7 +423,7 @@ def _print_errors(found: ErrorReport) -> None:
                 for hour in range(24)
                 if any(at[1] == hour for at in cells)
             ],
-            title=f"{name}, {found.model}: MAPE % by weekday and local hour; "
+            title=f"{name}, {found.model}{_conditions(found, name)}: MAPE % by weekday and local hour; "
             f"of all hours {_share(found.mape[str(name)])}",
         )
     if found.lacking:

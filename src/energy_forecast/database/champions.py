@@ -76,9 +76,14 @@ def promotions(connection: Connection, cities: Sequence[str], at: datetime | Non
     return dict_rows(connection, queries("champions")["promotions"], {"cities": list(cities), "at": at})
 
 
-def backtest_weathers(connection: Connection, *, city: UUID, models: Sequence[str]) -> list[str]:
-    """Return the kinds of weather with which all of these models were backtested for a city, last used first."""
-    rows = connection.execute(
-        queries("champions")["backtest_weathers"], {"city": city, "models": list(models)}
-    ).fetchall()
-    return [weather for (weather,) in rows]
+def backtest_conditions(
+    connection: Connection, *, city: UUID, models: Sequence[str], weather: str | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return weather and assumptions with which all of these models were backtested for a city, last used first.
+
+    Args:
+        weather: only this kind of weather; None for any.
+    """
+    parameters = {"city": city, "models": list(models)}
+    rows = connection.execute(queries("champions")["backtest_conditions"], parameters).fetchall()
+    return [(kind, assumptions) for kind, assumptions in rows if weather in (None, kind)]

@@ -61,6 +61,7 @@ class NewRun:
     status: str = "succeeded"
     notes: dict[str, Any] = field(default_factory=dict)
     fallback_levels: dict[str, Any] = field(default_factory=dict)
+    assumptions: dict[str, Any] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid4)
 
 
@@ -110,6 +111,7 @@ def add_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
                 "status": run.status,
                 "notes": Jsonb(run.notes),
                 "fallback_levels": Jsonb(run.fallback_levels),
+                "assumptions": Jsonb(run.assumptions),
                 "started_at": run.started_at,
                 "finished_at": run.finished_at,
             },
@@ -159,6 +161,7 @@ def backtested(
     times: Sequence[datetime],
     horizon: timedelta,
     weathers: Sequence[str],
+    assumptions: dict[str, Any],
     quantile_columns: Sequence[str],
 ) -> list[tuple[UUID, datetime, str, pl.DataFrame]]:
     """Return the existing backtest forecasts: version, issue time, weather used, frame (as NewForecast.frame)."""
@@ -170,6 +173,7 @@ def backtested(
         "last": max(times),
         "horizon": horizon,
         "weathers": list(weathers),
+        "assumptions": Jsonb(assumptions),
     }
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(queries("forecasts")["backtested"], parameters).fetchall()

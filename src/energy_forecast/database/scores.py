@@ -67,7 +67,9 @@ class ScoredDay:
 def add_scores(
     connection: Connection, scores: Sequence[dict[str, Any]], period: tuple[datetime, datetime] | None = None
 ) -> int:
-    """Add rows to forecast_scores, those of a backtest with their issue times. Existing pairs are not added again.
+    """Add rows to forecast_scores, those of a backtest with their issue times and assumptions.
+
+    Existing pairs are not added again.
 
     Args:
         period: start and end of the local month of the scores; None for a backtest, which is compared by its period.
@@ -79,7 +81,8 @@ def add_scores(
     added = 0
     for score in scores:
         start, end = period or (score["period_start"], score["period_end"])
-        parameters = issues | score | {"by_hour": Jsonb(score["by_hour"]), "month_start": start, "month_end": end}
+        facts = {"by_hour": Jsonb(score["by_hour"]), "assumptions": Jsonb(score.get("assumptions", {}))}
+        parameters = issues | score | facts | {"month_start": start, "month_end": end}
         added += connection.execute(queries("scores")["add_score"], parameters).rowcount
     return added
 
@@ -144,7 +147,10 @@ def scored_forecasts(
     Args:
         issues: the issue times of a backtest that issued at a local time.
     """
-    parameters = score | {"issues": None if issues is None else list(issues)}
+    parameters = score | {
+        "issues": None if issues is None else list(issues),
+        "assumptions": Jsonb(score["assumptions"]),
+    }
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(queries("scores")["scored_forecasts"], parameters).fetchall()
     return pl.DataFrame(rows, schema=ISSUED, orient="row")
@@ -157,6 +163,7 @@ def issued_by(
     models: Sequence[str],
     purpose: str,
     weather: str | None = None,
+    assumptions: dict[str, Any] | None = None,
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> pl.DataFrame:
@@ -165,6 +172,7 @@ def issued_by(
     Args:
         purpose: live, replay or backtest.
         weather: kind of weather used; None for any.
+        assumptions: of the backtests; None for any.
         first, end: bounds of the issue times.
     """
     parameters = {
@@ -172,6 +180,7 @@ def issued_by(
         "models": list(models),
         "purpose": purpose,
         "weather": weather,
+        "assumptions": None if assumptions is None else Jsonb(assumptions),
         "first": first,
         "end": end,
     }

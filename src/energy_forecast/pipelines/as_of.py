@@ -14,8 +14,10 @@ from energy_forecast.database.connection import Connection
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.forecasting import City, ForecastInput
 from energy_forecast.forecasting.data.quality_report import faulty_rows
+from energy_forecast.forecasting.data.weather_errors import simulate_forecast
+from energy_forecast.pipelines.assumptions import NO_ASSUMPTIONS, Assumptions
 
-Weather = Literal["actual", "forecast", "none"]
+Weather = Literal["actual", "simulated", "forecast", "none"]
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 ACTUALS: dict[str, pl.DataType] = {
@@ -90,12 +92,14 @@ def read_as_of(
     weather: Weather = "forecast",
     actual_as_of: datetime | None = None,
     recorded_by: datetime | None = None,
+    assumptions: Assumptions = NO_ASSUMPTIONS,
 ) -> AsOfData:
     """Read the data from `first` on that was known at `at`.
 
     Args:
         horizon_hours: number of hours from `at` on for which to read weather.
-        weather: source of the weather of those hours. `actual` uses later observations, as of `actual_as_of`.
+        weather: source of the weather of those hours. `actual` uses later observations, as of `actual_as_of`;
+            `simulated` adds the errors of `assumptions` to them.
         recorded_by: leave out rows that were recorded later, even if their source claims an earlier time.
 
     Raises:
@@ -113,12 +117,28 @@ def read_as_of(
     if horizon_hours and weather == "forecast":
         ahead = history.weather_forecast_as_of(connection, city.id, as_of=at, first=ahead_first, end=end, **read)
         _require_untouched(connection, city, ahead, _hours_from(at, horizon_hours, phase), at)
-    elif horizon_hours and weather == "actual":
+    elif horizon_hours and weather in ("actual", "simulated"):
         if actual_as_of is None:
-            raise ValueError("actual weather requires `actual_as_of`")
+            raise ValueError("observed weather requires `actual_as_of`")
         ahead = history.weather_as_of(connection, city.id, as_of=actual_as_of, first=ahead_first, end=end, **read)
     load, past_weather, ahead = (shift.to_full_hours(frame) for frame in (load, past_weather, ahead))
+    if weather == "simulated":
+        ahead = _simulated(ahead, city, at + shift.offset, assumptions)
     return AsOfData(at, shift, load, past_weather, ahead, weather_is_observed=weather == "actual")
+
+
+def _simulated(observed: pl.DataFrame, city: StoredCity, issued_at: datetime, assumptions: Assumptions) -> pl.DataFrame:
+    """Return a weather forecast for the hours from the issue time on, simulated from observed weather."""
+    if assumptions.weather is None:
+        raise ValueError("simulated weather requires its errors")
+    return simulate_forecast(
+        observed,
+        assumptions.weather.errors,
+        latitude=city.latitude,
+        longitude=city.longitude,
+        issued_at=issued_at,
+        seed=assumptions.weather.seed,
+    )
 
 
 def stored_weather_forecasts(connection: Connection, city: StoredCity, known: AsOfData) -> pl.DataFrame:

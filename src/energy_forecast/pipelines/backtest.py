@@ -26,6 +26,7 @@ from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, FittedForecaster, Forecast, load_model
 from energy_forecast.pipelines.as_of import AsOfData, Weather, read_as_of
+from energy_forecast.pipelines.assumptions import Assumptions, WeatherErrorChoice, simulated_weather
 from energy_forecast.pipelines.backtest_scores import (
     NO_PAIRS,
     BacktestForecast,
@@ -55,6 +56,7 @@ class BacktestReport:
     left_out: by city, the number of forecast hours whose actual is faulty; they count in no score.
     failed: the reason by (city, model).
     imputed_weather: by city and weather column, the number of newly forecast hours for which the value was imputed.
+    assumptions: by city, as stored with the runs.
     load_delay: by scored city, how late its load was available, from a week before the first issue time to the last.
     """
 
@@ -67,6 +69,7 @@ class BacktestReport:
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     imputed_weather: dict[str, dict[str, int]] = field(default_factory=dict)
     load_delay: dict[str, LoadDelay] = field(default_factory=dict)
+    assumptions: dict[str, Assumptions] = field(default_factory=dict)
 
 
 @log_run(
@@ -85,6 +88,8 @@ def backtest(
     horizon: timedelta = timedelta(hours=24),
     refit: timedelta | None = None,
     weather: Weather = "forecast",
+    weather_error: WeatherErrorChoice = None,
+    weather_columns: Sequence[str] = (),
     cities: Sequence[str] = (),
     processes: int = 1,
     resume: bool = False,
@@ -101,10 +106,13 @@ def backtest(
         at_local: issue at this local time of each city; `every` is then a number of days. Models are still fitted for
             all cities at one moment, the first issue time.
         refit: time between two fits, each on the data available then; None for one fit.
-        weather: source of the weather of the target hours. `actual` uses later observations, and is recorded as such.
+        weather: source of the weather of the target hours. `actual` uses later observations, and `simulated` adds
+            random errors to them; both are recorded as such.
+        weather_error: for `simulated`, the errors; see `simulated_weather`.
+        weather_columns: for `simulated`, the weather columns that are forecast; all if empty.
         processes: number of cities to process at a time; see parallel.each. The forecasts do not depend on it.
-        resume: reuse the stored forecasts of an earlier backtest with the same model versions, issue times, horizon and
-            weather. After an interruption, only the rest is computed.
+        resume: reuse the stored forecasts of an earlier backtest with the same model versions, issue times, horizon,
+            weather and assumptions. After an interruption, only the rest is computed.
         allow_none: return the report even if there was nothing to forecast, or no actual to score against.
 
     Raises:
@@ -122,9 +130,21 @@ def backtest(
     chosen = [city for city in chosen if city.name in times]
     check_not_future(max(each_city[-1] for each_city in times.values()), now, "The last issue time")
 
+    assumed: dict[str, Assumptions] = {}
+    with database.transaction(Role.FORECASTER) as connection:
+        for city in chosen:
+            assume = partial(_assume, connection, city, weather, weather_error, tuple(weather_columns), now)
+            known = attempt(f"Choose the assumptions of {city.name}", assume)
+            if isinstance(known, Failed):
+                failed |= {(city.name, name): known.reason for name in names}
+            else:
+                assumed[city.name] = known
+    chosen = [city for city in chosen if city.name in assumed]
+    times = {name: issues for name, issues in times.items() if name in assumed}
+
     run = _Run(database, hours, weather, now, resume, started_at=datetime.now(UTC))
     made: list[BacktestForecast] = []
-    for segment in segments(times, refit):
+    for segment in segments(times, refit) if chosen else ():
         report = train(
             database,
             models=names,
@@ -138,7 +158,11 @@ def backtest(
         versions: dict[str, dict[str, UUID]] = defaultdict(dict)
         for one in report.trained:
             versions[one.city][one.model] = one.model_id
-        work = [_Work(city, versions[city.name], segment[city.name]) for city in chosen if city.name in segment]
+        work = [
+            _Work(city, versions[city.name], segment[city.name], assumed[city.name])
+            for city in chosen
+            if city.name in segment
+        ]
         made += _issue_and_store(run, [part for part in work if part.versions], failed, processes, progress)
 
     scored: list[CityScores] = []
@@ -147,7 +171,11 @@ def backtest(
     for number, city in enumerate(chosen, start=1):
         own = [one for one in made if one.city.id == city.id]
         if own:
-            of_city = issues | {"issued_from": times[city.name][0], "issued_until": times[city.name][-1]}
+            of_city = issues | {
+                "issued_from": times[city.name][0],
+                "issued_until": times[city.name][-1],
+                "assumptions": assumed[city.name].as_dict(),
+            }
             score = partial(score_city, database, city, own, span=(first, end + horizon), hours=hours, now=now)
             found = attempt(f"Score the backtest of {city.name}", partial(score, issues=of_city))
             if not isinstance(found, Failed):
@@ -170,7 +198,7 @@ def backtest(
     pairs = pl.concat([NO_PAIRS, *(one.pairs for one in scored)]).sort("model", "city", "issued_at", "timestamp")
     faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
     return BacktestReport(
-        first=min(issued[0] for issued in times.values()),
+        first=min((issued[0] for issued in times.values()), default=first),
         end=end,
         weather=weather,
         pairs=pairs.drop("reference", "left_out", "model_id", "city_id"),
@@ -179,6 +207,7 @@ def backtest(
         failed=failed,
         imputed_weather=_imputed_weather(made),
         load_delay={one.city: one.load_delay for one in scored},
+        assumptions={one.city: assumed[one.city] for one in scored},
     )
 
 
@@ -201,6 +230,7 @@ class _Work:
     city: StoredCity
     versions: dict[str, UUID]
     times: list[datetime]
+    assumptions: Assumptions
 
 
 @dataclass(frozen=True)
@@ -210,6 +240,22 @@ class _Issued:
     before: list[BacktestForecast]
     new: list[BacktestForecast]
     failed: Failures
+
+
+def _assume(
+    connection: Connection,
+    city: StoredCity,
+    weather: Weather,
+    weather_error: WeatherErrorChoice,
+    weather_columns: tuple[str, ...],
+    now: datetime,
+) -> Assumptions:
+    """Return the assumptions about a city."""
+    simulated = None
+    if weather == "simulated":
+        with savepoint(connection):
+            simulated = simulated_weather(connection, city, weather_error, weather_columns, now)
+    return Assumptions(simulated)
 
 
 def _issue_and_store(
@@ -230,7 +276,7 @@ def _issue_and_store(
         for step, part, issued in zip(steps, work, results, strict=True):
             city, found = part.city.name, issued
             if not isinstance(found, Failed) and found.new:
-                written = attempt(f"Write the backtest of {city}", partial(_write, run, found.new))
+                written = attempt(f"Write the backtest of {city}", partial(_write, run, part, found.new))
                 found = written if isinstance(written, Failed) else found
             if isinstance(found, Failed):
                 failed |= {(city, name): found.reason for name in part.versions}
@@ -246,7 +292,7 @@ def _work_name(work: _Work) -> str:
     return f"Backtest {work.city.name}"
 
 
-def _write(run: _Run, made: list[BacktestForecast]) -> None:
+def _write(run: _Run, work: _Work, made: list[BacktestForecast]) -> None:
     finished_at = datetime.now(UTC)
     runs = [
         NewRun(
@@ -259,6 +305,7 @@ def _write(run: _Run, made: list[BacktestForecast]) -> None:
             started_at=run.started_at,
             finished_at=finished_at,
             forecasts=[NewForecast(one.city.id, one.frame)],
+            assumptions=work.assumptions.as_dict(),
         )
         for one in made
     ]
@@ -296,6 +343,7 @@ def _issue(run: _Run, work: _Work, step: Step) -> _Issued:
                 horizon_hours=hours,
                 weather=run.weather,
                 actual_as_of=run.now,
+                assumptions=work.assumptions,
             )
             for name in wanted:
                 issued = attempt(f"Backtest {name} for {city.name}", partial(_forecast, fitted[name], known, hours))
@@ -335,6 +383,7 @@ def _made_before(connection: Connection, run: _Run, work: _Work) -> list[Backtes
         times=work.times,
         horizon=timedelta(hours=run.hours),
         weathers=["forecast", "none"] if run.weather == "forecast" else [run.weather],
+        assumptions=work.assumptions.as_dict(),
         quantile_columns=QUANTILE_COLUMNS,
     )
     return [

@@ -78,7 +78,8 @@ def score_city(
 
     Args:
         span: from the first issue time to the last forecast hour.
-        issues: issued_from, issued_until, issued_every, issued_at_local and horizon, as stored with the scores.
+        issues: issued_from, issued_until, issued_every, issued_at_local, horizon and assumptions, as stored with the
+            scores.
     """
     first, end = span
     with database.transaction(Role.FORECASTER) as connection:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,7 @@ FEWEST_ISSUES = 20
 class Comparison:
     """Two models at the issue times that both forecast for a city; losses are kWh in an hour.
 
+    weather, assumptions: of all compared backtests.
     versions: the versions of model_a that made its forecasts.
     losses: issued_at, hours, mae_a, mae_b, pinball_a, pinball_b; one row for each issue time.
     """
@@ -39,6 +41,7 @@ class Comparison:
     model_a: str
     model_b: str
     weather: str
+    assumptions: dict[str, Any]
     pairs: int
     versions: list[str]
     mae: PairedTest
@@ -126,21 +129,32 @@ def compare_city(
     model_b: str,
     *,
     weather: str | None = None,
+    assumptions: dict[str, Any] | None = None,
     first: datetime | None = None,
     end: datetime | None = None,
 ) -> Comparison:
-    """Compare two models for one city.
+    """Compare two models for one city, on backtests with the same weather and assumptions.
+
+    Args:
+        weather, assumptions: None for those of the last common backtest.
 
     Raises:
         NotEnoughDataError: fewer than FEWEST_ISSUES issue times have forecasts of both models and actuals.
     """
     models = [model_a, model_b]
     with savepoint(connection):
-        shared = champions.backtest_weathers(connection, city=city.id, models=models)
-        if weather is None:
-            weather = shared[0] if shared else "forecast"
+        if weather is None or assumptions is None:
+            shared = champions.backtest_conditions(connection, city=city.id, models=models, weather=weather)
+            weather, assumptions = shared[0] if shared else (weather or "forecast", {})
         pairs = stored_scores.issued_by(
-            connection, city=city.id, models=models, purpose="backtest", weather=weather, first=first, end=end
+            connection,
+            city=city.id,
+            models=models,
+            purpose="backtest",
+            weather=weather,
+            assumptions=assumptions,
+            first=first,
+            end=end,
         )
         losses = _losses(pairs_with_actuals(connection, city, pairs), model_a, model_b)
         compared = pairs.filter(pl.col("model") == model_a).join(losses, on="issued_at", how="semi")
@@ -154,6 +168,7 @@ def compare_city(
         model_a=model_a,
         model_b=model_b,
         weather=weather,
+        assumptions=assumptions,
         pairs=int(losses["hours"].sum()),
         versions=compared["version"].unique().sort().to_list(),
         mae=paired_test(losses["mae_a"].to_numpy(), losses["mae_b"].to_numpy()),

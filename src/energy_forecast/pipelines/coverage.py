@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import polars as pl
 
 from energy_forecast.database import scores as stored_scores
+from energy_forecast.database.champions import backtest_conditions
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.connection import Database, Role, savepoint
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
@@ -32,6 +33,13 @@ from energy_forecast.pipelines.train import check_models
 Result = TypeVar("Result")
 
 
+class Conditions(TypedDict):
+    """Conditions of the backtests of a city: the weather of the target hours, and the assumptions of the runs."""
+
+    weather: str
+    assumptions: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class CoverageReport:
     """Coverage of the intervals of one model.
@@ -39,6 +47,7 @@ class CoverageReport:
     rows: as `coverage_certificate` returns them.
     reliability: city, level, observed (share), hours: the share of actuals at or below each quantile.
     lacking: cities without a forecast that has an actual.
+    conditions: weather and assumptions of the examined backtests by city; empty for other purposes.
     failed: the reason for each city whose intervals could not be examined.
     """
 
@@ -47,6 +56,7 @@ class CoverageReport:
     rows: pl.DataFrame
     reliability: pl.DataFrame
     lacking: list[str]
+    conditions: dict[str, Conditions] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -77,7 +87,8 @@ def check_coverage(
 
     Args:
         purpose: live (issued in time), replay or backtest; one at a time.
-        weather: source of the weather of the target hours; None for any.
+        weather: source of the weather of the target hours. None for any; of backtests, those with the weather and the
+            assumptions that were used last are examined.
         cities: names; every city if empty.
         first, end: bounds of the issue times.
 
@@ -91,9 +102,9 @@ def check_coverage(
     def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         return coverage_certificate(pairs, timezone=city.timezone, southern=city.latitude < 0), reliability(pairs)
 
-    found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
+    found, lacking, conditions, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     counted, observed = (pl.concat(frames) for frames in zip(*found.values(), strict=True))
-    return CoverageReport(model, purpose, counted, observed, lacking, failed)
+    return CoverageReport(model, purpose, counted, observed, lacking, conditions, failed)
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class ErrorReport:
 
     rows: city, weekday (or holiday), local_hour and scores, as `errors_by_weekday` returns them.
     mape: percent over all hours, by city.
-    lacking, failed: as in CoverageReport.
+    lacking, conditions, failed: as in CoverageReport.
     """
 
     model: str
@@ -110,6 +121,7 @@ class ErrorReport:
     rows: pl.DataFrame
     mape: dict[str, float]
     lacking: list[str]
+    conditions: dict[str, Conditions] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
 
@@ -132,9 +144,10 @@ def report_errors(
         rows = errors_by_weekday(pairs, forecasting_city(city)).select(pl.lit(city.name).alias("city"), pl.all())
         return rows, metrics.mape(pairs["actual"].to_numpy(), pairs["predicted"].to_numpy())
 
-    found, lacking, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
+    found, lacking, conditions, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     mape = {name: share for name, (_, share) in found.items()}
-    return ErrorReport(model, purpose, pl.concat(rows for rows, _ in found.values()), mape, lacking, failed)
+    rows = pl.concat(rows for rows, _ in found.values())
+    return ErrorReport(model, purpose, rows, mape, lacking, conditions, failed)
 
 
 def _each_city(
@@ -146,23 +159,46 @@ def _each_city(
     first: datetime | None,
     end: datetime | None,
     examine: Callable[[StoredCity, pl.DataFrame], Result],
-) -> tuple[dict[str, Result], list[str], dict[str, str]]:
+) -> tuple[dict[str, Result], list[str], dict[str, Conditions], dict[str, str]]:
     """Examine the forecasts of each city that have an actual (issued_at, timestamp, actual, predicted, q05 .. q95).
 
     Returns:
-        The results by city, the cities without such a forecast, and the reason for each city that failed.
+        The results by city, the cities without such a forecast, the conditions of the examined backtests by city, and
+        the reason for each city that failed.
     """
     check_models([model])
     found: dict[str, Result] = {}
     lacking: list[str] = []
+    used: dict[str, Conditions] = {}
     failed: dict[str, str] = {}
+
+    def read(city: StoredCity) -> pl.DataFrame:
+        """Return the pairs of the conditions that were used last among those with pairs."""
+        candidates: list[tuple[str | None, dict[str, Any] | None]] = [(weather, None)]
+        if purpose == "backtest":
+            candidates = [*backtest_conditions(connection, city=city.id, models=[model], weather=weather)]
+        pairs = pl.DataFrame()
+        for kind, assumptions in candidates:
+            issued = stored_scores.issued_by(
+                connection,
+                city=city.id,
+                models=[model],
+                purpose=purpose,
+                weather=kind,
+                assumptions=assumptions,
+                first=first,
+                end=end,
+            )
+            pairs = pairs_with_actuals(connection, city, issued)
+            if not pairs.is_empty():
+                if kind is not None and assumptions is not None:
+                    used[city.name] = {"weather": kind, "assumptions": assumptions}
+                break
+        return pairs
 
     def work(city: StoredCity) -> Result | None:
         with savepoint(connection):
-            issued = stored_scores.issued_by(
-                connection, city=city.id, models=[model], purpose=purpose, weather=weather, first=first, end=end
-            )
-            pairs = pairs_with_actuals(connection, city, issued)
+            pairs = read(city)
         if pairs.is_empty():
             return None
         quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()
@@ -184,4 +220,4 @@ def _each_city(
             f"No forecast of {model} with purpose {purpose!r} has observed load yet.",
             hint="Wait until the hours of the forecasts have passed, or set `purpose` to backtest.",
         )
-    return found, lacking, failed
+    return found, lacking, used, failed

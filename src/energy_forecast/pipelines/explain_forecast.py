@@ -22,6 +22,7 @@ from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, load_model
 from energy_forecast.forecasting.explain.report import Explanation, explain
 from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
+from energy_forecast.pipelines.assumptions import Assumptions
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.pipelines.weather_share import SAME_KWH, ExplainedError, explain_error, share_of_run
 from energy_forecast.progress import Progress, silent
@@ -131,6 +132,7 @@ def explain_forecast(
             horizon_hours=hours,
             weather=run["weather"],
             actual_as_of=run["created_at"],
+            assumptions=Assumptions.of(run["assumptions"]),
         )
         # A late value claims to be known at the end of its hour, but the forecast did not use it
         known, since = read(recorded_by=run["created_at"]), read()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 PURPOSE_LABELS = {
     "live": "forecasts issued in time",
     "replay": "forecasts issued later for a past moment",
@@ -11,5 +13,14 @@ ISSUED_LABELS = {"live": "issued in time", "replay": "issued later for a past mo
 WEATHER_LABELS = {
     "forecast": "with the weather forecasts of that moment",
     "actual": "with observed weather (as if the weather forecast were perfect)",
+    "simulated": "with simulated weather forecasts (observed weather plus random errors)",
     "none": "without weather",
 }
+
+
+def condition_label(weather: str, assumptions: dict[str, Any]) -> str:
+    """Return the weather of the target hours and the assumptions of runs as a phrase."""
+    label = WEATHER_LABELS[weather]
+    if "weather_errors" in assumptions:
+        label += f", {assumptions['weather_errors']['source']} errors"
+    return label

@@ -136,6 +136,7 @@ def _against(connection: Connection, city: StoredCity, model: str, rival: str) -
         "is_better": found.better == model,
         "verdict": verdict(found),
         "weather": found.weather,
+        "assumptions": found.assumptions,
         "versions": found.versions,
         "pairs": found.pairs,
         "first_issue": found.losses["issued_at"].min().isoformat(),  # type: ignore[union-attr]
@@ -148,10 +149,10 @@ def _against(connection: Connection, city: StoredCity, model: str, rival: str) -
 def _evidence(connection: Connection, city: StoredCity, model: str, rival: str) -> Comparison | NotEnoughDataError:
     """Return the deciding comparison: with the weather source of the last backtests, observed weather last."""
     lacking: NotEnoughDataError | None = None
-    weathers = champions.backtest_weathers(connection, city=city.id, models=[model, rival])
-    for weather in sorted(weathers or ["forecast"], key=lambda weather: weather == "actual"):
+    conditions = champions.backtest_conditions(connection, city=city.id, models=[model, rival])
+    for weather, assumptions in sorted(conditions or [("forecast", {})], key=lambda one: one[0] == "actual"):
         try:
-            return compare_city(connection, city, model, rival, weather=weather)
+            return compare_city(connection, city, model, rival, weather=weather, assumptions=assumptions)
         except NotEnoughDataError as error:
             lacking = lacking or error
     assert lacking is not None
@@ -164,11 +165,12 @@ def verdict(found: Comparison) -> str:
     words = {found.model_a: "is better than", found.model_b: "is worse than"}.get(
         found.better or "", "is not significantly better than"
     )
+    weather = {"actual": ", with observed weather", "simulated": ", with simulated weather forecasts"}
     return (
         f"{found.model_a} {words} {found.model_b}: error {share:+.1f} % on {found.mae.issues} issues "
         f"(p {found.mae.p_value:.4f}"
         # Unknown when a forecast is issued, so it favours models that use weather
-        f"{', with observed weather' if found.weather == 'actual' else ''})"
+        f"{weather.get(found.weather, '')})"
     )
 
 

@@ -22,6 +22,7 @@ from energy_forecast.errors import EnergyForecastError, IngestError, Unreachable
 from energy_forecast.forecasting import City
 from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
+from energy_forecast.pipelines.assumptions import weather_error_choice
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.pipelines.train import check_not_future
 from energy_forecast.platform import arguments
@@ -379,6 +380,8 @@ class Platform:
         horizon: Span = "24h",
         refit: Span | None = None,
         weather: Weather = "forecast",
+        weather_error: str | Path | None = None,
+        weather_columns: Names = (),
         processes: int = 1,
     ) -> Backtest:
         """Forecast at past times from the data known then, and store and score the forecasts.
@@ -392,8 +395,12 @@ class Platform:
             at_local: issue at this local time of each city, such as "00:00"; `every` is then a number of days.
             horizon: longest lead time, whole hours up to 168h.
             refit: time between two fits. None for one fit.
-            weather: weather of the target hours: "forecast" as known at the issue, "none", or "actual", which looks
-                ahead as if weather forecasts were perfect.
+            weather: weather of the target hours: "forecast" as known at the issue, "none", "actual", which looks
+                ahead as if weather forecasts were perfect, or "simulated": observed weather plus random errors.
+            weather_error: errors of the simulated weather forecasts by lead time: "default", "measured" (those of the
+                stored weather forecasts), or a CSV file with `lead_hours`, `temperature` and optionally `humidity`,
+                `wind_speed` and `precipitation`. None: measured if a city has enough, otherwise default.
+            weather_columns: columns of the simulated weather forecasts; all if empty.
             processes: number of cities to process at a time; see `train`.
 
         Raises:
@@ -414,6 +421,8 @@ class Platform:
             horizon=arguments.horizon(horizon),
             refit=None if refit is None else span(refit, "refit"),
             weather=weather,
+            weather_error=weather_error_choice(weather_error),
+            weather_columns=names(weather_columns),
             cities=names(cities),
             processes=processes,
         )

@@ -607,10 +607,12 @@ CREATE TABLE forecast_runs (
     status text NOT NULL,
     notes jsonb DEFAULT '{}'::jsonb NOT NULL,
     fallback_levels jsonb DEFAULT '{}'::jsonb NOT NULL,
+    assumptions jsonb DEFAULT '{}'::jsonb NOT NULL,
     started_at timestamptz NOT NULL,
     finished_at timestamptz NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT forecast_runs_pkey PRIMARY KEY (id),
+    CONSTRAINT forecast_run_assumptions CHECK ((((purpose = 'backtest'::text) OR (assumptions = '{}'::jsonb)) AND ((weather = 'simulated'::text) = (assumptions ? 'weather_errors'::text)))),
     CONSTRAINT forecast_run_horizon CHECK (((horizon > '00:00:00'::interval) AND (horizon <= '168:00:00'::interval))),
     CONSTRAINT forecast_run_in_time CHECK (((purpose <> 'live'::text) OR ((created_at - issued_at) <= '03:00:00'::interval))),
     CONSTRAINT forecast_run_interval CHECK (((interval_minutes >= 5) AND (interval_minutes <= 60) AND ((60 % (interval_minutes)::integer) = 0))),
@@ -620,19 +622,20 @@ CREATE TABLE forecast_runs (
     CONSTRAINT forecast_run_purpose CHECK ((purpose = ANY (ARRAY['live'::text, 'replay'::text, 'backtest'::text]))),
     CONSTRAINT forecast_run_status CHECK ((status = ANY (ARRAY['succeeded'::text, 'partial'::text, 'failed'::text]))),
     CONSTRAINT forecast_run_vintage UNIQUE (id, model_id, issued_at, interval_minutes, quantile_count),
-    CONSTRAINT forecast_run_weather CHECK ((weather = ANY (ARRAY['actual'::text, 'forecast'::text, 'none'::text]))),
-    CONSTRAINT forecast_run_weather_known CHECK (((weather <> 'actual'::text) OR (purpose = 'backtest'::text))),
+    CONSTRAINT forecast_run_weather CHECK ((weather = ANY (ARRAY['actual'::text, 'simulated'::text, 'forecast'::text, 'none'::text]))),
+    CONSTRAINT forecast_run_weather_known CHECK (((weather <> ALL (ARRAY['actual'::text, 'simulated'::text])) OR (purpose = 'backtest'::text))),
     CONSTRAINT forecast_runs_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id)
 );
 COMMENT ON TABLE forecast_runs IS 'One execution of one model version. All data that it used had available_at (weather forecasts: issued_at) up to issued_at. Append-only';
 COMMENT ON COLUMN forecast_runs.purpose IS 'live: issued at issued_at. replay: one forecast issued later with only the data known then. backtest: many such forecasts. created_at is always the real time of execution';
 COMMENT ON COLUMN forecast_runs.horizon IS 'The longest lead time requested';
-COMMENT ON COLUMN forecast_runs.weather IS 'The weather used for the target hours: a weather forecast, none, or (backtests only) the observed weather';
+COMMENT ON COLUMN forecast_runs.weather IS 'The weather used for the target hours: a weather forecast, none, or (backtests only) the observed weather, with (simulated) or without (actual) simulated errors of a weather forecast';
 COMMENT ON COLUMN forecast_runs.interval_minutes IS 'Resolution: length of the forecast intervals, a divisor of 60 minutes';
 COMMENT ON COLUMN forecast_runs.quantile_levels IS 'Levels of the quantiles in prediction_vintages, ascending, between 0 and 1';
 COMMENT ON COLUMN forecast_runs.status IS 'partial: some cities could not be forecast; notes has the reasons';
 COMMENT ON COLUMN forecast_runs.notes IS 'By city: missing data, and their replacement';
 COMMENT ON COLUMN forecast_runs.fallback_levels IS 'By city: the fallback level of its forecast (0 is the preferred model), the age of the last known load in hours, and the reason for the level. Empty for backtests';
+COMMENT ON COLUMN forecast_runs.assumptions IS 'For a backtest: weather_errors has the errors of simulated weather forecasts: source, seed, lead_hours and by weather column the root mean square error at each lead time';
 COMMENT ON CONSTRAINT forecast_run_in_time ON forecast_runs IS 'A forecast recorded long after its issue time could not be used then';
 COMMENT ON CONSTRAINT forecast_run_weather_known ON forecast_runs IS 'Observed weather of the target hours is in the future at the issue; only a backtest may use it, and declares it';
 CREATE INDEX idx_forecast_runs_model ON forecast_runs USING btree (model_id, issued_at);
@@ -641,14 +644,14 @@ ALTER TABLE forecast_runs ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY city_access ON forecast_runs FOR SELECT TO energy_forecast_app USING ((EXISTS ( SELECT FROM prediction_vintages v WHERE ((v.run_id = forecast_runs.id) AND (v.issued_at = forecast_runs.issued_at)))));
 CREATE POLICY platform ON forecast_runs FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
 CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON forecast_runs FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
-CREATE TRIGGER audit_row AFTER INSERT ON forecast_runs FOR EACH ROW WHEN ((new.purpose = 'live'::text)) EXECUTE FUNCTION audit_trigger_func('notes', 'fallback_levels');
+CREATE TRIGGER audit_row AFTER INSERT ON forecast_runs FOR EACH ROW WHEN ((new.purpose = 'live'::text)) EXECUTE FUNCTION audit_trigger_func('notes', 'fallback_levels', 'assumptions');
 CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON forecast_runs FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON forecast_runs DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_prompt_commit('15 minutes');
 CREATE TRIGGER trained_before BEFORE INSERT ON forecast_runs FOR EACH ROW EXECUTE FUNCTION check_new_run();
-GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_app;
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, assumptions, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_app;
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_auditor;
-GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels, started_at, finished_at), SELECT ON forecast_runs TO energy_forecast_forecaster;
+GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels, assumptions, started_at, finished_at), SELECT ON forecast_runs TO energy_forecast_forecaster;
 
 CREATE TABLE prediction_vintages (
     run_id uuid NOT NULL,
@@ -809,6 +812,7 @@ CREATE TABLE forecast_scores (
     issued_every interval,
     issued_at_local time without time zone,
     horizon interval,
+    assumptions jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
     CONSTRAINT forecast_score_by_hour CHECK ((jsonb_typeof(by_hour) = 'array'::text)),
@@ -820,7 +824,7 @@ CREATE TABLE forecast_scores (
     CONSTRAINT forecast_score_pairs CHECK ((pair_count > 0)),
     CONSTRAINT forecast_score_period CHECK ((period_end > period_start)),
     CONSTRAINT forecast_score_purpose CHECK ((purpose = ANY (ARRAY['live'::text, 'replay'::text, 'backtest'::text]))),
-    CONSTRAINT forecast_score_weather CHECK ((weather = ANY (ARRAY['actual'::text, 'forecast'::text, 'none'::text]))),
+    CONSTRAINT forecast_score_weather CHECK ((weather = ANY (ARRAY['actual'::text, 'simulated'::text, 'forecast'::text, 'none'::text]))),
     CONSTRAINT forecast_scores_city_id_fkey FOREIGN KEY (city_id) REFERENCES cities(id),
     CONSTRAINT forecast_scores_model_id_fkey FOREIGN KEY (model_id) REFERENCES models(id)
 );
@@ -844,6 +848,7 @@ COMMENT ON COLUMN forecast_scores.issued_until IS 'For a backtest: the last issu
 COMMENT ON COLUMN forecast_scores.issued_every IS 'For a backtest: the time between two issues';
 COMMENT ON COLUMN forecast_scores.issued_at_local IS 'For a backtest with --at-local: the local issue time; issued_every then counts local days. Null: issued_every is a duration';
 COMMENT ON COLUMN forecast_scores.horizon IS 'For a backtest: the longest lead time of its runs';
+COMMENT ON COLUMN forecast_scores.assumptions IS 'For a backtest: the assumptions of its runs';
 COMMENT ON CONSTRAINT forecast_score_id ON forecast_scores IS 'Serves a score by its id; contains the city as every key of a table with a city';
 CREATE INDEX idx_forecast_scores_city ON forecast_scores USING btree (city_id, created_at);
 COMMENT ON INDEX idx_forecast_scores_city IS 'Serves the scores of a city, newest first';
@@ -857,7 +862,7 @@ CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON forecast_scores FOR EACH ROW 
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON forecast_scores FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER real_period BEFORE INSERT ON forecast_scores FOR EACH ROW WHEN (((new.period_start < '1970-01-01 00:00:00+00'::timestamptz) OR (new.period_end > (CURRENT_TIMESTAMP + '8 days'::interval)) OR (new.actuals_as_of < '1970-01-01 00:00:00+00'::timestamptz) OR (new.actuals_as_of > (CURRENT_TIMESTAMP + '1 day'::interval)))) EXECUTE FUNCTION reject_change('its period or actuals_as_of is before 1970 or in the future');
 GRANT SELECT ON forecast_scores TO energy_forecast_app;
-GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon), SELECT ON forecast_scores TO energy_forecast_forecaster;
+GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon, assumptions), SELECT ON forecast_scores TO energy_forecast_forecaster;
 GRANT SELECT (city_id) ON forecast_scores TO energy_forecast_ingest;
 GRANT SELECT ON forecast_scores TO energy_forecast_operator;
 

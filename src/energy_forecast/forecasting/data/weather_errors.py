@@ -58,8 +58,8 @@ class WeatherErrors:
         """The weather columns of the service."""
         return tuple(self.rmse)
 
-    def at(self, column: str, leads: Floats) -> Floats:
-        """Return the error of a column at lead times in hours, [n]."""
+    def at(self, column: str, leads: Any) -> Floats:
+        """Return the error of a column at a lead time in hours, or at an array of them."""
         return np.asarray(np.interp(leads, self.leads, self.rmse[column]), float)
 
     def only(self, columns: Sequence[str]) -> WeatherErrors:

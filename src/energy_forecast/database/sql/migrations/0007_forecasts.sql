@@ -32,13 +32,16 @@ CREATE TABLE forecast_runs (
     status          TEXT NOT NULL,
     notes           JSONB NOT NULL DEFAULT '{}',
     fallback_levels JSONB NOT NULL DEFAULT '{}',
+    assumptions     JSONB NOT NULL DEFAULT '{}',
     started_at      TIMESTAMP WITH TIME ZONE NOT NULL,
     finished_at     TIMESTAMP WITH TIME ZONE NOT NULL,
     created_at      TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
     CONSTRAINT forecast_run_purpose CHECK (purpose IN ('live', 'replay', 'backtest')),
     CONSTRAINT forecast_run_in_time CHECK (purpose <> 'live' OR created_at - issued_at <= interval '3 hours'),
-    CONSTRAINT forecast_run_weather CHECK (weather IN ('actual', 'forecast', 'none')),
-    CONSTRAINT forecast_run_weather_known CHECK (weather <> 'actual' OR purpose = 'backtest'),
+    CONSTRAINT forecast_run_weather CHECK (weather IN ('actual', 'simulated', 'forecast', 'none')),
+    CONSTRAINT forecast_run_weather_known CHECK (weather NOT IN ('actual', 'simulated') OR purpose = 'backtest'),
+    CONSTRAINT forecast_run_assumptions CHECK (
+        (purpose = 'backtest' OR assumptions = '{}') AND (weather = 'simulated') = (assumptions ? 'weather_errors')),
     CONSTRAINT forecast_run_status CHECK (status IN ('succeeded', 'partial', 'failed')),
     CONSTRAINT forecast_run_horizon CHECK (horizon > interval '0' AND horizon <= interval '168 hours'),
     CONSTRAINT forecast_run_levels CHECK (
@@ -61,7 +64,8 @@ COMMENT ON COLUMN forecast_runs.purpose IS
     'forecasts. created_at is always the real time of execution';
 COMMENT ON COLUMN forecast_runs.horizon IS 'The longest lead time requested';
 COMMENT ON COLUMN forecast_runs.weather IS
-    'The weather used for the target hours: a weather forecast, none, or (backtests only) the observed weather';
+    'The weather used for the target hours: a weather forecast, none, or (backtests only) the observed weather, with '
+    '(simulated) or without (actual) simulated errors of a weather forecast';
 COMMENT ON COLUMN forecast_runs.interval_minutes IS 'Resolution: length of the forecast intervals, a divisor of 60 minutes';
 COMMENT ON COLUMN forecast_runs.quantile_levels IS
     'Levels of the quantiles in prediction_vintages, ascending, between 0 and 1';
@@ -70,6 +74,9 @@ COMMENT ON COLUMN forecast_runs.notes IS 'By city: missing data, and their repla
 COMMENT ON COLUMN forecast_runs.fallback_levels IS
     'By city: the fallback level of its forecast (0 is the preferred model), the age of the last known load in hours, '
     'and the reason for the level. Empty for backtests';
+COMMENT ON COLUMN forecast_runs.assumptions IS
+    'For a backtest: weather_errors has the errors of simulated weather forecasts: source, seed, lead_hours and by weather '
+    'column the root mean square error at each lead time';
 COMMENT ON CONSTRAINT forecast_run_in_time ON forecast_runs IS
     'A forecast recorded long after its issue time could not be used then';
 COMMENT ON CONSTRAINT forecast_run_weather_known ON forecast_runs IS

@@ -56,10 +56,11 @@ CREATE TABLE forecast_scores (
     issued_every      INTERVAL,
     issued_at_local   TIME,
     horizon           INTERVAL,
+    assumptions       JSONB NOT NULL DEFAULT '{}',
     created_at        TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
     CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
     CONSTRAINT forecast_score_purpose CHECK (purpose IN ('live', 'replay', 'backtest')),
-    CONSTRAINT forecast_score_weather CHECK (weather IN ('actual', 'forecast', 'none')),
+    CONSTRAINT forecast_score_weather CHECK (weather IN ('actual', 'simulated', 'forecast', 'none')),
     CONSTRAINT forecast_score_period CHECK (period_end > period_start),
     CONSTRAINT forecast_score_lead CHECK (lead_start_hours >= 0 AND lead_end_hours > lead_start_hours),
     CONSTRAINT forecast_score_pairs CHECK (pair_count > 0),
@@ -101,6 +102,7 @@ COMMENT ON COLUMN forecast_scores.issued_at_local IS
     'For a backtest with --at-local: the local issue time; issued_every then counts local days. Null: issued_every is '
     'a duration';
 COMMENT ON COLUMN forecast_scores.horizon IS 'For a backtest: the longest lead time of its runs';
+COMMENT ON COLUMN forecast_scores.assumptions IS 'For a backtest: the assumptions of its runs';
 
 CREATE INDEX idx_forecast_scores_city ON forecast_scores (city_id, created_at);
 COMMENT ON INDEX idx_forecast_scores_city IS 'Serves the scores of a city, newest first';

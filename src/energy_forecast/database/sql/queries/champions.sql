@@ -36,13 +36,13 @@ FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id 
 WHERE c.name = ANY (%(cities)s) AND (%(at)s::timestamptz IS NULL OR p.during @> %(at)s::timestamptz)
 ORDER BY c.name, lower(p.during) DESC
 
--- name: backtest_weathers
--- The kinds of weather with which all of these models were backtested for a city, last used first.
-SELECT r.weather
+-- name: backtest_conditions
+-- Kinds of weather and assumptions with which all of these models were backtested for a city, last used first.
+SELECT r.weather, r.assumptions
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
 WHERE r.purpose = 'backtest' AND m.name = ANY (%(models)s)
   AND EXISTS (SELECT FROM prediction_vintages v
               WHERE v.run_id = r.id AND v.issued_at = r.issued_at AND v.city_id = %(city)s)
-GROUP BY r.weather
+GROUP BY r.weather, r.assumptions
 HAVING count(DISTINCT m.name) = cardinality(%(models)s::text[])
 ORDER BY max(r.created_at) DESC

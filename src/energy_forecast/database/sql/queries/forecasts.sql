@@ -6,10 +6,10 @@ SELECT ensure_month_partitions('prediction_vintages', %(first)s, %(last)s)
 -- Add a run.
 INSERT INTO forecast_runs
     (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels,
-     started_at, finished_at)
+     assumptions, started_at, finished_at)
 VALUES
     (%(id)s, %(model)s, %(purpose)s, %(issued_at)s, %(horizon)s, %(weather)s, %(interval_minutes)s, %(quantile_levels)s,
-     %(status)s, %(notes)s, %(fallback_levels)s, %(started_at)s, %(finished_at)s)
+     %(status)s, %(notes)s, %(fallback_levels)s, %(assumptions)s, %(started_at)s, %(finished_at)s)
 
 -- name: make_staging
 -- Create a temporary table for the vintages of this transaction. Policies forbid COPY into the table itself.
@@ -61,13 +61,13 @@ WHERE v.city_id = %(city)s AND v.issued_at >= %(first)s - interval '168 hours' A
 ORDER BY r.created_at, r.id
 
 -- name: backtested
--- Backtest forecasts of these versions for a city at these issue times, kWh; of several, the last recorded one.
+-- Backtest forecasts of these versions for a city at these issue times with these assumptions, kWh; of several, the last recorded one.
 WITH latest AS (
     SELECT DISTINCT ON (v.model_id, v.issued_at) v.run_id, r.weather
     FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
     WHERE v.city_id = %(city)s AND v.issued_at BETWEEN %(first)s AND %(last)s AND v.issued_at = ANY (%(times)s)
       AND v.model_id = ANY (%(models)s) AND r.purpose = 'backtest' AND r.horizon = %(horizon)s
-      AND r.weather = ANY (%(weathers)s)
+      AND r.weather = ANY (%(weathers)s) AND r.assumptions = %(assumptions)s
     ORDER BY v.model_id, v.issued_at, r.created_at DESC, r.id DESC)
 SELECT v.model_id, v.issued_at, l.weather, v.timestamp, v.predicted_consumption AS predicted, v.quantiles
 FROM latest l JOIN vintage_values v ON v.run_id = l.run_id
@@ -77,7 +77,7 @@ ORDER BY v.model_id, v.issued_at, v.timestamp
 -- name: last_run
 -- The run of the last forecast of a city issued by a time, of one model or version or any, for the given purposes.
 SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.fallback_levels,
-  r.created_at
+  r.assumptions, r.created_at
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
 WHERE r.issued_at <= %(at)s AND r.purpose = ANY (%(purposes)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
   AND (%(model_id)s::uuid IS NULL OR m.id = %(model_id)s) AND (%(recorded_by)s::timestamptz IS NULL OR r.created_at <= %(recorded_by)s)

@@ -1,21 +1,23 @@
 -- name: add_score
--- Add a score, unless the newest score of the month has the same pairs; for a backtest, unless the period has.
+-- Add a score, unless the newest score of the month has the same pairs; for a backtest, unless the period has with the
+-- same assumptions.
 INSERT INTO forecast_scores
     (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours, pair_count,
      pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh, skill_naive_168,
-     by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
+     by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon, assumptions)
 SELECT
     %(model_id)s, %(city_id)s, %(purpose)s, %(weather)s, %(period_start)s, %(period_end)s, %(lead_start_hours)s,
     %(lead_end_hours)s, %(pair_count)s, %(pair_digest)s, %(mape)s, %(mae_kwh)s, %(rmse_kwh)s, %(r2_score)s,
     %(pinball_kwh)s, %(coverage_90)s, %(width_90_kwh)s, %(skill_naive_168)s, %(by_hour)s,
-    %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(issued_at_local)s, %(horizon)s
+    %(actuals_as_of)s, %(issued_from)s, %(issued_until)s, %(issued_every)s, %(issued_at_local)s, %(horizon)s,
+    %(assumptions)s
 WHERE %(pair_digest)s IS DISTINCT FROM (
     SELECT s.pair_digest
     FROM forecast_scores s
     WHERE s.city_id = %(city_id)s AND s.model_id = %(model_id)s AND s.purpose = %(purpose)s AND s.weather = %(weather)s
       AND s.lead_start_hours = %(lead_start_hours)s AND s.lead_end_hours = %(lead_end_hours)s
       AND s.period_start >= %(month_start)s AND s.period_end <= %(month_end)s
-      AND (s.purpose <> 'backtest' OR s.pair_digest = %(pair_digest)s)
+      AND (s.purpose <> 'backtest' OR s.pair_digest = %(pair_digest)s AND s.assumptions = %(assumptions)s)
     ORDER BY s.created_at DESC
     LIMIT 1)
 RETURNING id
@@ -40,7 +42,7 @@ ORDER BY c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours, s.crea
 SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
        s.period_end, s.lead_start_hours, s.lead_end_hours, s.pair_count, s.pair_digest, s.mape, s.mae_kwh, s.rmse_kwh,
        s.r2_score, s.pinball_kwh, s.coverage_90, s.width_90_kwh, s.skill_naive_168, s.by_hour,
-       s.issued_from, s.issued_until, s.issued_every, s.issued_at_local, s.horizon, s.actuals_as_of, s.created_at
+       s.issued_from, s.issued_until, s.issued_every, s.issued_at_local, s.horizon, s.assumptions, s.actuals_as_of, s.created_at
 FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
 WHERE (%(id)s::uuid IS NULL OR s.id = %(id)s)
   AND (%(city)s::text IS NULL OR lower(normalize(c.name, NFC)) = lower(normalize(%(city)s, NFC)))
@@ -68,7 +70,7 @@ WITH placed AS (
 SELECT s.id, c.name AS city, m.name AS model, m.version, s.city_id, s.model_id, s.purpose, s.weather, s.period_start,
        s.period_end, s.lead_start_hours, s.lead_end_hours, s.pair_count, s.mape, s.mae_kwh, s.rmse_kwh, s.pinball_kwh,
        s.coverage_90, s.width_90_kwh, s.issued_from, s.issued_until, s.issued_every, s.issued_at_local, s.horizon,
-       s.actuals_as_of, s.created_at
+       s.assumptions, s.actuals_as_of, s.created_at
 FROM placed s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id
 WHERE s.by_age = 1 OR s.by_end = 1
 ORDER BY c.name, s.actuals_as_of, s.period_start
@@ -79,7 +81,7 @@ SELECT DISTINCT ON (v.timestamp, v.issued_at)
        r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption AS predicted, v.quantiles
 FROM vintage_values v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.city_id = %(city_id)s AND v.model_id = %(model_id)s AND r.purpose = %(purpose)s AND r.weather = %(weather)s
-  AND v.issued_at > %(period_start)s::timestamptz - make_interval(hours => %(lead_end_hours)s)
+  AND r.assumptions = %(assumptions)s AND v.issued_at > %(period_start)s::timestamptz - make_interval(hours => %(lead_end_hours)s)
   AND v.issued_at < %(period_end)s::timestamptz - make_interval(hours => %(lead_start_hours)s)
   AND v.timestamp >= %(period_start)s AND v.timestamp < %(period_end)s
   AND v.timestamp - v.issued_at >= make_interval(hours => %(lead_start_hours)s)
@@ -112,6 +114,7 @@ JOIN forecast_runs r ON r.id = v.run_id
 JOIN models m ON m.id = v.model_id
 WHERE v.city_id = %(city)s AND r.purpose = %(purpose)s AND m.name = ANY (%(models)s)
   AND (%(weather)s::text IS NULL OR r.weather = %(weather)s)
+  AND (%(assumptions)s::jsonb IS NULL OR r.assumptions = %(assumptions)s)
   AND (%(first)s::timestamptz IS NULL OR v.issued_at >= %(first)s)
   AND (%(end)s::timestamptz IS NULL OR v.issued_at < %(end)s)
   AND v.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at)

@@ -18,7 +18,7 @@ GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weathe
 GRANT SELECT (id, name, type, version, is_active, trained_at, trained_until, created_at, updated_at)
     ON models TO energy_forecast_app;
 GRANT SELECT (model_id, city_id, created_at) ON model_artifacts TO energy_forecast_app;
-GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, started_at,
+GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, assumptions, started_at,
     finished_at, created_at) ON forecast_runs TO energy_forecast_app;
 -- Without evidence and reason, which may mention models of others
 GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
@@ -92,7 +92,7 @@ GRANT INSERT (id, name, type, parameters, version, is_active, trained_at, traine
 GRANT SELECT, INSERT (city_id, model_id, reason, evidence, is_forced, returns_to) ON model_promotions TO energy_forecast_forecaster;
 GRANT INSERT (model_id, city_id, artifact, sha256, training_digest, training_facts)
     ON model_artifacts TO energy_forecast_forecaster;
-GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels,
+GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels, assumptions,
     started_at, finished_at) ON forecast_runs TO energy_forecast_forecaster;
 GRANT INSERT (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes, quantile_count,
     predicted_consumption, quantiles) ON prediction_vintages TO energy_forecast_forecaster;
@@ -100,7 +100,7 @@ GRANT INSERT (id, model_id, timestamp, mape, rmse, mae, r2_score, detailed_metri
     ON model_metrics TO energy_forecast_forecaster;
 GRANT INSERT (id, model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours, lead_end_hours,
     pair_count, pair_digest, mape, mae_kwh, rmse_kwh, r2_score, pinball_kwh, coverage_90, width_90_kwh,
-    skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon)
+    skill_naive_168, by_hour, actuals_as_of, issued_from, issued_until, issued_every, issued_at_local, horizon, assumptions)
     ON forecast_scores TO energy_forecast_forecaster;
 GRANT SELECT, INSERT (city_id, first_hour, last_hour, has_new_forecasts, known_at), DELETE ON ops.hours_to_score
     TO energy_forecast_forecaster;
