@@ -109,6 +109,9 @@ def test_simulated_forecast_can_be_computed_again(
     found = pipelines.explain_forecast(database, "Berlin", model="vanilla", purposes=["backtest"])
     assert found.run["weather"] == "simulated"
     assert found.differing_hours == 0
+    # The errors of the simulated weather are a part of the error
+    assert found.error is not None
+    assert found.error.parts is not None
     again = document(command_line, "score", "explain", "--model", "vanilla", "--purpose", "backtest")
     assert again["differing"] == []
     assert again["assumptions"]["weather_errors"]["temperature"] == [6, 12]

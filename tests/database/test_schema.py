@@ -252,7 +252,7 @@ def test_the_routines_are_read_as_they_are_written(database: Database) -> None:
             "SELECT p.oid::regproc::text, pronargs FROM pg_proc p WHERE pronamespace = 'public'::regnamespace"
             " AND proname LIKE '%%as_of'"
         ).fetchall()
-    values = {2: (city, at), 4: (city, at, at, at), 5: (city, at, at, at, 0)}
+    values = {2: (city, at), 3: (city, at, at), 4: (city, at, at, at), 5: (city, at, at, at, 0)}
     assert len(rows) >= 5
     with database.transaction(Role.FORECASTER) as connection:
         for name, arguments in rows:

@@ -23,6 +23,7 @@ from energy_forecast.forecasting.explain.weather_share import (
     weather_share,
 )
 from energy_forecast.pipelines.as_of import AsOfData, read_as_of
+from energy_forecast.pipelines.assumptions import Assumptions
 
 OBSERVED = "The forecast used observed weather, so no part of its error is caused by a weather forecast."
 NOT_USED = "The forecast did not use weather, so no part of its error is caused by a weather forecast."
@@ -41,7 +42,7 @@ _NO_SHARES = pl.DataFrame(
     }
 )
 # Kinds of weather of a run that have an error
-_WITH_ERROR = ("forecast",)
+_WITH_ERROR = ("forecast", "simulated")
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,9 @@ def _share_of_issue(
             first=at - timedelta(days=fitted.history_days + 1),
             horizon_hours=hours,
             weather=run["weather"],
+            actual_as_of=run["created_at"],
             recorded_by=run["created_at"],
+            assumptions=Assumptions.of(run["assumptions"]),
         )
         return share_of_run(connection, city, fitted, known, weather=run["weather"], horizon_hours=hours, now=now)
     except NotEnoughDataError:
