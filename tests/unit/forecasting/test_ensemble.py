@@ -21,11 +21,18 @@ from energy_forecast.forecasting.ensemble.base_models import DEFAULT_MEMBERS, Li
 from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS, FittedCombiner
 from energy_forecast.forecasting.ensemble.error_scale import (
     coverage_adjustment,
+    coverage_weights,
     expected_abs_error,
     profile_at,
     recent_scale,
     short_lead_scale,
     spread_factor,
+)
+from energy_forecast.forecasting.ensemble.later_days import (
+    later_buckets,
+    later_samples,
+    later_weights,
+    same_samples,
 )
 from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, WeightState, aggregate_online
 from energy_forecast.forecasting.ensemble.residual_correction import (
@@ -128,20 +135,24 @@ def test_scale_follows_recent_errors_and_spread() -> None:
 def test_coverage_adjustment_follows_recent_error_shape() -> None:
     """Held-out errors are normal, recent ones uniform: the 90 % interval gets narrower, the 50 % interval wider."""
     levels = np.arange(1, 20) / 20
-    fitted_quantiles = np.tile([NormalDist().inv_cdf(level) for level in levels], (24, 1))
+    fitted_quantiles = np.array([NormalDist().inv_cdf(level) for level in levels])
+    weight = coverage_weights(WINDOW_DAYS)
     draw = np.random.default_rng(5)
-    as_fitted = coverage_adjustment(draw.normal(0, 1, (WINDOW_DAYS, 24)), fitted_quantiles)
-    assert as_fitted == pytest.approx(np.ones(19), abs=0.1)
-    even = coverage_adjustment(draw.uniform(-1.25, 1.25, (WINDOW_DAYS, 24)), fitted_quantiles)
-    assert even[0] == even[-1] == pytest.approx((0.9 * 1.25 / 1.645) ** 0.5, abs=0.06)
+
+    def adjustment(errors: np.ndarray) -> np.ndarray:
+        n = errors.size
+        return coverage_adjustment(errors.ravel(), weight.ravel(), np.tile(fitted_quantiles, (n, 1)))
+
+    assert adjustment(draw.normal(0, 1, weight.shape)) == pytest.approx(np.ones(19), abs=0.1)
+    even = adjustment(draw.uniform(-1.25, 1.25, weight.shape))
+    assert even[0] == even[-1] == pytest.approx((0.9 * 1.25 / 1.645) ** 0.57, abs=0.06)
     assert even[0] < even[5] < 1.0
     assert even[9] == 1.0
-    few = np.full((WINDOW_DAYS, 24), np.nan)
-    assert np.array_equal(coverage_adjustment(few, fitted_quantiles), np.ones(19))
+    few = np.full(weight.shape, np.nan)
+    assert np.array_equal(adjustment(few), np.ones(19))
     few[-2:] = 0.01
-    assert 0.85 < coverage_adjustment(few, fitted_quantiles)[0] < 0.95
-    many = np.full((WINDOW_DAYS, 24), 0.01)
-    assert coverage_adjustment(many, fitted_quantiles)[0] < 0.65
+    assert 0.82 < adjustment(few)[0] < 0.92
+    assert adjustment(np.full(weight.shape, 0.01))[0] < 0.6
 
 
 def test_expected_error_interpolates_untested_issue_hours() -> None:
@@ -202,7 +213,7 @@ def test_short_lead_scale_widens_short_leads_only(
         ).frame
         return (made["q95"] - made["q05"]).to_numpy()
 
-    monkeypatch.setattr(combiner, "coverage_adjustment", lambda _standard, _quantiles: np.ones(19))
+    monkeypatch.setattr(combiner, "coverage_adjustment", lambda _standard, _weight, _quantiles: np.ones(19))
     monkeypatch.setattr(combiner, "short_lead_scale", lambda _standard: 1.0)
     once = widths()
     monkeypatch.setattr(combiner, "short_lead_scale", lambda _standard: 2.0)
@@ -316,6 +327,64 @@ def test_stored_predictions_cover_training_hours(fitted: Callable[[str], FittedF
     hour = int(view.calendar.hour[until - history.start])
     fresh = own.tail[[0, 8, 16].index(min((0, 8, 16), key=lambda p: min((hour - p) % 24, (p - hour) % 24)))]
     assert np.array_equal(own._stored_predictions(view, until, until - WINDOW_HOURS), fresh.astype(float))
+
+
+def test_stored_forecasts_of_later_days_cover_training_hours(
+    fitted: Callable[[str], FittedForecaster], berlin: Record
+) -> None:
+    model = fitted("ensemble")
+    assert isinstance(model, WeatherFallbackForecaster)
+    own = model.variants[WITH_WEATHER]
+    assert isinstance(own, FittedCombiner)
+    until = own.tail_until
+    history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
+    view = HistoryView(berlin.city, history)
+    for origin in (until, until + 100, until + 240):
+        later = later_samples(view, origin, later_buckets(167))
+        stored = own._stored_later(later)[NAMES.index("decomposition")]
+        assert np.isfinite(stored).tolist() == (later.targets < until).tolist()
+        assert np.nanmedian(np.abs(stored - later.actual / later.level)) < 0.1
+
+
+def test_sample_of_later_days_is_the_same_for_each_issue(berlin: Record) -> None:
+    history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
+    view = HistoryView(berlin.city, history)
+    end = history.known_until
+    one, other = later_samples(view, end, later_buckets(167)), later_samples(view, end + 31, later_buckets(50))
+    assert (one.targets < end).all()
+    assert (one.lead.min(), one.lead.max(), other.lead.max()) == (24, 167, 95)
+    assert len(set(one.targets % 24)) == 24
+    here, there = same_samples(one, other)
+    both = (one.origins >= other.origins.min()) & (one.lead < 96)
+    assert np.array_equal(here, np.flatnonzero(both))
+    assert np.array_equal(one.targets[here], other.targets[there])
+    assert len(later_samples(view, end, later_buckets(23))) == 0
+    # Four weeks of forecasts that are complete, with a half-life of 20 days
+    week = later_weights(one, end)[one.lead >= 96].sum()
+    assert 14 < week < 20
+
+
+def test_coverage_of_later_days_follows_their_recent_errors(
+    fitted: Callable[[str], FittedForecaster], berlin: Record
+) -> None:
+    """Intervals of days two to seven that were fitted three times too wide become narrower, those of day one do not."""
+    model = fitted("ensemble")
+    assert isinstance(model, WeatherFallbackForecaster)
+    own = model.variants[WITH_WEATHER]
+    assert isinstance(own, FittedCombiner)
+    issued_at = FITTED_AT + timedelta(days=20)
+    data = ForecastInput(*berlin.before(issued_at), berlin.weather_from(issued_at), issued_at, 168)
+
+    def widths(factor: float) -> np.ndarray:
+        quantiles = own.quantiles.copy()
+        quantiles[later_buckets(167)] *= factor
+        changed = replace(own, quantiles=quantiles)
+        frame = replace(model, variants={**model.variants, WITH_WEATHER: changed}).predict(data).frame
+        return (frame["q95"] - frame["q05"]).to_numpy()
+
+    ratio = widths(3.0) / widths(1.0)
+    assert ratio[:24] == pytest.approx(np.ones(24))
+    assert 1.2 < ratio[24:].min() <= ratio[24:].max() < 2.2
 
 
 @pytest.mark.parametrize("weeks", [3, 6, 12])

@@ -16,10 +16,22 @@ from energy_forecast.forecasting.ensemble.error_scale import (
     SHORT_LEAD_HOURS,
     ErrorProfile,
     coverage_adjustment,
+    coverage_weights,
     recent_scale,
     short_lead_scale,
 )
-from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, WeightState, aggregate_online
+from energy_forecast.forecasting.ensemble.later_days import (
+    later_buckets,
+    later_samples,
+    later_weights,
+    same_samples,
+)
+from energy_forecast.forecasting.ensemble.online_weights import (
+    WINDOW_DAYS,
+    OnlineAggregation,
+    WeightState,
+    aggregate_online,
+)
 from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, recent_residuals, residual_features
 from energy_forecast.forecasting.explain.contributions import ModelTerms, contributions_of
 from energy_forecast.forecasting.features.matrix import FeatureMatrix
@@ -28,6 +40,7 @@ from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.weather_fallback import Variant, VariantPrediction
 from energy_forecast.forecasting.serialization import Shape
 from energy_forecast.forecasting.types import QUANTILE_LEVELS, Flags, Floats, Ints
+from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
 WINDOW_HOURS = 24 * WINDOW_DAYS
 # Local hours of the day at which held-out forecasts are issued: three, since a forecast may be issued at any hour
@@ -63,7 +76,7 @@ class _RecentErrors:
     """Errors of the days before an origin, and the state of the members there.
 
     residuals: [4], see recent_residuals. scale, short_lead_scale: relative to the expected errors.
-    adjustment: [19], the factor of each quantile.
+    adjustment: [buckets, 19], the factor of each quantile.
     """
 
     state: WeightState
@@ -82,6 +95,7 @@ class FittedCombiner(Variant):
     quantiles: [buckets, 19] of `errors` errors, divided by their expected size and recent scale.
     tail: [origin hours, members, WINDOW_HOURS] kWh, held-out predictions of the hours before `tail_until`. The members
         were trained on those hours afterwards, so they can no longer be tested on them.
+    later_tail: [members, n] kWh, the same for `later_samples` before `tail_until`.
     only: the member that is served alone, without correction, because the combination was worse on held-out data. Its
         recent errors still move its quantiles.
     """
@@ -93,6 +107,7 @@ class FittedCombiner(Variant):
     quantiles: Annotated[Floats, Shape(len(CALIBRATION_LEADS), len(QUANTILE_LEVELS))]
     errors: int
     tail: Annotated[NDArray[np.float32], Shape(len(ORIGIN_HOURS), None, WINDOW_HOURS, finite=False)]
+    later_tail: Annotated[NDArray[np.float32], Shape(None, None, finite=False)]
     tail_until: int
     only: int | None
 
@@ -113,17 +128,26 @@ class FittedCombiner(Variant):
     def predict_shares(self, samples: Samples) -> CombinedPrediction:
         """Return the prediction of samples with one common origin, from data before the origin only."""
         view, origin, targets = samples.view, int(samples.origins[0]), samples.targets
+        ahead = targets - origin
         # The hours of the window that were not predicted during training, each from the last origin before it
         fresh = np.arange(max(origin - WINDOW_HOURS, self.tail_until), origin, dtype=np.int64)
-        origins = np.concatenate([origin - 24 * -(-(origin - fresh) // 24), samples.origins])
-        shares = self.members.predict(Samples(view, origins, np.concatenate([fresh, targets])))
-        n = len(fresh)
-        recent = self._recent_errors(view, origin, shares[:, :n])
+        origins = origin - 24 * -(-(origin - fresh) // 24)
+        later = later_samples(view, origin, later_buckets(int(ahead.max())))
+        fresh_later = later.targets >= self.tail_until
+        shares = self.members.predict(
+            Samples(
+                view,
+                np.concatenate([origins, later.origins[fresh_later], samples.origins]),
+                np.concatenate([fresh, later.targets[fresh_later], targets]),
+            )
+        )
+        of_window, of_later, members = np.split(shares, [len(fresh), len(fresh) + int(fresh_later.sum())], axis=1)
+        later_shares = self._stored_later(later)
+        later_shares[:, fresh_later] = of_later
+        recent = self._recent_errors(view, origin, of_window, later, later_shares)
         used = aggregated_members(self.only)
 
-        ahead = targets - origin
         hour = view.calendar.hour[targets - view.history.start]
-        members = shares[:, n:]
         corrected, spread = recent.state.combine(members[used], ahead)
         inputs = residual_features(np.repeat(recent.residuals[None], len(ahead), axis=0), ahead)
         size = self.uncorrected.expected_error(spread, ahead, hour)
@@ -134,9 +158,7 @@ class FittedCombiner(Variant):
         weights[used] = recent.state.weights(np.isfinite(members[used]), ahead)
         uncorrected = (weights * np.nan_to_num(members)).sum(axis=0)
         share = corrected if self.only is None else uncorrected
-        # The adjustment is measured on leads of the first day only
-        adjustment = np.where(ahead[:, None] < 24, recent.adjustment, 1.0)
-        quantiles = adjustment * self.quantiles[CALIBRATION_LEADS.bucket(ahead)] * width[:, None]
+        quantiles = (recent.adjustment * self.quantiles)[CALIBRATION_LEADS.bucket(ahead)] * width[:, None]
         return CombinedPrediction(
             share,
             (corrected - share)[:, None] + quantiles,
@@ -145,12 +167,16 @@ class FittedCombiner(Variant):
             share - uncorrected,
         )
 
-    def _recent_errors(self, view: HistoryView, origin: int, fresh: Floats) -> _RecentErrors:
+    def _recent_errors(
+        self, view: HistoryView, origin: int, fresh: Floats, later: Samples, later_shares: Floats
+    ) -> _RecentErrors:
         """Aggregate the members over the WINDOW_DAYS days before `origin`, and measure the errors there.
 
         Args:
             fresh: [members, n], the predictions of the last n hours of the window, shares of the level. The earlier
                 ones were stored during training.
+            later: forecasts for days two to seven, from `later_samples`.
+            later_shares: [members, len(later)], their predictions, shares of the level.
         """
         members, n = fresh.shape
         begin = origin - WINDOW_HOURS
@@ -175,11 +201,47 @@ class FittedCombiner(Variant):
         scale = recent_scale(standardized)
         standardized = standardized / scale[:-1, None]
         short = short_lead_scale(standardized)
-        adjustment = coverage_adjustment(
-            standardized / np.where(_DAY < SHORT_LEAD_HOURS, short, 1.0),
-            self.quantiles[CALIBRATION_LEADS.bucket(_DAY)],
+        fitted = self.quantiles[CALIBRATION_LEADS.bucket(lead.ravel())]
+        first_day = standardized / np.where(_DAY < SHORT_LEAD_HOURS, short, 1.0)
+        adjustment = np.ones_like(self.quantiles)
+        adjustment[: later_buckets(24).start] = coverage_adjustment(
+            first_day.ravel(), coverage_weights(WINDOW_DAYS).ravel(), fitted
         )
+        error = self._later_errors(later, later_shares[used], begin, aggregation, scale)
+        weight, bucket = later_weights(later, origin), CALIBRATION_LEADS.bucket(later.lead)
+        for own in np.unique(bucket):
+            at = bucket == own
+            adjustment[own] = coverage_adjustment(error[at], weight[at], self.quantiles[bucket[at]])
         return _RecentErrors(aggregation.states[-1], residuals[-1], float(scale[-1]), short, adjustment)
+
+    def _later_errors(
+        self, later: Samples, shares: Floats, begin: int, aggregation: OnlineAggregation, scale: Floats
+    ) -> Floats:
+        """Return the errors of forecasts for days two to seven, divided by expected size and scale, [n].
+
+        They are combined by the state at the last day of the window before their origin, without residual correction,
+        which has faded by then.
+
+        Args:
+            begin, aggregation, scale: of the window of days before the issue.
+        """
+        day = (later.origins - begin) // 24
+        combined, spread = np.full(len(later), np.nan), np.full(len(later), np.nan)
+        for own in np.unique(day):
+            at = day == own
+            ahead = later.targets[at] - (begin + 24 * int(own))
+            combined[at], spread[at] = aggregation.states[own].combine(shares[:, at], ahead)
+        hour = later.view.calendar.hour[later.position]
+        size = self.corrected.expected_error(spread, later.lead, hour) * scale[day]
+        return np.asarray((later.actual / later.level - combined) / size, float)
+
+    def _stored_later(self, later: Samples) -> Floats:
+        """Return held-out predictions of `later`, shares of the level, [members, n]; NaN where missing."""
+        shares = np.full((len(self.members.names), len(later)), np.nan)
+        stored = later_samples(later.view, self.tail_until, later_buckets(LONGEST_HORIZON_HOURS))
+        here, there = same_samples(later, stored)
+        shares[:, here] = self.later_tail[:, there] / later.level[here]
+        return shares
 
     def _stored_predictions(self, view: HistoryView, origin: int, begin: int) -> Floats:
         """Return held-out predictions of the WINDOW_HOURS from `begin` on, kWh, NaN where missing.
@@ -229,5 +291,5 @@ class FittedCombiner(Variant):
     def check(self) -> None:
         """Raise ArtifactError if the arrays are not those of the members."""
         count = len(self.members.names)
-        if self.tail.shape[1] != count or not (self.only is None or 0 <= self.only < count):
+        if {self.tail.shape[1], len(self.later_tail)} != {count} or not (self.only is None or 0 <= self.only < count):
             raise ArtifactError("The stored ensemble has other members than its combination.")

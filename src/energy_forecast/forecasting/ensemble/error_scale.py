@@ -22,7 +22,7 @@ _SMALLEST = 1e-4
 _SKIPPED_DAYS = 7
 # Coverage adjustment: half-life of the days, and the number of days without adjustment that are added
 _COVERAGE_HALF_LIFE_DAYS = 20.0
-_COVERAGE_PRIOR_DAYS = 20.0
+_COVERAGE_PRIOR_DAYS = 15.0
 _COVERAGE_BOUNDS = (1 / 3, 3.0)
 _CENTRAL = len(QUANTILE_LEVELS) // 2
 # Expected error of the first day ahead: how many mean errors are added to each lead and hour, and how often the
@@ -137,31 +137,36 @@ def _day_weights(days: int, half_life: float) -> Floats:
     return np.where(np.arange(days) < _SKIPPED_DAYS, 0.0, weight)
 
 
-def coverage_adjustment(standardized: Floats, quantiles: Floats) -> Floats:
+def coverage_weights(days: int) -> Floats:
+    """Return the weights of the hours of consecutive days for `coverage_adjustment`, [days, 24]; a new day's is 1."""
+    return np.asarray(np.repeat(_day_weights(days, _COVERAGE_HALF_LIFE_DAYS)[:, None] / 24, 24, axis=1), float)
+
+
+def coverage_adjustment(standardized: Floats, weight: Floats, quantiles: Floats) -> Floats:
     """Return the factor of each quantile that would recently have covered its nominal share, [19]; 1 is as fitted.
 
     The scale follows the size of errors, but not their shape: if held-out data had a few days with large errors and the
     last weeks had none, the mean size comes from those days and every interval is too wide. Each central interval is
-    therefore scaled to its nominal coverage of the last weeks, shrunk to 1 as if three more weeks had been as fitted.
+    therefore scaled to its nominal coverage of the last weeks, shrunk to 1 as if 15 more days had been as fitted.
 
     Args:
-        standardized: [J, 24] errors of consecutive days divided by their expected size and by their day's scales.
-        quantiles: [24, 19] as fitted, for the lead time of each of the 24 hours.
+        standardized: [n] errors divided by their expected size and by the scale at their origin, NaN where unknown.
+        weight: [n], in days.
+        quantiles: [n, 19] as fitted, for the lead time of each error.
     """
     known = np.isfinite(standardized)
-    weight = np.where(known, _day_weights(len(standardized), _COVERAGE_HALF_LIFE_DAYS)[:, None], 0.0)
+    value, weight, quantiles = standardized[known], weight[known], quantiles[known]
     factor = np.ones(len(QUANTILE_LEVELS))
     total = float(weight.sum())
     if total <= 0:
         return factor
-    trust = total / 24 / (total / 24 + _COVERAGE_PRIOR_DAYS)
-    value = np.where(known, standardized, 0.0)
+    trust = total / (total + _COVERAGE_PRIOR_DAYS)
     for k in range(_CENTRAL):
         side = np.where(value < 0, quantiles[:, k], quantiles[:, -1 - k])
-        needed = np.divide(value, side, out=np.full_like(value, _COVERAGE_BOUNDS[1]), where=np.abs(side) > 0).ravel()
+        needed = np.divide(value, side, out=np.full_like(value, _COVERAGE_BOUNDS[1]), where=np.abs(side) > 0)
         order = np.argsort(needed, kind="stable")
-        covered = np.cumsum(weight.ravel()[order])
+        covered = np.cumsum(weight[order])
         nominal = 1 - 2 * QUANTILE_LEVELS[k]
-        found = float(needed[order[int(np.searchsorted(covered, nominal * total))]])
+        found = float(needed[order[min(int(np.searchsorted(covered, nominal * total)), len(order) - 1)]])
         factor[k] = factor[-1 - k] = np.clip(found, *_COVERAGE_BOUNDS) ** trust
     return factor

@@ -26,6 +26,7 @@ from energy_forecast.forecasting.ensemble.error_scale import (
     recent_scale,
     spread_factor,
 )
+from energy_forecast.forecasting.ensemble.later_days import later_buckets, later_samples
 from energy_forecast.forecasting.ensemble.online_weights import WINDOW_DAYS, aggregate_online
 from energy_forecast.forecasting.ensemble.residual_correction import (
     fit_residual_correction,
@@ -121,7 +122,8 @@ def fit_combiner(
     tested = [fit_until(cut, None) for cut in cuts]
     held_out = [_held_out(view, cuts, tested, origin_hour) for origin_hour in ORIGIN_HOURS]
     only, facts = _served(tested[-1], held_out)
-    combiner = _calibrated(view, fit_until(view.history.known_until, tested[-1]), held_out, only)
+    later_tail = _later_tail(view, cuts, tested)
+    combiner = _calibrated(view, fit_until(view.history.known_until, tested[-1]), held_out, later_tail, only)
     facts |= {"calibration_errors": combiner.errors, "held_out_from": cuts[0] - view.history.first}
     return combiner, combiner.members.settings | facts
 
@@ -238,7 +240,9 @@ def _errors(view: HistoryView, held_out: _HeldOut, only: int | None) -> _Errors:
     )
 
 
-def _calibrated(view: HistoryView, members: Members, held_out: list[_HeldOut], only: int | None) -> FittedCombiner:
+def _calibrated(
+    view: HistoryView, members: Members, held_out: list[_HeldOut], later_tail: NDArray[np.float32], only: int | None
+) -> FittedCombiner:
     parts = [_errors(view, part, only) for part in held_out]
     lead, hour = np.concatenate([p.lead for p in parts]), np.concatenate([p.hour for p in parts])
     spread, target = np.concatenate([p.spread for p in parts]), np.concatenate([p.target for p in parts])
@@ -270,7 +274,7 @@ def _calibrated(view: HistoryView, members: Members, held_out: list[_HeldOut], o
     end = view.history.known_until
     tail = np.stack([_tail(part, end) for part in held_out])
     errors = int(np.isfinite(error).sum())
-    return FittedCombiner(members, uncorrected, coefficients, corrected, quantiles, errors, tail, end, only)
+    return FittedCombiner(members, uncorrected, coefficients, corrected, quantiles, errors, tail, later_tail, end, only)
 
 
 def _tail(held_out: _HeldOut, end: int) -> NDArray[np.float32]:
@@ -282,3 +286,15 @@ def _tail(held_out: _HeldOut, end: int) -> NDArray[np.float32]:
     inside = (hours < end) & (hours >= end - WINDOW_HOURS)
     tail[:, hours[inside] - (end - WINDOW_HOURS)] = kwh[:, inside]
     return tail
+
+
+def _later_tail(view: HistoryView, cuts: list[int], tested: list[Members]) -> NDArray[np.float32]:
+    """Return held-out predictions of `later_samples`, kWh, [members, n]; NaN where missing."""
+    samples = later_samples(view, view.history.known_until, later_buckets(LONGEST_HORIZON_HOURS))
+    kwh = np.full((len(tested[0].names), len(samples)), np.nan, np.float32)
+    part = np.searchsorted(np.array(cuts), samples.origins, side="right") - 1
+    for i, members in enumerate(tested):
+        own = np.flatnonzero(part == i)
+        if len(own):
+            kwh[:, own] = members.predict(samples.take(own)) * samples.level[own]
+    return kwh
