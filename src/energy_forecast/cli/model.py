@@ -79,7 +79,7 @@ def show(
     out.print(f"  forecast runs {row['forecast_runs']:,}, backtest runs {row['backtest_runs']:,}")
     rows_shown = []
     for city, facts in (row["cities"] or {}).items():
-        for variant in ("with_weather", "without_weather"):
+        for variant in ("forecast_weather", "observed_weather", "without_weather"):
             held_out = facts.get(variant, {}).get("held_out", {})
             if held_out.get("mape") is not None:
                 rows_shown.append(

@@ -244,7 +244,9 @@ def _issue_better_naive(
     """Return the forecast of the fallback model if it was better on held-out data, with a note; else None."""
     if artifact.name == FALLBACK_MODEL:
         return None
-    variant = artifact.training_facts.get("with_weather" if issued.fallback.weather_hours else "without_weather", {})
+    variant = artifact.training_facts.get(
+        "forecast_weather" if issued.fallback.weather_hours else "without_weather", {}
+    )
     held_out = variant.get("held_out", {})
     own, other = held_out.get("mae"), held_out.get("naive_168_mae")
     if own is None or other is None or own <= other:
@@ -310,7 +312,7 @@ def _level(artifact: StoredArtifact, weather_hours: int, hours: int, *, fell_bac
     """Return the fallback level of a forecast with weather in so many of its hours."""
     if fell_back:
         return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
-    return WITHOUT_WEATHER if "with_weather" in artifact.training_facts and weather_hours < hours else FULL
+    return WITHOUT_WEATHER if "forecast_weather" in artifact.training_facts and weather_hours < hours else FULL
 
 
 def _late(frame: pl.DataFrame, since: datetime) -> pl.DataFrame:

@@ -194,7 +194,7 @@ def _recent_scores(
     if pairs.is_empty():
         return nothing
     scores = score_pairs(pairs, forecasting_city(city))
-    variant = "without_weather" if pairs["weather"][0] == "none" else "with_weather"
+    variant = {"none": "without_weather", "actual": "observed_weather"}.get(pairs["weather"][0], "forecast_weather")
     held_out = version.training_facts.get(variant, {}).get("held_out", {})
     return {
         "mape": scores["mape"],

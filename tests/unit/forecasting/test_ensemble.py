@@ -49,7 +49,12 @@ from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.mlp import Network, _gradients, train_network
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 from energy_forecast.forecasting.models.tao_vanilla import TaoVanilla
-from energy_forecast.forecasting.models.weather_fallback import WITH_WEATHER, Variant, WeatherFallbackForecaster
+from energy_forecast.forecasting.models.weather_fallback import (
+    FORECAST_WEATHER,
+    OBSERVED_WEATHER,
+    Variant,
+    WeatherFallbackForecaster,
+)
 from energy_forecast.forecasting.serialization import from_bytes, to_bytes
 
 from .conftest import FITTED_AT, PUNE, START, Record, assert_well_formed, make_record
@@ -282,7 +287,8 @@ def test_network_gradients_equal_finite_differences() -> None:
         limit = float(np.float32(0.3))
         return float((weight * np.where(size < limit, size**2 / (2 * limit), size - limit / 2)).mean())
 
-    gradients = _gradients(values[:3], values[3:], inputs, target, weight)  # type: ignore[arg-type]
+    gradients = [np.zeros_like(value) for value in values]
+    _gradients(values[:3], values[3:], inputs, target, weight, gradients[:3], gradients[3:])  # type: ignore[arg-type]
     for value, gradient in zip(values, gradients, strict=True):
         for place in np.ndindex(value.shape):
             before, step = value[place], 1e-6
@@ -314,7 +320,7 @@ def test_stored_predictions_cover_training_hours(fitted: Callable[[str], FittedF
     """A test of members on their training hours would favour those that overfit."""
     model = fitted("ensemble")
     assert isinstance(model, WeatherFallbackForecaster)
-    own = model.variants[WITH_WEATHER]
+    own = model.variants[OBSERVED_WEATHER]
     assert isinstance(own, FittedCombiner)
     until = own.tail_until
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
@@ -334,7 +340,7 @@ def test_stored_forecasts_of_later_days_cover_training_hours(
 ) -> None:
     model = fitted("ensemble")
     assert isinstance(model, WeatherFallbackForecaster)
-    own = model.variants[WITH_WEATHER]
+    own = model.variants[OBSERVED_WEATHER]
     assert isinstance(own, FittedCombiner)
     until = own.tail_until
     history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
@@ -370,7 +376,7 @@ def test_coverage_of_later_days_follows_their_recent_errors(
     """Intervals of days two to seven that were fitted three times too wide become narrower, those of day one do not."""
     model = fitted("ensemble")
     assert isinstance(model, WeatherFallbackForecaster)
-    own = model.variants[WITH_WEATHER]
+    own = model.variants[FORECAST_WEATHER]
     assert isinstance(own, FittedCombiner)
     issued_at = FITTED_AT + timedelta(days=20)
     data = ForecastInput(*berlin.before(issued_at), berlin.weather_from(issued_at), issued_at, 168)
@@ -379,7 +385,7 @@ def test_coverage_of_later_days_follows_their_recent_errors(
         quantiles = own.quantiles.copy()
         quantiles[later_buckets(167)] *= factor
         changed = replace(own, quantiles=quantiles)
-        frame = replace(model, variants={**model.variants, WITH_WEATHER: changed}).predict(data).frame
+        frame = replace(model, variants={**model.variants, FORECAST_WEATHER: changed}).predict(data).frame
         return (frame["q95"] - frame["q05"]).to_numpy()
 
     ratio = widths(3.0) / widths(1.0)
@@ -462,7 +468,7 @@ def test_ensemble_of_other_members(members: tuple[Member, ...]) -> None:
     at = START + timedelta(days=50)
     own = Ensemble(members, name="own")
     model = fit(own, PUNE, *record.before(at), at=at)
-    for kind in ("with_weather", "without_weather"):
+    for kind in ("forecast_weather", "observed_weather", "without_weather"):
         assert model.parameters[kind]["members"] == [member.name for member in members]
     again = load_model(own, model.to_bytes())
     assert again.to_bytes() == model.to_bytes()

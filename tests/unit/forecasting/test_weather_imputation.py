@@ -141,8 +141,8 @@ def test_forecast_reports_imputed_columns(berlin: Record, fitted: Fitted, name: 
     model, whole = fitted(name), berlin.weather_from(at)
     known = berlin.before(at)
     bare = whole.select("timestamp", "temperature").head(30)
-    complete = model.predict(ForecastInput(*known, whole, at, 48))
-    partly = model.predict(ForecastInput(*known, bare, at, 48))
+    complete = model.predict(ForecastInput(*known, whole, at, 48, weather_is_observed=True))
+    partly = model.predict(ForecastInput(*known, bare, at, 48, weather_is_observed=True))
     assert complete.imputed_weather == {}
     assert complete.weather_ends is None
     assert not any("stands in" in note for note in complete.notes)

@@ -6,6 +6,7 @@ value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -65,7 +66,13 @@ class History:
 
 
 def build_history(
-    load: pl.DataFrame, weather: pl.DataFrame, weather_ahead: pl.DataFrame, *, issued_at: datetime, days: int | None
+    load: pl.DataFrame,
+    weather: pl.DataFrame,
+    weather_ahead: pl.DataFrame,
+    *,
+    issued_at: datetime,
+    days: int | None,
+    served: Sequence[str] = WEATHER_COLUMNS,
 ) -> History:
     """Return the history as known at `issued_at`.
 
@@ -74,6 +81,7 @@ def build_history(
             so that a leak upstream does not become a leak in a forecast.
         weather_ahead: weather forecasts for hours from `issued_at` on; earlier rows are dropped.
         days: the number of days before `issued_at` to use, or None for all.
+        served: the columns of `weather_ahead` to use. Values that it lacks are imputed, those of other columns are not.
     """
     cut = hour_number(issued_at)
     floor = -(1 << 60) if days is None else cut - 24 * days
@@ -94,11 +102,11 @@ def build_history(
         column = grid.copy()
         inside = (past_hours >= begin) & (past_hours < cut)
         column[past_hours[inside] - begin] = before[inside]
-        inside = ahead_hours < begin + len(grid)
+        inside = (ahead_hours < begin + len(grid)) & (name in served)
         column[ahead_hours[inside] - begin] = after[inside]
         columns[name] = _bridge(plausible_weather(name, column))
 
-    imputed = impute_weather(columns, begin, cut)
+    imputed = impute_weather(columns, begin, cut, ahead=served)
 
     faults = find_faults(kwh)
     kwh[faults.where] = np.nan

@@ -21,6 +21,7 @@ import polars as pl
 
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.forecasting.data.history import WEATHER_COLUMNS, hour_number, hour_numbers
+from energy_forecast.forecasting.serialization import Stored
 from energy_forecast.forecasting.types import Floats, Ints
 from energy_forecast.weather_ranges import WEATHER_RANGES
 
@@ -41,7 +42,7 @@ _LARGEST_LOG = math.log(10.0)
 
 
 @dataclass(frozen=True)
-class WeatherErrors:
+class WeatherErrors(Stored):
     """Root mean square errors of weather forecasts by lead time, linear between the given lead times.
 
     leads: hours, ascending. The first and the last error also apply before and after them.
@@ -173,9 +174,27 @@ def error_paths(
             drawn = np.random.Generator(bits).standard_normal((hours, len(_SHARES), len(wave)))
             # No matrix product, whose last bits may depend on the number of hours
             noise[number] = (drawn * wave).sum(axis=-1)
-        scale = errors.at(name, leads)
-        path = scale * _correlated(noise)
-        paths[name] = np.exp(path - scale**2 / 2) if name == "precipitation" else path
+        paths[name] = _as_errors(name, _correlated(noise), errors.at(name, leads))
+    return paths
+
+
+def _as_errors(name: str, path: Floats, scale: Floats) -> Floats:
+    """Return errors of the given scale from paths with a variance of one; for precipitation factors around one."""
+    path = scale * path
+    return np.exp(path - scale**2 / 2) if name == "precipitation" else path
+
+
+def independent_paths(errors: WeatherErrors, *, count: int, hours: int, seed: int) -> dict[str, Floats]:
+    """Return simulated errors of weather forecasts at one place by column, [count, hours]; see `error_paths`.
+
+    They take a thousandth of the time of `error_paths`, since no other place has to be consistent with them.
+    """
+    leads = np.arange(hours, dtype=float)
+    paths = {}
+    for name in errors.columns:
+        bits = np.random.PCG64(np.random.SeedSequence([seed, WEATHER_COLUMNS.index(name)]))
+        noise = np.random.Generator(bits).standard_normal((count, hours, len(_SHARES)))
+        paths[name] = _as_errors(name, _correlated(noise), errors.at(name, leads))
     return paths
 
 

@@ -7,6 +7,8 @@ measured in docs/decisions/hard-data.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from energy_forecast.forecasting.hours import smooth_over_day
@@ -23,7 +25,9 @@ _SPELL_HALF_LIFE_DAYS = 1.0
 _SPELL_PRIOR_DAYS = 0.3
 
 
-def impute_weather(weather: dict[str, Floats], start: int, cut: int) -> dict[str, Flags]:
+def impute_weather(
+    weather: dict[str, Floats], start: int, cut: int, ahead: Sequence[str] = tuple(_LIMITS)
+) -> dict[str, Flags]:
     """Impute, in place, the other columns of the hours whose temperature is known.
 
     The estimate comes from other days at the same hour of the day (UTC, which follows the sun better than local time),
@@ -33,6 +37,7 @@ def impute_weather(weather: dict[str, Floats], start: int, cut: int) -> dict[str
     Args:
         weather: arrays by column, for the hours from hour number `start` on, NaN where unknown.
         cut: hour number of the issue.
+        ahead: the columns that are imputed from the issue on too.
 
     Returns:
         by column, flags of the imputed hours [n]; columns without any are absent.
@@ -43,6 +48,8 @@ def impute_weather(weather: dict[str, Floats], start: int, cut: int) -> dict[str
     for name, (low, high) in _LIMITS.items():
         known = np.isfinite(weather[name])
         missing = np.flatnonzero(has_temperature & ~known)
+        if name not in ahead:
+            missing = missing[missing < cut - start]
         given = np.flatnonzero((has_temperature & known)[: max(0, cut - start)])
         if not len(missing) or len(given) < _FEWEST:
             continue

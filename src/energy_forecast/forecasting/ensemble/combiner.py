@@ -134,14 +134,17 @@ class FittedCombiner(Variant):
         origins = origin - 24 * -(-(origin - fresh) // 24)
         later = later_samples(view, origin, later_buckets(int(ahead.max())))
         fresh_later = later.targets >= self.tail_until
+        n, again = len(fresh), len(fresh) + int(fresh_later.sum())
         shares = self.members.predict(
             Samples(
                 view,
                 np.concatenate([origins, later.origins[fresh_later], samples.origins]),
                 np.concatenate([fresh, later.targets[fresh_later], targets]),
+                # Recent forecasts are made again with errors of their weather forecasts
+                np.arange(again + len(targets)) < again,
             )
         )
-        of_window, of_later, members = np.split(shares, [len(fresh), len(fresh) + int(fresh_later.sum())], axis=1)
+        of_window, of_later, members = np.split(shares, [n, again], axis=1)
         later_shares = self._stored_later(later)
         later_shares[:, fresh_later] = of_later
         recent = self._recent_errors(view, origin, of_window, later, later_shares)

@@ -23,6 +23,7 @@ from energy_forecast.forecasting.types import Floats, Ints
 
 BASELINE = "usual at this hour"
 RECENT_LOAD = "load at this hour on the last days"
+WEATHER_BEFORE = "temperature of the days before"
 RECENT_ERRORS = "errors of the last weeks, corrected"
 # Group of a feature by the beginning of its name; the first match counts
 _GROUPS = {
@@ -43,9 +44,9 @@ _GROUPS = {
     "temperature_like_day_lag": "temperature on the days compared with",
     "temperature_mean_24h_": "temperature on the days compared with",
     "temperature_mean_6h": "temperature of the hour",
-    "temperature_mean_": "temperature of the days before",
-    "temperature_max_": "temperature of the days before",
-    "temperature_min_": "temperature of the days before",
+    "temperature_mean_": WEATHER_BEFORE,
+    "temperature_max_": WEATHER_BEFORE,
+    "temperature_min_": WEATHER_BEFORE,
     "temperature": "temperature of the hour",
     "humidity": "humidity, wind and rain",
     "wind": "humidity, wind and rain",
@@ -58,7 +59,7 @@ _SHOWN = {
     "load of the last hours and weeks": "load_mean_24h",
     "weekday and holidays": "day_kind",
     "temperature on the days compared with": "temperature_day_lag",
-    "temperature of the days before": "temperature_mean_24h",
+    WEATHER_BEFORE: "temperature_mean_24h",
     "temperature of the hour": "temperature",
     "humidity, wind and rain": "humidity",
     "daylight and season": "sun_elevation",
@@ -114,7 +115,8 @@ def contributions_of(terms: ModelTerms) -> pl.DataFrame | None:
     n = len(samples)
     target = terms.matrix(samples)
     baseline_samples = [
-        Samples(samples.view, samples.origins - 24 * k, samples.targets - 24 * k) for k in BASELINE_DAYS
+        Samples(samples.view, samples.origins - 24 * k, samples.targets - 24 * k).with_weather_of_history()
+        for k in BASELINE_DAYS
     ]
     baseline = [(one, terms.matrix(one)) for one in baseline_samples]
     baseline = [

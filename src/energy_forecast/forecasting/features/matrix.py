@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from energy_forecast.forecasting.features.calendar import sun_elevation
-from energy_forecast.forecasting.features.samples import HistoryView, Samples, running_sums, window_mean
+from energy_forecast.forecasting.features.samples import GRAIN, HistoryView, Samples, running_sums, window_mean
+from energy_forecast.forecasting.features.simulated_errors import SampleErrors
 from energy_forecast.forecasting.types import Floats, Ints
+from energy_forecast.weather_ranges import WEATHER_RANGES
 
 # Number of known days at the same local hour, the latest first, and of whole weeks before the target
 DAY_LAGS = 7
@@ -22,6 +24,7 @@ _KIND_TRIES = 14
 SMOOTHED_HOURS = (6, 24, 72, 240)
 LAGGED_HOURS = (1, 2, 3)
 _PART_ROWS = 1024
+_EXTREME_HOURS = 24
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def last_like_day(samples: Samples) -> Ints:
 
 def hour_matrix(view: HistoryView, hours: Ints, *, weather: bool) -> FeatureMatrix:
     """Return features of the hours alone, without any load or other day: calendar and weather."""
-    samples = Samples(view, hours, hours)
+    samples = Samples(view, hours, hours).with_weather_of_history()
     columns = _hour_columns(samples)
     if weather:
         columns.update(_weather_columns(samples, lag_days={}))
@@ -188,7 +191,84 @@ def _weather_columns(samples: Samples, *, lag_days: dict[str, Ints]) -> dict[str
     columns["humidity_mean_24h"] = window_mean(humidity_sums, at + 1, 24, 0.0)
     columns["wind_speed"] = weather["wind_speed"][at]
     columns["precipitation_6h"] = window_mean(running_sums(weather["precipitation"]), at + 1, 6, 0.0)
+    errors = samples.view.simulated_errors
+    if errors is not None:
+        where = np.flatnonzero(np.ones(len(samples), bool) if samples.simulated is None else samples.simulated)
+        if len(where):
+            own = samples.take(where)
+            of_own = SampleErrors.at_origins(errors, own.origins, own.lead)
+            for name, value in _changed_by_errors(own, of_own, {n: c[where] for n, c in columns.items()}).items():
+                columns[name] = columns[name].copy()
+                columns[name][where] = value
     return columns
+
+
+def target_temperature(samples: Samples) -> Floats:
+    """Return the temperature of the targets, with the errors of simulated weather forecasts, [n]; NaN if unknown."""
+    found = samples.view.history.weather["temperature"][samples.position]
+    errors = samples.view.simulated_errors
+    if errors is None:
+        return found
+    added = SampleErrors.at_origins(errors, samples.origins, samples.lead).at("temperature")
+    return found + (added if samples.simulated is None else np.where(samples.simulated, added, 0.0))
+
+
+def _changed_by_errors(samples: Samples, errors: SampleErrors, columns: dict[str, Floats]) -> dict[str, Floats]:
+    """Return the weather columns of samples as a weather forecast issued at the origin would give them, each [n]."""
+    history, at = samples.view.history, samples.position
+    temperature = history.weather["temperature"]
+    changed = {"temperature": columns["temperature"] + errors.at("temperature")}
+    for hours in LAGGED_HOURS:
+        name = f"temperature_{hours}h_ago"
+        changed[name] = columns[name] + errors.at("temperature", hours)
+    for hours in SMOOTHED_HOURS:
+        name = f"temperature_mean_{hours}h"
+        changed[name] = columns[name] + errors.mean("temperature", hours)
+    back = np.arange(_EXTREME_HOURS)
+    highest, lowest = np.empty(len(samples)), np.empty(len(samples))
+    for begin in range(0, len(samples), _PART_ROWS):
+        part = slice(begin, begin + _PART_ROWS)
+        window = temperature[at[part, None] - back] + errors.last("temperature", _EXTREME_HOURS, part)
+        highest[part], lowest[part] = np.fmax.reduce(window, axis=1), np.fmin.reduce(window, axis=1)
+    changed["temperature_max_24h"], changed["temperature_min_24h"] = highest, lowest
+    # A column that the service does not give is known up to the origin only
+    for name, mean, hours in (("humidity", "humidity_mean_24h", 24), ("wind_speed", None, 0)):
+        if name in errors.columns:
+            changed[name] = np.clip(columns[name] + errors.at(name), *WEATHER_RANGES[name])
+            if mean is not None:
+                changed[mean] = np.clip(columns[mean] + errors.mean(name, hours), *WEATHER_RANGES[name])
+            continue
+        changed[name] = np.full(len(samples), np.nan)
+        if mean is not None:
+            changed[mean] = _mean_until(history.weather[name], at + 1, hours, samples.origins - history.start)
+    rain, mean = history.weather["precipitation"], "precipitation_6h"
+    if "precipitation" in errors.columns:
+        back = np.arange(6)
+        values = [
+            rain[at[part, None] - back] * errors.last("precipitation", 6, part)
+            for part in (slice(begin, begin + _PART_ROWS) for begin in range(0, len(samples), _PART_ROWS))
+        ]
+        changed[mean] = _mean_of_known(np.concatenate(values))
+    else:
+        changed[mean] = _mean_until(rain, at + 1, 6, samples.origins - history.start)
+    return changed
+
+
+def _mean_of_known(values: Floats) -> Floats:
+    """Return the mean of the known values of each row; NaN if none is known."""
+    known = np.isfinite(values)
+    n = known.sum(axis=1)
+    return np.where(n > 0, np.where(known, values, 0.0).sum(axis=1) / np.maximum(n, 1), np.nan)
+
+
+def _mean_until(values: Floats, until: Ints, hours: int, known_until: Ints) -> Floats:
+    """Return the mean of the known `hours` values before each index `until`, without those from `known_until` on."""
+    total, count = running_sums(values)
+    begin = np.clip(until - hours, 0, len(values))
+    end = np.maximum(np.minimum(until, known_until), begin)
+    n = count[end] - count[begin]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(n > 0, (total[end] - total[begin]) * GRAIN / n, np.nan)
 
 
 def _filled(values: Floats, other: Floats) -> Floats:

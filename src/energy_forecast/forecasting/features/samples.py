@@ -6,30 +6,49 @@ through this module, so one place ensures that no load at or after the origin is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from energy_forecast.forecasting.data.history import History
+from energy_forecast.forecasting.data.weather_errors import WeatherErrors
 from energy_forecast.forecasting.features.calendar import Calendar, build_calendar
+from energy_forecast.forecasting.features.simulated_errors import SimulatedErrors
 from energy_forecast.forecasting.features.special_days import SpecialDays
 from energy_forecast.forecasting.types import City, Flags, Floats, Ints
 
 # Loads are summed as multiples of this many kWh. Integer sums are exact, so a running mean does not depend on the start
 # of the history, and a live forecast has the same bits as a backtest.
-_GRAIN = 1 / 1024
+GRAIN = 1 / 1024
 # kWh. Smallest level: shares of a load that is zero for weeks are zero, not 0 / 0
 _LEAST_LEVEL = 1e-6
 
 
 @dataclass(frozen=True)
 class HistoryView:
-    """A city's history with calendar and running sums, which are computed once and shared by many samples."""
+    """A city's history with calendar and running sums, which are computed once and shared by many samples.
+
+    weather_errors: if given, samples get the weather from their origin on with simulated errors of a weather forecast,
+        and of the columns of this service only. None for observed weather.
+    """
 
     city: City
     history: History
     special_days: SpecialDays = field(default_factory=SpecialDays.none)
+    weather_errors: WeatherErrors | None = None
+
+    def with_forecast_weather(self, errors: WeatherErrors) -> HistoryView:
+        """Return the view with simulated weather forecasts."""
+        self.prepare()
+        view = replace(self, weather_errors=errors)
+        view.__dict__.update(calendar=self.calendar, load_sums=self.load_sums)
+        return view
+
+    @cached_property
+    def simulated_errors(self) -> SimulatedErrors | None:
+        """Return the simulated errors of the weather forecasts."""
+        return None if self.weather_errors is None else SimulatedErrors.of(self.weather_errors)
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -69,18 +88,28 @@ class HistoryView:
 
 @dataclass(frozen=True)
 class Samples:
-    """n pairs of `origins[i]` and `targets[i]` (hour numbers, origin <= target) of one history."""
+    """n pairs of `origins[i]` and `targets[i]` (hour numbers, origin <= target) of one history.
+
+    simulated: [n], the pairs whose weather forecast is simulated; None for all. The weather of the others is that of
+        the history. It has no effect on a view of observed weather.
+    """
 
     view: HistoryView
     origins: Ints
     targets: Ints
+    simulated: Flags | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def take(self, where: Flags | Ints) -> Samples:
         """Return the selected samples."""
-        return Samples(self.view, self.origins[where], self.targets[where])
+        simulated = None if self.simulated is None else self.simulated[where]
+        return Samples(self.view, self.origins[where], self.targets[where], simulated)
+
+    def with_weather_of_history(self) -> Samples:
+        """Return the samples with the weather of the history, without simulated errors."""
+        return replace(self, simulated=np.zeros(len(self), bool))
 
     @cached_property
     def lead(self) -> Ints:
@@ -133,7 +162,7 @@ class Samples:
 def running_sums(values: Floats) -> tuple[Ints, Ints]:
     """Return exact running sums of the known values in multiples of 1/1024, and running counts; both start at 0."""
     known = np.isfinite(values)
-    whole = np.where(known, np.rint(np.where(known, values, 0.0) / _GRAIN), 0.0).astype(np.int64)
+    whole = np.where(known, np.rint(np.where(known, values, 0.0) / GRAIN), 0.0).astype(np.int64)
     zero = np.zeros(1, np.int64)
     return np.concatenate([zero, np.cumsum(whole)]), np.concatenate([zero, np.cumsum(known)])
 
@@ -145,5 +174,5 @@ def window_mean(sums: tuple[Ints, Ints], until: Ints, hours: int, at_least: floa
     begin = np.clip(end - hours, 0, len(total) - 1)
     n = count[end] - count[begin]
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (total[end] - total[begin]) * _GRAIN / n
+        mean = (total[end] - total[begin]) * GRAIN / n
     return np.where(n >= max(1, at_least * hours), mean, np.nan)

@@ -17,6 +17,7 @@ from energy_forecast.forecasting.features.expected_load import (
     check_prediction,
     feature_names,
     with_expected_load,
+    with_target_expected_load,
 )
 from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, hour_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
@@ -62,7 +63,9 @@ class ExpectedLoad(Stored):
     def add_features(self, matrix: FeatureMatrix, samples: Samples) -> FeatureMatrix:
         """Return the matrix of `samples` with the features of the expected load."""
         begin, end = int(samples.origins.min()) - REACH_HOURS, int(samples.targets.max()) + 1
-        return with_expected_load(matrix, samples, self.on_grid(samples.view, begin, end))
+        matrix = with_expected_load(matrix, samples, self.on_grid(samples.view, begin, end))
+        # That of the target follows the weather forecast
+        return with_target_expected_load(matrix, self.predict(matrix)) if samples.view.weather_errors else matrix
 
     def check(self) -> None:
         """Raise ArtifactError if the arrays do not fit together."""
@@ -96,7 +99,14 @@ def fit_expected_load(training_set: TrainingSet, until: int, *, weather: bool) -
     grid = np.full(len(history.load), np.nan)
     at: Ints = np.flatnonzero(known) + history.first - history.start
     grid[at] = np.clip(out_of_block, _LEAST, _MOST)
-    return expected_load, with_expected_load(training_set.matrix, training_set.samples, grid)
+    samples = training_set.samples
+    found = with_expected_load(training_set.matrix, samples, grid)
+    if weather and view.weather_errors is not None:
+        # What the errors of the weather forecast change is added to the out-of-block value
+        observed = expected_load.predict(matrix)[samples.targets - history.first]
+        share = grid[samples.position] + expected_load.predict(found) - observed
+        found = with_target_expected_load(found, np.clip(share, _LEAST, _MOST))
+    return expected_load, found
 
 
 def _design(matrix: FeatureMatrix, *, weather: bool) -> Floats:

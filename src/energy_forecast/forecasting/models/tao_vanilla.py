@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from energy_forecast.errors import ArtifactError, NotEnoughDataError
+from energy_forecast.forecasting.features.matrix import target_temperature
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.regressor import FittedRegressor, Regressor, Trainer
 from energy_forecast.forecasting.models.ridge import solve_ridge
@@ -42,9 +43,7 @@ class FittedTaoVanilla(FittedRegressor):
         temperature = None
         if self.weather:
             # A cubic extrapolates badly outside the training range
-            temperature = np.clip(
-                samples.view.history.weather["temperature"][samples.position], self.coldest, self.warmest
-            )
+            temperature = np.clip(target_temperature(samples), self.coldest, self.warmest)
         trend = None if self.trend_from is None else _years(samples.targets, self.trend_from)
         kwh = (_design(samples, temperature, trend) - self.means) @ self.coefficients + self.intercept
         return np.where(np.isnan(kwh), np.nan, np.maximum(kwh, 0.0))

@@ -1,7 +1,8 @@
 """Fallback by hour from a variant with weather to a variant without weather.
 
-A fitted model holds one or two variants. The variant with weather forecasts the hours whose temperature is known; the
-variant without weather forecasts all others. The latter always exists, since weather forecasts may be missing.
+A fitted model holds one or three variants. One for weather forecasts and one for observed weather, which a backtest may
+use, forecast the hours whose temperature is known; the variant without weather forecasts all others. It always exists,
+since weather forecasts may be missing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ import polars as pl
 
 from energy_forecast.errors import ArtifactError, NotEnoughDataError
 from energy_forecast.forecasting.blas import one_blas_thread
-from energy_forecast.forecasting.data.history import build_history, timestamps
+from energy_forecast.forecasting.data.history import WEATHER_COLUMNS, build_history, timestamps
+from energy_forecast.forecasting.data.weather_errors import (
+    DEFAULT_WEATHER_ERRORS,
+    WeatherErrors,
+    estimate_weather_errors,
+)
+from energy_forecast.forecasting.explain.contributions import WEATHER_BEFORE
 from energy_forecast.forecasting.features.expected_load import feature_digest
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.features.special_days import SpecialDays
@@ -38,9 +45,14 @@ from energy_forecast.forecasting.types import (
 )
 from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
-WITH_WEATHER, WITHOUT_WEATHER = "with_weather", "without_weather"
+# Variants for weather forecasts, for observed weather of the target hours (a backtest), and without weather
+FORECAST_WEATHER, OBSERVED_WEATHER, WITHOUT_WEATHER = "forecast_weather", "observed_weather", "without_weather"
 # Key of the parameter that explains why a model does not use the available weather
 WEATHER_NOT_USED = "weather_not_used"
+# After the end of the weather: hours that are compared, hours in which the ratio fades to a third, largest ratio
+_COMPARED_HOURS = 6
+_FADING_HOURS = 24.0
+_LARGEST_RATIO = 2.0
 
 
 @dataclass(frozen=True)
@@ -84,9 +96,10 @@ class Variant(Stored, ABC):
 
 @dataclass(frozen=True)
 class WeatherFallbackForecaster(Stored, FittedForecaster):
-    """A FittedForecaster with one or two variants.
+    """A FittedForecaster with one or three variants.
 
-    variants: WITHOUT_WEATHER, and WITH_WEATHER if there was enough weather to train it.
+    variants: WITHOUT_WEATHER; FORECAST_WEATHER and OBSERVED_WEATHER if there was enough weather to train them.
+    weather_errors: the errors of weather forecasts that the variant for them was trained with. It uses these columns.
     fitted_until: the hour number up to which load was known at the time of the fit.
     special_days: the effects of holidays and similar days on the load, by name.
     features: the digest of the names of all features.
@@ -96,6 +109,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
     name: str
     city: City
     variants: Mapping[str, Variant]
+    weather_errors: WeatherErrors
     fitted_until: int
     special_days: SpecialDays
     parameters: dict[str, Any]
@@ -108,9 +122,11 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         targets, hours = samples.targets, data.horizon_hours
         predicted = np.empty(hours)
         quantiles = np.empty((hours, len(QUANTILE_COLUMNS)))
-        for variant, where in self._parts(use_weather):
+        for variant, where in self._parts(data, use_weather):
             own = variant.predict(samples, where)
             predicted[where], quantiles[where] = own.predicted, own.quantiles
+        factor = self._fading(samples, use_weather, predicted)
+        predicted, quantiles = predicted * factor, quantiles * factor[:, None]
         predicted = np.maximum(predicted, 0.0)
         quantiles = np.maximum(np.sort(quantiles, axis=1), 0.0)
         frame = pl.DataFrame(
@@ -129,7 +145,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
             frame,
             int(use_weather.sum()),
             self._data_notes(samples.view, stale, use_weather, imputed)
-            + self._variant_notes(WITH_WEATHER if use_weather.any() else WITHOUT_WEATHER),
+            + self._variant_notes(self._with_weather(data) if use_weather.any() else WITHOUT_WEATHER),
             stale,
             frame["timestamp"][ends] if ends < hours else None,
             imputed,
@@ -139,19 +155,36 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
     def contributions(self, data: ForecastInput) -> pl.DataFrame | None:
         """Return the contributions of feature groups; see FittedForecaster.contributions."""
         samples, use_weather = self._samples(data)
-        return _concat([one.contributions(samples, where) for one, where in self._parts(use_weather)])
+        found = _concat([one.contributions(samples, where) for one, where in self._parts(data, use_weather)])
+        if found is None or use_weather.all() or not use_weather.any():
+            return found
+        total = found.group_by("timestamp").agg(pl.col("contribution_kwh").sum()).sort("timestamp")
+        predicted = total["contribution_kwh"].to_numpy()
+        faded = (self._fading(samples, use_weather, predicted) - 1) * predicted
+        added = total.with_columns(pl.lit(WEATHER_BEFORE).alias("input_group"), pl.Series("contribution_kwh", faded))
+        return pl.concat([found, added.filter(pl.Series(~use_weather))], how="diagonal")
+
+    def _fading(self, samples: Samples, use_weather: Flags, predicted: Floats) -> Floats:
+        """Return the `fading_ratio` of a forecast, [n]."""
+        if use_weather.all() or not use_weather.any():
+            return np.ones(len(predicted))
+        without = self.variants[WITHOUT_WEATHER].predict(samples, np.ones(len(predicted), bool)).predicted
+        return fading_ratio(predicted, without, use_weather)
 
     def repeated_hours(self, data: ForecastInput) -> pl.DataFrame | None:
         """Return the hours whose load is repeated; see FittedForecaster.repeated_hours."""
         samples, use_weather = self._samples(data)
-        return _concat([one.repeated_hours(samples, where) for one, where in self._parts(use_weather)])
+        return _concat([one.repeated_hours(samples, where) for one, where in self._parts(data, use_weather)])
 
     def _samples(self, data: ForecastInput) -> tuple[Samples, Flags]:
         """Return the samples to forecast, and for each whether the variant with weather forecasts it."""
         if not 1 <= data.horizon_hours <= LONGEST_HORIZON_HOURS:
             raise ValueError(f"horizon_hours is {data.horizon_hours}, not 1 to {LONGEST_HORIZON_HOURS}")
         issued_at, days = data.issued_at, self.history_days
-        history = build_history(data.load, data.weather, data.weather_ahead, issued_at=issued_at, days=days)
+        served = WEATHER_COLUMNS if data.weather_is_observed else self.weather_errors.columns
+        history = build_history(
+            data.load, data.weather, data.weather_ahead, issued_at=issued_at, days=days, served=served
+        )
         if not np.isfinite(history.load).any():
             raise NotEnoughDataError(
                 f"No usable load of {self.city.name} is known in the {days} days before {issued_at:%Y-%m-%d %H:%M} UTC."
@@ -159,20 +192,28 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
         targets = np.arange(begin, begin + data.horizon_hours, dtype=np.int64)
         origins = np.full(data.horizon_hours, history.known_until, np.int64)
-        samples = Samples(HistoryView(self.city, history, self.special_days), origins, targets)
+        view = HistoryView(
+            self.city, history, self.special_days, None if data.weather_is_observed else self.weather_errors
+        )
+        samples = Samples(view, origins, targets).with_weather_of_history()
         known = np.isfinite(history.weather["temperature"][samples.position])
-        return samples, known & (WITH_WEATHER in self.variants)
+        return samples, known & (self._with_weather(data) in self.variants)
 
-    def _parts(self, use_weather: Flags) -> list[tuple[Variant, Flags]]:
+    @staticmethod
+    def _with_weather(data: ForecastInput) -> str:
+        """Return the variant that forecasts the hours with weather."""
+        return OBSERVED_WEATHER if data.weather_is_observed else FORECAST_WEATHER
+
+    def _parts(self, data: ForecastInput, use_weather: Flags) -> list[tuple[Variant, Flags]]:
         """Return the variants that forecast any hour, each with its hours."""
-        both = ((WITH_WEATHER, use_weather), (WITHOUT_WEATHER, ~use_weather))
+        both = ((self._with_weather(data), use_weather), (WITHOUT_WEATHER, ~use_weather))
         return [(self.variants[kind], where) for kind, where in both if where.any()]
 
     def _data_notes(self, view: HistoryView, stale: int, use_weather: Flags, imputed: Mapping[str, int]) -> list[str]:
         notes = []
         if stale >= STALE_HOURS:
             notes.append(f"The last known load is {stale} hours before the first hour forecast.")
-        if WITH_WEATHER in self.variants and not use_weather.all():
+        if FORECAST_WEATHER in self.variants and not use_weather.all():
             n = int((~use_weather).sum())
             notes.append(f"No weather is known for {n} of {len(use_weather)} hours; they are forecast without it.")
         if imputed:
@@ -206,10 +247,10 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
                 f"This {self.name} model was trained with other features than this version uses.",
                 hint="It was trained by another version; train the model again.",
             )
-        if WITHOUT_WEATHER not in self.variants or not set(self.variants) <= {WITHOUT_WEATHER, WITH_WEATHER}:
+        if set(self.variants) not in ({WITHOUT_WEATHER}, {WITHOUT_WEATHER, FORECAST_WEATHER, OBSERVED_WEATHER}):
             raise ArtifactError("The stored model has other variants than this version's models.")
         for kind, variant in self.variants.items():
-            if variant.weather != (kind == WITH_WEATHER):
+            if variant.weather == (kind == WITHOUT_WEATHER):
                 raise ArtifactError(f"The stored variant {kind!r} does not match its name.")
             self._variant_notes(kind)
 
@@ -232,48 +273,84 @@ FitVariant = Callable[[HistoryView, bool], tuple[Variant, dict[str, Any]]]
 def fit_with_fallback(
     name: str, data: TrainingInput, fit: FitVariant, *, needed_hours: int, uses_weather: bool, history_days: int
 ) -> WeatherFallbackForecaster:
-    """Fit the variants of a model in parallel.
+    """Fit the variants of a model: those with weather in one thread, the one without weather in another.
 
-    Threads are enough: the time is spent outside the interpreter's lock. If the variant with weather has too little to
-    train on, it is left out, and a parameter of the model says so.
+    Threads are enough: the time is spent outside the interpreter's lock. If the variants with weather have too little
+    to train on, they are left out, and a parameter of the model says so.
 
     Args:
-        fit: returns the variant for a history, with weather or without, and its parameters.
+        fit: returns the variant for a history, with weather or without, and its parameters. For forecast weather the
+            history has `weather_errors`; this variant is fitted after the one for observed weather.
         needed_hours: the smallest number of hours of load, and of hours with load and temperature for weather.
 
     Raises:
         NotEnoughDataError: the load is too short.
     """
     view, facts = prepare_history(name, needed_hours, data)
-    kinds = [WITHOUT_WEATHER]
-    if uses_weather and view.history.has_weather:
+    measured = estimate_weather_errors(data.weather_forecasts, data.weather)
+    errors = measured or DEFAULT_WEATHER_ERRORS.only(["temperature"])
+    with_weather = uses_weather and view.history.has_weather
+    if with_weather:
         both = len(view.both_known(weather=True))
-        if both >= needed_hours:
-            kinds = [WITH_WEATHER, WITHOUT_WEATHER]
-        else:
+        if both < needed_hours:
+            with_weather = False
             facts[WEATHER_NOT_USED] = (
                 f"Weather is not used: load and temperature are both known for {both} hours, and {needed_hours} are "
                 "needed."
             )
 
-    def fit_if_possible(kind: str) -> tuple[Variant, dict[str, Any]] | None:
+    def fit_with_weather() -> dict[str, tuple[Variant, dict[str, Any]]]:
+        if not with_weather:
+            return {}
         try:
-            return fit(view, kind == WITH_WEATHER)
+            observed = fit(view, True)
+            return {OBSERVED_WEATHER: observed, FORECAST_WEATHER: fit(view.with_forecast_weather(errors), True)}
         except NotEnoughDataError:
-            if kind == WITHOUT_WEATHER:
-                raise
-            return None
+            facts[WEATHER_NOT_USED] = "Weather is not used: too few of its hours can be used for training."
+            return {}
 
-    variants: dict[str, Variant] = {}
     with ThreadPoolExecutor(2) as pool:
-        for kind, found in zip(kinds, pool.map(fit_if_possible, kinds), strict=True):
-            if found is None:
-                facts[WEATHER_NOT_USED] = "Weather is not used: too few of its hours can be used for training."
-            else:
-                variants[kind], facts[kind] = found
+        pending = pool.submit(fit_with_weather)
+        found = {WITHOUT_WEATHER: fit(view, False)}
+        found = pending.result() | found
+    facts |= {kind: own for kind, (_, own) in found.items()}
+    if FORECAST_WEATHER in found:
+        facts["weather_errors"] = errors.settings() | {"measured": measured is not None}
     return WeatherFallbackForecaster(
-        feature_digest(), name, data.city, variants, view.history.known_until, view.special_days, facts, history_days
+        feature_digest(),
+        name,
+        data.city,
+        {kind: variant for kind, (variant, _) in found.items()},
+        errors,
+        view.history.known_until,
+        view.special_days,
+        facts,
+        history_days,
     )
+
+
+def fading_ratio(predicted: Floats, without: Floats, use_weather: Flags) -> Floats:
+    """Return the factor of each hour [n] that avoids a jump where the weather forecast ends.
+
+    A cold spell does not end with the weather forecast. So the ratio of the last hours with weather to the forecast
+    without weather is continued after them, and fades. It is 1 in hours with weather.
+
+    Args:
+        predicted: [n], kWh, of the variant that forecasts each hour.
+        without: [n], kWh, without weather.
+    """
+    factor = np.ones(len(predicted))
+    hours = np.arange(len(predicted))
+    last = np.maximum.accumulate(np.where(use_weather, hours, -1))
+    for end in np.unique(last[(last >= 0) & ~use_weather]):
+        near = np.arange(max(0, end + 1 - _COMPARED_HOURS), end + 1)
+        near = near[use_weather[near]]
+        usual = without[near].sum()
+        if usual > 0:
+            ratio = np.clip(predicted[near].sum() / usual, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
+            after = ~use_weather & (last == end)
+            factor[after] = 1 + (ratio - 1) * np.exp(-(hours[after] - end) / _FADING_HOURS)
+    return factor
 
 
 def _concat(frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:
