@@ -28,7 +28,7 @@ def number(day: date) -> int:
 
 @pytest.fixture(scope="module")
 def record() -> Record:
-    """Berlin works on Women's Day, a public holiday, and rests on a bridge day, which is free for schools only."""
+    """Berlin works on Women's Day, a public holiday, and rests on the Friday after Ascension Day."""
     whole = make_record(BERLIN, DAYS)
     factors = dict.fromkeys([date(2021, 5, 14), date(2022, 5, 27), date(2021, 5, 1), date(2022, 5, 1)], 0.8)
     local = whole.load["timestamp"].dt.convert_time_zone(BERLIN.timezone).dt.date()
@@ -101,12 +101,23 @@ def test_measured_day_does_not_count_for_itself(record: Record) -> None:
     assert future < -0.02
 
 
+def test_both_days_of_holiday_do_not_count_for_each_other() -> None:
+    """The effects of two days in a row are alike, and a forecast does not know the first one either."""
+    eid = [number(date(2021, 5, 13)), number(date(2021, 5, 14))]
+    days, name = np.array(eid), np.zeros(2, np.int64)
+    one = SpecialDays(("Eid al-Fitr",), {}, -0.2, days, name, np.array([-0.3, -0.3]))
+    tetouan = City("Tetouan", 35.6, -5.4, "Africa/Casablanca", "MA")
+    assert not one.expected(tetouan, *eid)[1].any()
+    later = number(date(2022, 5, 2))
+    assert one.expected(tetouan, later, later)[0][0] == pytest.approx(-0.2)
+
+
 def test_unmeasured_name_has_effect_of_its_role(record: Record) -> None:
     """A holiday that is new, or that a later version of the library names differently, does no harm."""
     found = measured(record)
     names = tuple(f"renamed {name}" for name in found.names)
     effect, other_measured, _ = replace(found, names=names).expected(BERLIN, number(BRIDGE), number(BRIDGE))
-    assert effect.tolist() == [found.roles["other"]]
+    assert effect.tolist() == [found.roles["bridge"]]
     assert not other_measured.any()
 
 

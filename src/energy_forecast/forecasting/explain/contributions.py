@@ -38,7 +38,6 @@ _GROUPS = {
     "week_": "weekday and holidays",
     "is_": "weekday and holidays",
     "special_day_": "weekday and holidays",
-    "like_day_": "weekday and holidays",
     "temperature_day_lag": "temperature on the days compared with",
     "temperature_week_lag": "temperature on the days compared with",
     "temperature_like_day_lag": "temperature on the days compared with",

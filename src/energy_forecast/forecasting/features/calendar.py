@@ -160,9 +160,9 @@ def holiday_shares(city: City, first: int, last: int) -> Floats:
 def day_names(city: City, first: int, last: int) -> dict[int, tuple[str, str]]:
     """Return name and role of each special day from `first` to `last` (days since 1970-01-01, included), in order.
 
-    Special days are those that the library lists in any category, the days next to public holidays, and those from 20
-    December to 5 January, which have their date as a name. Role: holiday, other (another category), eve, morrow, bridge
-    (between a holiday and the weekend) or season.
+    Special days are those that the library lists in any category but school holidays, the days next to public holidays,
+    and those from 20 December to 5 January, which have their date as a name.
+    Role: holiday, other (another category), eve, morrow, bridge (between a holiday and the weekend) or season.
     """
     known = _calendar_of(city.country_code, city.subdivision)
     if city.country_code is None or known is None:
@@ -203,7 +203,8 @@ def _listed_days(country_code: str, subdivision: str, year: int) -> dict[int, tu
     categories = holidays.country_holidays(country_code.upper()).supported_categories
     parts = [] if subdivision else holidays.list_supported_countries(include_aliases=True)[country_code.upper()]
     names: dict[date, set[str]] = {}
-    for category in categories:
+    # School holidays last for weeks, in which no other day shows the load without them
+    for category in (one for one in categories if one != holidays.SCHOOL):
         for part in (subdivision or None, *(parts if category == "public" else ())):
             found = holidays.country_holidays(
                 country_code.upper(), subdiv=part, years=year, categories=category, language="en_US"

@@ -157,10 +157,8 @@ def _calendar_columns(samples: Samples) -> dict[str, Floats]:
         columns[f"{name}_lag_kind"] = calendar.kind[then]
         columns[f"{name}_lag_is_holiday"] = calendar.holiday[then]
         columns[f"{name}_lag_weekday"] = calendar.weekday[then]
-    del columns["week_lag_weekday"]
-    for name, days in lag_days.items():
-        then = np.clip(at - 24 * days, 0, len(calendar.kind) - 1)
         columns[f"{name}_lag_special_day_effect"] = calendar.special_day_effect[then]
+    del columns["week_lag_weekday"], columns["week_lag_special_day_effect"]
     return {name: np.asarray(value, float) for name, value in columns.items()}
 
 

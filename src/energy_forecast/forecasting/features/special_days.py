@@ -28,6 +28,7 @@ from energy_forecast.forecasting.types import City, Flags, Floats, Ints
 
 # With less history each name occurs once
 _NEEDED_DAYS = 400
+_HALF_YEAR_DAYS = 180
 # The prior of a name, in occurrences, and that of a role (towards no effect), in names
 _NAME_PRIOR, _ROLE_PRIOR = 1.0, 2.0
 # Effect at a weekend as a share of that on a weekday
@@ -82,28 +83,27 @@ class SpecialDays(Stored):
     def expected(self, city: City, first: int, last: int) -> tuple[Floats, Flags, Floats]:
         """Return the effects that the other days of the same name lead to expect, for the days from `first` to `last`.
 
-        A measured day does not count for itself, so a model that is trained with these effects sees them as it will
-        see those of a future day.
+        Measured days within half a year do not count, so a model that is trained with these effects sees them as it
+        will see those of a future day. Holidays of two days, and those observed on another day too, repeat a name.
 
         Returns:
             the expected effect of each day, 0 for days that are not special; whether another day of its name was
             measured; and the effect if the day were a weekday.
         """
-        effect, on_weekday = np.zeros(last - first + 1), np.zeros(last - first + 1)
+        expected, on_weekday = np.zeros(last - first + 1), np.zeros(last - first + 1)
         measured = np.zeros(last - first + 1, bool)
-        if not self.names:
-            return effect, measured, on_weekday
+        weekend = weekend_of(city.country_code)
         for day, (name, role) in day_names(city, first, last).items():
             total, weight = 0.0, 0.0
-            for other, own in self._occurrences.get(name, ()):
-                if other != day:
-                    share = _share(city, other)
-                    total += share * own
+            for other, effect in self._occurrences.get(name, ()):
+                if abs(other - day) > _HALF_YEAR_DAYS:
+                    share = _share(weekend, other)
+                    total += share * effect
                     weight += share * share
             own = (total + _NAME_PRIOR * self.roles.get(role, 0.0)) / (weight + _NAME_PRIOR)
             on_weekday[day - first], measured[day - first] = own, weight > 0
-            effect[day - first] = _share(city, day) * own
-        return effect, measured, on_weekday
+            expected[day - first] = _share(weekend, day) * own
+        return expected, measured, on_weekday
 
     def applied(self, calendar: Calendar, city: City) -> Calendar:
         """Return the calendar with these effects: a measured day is a holiday if the load is that of a day of rest."""
@@ -116,8 +116,8 @@ class SpecialDays(Stored):
         return replace(with_holidays(calendar, city, share), special_day_effect=effect[calendar.day - first])
 
 
-def _share(city: City, day: int) -> float:
-    return _WEEKEND_SHARE if (day + 3) % 7 in weekend_of(city.country_code) else 1.0
+def _share(weekend: tuple[int, ...], day: int) -> float:
+    return _WEEKEND_SHARE if (day + 3) % 7 in weekend else 1.0
 
 
 def measure_special_days(city: City, calendar: Calendar, history: History) -> SpecialDays:
@@ -163,8 +163,9 @@ def measure_special_days(city: City, calendar: Calendar, history: History) -> Sp
 
 def _role_means(found: SpecialDays, city: City, role_of: Mapping[str, str]) -> dict[str, float]:
     means: dict[str, list[float]] = {}
+    weekend = weekend_of(city.country_code)
     for name, days in found._occurrences.items():
-        shares = [_share(city, day) for day, _ in days]
+        shares = [_share(weekend, day) for day, _ in days]
         total = sum(share * effect for share, (_, effect) in zip(shares, days, strict=True))
         means.setdefault(role_of[name], []).append(total / sum(share * share for share in shares))
     return {role: float(sum(own) / (len(own) + _ROLE_PRIOR)) for role, own in means.items()}

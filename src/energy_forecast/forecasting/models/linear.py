@@ -64,7 +64,7 @@ def _calendar_terms(matrix: FeatureMatrix, season: bool) -> list[Floats]:
         matrix["day_lag_is_holiday"],
         matrix["week_lag_is_holiday"],
         matrix["special_day_effect"],
-        *(matrix[f"{lag}_lag_special_day_effect"] for lag in ("day", "week", "like_day")),
+        matrix["day_lag_special_day_effect"],
         _flag(kind == 2),
         _flag(matrix["day_lag_weekday"] == 6),
         matrix["sun_elevation"],
