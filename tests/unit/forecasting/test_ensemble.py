@@ -42,6 +42,7 @@ from energy_forecast.forecasting.ensemble.residual_correction import (
     residual_features,
 )
 from energy_forecast.forecasting.ensemble.training import Ensemble
+from energy_forecast.forecasting.ensemble.unusual_days import UnusualDays
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.features.special_days import SpecialDays
@@ -417,6 +418,53 @@ def test_coverage_of_later_days_follows_their_recent_errors(
     ratio = widths(3.0) / widths(1.0)
     assert ratio[:24] == pytest.approx(np.ones(24))
     assert 1.2 < ratio[24:].min() <= ratio[24:].max() < 2.2
+
+
+def test_unusual_days_widen_by_their_held_out_errors() -> None:
+    """A year with twice the errors on holidays, and as many on other days, on hot ones too."""
+    record = make_record(PUNE, 420)
+    history = build_history(*record[1:], record.weather.clear(), issued_at=START + timedelta(days=420), days=None)
+    view = HistoryView(PUNE, history)
+    hours = history.first + np.arange(24, 24 * 419)
+    holiday = view.calendar.holiday[hours - history.start] == 1
+    morrow = view.calendar.morrow[hours - history.start] == 1
+    assert 5 < holiday.sum() / 24 < 40
+    draw = np.random.default_rng(9)
+    errors = draw.normal(0, 1, len(hours))
+
+    found = UnusualDays.fit(view, hours, np.where(holiday, 2, 1) * errors, weather=True)
+    low, middle, high = found.usual_temperature
+    assert low < middle < high
+    factor = found.factor(view, hours)
+    usual = ~holiday & ~morrow
+    assert 1.5 < factor[holiday].mean() < 2.0
+    assert factor[morrow & ~holiday].mean() < 1.15
+    assert factor[usual].mean() == pytest.approx(1.0, abs=0.03)
+    none = UnusualDays.fit(view, hours, errors, weather=False)
+    assert none.factor(view, hours)[holiday].mean() < 1.35
+    assert (none.factor(view, hours)[usual] == 1.0).all()
+    # Without any errors the prior is used
+    assert not UnusualDays.fit(view, hours, np.full(len(hours), np.nan), weather=True).increase.any()
+
+
+def test_hot_days_ahead_widen_intervals(fitted: Callable[[str], FittedForecaster], berlin: Record) -> None:
+    model = fitted("ensemble")
+    assert isinstance(model, WeatherFallbackForecaster)
+    own = model.variants[FORECAST_WEATHER]
+    assert isinstance(own, FittedCombiner)
+    issued_at = FITTED_AT + timedelta(days=3)
+    weather = berlin.weather_from(issued_at).with_columns(pl.col("temperature") + 12)
+    data = ForecastInput(*berlin.before(issued_at), weather, issued_at, 72)
+
+    def widths(hot: float) -> np.ndarray:
+        unusual = replace(own.unusual_days, increase=np.array([0.0, 0.0, hot, 0.0]))
+        changed = replace(own, unusual_days=unusual)
+        frame = replace(model, variants={**model.variants, FORECAST_WEATHER: changed}).predict(data).frame
+        return (frame["q95"] - frame["q05"]).to_numpy()
+
+    ratio = widths(0.5) / widths(0.0)
+    assert ratio[-24:].min() > 1.2
+    assert ratio[-24:].mean() > ratio[0] + 0.2
 
 
 @pytest.mark.parametrize("weeks", [3, 6, 12])

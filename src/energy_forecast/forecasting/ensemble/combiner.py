@@ -34,6 +34,7 @@ from energy_forecast.forecasting.ensemble.online_weights import (
     aggregate_online,
 )
 from energy_forecast.forecasting.ensemble.residual_correction import COEFFICIENTS, recent_residuals, residual_features
+from energy_forecast.forecasting.ensemble.unusual_days import UnusualDays
 from energy_forecast.forecasting.explain.contributions import ModelTerms, contributions_of
 from energy_forecast.forecasting.features.matrix import FeatureMatrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
@@ -93,6 +94,7 @@ class FittedCombiner(Variant):
 
     uncorrected, corrected: the error profile of the combination before and after the residual correction.
     residual_coefficients: [COEFFICIENTS].
+    unusual_days: the increase of `corrected` on special, hot and cold days.
     quantiles: [buckets, 19] of `errors` errors, divided by their expected size and recent scale.
     tail: [origin hours, members, WINDOW_HOURS] kWh, held-out predictions of the hours before `tail_until`. The members
         were trained on those hours afterwards, so they can no longer be tested on them.
@@ -105,6 +107,7 @@ class FittedCombiner(Variant):
     uncorrected: ErrorProfile
     residual_coefficients: Annotated[Floats, Shape(COEFFICIENTS)]
     corrected: ErrorProfile
+    unusual_days: UnusualDays
     quantiles: Annotated[Floats, Shape(len(CALIBRATION_LEADS), len(QUANTILE_LEVELS))]
     errors: int
     tail: Annotated[NDArray[np.float32], Shape(len(ORIGIN_HOURS), None, WINDOW_HOURS, finite=False)]
@@ -158,6 +161,7 @@ class FittedCombiner(Variant):
         size = self.uncorrected.expected_error(spread, ahead, hour)
         corrected += size * (inputs @ self.residual_coefficients)
         width = recent.scale * self.corrected.expected_error(spread, ahead, hour) * long_lead_factor(ahead)
+        width = width * self.unusual_days.factor(view, targets)
         width = width * np.where(ahead < SHORT_LEAD_HOURS, recent.short_lead_scale, 1.0)
         width = width * special_day_factor(view.calendar.special_day_effect[at])
         weights = np.zeros_like(members)
@@ -203,7 +207,8 @@ class FittedCombiner(Variant):
         residuals = recent_residuals((actual - aggregation.combined) / size)
         inputs = residual_features(np.repeat(residuals[:-1], 24, axis=0), lead.ravel())
         predicted = aggregation.combined + size * (inputs @ self.residual_coefficients).reshape(WINDOW_DAYS, 24)
-        standardized = (actual - predicted) / self.corrected.expected_error(aggregation.spread, lead, hour)
+        unusual = self.unusual_days.factor(view, np.arange(begin, origin)).reshape(WINDOW_DAYS, 24)
+        standardized = (actual - predicted) / (self.corrected.expected_error(aggregation.spread, lead, hour) * unusual)
         scale = recent_scale(standardized)
         standardized = standardized / scale[:-1, None]
         short = short_lead_scale(standardized)
@@ -239,6 +244,7 @@ class FittedCombiner(Variant):
             combined[at], spread[at] = aggregation.states[own].combine(shares[:, at], ahead)
         hour = later.view.calendar.hour[later.position]
         size = self.corrected.expected_error(spread, later.lead, hour) * scale[day]
+        size = size * self.unusual_days.factor(later.view, later.targets)
         return np.asarray((later.actual / later.level - combined) / size, float)
 
     def _stored_later(self, later: Samples) -> Floats:

@@ -33,6 +33,7 @@ from energy_forecast.forecasting.ensemble.residual_correction import (
     recent_residuals,
     residual_features,
 )
+from energy_forecast.forecasting.ensemble.unusual_days import UnusualDays
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.naive import Naive
@@ -287,6 +288,8 @@ def _calibrated(
 
     corrected = ErrorProfile(expected_abs_error(error / factor, lead, hour), expected_spread)
     standardized = error / corrected.expected_error(spread, lead, hour)
+    unusual_days = UnusualDays.fit(view, target, standardized, weather=members.weather)
+    standardized = standardized / unusual_days.factor(view, target)
     scale, begin = [], 0
     for p in parts:
         own = standardized[begin : begin + len(p.day)]
@@ -296,7 +299,19 @@ def _calibrated(
     end = view.history.known_until
     tail = np.stack([_tail(part, end) for part in held_out])
     errors = int(np.isfinite(error).sum())
-    return FittedCombiner(members, uncorrected, coefficients, corrected, quantiles, errors, tail, later_tail, end, only)
+    return FittedCombiner(
+        members,
+        uncorrected,
+        coefficients,
+        corrected,
+        unusual_days,
+        quantiles,
+        errors,
+        tail,
+        later_tail,
+        end,
+        only,
+    )
 
 
 def _tail(held_out: _HeldOut, end: int) -> NDArray[np.float32]:
