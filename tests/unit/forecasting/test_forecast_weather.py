@@ -176,8 +176,13 @@ def test_ratio_fades_after_each_end_of_weather() -> None:
     predicted = np.where(use_weather, 1.2 * without, without)
     factor = fading_ratio(predicted, without, use_weather)
     assert factor[use_weather] == pytest.approx(1.0)
-    assert factor[10:15] == pytest.approx(1 + 0.2 * np.exp(-np.arange(1, 6) / 24))
-    assert factor[25:] == pytest.approx(1 + 0.2 * np.exp(-np.arange(1, 36) / 24))
+    assert factor[10:15] == pytest.approx(1 + 0.2 * np.exp(-np.arange(1, 6) / 48))
+    assert factor[25:] == pytest.approx(1 + 0.2 * np.exp(-np.arange(1, 36) / 48))
+    # The last three hours count for the first hours after the end
+    predicted[22:25] = 1.3 * without[22:25]
+    risen = fading_ratio(predicted, without, use_weather)[25:]
+    assert 1.26 < risen[0] < 1.3
+    assert risen[20] == pytest.approx(factor[25 + 20], abs=0.03)
     # Nothing to compare with, and a load of zero
     assert fading_ratio(without, without, np.zeros(60, bool)) == pytest.approx(1.0)
     assert fading_ratio(predicted, np.zeros(60), use_weather) == pytest.approx(1.0)

@@ -49,9 +49,9 @@ from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 FORECAST_WEATHER, OBSERVED_WEATHER, WITHOUT_WEATHER = "forecast_weather", "observed_weather", "without_weather"
 # Key of the parameter that explains why a model does not use the available weather
 WEATHER_NOT_USED = "weather_not_used"
-# After the end of the weather: hours that are compared, hours in which the ratio fades to a third, largest ratio
-_COMPARED_HOURS = 6
-_FADING_HOURS = 24.0
+# After the end of the weather: ratio of so many last hours, and the hours in which it fades by a factor e. On 2022 the
+# error of the first six hours after the end fell from 5.2 to 3.3 % in Chicago and from 8.3 to 6.1 % in Baltimore
+_FADING = ((3, 3.0), (12, 48.0))
 _LARGEST_RATIO = 2.0
 
 
@@ -342,14 +342,20 @@ def fading_ratio(predicted: Floats, without: Floats, use_weather: Flags) -> Floa
     factor = np.ones(len(predicted))
     hours = np.arange(len(predicted))
     last = np.maximum.accumulate(np.where(use_weather, hours, -1))
-    for end in np.unique(last[(last >= 0) & ~use_weather]):
-        near = np.arange(max(0, end + 1 - _COMPARED_HOURS), end + 1)
+
+    def ratio(end: int, count: int) -> float:
+        near = np.arange(max(0, end + 1 - count), end + 1)
         near = near[use_weather[near]]
         usual = without[near].sum()
-        if usual > 0:
-            ratio = np.clip(predicted[near].sum() / usual, 1 / _LARGEST_RATIO, _LARGEST_RATIO)
-            after = ~use_weather & (last == end)
-            factor[after] = 1 + (ratio - 1) * np.exp(-(hours[after] - end) / _FADING_HOURS)
+        found = predicted[near].sum() / usual if usual > 0 else 1.0
+        return float(np.clip(found, 1 / _LARGEST_RATIO, _LARGEST_RATIO))
+
+    for end in np.unique(last[(last >= 0) & ~use_weather]):
+        after = ~use_weather & (last == end)
+        (short, short_fading), (long, long_fading) = (
+            (ratio(end, count), np.exp(-(hours[after] - end) / fading)) for count, fading in _FADING
+        )
+        factor[after] = 1 + (long - 1) * long_fading + (short - long) * short_fading
     return factor
 
 
