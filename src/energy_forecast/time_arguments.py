@@ -52,6 +52,20 @@ def read_span(given: str | timedelta) -> timedelta:
     return span
 
 
+def read_delay(given: str | timedelta) -> timedelta:
+    """Return a delay: a span of time of up to 30 days, or zero such as 0h.
+
+    Raises:
+        EnergyForecastError: it is another span, or none.
+    """
+    if given == timedelta(0) or (isinstance(given, str) and re.fullmatch(r"0+\s*(min|h|d)", given)):
+        return timedelta(0)
+    span = read_span(given)
+    if span > timedelta(days=30):
+        raise EnergyForecastError(f"{str(given)!r} is longer than 30d.")
+    return span
+
+
 def read_horizon(given: str | timedelta) -> timedelta:
     """Return a longest lead time: whole hours, up to a week.
 

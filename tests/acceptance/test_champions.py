@@ -295,3 +295,23 @@ def test_certificate_and_errors_count_as_one_would_by_hand(
     assert "Errors of vanilla by weekday and hour" in plot.read_text()
     refused = command_line.run("score", "certificate", "--model", "vanilla", status=1).stderr
     assert "No forecast of vanilla with purpose 'live' has observed load yet" in refused
+
+
+def test_backtest_takes_delay_of_load_from_live_forecasts(command_line: CommandLine, database: Database) -> None:
+    """A city whose load arrives a day late must not be backtested as if it came at once."""
+    span = ("--from", (LAST - timedelta(days=4)).isoformat(), "--to", (LAST - timedelta(days=2)).isoformat())
+    backtest = ("backtest", "--model", "naive-24", *span)
+    before = document(command_line, *backtest)["assumptions"]["Berlin"]
+    assert before == {"load_delay_minutes": 60, "load_delay_source": "assumed"}
+    with psycopg.connect(database.url) as connection:
+        # Live runs with other times of recording cannot be inserted
+        connection.execute("ALTER TABLE forecast_runs DISABLE TRIGGER USER")
+        connection.execute(
+            "UPDATE forecast_runs SET purpose = 'live', weather = 'none', created_at = issued_at, assumptions = '{}',"
+            " fallback_levels = jsonb_build_object('Berlin', jsonb_build_object('stale_hours',"
+            " 20 + extract(day FROM issued_at)::integer % 3)) WHERE assumptions ->> 'load_delay_source' = 'assumed'"
+        )
+        connection.execute("ALTER TABLE forecast_runs ENABLE TRIGGER USER")
+    found = document(command_line, *backtest)["assumptions"]
+    assert found["Berlin"] == {"load_delay_minutes": 21 * 60, "load_delay_source": "measured"}
+    assert found["Pune"] == before

@@ -293,17 +293,59 @@ def test_a_backtest_states_when_it_takes_load_for_known(command_line: CommandLin
     backtest = ("backtest", "--model", "naive-24", "--from", "2025-03-18T00:00Z", "--to", "2025-03-21T00:00Z")
 
     assumed = command_line.run(*backtest, "--city", "Berlin")
-    assert "Assumes that load is known at the end of its interval" in assumed.stdout + assumed.stderr
+    assert "Load is known 1 h after the end of its interval (assumed," in assumed.stdout + assumed.stderr
     known = command_line.run(*backtest, "--city", "Pune")
     assert "in the median 9.0 h after the end of its interval" in known.stdout + known.stderr
     assert "assumed" not in known.stdout + known.stderr
+    both = document(command_line, *backtest)
     # A week before the first issue, and until the last one
-    assert document(command_line, *backtest)["load_delay"] == {
+    assert both["load_delay"] == {
         "Berlin": {"values": 9 * 24, "at_interval_end": 9 * 24, "median_minutes": 0},
         "Pune": {"values": 9 * 24, "at_interval_end": 0, "median_minutes": 540},
     }
-    both = command_line.run(*backtest)
-    assert "216 of 432 values are assumed to be known at that end" in both.stdout + both.stderr
+    assert both["assumptions"] == {
+        "Berlin": {"load_delay_minutes": 60, "load_delay_source": "assumed"},
+        "Pune": {"load_delay_minutes": 0, "load_delay_source": "stated"},
+    }
+    shown = command_line.run(*backtest)
+    assert "Berlin: Load is known 1 h after" in shown.stdout + shown.stderr
+    assert "Pune: Load is known by its available_at" in shown.stdout + shown.stderr
+
+    command_line.run("city", "edit", "berlin", "--load-delay", "30h")
+    assert "load is known 30 h after" in command_line.run("city", "show", "Berlin").stdout
+    of_city = document(command_line, *backtest, "--city", "Berlin")["assumptions"]["Berlin"]
+    assert of_city == {"load_delay_minutes": 1800, "load_delay_source": "city"}
+    of_option = document(command_line, *backtest, "--city", "Berlin", "--load-delay", "0h")["assumptions"]["Berlin"]
+    assert of_option == {"load_delay_minutes": 0, "load_delay_source": "option"}
+    command_line.run("city", "edit", "Berlin", "--load-delay", "unknown")
+    assert document(command_line, "city", "show", "Berlin")["city"]["load_delay"] is None
+    command_line.run("city", "edit", "Berlin", "--load-delay", "31d", status=2)
+
+
+def test_a_delay_of_load_hides_it_as_a_late_meter_does(command_line: CommandLine, tmp_path: Path) -> None:
+    """Training and forecasts are equal to those of a city whose load has a later available_at."""
+    consumption, weather = frames(FIRST, FIRST + timedelta(days=60), ("Berlin",))
+    late = pl.col("timestamp").str.to_datetime(time_zone="UTC").dt.offset_by("10h").dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+    for name, frame in (("Prompt", consumption), ("Late", consumption.with_columns(late.alias("available_at")))):
+        place = ("--latitude", "52.52", "--longitude", "13.405", "--timezone", "Europe/Berlin")
+        command_line.run("city", "add", name, *place)
+        for kind, values in (("consumption", frame), ("weather", weather)):
+            values.with_columns(pl.lit(name).alias("city")).write_csv(tmp_path / f"{kind}.csv")
+            command_line.run("ingest", kind, tmp_path / f"{kind}.csv")
+    output = tmp_path / "pairs.parquet"
+    span = ("--from", "2025-04-21T22:00Z", "--to", "2025-04-24T22:00Z", "--weather", "actual")
+    backtest = ("backtest", "--model", "linear,naive-24", *span, "--output", output)
+
+    def forecasts(city: str, *more: str) -> pl.DataFrame:
+        command_line.run(*backtest, "--city", city, *more)
+        return pl.read_parquet(output).drop("city")
+
+    stated, prompt = forecasts("Late"), forecasts("Prompt", "--load-delay", "0h")
+    assert forecasts("Prompt", "--load-delay", "9h").equals(stated)
+    assert not prompt.equals(stated)
+    # A delay beyond that of available_at counts, a shorter one does not
+    assert forecasts("Late", "--load-delay", "5h").equals(stated)
+    assert not forecasts("Late", "--load-delay", "20h").equals(stated)
 
 
 def test_hourly_values_of_a_half_hour_zone_keep_their_hours(command_line: CommandLine, tmp_path: Path) -> None:
@@ -374,7 +416,8 @@ def test_a_killed_backtest_goes_on_and_a_live_run_says_the_same(
     def backtest(name: str, *more: str) -> tuple[str, ...]:
         return (
             *("backtest", "--model", "vanilla,naive-24", "--from", "2025-06-01T22:00Z", "--to", "2025-06-08T22:00Z"),
-            *("--refit", "3d", "--output", str(tmp_path / f"{name}.parquet"), *more),
+            # As in the live run
+            *("--load-delay", "0h", "--refit", "3d", "--output", str(tmp_path / f"{name}.parquet"), *more),
         )
 
     vintages = (

@@ -33,6 +33,7 @@ from energy_forecast.cli.options import (
     Json,
     Processes,
     To,
+    delay,
     duration,
     local_time,
     output_option,
@@ -104,6 +105,16 @@ def backtest(
             help="The columns of the simulated weather forecasts, such as temperature. Default: all.",
         ),
     ] = None,
+    load_delay: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=delay,
+            metavar="SPAN",
+            help="Time from the end of an interval until its load is known, such as 30h or 0h. Default: the setting of "
+            "the city (city edit), otherwise its available_at if most values have a later one than the end of their "
+            "interval, otherwise the median age of the load in its live forecasts, otherwise 1h.",
+        ),
+    ] = None,
     city: Cities = None,
     output: Annotated[
         Path | None, output_option("Write every forecast with its actual to FILE.csv or FILE.parquet.")
@@ -151,6 +162,7 @@ def backtest(
             weather=weather.value,
             weather_error=weather_error_choice(weather_error),
             weather_columns=columns,
+            load_delay=load_delay,
             cities=city or (),
             processes=processes or pipelines.usable_processors(),
             resume=resume,
@@ -219,8 +231,7 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
             f"Issued {minute(report.first)} to {minute(report.end)}, "
             f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
         )
-        echo(f"  {_assumption(report.load_delay)}")
-        for line in _weather_error_lines(report):
+        for line in [*_load_delay_lines(report), *_weather_error_lines(report)]:
             echo(f"  {line}")
         for name, rows in by_city(report.scores).items():
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
@@ -234,30 +245,47 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
 
 def _weather_error_lines(report: BacktestReport) -> list[str]:
     """Return a line for each kind of simulated weather forecasts, with its cities and the size of its errors."""
-    by_kind: dict[str, list[str]] = {}
+    kinds = {}
     for city, one in report.assumptions.items():
         if one.weather is not None:
             errors = one.weather.errors
             sizes = ", ".join(f"{errors.at('temperature', lead):.1f} after {lead} h" for lead in (24, 48))
             columns = ", ".join(errors.columns).replace("_", " ")
             kind = f"Errors of the simulated weather forecasts: {one.weather.source}, temperature {sizes} (RMSE, C). "
-            by_kind.setdefault(f"{kind}Columns: {columns}", []).append(city)
-    return [text if len(by_kind) == 1 else f"{', '.join(cities)}: {text}" for text, cities in by_kind.items()]
+            kinds[city] = f"{kind}Columns: {columns}."
+    return _by_text(kinds)
+
+
+def _load_delay_lines(report: BacktestReport) -> list[str]:
+    """Return a line for each delay of load, with its cities."""
+    sources = {"option": "", "city": " (setting of the city)", "measured": " (median of its live forecasts)"}
+    assumed = " (assumed, because the data has no later available_at; set it: energy-forecast city edit --help)"
+    texts = {}
+    for city, one in report.assumptions.items():
+        if one.load_delay_source != "stated":
+            span = "at" if not one.load_delay else f"{one.load_delay / timedelta(hours=1):g} h after"
+            source = sources.get(one.load_delay_source, assumed)
+            texts[city] = f"Load is known {span} the end of its interval{source}, and not before its available_at."
+    stated = {city: delay for city, delay in report.load_delay.items() if city not in texts}
+    return _by_text(texts | dict.fromkeys(stated, _stated(stated)) if stated else texts)
+
+
+def _by_text(texts: dict[str, str]) -> list[str]:
+    """Return the different texts by city, with the names of their cities if there are several texts."""
+    cities: dict[str, list[str]] = {}
+    for city, text in texts.items():
+        cities.setdefault(text, []).append(city)
+    return [text if len(cities) == 1 else f"{named(names)}: {text}" for text, names in cities.items()]
 
 
 # A longer median delay is not the delay of a meter
 _LATE_HOURS = 168
 
 
-def _assumption(delays: dict[str, LoadDelay]) -> str:
-    """Return a sentence on when load counts as known in the backtest."""
+def _stated(delays: dict[str, LoadDelay]) -> str:
+    """Return a sentence on the load of cities whose data has an available_at."""
     values = sum(one.values for one in delays.values())
     at_end = sum(one.at_interval_end for one in delays.values())
-    if at_end == values:
-        return (
-            "Assumes that load is known at the end of its interval: the data has no later available_at. Load that "
-            "arrives later makes live forecasts worse than this backtest."
-        )
     medians = [one.median_minutes / 60 for one in delays.values() if one.median_minutes is not None]
     low, high = (f"{hours:,.1f}" for hours in (min(medians), max(medians)))
     delay = low if low == high else f"{low} to {high}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import counted, echo, emit, minute, out, require_complete, table
-from energy_forecast.cli.options import AllowPartial, Json
+from energy_forecast.cli.options import AllowPartial, Json, delay
 from energy_forecast.database import cities as stored_cities
 from energy_forecast.errors import IngestError
 
@@ -52,6 +53,37 @@ def add(
         out.print(f"{checked['name']} is already stored with these values.")
     else:
         out.print(f"Added {checked['name']}{f' ({place})' if place else ''}.")
+
+
+@app.command()
+def edit(
+    name: Annotated[str, typer.Argument(help="The city's name.")],
+    load_delay: Annotated[
+        str,
+        typer.Option(
+            metavar="SPAN|unknown",
+            help="Time from the end of an interval until its load is known, such as 30h or 0h; for backtests.",
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Change the settings of a city.
+
+    Example: energy-forecast city edit Munich --load-delay 30h
+    """
+    from energy_forecast.ingest import set_load_delay
+
+    city = set_load_delay(acting_database(), name, None if load_delay == "unknown" else delay(load_delay))
+    if json:
+        emit(city)
+    else:
+        out.print(f"{city.name}: {_load_delay(city)}")
+
+
+def _load_delay(city: stored_cities.StoredCity) -> str:
+    if city.load_delay is None:
+        return "the delay of the load is unknown"
+    return f"load is known {city.load_delay / timedelta(hours=1):g} h after the end of its interval"
 
 
 @app.command("import")
@@ -129,6 +161,7 @@ def show(
     out.print(city.name, style="bold")
     place = f"{city.latitude}, {city.longitude}; {city.timezone}; {city.country_code or 'no country'}"
     out.print(f"  {place}{f'-{city.subdivision}' if city.subdivision else ''}")
+    out.print(f"  {_load_delay(city)}")
     for what in ("consumption", "weather"):
         if facts[f"{what}_rows"]:
             span = f"{minute(facts[f'{what}_first'])} to {minute(facts[f'{what}_last'])}"

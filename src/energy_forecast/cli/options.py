@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from energy_forecast.errors import EnergyForecastError
-from energy_forecast.time_arguments import read_horizon, read_local_time, read_moment, read_span
+from energy_forecast.time_arguments import read_delay, read_horizon, read_local_time, read_moment, read_span
 
 Value = TypeVar("Value")
 
@@ -46,6 +46,11 @@ def local_time(text: str) -> clock_time:
 def duration(text: str) -> timedelta:
     """Parse a span of time such as 90min, 48h or 30d."""
     return _wrong_usage(read_span, text)
+
+
+def delay(text: str) -> timedelta:
+    """Parse a delay such as 0h, 90min or 30h."""
+    return _wrong_usage(read_delay, text)
 
 
 def longest_lead_time(text: str) -> timedelta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -19,7 +20,10 @@ from energy_forecast.errors import UnknownCityError
 
 @dataclass(frozen=True)
 class StoredCity:
-    """A row of `cities`: degrees north and east, an IANA time zone."""
+    """A row of `cities`: degrees north and east, an IANA time zone.
+
+    load_delay: time from the end of an interval until its load is known; None if not known.
+    """
 
     id: UUID
     name: str
@@ -29,6 +33,7 @@ class StoredCity:
     country_code: str | None
     subdivision: str | None
     metadata: dict[str, Any]
+    load_delay: timedelta | None = None
 
 
 def all_cities(connection: Connection) -> list[StoredCity]:
@@ -111,6 +116,11 @@ def add_city(
 def set_metadata(connection: Connection, city: UUID, key: str, value: object) -> None:
     """Replace one key of a city's metadata."""
     connection.execute(queries("cities")["set_metadata"], {"city": city, "key": key, "value": Jsonb(value)})
+
+
+def set_load_delay(connection: Connection, city: UUID, delay: timedelta | None) -> None:
+    """Set the delay of a city's load; None if not known."""
+    connection.execute(queries("cities")["set_load_delay"], {"city": city, "delay": delay})
 
 
 def city_counts(connection: Connection, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.database.wire import HEADER, TRAILER, Field, encode_rows
 from energy_forecast.errors import OutOfRangeError
 
@@ -185,6 +185,18 @@ def backtested(
         (*key, pl.DataFrame(lines, schema=schema | dict.fromkeys(quantile_columns, pl.Float64), orient="row"))
         for key, lines in found.items()
     ]
+
+
+def live_load_age(connection: Connection, *, city: UUID, name: str, since: datetime) -> tuple[int, timedelta | None]:
+    """Return the number of days with live forecasts of a city, and the median age of their last known load.
+
+    Args:
+        name: of the city, under which runs store the age.
+        since: first issue time.
+    """
+    parameters = {"city": city, "name": name, "since": since}
+    days, hours = one_row(connection, queries("forecasts")["live_load_age"], parameters)
+    return days, None if hours is None else timedelta(hours=hours)
 
 
 def to_score(connection: Connection, *, city: UUID, first: datetime, end: datetime) -> pl.DataFrame:

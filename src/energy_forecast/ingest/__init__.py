@@ -1,7 +1,7 @@
 """Load files and frames: check each row, merge the rows into the database, and report counts that add up."""
 
 from energy_forecast.ingest.batch import load_files, load_table
-from energy_forecast.ingest.cities import add_city, check_city, import_cities
+from energy_forecast.ingest.cities import add_city, check_city, import_cities, set_load_delay
 from energy_forecast.ingest.datasets import DATASETS, find_dataset
 from energy_forecast.ingest.options import read_options
 from energy_forecast.ingest.report import CityReport, Rejected, Report
@@ -21,5 +21,6 @@ __all__ = [
     "load_files",
     "load_table",
     "read_options",
+    "set_load_delay",
     "watch",
 ]

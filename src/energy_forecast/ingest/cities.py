@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
+from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import polars as pl
 
 from energy_forecast.city_names import composed, name_fault, name_key
 from energy_forecast.database import cities as stored_cities
-from energy_forecast.database.cities import CityRow, dependent_counts
+from energy_forecast.database.cities import CityRow, StoredCity, dependent_counts
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.merge import record_batch
 from energy_forecast.database.staging import LoadTarget, batch_transaction, copy_rejected, create_staging
@@ -146,6 +147,22 @@ def add_city(database: Database, checked: Mapping[str, Any]) -> UUID | None:
             f"City {stored.name!r} is already stored {where}, {attached(dependent_counts(connection, stored.name))}.",
             hint="Give this city another name. To change the stored one: `import_cities`.",
         )
+
+
+def set_load_delay(database: Database, name: str, delay: timedelta | None) -> StoredCity:
+    """Set the delay of a city's load, and return the city.
+
+    Args:
+        delay: time from the end of an interval until its load is known, for backtests; None if not known.
+
+    Raises:
+        UnknownCityError: the name is unknown.
+        DatabaseError: the database refused.
+    """
+    with database.transaction(Role.INGEST) as connection:
+        city = stored_cities.city_named(connection, name)
+        stored_cities.set_load_delay(connection, city.id, delay)
+        return replace(city, load_delay=delay)
 
 
 def _plain(degrees: float) -> str:

@@ -101,6 +101,7 @@ def read_as_of(
         weather: source of the weather of those hours. `actual` uses later observations, as of `actual_as_of`;
             `simulated` adds the errors of `assumptions` to them.
         recorded_by: leave out rows that were recorded later, even if their source claims an earlier time.
+        assumptions: of a backtest. Load of the last `load_delay` is left out, as if it had not arrived.
 
     Raises:
         NotEnoughDataError: retention removed weather forecasts that were known at `at`.
@@ -110,6 +111,8 @@ def read_as_of(
     end = at + timedelta(hours=horizon_hours + 1)
     read: dict[str, Any] = {"phase": phase, "recorded_by": recorded_by}
     load = history.load_as_of(connection, city.id, as_of=at, first=first, end=at, **read)
+    if assumptions.load_delay:
+        load = load.filter(pl.col("timestamp") + timedelta(hours=1) <= at - assumptions.load_delay)
     past_weather = history.weather_as_of(connection, city.id, as_of=at, first=first, end=at, **read)
     ahead = past_weather.clear()
     # Start one hour earlier: the hour that contains `at` may not be over

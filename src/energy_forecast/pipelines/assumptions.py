@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from energy_forecast.database import history
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection
+from energy_forecast.database.forecasts import live_load_age
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting.data.weather_errors import (
     DEFAULT_WEATHER_ERRORS,
@@ -21,6 +22,11 @@ from energy_forecast.forecasting.data.weather_errors import (
 
 # The errors of a file; the default; those of the stored weather forecasts; None: measured if possible, else the default
 WeatherErrorChoice: TypeAlias = WeatherErrors | Literal["default", "measured"] | None
+# System operators in the EU publish the load of an hour until the end of the next one (Regulation 543/2013); few meters
+# are faster. See docs/decisions/available-at.md
+ASSUMED_LOAD_DELAY = timedelta(hours=1)
+_LIVE_SINCE = timedelta(days=60)
+_FEWEST_LIVE_DAYS = 14
 _MEASURED_OVER = timedelta(days=730)
 
 
@@ -50,23 +56,59 @@ class SimulatedWeather:
 class Assumptions:
     """Assumptions about a city.
 
+    load_delay: load is known if its interval ended at least so long before the issue, and by its available_at.
+    load_delay_source: option, city (its setting), stated (available_at alone), measured (live forecasts) or assumed.
     weather: the simulated weather forecasts; None if the weather is not simulated.
     """
 
+    load_delay: timedelta = timedelta(0)
+    load_delay_source: str = "stated"
     weather: SimulatedWeather | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON, as it is stored with runs and scores."""
-        return {} if self.weather is None else {"weather_errors": self.weather.as_dict()}
+        delay = {
+            "load_delay_minutes": self.load_delay // timedelta(minutes=1),
+            "load_delay_source": self.load_delay_source,
+        }
+        return delay if self.weather is None else delay | {"weather_errors": self.weather.as_dict()}
 
     @classmethod
     def of(cls, stored: dict[str, Any]) -> Assumptions:
         """Return the assumptions of a stored run."""
         weather = stored.get("weather_errors")
-        return cls(None if weather is None else SimulatedWeather.of(weather))
+        return cls(
+            timedelta(minutes=stored.get("load_delay_minutes", 0)),
+            stored.get("load_delay_source", "stated"),
+            None if weather is None else SimulatedWeather.of(weather),
+        )
 
 
 NO_ASSUMPTIONS = Assumptions()
+
+
+def load_delay_of(
+    connection: Connection, city: StoredCity, given: timedelta | None, *, now: datetime, first: datetime, end: datetime
+) -> tuple[timedelta, str]:
+    """Return how late the load of a city is known, and the source of this delay; see `Assumptions`.
+
+    Args:
+        given: as requested; None for the setting of the city. Without one, available_at alone counts if it is later
+            than the end of the interval for most values of the intervals in [first, end). Otherwise the delay is the
+            median age of the last known load in the live forecasts of the last 60 days, if 14 days have some, or an
+            hour.
+    """
+    if given is not None:
+        return given, "option"
+    if city.load_delay is not None:
+        return city.load_delay, "city"
+    delay = history.load_delay(connection, city.id, as_of=now, first=first, end=end)
+    if 2 * delay.at_interval_end < delay.values:
+        return timedelta(0), "stated"
+    days, age = live_load_age(connection, city=city.id, name=city.name, since=now - _LIVE_SINCE)
+    if age is not None and days >= _FEWEST_LIVE_DAYS:
+        return age, "measured"
+    return ASSUMED_LOAD_DELAY, "assumed"
 
 
 def weather_error_choice(text: str | Path | None) -> WeatherErrorChoice:

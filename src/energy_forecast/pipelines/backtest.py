@@ -26,8 +26,9 @@ from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, FittedForecaster, Forecast, load_model
 from energy_forecast.pipelines.as_of import AsOfData, Weather, read_as_of
-from energy_forecast.pipelines.assumptions import Assumptions, WeatherErrorChoice, simulated_weather
+from energy_forecast.pipelines.assumptions import Assumptions, WeatherErrorChoice, load_delay_of, simulated_weather
 from energy_forecast.pipelines.backtest_scores import (
+    DELAYS_SINCE,
     NO_PAIRS,
     BacktestForecast,
     CityScores,
@@ -90,6 +91,7 @@ def backtest(
     weather: Weather = "forecast",
     weather_error: WeatherErrorChoice = None,
     weather_columns: Sequence[str] = (),
+    load_delay: timedelta | None = None,
     cities: Sequence[str] = (),
     processes: int = 1,
     resume: bool = False,
@@ -110,6 +112,8 @@ def backtest(
             random errors to them; both are recorded as such.
         weather_error: for `simulated`, the errors; see `simulated_weather`.
         weather_columns: for `simulated`, the weather columns that are forecast; all if empty.
+        load_delay: load counts as known if its interval ended so long before the issue, and by its available_at. None:
+            see `load_delay_of`. It also applies to training.
         processes: number of cities to process at a time; see parallel.each. The forecasts do not depend on it.
         resume: reuse the stored forecasts of an earlier backtest with the same model versions, issue times, horizon,
             weather and assumptions. After an interruption, only the rest is computed.
@@ -133,7 +137,9 @@ def backtest(
     assumed: dict[str, Assumptions] = {}
     with database.transaction(Role.FORECASTER) as connection:
         for city in chosen:
-            assume = partial(_assume, connection, city, weather, weather_error, tuple(weather_columns), now)
+            assume = partial(
+                _assume, connection, city, times[city.name], load_delay, weather, weather_error, weather_columns, now
+            )
             known = attempt(f"Choose the assumptions of {city.name}", assume)
             if isinstance(known, Failed):
                 failed |= {(city.name, name): known.reason for name in names}
@@ -150,6 +156,7 @@ def backtest(
             models=names,
             cities=[city.name for city in chosen],
             until=min(issues[0] for issues in segment.values()),
+            assumptions=assumed,
             processes=processes,
             allow_none=True,
             progress=progress,
@@ -245,17 +252,21 @@ class _Issued:
 def _assume(
     connection: Connection,
     city: StoredCity,
+    times: Sequence[datetime],
+    load_delay: timedelta | None,
     weather: Weather,
     weather_error: WeatherErrorChoice,
-    weather_columns: tuple[str, ...],
+    weather_columns: Sequence[str],
     now: datetime,
 ) -> Assumptions:
-    """Return the assumptions about a city."""
+    """Return the assumptions about a city with these issue times."""
     simulated = None
-    if weather == "simulated":
-        with savepoint(connection):
-            simulated = simulated_weather(connection, city, weather_error, weather_columns, now)
-    return Assumptions(simulated)
+    with savepoint(connection):
+        since = times[0] - DELAYS_SINCE
+        delay, source = load_delay_of(connection, city, load_delay, now=now, first=since, end=times[-1])
+        if weather == "simulated":
+            simulated = simulated_weather(connection, city, weather_error, tuple(weather_columns), now)
+    return Assumptions(delay, source, simulated)
 
 
 def _issue_and_store(

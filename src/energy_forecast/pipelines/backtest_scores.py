@@ -19,7 +19,7 @@ from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.pairs import join_actuals, lead_buckets, score_pairs
 from energy_forecast.pipelines.score import evaluation
 
-_DELAYS_SINCE = timedelta(days=7)
+DELAYS_SINCE = timedelta(days=7)
 NO_PAIRS = pl.DataFrame(
     schema={
         "model": pl.String,
@@ -86,7 +86,7 @@ def score_city(
         # From a week earlier, for the reference
         load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
         pairs = _pairs(made, load, city)
-        delays_since = issues["issued_from"] - _DELAYS_SINCE
+        delays_since = issues["issued_from"] - DELAYS_SINCE
         delay = load_delay(connection, city.id, as_of=now, first=delays_since, end=issues["issued_until"])
         weathers = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
         overall, by_version = _scores(pairs, forecasting_city(city), weathers, hours, now)

@@ -21,6 +21,8 @@ WEATHER_LABELS = {
 def condition_label(weather: str, assumptions: dict[str, Any]) -> str:
     """Return the weather of the target hours and the assumptions of runs as a phrase."""
     label = WEATHER_LABELS[weather]
+    if assumptions.get("load_delay_minutes"):
+        label += f", load known after {assumptions['load_delay_minutes'] / 60:g} h"
     if "weather_errors" in assumptions:
         label += f", {assumptions['weather_errors']['source']} errors"
     return label

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -27,6 +27,7 @@ from energy_forecast.event_log import log_run
 from energy_forecast.forecasting import fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
 from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of, stored_weather_forecasts
+from energy_forecast.pipelines.assumptions import NO_ASSUMPTIONS, Assumptions
 from energy_forecast.pipelines.fallback import NAIVE_MODELS
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
@@ -110,6 +111,7 @@ def train(
     models: Sequence[str] = (),
     cities: Sequence[str] = (),
     until: datetime | None = None,
+    assumptions: Mapping[str, Assumptions] | None = None,
     processes: int = 1,
     allow_none: bool = False,
     progress: Progress = silent,
@@ -123,6 +125,7 @@ def train(
         models: names; all if empty.
         cities: names; all if empty.
         until: knowledge cutoff: data that became available later is not used. None for now.
+        assumptions: of a backtest by city: how late its load is known.
         processes: number of cities to train at a time; see parallel.each. The models do not depend on it.
         allow_none: return the report even if no city could be trained.
 
@@ -141,7 +144,7 @@ def train(
         chosen = cities_named(connection, cities)
     # A naive model is trained faster than a process starts
     processes = 1 if set(names) <= set(NAIVE_MODELS) else min(processes, len(chosen))
-    train_city = partial(_train_city, database, names, until)
+    train_city = partial(_train_city, database, names, until, assumptions or {})
     steps = Steps(progress, f"Training {', '.join(names)}", len(chosen) * len(names))
     name_of = partial(_named, names)
     with closing(each(train_city, chosen, name=name_of, processes=processes, steps=steps)) as results:
@@ -177,12 +180,17 @@ TrainedModels = dict[str, StoredArtifact | NewArtifact | Failed]
 
 
 def _train_city(
-    database: Database, names: Sequence[str], until: datetime, city: StoredCity, step: Step
+    database: Database,
+    names: Sequence[str],
+    until: datetime,
+    assumptions: Mapping[str, Assumptions],
+    city: StoredCity,
+    step: Step,
 ) -> TrainedModels:
     """Return for each model the reused version, the new artifact, or the failure."""
     # No transaction stays open during training, because it would delay VACUUM
     with database.transaction(Role.FORECASTER) as connection:
-        known = read_as_of(connection, city, at=until)
+        known = read_as_of(connection, city, at=until, assumptions=assumptions.get(city.name, NO_ASSUMPTIONS))
         forecasts = stored_weather_forecasts(connection, city, known)
         digests = {name: training_digest(name, city, known, forecasts) for name in names}
         identical = {name: _find_identical(connection, name, city, digest, until) for name, digest in digests.items()}

@@ -30,7 +30,7 @@ import polars as pl
 from energy_forecast.city_names import name_key
 from energy_forecast.errors import EnergyForecastError, IngestError, describe, one_line
 from energy_forecast.forecasting import City, Forecaster, hourly
-from energy_forecast.time_arguments import read_horizon, read_local_time, read_moment, read_span
+from energy_forecast.time_arguments import read_delay, read_horizon, read_local_time, read_moment, read_span
 
 Given = TypeVar("Given")
 Read = TypeVar("Read")
@@ -163,6 +163,11 @@ def optional_moment(given: Moment | None, name: str) -> datetime | None:
 def span(given: Span, name: str) -> timedelta:
     """Return the parameter `name`, a span of time such as 30d. Raises EnergyForecastError for other text."""
     return _read(read_span, given, name)
+
+
+def delay(given: Span, name: str) -> timedelta:
+    """Return the parameter `name`, a delay such as 30h or 0h. Raises EnergyForecastError for other text."""
+    return _read(read_delay, given, name)
 
 
 def local_time(given: str, name: str) -> time:

@@ -382,6 +382,7 @@ class Platform:
         weather: Weather = "forecast",
         weather_error: str | Path | None = None,
         weather_columns: Names = (),
+        load_delay: Span | None = None,
         processes: int = 1,
     ) -> Backtest:
         """Forecast at past times from the data known then, and store and score the forecasts.
@@ -401,6 +402,9 @@ class Platform:
                 stored weather forecasts), or a CSV file with `lead_hours`, `temperature` and optionally `humidity`,
                 `wind_speed` and `precipitation`. None: measured if a city has enough, otherwise default.
             weather_columns: columns of the simulated weather forecasts; all if empty.
+            load_delay: time from the end of an interval until its load is known, such as "30h" or "0h". None: the
+                setting of the city, otherwise `available_at` if most values have a later one than the end of their
+                interval, otherwise the median age of the load in its live forecasts, otherwise an hour.
             processes: number of cities to process at a time; see `train`.
 
         Raises:
@@ -423,6 +427,7 @@ class Platform:
             weather=weather,
             weather_error=weather_error_choice(weather_error),
             weather_columns=names(weather_columns),
+            load_delay=None if load_delay is None else arguments.delay(load_delay, "load_delay"),
             cities=names(cities),
             processes=processes,
         )

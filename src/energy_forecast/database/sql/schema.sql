@@ -23,11 +23,13 @@ CREATE TABLE cities (
     country_code character varying(2),
     subdivision character varying(10),
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    load_delay interval,
     created_at timestamptz DEFAULT now() NOT NULL,
     updated_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT cities_pkey PRIMARY KEY (id),
     CONSTRAINT city_country_form CHECK (((country_code)::text ~ '^[A-Z]{2}$'::text)),
     CONSTRAINT city_latitude_range CHECK (((latitude >= ('-90'::integer)::numeric) AND (latitude <= (90)::numeric))),
+    CONSTRAINT city_load_delay_range CHECK (((load_delay >= '00:00:00'::interval) AND (load_delay <= '30 days'::interval))),
     CONSTRAINT city_longitude_range CHECK (((longitude >= ('-180'::integer)::numeric) AND (longitude <= (180)::numeric))),
     CONSTRAINT city_name_composed CHECK ((name IS NFC NORMALIZED)),
     CONSTRAINT city_name_no_formula CHECK (((name)::text !~ '^[-=+@]'::text)),
@@ -45,6 +47,7 @@ COMMENT ON COLUMN cities.timezone IS 'IANA time zone; the only source of local t
 COMMENT ON COLUMN cities.country_code IS 'ISO 3166-1 alpha-2, for public holidays';
 COMMENT ON COLUMN cities.subdivision IS 'ISO 3166-2 part after the country, for regional holidays';
 COMMENT ON COLUMN cities.metadata IS 'Free notes; the platform keeps the origin of sample data here';
+COMMENT ON COLUMN cities.load_delay IS 'Time from the end of an interval until its load is known, for backtests; null: not known';
 COMMENT ON CONSTRAINT city_name_no_formula ON cities IS 'A name that begins with = + - or @ would be a formula in a spreadsheet';
 COMMENT ON CONSTRAINT city_name_visible ON cities IS 'Two names that look alike must not be two cities: printable characters and single spaces only';
 COMMENT ON CONSTRAINT city_timezone_iana ON cities IS 'An IANA name: PostgreSQL also accepts abbreviations such as IST (read as Israel) and any POSIX string';
@@ -66,7 +69,7 @@ CREATE TRIGGER record_moved_city AFTER UPDATE ON cities FOR EACH ROW WHEN ((((ol
 GRANT SELECT ON cities TO energy_forecast_app;
 GRANT SELECT ON cities TO energy_forecast_auditor;
 GRANT SELECT ON cities TO energy_forecast_forecaster;
-GRANT INSERT (id, name, latitude, longitude, timezone, country_code, subdivision, metadata), SELECT, UPDATE (latitude, longitude, timezone, country_code, subdivision, metadata) ON cities TO energy_forecast_ingest;
+GRANT INSERT (id, name, latitude, longitude, timezone, country_code, subdivision, metadata), SELECT, UPDATE (latitude, longitude, timezone, country_code, subdivision, metadata, load_delay) ON cities TO energy_forecast_ingest;
 GRANT SELECT ON cities TO energy_forecast_operator;
 
 CREATE TABLE user_city_access (
@@ -635,7 +638,7 @@ COMMENT ON COLUMN forecast_runs.quantile_levels IS 'Levels of the quantiles in p
 COMMENT ON COLUMN forecast_runs.status IS 'partial: some cities could not be forecast; notes has the reasons';
 COMMENT ON COLUMN forecast_runs.notes IS 'By city: missing data, and their replacement';
 COMMENT ON COLUMN forecast_runs.fallback_levels IS 'By city: the fallback level of its forecast (0 is the preferred model), the age of the last known load in hours, and the reason for the level. Empty for backtests';
-COMMENT ON COLUMN forecast_runs.assumptions IS 'For a backtest: weather_errors has the errors of simulated weather forecasts: source, seed, lead_hours and by weather column the root mean square error at each lead time';
+COMMENT ON COLUMN forecast_runs.assumptions IS 'For a backtest. load_delay_minutes: load is known if its interval ended at least so long before the issue, and by its available_at; load_delay_source: option, city, stated (by available_at), measured or assumed. weather_errors has the errors of simulated weather forecasts: source, seed, lead_hours and by weather column the root mean square error at each lead time';
 COMMENT ON CONSTRAINT forecast_run_in_time ON forecast_runs IS 'A forecast recorded long after its issue time could not be used then';
 COMMENT ON CONSTRAINT forecast_run_weather_known ON forecast_runs IS 'Observed weather of the target hours is in the future at the issue; only a backtest may use it, and declares it';
 CREATE INDEX idx_forecast_runs_model ON forecast_runs USING btree (model_id, issued_at);

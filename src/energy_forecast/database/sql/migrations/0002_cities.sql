@@ -17,6 +17,7 @@ CREATE TABLE cities (
     country_code VARCHAR(2),
     subdivision  VARCHAR(10),
     metadata     JSONB NOT NULL DEFAULT '{}',
+    load_delay   INTERVAL,
     created_at   TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
     updated_at   TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT now(),
     CONSTRAINT unique_city_name UNIQUE (name),
@@ -31,6 +32,7 @@ CREATE TABLE cities (
     CONSTRAINT city_timezone_iana CHECK (
         timezone ~ '^(UTC|Etc/(UTC|GMT[+-][0-9]{1,2})|[A-Z][A-Za-z_]+(/[A-Z][A-Za-z_-]+){1,2})$'
         AND timezone(timezone, timestamp '2000-01-01') IS NOT NULL),
+    CONSTRAINT city_load_delay_range CHECK (load_delay BETWEEN interval '0' AND interval '30 days'),
     CONSTRAINT city_country_form CHECK (country_code ~ '^[A-Z]{2}$'),
     CONSTRAINT city_subdivision_form CHECK (subdivision ~ '^[A-Za-z0-9-]{1,10}$')
 );
@@ -43,6 +45,8 @@ COMMENT ON COLUMN cities.timezone IS 'IANA time zone; the only source of local t
 COMMENT ON COLUMN cities.country_code IS 'ISO 3166-1 alpha-2, for public holidays';
 COMMENT ON COLUMN cities.subdivision IS 'ISO 3166-2 part after the country, for regional holidays';
 COMMENT ON COLUMN cities.metadata IS 'Free notes; the platform keeps the origin of sample data here';
+COMMENT ON COLUMN cities.load_delay IS
+    'Time from the end of an interval until its load is known, for backtests; null: not known';
 COMMENT ON CONSTRAINT city_timezone_iana ON cities IS
     'An IANA name: PostgreSQL also accepts abbreviations such as IST (read as Israel) and any POSIX string';
 COMMENT ON CONSTRAINT city_name_visible ON cities IS

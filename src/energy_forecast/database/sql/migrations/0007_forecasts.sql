@@ -75,8 +75,10 @@ COMMENT ON COLUMN forecast_runs.fallback_levels IS
     'By city: the fallback level of its forecast (0 is the preferred model), the age of the last known load in hours, '
     'and the reason for the level. Empty for backtests';
 COMMENT ON COLUMN forecast_runs.assumptions IS
-    'For a backtest: weather_errors has the errors of simulated weather forecasts: source, seed, lead_hours and by weather '
-    'column the root mean square error at each lead time';
+    'For a backtest. load_delay_minutes: load is known if its interval ended at least so long before the issue, and by its '
+    'available_at; load_delay_source: option, city, stated (by available_at), measured or assumed. weather_errors has the errors of '
+    'simulated weather forecasts: source, seed, lead_hours and by weather column the root mean square error at each lead '
+    'time';
 COMMENT ON CONSTRAINT forecast_run_in_time ON forecast_runs IS
     'A forecast recorded long after its issue time could not be used then';
 COMMENT ON CONSTRAINT forecast_run_weather_known ON forecast_runs IS

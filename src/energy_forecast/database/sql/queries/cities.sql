@@ -1,12 +1,12 @@
 -- name: all_cities
 -- Every city, by name.
-SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
+SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata, load_delay
 FROM cities
 ORDER BY name
 
 -- name: some_cities
 -- The cities with these names, compared without regard to case and Unicode normalisation.
-SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata
+SELECT id, name, latitude::float8, longitude::float8, timezone, country_code, subdivision, metadata, load_delay
 FROM cities
 WHERE lower(normalize(name, NFC)) IN (SELECT lower(normalize(requested, NFC)) FROM unnest(%(names)s::text[]) AS requested)
 ORDER BY name
@@ -65,3 +65,7 @@ WHERE lower(normalize(name, NFC)) = lower(normalize(%(name)s, NFC))
 -- name: stored_cities
 -- Every stored city (degrees north and east, exactly as stored).
 SELECT name, latitude, longitude, timezone, country_code, subdivision FROM cities
+
+-- name: set_load_delay
+-- Set the delay of a city's load; null: not known.
+UPDATE cities SET load_delay = %(delay)s WHERE id = %(city)s

@@ -92,3 +92,11 @@ SELECT r.purpose, r.weather, v.issued_at, v.timestamp, v.predicted_consumption A
 FROM vintage_values v JOIN forecast_runs r ON r.id = v.run_id
 WHERE v.run_id = %(run)s AND v.issued_at = %(issued_at)s AND v.city_id = %(city)s
 ORDER BY v.timestamp
+
+-- name: live_load_age
+-- The live forecasts of a city since a time: number of UTC days with one, median age of the last known load in hours.
+SELECT count(DISTINCT date_trunc('day', v.issued_at, 'UTC')),
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY (r.fallback_levels -> %(name)s::text ->> 'stale_hours')::integer)
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id
+WHERE v.city_id = %(city)s AND v.issued_at >= %(since)s AND r.purpose = 'live'
+  AND r.fallback_levels -> %(name)s::text ? 'stale_hours'

@@ -38,7 +38,7 @@ GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weathe
 -- To count the rows of a city whose position a file would change
 GRANT SELECT (city_id) ON model_artifacts, forecast_scores TO energy_forecast_ingest;
 GRANT INSERT (id, name, latitude, longitude, timezone, country_code, subdivision, metadata),
-    UPDATE (latitude, longitude, timezone, country_code, subdivision, metadata) ON cities TO energy_forecast_ingest;
+    UPDATE (latitude, longitude, timezone, country_code, subdivision, metadata, load_delay) ON cities TO energy_forecast_ingest;
 GRANT INSERT (id, city_id, timestamp, consumption_kwh, peak_demand_kw, metadata, available_at, interval_minutes),
     UPDATE (consumption_kwh, peak_demand_kw, metadata, available_at, interval_minutes)
     ON energy_consumption TO energy_forecast_ingest;
