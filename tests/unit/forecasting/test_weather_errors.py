@@ -193,3 +193,15 @@ def test_estimation_shrinks_few_days_towards_default() -> None:
     few = forecasts.filter(pl.col("issued_at") < FIRST + timedelta(days=13))
     assert estimate_weather_errors(few, true) is None
     assert estimate_weather_errors(forecasts.clear(), true) is None
+
+
+def test_estimation_takes_default_for_column_that_is_not_observed() -> None:
+    """A service may give a column that the stations do not measure, and the other way round."""
+    forecasts, true = vintages(DEFAULT_WEATHER_ERRORS, 20, 25)
+    found = estimate_weather_errors(forecasts, true.drop("humidity"))
+    assert found is not None
+    assert found.rmse["humidity"] == DEFAULT_WEATHER_ERRORS.rmse["humidity"]
+    assert found.rmse["temperature"] != DEFAULT_WEATHER_ERRORS.rmse["temperature"]
+    without = estimate_weather_errors(forecasts.drop("humidity"), true)
+    assert without is not None
+    assert "humidity" not in without.columns

@@ -258,9 +258,10 @@ def estimate_weather_errors(forecasts: pl.DataFrame, observed: pl.DataFrame) -> 
     day = pairs["issued_at"].dt.epoch("d").to_numpy()
     found: dict[str, tuple[float, ...]] = {}
     for name in WEATHER_COLUMNS:
-        if name not in pairs.columns or pairs[name].null_count() == pairs.height:
+        if name not in forecasts.columns or pairs[name].null_count() == pairs.height:
             continue
-        error = _errors(name, pairs[name], pairs[f"{name}_observed"])
+        true = pairs[f"{name}_observed"] if name in observed.columns else pl.repeat(None, pairs.height, eager=True)
+        error = _errors(name, pairs[name], true)
         known = np.isfinite(error) & (lead >= 0) & (lead <= default.leads[-1])
         if name == "temperature" and len(np.unique(day[known])) < FEWEST_DAYS:
             return None
