@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 from statistics import NormalDist
 
@@ -18,7 +18,7 @@ from energy_forecast.forecasting.conformal.quantiles import error_profile
 from energy_forecast.forecasting.data.history import build_history, hour_number
 from energy_forecast.forecasting.ensemble import combiner
 from energy_forecast.forecasting.ensemble.base_models import DEFAULT_MEMBERS, LinearMember, Member, NetworkMember
-from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS, CombinedPrediction, FittedCombiner
+from energy_forecast.forecasting.ensemble.combiner import WINDOW_HOURS, FittedCombiner
 from energy_forecast.forecasting.ensemble.error_scale import (
     coverage_adjustment,
     coverage_weights,
@@ -45,7 +45,6 @@ from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.ensemble.unusual_days import UnusualDays
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
-from energy_forecast.forecasting.features.special_days import SpecialDays
 from energy_forecast.forecasting.hours import CALIBRATION_LEADS
 from energy_forecast.forecasting.models.decomposition import decompose
 from energy_forecast.forecasting.models.mlp import Network, _gradients, train_network
@@ -335,31 +334,6 @@ def test_stored_predictions_cover_training_hours(fitted: Callable[[str], FittedF
     hour = int(view.calendar.hour[until - history.start])
     fresh = own.tail[[0, 8, 16].index(min((0, 8, 16), key=lambda p: min((hour - p) % 24, (p - hour) % 24)))]
     assert np.array_equal(own._stored_predictions(view, until, until - WINDOW_HOURS), fresh.astype(float))
-
-
-def test_intervals_are_wider_on_special_days(fitted: Callable[[str], FittedForecaster], berlin: Record) -> None:
-    """On days with an effect of more than 2 % the 90 % interval would cover 87 %."""
-    model = fitted("ensemble")
-    assert isinstance(model, WeatherFallbackForecaster)
-    own = model.variants[OBSERVED_WEATHER]
-    assert isinstance(own, FittedCombiner)
-    # 16 August 2021 follows Assumption Day in the Saarland
-    origin = hour_number(datetime(2021, 8, 15, 22, tzinfo=UTC))
-    history = build_history(*berlin[1:], berlin.weather.clear(), issued_at=START + timedelta(days=240), days=None)
-    none = np.zeros(1, np.int64)
-
-    def predicted(effect: float) -> CombinedPrediction:
-        special_days = SpecialDays(("another day",), {"morrow": effect}, -0.1, none, none, np.zeros(1))
-        view = HistoryView(replace(berlin.city, subdivision="SL"), history, special_days)
-        targets = np.arange(origin, origin + 48, dtype=np.int64)
-        return own.predict_shares(Samples(view, np.full(48, origin, np.int64), targets))
-
-    plain, special = predicted(-0.01), predicted(-0.05)
-    # This model was trained without any effect, so its forecast is the same
-    assert special.share == pytest.approx(plain.share)
-    assert np.abs(plain.error_quantiles).max() > 0
-    assert special.error_quantiles[:24] == pytest.approx(1.15 * plain.error_quantiles[:24])
-    assert special.error_quantiles[24:] == pytest.approx(plain.error_quantiles[24:])
 
 
 def test_stored_forecasts_of_later_days_cover_training_hours(

@@ -19,7 +19,6 @@ from energy_forecast.forecasting.ensemble.error_scale import (
     coverage_weights,
     recent_scale,
     short_lead_scale,
-    special_day_factor,
 )
 from energy_forecast.forecasting.ensemble.later_days import (
     later_buckets,
@@ -154,8 +153,7 @@ class FittedCombiner(Variant):
         recent = self._recent_errors(view, origin, of_window, later, later_shares)
         used = aggregated_members(self.only)
 
-        at = targets - view.history.start
-        hour = view.calendar.hour[at]
+        hour = view.calendar.hour[targets - view.history.start]
         corrected, spread = recent.state.combine(members[used], ahead)
         inputs = residual_features(np.repeat(recent.residuals[None], len(ahead), axis=0), ahead)
         size = self.uncorrected.expected_error(spread, ahead, hour)
@@ -163,7 +161,6 @@ class FittedCombiner(Variant):
         width = recent.scale * self.corrected.expected_error(spread, ahead, hour) * long_lead_factor(ahead)
         width = width * self.unusual_days.factor(view, targets)
         width = width * np.where(ahead < SHORT_LEAD_HOURS, recent.short_lead_scale, 1.0)
-        width = width * special_day_factor(view.calendar.special_day_effect[at])
         weights = np.zeros_like(members)
         weights[used] = recent.state.weights(np.isfinite(members[used]), ahead)
         uncorrected = (weights * np.nan_to_num(members)).sum(axis=0)

@@ -33,9 +33,6 @@ _ROUNDS = 4
 _LATER = int(CALIBRATION_LEADS.bucket(np.array([_DAY]))[0])
 # Rows of a profile: the leads of the first day, then the later buckets
 PROFILE_ROWS = _DAY + len(CALIBRATION_LEADS) - _LATER
-# Days with at least this effect on the logarithm of the load have larger errors. They are too few for a city to
-# measure how much larger
-_SPECIAL_DAY_EFFECT, _SPECIAL_DAY_FACTOR = 0.02, 1.15
 # First hours ahead: half-life of the days, and the number of days without a difference that are added
 SHORT_LEAD_HOURS = CALIBRATION_LEADS.borders[0]
 _SHORT_LEAD_HALF_LIFE_DAYS = 20.0
@@ -56,11 +53,6 @@ class ErrorProfile(Stored):
         """Return the expected absolute error for members with this `spread`, a share of the level."""
         factor = spread_factor(spread, profile_at(self.spread, lead, hour))
         return np.asarray(profile_at(self.error, lead, hour) * factor, float)
-
-
-def special_day_factor(effect: Floats) -> Floats:
-    """Return the factor of the interval width for hours of days with this expected effect on the load, [n]."""
-    return np.where(np.abs(effect) > _SPECIAL_DAY_EFFECT, _SPECIAL_DAY_FACTOR, 1.0)
 
 
 def expected_abs_error(values: Floats, lead: Ints, hour: Ints) -> Floats:
