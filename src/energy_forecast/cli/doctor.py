@@ -154,7 +154,8 @@ def access(json: Json = False) -> None:
 def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = False) -> None:
     """Examine the data of cities: gaps, faults that training and scores leave out, and new levels.
 
-    Also examine whether the clock of the weather has shifted against the load's over the years. Nothing is written.
+    Also examine whether the clock of the weather has shifted against the load's over the years, and whether the
+    timestamps of the load are wrong by three hours or more. Nothing is written.
 
     Example: energy-forecast doctor data --city Munich
     """
@@ -179,6 +180,7 @@ def data(city: Cities = None, allow_partial: AllowPartial = False, json: Json = 
                             "weather_by_year": one.clock.weather,
                             "load_by_year": one.clock.load,
                         },
+                        "load_clock": {"shift_hours": one.load_clock.shift, **vars(one.load_clock)},
                     }
                     for one in examined.cities
                 ],
@@ -213,6 +215,8 @@ def _print_data(examined: QualityReport) -> None:
             echo(f"  {warned}")
         if one.clock.has_drifted:
             echo(f"  {one.city}: {one.clock}")
+        if one.load_clock.shift is not None:
+            echo(f"  {one.city}: {one.load_clock}.")
 
 
 @app.command()

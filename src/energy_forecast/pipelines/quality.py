@@ -13,9 +13,10 @@ from energy_forecast.database import history
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Database, Role
+from energy_forecast.forecasting.data.load_clock import LoadClock, load_clock
 from energy_forecast.forecasting.data.quality_report import Finding, find_in_load, find_in_weather
 from energy_forecast.forecasting.data.weather_clock import WeatherClock, weather_clock
-from energy_forecast.pipelines.as_of import BEGINNING
+from energy_forecast.pipelines.as_of import BEGINNING, HourShift, forecasting_city
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.progress import Progress, silent
 
@@ -109,7 +110,7 @@ def _longest(found: Sequence[Finding]) -> tuple[Stretch, ...]:
 
 @dataclass(frozen=True)
 class CityQuality:
-    """Quality of the known data of a city: findings by time, summaries by kind, and the clock of its weather."""
+    """Quality of the known data of a city: findings by time, summaries by kind, and the clocks of weather and load."""
 
     city: str
     load_hours: int
@@ -117,6 +118,7 @@ class CityQuality:
     findings: list[Finding]
     summed: list[FindingSummary]
     clock: WeatherClock
+    load_clock: LoadClock
 
 
 @dataclass(frozen=True)
@@ -162,4 +164,6 @@ def _examine_city(database: Database, city: StoredCity, now: datetime) -> CityQu
     found = find_in_load(load, overlaps) + find_in_weather(weather)
     warm = weather.filter(pl.col("temperature").is_not_null()).height
     clock = weather_clock(load, weather)
-    return CityQuality(city.name, load.height, warm, found, summed(city.name, found), clock)
+    shift = HourShift(phase)
+    of_load = load_clock(forecasting_city(city), shift.to_full_hours(load), shift.to_full_hours(weather))
+    return CityQuality(city.name, load.height, warm, found, summed(city.name, found), clock, of_load)
