@@ -123,8 +123,8 @@ def test_missing_weather_falls_back_with_note(name: str, fitted: Fitted, berlin:
     assert some.frame.head(24).equals(whole.frame.head(24))
     # After the end of the weather its effect fades
     apart = (some.frame["predicted"] / none.frame["predicted"]).tail(24).to_numpy() - 1
-    assert np.abs(np.diff(apart)).max() < 0.005
-    assert abs(apart[-1]) < abs(apart[10])
+    assert 0 < np.abs(np.diff(apart)).max() < 0.01
+    assert np.abs(np.diff(apart))[-6:].max() < 1e-3
     for quantile in ("q05", "q95"):
         ratio = (some.frame[quantile] / none.frame[quantile]).tail(24).to_numpy()
         assert ratio == pytest.approx(1 + apart)
