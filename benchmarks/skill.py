@@ -155,7 +155,7 @@ def evaluate(
                 weather_ahead = between(weather, issued, ahead) if kind == "actual" else weather.clear()
                 known = between(load, max(back, oldest), issued), between(weather, max(back, oldest), issued)
                 began_cpu = time.process_time()
-                made = model.predict(fc.ForecastInput(*known, weather_ahead, issued, horizon)).frame
+                made = model.predict(fc.ForecastInput(*known, weather_ahead, issued, horizon, kind == "actual")).frame
                 seconds.append(time.process_time() - began_cpu)
                 parts.append(made.with_columns(pl.lit(issued).cast(pl.Datetime("us", "UTC")).alias("issued_at")))
             pairs = pl.concat(parts).join(load, on="timestamp", how="inner")
