@@ -131,9 +131,9 @@ def test_resume_does_not_mix_errors(command_line: CommandLine, database: Databas
     compared = document(command_line, "backtest", "compare", "vanilla", "naive-168")["comparisons"][0]
     assert compared["weather"] == "simulated"
     assert compared["assumptions"]["weather_errors"]["temperature"] == [6, 12]
-    certified = ("score", "certificate", "--model", "vanilla", "--purpose", "backtest")
-    # Trained for observed weather, its intervals are too narrow
-    conditions = document(command_line, *certified, status=1)["conditions"]
+    # 28 days are not enough for a verdict
+    certified = ("score", "certificate", "--model", "vanilla", "--purpose", "backtest", "--allow-partial")
+    conditions = document(command_line, *certified)["conditions"]
     assert conditions["Berlin"]["weather"] == "simulated"
     assert conditions["Berlin"]["assumptions"] == compared["assumptions"]
 

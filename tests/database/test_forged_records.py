@@ -153,7 +153,7 @@ def counted(database: Database) -> set[tuple[UUID | None, datetime]]:
             {
                 "city_id": CITY, "model_id": MODEL, "purpose": "live", "weather": "none",
                 "period_start": datetime(2000, 1, 1, tzinfo=UTC), "period_end": ever, "lead_start_hours": 0,
-                "lead_end_hours": 168, "created_at": ever,
+                "lead_end_hours": 168, "created_at": ever, "assumptions": {},
                 **dict.fromkeys(("issued_from", "issued_until", "issued_every", "horizon")),
             },
         )  # fmt: skip

@@ -818,6 +818,7 @@ CREATE TABLE forecast_scores (
     assumptions jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
+    CONSTRAINT forecast_score_assumptions CHECK ((((purpose = 'backtest'::text) OR (assumptions = '{}'::jsonb)) AND ((weather = 'simulated'::text) = (assumptions ? 'weather_errors'::text)))),
     CONSTRAINT forecast_score_by_hour CHECK ((jsonb_typeof(by_hour) = 'array'::text)),
     CONSTRAINT forecast_score_coverage CHECK (((coverage_90 >= (0)::double precision) AND (coverage_90 <= (1)::double precision))),
     CONSTRAINT forecast_score_finite CHECK (((mae_kwh < 'Infinity'::double precision) AND (rmse_kwh < 'Infinity'::double precision) AND (pinball_kwh < 'Infinity'::double precision) AND (width_90_kwh < 'Infinity'::double precision) AND (mape < 'Infinity'::double precision) AND (skill_naive_168 <= (1)::double precision) AND (r2_score <= (1)::double precision))),
