@@ -12,6 +12,7 @@ import polars as pl
 
 from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.resample import hourly
+from energy_forecast.forecasting.data.weather_errors import WeatherErrors, estimate_weather_errors
 from energy_forecast.forecasting.registry import model_by_name, model_names, own_model
 from energy_forecast.forecasting.types import (
     QUANTILE_COLUMNS,
@@ -22,7 +23,6 @@ from energy_forecast.forecasting.types import (
     Forecaster,
     ForecastInput,
     TrainingInput,
-    no_weather_forecasts,
 )
 from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
@@ -36,6 +36,8 @@ __all__ = [
     "ForecastInput",
     "Forecaster",
     "TrainingInput",
+    "WeatherErrors",
+    "estimate_weather_errors",
     "fit",
     "hourly",
     "load_model",
@@ -52,7 +54,7 @@ def fit(
     *,
     at: datetime,
     seed: int = 0,
-    weather_forecasts: pl.DataFrame | None = None,
+    weather_errors: WeatherErrors | None = None,
 ) -> FittedForecaster:
     """Fit a model to the data of a city that were known at one time.
 
@@ -64,7 +66,8 @@ def fit(
             values may be null, and the frame may be empty.
         at: the time of knowledge. Rows of hours that had not ended by then are dropped.
         seed: of all random numbers. The same arguments give the same model, bit by bit.
-        weather_forecasts: stored weather forecasts that were known at `at`: issued_at and the columns of `weather`.
+        weather_errors: the expected errors of the weather forecasts that the model will get, and their columns:
+            `estimate_weather_errors` measures them. By default those of a service that gives the temperature only.
 
     Returns:
         The fitted model. Its forecasts do not depend on later calls.
@@ -90,8 +93,7 @@ def fit(
     """
     chosen = model_by_name(model) if isinstance(model, str) else own_model(model)
     with one_blas_thread:
-        stored = no_weather_forecasts() if weather_forecasts is None else weather_forecasts
-        return chosen.fit(TrainingInput(city, load, weather, at, seed, stored))
+        return chosen.fit(TrainingInput(city, load, weather, at, seed, weather_errors))
 
 
 def load_model(model: str | Forecaster, data: bytes) -> FittedForecaster:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from energy_forecast.errors import ArtifactError
 from energy_forecast.forecasting.serialization import Stored
 from energy_forecast.zones import zone_names
+
+if TYPE_CHECKING:
+    from energy_forecast.forecasting.data.weather_errors import WeatherErrors
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,13 +58,6 @@ class City(Stored):
             raise ArtifactError(f"The stored model has no usable time zone: {self.timezone!r}.")
 
 
-def no_weather_forecasts() -> pl.DataFrame:
-    """Return a frame of weather forecasts without rows."""
-    times = dict.fromkeys(("issued_at", "timestamp"), pl.Datetime("us", "UTC"))
-    values = dict.fromkeys(("temperature", "humidity", "wind_speed", "precipitation"), pl.Float64)
-    return pl.DataFrame(schema={**times, **values})
-
-
 @dataclass(frozen=True)
 class TrainingInput:
     """The data of one fit: the load and weather of a city that were known at the time `at`.
@@ -72,8 +68,8 @@ class TrainingInput:
         weather: observed weather, dropped in the same way.
         at: the time of knowledge.
         seed: of all random numbers.
-        weather_forecasts: stored weather forecasts: issued_at and the columns of `weather`, one vintage a day of the
-            last years, in the order of both times. Empty if none is stored.
+        weather_errors: the expected errors of the weather forecasts that the model will get, and their columns; None
+            for the default errors of a service that gives the temperature only.
     """
 
     city: City
@@ -81,7 +77,7 @@ class TrainingInput:
     weather: pl.DataFrame
     at: datetime
     seed: int = 0
-    weather_forecasts: pl.DataFrame = field(default_factory=no_weather_forecasts)
+    weather_errors: WeatherErrors | None = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from importlib.resources import as_file, files
 from typing import Any
 from uuid import UUID
 
-import polars as pl
-
 from energy_forecast.database import models as stored_models
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
@@ -24,7 +22,14 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
 from energy_forecast.event_log import log_run
-from energy_forecast.forecasting import fit, load_model, model_by_name, model_names
+from energy_forecast.forecasting import (
+    WeatherErrors,
+    estimate_weather_errors,
+    fit,
+    load_model,
+    model_by_name,
+    model_names,
+)
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
 from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of, stored_weather_forecasts
 from energy_forecast.pipelines.assumptions import NO_ASSUMPTIONS, Assumptions
@@ -190,9 +195,13 @@ def _train_city(
     """Return for each model the reused version, the new artifact, or the failure."""
     # No transaction stays open during training, because it would delay VACUUM
     with database.transaction(Role.FORECASTER) as connection:
-        known = read_as_of(connection, city, at=until, assumptions=assumptions.get(city.name, NO_ASSUMPTIONS))
-        forecasts = stored_weather_forecasts(connection, city, known)
-        digests = {name: training_digest(name, city, known, forecasts) for name in names}
+        assumed = assumptions.get(city.name, NO_ASSUMPTIONS)
+        known = read_as_of(connection, city, at=until, assumptions=assumed)
+        if assumed.weather is not None:
+            errors: WeatherErrors | None = assumed.weather.errors
+        else:
+            errors = estimate_weather_errors(stored_weather_forecasts(connection, city, known), known.weather)
+        digests = {name: training_digest(name, city, known, errors) for name in names}
         identical = {name: _find_identical(connection, name, city, digest, until) for name, digest in digests.items()}
 
     def fit_model(name: str) -> NewArtifact:
@@ -203,7 +212,7 @@ def _train_city(
             known.weather,
             at=until + known.shift.offset,
             seed=SEED,
-            weather_forecasts=forecasts,
+            weather_errors=errors,
         )
         return NewArtifact(city.id, fitted.to_bytes(), digests[name], fitted.parameters)
 
@@ -285,15 +294,16 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def training_digest(name: str, city: StoredCity, known: AsOfData, weather_forecasts: pl.DataFrame) -> bytes:
+def training_digest(name: str, city: StoredCity, known: AsOfData, weather_errors: WeatherErrors | None) -> bytes:
     """Return the SHA-256 of everything that training depends on. Equal digests mean equal models."""
     digest = hashlib.sha256()
     versions = {
         package: package_version(package) for package in ("energy-forecast", "holidays", "numpy", "xgboost-cpu")
     }
     facts = asdict(forecasting_city(city)) | {"model": name, "seed": SEED, "versions": versions, "code": code_digest()}
+    facts["weather_errors"] = None if weather_errors is None else weather_errors.settings()
     digest.update(json.dumps(facts, sort_keys=True).encode())
-    for frame in (known.load, known.weather, weather_forecasts):
+    for frame in (known.load, known.weather):
         for column in frame.columns:
             digest.update(column.encode())
             digest.update(frame[column].to_physical().fill_null(float("nan")).to_numpy().tobytes())

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.forecasting import FittedForecaster, ForecastInput, fit, load_model
+from energy_forecast.forecasting import FittedForecaster, ForecastInput, estimate_weather_errors, fit, load_model
 from energy_forecast.forecasting.data.history import build_history
 from energy_forecast.forecasting.data.weather_errors import DEFAULT_WEATHER_ERRORS, simulate_forecast
 from energy_forecast.forecasting.features.matrix import feature_matrix, target_temperature
@@ -157,11 +157,10 @@ def test_stored_weather_forecasts_decide_columns_and_errors(berlin: Record) -> N
         for at in issues
     )
     known = berlin.load.filter(pl.col("timestamp") < FITTED_AT), weather.filter(pl.col("timestamp") < FITTED_AT)
-    model = fit("linear", BERLIN, *known, at=FITTED_AT, weather_forecasts=vintages)
+    model = fit("linear", BERLIN, *known, at=FITTED_AT, weather_errors=estimate_weather_errors(vintages, known[1]))
     assert isinstance(model, WeatherFallbackForecaster)
     assert model.weather_errors.columns == ("temperature", "humidity")
     facts = model.parameters["weather_errors"]
-    assert facts["measured"] is True
     assert facts["temperature"] != list(DEFAULT_WEATHER_ERRORS.rmse["temperature"])
     again = load_model("linear", model.to_bytes())
     data = ForecastInput(*known, weather.filter(pl.col("timestamp") >= FITTED_AT).head(48), FITTED_AT, 48)

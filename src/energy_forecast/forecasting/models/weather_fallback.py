@@ -21,11 +21,7 @@ import polars as pl
 from energy_forecast.errors import ArtifactError, NotEnoughDataError
 from energy_forecast.forecasting.blas import one_blas_thread
 from energy_forecast.forecasting.data.history import WEATHER_COLUMNS, build_history, timestamps
-from energy_forecast.forecasting.data.weather_errors import (
-    DEFAULT_WEATHER_ERRORS,
-    WeatherErrors,
-    estimate_weather_errors,
-)
+from energy_forecast.forecasting.data.weather_errors import DEFAULT_WEATHER_ERRORS, WeatherErrors
 from energy_forecast.forecasting.explain.contributions import WEATHER_BEFORE
 from energy_forecast.forecasting.features.expected_load import feature_digest
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
@@ -287,8 +283,7 @@ def fit_with_fallback(
         NotEnoughDataError: the load is too short.
     """
     view, facts = prepare_history(name, needed_hours, data)
-    measured = estimate_weather_errors(data.weather_forecasts, data.weather)
-    errors = measured or DEFAULT_WEATHER_ERRORS.only(["temperature"])
+    errors = data.weather_errors or DEFAULT_WEATHER_ERRORS.only(["temperature"])
     with_weather = uses_weather and view.history.has_weather
     if with_weather:
         both = len(view.both_known(weather=True))
@@ -315,7 +310,7 @@ def fit_with_fallback(
         found = pending.result() | found
     facts |= {kind: own for kind, (_, own) in found.items()}
     if FORECAST_WEATHER in found:
-        facts["weather_errors"] = errors.settings() | {"measured": measured is not None}
+        facts["weather_errors"] = errors.settings()
     return WeatherFallbackForecaster(
         feature_digest(),
         name,
