@@ -126,6 +126,18 @@ def coverage_by_lead(pairs: pl.DataFrame, horizon: int) -> dict[str, float]:
     return found
 
 
+def ahead_of(kind: str, city: fc.City, observed: pl.DataFrame, issued: datetime) -> pl.DataFrame:
+    """Return the weather of the target hours that a model gets."""
+    if kind == "none":
+        return observed.clear()
+    if kind == "actual":
+        return observed
+    errors = DEFAULT_WEATHER_ERRORS.only(["temperature"])
+    return simulate_forecast(
+        observed, errors, latitude=city.latitude, longitude=city.longitude, issued_at=issued
+    ).select(observed.columns)
+
+
 def evaluate(
     arguments: argparse.Namespace, name: str, city: fc.City, load: pl.DataFrame, weather: pl.DataFrame
 ) -> Iterator[dict[str, object]]:
@@ -147,13 +159,14 @@ def evaluate(
     for horizon in arguments.horizon:
         for kind in arguments.weather:
             # The platform's models need one fit for both; a library trained with temperature requires it
-            model, fit_seconds, fit_cpu = fitted(name not in peers.PEERS or kind == "actual")
+            model, fit_seconds, fit_cpu = fitted(name not in peers.PEERS or kind != "none")
             parts, seconds = [], []
             for day in days:
                 issued = local_midnight(day, city)
                 back, ahead = issued - timedelta(days=model.history_days), issued + timedelta(hours=horizon)
-                weather_ahead = between(weather, issued, ahead) if kind == "actual" else weather.clear()
-                known = between(load, max(back, oldest), issued), between(weather, max(back, oldest), issued)
+                weather_ahead = ahead_of(kind, city, between(weather, issued, ahead), issued)
+                latest = issued - timedelta(hours=arguments.load_delay)
+                known = between(load, max(back, oldest), latest), between(weather, max(back, oldest), issued)
                 began_cpu = time.process_time()
                 made = model.predict(fc.ForecastInput(*known, weather_ahead, issued, horizon, kind == "actual")).frame
                 seconds.append(time.process_time() - began_cpu)
@@ -191,8 +204,13 @@ def arguments_of(line: list[str] | None = None) -> argparse.Namespace:
         "--horizon", type=lambda text: [int(hours) for hours in text.split(",")], default=[24], metavar="HOURS,..."
     )
     parser.add_argument(
-        "--weather", type=lambda text: text.split(","), default=["actual"], metavar="KIND,...", help="actual, none"
+        "--weather",
+        type=lambda text: text.split(","),
+        default=["actual"],
+        metavar="KIND,...",
+        help="actual, simulated, none",
     )
+    parser.add_argument("--load-delay", type=int, default=0, metavar="HOURS", help="load is unknown for so long")
     parser.add_argument("--history-days", type=int, help="fit on this many days only")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write forecasts and actual values as Parquet")
     return parser.parse_args(line)

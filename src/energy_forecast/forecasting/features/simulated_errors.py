@@ -8,13 +8,14 @@ Each origin has one of a fixed number of error paths, so that the errors of its 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from energy_forecast.forecasting.data.weather_errors import WeatherErrors, independent_paths
 from energy_forecast.forecasting.types import Floats, Ints
 
-PATHS = 256
+PATHS = 128
 # A day more than the longest horizon, for origins before the issue
 LEAD_HOURS = 192
 # Not that of the simulated weather forecasts of a backtest: its errors must be unknown to the model
@@ -34,10 +35,15 @@ class SimulatedErrors:
     @staticmethod
     def of(errors: WeatherErrors) -> SimulatedErrors:
         """Draw the errors. The same model gives the same errors."""
-        paths = independent_paths(errors, count=PATHS, hours=LEAD_HOURS, seed=_SEED)
-        return SimulatedErrors(
-            paths, {name: np.cumsum(np.pad(own, ((0, 0), (1, 0))), axis=1) for name, own in paths.items()}
-        )
+        return _drawn(errors.leads, tuple(errors.rmse.items()))
+
+
+@lru_cache(maxsize=64)
+def _drawn(leads: tuple[float, ...], rmse: tuple[tuple[str, tuple[float, ...]], ...]) -> SimulatedErrors:
+    """Return the errors of a model. They are kept, since drawing them takes a tenth of a forecast."""
+    paths = independent_paths(WeatherErrors(leads, dict(rmse)), count=PATHS, hours=LEAD_HOURS, seed=_SEED)
+    sums = {name: np.cumsum(np.pad(own, ((0, 0), (1, 0))), axis=1) for name, own in paths.items()}
+    return SimulatedErrors(paths, sums)
 
 
 @dataclass(frozen=True)
