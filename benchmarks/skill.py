@@ -5,7 +5,8 @@
 FOLDER holds cities.csv, consumption.csv[.gz] and weather.csv[.gz] in the platform's import format; the
 default is the sample of the demo. Forecasts are issued at local midnight, every fifth day by default. With --weather
 actual the models get the observed weather of the target hours, as in other benchmarks; this is better than any weather
-forecast. Peers (see peers.py) are included if they are installed.
+forecast. With --weather simulated they get the temperature only, with the errors of weather forecasts by lead time.
+Peers (see peers.py) are included if they are installed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import peers
 import polars as pl
 
 from energy_forecast import forecasting as fc
+from energy_forecast.forecasting.data.weather_errors import DEFAULT_WEATHER_ERRORS, simulate_forecast
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.hours import REPORT_LEADS
 from energy_forecast.local_times import to_local
