@@ -11,6 +11,7 @@ from energy_forecast.forecasting.conformal.quantiles import (
     calibrate,
     conformal_quantiles,
     error_profile,
+    fit_quantiles,
     long_lead_factor,
     recent_bias_and_scale,
     spread_for_few,
@@ -121,3 +122,13 @@ def test_untested_long_leads_are_wider() -> None:
     calibration = Calibration(np.full((5, 24), 0.1), np.tile(np.linspace(-2, 2, 19), (5, 1)), 1000)
     width = np.ptp(calibration.error_quantiles(lead, np.zeros(4, np.int64), 0.0, 1.0), axis=1)
     assert width.tolist() == pytest.approx([0.4, 0.4, 0.4, 0.8])
+
+
+def test_errors_of_many_days_may_count_as_fewer() -> None:
+    """At most 20 independent days widen the 90 % interval by Student's t with 19 degrees of freedom."""
+    errors = np.random.default_rng(3).normal(0, 1, 24 * 600)
+    targets, lead = np.arange(len(errors)), np.zeros(len(errors), np.int64)
+    usual, limited = (fit_quantiles(errors, targets, lead, most_days=most) for most in (np.inf, 20.0))
+    assert limited[0, -1] / usual[0, -1] == pytest.approx(1.729 / 1.645 * np.sqrt(1 + 1 / 20), abs=0.01)
+    few = errors[: 24 * 30], targets[: 24 * 30], lead[: 24 * 30]
+    assert np.array_equal(fit_quantiles(*few, most_days=20.0), fit_quantiles(*few))

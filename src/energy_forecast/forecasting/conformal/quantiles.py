@@ -131,8 +131,12 @@ def calibrate(
     return Calibration(profile, fit_quantiles(standardized, targets, lead), int(np.isfinite(errors).sum()))
 
 
-def fit_quantiles(standardized: Floats, targets: Ints, lead: Ints) -> Floats:
-    """Return the quantiles of standardized errors (NaN where unknown) by lead bucket, [BUCKETS, 19]."""
+def fit_quantiles(standardized: Floats, targets: Ints, lead: Ints, *, most_days: float = np.inf) -> Floats:
+    """Return the quantiles of standardized errors (NaN where unknown) by lead bucket, [BUCKETS, 19].
+
+    Args:
+        most_days: the largest number of independent days that the errors may count as.
+    """
     bucket = CALIBRATION_LEADS.bucket(lead)
     good = np.isfinite(standardized)
     quantiles = np.empty((BUCKETS, len(QUANTILE_LEVELS)))
@@ -141,7 +145,8 @@ def fit_quantiles(standardized: Floats, targets: Ints, lead: Ints) -> Floats:
         # Fewer than 200 errors do not define a 5 % tail: it would be based on fewer than ten of them
         taken = own if own.sum() >= 200 else good
         days = len(np.unique(targets[taken] // 24))
-        quantiles[b] = spread_for_few(conformal_quantiles(np.sort(standardized[taken])), days / _DAYS_ALIKE)
+        independent = min(days / _DAYS_ALIKE, most_days)
+        quantiles[b] = spread_for_few(conformal_quantiles(np.sort(standardized[taken])), independent)
     return quantiles
 
 
