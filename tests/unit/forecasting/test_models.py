@@ -358,3 +358,17 @@ def test_note_if_worse_than_naive_168(fitted: Fitted, berlin: Record) -> None:
     held_out = model.parameters["without_weather"]["held_out"]
     warned = any("worse than naive-168" in note for note in issue(model, berlin).notes)
     assert warned == (held_out["mape"] > held_out["naive_168_mape"])
+
+
+def test_training_uses_the_last_five_years_only() -> None:
+    """Memory and time do not grow with the record: seven years give the same bits as their last five."""
+    record = make_record(PUNE, 7 * 365)
+    at = START + timedelta(days=7 * 365)
+    load, weather = record.before(at)
+    recent = pl.col("timestamp") >= at - timedelta(days=5 * 366)
+    models = [
+        fit("linear", PUNE, load, weather, at=at),
+        fit("linear", PUNE, load.filter(recent), weather.filter(recent), at=at),
+    ]
+    assert models[0].to_bytes() == models[1].to_bytes()
+    assert models[0].parameters["load_hours"] < 5 * 366 * 24 + 1

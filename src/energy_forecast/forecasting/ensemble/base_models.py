@@ -52,6 +52,7 @@ from energy_forecast.forecasting.types import Flags, Floats
 _DIRECT_DECAY, _CORRECTING_DECAY = 0.1, 0.5
 _DAY_AHEAD_SHARE, _LATER_SHARE = 0.5, 0.25
 _FARTHEST = 4.0
+_PART_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -285,9 +286,12 @@ class Members(Stored):
         check_prediction(self.predict_from_matrix, names)
 
 
-def scaled_inputs(scaling: Scaling, columns: Floats) -> Singles:
-    """Return the scaled inputs of the networks, [n, p]."""
-    return np.clip(scaling(columns), -_FARTHEST, _FARTHEST).astype(np.float32)
+def scaled_inputs(scaling: Scaling, columns: Singles) -> Singles:
+    """Scale the inputs of the networks, [n, p], in place, and return them."""
+    for begin in range(0, len(columns), _PART_ROWS):
+        part = slice(begin, begin + _PART_ROWS)
+        columns[part] = np.clip(scaling(columns[part]), -_FARTHEST, _FARTHEST)
+    return columns
 
 
 def append_column(inputs: Singles, column: Floats) -> Singles:

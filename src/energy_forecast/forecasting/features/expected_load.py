@@ -21,9 +21,9 @@ from energy_forecast.forecasting.features.matrix import (
     DAY_LAGS,
     WEEK_LAGS,
     FeatureMatrix,
-    column_stack_blocked,
     feature_matrix,
     last_like_day,
+    single_columns,
 )
 from energy_forecast.forecasting.features.samples import HistoryView, Samples, running_sums, window_mean
 from energy_forecast.forecasting.types import City, Floats
@@ -133,7 +133,7 @@ def with_expected_load(matrix: FeatureMatrix, samples: Samples, expected_load: F
     assert tuple(columns) == EXPECTED_LOAD_FEATURES
     whole = FeatureMatrix(
         matrix.names + EXPECTED_LOAD_FEATURES,
-        np.concatenate([matrix.values, column_stack_blocked(list(columns.values()))], axis=1),
+        np.concatenate([matrix.values, single_columns(list(columns.values()))], axis=1),
     )
     return with_target_expected_load(whole, expected_load[samples.position])
 

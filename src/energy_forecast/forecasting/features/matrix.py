@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from energy_forecast.forecasting.features.calendar import sun_elevation
 from energy_forecast.forecasting.features.samples import GRAIN, HistoryView, Samples, running_sums, window_mean
@@ -29,10 +31,10 @@ _EXTREME_HOURS = 24
 
 @dataclass(frozen=True)
 class FeatureMatrix:
-    """Features of n samples: `names` and `values` [n, p], NaN where unknown."""
+    """Features of n samples: `names` and `values` [n, p], single precision, NaN where unknown."""
 
     names: tuple[str, ...]
-    values: Floats
+    values: NDArray[Any]
 
     def __getitem__(self, name: str) -> Floats:
         return np.asarray(self.values[:, self.names.index(name)], float)
@@ -40,10 +42,20 @@ class FeatureMatrix:
 
 def column_stack_blocked(columns: Sequence[Floats]) -> Floats:
     """Return columns [n] as a matrix [n, p]. Works in blocks, since a whole column misses the cache at every value."""
-    out = np.empty((len(columns[0]), len(columns)))
+    return _stacked(columns, np.empty((len(columns[0]), len(columns))))
+
+
+def single_columns(columns: Sequence[Floats]) -> NDArray[np.float32]:
+    """Return `column_stack_blocked` in single precision."""
+    return _stacked(columns, np.empty((len(columns[0]), len(columns)), np.float32))
+
+
+def _stacked(columns: Sequence[Floats], out: NDArray[Any]) -> NDArray[Any]:
     for begin in range(0, len(out), _PART_ROWS):
         part = slice(begin, begin + _PART_ROWS)
-        out[part] = np.stack([column[part] for column in columns], axis=1)
+        # A stray value may be too large for single precision; it becomes infinite, which is unknown
+        with np.errstate(over="ignore"):
+            out[part] = np.stack([column[part] for column in columns], axis=1)
     return out
 
 
@@ -52,7 +64,7 @@ def feature_matrix(samples: Samples, *, weather: bool) -> FeatureMatrix:
     columns = {**_load_columns(samples), **_calendar_columns(samples)}
     if weather:
         columns.update(_weather_columns(samples, lag_days=_lag_days(samples)))
-    return FeatureMatrix(tuple(columns), column_stack_blocked(list(columns.values())))
+    return FeatureMatrix(tuple(columns), single_columns(list(columns.values())))
 
 
 def _lag_days(samples: Samples) -> dict[str, Ints]:

@@ -15,7 +15,8 @@ from typing import Annotated
 import numpy as np
 from numpy.typing import NDArray
 
-from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked
+from energy_forecast.errors import ArtifactError
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, single_columns
 from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Floats, Ints
 
@@ -38,7 +39,7 @@ _YEAR = ("year_sine", "year_cosine")
 WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
 
 
-def network_inputs(matrix: FeatureMatrix, *, season: bool) -> Floats:
+def network_inputs(matrix: FeatureMatrix, *, season: bool) -> Singles:
     """Return the matrix with one-hot categories, [n, p], NaN where unknown; without `season`, no seasonal columns."""
     left_out = _CATEGORIES if season else _CATEGORIES + _YEAR
     columns = [matrix.values[:, i] for i, name in enumerate(matrix.names) if name not in left_out]
@@ -49,7 +50,7 @@ def network_inputs(matrix: FeatureMatrix, *, season: bool) -> Floats:
     columns += [matrix["day_lag_weekday"] == day for day in (0, 5, 6)]
     lead = matrix["lead_hours"]
     columns += [lead / 24, *(np.exp(-lead / hours) for hours in (3, 12, 48))]
-    return column_stack_blocked([np.asarray(column, float) for column in columns])
+    return single_columns([np.asarray(column, float) for column in columns])
 
 
 @lru_cache(maxsize=64)
@@ -68,6 +69,11 @@ class Layer(Stored):
 
     weight: Annotated[Singles, Shape(None, None)]
     bias: Annotated[Singles, Shape(None)]
+
+    def check(self) -> None:
+        """Raise ArtifactError if the bias has another length than the outputs."""
+        if self.bias.shape != self.weight.shape[1:]:
+            raise ArtifactError("The stored network has no usable layers.")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
+from numpy.typing import NDArray
 
 from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Floats, Ints
@@ -54,7 +55,7 @@ class Scaling(Stored):
     high: Annotated[Floats, Shape(None)]
 
     @staticmethod
-    def fit(design: Floats) -> Scaling:
+    def fit(design: Floats | NDArray[np.float32]) -> Scaling:
         """Return the scaling of the columns of `design`."""
         # In parts that fit into the cache, and in two passes: the mean before the deviation from it
         n, total = np.zeros(design.shape[1], np.int64), np.zeros(design.shape[1])
@@ -75,7 +76,7 @@ class Scaling(Stored):
         ever = n > 0
         return Scaling(mean, deviation, np.where(ever, low, 0.0), np.where(ever, high, 0.0))
 
-    def __call__(self, design: Floats) -> Floats:
+    def __call__(self, design: Floats | NDArray[np.float32]) -> Floats:
         """Return the scaled columns, [n, p]; unknown values become 0, the mean."""
         scaled = np.empty(design.shape)
         divisor = np.where(self.deviation == 0, np.inf, self.deviation)
@@ -87,9 +88,10 @@ class Scaling(Stored):
         return scaled
 
 
-def _parts(values: Floats) -> Iterator[Floats]:
+def _parts(values: Floats | NDArray[np.float32]) -> Iterator[Floats]:
+    """Yield parts of the rows in double precision: views, unless `values` are in single precision."""
     for begin in range(0, len(values), _PART_ROWS):
-        yield values[begin : begin + _PART_ROWS]
+        yield np.asarray(values[begin : begin + _PART_ROWS], float)
 
 
 def ridge_by_hour(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ _YEAR_HOURS = 8766
 _SEASON_NEEDS_HOURS = 400 * 24
 _LONGEST_LEAD = 191
 _HALF_LIFE_YEARS = 3.0
+# Five years: older hours would have less than a third of the weight, and memory and time would grow with the record
+_MOST_DAYS = 5 * 366
 _BLOCK_HOURS = 24 * 28
 _BLOCKS = 5
 _NO_WEATHER = pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), "temperature": pl.Float64})
@@ -36,7 +39,10 @@ def prepare_history(name: str, needed_hours: int, data: TrainingInput) -> tuple[
         NotEnoughDataError: fewer than `needed_hours` hours of load are known.
     """
     city = data.city
-    history = build_history(data.load, data.weather, _NO_WEATHER, issued_at=data.at, days=None)
+    since = pl.col("timestamp") >= data.at - timedelta(days=_MOST_DAYS)
+    history = build_history(
+        data.load.filter(since), data.weather.filter(since), _NO_WEATHER, issued_at=data.at, days=None
+    )
     known = int(np.isfinite(history.load).sum())
     if known < needed_hours:
         raise NotEnoughDataError(
@@ -71,7 +77,7 @@ def holdout_cuts(known: Ints, long: int, held_out: int, until: int) -> list[int]
     length = int(known[-1]) + 1 - int(known[0])
     border = int(known[-1]) + 1 - held_out
     before = int(np.searchsorted(known, border))
-    if length >= long and len(known) >= length // 2 and before and min(before, len(known) - before) >= len(known) // 5:
+    if length >= long and len(known) >= length // 2 and before and min(before, len(known) - before) >= len(known) // 8:
         return [border, until]
     return [int(known[int(len(known) * share)]) for share in (0.55, 0.775)] + [until]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
@@ -269,10 +268,9 @@ FitVariant = Callable[[HistoryView, bool], tuple[Variant, dict[str, Any]]]
 def fit_with_fallback(
     name: str, data: TrainingInput, fit: FitVariant, *, needed_hours: int, uses_weather: bool, history_days: int
 ) -> WeatherFallbackForecaster:
-    """Fit the variants of a model: those with weather in one thread, the one without weather in another.
+    """Fit the variants of a model, one after the other: at the same time they would take twice the memory.
 
-    Threads are enough: the time is spent outside the interpreter's lock. If the variants with weather have too little
-    to train on, they are left out, and a parameter of the model says so.
+    If the variants with weather have too little to train on, they are left out, and a parameter of the model says so.
 
     Args:
         fit: returns the variant for a history, with weather or without, and its parameters. For forecast weather the
@@ -304,10 +302,8 @@ def fit_with_fallback(
             facts[WEATHER_NOT_USED] = "Weather is not used: too few of its hours can be used for training."
             return {}
 
-    with ThreadPoolExecutor(2) as pool:
-        pending = pool.submit(fit_with_weather)
-        found = {WITHOUT_WEATHER: fit(view, False)}
-        found = pending.result() | found
+    without = fit(view, False)
+    found = fit_with_weather() | {WITHOUT_WEATHER: without}
     facts |= {kind: own for kind, (_, own) in found.items()}
     if FORECAST_WEATHER in found:
         facts["weather_errors"] = errors.settings()
