@@ -77,9 +77,11 @@ def show(
     out.print(f"  {row['type']}, {'active' if row['is_active'] else 'not active'}")
     out.print(f"  trained {minute(row['trained_at'])} on data available by {minute(row['trained_until'])}")
     out.print(f"  forecast runs {row['forecast_runs']:,}, backtest runs {row['backtest_runs']:,}")
+    from energy_forecast.forecasting.models.weather_fallback import VARIANTS
+
     rows_shown = []
     for city, facts in (row["cities"] or {}).items():
-        for variant in ("forecast_weather", "observed_weather", "without_weather"):
+        for variant in VARIANTS:
             held_out = facts.get(variant, {}).get("held_out", {})
             if held_out.get("mape") is not None:
                 rows_shown.append(

@@ -116,6 +116,8 @@ def _print_training(report: TrainingReport, due: Mapping[str, list[str]]) -> Non
 
 
 def _held_out(facts: dict[str, object], name: str) -> str | None:
-    variant = facts.get("forecast_weather") or facts.get("without_weather")
+    from energy_forecast.forecasting.models.weather_fallback import FORECAST_WEATHER, WITHOUT_WEATHER
+
+    variant = facts.get(FORECAST_WEATHER) or facts.get(WITHOUT_WEATHER)
     held_out = variant.get("held_out", {}) if isinstance(variant, dict) else {}
     return f"{held_out[name]:.2f}" if name in held_out else None

@@ -21,6 +21,7 @@ from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import StoredArtifact, artifact_of, newest_artifact, version_for
 from energy_forecast.forecasting import load_model
+from energy_forecast.forecasting.models import weather_fallback
 from energy_forecast.forecasting.types import STALE_HOURS
 from energy_forecast.pipelines.as_of import AsOfData, read_as_of
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -244,10 +245,8 @@ def _issue_better_naive(
     """Return the forecast of the fallback model if it was better on held-out data, with a note; else None."""
     if artifact.name == FALLBACK_MODEL:
         return None
-    variant = artifact.training_facts.get(
-        "forecast_weather" if issued.fallback.weather_hours else "without_weather", {}
-    )
-    held_out = variant.get("held_out", {})
+    variant = weather_fallback.FORECAST_WEATHER if issued.fallback.weather_hours else weather_fallback.WITHOUT_WEATHER
+    held_out = artifact.training_facts.get(variant, {}).get("held_out", {})
     own, other = held_out.get("mae"), held_out.get("naive_168_mae")
     if own is None or other is None or own <= other:
         return None
@@ -312,7 +311,8 @@ def _level(artifact: StoredArtifact, weather_hours: int, hours: int, *, fell_bac
     """Return the fallback level of a forecast with weather in so many of its hours."""
     if fell_back:
         return FALLBACK_LEVELS.index(artifact.name) if artifact.name in FALLBACK_LEVELS else ANOTHER_VERSION
-    return WITHOUT_WEATHER if "forecast_weather" in artifact.training_facts and weather_hours < hours else FULL
+    uses_weather = weather_fallback.FORECAST_WEATHER in artifact.training_facts
+    return WITHOUT_WEATHER if uses_weather and weather_hours < hours else FULL
 
 
 def _late(frame: pl.DataFrame, since: datetime) -> pl.DataFrame:

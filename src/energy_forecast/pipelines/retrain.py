@@ -18,6 +18,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.models import StoredArtifact, newest_artifact
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.forecasting.models.weather_fallback import FORECAST_WEATHER, WITHOUT_WEATHER
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.fallback import DEFAULT_MODEL
 from energy_forecast.pipelines.isolation import Failed, attempt
@@ -194,7 +195,7 @@ def _recent_scores(
     if pairs.is_empty():
         return nothing
     scores = score_pairs(pairs, forecasting_city(city))
-    variant = {"none": "without_weather", "actual": "observed_weather"}.get(pairs["weather"][0], "forecast_weather")
+    variant = WITHOUT_WEATHER if pairs["weather"][0] == "none" else FORECAST_WEATHER
     held_out = version.training_facts.get(variant, {}).get("held_out", {})
     return {
         "mape": scores["mape"],

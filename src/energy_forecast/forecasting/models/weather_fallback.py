@@ -42,6 +42,7 @@ from energy_forecast.time_arguments import LONGEST_HORIZON_HOURS
 
 # Variants for weather forecasts, for observed weather of the target hours (a backtest), and without weather
 FORECAST_WEATHER, OBSERVED_WEATHER, WITHOUT_WEATHER = "forecast_weather", "observed_weather", "without_weather"
+VARIANTS = (FORECAST_WEATHER, OBSERVED_WEATHER, WITHOUT_WEATHER)
 # Key of the parameter that explains why a model does not use the available weather
 WEATHER_NOT_USED = "weather_not_used"
 # After the end of the weather: ratio of so many last hours, and the hours in which it fades by a factor e. On 2022 the
@@ -242,7 +243,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
                 f"This {self.name} model was trained with other features than this version uses.",
                 hint="It was trained by another version; train the model again.",
             )
-        if set(self.variants) not in ({WITHOUT_WEATHER}, {WITHOUT_WEATHER, FORECAST_WEATHER, OBSERVED_WEATHER}):
+        if set(self.variants) not in ({WITHOUT_WEATHER}, set(VARIANTS)):
             raise ArtifactError("The stored model has other variants than this version's models.")
         for kind, variant in self.variants.items():
             if variant.weather == (kind == WITHOUT_WEATHER):
