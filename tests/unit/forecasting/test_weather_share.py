@@ -102,6 +102,8 @@ def test_columns_that_were_not_forecast_are_named(berlin: Record, fitted: Fitted
     share = weather_share(model, data, observed)
     assert share.added == ["humidity", "wind_speed"]
     assert share.hours["weather_kwh"].abs().max() > 0  # type: ignore[operator]
+    # The variant for weather forecasts was trained for a service of the temperature, and ignores other columns
+    assert weather_share(model, replace(data, weather_is_observed=False), observed).added == []
     same = weather_share(model, input_of(berlin, observed), observed.with_columns(ONLY_TEMPERATURE))
     assert same.added == []
     assert same.hours["weather_kwh"].to_numpy() == pytest.approx(0.0, abs=1e-6)

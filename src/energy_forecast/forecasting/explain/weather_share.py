@@ -14,6 +14,7 @@ import polars as pl
 
 from energy_forecast.forecasting.data.history import WEATHER_COLUMNS, build_history, hour_numbers, timestamps
 from energy_forecast.forecasting.evaluation import metrics
+from energy_forecast.forecasting.models.weather_fallback import WeatherFallbackForecaster
 from energy_forecast.forecasting.types import FittedForecaster, Floats, ForecastInput, Ints
 
 # Days of observations with which gaps of the weather are bridged as in a forecast
@@ -28,7 +29,7 @@ class WeatherShare:
         weather), temperature_error (weather forecast minus observation, degrees Celsius): the hours of the forecast
         with forecast and observed weather.
     used: whether the forecast used weather at all.
-    added: weather columns that are observed and were not forecast.
+    added: weather columns that the model uses, and that are observed but were not forecast.
     """
 
     hours: pl.DataFrame
@@ -105,8 +106,15 @@ def weather_share(fitted: FittedForecaster, data: ForecastInput, observed: pl.Da
         weather_kwh=pl.col("predicted") - again.frame["predicted"],
         temperature_error=pl.Series(forecast - seen),
     ).filter(pl.Series(both))
-    added = [name for name in WEATHER_COLUMNS if was[name].count() == 0 < replaced[name].count()]
+    added = [name for name in _columns_used(fitted, data) if was[name].count() == 0 < replaced[name].count()]
     return WeatherShare(frame, bool(used.any()), added)
+
+
+def _columns_used(fitted: FittedForecaster, data: ForecastInput) -> tuple[str, ...]:
+    """Return the columns of `data.weather_ahead` that a model uses: of weather forecasts only those of its service."""
+    if isinstance(fitted, WeatherFallbackForecaster) and not data.weather_is_observed:
+        return fitted.weather_errors.columns
+    return WEATHER_COLUMNS
 
 
 def _temperature(data: ForecastInput, ahead: pl.DataFrame, targets: Ints) -> Floats:
