@@ -28,8 +28,6 @@ ACTUALS: dict[str, pl.DataType] = {
 # Faulty hours of a year are found from the data of the year, of this span before it, and of this span after it
 _DAYS_BEFORE = timedelta(days=90)
 _DAYS_AFTER = timedelta(days=8)
-# Weather services change their models every few years
-_VINTAGES_OF = timedelta(days=730)
 # The minimum age of a month that retention thins
 _NEVER_THINNED = timedelta(days=90)
 
@@ -142,19 +140,6 @@ def _simulated(observed: pl.DataFrame, city: StoredCity, issued_at: datetime, as
         issued_at=issued_at,
         seed=assumptions.weather.seed,
     )
-
-
-def stored_weather_forecasts(connection: Connection, city: StoredCity, known: AsOfData) -> pl.DataFrame:
-    """Read the weather forecasts of the last two years before `known.at`, one vintage a day.
-
-    Returns:
-        issued_at, timestamp, temperature, humidity, wind_speed, precipitation; hourly, on full UTC hours.
-    """
-    shift = known.shift
-    stored = history.weather_vintages_as_of(
-        connection, city.id, as_of=known.at, first=known.at - _VINTAGES_OF, phase=shift.phase
-    )
-    return shift.to_full_hours(stored).with_columns(pl.col("issued_at") + shift.offset)
 
 
 def _hours_from(at: datetime, count: int, phase: int) -> list[datetime]:

@@ -27,6 +27,7 @@ WeatherErrorChoice: TypeAlias = WeatherErrors | Literal["default", "measured"] |
 ASSUMED_LOAD_DELAY = timedelta(hours=1)
 _LIVE_SINCE = timedelta(days=60)
 _FEWEST_LIVE_DAYS = 14
+# Weather services change their models every few years
 _MEASURED_OVER = timedelta(days=730)
 
 
@@ -148,7 +149,7 @@ def simulated_weather(
     if isinstance(choice, WeatherErrors):
         source, errors = "file", choice
     elif choice != "default":
-        measured = _measured(connection, city, now)
+        measured = measured_weather_errors(connection, city, now)
         if measured is not None:
             source, errors = "measured", measured
         elif choice == "measured":
@@ -159,10 +160,14 @@ def simulated_weather(
     return SimulatedWeather(source, errors.only(columns) if columns else errors)
 
 
-def _measured(connection: Connection, city: StoredCity, now: datetime) -> WeatherErrors | None:
-    phase = history.phase_as_of(connection, city.id, now)
-    read: dict[str, Any] = {"as_of": now, "first": now - _MEASURED_OVER, "phase": phase}
+def measured_weather_errors(connection: Connection, city: StoredCity, at: datetime) -> WeatherErrors | None:
+    """Return the errors of the weather forecasts of the last two years that were known at a time.
+
+    None if a city has too few; see `estimate_weather_errors`.
+    """
+    phase = history.phase_as_of(connection, city.id, at)
+    read: dict[str, Any] = {"as_of": at, "first": at - _MEASURED_OVER, "phase": phase}
     forecasts = history.weather_vintages_as_of(connection, city.id, **read)
     if forecasts.is_empty():
         return None
-    return estimate_weather_errors(forecasts, history.weather_as_of(connection, city.id, end=now, **read))
+    return estimate_weather_errors(forecasts, history.weather_as_of(connection, city.id, end=at, **read))

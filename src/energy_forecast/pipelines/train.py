@@ -22,17 +22,10 @@ from energy_forecast.database.connection import Connection, Database, Role, save
 from energy_forecast.database.models import NewArtifact, StoredArtifact, Version
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError, UnknownModelError
 from energy_forecast.event_log import log_run
-from energy_forecast.forecasting import (
-    WeatherErrors,
-    estimate_weather_errors,
-    fit,
-    load_model,
-    model_by_name,
-    model_names,
-)
+from energy_forecast.forecasting import WeatherErrors, fit, load_model, model_by_name, model_names
 from energy_forecast.forecasting.data.weather_clock import WeatherClock
-from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of, stored_weather_forecasts
-from energy_forecast.pipelines.assumptions import NO_ASSUMPTIONS, Assumptions
+from energy_forecast.pipelines.as_of import AsOfData, forecasting_city, read_as_of
+from energy_forecast.pipelines.assumptions import NO_ASSUMPTIONS, Assumptions, measured_weather_errors
 from energy_forecast.pipelines.fallback import NAIVE_MODELS
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.parallel import Step, each
@@ -130,7 +123,8 @@ def train(
         models: names; all if empty.
         cities: names; all if empty.
         until: knowledge cutoff: data that became available later is not used. None for now.
-        assumptions: of a backtest by city: how late its load is known.
+        assumptions: of a backtest by city: how late its load is known, and the errors of simulated weather forecasts,
+            for which the models are trained.
         processes: number of cities to train at a time; see parallel.each. The models do not depend on it.
         allow_none: return the report even if no city could be trained.
 
@@ -197,10 +191,8 @@ def _train_city(
     with database.transaction(Role.FORECASTER) as connection:
         assumed = assumptions.get(city.name, NO_ASSUMPTIONS)
         known = read_as_of(connection, city, at=until, assumptions=assumed)
-        if assumed.weather is not None:
-            errors: WeatherErrors | None = assumed.weather.errors
-        else:
-            errors = estimate_weather_errors(stored_weather_forecasts(connection, city, known), known.weather)
+        simulated = assumed.weather
+        errors = measured_weather_errors(connection, city, until) if simulated is None else simulated.errors
         digests = {name: training_digest(name, city, known, errors) for name in names}
         identical = {name: _find_identical(connection, name, city, digest, until) for name, digest in digests.items()}
 
