@@ -141,6 +141,13 @@ def test_stale_load_widens_interval_with_note(name: str, fitted: Fitted, berlin:
         assert width[1] > width[0]
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_forecasts_without_last_weeks_of_fit(name: str, fitted: Fitted, berlin: Record) -> None:
+    """A meter may be found faulty for weeks after the model was trained on its load."""
+    known = berlin.before(ISSUED - timedelta(days=40))[0]
+    assert_well_formed(issue(fitted(name), berlin, load=known).frame, ISSUED, 48)
+
+
 def test_rejects_empty_load(fitted: Fitted, berlin: Record) -> None:
     with pytest.raises(NotEnoughDataError, match="Berlin"):
         issue(fitted("naive-24"), berlin, load=berlin.load.clear())

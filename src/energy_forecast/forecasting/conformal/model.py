@@ -88,7 +88,8 @@ class ConformalVariant(Variant):
         stored = self.recent[max(0, begin - self.recent_until + RECENT_HOURS) :]
         if begin < self.recent_until:
             at = max(0, self.recent_until - RECENT_HOURS - begin)
-            n = min(len(stored), RECENT_HOURS - at)
+            # Negative if load of the last weeks before the fit was removed since
+            n = max(0, min(len(stored), RECENT_HOURS - at))
             window[at : at + n] = stored[:n]
         targets = np.arange(max(begin, self.recent_until), origin, dtype=np.int64)
         if len(targets):
