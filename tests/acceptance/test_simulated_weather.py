@@ -59,7 +59,8 @@ def database(server: Server, loaded_template: str) -> Iterator[Database]:
 
 def errors_of(folder: Path, celsius: float) -> Path:
     path = folder / f"errors-{celsius}.csv"
-    path.write_text(f"lead_hours,temperature\n0,{celsius}\n48,{2 * celsius}\n")
+    # As a spreadsheet writes it
+    path.write_text(f'"lead_hours","temperature"\r\n0,{celsius}\r\n48,{2 * celsius}\r\n', encoding="utf-8-sig")
     return path
 
 

@@ -122,7 +122,7 @@ def weather_error_choice(text: str | Path | None) -> WeatherErrorChoice:
         return text  # type: ignore[return-value]
     path = Path(text)
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             return read_weather_errors(lines, path.name)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -154,7 +154,8 @@ def simulated_weather(
             source, errors = "measured", measured
         elif choice == "measured":
             raise NotEnoughDataError(
-                f"{city.name} has weather forecasts with observed weather of fewer than {FEWEST_DAYS} days.",
+                f"{city.name} has weather forecasts with observed weather of fewer than {FEWEST_DAYS} days in the "
+                f"{_MEASURED_OVER.days} days before now.",
                 hint="Load more weather forecasts, or use the default errors.",
             )
     return SimulatedWeather(source, errors.only(columns) if columns else errors)

@@ -125,7 +125,7 @@ def test_file_keeps_the_model() -> None:
     text = DEFAULT_WEATHER_ERRORS.to_csv()
     assert text.splitlines()[1] == "0,1.2,8,1.2,0.5"
     assert read_weather_errors(text.splitlines(), "errors.csv") == DEFAULT_WEATHER_ERRORS
-    only = read_weather_errors(["\ufeffTemperature, lead_hours", "1.5,0", "", "2.5,48"], "errors.csv")
+    only = read_weather_errors(["Temperature, lead_hours", "1.5,0", "", "2.5,48"], "errors.csv")
     assert only == WeatherErrors((0.0, 48.0), {"temperature": (1.5, 2.5)})
     # Linear between the lead times, constant outside
     assert only.at("temperature", np.array([0.0, 12.0, 100.0])).tolist() == [1.5, 1.75, 2.5]
@@ -143,6 +143,7 @@ def test_file_keeps_the_model() -> None:
         (["lead_hours,temperature", "0,1", "24,-1"], "errors.csv, line 3: temperature is '-1'."),
         (["lead_hours,temperature", "0,1", "24,nan"], "errors.csv, line 3: temperature is 'nan'."),
         (["lead_hours,temperature", "24,1", "24,2"], "errors.csv, line 3: lead_hours 24 is not later than 24."),
+        (["lead_hours,temperature", "0," + "1" * 200_000], "errors.csv, line 2: field larger than"),
     ],
 )
 def test_rejects_file_with_its_line(lines: list[str], message: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -110,17 +110,18 @@ def read_weather_errors(lines: Iterable[str], source: str) -> WeatherErrors:
         EnergyForecastError: the file is not valid. The message has the line.
     """
     hint = f"Columns: lead_hours, temperature; optional: {', '.join(WEATHER_COLUMNS[1:])}. Comma-separated."
-    rows = csv.reader(lines)
-    header = [name.strip().removeprefix("\ufeff").lower() for name in next(rows, [])]
+    rows = _rows(lines, source)
+    _, first = next(rows, (1, []))
+    header = [name.strip().lower() for name in first]
     unknown = [name for name in header if name not in ("lead_hours", *WEATHER_COLUMNS)]
     if unknown or len(set(header)) < len(header) or not {"lead_hours", "temperature"} <= set(header):
         given = ", ".join(header) or "no line"
         raise EnergyForecastError(f"{source}, line 1: the header is not one of weather errors: {given}.", hint=hint)
     values: list[list[float]] = []
-    for row in rows:
+    for line, row in rows:
         if not any(field.strip() for field in row):
             continue
-        where = f"{source}, line {rows.line_num}:"
+        where = f"{source}, line {line}:"
         if len(row) != len(header):
             raise EnergyForecastError(f"{where} {len(row)} values for {len(header)} columns.", hint=hint)
         values.append([_number(where, name, text) for name, text in zip(header, row, strict=True)])
@@ -134,6 +135,18 @@ def read_weather_errors(lines: Iterable[str], source: str) -> WeatherErrors:
         raise EnergyForecastError(f"{source} has no weather errors.", hint="Write a line for each lead time.")
     columns = dict(zip(header, (tuple(column) for column in zip(*values, strict=True)), strict=True))
     return WeatherErrors(columns["lead_hours"], {name: columns[name] for name in WEATHER_COLUMNS if name in columns})
+
+
+def _rows(lines: Iterable[str], source: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number and the fields of each line."""
+    rows = csv.reader(lines)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise EnergyForecastError(
+            f"{source}, line {rows.line_num}: {error}.", hint="Choose a CSV file of weather errors."
+        ) from error
 
 
 def _number(where: str, name: str, text: str) -> float:
