@@ -285,10 +285,7 @@ def issue_forecast(
     notes = list(made.notes)
     if made.weather_ends is not None:
         local = (made.weather_ends - known.shift.offset).astimezone(zones.zone(city.timezone))
-        notes.append(
-            f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on, the forecast does not use weather. Its "
-            "level may change abruptly there."
-        )
+        notes.append(f"From {local:%a %Y-%m-%d %H:%M} ({city.timezone}) on, the forecast does not use weather.")
     why = [*reasons, *(notes if level or made.stale_hours >= STALE_HOURS else [])]
     return CityForecast(
         city=city.name,
