@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 import pytest
 from psycopg import errors, sql
+from psycopg.types.json import Jsonb
 
 from energy_forecast.database import Database, Role
 from energy_forecast.database.history import load_as_of
@@ -439,6 +440,47 @@ def test_a_dishonest_run_is_refused(connection: Connection, values: dict[str, ob
     with pytest.raises(errors.CheckViolation) as refused:
         insert(connection, "forecast_runs", row)
     assert refused.value.diag.constraint_name == constraint
+
+
+HONEST_DELAY: dict[str, object] = {"load_delay_minutes": 60, "load_delay_source": "assumed"}
+HONEST_ERRORS: dict[str, object] = {
+    "source": "file", "seed": 0, "lead_hours": [0, 48], "temperature": [1, 2], "humidity": [8, 10.5]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        [],
+        ["weather_errors"],
+        "weather_errors",
+        {"load_delay_minutes": 60},
+        HONEST_DELAY | {"load_delay_minutes": "60"},
+        HONEST_DELAY | {"load_delay_minutes": -60},
+        HONEST_DELAY | {"load_delay_minutes": 1e300},
+        HONEST_DELAY | {"weather_errors": 5},
+        HONEST_DELAY | {"weather_errors": {}},
+        HONEST_DELAY | {"weather_errors": HONEST_ERRORS | {"seed": -1}},
+        HONEST_DELAY | {"weather_errors": HONEST_ERRORS | {"seed": 0.5}},
+        HONEST_DELAY | {"weather_errors": HONEST_ERRORS | {"lead_hours": [0]}},
+        HONEST_DELAY | {"weather_errors": HONEST_ERRORS | {"humidity": 8}},
+        HONEST_DELAY | {"weather_errors": HONEST_ERRORS | {"humidity": ["8", 10]}},
+        HONEST_DELAY | {"weather_errors": HONEST_ERRORS | {"clouds": [1, 2]}},
+        {"weather_errors": HONEST_ERRORS},
+    ],
+    ids=str,
+)
+def test_assumptions_of_another_form_are_refused(connection: Connection, forged: object) -> None:
+    """One such row, which nobody may delete, would end every report that reads the assumptions of a city."""
+    checked = "SELECT are_assumptions(%s)"
+    for honest in ({}, HONEST_DELAY, HONEST_DELAY | {"weather_errors": HONEST_ERRORS}):
+        assert connection.execute(checked, (Jsonb(honest),)).fetchone() == (True,)
+    assert connection.execute(checked, (Jsonb(forged),)).fetchone() == (False,)
+    for relation in ("forecast_runs", "forecast_scores"):
+        constraints = connection.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass", (relation,)
+        ).fetchall()
+        assert ("CHECK (are_assumptions(assumptions))",) in constraints
 
 
 def test_an_artifact_that_does_not_match_its_digest_is_refused(connection: Connection) -> None:

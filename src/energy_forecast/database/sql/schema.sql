@@ -616,6 +616,7 @@ CREATE TABLE forecast_runs (
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT forecast_runs_pkey PRIMARY KEY (id),
     CONSTRAINT forecast_run_assumptions CHECK ((((purpose = 'backtest'::text) OR (assumptions = '{}'::jsonb)) AND ((weather = 'simulated'::text) = (assumptions ? 'weather_errors'::text)))),
+    CONSTRAINT forecast_run_assumptions_form CHECK (are_assumptions(assumptions)),
     CONSTRAINT forecast_run_horizon CHECK (((horizon > '00:00:00'::interval) AND (horizon <= '168:00:00'::interval))),
     CONSTRAINT forecast_run_in_time CHECK (((purpose <> 'live'::text) OR ((created_at - issued_at) <= '03:00:00'::interval))),
     CONSTRAINT forecast_run_interval CHECK (((interval_minutes >= 5) AND (interval_minutes <= 60) AND ((60 % (interval_minutes)::integer) = 0))),
@@ -819,6 +820,7 @@ CREATE TABLE forecast_scores (
     created_at timestamptz DEFAULT now() NOT NULL,
     CONSTRAINT forecast_score_id PRIMARY KEY (id, city_id),
     CONSTRAINT forecast_score_assumptions CHECK ((((purpose = 'backtest'::text) OR (assumptions = '{}'::jsonb)) AND ((weather = 'simulated'::text) = (assumptions ? 'weather_errors'::text)))),
+    CONSTRAINT forecast_score_assumptions_form CHECK (are_assumptions(assumptions)),
     CONSTRAINT forecast_score_by_hour CHECK ((jsonb_typeof(by_hour) = 'array'::text)),
     CONSTRAINT forecast_score_coverage CHECK (((coverage_90 >= (0)::double precision) AND (coverage_90 <= (1)::double precision))),
     CONSTRAINT forecast_score_finite CHECK (((mae_kwh < 'Infinity'::double precision) AND (rmse_kwh < 'Infinity'::double precision) AND (pinball_kwh < 'Infinity'::double precision) AND (width_90_kwh < 'Infinity'::double precision) AND (mape < 'Infinity'::double precision) AND (skill_naive_168 <= (1)::double precision) AND (r2_score <= (1)::double precision))),
@@ -1310,6 +1312,10 @@ COMMENT ON ROUTINE archive_consumption_revision() IS 'Stores the old values of c
 
 -- archive_weather_revision() returns trigger, security definer
 COMMENT ON ROUTINE archive_weather_revision() IS 'Stores the old values of corrected rows of weather_data, for every role';
+
+-- are_assumptions(stored jsonb) returns boolean
+COMMENT ON ROUTINE are_assumptions(jsonb) IS 'Whether a document has the form of forecast_runs.assumptions; another form would end every report that reads it';
+GRANT EXECUTE ON ROUTINE are_assumptions(jsonb) TO PUBLIC;
 
 -- attach_month_table(parent text, name text, month timestamptz) returns void
 COMMENT ON ROUTINE attach_month_table(text,text,timestamptz) IS 'Attaches the table of a UTC month to its parent as a partition, with its guard trigger and row-level security';

@@ -19,6 +19,32 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION is_ascending(double precision[]) IS 'Whether numbers are finite, different and in ascending order';
 
+CREATE FUNCTION are_assumptions(stored jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog
+    AS $$
+    -- A value of another type makes a comparison of jsonpath unknown
+    SELECT CASE
+        WHEN stored = '{}' THEN true
+        WHEN (stored @@ 'strict $.load_delay_minutes >= 0 && $.load_delay_minutes <= 5256000
+                         && $.load_delay_source.type() == "string"') IS NOT TRUE THEN false
+        WHEN NOT stored ? 'weather_errors' THEN true
+        WHEN (stored @@ 'strict $.weather_errors.source.type() == "string" && $.weather_errors.seed >= 0
+                         && $.weather_errors.seed.floor() == $.weather_errors.seed
+                         && $.weather_errors.lead_hours.size() > 0 && $.weather_errors.temperature.size() > 0') IS NOT TRUE
+            THEN false
+        ELSE NOT EXISTS (
+            SELECT FROM jsonb_each(stored -> 'weather_errors') AS e
+            WHERE e.key NOT IN ('source', 'seed') AND (
+                e.key IN ('lead_hours', 'temperature', 'humidity', 'wind_speed', 'precipitation')
+                AND jsonb_path_query_first(e.value, 'strict $.size()', silent => true)
+                    = jsonb_path_query_first(stored, 'strict $.weather_errors.lead_hours.size()', silent => true)
+                AND NOT e.value @? 'strict $[*] ? (@.type() != "number")') IS NOT TRUE)
+    END
+$$;
+COMMENT ON FUNCTION are_assumptions(jsonb) IS
+    'Whether a document has the form of forecast_runs.assumptions; another form would end every report that reads it';
+
 CREATE TABLE forecast_runs (
     id              UUID PRIMARY KEY DEFAULT gen_random_uuid(),
     model_id        UUID NOT NULL REFERENCES models (id),
@@ -42,6 +68,7 @@ CREATE TABLE forecast_runs (
     CONSTRAINT forecast_run_weather_known CHECK (weather NOT IN ('actual', 'simulated') OR purpose = 'backtest'),
     CONSTRAINT forecast_run_assumptions CHECK (
         (purpose = 'backtest' OR assumptions = '{}') AND (weather = 'simulated') = (assumptions ? 'weather_errors')),
+    CONSTRAINT forecast_run_assumptions_form CHECK (are_assumptions(assumptions)),
     CONSTRAINT forecast_run_status CHECK (status IN ('succeeded', 'partial', 'failed')),
     CONSTRAINT forecast_run_horizon CHECK (horizon > interval '0' AND horizon <= interval '168 hours'),
     CONSTRAINT forecast_run_levels CHECK (

@@ -63,6 +63,7 @@ CREATE TABLE forecast_scores (
     CONSTRAINT forecast_score_weather CHECK (weather IN ('actual', 'simulated', 'forecast', 'none')),
     CONSTRAINT forecast_score_assumptions CHECK (
         (purpose = 'backtest' OR assumptions = '{}') AND (weather = 'simulated') = (assumptions ? 'weather_errors')),
+    CONSTRAINT forecast_score_assumptions_form CHECK (are_assumptions(assumptions)),
     CONSTRAINT forecast_score_period CHECK (period_end > period_start),
     CONSTRAINT forecast_score_lead CHECK (lead_start_hours >= 0 AND lead_end_hours > lead_start_hours),
     CONSTRAINT forecast_score_pairs CHECK (pair_count > 0),

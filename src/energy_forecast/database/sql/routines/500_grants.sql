@@ -8,7 +8,8 @@ REVOKE ALL ON ALL ROUTINES IN SCHEMA public, ops FROM PUBLIC, energy_forecast_ap
 GRANT USAGE ON SCHEMA ops TO energy_forecast_app, energy_forecast_ingest, energy_forecast_forecaster,
     energy_forecast_operator, energy_forecast_auditor;
 -- CHECK constraints and indexes call these functions as the writing role
-GRANT EXECUTE ON FUNCTION is_ascending(double precision[]), quantiles_ascend(real[], integer), geo_point(numeric, numeric) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION is_ascending(double precision[]), quantiles_ascend(real[], integer), are_assumptions(jsonb),
+    geo_point(numeric, numeric) TO PUBLIC;
 
 -- Users read the rows that the policies allow and write nothing. Notes and parameters may name cities of others, so they
 -- read only some columns of tables without a city
