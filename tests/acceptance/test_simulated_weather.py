@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,8 @@ def test_errors_are_measured_if_city_has_enough_weather_forecasts(command_line: 
     assert set(default["assumptions"]["Berlin"]["weather_errors"]) == set(berlin)
     refused = document(command_line, *SIMULATED, "--weather-error", "measured", status=3)
     assert {one["city"] for one in refused["failed"]} == {"Pune"}
-    assert "fewer than 14 days" in refused["failed"][0]["reason"]
+    since = datetime.now(UTC) - timedelta(days=730)
+    assert f"fewer than 14 days since {since:%Y-%m-%d}." in refused["failed"][0]["reason"]
 
 
 def test_refuses_wrong_options(command_line: CommandLine, tmp_path: Path) -> None:

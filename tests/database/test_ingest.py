@@ -1120,7 +1120,8 @@ def test_rows_older_than_they_are_kept_for_are_told_with_what_keeps_them(place: 
     told = [note for note in place.load(rows).notes if "retention" in note]
     assert told == [
         f"Rows from before {since:%Y-%m-%d} UTC: 3. They are older than the retention of energy_consumption (2 years)."
-        " The next maintenance run removes them. To keep them, set the retention of energy_consumption to forever."
+        " The next maintenance run removes them."
+        " To keep them: energy-forecast retention keep energy_consumption forever"
     ]
     due = place.rows("SELECT sum(row_count)::int FROM ops.retention_due(true) WHERE table_name = 'energy_consumption'")
     assert due == [(3,)], "what was told is what goes"

@@ -340,8 +340,8 @@ def _notes(checked: Checked, intervals: Intervals, judged: Judged, merged: Merge
         table = dataset.target.table
         yield (
             f"Rows from before {batch.retention.since:%Y-%m-%d} UTC: {checked.outdated:,}. They are older than the "
-            f"retention of {table} ({batch.retention.span}). The next maintenance run removes them. To keep them, set "
-            f"the retention of {table} to forever."
+            f"retention of {table} ({batch.retention.span}). The next maintenance run removes them. To keep them: "
+            f"energy-forecast retention keep {table} forever"
         )
     yield from checked.plausibility.notes(intervals.minutes)
     if checked.resolved:

@@ -154,9 +154,9 @@ def simulated_weather(
             source, errors = "measured", measured
         elif choice == "measured":
             raise NotEnoughDataError(
-                f"{city.name} has weather forecasts with observed weather of fewer than {FEWEST_DAYS} days in the "
-                f"{_MEASURED_OVER.days} days before now.",
-                hint="Load more weather forecasts, or use the default errors.",
+                f"{city.name} has weather forecasts with observed weather of fewer than {FEWEST_DAYS} days since "
+                f"{now - _MEASURED_OVER:%Y-%m-%d}.",
+                hint="Load more weather forecasts, or use the errors of a file or the default.",
             )
     return SimulatedWeather(source, errors.only(columns) if columns else errors)
 

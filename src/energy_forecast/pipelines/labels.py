@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from energy_forecast.weather_ranges import WEATHER_RANGES
+
 PURPOSE_LABELS = {
     "live": "forecasts issued in time",
     "replay": "forecasts issued later for a past moment",
@@ -23,6 +25,9 @@ def condition_label(weather: str, assumptions: dict[str, Any]) -> str:
     label = WEATHER_LABELS[weather]
     if assumptions.get("load_delay_minutes"):
         label += f", load known after {assumptions['load_delay_minutes'] / 60:g} h"
-    if "weather_errors" in assumptions:
-        label += f", {assumptions['weather_errors']['source']} errors"
+    elif assumptions.get("load_delay_source") == "stated":
+        label += ", load known by its available_at"
+    if (errors := assumptions.get("weather_errors")) is not None:
+        columns = ", ".join(name.replace("_", " ") for name in WEATHER_RANGES if name in errors)
+        label += f", {errors['source']} errors of {columns}"
     return label
