@@ -27,6 +27,7 @@ from energy_forecast.errors import (
     UnknownCityError,
     UnknownModelError,
 )
+from energy_forecast.forecasting import WeatherErrors
 from energy_forecast.forecasting.ensemble.base_models import LinearMember
 from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
@@ -301,6 +302,23 @@ def test_model_uses_weather_of_any_library() -> None:
     made = model.predict(load, weather, ahead, issued_at=NOW)
     assert made.weather_hours == 48
     assert_frame_equal(made.temperature.tail(48), ahead)
+
+
+def test_intervals_follow_the_expected_errors_of_weather_forecasts() -> None:
+    city = ef.City("Munich", 48.14, 11.58, "Europe/Berlin", "DE")
+    load = load_frame()
+    warmth = 10 + np.random.default_rng(1).normal(0, 4, load.height)
+    weather = load.select("timestamp").with_columns(pl.Series("temperature", warmth))
+    follows = load.with_columns(pl.col("consumption_kwh") + pl.Series(warmth) * 3_000)
+    ahead = weather.with_columns(pl.col("timestamp") + timedelta(hours=HOURS)).head(24)
+    large = WeatherErrors((0.0,), {"temperature": (8.0,)})
+    width = {}
+    for errors in (None, large):
+        model = ef.fit("linear", city, follows, weather, at=NOW, weather_errors=errors)
+        for observed in (False, True):
+            frame = model.predict(follows, weather, ahead, issued_at=NOW, weather_is_observed=observed).frame
+            width[errors is large, observed] = float((frame["q95"] - frame["q05"]).to_numpy().mean())
+    assert width[True, True] == width[False, True] < width[False, False] < width[True, False]
 
 
 def test_errors_name_the_parameters_of_the_call(loaded: ef.Platform) -> None:

@@ -29,7 +29,7 @@ import polars as pl
 
 from energy_forecast.city_names import name_key
 from energy_forecast.errors import EnergyForecastError, IngestError, describe, one_line
-from energy_forecast.forecasting import City, Forecaster, hourly
+from energy_forecast.forecasting import City, Forecaster, WeatherErrors, hourly
 from energy_forecast.time_arguments import read_delay, read_horizon, read_local_time, read_moment, read_span
 
 Given = TypeVar("Given")
@@ -64,6 +64,7 @@ _KINDS: dict[Any, tuple[str, str]] = {
     float: ("number", "a number such as 48.14"),
     bytes: ("bytes", "the bytes of a file, such as those of pathlib.Path.read_bytes()"),
     City: ("City", "one of Platform.cities(), or a City of your own"),
+    WeatherErrors: ("WeatherErrors", "the result of forecasting.estimate_weather_errors"),
     Forecaster: ("model", "a model such as Ensemble([...])"),
     str | Forecaster: ("name of a model and no model", "one of models()"),
     Moment: ("time", "a time with an offset, such as 2026-03-01T00:00Z"),

@@ -11,7 +11,7 @@ import polars as pl
 
 from energy_forecast import forecasting
 from energy_forecast.errors import ArtifactError, EnergyForecastError
-from energy_forecast.forecasting import City, FittedForecaster, Forecaster, ForecastInput, model_names
+from energy_forecast.forecasting import City, FittedForecaster, Forecaster, ForecastInput, WeatherErrors, model_names
 from energy_forecast.ingest import check_city
 from energy_forecast.platform import arguments
 from energy_forecast.platform.arguments import Frame, Moment, Span, check_type, checked, hourly_load, hourly_weather
@@ -50,6 +50,7 @@ class Model:
         *,
         issued_at: Moment,
         horizon: Span = "48h",
+        weather_is_observed: bool = False,
     ) -> Forecast:
         """Forecast the hours from `issued_at` on. The result depends on the arguments only.
 
@@ -61,6 +62,7 @@ class Model:
             weather_ahead: weather forecasts for the hours from the issue time on, with the same columns.
             issued_at: the time of issue, with an offset.
             horizon: longest lead time, whole hours up to 168h.
+            weather_is_observed: `weather_ahead` is observed weather, in a test as if weather forecasts were perfect.
 
         Raises:
             NotEnoughDataError: no load is known before the issue time.
@@ -74,7 +76,7 @@ class Model:
         known = hourly_load(load, "load", self.city).filter(pl.col("timestamp") < at)
         observed = hourly_weather(weather, "weather", self.city).filter(pl.col("timestamp") < at)
         ahead = hourly_weather(weather_ahead, "weather_ahead", self.city)
-        made = self._fitted.predict(ForecastInput(known, observed, ahead, at, hours))
+        made = self._fitted.predict(ForecastInput(known, observed, ahead, at, hours, weather_is_observed))
         notes = list(made.notes)
         if at < self.trained_at:
             notes.append(
@@ -108,7 +110,14 @@ class Model:
 
 @checked
 def fit(
-    model: str | Forecaster, city: City, load: Frame, weather: Frame | None = None, *, at: Moment, seed: int = 0
+    model: str | Forecaster,
+    city: City,
+    load: Frame,
+    weather: Frame | None = None,
+    *,
+    at: Moment,
+    seed: int = 0,
+    weather_errors: WeatherErrors | None = None,
 ) -> Model:
     """Fit a model to the data of one city, without a database. The same arguments give the same model.
 
@@ -121,6 +130,9 @@ def fit(
             `wind_speed` (m/s) and `precipitation` (mm). None fits a model without weather.
         at: the training time, with an offset. Hours that had not ended by then are ignored.
         seed: of the random numbers of the models that use them.
+        weather_errors: the expected errors of the weather forecasts, and the columns that they have:
+            `forecasting.estimate_weather_errors` measures them. By default, of a service that gives the temperature
+            only. A forecast with weather forecasts uses these columns only.
 
     Returns:
         The model.
@@ -139,7 +151,7 @@ def fit(
     if seed < 0:
         raise EnergyForecastError(f"`seed` is negative: {seed}.", hint="Use 0 or a larger number.")
     known, observed = hourly_load(load, "load", city), hourly_weather(weather, "weather", city)
-    fitted = forecasting.fit(model, city, known, observed, at=trained_at, seed=seed)
+    fitted = forecasting.fit(model, city, known, observed, at=trained_at, seed=seed, weather_errors=weather_errors)
     return Model(fitted.name, city, trained_at, fitted)
 
 

@@ -126,7 +126,7 @@ def _night_and_week(level: Floats, calendar: Calendar) -> tuple[float | None, fl
     day = calendar.day - calendar.day[0]
     works = np.zeros(day[-1] + 1, bool)
     works[day[calendar.kind == WORKDAY]] = True
-    # Workdays between workdays, of which every hour is one of work whatever the shift
+    # Workdays between workdays, of which every hour is one of work for any shift
     middle = works & np.roll(works, 1) & np.roll(works, -1)
     middle[[0, -1]] = False
     usual = _means(level, day // _BLOCK_DAYS * 24 + calendar.hour, middle[day])

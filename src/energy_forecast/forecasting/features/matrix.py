@@ -31,7 +31,7 @@ _EXTREME_HOURS = 24
 
 @dataclass(frozen=True)
 class FeatureMatrix:
-    """Features of n samples: `names` and `values` [n, p], single precision, NaN where unknown."""
+    """Features of n samples: `names` and `values` [n, p], in single or double precision, NaN where unknown."""
 
     names: tuple[str, ...]
     values: NDArray[Any]
@@ -208,7 +208,6 @@ def _weather_columns(samples: Samples, *, lag_days: dict[str, Ints]) -> dict[str
             own = samples.take(where)
             of_own = SampleErrors.at_origins(errors, own.origins, own.lead)
             for name, value in _changed_by_errors(own, of_own, {n: c[where] for n, c in columns.items()}).items():
-                columns[name] = columns[name].copy()
                 columns[name][where] = value
     return columns
 
