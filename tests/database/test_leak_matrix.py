@@ -339,6 +339,7 @@ _BY_TYPE = {
     "float8": "10",
     "_float8": "'{1}'",
     "_float4": "'{1}'",
+    "jsonb": "'{}'",
     "bool": "true",
 }
 
