@@ -900,6 +900,40 @@ def test_local_forecasts_of_a_repeated_hour_are_told_apart_within_an_issue(place
     assert (report.inserted, report.rejected) == (10, 0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "reason", "remedy"),
+    [
+        ("weather", "temperature", "issued_at shows that its rows are forecasts", "ingest weather-forecasts FILE"),
+        ("consumption", "consumption_kwh", "issued_at shows that its rows are forecasts", "remove the column"),
+        ("consumption", "predicted", "issued_at shows that its rows are forecasts", "remove the column"),
+        ("consumption", "predicted", "predicted holds predictions", "Load the observed load"),
+        ("weather-forecasts", "temperature", "no column issued_at", "ingest weather FILE"),
+    ],
+)
+def test_refuses_forecasts_as_observations_and_vice_versa(
+    place: Place, kind: str, name: str, reason: str, remedy: str
+) -> None:
+    """Forecasts of past hours would replace the observed values, as corrections. In a file of any form and a frame."""
+    place.load("city,timestamp,temperature\nBerlin,2026-01-05T10:00Z,20\n", kind="weather")
+    place.load(one(7, timestamp="2026-01-05T10:00Z"))
+    issue = ["2026-01-05T00:00Z"] if "issued_at shows" in reason else []
+    heads = ["city", *(["Issued_At "] if issue else []), "timestamp", name]
+    frame = pl.DataFrame([["Berlin", *issue, "2026-01-05T10:00Z", "3"]], schema=heads, orient="row")
+    path = place.folder / "some.csv"
+    frame.write_csv(path)
+    frame.write_parquet(path.with_suffix(".parquet"))
+    for load in (
+        lambda: load_files(place.database, kind, [path]),
+        lambda: load_files(place.database, kind, [path.with_suffix(".parquet")]),
+        lambda: load_table(place.database, kind, frame, name="a frame"),
+    ):
+        with pytest.raises(IngestError, match=reason) as caught:
+            load()
+        assert remedy in str(caught.value)
+    assert place.rows("SELECT temperature FROM weather_data") == [(20,)]
+    assert place.rows("SELECT consumption_kwh FROM energy_consumption") == [(7,)]
+
+
 # The loads around it
 
 

@@ -96,10 +96,12 @@ def find_columns(
     """Find the columns of a dataset in a file's header; case and blanks around a name are ignored.
 
     Raises:
-        IngestError: a required column is missing, or a known one occurs twice.
+        IngestError: a required column is missing, a known one occurs twice, or the rows are forecasts although the
+            dataset holds observations.
     """
     names = [name.strip().lower() for name in header]
     known = (*required, *optional)
+    _require_kind(file, names, known)
     twice = sorted({name for name in names if name in known and names.count(name) > 1})
     if twice:
         raise IngestError(f"{file}: column {twice[0]} occurs twice.", hint="Remove one of them.")
@@ -115,6 +117,29 @@ def find_columns(
         ignored=tuple(name.strip() or "(no name)" for name in header if name.strip().lower() not in known),
         count=len(header),
     )
+
+
+def _require_kind(file: str, names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise if the columns show that the rows are forecasts and the dataset holds observations, or vice versa."""
+    if "timestamp" not in known:
+        return
+    if "issued_at" not in known and "issued_at" in names:
+        raise IngestError(
+            f"{file}: its column issued_at shows that its rows are forecasts, not observations.",
+            hint="Nothing was loaded. Load weather forecasts with: energy-forecast ingest weather-forecasts FILE. "
+            "If the rows are observations, remove the column.",
+        )
+    if "predicted" in names and "consumption_kwh" in known and "consumption_kwh" not in names:
+        raise IngestError(
+            f"{file}: its column predicted holds predictions, and there is no column consumption_kwh.",
+            hint="Nothing was loaded. Load the observed load, with the columns city, timestamp, consumption_kwh.",
+        )
+    if "issued_at" in known and "issued_at" not in names and {"timestamp", "temperature"} <= set(names):
+        raise IngestError(
+            f"{file}: no column issued_at, the time at which a weather forecast was issued.",
+            hint="Nothing was loaded. Add the column. Observed weather is loaded with: energy-forecast ingest weather "
+            "FILE",
+        )
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
