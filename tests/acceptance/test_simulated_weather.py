@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,19 @@ BACKTEST = ("backtest", "--model", "vanilla,naive-168", *SPAN)
 SIMULATED = (*BACKTEST, "--weather", "simulated")
 
 
+def write_vintages(weather: pl.DataFrame, days: range, celsius: float, path: Path) -> None:
+    """Write weather forecasts of 49 hours, issued at the beginning of these days, with temperature errors of a size."""
+    rng = np.random.default_rng(0)
+    vintages = [
+        weather[24 * day : 24 * day + 49].with_columns(
+            pl.lit(weather["timestamp"][24 * day]).alias("issued_at"),
+            (pl.col("temperature") + pl.Series(rng.normal(0, celsius, 49))).round(2),
+        )
+        for day in days
+    ]
+    pl.concat(vintages).write_csv(path)
+
+
 @pytest.fixture(scope="module")
 def loaded_template(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Yield a database with two cities, of which Berlin has 20 days of weather forecasts with an RMSE of 5 degrees."""
@@ -32,16 +45,7 @@ def loaded_template(server: Server, template: str, tmp_path_factory: pytest.Temp
     consumption, weather = frames(FIRST, LAST)
     consumption.write_parquet(folder / "consumption.parquet")
     weather.write_parquet(folder / "weather.parquet")
-    rng = np.random.default_rng(0)
-    berlin = weather.filter(pl.col("city") == "Berlin")
-    vintages = [
-        berlin[24 * day : 24 * day + 49].with_columns(
-            pl.lit(berlin["timestamp"][24 * day]).alias("issued_at"),
-            (pl.col("temperature") + pl.Series(rng.normal(0, 5, 49))).round(2),
-        )
-        for day in range(20, 40)
-    ]
-    pl.concat(vintages).write_csv(folder / "forecasts.csv")
+    write_vintages(weather.filter(pl.col("city") == "Berlin"), range(20, 40), 5, folder / "forecasts.csv")
     with server.copy_of(template) as database:
         command_line = CommandLine.on(database, folder / "home")
         command_line.run("city", "import", write_cities(folder / "cities.csv"))
@@ -151,8 +155,24 @@ def test_errors_are_measured_if_city_has_enough_weather_forecasts(command_line: 
     assert set(default["assumptions"]["Berlin"]["weather_errors"]) == set(berlin)
     refused = document(command_line, *SIMULATED, "--weather-error", "measured", status=3)
     assert {one["city"] for one in refused["failed"]} == {"Pune"}
-    since = datetime.now(UTC) - timedelta(days=730)
-    assert f"fewer than 14 days since {since:%Y-%m-%d}." in refused["failed"][0]["reason"]
+    assert "fewer than 14 days from 2023-04-02 to the first issue time, 2025-04-01." in refused["failed"][0]["reason"]
+
+
+def test_measured_errors_are_those_known_at_first_issue(command_line: CommandLine, tmp_path: Path) -> None:
+    """Worse weather forecasts that are issued during the backtest change neither its errors nor its forecasts."""
+    berlin = (*SIMULATED, "--weather-error", "measured", "--city", "Berlin")
+    before = document(command_line, *berlin)
+    _, weather = frames(FIRST, LAST, ("Berlin",))
+    write_vintages(weather, range(91, 116), 12, tmp_path / "later.csv")
+    command_line.run("ingest", "weather-forecasts", tmp_path / "later.csv")
+    after = document(command_line, *berlin)
+    assert after["assumptions"] == before["assumptions"]
+    assert [row["mape"] for row in after["scores"]] == [row["mape"] for row in before["scores"]]
+    # A backtest that begins after them has their size
+    later = ("backtest", "--model", "vanilla", "--from", "2025-04-27T22:00Z", "--to", "2025-04-29T22:00Z")
+    measured = document(command_line, *later, "--weather", "simulated", "--city", "Berlin")["assumptions"]["Berlin"]
+    known = before["assumptions"]["Berlin"]["weather_errors"]
+    assert measured["weather_errors"]["temperature"][1] > known["temperature"][1] + 1
 
 
 def test_refuses_wrong_options(command_line: CommandLine, tmp_path: Path) -> None:

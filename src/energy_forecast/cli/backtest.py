@@ -94,8 +94,8 @@ def backtest(
         typer.Option(
             metavar="FILE|default|measured",
             help="Errors of the simulated weather forecasts by lead time: a CSV file with lead_hours, temperature and "
-            "optionally humidity, wind_speed and precipitation; the default; or those of the stored weather forecasts "
-            "of each city. Default: measured if a city has enough, otherwise default.",
+            "optionally humidity, wind_speed and precipitation; the default; or those of each city's weather forecasts "
+            "known at --from. Default: measured if a city has enough (14 days), otherwise default.",
         ),
     ] = None,
     weather_columns: Annotated[

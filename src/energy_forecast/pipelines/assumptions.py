@@ -132,14 +132,14 @@ def weather_error_choice(text: str | Path | None) -> WeatherErrorChoice:
 
 
 def simulated_weather(
-    connection: Connection, city: StoredCity, choice: WeatherErrorChoice, columns: tuple[str, ...], now: datetime
+    connection: Connection, city: StoredCity, choice: WeatherErrorChoice, columns: tuple[str, ...], at: datetime
 ) -> SimulatedWeather:
     """Return the simulated weather forecasts of a city.
 
     Args:
         choice: see WeatherErrorChoice.
         columns: the weather columns that the forecasts have; all columns of the errors if empty.
-        now: weather and weather forecasts known by then are measured.
+        at: the first issue time. Weather and weather forecasts known by then are measured, so no error looks ahead.
 
     Raises:
         NotEnoughDataError: the errors cannot be measured.
@@ -149,14 +149,15 @@ def simulated_weather(
     if isinstance(choice, WeatherErrors):
         source, errors = "file", choice
     elif choice != "default":
-        measured = measured_weather_errors(connection, city, now)
+        measured = measured_weather_errors(connection, city, at)
         if measured is not None:
             source, errors = "measured", measured
         elif choice == "measured":
             raise NotEnoughDataError(
-                f"{city.name} has weather forecasts with observed weather of fewer than {FEWEST_DAYS} days since "
-                f"{now - _MEASURED_OVER:%Y-%m-%d}.",
-                hint="Load more weather forecasts, or use the errors of a file or the default.",
+                f"{city.name} has weather forecasts with observed weather of fewer than {FEWEST_DAYS} days from "
+                f"{at - _MEASURED_OVER:%Y-%m-%d} to the first issue time, {at:%Y-%m-%d}.",
+                hint="Choose a later `first`, load earlier weather forecasts, or use the errors of a file or the "
+                "default.",
             )
     return SimulatedWeather(source, errors.only(columns) if columns else errors)
 

@@ -265,7 +265,7 @@ def _assume(
         since = times[0] - DELAYS_SINCE
         delay, source = load_delay_of(connection, city, load_delay, now=now, first=since, end=times[-1])
         if weather == "simulated":
-            simulated = simulated_weather(connection, city, weather_error, tuple(weather_columns), now)
+            simulated = simulated_weather(connection, city, weather_error, tuple(weather_columns), times[0])
     return Assumptions(delay, source, simulated)
 
 

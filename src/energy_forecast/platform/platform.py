@@ -399,8 +399,8 @@ class Platform:
             weather: weather of the target hours: "forecast" as known at the issue, "none", "actual", which looks
                 ahead as if weather forecasts were perfect, or "simulated": observed weather plus random errors.
             weather_error: errors of the simulated weather forecasts by lead time: "default", "measured" (those of the
-                stored weather forecasts), or a CSV file with `lead_hours`, `temperature` and optionally `humidity`,
-                `wind_speed` and `precipitation`. None: measured if a city has enough, otherwise default.
+                weather forecasts known at `start`), or a CSV file with `lead_hours`, `temperature` and optionally
+                `humidity`, `wind_speed` and `precipitation`. None: measured if a city has enough, otherwise default.
             weather_columns: columns of the simulated weather forecasts; all if empty.
             load_delay: time from the end of an interval until its load is known, such as "30h" or "0h". None: the
                 setting of the city, otherwise `available_at` if most values have a later one than the end of their
