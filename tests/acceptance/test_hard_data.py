@@ -528,6 +528,16 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         for kind in ("forecast weather", "actual weather", "without weather"):
             assert f"Berlin: backtests, 0 to 24 hours ahead, {kind}" in page
         assert "48 hours ahead, one value per hour" in page
+        # The second issue is 72 hours before the end of the weather. A naive model uses none, and does not count
+        longer = ("backtest", "--model", "naive-168,linear", "--city", "Berlin", *span, "--horizon", "96h")
+        hours = {"Berlin": {"forecast": 192, "with_weather": 168}}
+        for asked, counted in (("forecast", hours), ("actual", hours), ("none", {})):
+            found = command_line.run(*longer, "--weather", asked, "--json")
+            assert json.loads(found.stdout)["weather_hours"] == counted, asked
+        shown = command_line.run(*longer).stdout
+        assert "Berlin: 24 of 192 hours (12.5 %) were forecast without weather" in " ".join(shown.split())
+        unused = command_line.run("backtest", "--model", "naive-168", "--city", "Berlin", *span).stdout
+        assert "Berlin: all hours were forecast without weather" in " ".join(unused.split())
 
 
 def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_half_past(

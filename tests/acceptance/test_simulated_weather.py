@@ -104,6 +104,7 @@ def test_larger_weather_errors_give_larger_errors(
         assert kept["simulated"] is not None
     shown = command_line.run(*SIMULATED, "--weather-error", errors_of(tmp_path, 6)).stdout
     assert "weather of the target hours: simulated" in shown
+    assert "Errors of the simulated weather forecasts: file, temperature 9.0 after 24 h, 12.0 after 48 h" in shown
 
 
 def test_simulated_forecast_can_be_computed_again(

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -922,11 +922,12 @@ def test_refuses_forecasts_as_observations_and_vice_versa(
     path = place.folder / "some.csv"
     frame.write_csv(path)
     frame.write_parquet(path.with_suffix(".parquet"))
-    for load in (
+    loads: list[Callable[[], Report]] = [
         lambda: load_files(place.database, kind, [path]),
         lambda: load_files(place.database, kind, [path.with_suffix(".parquet")]),
         lambda: load_table(place.database, kind, frame, name="a frame"),
-    ):
+    ]
+    for load in loads:
         with pytest.raises(IngestError, match=reason) as caught:
             load()
         assert remedy in str(caught.value)

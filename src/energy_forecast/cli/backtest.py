@@ -44,7 +44,7 @@ from energy_forecast.cli.output_files import write_frame, writing
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, echo_left_out, score_cells
 
 if TYPE_CHECKING:
-    from energy_forecast.database.history import LoadDelay
+    from energy_forecast.database.history import Availability
     from energy_forecast.forecasting.evaluation.significance import PairedTest
     from energy_forecast.pipelines import BacktestReport, ComparisonReport
 
@@ -179,8 +179,9 @@ def backtest(
                 "weather": report.weather,
                 "forecasts": report.pairs.height,
                 "left_out_hours": report.left_out,
+                "weather_hours": report.weather_hours,
                 "imputed_weather_hours": report.imputed_weather,
-                "load_delay": report.load_delay,
+                "available_at": report.availability,
                 "assumptions": {city: one.as_dict() for city, one in report.assumptions.items()},
                 "scores": [
                     {k: v for k, v in row.items() if k not in ("pair_digest", "by_hour")} for row in report.scores
@@ -231,15 +232,12 @@ def _print_backtest(report: BacktestReport, horizon: timedelta) -> None:
             f"Issued {minute(report.first)} to {minute(report.end)}, "
             f"{counted(horizon // timedelta(hours=1), 'hour')} ahead, weather of the target hours: {report.weather}"
         )
-        for line in [*_load_delay_lines(report), *_weather_error_lines(report)]:
-            echo(f"  {line}")
+        for line in [*_load_delay_lines(report), *_weather_error_lines(report), *_weather_hour_lines(report)]:
+            out.print(f"  {line}")
         for name, rows in by_city(report.scores).items():
             table(["model", *SCORE_COLUMNS], [(row["model"], *score_cells(row)) for row in rows], title=name)
         out.print(SCORE_LEGEND)
     echo_left_out(report.left_out)
-    for name, hours in report.imputed_weather.items():
-        lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in hours.items())
-        echo(f"  {name}: missing weather was replaced by usual values for these hours: {lacking}.")
     echo_failures("Backtest not complete", report.failed)
 
 
@@ -256,6 +254,27 @@ def _weather_error_lines(report: BacktestReport) -> list[str]:
     return _by_text(kinds)
 
 
+def _weather_hour_lines(report: BacktestReport) -> list[str]:
+    """Return a line for each city with hours that were forecast without weather, or with imputed values."""
+    lines = []
+    for city, hours in report.weather_hours.items():
+        if not hours.with_weather:
+            lines.append(
+                f"{city}: all hours were forecast without weather, because none was known at the issue times, or no "
+                "model uses it."
+            )
+        elif hours.with_weather < hours.forecast:
+            share = 100 * (1 - hours.with_weather / hours.forecast)
+            lines.append(
+                f"{city}: {hours.forecast - hours.with_weather:,} of {hours.forecast:,} hours ({share:.1f} %) were "
+                "forecast without weather, because none was known for them at the issue."
+            )
+    for city, imputed in report.imputed_weather.items():
+        lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in imputed.items())
+        lines.append(f"{city}: missing weather was replaced by usual values for these hours: {lacking}.")
+    return lines
+
+
 def _load_delay_lines(report: BacktestReport) -> list[str]:
     """Return a line for each delay of load, with its cities."""
     sources = {"option": "", "city": " (setting of the city)", "measured": " (median of its live forecasts)"}
@@ -266,7 +285,7 @@ def _load_delay_lines(report: BacktestReport) -> list[str]:
             span = "at" if not one.load_delay else f"{one.load_delay / timedelta(hours=1):g} h after"
             source = sources.get(one.load_delay_source, assumed)
             texts[city] = f"Load is known {span} the end of its interval{source}, and not before its available_at."
-    stated = {city: delay for city, delay in report.load_delay.items() if city not in texts}
+    stated = {city: one for city, one in report.availability.items() if city not in texts}
     return _by_text(texts | dict.fromkeys(stated, _stated(stated)) if stated else texts)
 
 
@@ -282,11 +301,11 @@ def _by_text(texts: dict[str, str]) -> list[str]:
 _LATE_HOURS = 168
 
 
-def _stated(delays: dict[str, LoadDelay]) -> str:
+def _stated(found: dict[str, Availability]) -> str:
     """Return a sentence on the load of cities whose data has an available_at."""
-    values = sum(one.values for one in delays.values())
-    at_end = sum(one.at_interval_end for one in delays.values())
-    medians = [one.median_minutes / 60 for one in delays.values() if one.median_minutes is not None]
+    values = sum(one.values for one in found.values())
+    at_end = sum(one.at_interval_end for one in found.values())
+    medians = [one.median_minutes / 60 for one in found.values() if one.median_minutes is not None]
     low, high = (f"{hours:,.1f}" for hours in (min(medians), max(medians)))
     delay = low if low == high else f"{low} to {high}"
     text = f"Load is known by its available_at, in the median {delay} h after the end of its interval."

@@ -30,8 +30,8 @@ WEATHER_SCHEMA: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True)
-class LoadDelay:
-    """Delay between the end of an interval and the availability of its load.
+class Availability:
+    """The available_at of load, relative to the end of its intervals.
 
     A file without available_at sets it to the end of each interval, which cannot be distinguished from a stated value.
 
@@ -154,12 +154,14 @@ def thinned_weather_forecasts(connection: Connection, city: UUID, *, first: date
     return None if row is None else Thinning(*row)
 
 
-def load_delay(connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime) -> LoadDelay:
-    """Return the delay of the load of the intervals that start in [first, end), as known at `as_of`."""
+def availability(
+    connection: Connection, city: UUID, *, as_of: datetime, first: datetime, end: datetime
+) -> Availability:
+    """Return the availability of the load of the intervals that start in [first, end), as known at `as_of`."""
     parameters = {"city": city, "as_of": as_of, "first": first, "end": end}
-    row = one_row(connection, queries("history")["load_delay"], parameters)
+    row = one_row(connection, queries("history")["availability"], parameters)
     values, at_interval_end, median = row
-    return LoadDelay(values, at_interval_end, None if median is None else float(median))
+    return Availability(values, at_interval_end, None if median is None else float(median))
 
 
 def load_as_of(

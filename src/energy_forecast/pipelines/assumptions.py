@@ -103,8 +103,8 @@ def load_delay_of(
         return given, "option"
     if city.load_delay is not None:
         return city.load_delay, "city"
-    delay = history.load_delay(connection, city.id, as_of=now, first=first, end=end)
-    if 2 * delay.at_interval_end < delay.values:
+    known = history.availability(connection, city.id, as_of=now, first=first, end=end)
+    if 2 * known.at_interval_end < known.values:
         return timedelta(0), "stated"
     days, age = live_load_age(connection, city=city.id, name=city.name, since=now - _LIVE_SINCE)
     if age is not None and days >= _FEWEST_LIVE_DAYS:

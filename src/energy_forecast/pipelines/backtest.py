@@ -20,7 +20,7 @@ from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.forecasts import NewForecast, NewRun
-from energy_forecast.database.history import LoadDelay
+from energy_forecast.database.history import Availability
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.event_log import log_run
@@ -28,7 +28,7 @@ from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, Fitte
 from energy_forecast.pipelines.as_of import AsOfData, Weather, read_as_of
 from energy_forecast.pipelines.assumptions import Assumptions, WeatherErrorChoice, load_delay_of, simulated_weather
 from energy_forecast.pipelines.backtest_scores import (
-    DELAYS_SINCE,
+    AVAILABILITY_SINCE,
     NO_PAIRS,
     BacktestForecast,
     CityScores,
@@ -48,6 +48,17 @@ Failures: TypeAlias = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
+class WeatherHours:
+    """Number of hours forecast, and of those for which weather was known at the issue and used.
+
+    If several models forecast an hour, the one with the most hours with weather counts: all have the same weather.
+    """
+
+    forecast: int
+    with_weather: int
+
+
+@dataclass(frozen=True)
 class BacktestReport:
     """Result of a backtest.
 
@@ -58,7 +69,8 @@ class BacktestReport:
     failed: the reason by (city, model).
     imputed_weather: by city and weather column, the number of newly forecast hours for which the value was imputed.
     assumptions: by city, as stored with the runs.
-    load_delay: by scored city, how late its load was available, from a week before the first issue time to the last.
+    availability: by scored city, the available_at of its load, from a week before the first issue time to the last.
+    weather_hours: by city, the hours that were newly forecast, and those with weather.
     """
 
     first: datetime
@@ -69,8 +81,9 @@ class BacktestReport:
     left_out: dict[str, int] = field(default_factory=dict)
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     imputed_weather: dict[str, dict[str, int]] = field(default_factory=dict)
-    load_delay: dict[str, LoadDelay] = field(default_factory=dict)
+    availability: dict[str, Availability] = field(default_factory=dict)
     assumptions: dict[str, Assumptions] = field(default_factory=dict)
+    weather_hours: dict[str, WeatherHours] = field(default_factory=dict)
 
 
 @log_run(
@@ -199,21 +212,21 @@ def backtest(
     with database.transaction(Role.FORECASTER) as connection:
         for metrics in version_metrics([row for one in scored for row in one.by_version], hours, every):
             stored_scores.add_metrics(connection, metrics)
-    if weather == "forecast" and all(one.weather != "forecast" for one in made):
-        # No weather forecast existed: record that none was used
-        weather = "none"
+    # Without any weather forecast, report that none was used
+    used: Weather = "none" if weather == "forecast" and all(one.weather == "none" for one in made) else weather
     pairs = pl.concat([NO_PAIRS, *(one.pairs for one in scored)]).sort("model", "city", "issued_at", "timestamp")
     faulty = pairs.filter("left_out").group_by("city").agg(pl.col("timestamp").n_unique()).sort("city")
     return BacktestReport(
         first=min((issued[0] for issued in times.values()), default=first),
         end=end,
-        weather=weather,
+        weather=used,
         pairs=pairs.drop("reference", "left_out", "model_id", "city_id"),
         scores=sorted((row for one in scored for row in one.overall), key=lambda row: (row["model"], row["city"])),
         left_out=dict(faulty.iter_rows()),
         failed=failed,
         imputed_weather=_imputed_weather(made),
-        load_delay={one.city: one.load_delay for one in scored},
+        availability={one.city: one.availability for one in scored},
+        weather_hours=_weather_hours(made) if weather != "none" else {},
         assumptions={one.city: assumed[one.city] for one in scored},
     )
 
@@ -262,7 +275,7 @@ def _assume(
     """Return the assumptions about a city with these issue times."""
     simulated = None
     with savepoint(connection):
-        since = times[0] - DELAYS_SINCE
+        since = times[0] - AVAILABILITY_SINCE
         delay, source = load_delay_of(connection, city, load_delay, now=now, first=since, end=times[-1])
         if weather == "simulated":
             simulated = simulated_weather(connection, city, weather_error, tuple(weather_columns), times[0])
@@ -364,9 +377,8 @@ def _issue(run: _Run, work: _Work, step: Step) -> _Issued:
                     continue
                 frame = stored_forecasts.as_stored(known.shift.to_city_hours(issued.frame))
                 weather = run.weather if issued.weather_hours or run.weather != "forecast" else "none"
-                new.append(
-                    BacktestForecast(name, work.versions[name], city, at, frame, weather, issued.imputed_weather)
-                )
+                facts = (issued.weather_hours, issued.imputed_weather)
+                new.append(BacktestForecast(name, work.versions[name], city, at, frame, weather, *facts))
     if run.weather == "forecast":
         # All forecasts of a city count as made with weather forecasts if any used one
         used = "forecast" if any(one.weather == "forecast" for one in before + new) else "none"
@@ -408,6 +420,21 @@ def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -
         stored = artifact_of(connection, model=model_id, city=city.id)
     assert stored is not None
     return load_model(name, stored.artifact)
+
+
+def _weather_hours(made: list[BacktestForecast]) -> dict[str, WeatherHours]:
+    """Return the newly forecast hours by city, and those with weather."""
+    by_model: dict[tuple[str, str], WeatherHours] = {}
+    for one in made:
+        if one.weather_hours is not None:
+            key = (one.city.name, one.model)
+            before = by_model.get(key, WeatherHours(0, 0))
+            by_model[key] = WeatherHours(before.forecast + one.frame.height, before.with_weather + one.weather_hours)
+    most: dict[str, WeatherHours] = {}
+    for (city, _), hours in by_model.items():
+        if city not in most or hours.with_weather > most[city].with_weather:
+            most[city] = hours
+    return most
 
 
 def _imputed_weather(made: list[BacktestForecast]) -> dict[str, dict[str, int]]:

@@ -13,13 +13,13 @@ import polars as pl
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.database.connection import Database, Role
-from energy_forecast.database.history import LoadDelay, load_delay
+from energy_forecast.database.history import Availability, availability
 from energy_forecast.forecasting import QUANTILE_COLUMNS, City
 from energy_forecast.pipelines.as_of import actual_load, forecasting_city
 from energy_forecast.pipelines.pairs import join_actuals, lead_buckets, score_pairs
 from energy_forecast.pipelines.score import evaluation
 
-DELAYS_SINCE = timedelta(days=7)
+AVAILABILITY_SINCE = timedelta(days=7)
 NO_PAIRS = pl.DataFrame(
     schema={
         "model": pl.String,
@@ -39,7 +39,10 @@ NO_PAIRS = pl.DataFrame(
 
 @dataclass(frozen=True)
 class BacktestForecast:
-    """The forecast of one city by one model version at one issue time."""
+    """The forecast of one city by one model version at one issue time.
+
+    weather_hours: number of hours that were forecast with weather; None for a forecast of an earlier backtest.
+    """
 
     model: str
     model_id: UUID
@@ -47,6 +50,7 @@ class BacktestForecast:
     issued_at: datetime
     frame: pl.DataFrame
     weather: str
+    weather_hours: int | None = None
     imputed_weather: dict[str, int] = field(default_factory=dict)
 
 
@@ -54,11 +58,11 @@ class BacktestForecast:
 class CityScores:
     """The forecasts of a city with their actuals and scores, by model and by version and lead time bucket.
 
-    load_delay: how late the load was available, from a week before the first issue time to the last.
+    availability: of the load, from a week before the first issue time to the last.
     """
 
     city: str
-    load_delay: LoadDelay
+    availability: Availability
     pairs: pl.DataFrame
     overall: list[dict[str, Any]]
     by_version: list[dict[str, Any]]
@@ -86,12 +90,12 @@ def score_city(
         # From a week earlier, for the reference
         load = actual_load(connection, city, as_of=now, first=first - timedelta(days=8), end=end + timedelta(hours=1))
         pairs = _pairs(made, load, city)
-        delays_since = issues["issued_from"] - DELAYS_SINCE
-        delay = load_delay(connection, city.id, as_of=now, first=delays_since, end=issues["issued_until"])
+        since = issues["issued_from"] - AVAILABILITY_SINCE
+        available = availability(connection, city.id, as_of=now, first=since, end=issues["issued_until"])
         weathers = {(str(one.model_id), str(one.city.id)): one.weather for one in made}
         overall, by_version = _scores(pairs, forecasting_city(city), weathers, hours, now)
         stored_scores.add_scores(connection, [score | issues for score in by_version])
-    return CityScores(city.name, delay, pairs, overall, by_version)
+    return CityScores(city.name, available, pairs, overall, by_version)
 
 
 def _pairs(made: list[BacktestForecast], load: pl.DataFrame, city: StoredCity) -> pl.DataFrame:

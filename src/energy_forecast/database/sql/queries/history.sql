@@ -10,7 +10,7 @@ SELECT string_agg(timestamptz_send(timestamp), ''),
        string_agg(int2send(interval_minutes), '')
 FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s)
 
--- name: load_delay
+-- name: availability
 -- Delay of the intervals that start in [first, end), as known at a time: values, values available at the end of their
 -- interval, median delay after that end in minutes.
 SELECT count(*), count(*) FILTER (WHERE delay = 0), percentile_cont(0.5) WITHIN GROUP (ORDER BY delay)
