@@ -79,7 +79,8 @@ def test_two_models_are_compared_on_the_pairs_that_both_have(
     assert "Berlin" in plot.read_text()
     shown = command_line.run("backtest", "compare", "vanilla", "naive-168").stdout
     assert f"{LAST - timedelta(days=27):%Y-%m-%d} to {LAST - timedelta(days=3):%Y-%m-%d}" in shown
-    assert "actual" in shown
+    conditions = "with observed weather (as if the weather forecast were perfect), load known 1 h after its interval"
+    assert f"Backtests {conditions} (assumed)." in shown
     refused = command_line.run("backtest", "compare", "vanilla", "gradient-boosting", status=1).stderr
     assert "have 0 common backtest issues" in refused
 

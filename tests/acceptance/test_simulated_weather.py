@@ -102,6 +102,10 @@ def test_larger_weather_errors_give_larger_errors(
         kept = dict(rows(database, f"SELECT weather, max(assumptions ->> 'weather_errors') FROM {table} GROUP BY 1"))  # noqa: S608
         assert kept["actual"] is None
         assert kept["simulated"] is not None
+    performance = command_line.run("query", "model-performance").stdout
+    assert "Assumptions 3: load known 1 h after its interval (assumed)" in performance
+    for size in ("0.8", "9.0"):
+        assert f"file errors of temperature (temperature {size} °C after 24 h)" in performance
     shown = command_line.run(*SIMULATED, "--weather-error", errors_of(tmp_path, 6)).stdout
     assert "weather of the target hours: simulated" in shown
     assert "Errors of the simulated weather forecasts: file, temperature 9.0 after 24 h, 12.0 after 48 h" in shown

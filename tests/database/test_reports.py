@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -231,6 +232,7 @@ def score(connection: Connection, **values: Any) -> None:
         "rmse_kwh": 3.0,
         "coverage_90": 0.9,
         "digest": "a",
+        "assumptions": "{}",
         "ago": "1 hour",
     } | values
     connection.execute(
@@ -243,9 +245,9 @@ def score(connection: Connection, **values: Any) -> None:
     connection.execute(
         "INSERT INTO forecast_scores (model_id, city_id, purpose, weather, period_start, period_end, lead_start_hours,"
         " lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,"
-        " actuals_as_of, created_at) VALUES (%(model)s, %(city_id)s, %(purpose)s, 'none', %(period_start)s,"
-        " %(period_end)s, %(lead_start_hours)s, %(lead_end_hours)s, %(pair_count)s, %(digest)s::text::bytea, %(mape)s,"
-        " 1, %(rmse_kwh)s, 1, %(coverage_90)s, 1, now(), now() - %(ago)s::interval)",
+        " actuals_as_of, assumptions, created_at) VALUES (%(model)s, %(city_id)s, %(purpose)s, 'none',"
+        " %(period_start)s, %(period_end)s, %(lead_start_hours)s, %(lead_end_hours)s, %(pair_count)s,"
+        " %(digest)s::text::bytea, %(mape)s, 1, %(rmse_kwh)s, 1, %(coverage_90)s, 1, now(), %(assumptions)s, now() - %(ago)s::interval)",
         row | {"model": MODEL},
     )
 
@@ -284,6 +286,19 @@ def test_what_was_scored_again_counts_once(connection: Connection) -> None:
     rows = {r["purpose"]: r for r in reports.model_performance(connection)}
     assert (rows["live"]["prediction_count"], rows["live"]["avg_mape"]) == (20, pytest.approx(5.0))
     assert (rows["backtest"]["prediction_count"], rows["backtest"]["avg_mape"]) == (10, pytest.approx(4.0))
+
+
+def test_backtests_with_other_assumptions_count_separately(connection: Connection) -> None:
+    """A backtest with a shorter delay of the load neither hides one with a longer delay nor is averaged with it."""
+    delays = [json.dumps({"load_delay_minutes": minutes, "load_delay_source": "option"}) for minutes in (60, 1800)]
+    score(connection, purpose="backtest", assumptions=delays[0])
+    score(connection, purpose="backtest", assumptions=delays[1], mape=6.0, ago="2 hours")
+    score(connection, purpose="backtest", assumptions=delays[1], mape=9.0, lead_end_hours=3, ago="2 hours")
+    rows = reports.model_performance(connection)
+    assert [(r["assumptions"], r["avg_mape"]) for r in rows] == [
+        (json.loads(delays[0]), pytest.approx(4.0)),
+        (json.loads(delays[1]), pytest.approx(6.0)),
+    ]
 
 
 def test_plain_statements_run_over_the_tables(connection: Connection) -> None:

@@ -12,13 +12,33 @@ from energy_forecast.pipelines.labels import condition_label
 @pytest.mark.parametrize(
     ("weather", "assumptions", "phrase"),
     [
-        ("forecast", {"load_delay_minutes": 2160, "load_delay_source": "city"}, ", load known after 36 h"),
+        (
+            "forecast",
+            {"load_delay_minutes": 2160, "load_delay_source": "city"},
+            ", load known 36 h after its interval (setting of the city)",
+        ),
         ("forecast", {"load_delay_minutes": 0, "load_delay_source": "stated"}, ", load known by its available_at"),
-        ("forecast", {"load_delay_minutes": 0, "load_delay_source": "option"}, "of that moment"),
+        (
+            "forecast",
+            {"load_delay_minutes": 0, "load_delay_source": "option"},
+            ", load known at the end of its interval",
+        ),
+        ("forecast", {}, "of that moment"),
         (
             "simulated",
-            {"weather_errors": {"wind_speed": [1.0], "temperature": [2.0], "source": "file", "lead_hours": [0.0]}},
-            ", file errors of temperature, wind speed",
+            {
+                "load_delay_minutes": 60,
+                "load_delay_source": "option",
+                "weather_errors": {
+                    "source": "file",
+                    "seed": 0,
+                    "lead_hours": [0.0, 48.0],
+                    "temperature": [2.0, 4.0],
+                    "wind_speed": [1.0, 1.0],
+                },
+            },
+            ", load known 1 h after its interval, file errors of temperature, wind speed"
+            " (temperature 3.0 °C after 24 h)",
         ),
     ],
 )

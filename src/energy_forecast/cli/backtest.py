@@ -277,13 +277,16 @@ def _weather_hour_lines(report: BacktestReport) -> list[str]:
 
 def _load_delay_lines(report: BacktestReport) -> list[str]:
     """Return a line for each delay of load, with its cities."""
-    sources = {"option": "", "city": " (setting of the city)", "measured": " (median of its live forecasts)"}
-    assumed = " (assumed, because the data has no later available_at; set it: energy-forecast city edit --help)"
+    from energy_forecast.pipelines.labels import DELAY_SOURCES
+
+    reasons = DELAY_SOURCES | {
+        "assumed": "assumed, because the data has no later available_at; set it: energy-forecast city edit --help"
+    }
     texts = {}
     for city, one in report.assumptions.items():
         if one.load_delay_source != "stated":
             span = "at" if not one.load_delay else f"{one.load_delay / timedelta(hours=1):g} h after"
-            source = sources.get(one.load_delay_source, assumed)
+            source = f" ({reasons[one.load_delay_source]})" if one.load_delay_source in reasons else ""
             texts[city] = f"Load is known {span} the end of its interval{source}, and not before its available_at."
     stated = {city: one for city, one in report.availability.items() if city not in texts}
     return _by_text(texts | dict.fromkeys(stated, _stated(stated)) if stated else texts)
@@ -398,6 +401,8 @@ def compare(
 
 def _print_comparison(report: ComparisonReport, model_a: str, model_b: str, *, wanted: bool) -> None:
     if report.comparisons:
+        from energy_forecast.pipelines.labels import condition_label
+
         table(
             [
                 *("city", "weather", "issued", "issues", f"MAE {model_a}", f"MAE {model_b}"),
@@ -425,6 +430,11 @@ def _print_comparison(report: ComparisonReport, model_a: str, model_b: str, *, w
                 for one in report.comparisons
             ],
         )
+        conditions = {
+            one.city: f"backtests {condition_label(one.weather, one.assumptions)}" for one in report.comparisons
+        }
+        for line in _by_text(conditions):
+            out.print(f"{line[0].upper()}{line[1:]}.")
         out.print(
             "MAE: MWh in an hour; the mean over all issues of the mean over their hours. p: probability of so large a\n"
             "difference by chance (block bootstrap). open: the difference may be chance, or the pinball loss disagrees."

@@ -132,7 +132,7 @@ def model_performance(
     """Compare model versions by their scores of the last days, best first.
 
     Forecasts issued in time, forecasts made later (replays) and backtests have separate rows, as have the kinds of
-    weather that they used.
+    weather that they used, and backtests with different assumptions (load delay and weather errors).
 
     Example: energy-forecast query model-performance --days 30
     """
@@ -143,14 +143,22 @@ def model_performance(
     elif not rows:
         out.print(f"Nothing was scored in these {days} days. Run: energy-forecast score")
     else:
+        from energy_forecast.pipelines.labels import assumptions_label
+
+        labels = list(dict.fromkeys(label for r in rows if (label := assumptions_label(r["assumptions"]))))
+        numbers = {"": None} | {label: number for number, label in enumerate(labels, start=1)}
         table(
-            ["model", "version", "purpose", "weather", "MAPE %", "RMSE kWh", "MAE kWh", "cover %", "pairs", "cities"],
+            [
+                *("model", "version", "purpose", "weather", "assumptions"),
+                *("MAPE %", "RMSE kWh", "MAE kWh", "cover %", "pairs", "cities"),
+            ],
             [
                 (
                     r["name"],
                     r["version"],
                     r["purpose"],
                     r["weather"],
+                    numbers[assumptions_label(r["assumptions"])],
                     _score(r["avg_mape"]),
                     _kwh(r["avg_rmse"]),
                     _kwh(r["avg_mae"]),
@@ -161,6 +169,9 @@ def model_performance(
                 for r in rows
             ],
         )
+        for label, number in numbers.items():
+            if number is not None:
+                out.print(f"Assumptions {number}: {label}.")
 
 
 def _draw(kind: AnswerKind, city: StoredCity, rows: list[dict[str, Any]], path: Path) -> None:

@@ -93,7 +93,8 @@ def model_performance(connection: Connection, *, days: int = 7, until: datetime 
 
     Returns:
         name, version, purpose, weather, avg_mape (percent), avg_rmse and avg_mae (kWh in an hour), coverage_90 (share
-        of actuals inside the 90 % interval), prediction_count (pairs of forecast and actual), city_count.
+        of actuals inside the 90 % interval), prediction_count (pairs of forecast and actual), city_count, assumptions
+        (of backtests; otherwise empty).
     """
     until = until or database_now(connection)
     return _rows(connection, "model_performance", {"days": days, "until": until})

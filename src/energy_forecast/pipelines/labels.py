@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from energy_forecast.weather_ranges import WEATHER_RANGES
+from energy_forecast.pipelines.assumptions import Assumptions
 
 PURPOSE_LABELS = {
     "live": "forecasts issued in time",
@@ -20,14 +21,30 @@ WEATHER_LABELS = {
 }
 
 
+# Sources of a load delay that was not requested
+DELAY_SOURCES = {"city": "setting of the city", "measured": "median of its live forecasts", "assumed": "assumed"}
+
+
 def condition_label(weather: str, assumptions: dict[str, Any]) -> str:
     """Return the weather of the target hours and the assumptions of runs as a phrase."""
-    label = WEATHER_LABELS[weather]
-    if assumptions.get("load_delay_minutes"):
-        label += f", load known after {assumptions['load_delay_minutes'] / 60:g} h"
-    elif assumptions.get("load_delay_source") == "stated":
-        label += ", load known by its available_at"
-    if (errors := assumptions.get("weather_errors")) is not None:
-        columns = ", ".join(name.replace("_", " ") for name in WEATHER_RANGES if name in errors)
-        label += f", {errors['source']} errors of {columns}"
+    return ", ".join(part for part in (WEATHER_LABELS[weather], assumptions_label(assumptions)) if part)
+
+
+def assumptions_label(stored: dict[str, Any]) -> str:
+    """Return the assumptions of runs as a phrase; empty for runs without any."""
+    if not stored:
+        return ""
+    known = Assumptions.of(stored)
+    if known.load_delay_source == "stated":
+        label = "load known by its available_at"
+    else:
+        hours = known.load_delay / timedelta(hours=1)
+        label = f"load known {hours:g} h after its interval" if hours else "load known at the end of its interval"
+        if known.load_delay_source in DELAY_SOURCES:
+            label += f" ({DELAY_SOURCES[known.load_delay_source]})"
+    if known.weather is not None:
+        errors = known.weather.errors
+        columns = ", ".join(errors.columns).replace("_", " ")
+        size = float(errors.at("temperature", 24))
+        label += f", {known.weather.source} errors of {columns} (temperature {size:.1f} °C after 24 h)"
     return label

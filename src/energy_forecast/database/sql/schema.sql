@@ -1471,8 +1471,8 @@ GRANT EXECUTE ON ROUTINE may_read_city(uuid) TO energy_forecast_app, energy_fore
 COMMENT ON ROUTINE may_read_evaluation(uuid) IS 'Whether the acting role may see a mean over all cities of a model version: only if it may see each of them';
 GRANT EXECUTE ON ROUTINE may_read_evaluation(uuid) TO energy_forecast_app;
 
--- model_performance(days integer DEFAULT 7, until timestamptz DEFAULT now()) returns TABLE(name text, version text, purpose text, weather text, avg_mape double precision, avg_rmse double precision, avg_mae double precision, coverage_90 double precision, prediction_count bigint, city_count bigint)
-COMMENT ON ROUTINE model_performance(integer,timestamptz) IS 'Model versions by their scores of the last days, best first: MAPE in percent, RMSE and MAE in kWh in an hour, each a mean over the pairs of forecast and actual. Live runs, replays and backtests are never mixed';
+-- model_performance(days integer DEFAULT 7, until timestamptz DEFAULT now()) returns TABLE(name text, version text, purpose text, weather text, avg_mape double precision, avg_rmse double precision, avg_mae double precision, coverage_90 double precision, prediction_count bigint, city_count bigint, assumptions jsonb)
+COMMENT ON ROUTINE model_performance(integer,timestamptz) IS 'Model versions by their scores of the last days, best first: MAPE in percent, RMSE and MAE in kWh in an hour, each a mean over the pairs of forecast and actual. Live runs, replays, backtests, kinds of weather and assumptions are never mixed';
 GRANT EXECUTE ON ROUTINE model_performance(integer,timestamptz) TO energy_forecast_app, energy_forecast_operator;
 
 -- quantiles_ascend(quantiles real[], quantile_count integer) returns boolean

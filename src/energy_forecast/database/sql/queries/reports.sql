@@ -34,5 +34,6 @@ FROM consumption_with_temperature(%(city)s, %(until)s::timestamptz - make_interv
 
 -- name: model_performance
 -- Model versions by their scores of the last days: MAPE in percent, RMSE and MAE in kWh in an hour.
-SELECT name, version, purpose, weather, avg_mape, avg_rmse, avg_mae, coverage_90, prediction_count, city_count
+SELECT name, version, purpose, weather, avg_mape, avg_rmse, avg_mae, coverage_90, prediction_count, city_count,
+       assumptions
 FROM model_performance(%(days)s, %(until)s)
