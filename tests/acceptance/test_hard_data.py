@@ -416,7 +416,7 @@ def test_a_lower_level_is_explained_as_it_served(server: Server, template: str, 
         command_line, page = CommandLine.on(database, tmp_path / "home"), tmp_path / "why.html"
         arguments = ("forecast", "explain", "Berlin", "--at", (FIRST + timedelta(days=15)).strftime(HOURS))
         told = command_line.run(*arguments, "--plot", page)
-        assert "The fallback level 'naive-168' (3) made this forecast" in told.stdout + told.stderr
+        assert "Fallback level 3 (naive-168) made this forecast" in told.stdout + told.stderr
         assert "naive-168 repeats earlier loads" in told.stdout
         assert "repeats" in page.read_text()
         naive = json.loads(command_line.run(*arguments, "--json").stdout)
@@ -511,6 +511,10 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         ((notes, fallback_levels),) = rows(database, "SELECT notes, fallback_levels FROM forecast_runs")
         assert len(notes["Berlin"]) == 2
         assert fallback_levels["Berlin"]["name"] == "without weather"
+
+        explained = command_line.run("forecast", "explain", "Berlin", "--at", LADDER_AT.strftime(HOURS))
+        sentence = "48 of 72 hours were forecast with weather, the other 24 without (fallback level 1)."
+        assert sentence in " ".join(explained.stderr.split())
 
         command_line.run("score")
         span = ("--from", (LADDER_AT - timedelta(days=2)).strftime(HOURS), "--to", LADDER_AT.strftime(HOURS))

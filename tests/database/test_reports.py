@@ -247,7 +247,8 @@ def score(connection: Connection, **values: Any) -> None:
         " lead_end_hours, pair_count, pair_digest, mape, mae_kwh, rmse_kwh, pinball_kwh, coverage_90, width_90_kwh,"
         " actuals_as_of, assumptions, created_at) VALUES (%(model)s, %(city_id)s, %(purpose)s, 'none',"
         " %(period_start)s, %(period_end)s, %(lead_start_hours)s, %(lead_end_hours)s, %(pair_count)s,"
-        " %(digest)s::text::bytea, %(mape)s, 1, %(rmse_kwh)s, 1, %(coverage_90)s, 1, now(), %(assumptions)s, now() - %(ago)s::interval)",
+        " %(digest)s::text::bytea, %(mape)s, 1, %(rmse_kwh)s, 1, %(coverage_90)s, 1, now(), %(assumptions)s,"
+        " now() - %(ago)s::interval)",
         row | {"model": MODEL},
     )
 

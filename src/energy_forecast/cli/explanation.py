@@ -243,10 +243,10 @@ def _print_error(found: ForecastExplanation, error: ExplainedError, wanted: list
         ["error, MWh", *(title for title, _ in columns)],
         [(name, *(text(one) for _, one in columns)) for name, text in rows],
     )
-    out.print(
-        f"The error of the weather forecast caused {_percent(parts.weather_percent)} % of the absolute error of these "
-        f"{parts.hours} hours. MAPE {parts.mape:.2f} %; with observed weather {parts.mape_with_observed:.2f} %."
-    )
+    out.print(parts.statement)
+    shares = [one.weather_percent for _, one in columns if one.weather_percent is not None]
+    if any(share < 0 or share > 100 for share in shares):
+        out.print("A share below 0 or above 100 %: the errors of weather forecast and model have opposite directions.")
     for note in error.notes:
         echo(f"  {note}")
 

@@ -162,6 +162,7 @@ def explain(
     from energy_forecast import pipelines
     from energy_forecast.forecasting.hours import REPORT_LEADS
     from energy_forecast.pipelines.labels import condition_label
+    from energy_forecast.pipelines.weather_share import WEATHER_PART_UNKNOWN
 
     if month is not None and not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month):
         raise typer.BadParameter(f"{month!r} is not a month such as 2026-03.", param_hint="--month")
@@ -236,11 +237,10 @@ def explain(
             ],
             title="The largest errors",
         )
-        if share is not None and share.weather_percent is not None:
-            out.print(
-                f"The error of the weather forecast caused {share.weather_percent:.0f} % of the absolute error of "
-                f"{counted(share.hours, 'hour')}, and the model the rest."
-            )
+        if share is not None:
+            out.print(share.statement)
+        if worst["weather_kwh"].null_count():
+            out.print(f"-: {WEATHER_PART_UNKNOWN.get(stored['weather'], WEATHER_PART_UNKNOWN['forecast'])}")
         if output is not None:
             out.print(f"Written: {output}")
     if found.differing:

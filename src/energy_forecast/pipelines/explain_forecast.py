@@ -23,6 +23,7 @@ from energy_forecast.forecasting import QUANTILE_COLUMNS, load_model
 from energy_forecast.forecasting.explain.report import Explanation, explain
 from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.assumptions import Assumptions
+from energy_forecast.pipelines.fallback import WITHOUT_WEATHER
 from energy_forecast.pipelines.train import check_models
 from energy_forecast.pipelines.weather_share import SAME_KWH, ExplainedError, explain_error, share_of_run
 from energy_forecast.progress import Progress, silent
@@ -70,7 +71,14 @@ class ForecastExplanation:
         if self.fallback is None or not self.fallback["level"]:
             return []
         level, name = self.fallback["level"], self.fallback["name"]
-        lines = [f"The fallback level {name!r} ({level}) made this forecast; it is explained here."]
+        hours = self.forecast.height
+        if level == WITHOUT_WEATHER and (with_weather := self.fallback["weather_hours"]):
+            lines = [
+                f"{with_weather} of {hours} hours were forecast with weather, the other {hours - with_weather} without "
+                f"(fallback level {level})."
+            ]
+        else:
+            lines = [f"Fallback level {level} ({name}) made this forecast; it is explained here."]
         lines += [f"  {reason}" for reason in self.fallback["reasons"]]
         if self.weather_left_out:
             lines.append("  Weather of these hours was recorded after the issue. It was not used, and is left out.")

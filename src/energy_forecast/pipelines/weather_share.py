@@ -31,6 +31,13 @@ NOT_OBSERVED = (
     "The part of the weather in the error is unknown, because no observed weather of the hours with load is stored. "
     "Load it: energy-forecast ingest weather FILE"
 )
+# Why a pair of a score has no part of the weather, by the kind of weather of its run
+WEATHER_PART_UNKNOWN = {
+    "actual": "no part is caused by a weather forecast, because the forecast used observed weather.",
+    "none": "no part is caused by a weather forecast, because the forecast did not use weather.",
+    "forecast": "the part of the weather is unknown or none. The model does not use weather, or for these hours no "
+    "weather was forecast, none is observed, or the inputs of the forecast are not stored any more.",
+}
 # The last bits of a matrix product depend on the memory alignment of its arrays
 SAME_KWH = 0.01
 _NO_SHARES = pl.DataFrame(

@@ -186,12 +186,10 @@ def _error(found: ForecastExplanation, error: ExplainedError) -> Section:
         yaxis2={"domain": [0, 0.34], "zeroline": True, "title": {"text": "Error, °C", "standoff": 8}},
     )
     total = energy_unit(parts.absolute_error_kwh)
-    share = "" if parts.weather_percent is None else f" ({parts.weather_percent:.0f} %)"
     lead = (
-        f"The error of the weather forecast caused {_signed(total, parts.weather_kwh)} {total.name}{share} of the "
-        f"{total.text(parts.absolute_error_kwh)} {total.name} of absolute error in {parts.hours} hours, and the model "
-        f"the rest. It is the difference to the same forecast with observed weather, whose MAPE is "
-        f"{parts.mape_with_observed:.2f} % instead of {parts.mape:.2f} %. The weather forecast was "
+        f"{parts.statement} The part of the weather, {_signed(total, parts.weather_kwh)} of "
+        f"{total.text(parts.absolute_error_kwh)} {total.name}, is the difference to the same forecast with observed "
+        f"weather. The weather forecast was "
         f"{abs(parts.temperature_error):.1f} °C too {'warm' if parts.temperature_error > 0 else 'cold'} on average "
         f"(mean absolute error {parts.temperature_absolute_error:.1f} °C)."
     )

@@ -71,6 +71,33 @@ def test_part_is_negative_if_weather_forecast_reduced_error() -> None:
     assert [parts.mape, parts.mape_with_observed] == pytest.approx([1.0, 4.0])
 
 
+@pytest.mark.parametrize(
+    ("weather_kwh", "words"),
+    [
+        ([0.5, -0.25], "caused 38 % of the absolute error of these 2 hours, and the model the rest. MAPE"),
+        ([-4.0, -4.0], "and the model the rest. In some of them the two errors offset each other. MAPE 1.00 %; with"),
+        ([-4.0, 0.0], "reduced the absolute error of these 2 hours: it offset a part of the model's own error."),
+        (
+            [4.0, 0.0],
+            "caused more than the absolute error of these 2 hours: the model's own error offset a part of it.",
+        ),
+    ],
+)
+def test_statement_is_true_if_errors_cancel(weather_kwh: list[float], words: str) -> None:
+    frame = pl.DataFrame(
+        {"actual": [100.0] * 2, "predicted": [101.0, 99.0], "weather_kwh": weather_kwh, "temperature_error": [2.0] * 2}
+    )
+    parts = error_parts(split_error(frame))
+    assert parts is not None
+    assert words in parts.statement
+    # With observed weather the forecast is `predicted` minus the part
+    again = [abs(e - w) for e, w in zip([1.0, -1.0], weather_kwh, strict=True)]
+    assert parts.mape_with_observed == pytest.approx(sum(again) / 2)
+    assert ("reduced" in parts.statement or "offset each other" in parts.statement) == (
+        sum(again) > 2 and "caused more" not in parts.statement
+    )
+
+
 def test_hours_without_observation_or_weather_forecast_are_not_split(berlin: Record, fitted: Fitted) -> None:
     """Weather was forecast for 40 hours and is observed for 30: the others keep their input."""
     model, observed = fitted("linear"), berlin.weather_from(AT)

@@ -6,6 +6,7 @@ forecast as issued is the part of the weather; the rest of the error is the part
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
@@ -69,6 +70,33 @@ class ErrorParts:
     def weather_percent(self) -> float | None:
         """Return the share of the weather in the absolute error, %; None without an error."""
         return 100 * self.weather_kwh / self.absolute_error_kwh if self.absolute_error_kwh else None
+
+    @property
+    def statement(self) -> str:
+        """Return the cause of the error in words. The two parts may have opposite directions, and offset each other."""
+        percent, hours = self.weather_percent, "this hour" if self.hours == 1 else f"these {self.hours} hours"
+        if percent is None:
+            text = f"The forecast of {hours} has no error."
+        elif percent < 0:
+            text = (
+                f"The error of the weather forecast reduced the absolute error of {hours}: it offset a part of the "
+                "model's own error."
+            )
+        elif percent > 100:
+            text = (
+                f"The error of the weather forecast caused more than the absolute error of {hours}: the model's own "
+                "error offset a part of it."
+            )
+        else:
+            text = (
+                f"The error of the weather forecast caused {percent:.0f} % of the absolute error of {hours}, and the "
+                "model the rest."
+            )
+            if self.mape_with_observed > self.mape:
+                text += " In some of them the two errors offset each other."
+        if math.isfinite(self.mape):
+            text += f" MAPE {self.mape:.2f} %; with observed weather {self.mape_with_observed:.2f} %."
+        return text
 
     def as_dict(self) -> dict[str, float | None]:
         """Return the parts as JSON values."""
