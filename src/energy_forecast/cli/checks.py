@@ -158,7 +158,7 @@ def _check_data(database: Database, progress: Progress) -> list[CheckFinding]:
         ]
         if one.clock.has_drifted:
             findings.append(
-                CheckFinding(f"{one.city}: {one.clock}.", "Run: energy-forecast doctor data", is_warning=True)
+                CheckFinding(f"{one.city}: {one.clock}", "Run: energy-forecast doctor data", is_warning=True)
             )
     return findings
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from energy_forecast.forecasting.data.quality_report import faulty_rows, find_in_load, find_in_weather, step_changes
-from energy_forecast.forecasting.data.weather_clock import weather_clock
+from energy_forecast.forecasting.data.weather_clock import WeatherClock, weather_clock
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 HALF = timedelta(minutes=30)
@@ -112,5 +112,9 @@ def test_weather_clock_measures_shift() -> None:
     clock = weather_clock(load, moved)
     assert clock.has_drifted
     assert clock.timestamp_drift == pytest.approx(0.75, abs=0.1)
-    assert "hours later in 2023 than in 2021" in str(clock)
+    assert "0.7 h later in 2023 than in 2021" in str(clock)
+    assert "so the weather timestamps may have shifted, which is uncertain. Check whether" in str(clock)
+    sure = WeatherClock({2020: 0.0, 2021: 0.0, 2022: 1.0, 2023: 1.0}, {})
+    assert "1.0 h later in 2022 and 2023 than in 2020 and 2021" in str(sure)
+    assert "have probably shifted. Check whether" in str(sure)
     assert weather_clock(load, steady.clear()).weather == {}

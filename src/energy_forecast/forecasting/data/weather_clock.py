@@ -1,7 +1,7 @@
 """Detection of shifted weather timestamps, from the hour of the daily peak by year.
 
 The warmest hour of the day follows the sun. If it moves by half an hour from one year to another, the weather service
-has changed its timestamps, and a model that was trained on the old ones gets the new ones.
+may have changed its timestamps, and a model that was trained on the old ones gets the new ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from energy_forecast.forecasting.types import Floats
 _FEWEST_DAYS = 60
 _SMALLEST = 1e-9
 # In the US cities, years with unchanged timestamps differ by up to 0.3 h
+_USUAL_HOURS = 0.3
 DRIFT_HOURS = 0.4
+# Timestamps shift by half hours or hours; a smaller shift may be the weather of the years, or another station
+_LIKELY_HOURS = 0.8
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,9 @@ class WeatherClock:
     @property
     def timestamp_drift(self) -> float:
         """Return the shift in hours from the first to the last two years, by medians."""
-        years = sorted(self.weather)
-        if len(years) < 2:
+        if len(self.weather) < 2:
             return 0.0
-        end = min(2, len(years) // 2)
-        last, first = ([self.weather[year] for year in part] for part in (years[-end:], years[:end]))
+        first, last = ([self.weather[year] for year in part] for part in self._ends())
         return round(float(np.median(last) - np.median(first)), 2)
 
     @property
@@ -47,12 +48,21 @@ class WeatherClock:
         return abs(self.timestamp_drift) >= DRIFT_HOURS
 
     def __str__(self) -> str:
-        years = sorted(self.weather)
+        shift, way = abs(self.timestamp_drift), "earlier" if self.timestamp_drift < 0 else "later"
+        first, last = (" and ".join(map(str, part)) for part in self._ends())
+        shifted = "have probably shifted" if shift >= _LIKELY_HOURS else "may have shifted, which is uncertain"
         return (
-            f"the daily temperature peak is {abs(self.timestamp_drift):.1f} hours "
-            f"{'earlier' if self.timestamp_drift < 0 else 'later'} in {years[-1]} than in {years[0]}: the weather "
-            f"timestamps have shifted, and a model is trained on both"
+            f"the daily temperature peak is {shift:.1f} h {way} in {last} than in {first}. "
+            f"Years with unchanged timestamps differ by up to {_USUAL_HOURS:g} h, so the weather "
+            f"timestamps {shifted}. Check whether the weather service changed its time zone, the label of its hours "
+            "(start or end) or its station between these years. If it did, load the weather again with one clock."
         )
+
+    def _ends(self) -> tuple[list[int], list[int]]:
+        """Return the first and the last one or two years."""
+        years = sorted(self.weather)
+        end = min(2, len(years) // 2)
+        return years[:end], years[-end:]
 
 
 def weather_clock(load: pl.DataFrame, weather: pl.DataFrame) -> WeatherClock:
