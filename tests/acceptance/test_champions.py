@@ -114,6 +114,7 @@ def test_a_champion_needs_evidence_serves_its_city_and_can_be_taken_back(
     # Then there was no champion, so the platform chose by itself
     earlier = document(command_line, "forecast", "--horizon", "3h", "--at", at, "--city", "Berlin")["forecasts"]
     assert earlier[0]["model"] != "naive-24"
+    assert {one["chosen_as"] for one in served} == {"champion"}
 
     with psycopg.connect(database.url) as connection:
         (between,) = connection.execute(

@@ -89,6 +89,7 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
         "forecast", "--at", AT, "--horizon", "48h", "--model", "gradient-boosting", "--output", output, "--plot", plot
     )
     assert "Pune" in printed.stdout
+    assert "gradient-boosting 1 (requested)" in printed.stdout
     assert "Europe/Berlin" in plot.read_text()
     written = pl.read_csv(output, try_parse_dates=True)
     assert written.height == 96

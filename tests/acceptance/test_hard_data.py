@@ -361,7 +361,8 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
         # An artifact that cannot be read: an older version, then naive-168; what was asked for by name is refused
         for until in (24, 25):
             pipelines.train(database, models=["ensemble"], cities=["Berlin"], until=day(until))
-        assert issued(database, "Berlin", LADDER_AT).fallback.level == 0
+        preferred = issued(database, "Berlin", LADDER_AT)
+        assert (preferred.fallback.level, preferred.chosen_as) == (0, "default")
         spoil(database, "ensemble", 2)
         older = issued(database, "Berlin", LADDER_AT)
         assert (older.model, older.version, older.fallback.name) == ("ensemble", "1", "another version")
@@ -378,6 +379,7 @@ def test_each_rung_of_the_ladder_is_used_said_and_written(server: Server, templa
             3,
             "naive-168",
         )
+        assert one["chosen_as"] == "fallback"
         kept = rows(database, "SELECT fallback_levels FROM forecast_runs ORDER BY created_at")
         assert [one["level"] for (levels,) in kept for one in levels.values()] == [4, 3, 0, 1, 0, 2, 3, 3]
 

@@ -49,7 +49,11 @@ def forecast(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A model. Default: ensemble, or naive-168 if that is better."),
+        typer.Option(
+            metavar="NAME",
+            help="A model. Default: the champion of the city (model promote); without a champion ensemble, or "
+            "naive-168 if that is better. Other trained models serve only if they are named here.",
+        ),
     ] = None,
     city: Cities = None,
     at: Annotated[
@@ -99,6 +103,7 @@ def forecast(
                         "city": one.city,
                         "model": one.model,
                         "version": one.version,
+                        "chosen_as": one.chosen_as,
                         "run": one.run_id,
                         "fallback_level": one.fallback.as_dict(),
                         "notes": one.notes,
@@ -165,7 +170,7 @@ def _forecast_row(one: CityForecast) -> tuple[object, ...]:
     local = peak["timestamp"].astimezone(zones.zone(one.timezone))
     return (
         one.city,
-        f"{one.model} {one.version}",
+        f"{one.model} {one.version} ({one.chosen_as})",
         _inputs(one),
         one.frame.height,
         f"{one.frame['predicted'].sum() / 1000:,.1f}",

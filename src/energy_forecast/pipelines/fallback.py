@@ -7,7 +7,7 @@ be read; naive-168; naive-24. If none works, the city gets no forecast, and the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -81,6 +81,7 @@ class CityForecast:
     history: timestamp, consumption_kwh: the known load of the last weeks.
     temperature: timestamp, temperature (degrees Celsius): observed up to the issue time, forecast after it;
         empty for a city without weather.
+    chosen_as: why this model serves: requested, champion, default (the city has no champion) or fallback.
     """
 
     city: str
@@ -96,6 +97,7 @@ class CityForecast:
     temperature: pl.DataFrame
     notes: list[str]
     fallback: FallbackLevel
+    chosen_as: str = "default"
 
 
 @dataclass
@@ -177,8 +179,16 @@ def _issue_city(connection: Connection, request: ForecastRequest, names: Sequenc
             if isinstance(found, Failed):
                 outcome.add_failure(found)
             elif found is not None:
-                outcome.issued = found
+                outcome.issued = replace(found, chosen_as=_chosen_as(request, champion, found))
                 return
+
+
+def _chosen_as(request: ForecastRequest, champion: champions.Champion | None, issued: CityForecast) -> str:
+    if issued.fallback.level > WITHOUT_WEATHER:
+        return "fallback"
+    if request.model is not None:
+        return "requested"
+    return "default" if champion is None else "champion"
 
 
 def _candidates(
