@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from datetime import timedelta
 
 import numpy as np
@@ -19,6 +21,8 @@ from energy_forecast.forecasting.features.expected_load import (
 from energy_forecast.forecasting.features.matrix import feature_matrix, hour_matrix
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.expected_load import ExpectedLoad, fit_expected_load
+from energy_forecast.forecasting.models.linear import fit_linear
+from energy_forecast.forecasting.models.mlp import network_inputs
 from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
 from energy_forecast.forecasting.models.weather_fallback import WeatherFallbackForecaster
 from energy_forecast.forecasting.types import Floats
@@ -56,6 +60,23 @@ def ahead(view: HistoryView) -> Samples:
     origin = hour_number(TRAINED_AT)
     targets = np.arange(origin, origin + 48)
     return Samples(view, np.full(48, origin), targets)
+
+
+def test_samples_are_computed_in_parts(trained: tuple[ExpectedLoad, TrainingSet]) -> None:
+    """The terms of all samples at once would take several times the memory of their features."""
+    normal, training_set = trained
+    matrix = training_set.matrix
+
+    def peak(function: Callable[[], object]) -> float:
+        tracemalloc.start()
+        function()
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used / matrix.values.nbytes
+
+    assert peak(lambda: normal.predict(matrix)) < 0.5
+    assert peak(lambda: network_inputs(matrix, season=True)) < 2.0
+    assert peak(lambda: fit_linear(training_set, weather=True)) < 1.6
 
 
 def test_expected_load_predicts_future_hours(record: Record, trained: tuple[ExpectedLoad, TrainingSet]) -> None:

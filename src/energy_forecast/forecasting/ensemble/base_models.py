@@ -47,7 +47,7 @@ from energy_forecast.forecasting.models.ridge import Scaling
 from energy_forecast.forecasting.models.training_set import TrainingSet, build_training_set
 from energy_forecast.forecasting.models.tree_arrays import TreeArrays
 from energy_forecast.forecasting.serialization import Stored
-from energy_forecast.forecasting.types import Flags, Floats
+from energy_forecast.forecasting.types import Flags, Floats, Ints
 
 _DIRECT_DECAY, _CORRECTING_DECAY = 0.1, 0.5
 _DAY_AHEAD_SHARE, _LATER_SHARE = 0.5, 0.25
@@ -169,7 +169,7 @@ class NetworkMember(MatrixMember):
         share = np.where(inputs.matrix["lead_hours"] < 24, _DAY_AHEAD_SHARE, _LATER_SHARE)
         chosen = np.flatnonzero(np.random.default_rng([seed, self.number]).random(len(past)) < share)
         network = train_network(
-            fitted.columns(inputs)[chosen],
+            fitted.columns(inputs, chosen),
             (target / deviation)[chosen].astype(np.float32),
             past.weight[chosen].astype(np.float32),
             decay=_CORRECTING_DECAY if self.corrects else _DIRECT_DECAY,
@@ -188,17 +188,18 @@ class FittedNetwork(FittedMember):
     deviation: float
     network: Network
 
-    def columns(self, inputs: MemberInputs) -> Singles:
-        """Return the inputs of the network, [n, p]; the last of a correcting one is the linear stage."""
-        own = inputs.scaled[:, columns_without(self.without, inputs.matrix.names, season=inputs.season)]
+    def columns(self, inputs: MemberInputs, rows: Ints) -> Singles:
+        """Return the inputs of the network for some rows, [n, p]; the last of a correcting one is the linear stage."""
+        own = inputs.scaled[np.ix_(rows, columns_without(self.without, inputs.matrix.names, season=inputs.season))]
         if not self.corrects:
             return own
-        return append_column(own, (inputs.linear - inputs.same_hour) / self.deviation)
+        return append_column(own, ((inputs.linear - inputs.same_hour) / self.deviation)[rows])
 
     def predict(self, inputs: MemberInputs) -> Floats:
         """Return the load as a share of the level, [n]."""
         base = inputs.linear if self.corrects else inputs.same_hour
-        return np.asarray(base + self.deviation * self.network.predict(self.columns(inputs)), float)
+        own = self.columns(inputs, np.arange(len(base)))
+        return np.asarray(base + self.deviation * self.network.predict(own), float)
 
 
 Member: TypeAlias = MatrixMember | Regressor

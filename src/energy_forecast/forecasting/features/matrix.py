@@ -6,7 +6,7 @@ grows. Column names describe the values.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,21 @@ class FeatureMatrix:
 
     def __getitem__(self, name: str) -> Floats:
         return np.asarray(self.values[:, self.names.index(name)], float)
+
+
+def in_parts(function: Callable[[FeatureMatrix], NDArray[Any]], matrix: FeatureMatrix) -> NDArray[Any]:
+    """Return the results of a function of rows, computed for parts of the rows: [n] or [n, q].
+
+    The intermediate values of a part fit into the cache. Those of all samples of a training would take hundreds of MB.
+    """
+    rows = len(matrix.values)
+    first = function(FeatureMatrix(matrix.names, matrix.values[:_PART_ROWS]))
+    found = np.empty((rows, *first.shape[1:]), first.dtype)
+    found[:_PART_ROWS] = first
+    for begin in range(_PART_ROWS, rows, _PART_ROWS):
+        part = slice(begin, begin + _PART_ROWS)
+        found[part] = function(FeatureMatrix(matrix.names, matrix.values[part]))
+    return found
 
 
 def column_stack_blocked(columns: Sequence[Floats]) -> Floats:

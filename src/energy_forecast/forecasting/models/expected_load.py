@@ -19,7 +19,7 @@ from energy_forecast.forecasting.features.expected_load import (
     with_expected_load,
     with_target_expected_load,
 )
-from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, hour_matrix
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, hour_matrix, in_parts
 from energy_forecast.forecasting.features.samples import HistoryView, Samples
 from energy_forecast.forecasting.models.linear import weather_terms
 from energy_forecast.forecasting.models.ridge import Scaling, ridge_by_hour
@@ -44,12 +44,12 @@ class ExpectedLoad(Stored):
 
     def predict(self, matrix: FeatureMatrix) -> Floats:
         """Return the expected load of each row, [n]; NaN if the weather is unknown."""
+        return in_parts(self._predict, matrix)
+
+    def _predict(self, matrix: FeatureMatrix) -> Floats:
         scaled = self.scaling(_design(matrix, weather=self.weather))
         own = self.coefficients[matrix["local_hour"].astype(np.int64)]
-        return self._bounded(own[:, 0] + np.einsum("ij,ij->i", scaled, own[:, 1:]), matrix)
-
-    def _bounded(self, share: Floats, matrix: FeatureMatrix) -> Floats:
-        share = np.clip(share, _LEAST, _MOST)
+        share = np.clip(own[:, 0] + np.einsum("ij,ij->i", scaled, own[:, 1:]), _LEAST, _MOST)
         return np.where(np.isfinite(matrix["temperature"]), share, np.nan) if self.weather else share
 
     def on_grid(self, view: HistoryView, begin: int, end: int) -> Floats:

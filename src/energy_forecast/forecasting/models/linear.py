@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 
 from energy_forecast.forecasting.features.expected_load import EXPECTED_LOAD, check_prediction, feature_names
-from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, column_stack_blocked, in_parts
 from energy_forecast.forecasting.features.samples import HistoryView
 from energy_forecast.forecasting.hours import TRAINING_LEADS
 from energy_forecast.forecasting.models.regressor import MatrixRegressor, Regressor, Trainer
@@ -127,6 +128,9 @@ class LinearStage(Stored):
 
     def predict(self, matrix: FeatureMatrix) -> Floats:
         """Return the load of each target as a share of the level, [n]."""
+        return in_parts(self._predict, matrix)
+
+    def _predict(self, matrix: FeatureMatrix) -> Floats:
         scaled = self.scaling(design_matrix(matrix, weather=self.weather, season=self.season))
         bucket, hour = (
             TRAINING_LEADS.bucket(matrix["lead_hours"].astype(np.int64)),
@@ -150,14 +154,14 @@ def fit_linear(training_set: TrainingSet, *, weather: bool) -> tuple[LinearStage
     bucket = TRAINING_LEADS.bucket(matrix["lead_hours"].astype(np.int64))
     # One bucket at a time: the design has four times as many columns as the matrix
     first = np.flatnonzero(bucket == 0)
-    scaling = Scaling.fit(design_matrix(_part(matrix, first), weather=weather, season=season))
+    design = partial(design_matrix, weather=weather, season=season)
+    scaling = Scaling.fit(in_parts(design, _part(matrix, first)))
     coefficients, out_of_block = [], np.zeros(len(training_set))
     for b in range(len(TRAINING_LEADS)):
         index = np.flatnonzero(bucket == b)
         part = _part(matrix, index)
-        scaled = scaling(design_matrix(part, weather=weather, season=season))
         own, out = ridge_by_hour(
-            scaled,
+            in_parts(lambda rows: scaling(design(rows)), part),
             training_set.share[index],
             training_set.weight[index],
             hour[index],

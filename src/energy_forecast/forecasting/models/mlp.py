@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Annotated
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from energy_forecast.errors import ArtifactError
-from energy_forecast.forecasting.features.matrix import FeatureMatrix, single_columns
+from energy_forecast.forecasting.features.matrix import FeatureMatrix, in_parts, single_columns
 from energy_forecast.forecasting.serialization import Shape, Stored
 from energy_forecast.forecasting.types import Floats, Ints
 
@@ -41,6 +41,10 @@ WEATHER = ("temperature", "humidity", "wind_speed", "precipitation")
 
 def network_inputs(matrix: FeatureMatrix, *, season: bool) -> Singles:
     """Return the matrix with one-hot categories, [n, p], NaN where unknown; without `season`, no seasonal columns."""
+    return in_parts(partial(_network_inputs, season=season), matrix)
+
+
+def _network_inputs(matrix: FeatureMatrix, *, season: bool) -> Singles:
     left_out = _CATEGORIES if season else _CATEGORIES + _YEAR
     columns = [matrix.values[:, i] for i, name in enumerate(matrix.names) if name not in left_out]
     turn = 2 * np.pi * matrix["local_hour"] / 24
