@@ -10,7 +10,7 @@ import polars as pl
 
 from energy_forecast.pipelines import Comparison
 from energy_forecast.pipelines.promote import verdict
-from energy_forecast.web.figures import Figure, Section, label, paragraph, write_figures
+from energy_forecast.web.figures import Figure, Section, line, paragraph, write_figures
 from energy_forecast.web.units import energy_unit
 
 
@@ -42,24 +42,17 @@ def _errors(one: Comparison) -> Figure:
     issued = [f"{moment:%Y-%m-%d %H:%M}" for moment in one.losses["issued_at"]]
     mae_a, mae_b = ((one.losses[name] / unit.kwh) for name in ("mae_a", "mae_b"))
 
-    def line(name: str, values: pl.Series, colour: str, axis: str) -> dict[str, Any]:
-        return {
-            "type": "scatter",
-            "mode": "lines",
-            "name": label(name),
-            "x": issued,
-            "y": values.to_list(),
-            "yaxis": axis,
-            "line": {"color": colour, "width": 1.5},
-            "hovertemplate": "%{x|%Y-%m-%d %H:%M}Z: %{y:.3~g}<extra>%{fullData.name}</extra>",
-        }
+    hover = "%{x|%Y-%m-%d %H:%M}Z: %{y:.3~g}<extra>%{fullData.name}</extra>"
+
+    def losses(name: str, values: pl.Series, colour: str, axis: str) -> dict[str, Any]:
+        return line(name, issued, values.to_list(), colour, width=1.5, yaxis=axis, hovertemplate=hover)
 
     return Figure(
         f"Errors in {one.city}",
         [
-            line(one.model_b, mae_b, "--muted", "y"),
-            line(one.model_a, mae_a, "--forecast", "y"),
-            line("cumulative difference", (mae_a - mae_b).cum_sum(), "--past", "y2"),
+            losses(one.model_b, mae_b, "--muted", "y"),
+            losses(one.model_a, mae_a, "--forecast", "y"),
+            losses("cumulative difference", (mae_a - mae_b).cum_sum(), "--past", "y2"),
         ],
         {
             "hovermode": "x unified",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
 from energy_forecast.pipelines.weather_share import ExplainedError
 from energy_forecast.web.drawing import INTERVALS
-from energy_forecast.web.figures import Figure, Section, as_table, label, paragraph, write_figures
+from energy_forecast.web.figures import Figure, Section, as_table, bar, line, paragraph, write_figures
 from energy_forecast.web.units import EnergyUnit, energy_unit
 
 DRIVERS = 6
@@ -52,7 +50,7 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
         f"{run['model']} version {run['version']}, {ISSUED_LABELS[run['purpose']]}, {issued:%Y-%m-%d %H:%M}, "
         f"{WEATHER_LABELS[run['weather']]}. All times are local times of {zone}.",
         f"{day}: {one.kind_label}.",
-        *(line.strip() for line in found.fallback_lines),
+        *(text.strip() for text in found.fallback_lines),
         *found.other_notes,
     ]
     if found.differing_hours:
@@ -69,13 +67,9 @@ def _x(found: ForecastExplanation, times: pl.Series) -> list[str]:
     return [f"{time:%Y-%m-%d %H:%M}" for time in _local(found, times)]
 
 
-def _in(unit: EnergyUnit, values: pl.Series) -> list[float | None]:
-    return [None if v is None or not math.isfinite(v) else float(f"{v / unit.kwh:.6g}") for v in values]
-
-
-def _line(name: str, x: Sequence[Any], y: Sequence[Any], colour: str, **style: Any) -> dict[str, Any]:
-    line = {"color": colour, "width": style.pop("width", 2), "dash": style.pop("dash", "solid")}
-    return {"type": "scatter", "mode": "lines", "name": label(name), "x": x, "y": y, "line": line} | style
+def _cell(value: float | None, form: str) -> str:
+    """Return a number for a table, and a dash for an unknown one."""
+    return "\N{EN DASH}" if value is None else format(value, form)
 
 
 def _layout(unit: EnergyUnit, **more: Any) -> dict[str, Any]:
@@ -87,18 +81,35 @@ def _layout(unit: EnergyUnit, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def _two_panels(unit: EnergyUnit, energy: str, temperature: str, *, zero_lines: bool, **more: Any) -> dict[str, Any]:
+    """Return the layout of energies above temperatures, with the titles of their axes."""
+
+    def axis(low: float, high: float, title: str) -> dict[str, Any]:
+        return {"domain": [low, high], "zeroline": zero_lines, "title": {"text": title, "standoff": 8}}
+
+    axes = {"xaxis": {"anchor": "y2"}, "yaxis": axis(0.42, 1, energy), "yaxis2": axis(0, 0.34, temperature)}
+    return _layout(unit, **axes, **more)
+
+
+def _hours_of_day(found: ForecastExplanation) -> tuple[list[int], dict[str, Any]]:
+    """Return the positions of the hours of the explained day, and their axis. A repeated hour has two positions."""
+    x = [f"{time:%H:%M}" for time in _local(found, found.explanation.hours["timestamp"])]
+    place = list(range(len(x)))
+    return place, {"tickvals": place[::3], "ticktext": x[::3], "zeroline": False}
+
+
 def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     frame = found.forecast
     x = _x(found, frame["timestamp"])
     traces: list[dict[str, Any]] = []
     for coverage, low, high in INTERVALS:
         edge = {"width": 0, "hoverinfo": "skip"}
-        traces.append(_line("", x, _in(unit, frame[high]), "--forecast", showlegend=False, **edge))
+        traces.append(line("", x, unit.numbers(frame[high]), "--forecast", showlegend=False, **edge))
         traces.append(
-            _line(
+            line(
                 f"{coverage} % interval",
                 x,
-                _in(unit, frame[low]),
+                unit.numbers(frame[low]),
                 "--forecast",
                 fill="tonexty",
                 fillcolor=f"--band{coverage}",
@@ -107,11 +118,11 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
             )
         )
     history = found.history.filter(pl.col("timestamp") >= found.run["issued_at"] - pl.duration(days=2))
-    traces.append(_line("forecast", x, _in(unit, frame["predicted"]), "--forecast", legendrank=2))
+    traces.append(line("forecast", x, unit.numbers(frame["predicted"]), "--forecast", legendrank=2))
     known = frame.drop_nulls("actual")
     measured = pl.concat([history["consumption_kwh"], known["actual"]])
     times = pl.concat([history["timestamp"], known["timestamp"]])
-    traces.append(_line("measured", _x(found, times), _in(unit, measured), "--measured", width=1.75, legendrank=1))
+    traces.append(line("measured", _x(found, times), unit.numbers(measured), "--measured", width=1.75, legendrank=1))
     lead = "No actuals are available yet for these hours."
     if not known.is_empty():
         inside = known.filter(pl.col("actual").is_between("q05", "q95")).height
@@ -125,13 +136,7 @@ def _fan(found: ForecastExplanation, unit: EnergyUnit) -> Section:
     layout = _layout(unit, shapes=[mark | {"line": {"color": "--issued", "width": 1.5, "dash": "dash"}}])
     figure = Figure("Forecast with its intervals, and observed load", traces, layout)
     rows = [
-        (
-            time,
-            *(
-                "\N{EN DASH}" if row[name] is None else unit.text(row[name])
-                for name in ("actual", "predicted", "q05", "q95")
-            ),
-        )
+        (time, *(unit.text(row[name]) for name in ("actual", "predicted", "q05", "q95")))
         for time, row in zip(x, frame.iter_rows(named=True), strict=True)
     ]
     head = ["From", f"Measured, {unit.name}", "Forecast", "5 %", "95 %"]
@@ -147,24 +152,11 @@ def _error(found: ForecastExplanation, error: ExplainedError) -> Section:
     x = _x(found, hours["timestamp"])
     unit = energy_unit(float(hours["error_kwh"].abs().max() or 0))  # type: ignore[arg-type]
     energy = f"%{{y:+.3~g}} {unit.name}"
-    bars = [
-        {
-            "type": "bar",
-            "name": name,
-            "x": x,
-            "y": _in(unit, hours[column]),
-            "marker": {"color": colour},
-            "hovertemplate": energy,
-        }
-        for name, column, colour in (
-            ("weather forecast", "weather_kwh", "--temperature"),
-            ("model", "model_kwh", "--past"),
-        )
-    ]
     traces = [
-        *bars,
-        _line("forecast minus actual", x, _in(unit, hours["error_kwh"]), "--ink", hovertemplate=energy),
-        _line(
+        bar("weather forecast", x, unit.numbers(hours["weather_kwh"]), "--temperature", energy),
+        bar("model", x, unit.numbers(hours["model_kwh"]), "--past", energy),
+        line("forecast minus actual", x, unit.numbers(hours["error_kwh"]), "--ink", hovertemplate=energy),
+        line(
             "temperature, forecast minus observed",
             x,
             [None if value is None else round(value, 2) for value in hours["temperature_error"]],
@@ -173,21 +165,11 @@ def _error(found: ForecastExplanation, error: ExplainedError) -> Section:
             hovertemplate="%{y:+.1f} °C",
         ),
     ]
-    layout = _layout(
-        unit,
-        barmode="relative",
-        bargap=0.15,
-        xaxis={"anchor": "y2"},
-        yaxis={
-            "domain": [0.42, 1],
-            "zeroline": True,
-            "title": {"text": f"Forecast minus actual, {unit.name}", "standoff": 8},
-        },
-        yaxis2={"domain": [0, 0.34], "zeroline": True, "title": {"text": "Error, °C", "standoff": 8}},
-    )
+    energies = f"Forecast minus actual, {unit.name}"
+    layout = _two_panels(unit, energies, "Error, °C", zero_lines=True, barmode="relative", bargap=0.15)
     total = energy_unit(parts.absolute_error_kwh)
     lead = (
-        f"{parts.statement} The part of the weather, {_signed(total, parts.weather_kwh)} of "
+        f"{parts.statement} The part of the weather, {total.signed(parts.weather_kwh)} of "
         f"{total.text(parts.absolute_error_kwh)} {total.name}, is the difference to the same forecast with observed "
         f"weather. The weather forecast was "
         f"{abs(parts.temperature_error):.1f} °C too {'warm' if parts.temperature_error > 0 else 'cold'} on average "
@@ -196,14 +178,14 @@ def _error(found: ForecastExplanation, error: ExplainedError) -> Section:
     rows = [
         (
             time,
-            _signed(unit, row["error_kwh"]),
+            unit.signed(row["error_kwh"]),
             *(
                 ("\N{EN DASH}",) * 4
                 if row["weather_kwh"] is None
                 else (
-                    _signed(unit, row["weather_kwh"]),
-                    _signed(unit, row["model_kwh"]),
-                    "\N{EN DASH}" if row["weather_percent"] is None else f"{row['weather_percent']:.0f}",
+                    unit.signed(row["weather_kwh"]),
+                    unit.signed(row["model_kwh"]),
+                    _cell(row["weather_percent"], ".0f"),
                     f"{row['temperature_error']:+.1f}",
                 )
             ),
@@ -244,9 +226,7 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     }
     names.sort(key=lambda name: -size[name])
     kept = names[:DRIVERS]
-    x = [f"{time:%H:%M}" for time in _local(found, found.explanation.hours["timestamp"])]
-    # A repeated hour has two bars
-    place = list(range(len(x)))
+    place, axis = _hours_of_day(found)
     by = {
         name: part["contribution_kwh"]
         for (name,), part in drivers.sort("timestamp", maintain_order=True).group_by("input_group", maintain_order=True)
@@ -255,26 +235,18 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     if len(names) > len(kept):
         bars.append(("all others", pl.Series(np.sum([by[name].to_numpy() for name in names[DRIVERS:]], axis=0))))
     small = energy_unit(max(float(values.abs().max() or 0) for _, values in bars))  # type: ignore[arg-type]
+    energy = f"%{{y:+.3~g}} {small.name}"
     traces = [
-        {
-            "type": "bar",
-            "name": label(name),
-            "x": place,
-            "y": _in(small, values),
-            "marker": {"color": colour},
-            "hovertemplate": f"%{{y:+.3~g}} {small.name}",
-        }
+        bar(name, place, small.numbers(values), colour, energy)
         for (name, values), colour in zip(bars, _COLOURS, strict=False)
     ]
     net = found.explanation.hours["predicted"] - by[BASELINE]
-    traces.append(
-        _line("forecast minus usual day", place, _in(small, net), "--ink", hovertemplate=f"%{{y:+.3~g}} {small.name}")
-    )
+    traces.append(line("forecast minus usual day", place, small.numbers(net), "--ink", hovertemplate=energy))
     layout = _layout(
         unit,
         barmode="relative",
         bargap=0.15,
-        xaxis={"tickvals": place[::3], "ticktext": x[::3], "zeroline": False},
+        xaxis=axis,
         yaxis={"title": {"text": f"{small.name} relative to a usual day", "standoff": 8}, "zeroline": True},
         margin={"l": 56, "r": 12, "t": 76, "b": 40},
     )
@@ -285,8 +257,8 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     table = [
         (
             name,
-            _signed(unit, total) if name != BASELINE else unit.text(total),
-            *(("\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}") if (row := _peak(found, drivers, name)) is None else row),
+            unit.signed(total) if name != BASELINE else unit.text(total),
+            *_peak(found, drivers, name),
         )
         for name, total in contribution_totals(drivers).iter_rows()
     ]
@@ -299,20 +271,15 @@ def _drivers(found: ForecastExplanation, drivers: pl.DataFrame, day: str, unit: 
     )
 
 
-def _peak(found: ForecastExplanation, drivers: pl.DataFrame, name: str) -> tuple[str, ...] | None:
+def _peak(found: ForecastExplanation, drivers: pl.DataFrame, name: str) -> tuple[str, ...]:
+    """Return the leading feature of a group at the peak of the day, its value and that of usual days."""
     hours = found.explanation.hours
     peak = hours["timestamp"][hours["predicted"].arg_max() or 0]
     row = drivers.filter((pl.col("input_group") == name) & (pl.col("timestamp") == peak)).row(0, named=True)
     if row["feature"] is None:
-        return None
-    digits = 0 if name == RECENT_LOAD else 2
-    values = ("\N{EN DASH}" if row[x] is None else f"{row[x]:,.{digits}f}" for x in ("value", "baseline_value"))
-    return FEATURE_LABELS[row["feature"]], *values
-
-
-def _signed(unit: EnergyUnit, kwh: float) -> str:
-    sign = "+" if kwh >= 0 else "\N{MINUS SIGN}"
-    return sign + unit.text(abs(kwh))
+        return ("\N{EN DASH}",) * 3
+    form = ",.0f" if name == RECENT_LOAD else ",.2f"
+    return FEATURE_LABELS[row["feature"]], _cell(row["value"], form), _cell(row["baseline_value"], form)
 
 
 def _weather(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
@@ -320,28 +287,19 @@ def _weather(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
     x = _x(found, hours["timestamp"])
     degrees = {"yaxis": "y2", "hovertemplate": "%{y:.1f} °C"}
     traces = [
-        _line("forecast", x, _in(unit, hours["predicted"]), "--forecast"),
-        _line("with usual temperature", x, _in(unit, hours["predicted_at_normal"]), "--forecast", dash="dot"),
-        _line("temperature", x, hours["temperature"].to_list(), "--temperature", **degrees),
-        _line("usual temperature", x, hours["normal_temperature"].to_list(), "--temperature", dash="dot", **degrees),
+        line("forecast", x, unit.numbers(hours["predicted"]), "--forecast"),
+        line("with usual temperature", x, unit.numbers(hours["predicted_at_normal"]), "--forecast", dash="dot"),
+        line("temperature", x, hours["temperature"].to_list(), "--temperature", **degrees),
+        line("usual temperature", x, hours["normal_temperature"].to_list(), "--temperature", dash="dot", **degrees),
     ]
     effect = found.explanation.weather_effect
     assert effect is not None
     lead = paragraph(
         f"The same model, with the usual temperature of each hour and season from the issue on. The effect of the "
-        f"weather over these {effect.hours} hours is {_signed(unit, effect.added_kwh)} {unit.name} "
+        f"weather over these {effect.hours} hours is {unit.signed(effect.added_kwh)} {unit.name} "
         f"({effect.percent:+.1f} %). Measurements before the issue are unchanged."
     )
-    layout = _layout(
-        unit,
-        xaxis={"anchor": "y2"},
-        yaxis={
-            "domain": [0.42, 1],
-            "zeroline": False,
-            "title": {"text": f"Consumption, {unit.name} per hour", "standoff": 8},
-        },
-        yaxis2={"domain": [0, 0.34], "zeroline": False, "title": {"text": "Temperature, °C", "standoff": 8}},
-    )
+    layout = _two_panels(unit, f"Consumption, {unit.name} per hour", "Temperature, °C", zero_lines=False)
     return Section(f"Effect of the weather on {day}", [Figure("Forecast with usual weather", traces, layout)], lead)
 
 
@@ -357,7 +315,7 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
                 "mode": "markers",
                 "name": f"past {kind}",
                 "x": [round(t, 2) for t in days["temperature"]],
-                "y": _in(unit, days["mean_kwh"]),
+                "y": unit.numbers(days["mean_kwh"]),
                 "customdata": [f"{d:%a %Y-%m-%d}" for d in days["day"]],
                 "hovertemplate": f"%{{customdata}}: %{{x:.1f}} °C, %{{y:.3~g}} {unit.name}<extra></extra>",
                 "marker": {"color": colour, "size": 5, "opacity": 0.55},
@@ -366,10 +324,10 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
     response = one.response
     curve = f"%{{x:.1f}} °C: %{{y:.3~g}} {unit.name}<extra>model response</extra>"
     traces.append(
-        _line(
+        line(
             "model response for this day",
             [round(t, 2) for t in response["temperature"]],
-            _in(unit, response["mean_kwh"]),
+            unit.numbers(response["mean_kwh"]),
             "--forecast",
             width=3,
             hovertemplate=curve,
@@ -382,7 +340,7 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
             "mode": "markers",
             "name": "forecast",
             "x": here["temperature"].to_list(),
-            "y": _in(unit, here["mean_kwh"]),
+            "y": unit.numbers(here["mean_kwh"]),
             "marker": {"color": "--card", "size": 12, "line": {"color": "--forecast", "width": 3}},
             "hovertemplate": curve,
         }
@@ -402,16 +360,15 @@ def _response(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section
 
 def _similar(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
     one = found.explanation
-    x = [f"{time:%H:%M}" for time in _local(found, one.hours["timestamp"])]
-    place = list(range(len(x)))
+    place, axis = _hours_of_day(found)
     traces = [
-        _line(f"{row['day']:%a %Y-%m-%d}", place, _in(unit, pl.Series(row["kwh"])), colour, width=1.5)
+        line(f"{row['day']:%a %Y-%m-%d}", place, unit.numbers(pl.Series(row["kwh"])), colour, width=1.5)
         for row, colour in zip(one.similar.iter_rows(named=True), _AGO, strict=False)
     ]
-    traces.append(_line("this forecast", place, _in(unit, one.hours["predicted"]), "--forecast", width=3))
+    traces.append(line("this forecast", place, unit.numbers(one.hours["predicted"]), "--forecast", width=3))
     actual = one.hours.join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left")["actual"]
     if actual.is_not_null().any():
-        traces.append(_line("measured", place, _in(unit, actual), "--measured", width=2))
+        traces.append(line("measured", place, unit.numbers(actual), "--measured", width=2))
     lead = paragraph(
         "Days of the same kind, nearest in the temperature of each hour (root mean square of the difference) and in "
         "the time of the year (0.1 degrees a day). The lines are the measured loads; the table scales them to the "
@@ -421,23 +378,19 @@ def _similar(found: ForecastExplanation, day: str, unit: EnergyUnit) -> Section:
         (
             f"{row['day']:%a %Y-%m-%d}",
             f"{row['distance']:.2f}",
-            "\N{EN DASH}" if row["temperature"] is None else f"{row['temperature']:.1f}",
+            _cell(row["temperature"], ".1f"),
             unit.text(row["total_kwh"]),
             unit.text(row["scaled_kwh"]),
         )
         for row in one.similar.iter_rows(named=True)
     ]
-    rows.append(("this forecast", "", _mean(one.hours["temperature"]), unit.text(one.total_kwh), ""))
+    mean = _cell(one.hours["temperature"].mean(), ".1f")  # type: ignore[arg-type]
+    rows.append(("this forecast", "", mean, unit.text(one.total_kwh), ""))
     head = ["Day", "Distance, °C", "Mean °C", f"Day, {unit.name}", "Scaled to current load"]
-    layout = _layout(unit, xaxis={"tickvals": place[::3], "ticktext": x[::3], "zeroline": False})
+    layout = _layout(unit, xaxis=axis)
     return Section(
         f"Most similar past days to {day}",
         [Figure("Loads of similar days", traces, layout)],
         lead,
         as_table(head, rows, name="Similar days", shown=True),
     )
-
-
-def _mean(values: pl.Series) -> str:
-    known = values.drop_nulls().to_numpy()
-    return f"{known.mean():.1f}" if len(known) else "\N{EN DASH}"

@@ -60,6 +60,17 @@ def label(text: str) -> str:
     return escape(text, quote=False)
 
 
+def line(name: str, x: Sequence[Any], y: Sequence[Any], colour: str, **style: Any) -> dict[str, Any]:
+    """Return the trace of a line; `style` has width, dash and other options of Plotly."""
+    own = {"color": colour, "width": style.pop("width", 2), "dash": style.pop("dash", "solid")}
+    return {"type": "scatter", "mode": "lines", "name": label(name), "x": x, "y": y, "line": own} | style
+
+
+def bar(name: str, x: Sequence[Any], y: Sequence[Any], colour: str, hover: str) -> dict[str, Any]:
+    """Return the trace of bars of one colour."""
+    return {"type": "bar", "name": label(name), "x": x, "y": y, "marker": {"color": colour}, "hovertemplate": hover}
+
+
 def paragraph(text: str) -> str:
     """Return a small muted paragraph of plain text, as HTML."""
     return f'<p class="small muted">{escape(text)}</p>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -14,9 +15,17 @@ class EnergyUnit:
     kwh: float
     digits: int
 
-    def text(self, kwh: float) -> str:
-        """Format a number without its unit, with thousands separators."""
-        return f"{kwh / self.kwh:,.{self.digits}f}"
+    def text(self, kwh: float | None) -> str:
+        """Format a number without its unit, with thousands separators; a dash for an unknown one."""
+        return "\N{EN DASH}" if kwh is None else f"{kwh / self.kwh:,.{self.digits}f}"
+
+    def signed(self, kwh: float) -> str:
+        """Format a difference without its unit, with its sign."""
+        return ("+" if kwh >= 0 else "\N{MINUS SIGN}") + self.text(abs(kwh))
+
+    def numbers(self, kwh: Iterable[float | None]) -> list[float | None]:
+        """Return the values of a chart with six significant figures; None for unknown ones."""
+        return [None if v is None or not math.isfinite(v) else float(f"{v / self.kwh:.6g}") for v in kwh]
 
 
 def energy_unit(largest_kwh: float) -> EnergyUnit:
