@@ -111,6 +111,9 @@ class OutOfRangeError(EnergyForecastError):
 class ArtifactError(EnergyForecastError):
     """A stored model cannot be read."""
 
+    def __init__(self, message: str | None = None, *, hint: str = "Train the model again.") -> None:
+        super().__init__(message, hint=hint)
+
 
 class SampleError(EnergyForecastError):
     """The sample data is not installed."""

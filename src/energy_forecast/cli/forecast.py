@@ -119,15 +119,7 @@ def forecast(
         for path in (output, plot):
             if path is not None and report.forecasts:
                 out.print(f"Written: {path}")
-    from energy_forecast.pipelines.forecast import load_more
-
-    require_parts(
-        len(report.forecasts),
-        list(report.failed.values()),
-        "forecast",
-        allow_partial=allow_partial,
-        hint=load_more(at),
-    )
+    require_parts(len(report.forecasts), list(report.failed.values()), "forecast", allow_partial=allow_partial)
 
 
 def _print_forecasts(report: ForecastReport) -> None:

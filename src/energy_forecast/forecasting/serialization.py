@@ -89,7 +89,7 @@ def from_bytes(kind: type[Kind], data: bytes) -> Kind:
         raise
     except Exception as error:
         # Undamaged, but a value is missing or has another shape
-        raise ArtifactError(hint="It was trained by another version; train the model again.") from error
+        raise ArtifactError("The stored model was written by another version of this program.") from error
     return found
 
 
@@ -125,7 +125,7 @@ def _decoded(value: Any, arrays: Arrays) -> Any:
         part = value[one.name]
         own[one.name] = part if one.type == _JSON else _decoded(part, arrays)
         if not _has_type(own[one.name], hints[one.name]):
-            raise ArtifactError(f"The stored model has no usable value {one.name!r}.", hint="Train the model again.")
+            raise ArtifactError(f"The stored model has no usable value {one.name!r}.")
     found = cls(**own)
     found.check()
     return found
@@ -176,7 +176,7 @@ def pack(header: dict[str, Any], arrays: Arrays) -> bytes:
 def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
     """Return the header and arrays that `pack` wrote; arrays are views of `data`. Raises ArtifactError if damaged."""
     if not data.startswith(MAGIC):
-        raise ArtifactError(hint="It is not an artifact of this version; train the model again.")
+        raise ArtifactError("The bytes are not a stored model of this version of the program.")
     try:
         check, size = struct.unpack_from("<QQ", data, len(MAGIC))
         begin = len(MAGIC) + 16
@@ -197,7 +197,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], Arrays]:
             raise ValueError("length")
         return dict(index["header"]), arrays
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ArtifactError(hint="The bytes are damaged; train the model again.") from error
+        raise ArtifactError("The stored model is damaged.") from error
 
 
 def _padded(data: bytes) -> bytes:

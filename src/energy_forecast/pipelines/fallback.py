@@ -122,7 +122,7 @@ class CityOutcome:
         self.lacks_load |= failed.lacks_data
         self.damaged |= not failed.lacks_data
         group = "lacks data" if failed.lacks_data else "out of range" if failed.out_of_range else None
-        self.add_reason(failed.message, group=group)
+        self.add_reason(failed.reason, group=group)
 
     @property
     def failure(self) -> str:

@@ -89,7 +89,7 @@ def forecast(
         NotEnoughDataError: no city could be forecast, and `allow_none` is false.
         DatabaseError: the database refused the request.
     """
-    started_at, given = datetime.now(UTC), at
+    started_at = datetime.now(UTC)
     hours = read_horizon(horizon) // timedelta(hours=1)
     if model is not None:
         check_models([model])
@@ -103,14 +103,8 @@ def forecast(
     written, refused = _write(database, made, failed, horizon, started_at) if made else ([], {})
     failed |= refused
     if len(failed) == len(chosen) and not allow_none:
-        raise NotEnoughDataError(next(iter(failed.values()), "No city to forecast."), hint=load_more(given))
+        raise NotEnoughDataError(next(iter(failed.values()), "No city to forecast."))
     return ForecastReport(at, horizon, sorted(written, key=lambda one: one.city), failed)
-
-
-def load_more(at: datetime | None) -> str:
-    """Return the remedy if a forecast at a requested time (None: now) lacks load."""
-    later = "" if at is None else ", or choose a later `at`"
-    return f"Load more consumption (energy-forecast ingest consumption FILE){later}."
 
 
 def _issue_all(

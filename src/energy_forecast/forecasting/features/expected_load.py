@@ -74,7 +74,7 @@ def check_prediction(predict: Callable[[FeatureMatrix], Floats], names: tuple[st
         ArtifactError: the prediction is not a finite number.
     """
     if not np.isfinite(predict(FeatureMatrix(names, np.ones((1, len(names)))))).all():
-        raise ArtifactError("The stored model does not predict.", hint="Train the model again.")
+        raise ArtifactError("The stored model does not predict.")
 
 
 def with_expected_load(matrix: FeatureMatrix, samples: Samples, expected_load: Floats) -> FeatureMatrix:

@@ -71,7 +71,7 @@ class SpecialDays(Stored):
         """Raise ArtifactError if the arrays do not fit together."""
         lengths = {len(self.day), len(self.name), len(self.effect)}
         if len(lengths) > 1 or set(self.name.tolist()) != set(range(len(self.names))):
-            raise ArtifactError("The stored special days do not fit together.", hint="Train the model again.")
+            raise ArtifactError("The stored special days do not fit together.")
 
     @cached_property
     def _occurrences(self) -> dict[str, list[tuple[int, float]]]:

@@ -82,7 +82,9 @@ class TaoVanilla(Regressor):
             past = samples.take(samples.targets < until)
             n = len(past)
             if not n:
-                raise NotEnoughDataError(f"The load of {view.city.name} has no hour to train on.")
+                raise NotEnoughDataError(
+                    f"The load of {view.city.name} has no hour to train on.", hint="Ingest more history."
+                )
             trend_from = float(start) if until - start >= _TREND_NEEDS_HOURS else None
             trend = None if trend_from is None else _years(past.targets, trend_from)
             known = temperature[:n] if temperature is not None else None

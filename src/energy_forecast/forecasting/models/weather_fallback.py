@@ -183,7 +183,9 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         )
         if not np.isfinite(history.load).any():
             raise NotEnoughDataError(
-                f"No usable load of {self.city.name} is known in the {days} days before {issued_at:%Y-%m-%d %H:%M} UTC."
+                f"No usable load of {self.city.name} is known in the {days} days before "
+                f"{issued_at:%Y-%m-%d %H:%M} UTC.",
+                hint="Ingest the load of these days.",
             )
         begin = math.ceil(issued_at.astimezone(UTC).timestamp() / 3600)
         targets = np.arange(begin, begin + data.horizon_hours, dtype=np.int64)
@@ -240,8 +242,7 @@ class WeatherFallbackForecaster(Stored, FittedForecaster):
         """Raise ArtifactError if the variants are not those of this version."""
         if self.features != feature_digest():
             raise ArtifactError(
-                f"This {self.name} model was trained with other features than this version uses.",
-                hint="It was trained by another version; train the model again.",
+                f"This {self.name} model was trained with other features than this version of the program uses."
             )
         if set(self.variants) not in ({WITHOUT_WEATHER}, set(VARIANTS)):
             raise ArtifactError("The stored model has other variants than this version's models.")
