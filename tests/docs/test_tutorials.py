@@ -1,4 +1,4 @@
-"""The tutorial and the notebook page, run as they are written."""
+"""The tutorial, the page of the daily routine and the notebook page, run as they are written."""
 
 from __future__ import annotations
 
@@ -73,6 +73,35 @@ def test_tutorial_runs_as_written(environment: dict[str, str], tmp_path: Path) -
     assert "PostgreSQL is down." in printed
     for page in ("victoria.html", "comparison.html", "weather.html"):
         assert (tmp_path / page).stat().st_size > 1 << 20
+
+
+def test_daily_routine_runs_as_written(environment: dict[str, str], tmp_path: Path) -> None:
+    """Every command succeeds in order, for the city of the tutorial whose last day of load and weather is not loaded."""
+    before = """
+        export PATH="$PWD/.venv/bin:$PATH"
+        energy-forecast demo --export sample
+        for name in consumption weather; do
+            grep victoria sample/$name.csv > all
+            (head -n 1 sample/$name.csv; head -n -48 all) > $name.csv
+            (head -n 1 sample/$name.csv; tail -n 96 all) > day-of-$name.csv
+        done
+        mv day-of-consumption.csv load.csv
+        grep -v england sample/cities.csv > cities.csv
+        energy-forecast city import cities.csv
+        energy-forecast ingest consumption consumption.csv
+        energy-forecast ingest weather weather.csv
+        mv day-of-weather.csv weather.csv
+        energy-forecast train --model vanilla
+        energy-forecast model promote vanilla --force --reason "A quick model"
+    """
+    page = "\n".join(block for _, block in blocks("howto/daily.md", "sh"))
+    printed = run(["bash"], f"set -euo pipefail\n{before}\necho BEGIN\n{page}", tmp_path, environment)
+    printed = " ".join(printed.split("BEGIN")[1].split())
+    assert "Read 73 rows: 73 inserted" in printed
+    assert printed.count("Read 96 rows: 48 inserted, 0 corrected, 48 unchanged, 0 rejected") == 2
+    assert "vanilla 1 (champion) load and weather 48" in printed
+    assert re.search(r"vanilla 1 \(champion\) 7[12] of 96 hours with weather", printed)
+    assert (tmp_path / "forecast.csv").stat().st_size > 1000
 
 
 def test_notebook_prints_what_the_page_shows(environment: dict[str, str], tmp_path: Path) -> None:
