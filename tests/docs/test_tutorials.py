@@ -76,7 +76,7 @@ def test_tutorial_runs_as_written(environment: dict[str, str], tmp_path: Path) -
 
 
 def test_daily_routine_runs_as_written(environment: dict[str, str], tmp_path: Path) -> None:
-    """Every command succeeds in order, for the city of the tutorial whose last day of load and weather is not loaded."""
+    """Every command succeeds in order, for the city of the tutorial without its last day of load and weather."""
     before = """
         export PATH="$PWD/.venv/bin:$PATH"
         energy-forecast demo --export sample
