@@ -12,6 +12,7 @@ import pytest
 import energy_forecast
 from energy_forecast.database import Database
 from energy_forecast.database.catalog import describe_tables
+from energy_forecast.ingest.datasets import DATASETS, Dataset
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -51,6 +52,16 @@ def test_every_command_has_an_example(generate: ModuleType) -> None:
     assert len(sections) >= 19
     for section in sections:
         assert "```\nenergy-forecast" in section or '```\npsql "$(energy-forecast' in section, section
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: str(dataset.name))
+def test_command_names_columns_of_its_files(generate: ModuleType, dataset: Dataset) -> None:
+    (section,) = re.findall(
+        rf"^## energy-forecast ingest {dataset.name}\n(.*?)^```", generate.commands(), re.MULTILINE | re.DOTALL
+    )
+    required, optional = section.split("Optional:")
+    assert all(name in required for name in dataset.required)
+    assert all(name in optional for name in dataset.optional)
 
 
 def test_an_option_with_an_opposite_shows_both(generate: ModuleType) -> None:

@@ -65,13 +65,15 @@ def backtest(
     context: typer.Context,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME[,NAME...]", help="The models to compare, with commas; 'all' for all."),
+        typer.Option(metavar="NAME[,NAME...]", help="Required. The models to compare, with commas; 'all' for all."),
     ] = None,
     first: Annotated[
-        datetime | None, time_option("First issue time; models are fitted on data known then.", "--from")
+        datetime | None, time_option("Required. First issue time; models are fitted on data known then.", "--from")
     ] = None,
-    end: To = None,
-    every: Annotated[timedelta, typer.Option(parser=duration, metavar="SPAN", help="Time between issues.")] = "24h",  # type: ignore[assignment]
+    end: Annotated[datetime | None, time_option("Required. Issue times are before this.", "--to")] = None,
+    every: Annotated[
+        timedelta, typer.Option(parser=duration, metavar="SPAN", help="Time between issues, such as 24h or 5d.")
+    ] = "24h",  # type: ignore[assignment]
     at_local: Annotated[
         time | None,
         typer.Option(
@@ -85,24 +87,27 @@ def backtest(
     weather: Annotated[
         WeatherChoice,
         typer.Option(
-            help="Weather of the target hours: the forecast of that time, none, the observed weather (which looks "
-            "ahead, as if weather forecasts were perfect), or simulated forecasts: observed weather plus errors."
+            help="Weather of the target hours. forecast: the stored weather forecasts known at each issue. none: no "
+            "weather. actual: the observed weather, which looks ahead, as if weather forecasts were perfect. "
+            "simulated: the observed weather plus random errors of the size of --weather-error."
         ),
     ] = WeatherChoice.FORECAST,
     weather_error: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|default|measured",
-            help="Errors of the simulated weather forecasts by lead time: a CSV file with lead_hours, temperature and "
-            "optionally humidity, wind_speed and precipitation; the default; or those of each city's weather forecasts "
-            "known at --from. Default: measured if a city has enough (14 days), otherwise default.",
+            help="With --weather simulated: size of the errors by lead time. FILE: CSV with lead_hours, temperature "
+            "and optionally humidity, wind_speed, precipitation. default: usual ones of weather services, 1.7 degrees "
+            "after a day. measured: those of each city's weather forecasts known at --from. If omitted: measured for "
+            "a city with 14 days of them, otherwise default.",
         ),
     ] = None,
     weather_columns: Annotated[
         str | None,
         typer.Option(
             metavar="NAME[,NAME...]",
-            help="The columns of the simulated weather forecasts, such as temperature. Default: all.",
+            help="With --weather simulated: the columns that are forecast, such as temperature. Default: those of the "
+            "errors.",
         ),
     ] = None,
     load_delay: Annotated[
@@ -127,6 +132,9 @@ def backtest(
     json: Json = False,
 ) -> None:
     """Forecast at past times from the data known then, and score the forecasts.
+
+    The models are trained on the data known at --from. Runs and scores are stored, separate from live forecasts. The
+    report states the assumptions about load and weather.
 
     Example: energy-forecast backtest --model naive-168,ensemble --from 2026-01-01T00Z --to 2026-02-01T00Z
     """

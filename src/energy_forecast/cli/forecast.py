@@ -57,7 +57,8 @@ def forecast(
     ] = None,
     city: Cities = None,
     at: Annotated[
-        datetime | None, time_option("Issue as if at TIME, from the data available then. Default: now.")
+        datetime | None,
+        time_option("Issue as if at TIME, such as 2026-03-01T06:00Z, from the data available then. Default: now."),
     ] = None,
     horizon: Horizon = "48h",  # type: ignore[assignment]
     output: Annotated[Path | None, output_option("Also write the forecast to FILE.csv or FILE.parquet.")] = None,
@@ -69,6 +70,9 @@ def forecast(
     json: Json = False,
 ) -> None:
     """Issue a forecast with intervals for each city, and store it.
+
+    It uses the load, the weather and the weather forecasts known at the issue. Hours without a weather forecast are
+    forecast without weather. If a city has no trained model, the default is trained first, which takes up to a minute.
 
     Example: energy-forecast forecast --city Munich --horizon 48h
     """

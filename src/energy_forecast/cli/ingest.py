@@ -39,7 +39,9 @@ if TYPE_CHECKING:
     from energy_forecast.pipelines import CheckReport
 
 app = typer.Typer(
-    no_args_is_help=True, help="Load files: CSV, CSV.gz or Parquet. Rejected rows are kept in quarantine."
+    no_args_is_help=True,
+    help="Load files: CSV, CSV.gz or Parquet. Rows that cannot be used are rejected with reasons (`ingest rejected`), "
+    "and the others are loaded.",
 )
 
 
@@ -51,7 +53,10 @@ def _divides_the_hour(minutes: int | None) -> int | None:
 
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(help="CSV, CSV.gz or Parquet; - reads standard input. One batch together.", show_default=False),
+    typer.Argument(
+        help="CSV, CSV.gz or Parquet; - reads standard input. All files are one batch: stored together or not at all.",
+        show_default=False,
+    ),
 ]
 Watch = Annotated[
     Path | None,
@@ -79,8 +84,8 @@ Zone = Annotated[
     typer.Option(
         "--timezone",
         metavar="ZONE",
-        help="How to read timestamps without an offset: an IANA zone, or 'city' for each city's own. "
-        "Without it they are rejected.",
+        help="How to read timestamps without an offset: an IANA zone such as Europe/Berlin, or 'city' for each city's "
+        "own. Without it they are rejected.",
     ),
 ]
 Interval = Annotated[
@@ -161,7 +166,11 @@ def consumption(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Load consumption: city, timestamp, consumption_kwh, peak_demand_kw?, available_at?, interval_minutes?
+    """Load consumption.
+
+    Columns: city, timestamp (START of the interval, with an offset or Z), consumption_kwh (energy of the interval).
+    Optional: peak_demand_kw, available_at (when the value could first be known), interval_minutes. Loading the same
+    file twice changes nothing; a changed value is a correction, and the old one is kept.
 
     Example: energy-forecast ingest consumption january.csv february.csv.gz
     """
@@ -185,7 +194,9 @@ def weather(
 ) -> None:
     """Load observed weather.
 
-    Columns: city, timestamp, temperature, humidity?, wind_speed?, precipitation?, available_at?, interval_minutes?
+    Columns: city, timestamp (START of the interval, with an offset or Z), temperature (degrees Celsius). Optional:
+    humidity (%), wind_speed (m/s), precipitation (mm), available_at, interval_minutes. A file with issued_at holds
+    forecasts and is refused; see weather-forecasts.
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
@@ -204,7 +215,11 @@ def weather_forecasts(
     allow_partial: AllowPartial = False,
     json: Json = False,
 ) -> None:
-    """Load weather forecasts: city, issued_at, timestamp, temperature, humidity?, wind_speed?, precipitation?
+    """Load weather forecasts.
+
+    Columns: city, issued_at (when the service issued it), timestamp (START of the hour), temperature (degrees Celsius).
+    Optional: humidity (%), wind_speed (m/s), precipitation (mm). Times have an offset or Z. All issues are kept, and an
+    issued forecast is never changed.
 
     Example: energy-forecast ingest weather-forecasts gfs.csv.gz
     """
