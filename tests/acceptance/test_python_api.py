@@ -233,6 +233,8 @@ def test_backtests_and_scores(loaded: ef.Platform) -> None:
     assert found.pairs["issued_at"].n_unique() == 4
     assert sorted(found.scores["model"]) == ["naive-168", "naive-24"]
     assert found.scores["purpose"].unique().to_list() == ["backtest"]
+    assert found.assumptions["Munich"] == {"load_delay_minutes": 60, "load_delay_source": "assumed"}
+    assert found.weather_hours["Munich"] == {"forecast": 96, "with_weather": 0}
     stored = loaded.scores("Munich", purpose="backtest")
     assert stored.columns == found.scores.columns
     assert set(found.scores["mape"]) <= set(stored["mape"])

@@ -148,6 +148,18 @@ def test_resume_does_not_mix_errors(command_line: CommandLine, database: Databas
     assert conditions["Berlin"]["assumptions"] == compared["assumptions"]
 
 
+def test_comparison_refuses_backtests_with_other_conditions(command_line: CommandLine) -> None:
+    """Two models that were backtested under different conditions have no common result, and the message names both."""
+    only = ("--city", "Berlin", *SPAN)
+    command_line.run("backtest", "--model", "naive-24", *only, "--load-delay", "30h")
+    command_line.run("backtest", "--model", "naive-168", *only)
+    for command in (("backtest", "compare", "naive-24", "naive-168"), ("model", "promote", "naive-24")):
+        refused = " ".join(command_line.run(*command, "--city", "Berlin", status=1).stderr.split())
+        assert "have no backtests for Berlin with the same weather and assumptions" in refused
+        assert "The last ones of naive-24 are without weather, load known 30 h after its interval." in refused
+        assert "The last ones of naive-168 are without weather, load known 1 h after its interval (assumed)" in refused
+
+
 def test_errors_are_measured_if_city_has_enough_weather_forecasts(command_line: CommandLine) -> None:
     """Berlin's forecasts, with the temperature only, have three times the default error; Pune has none."""
     found = document(command_line, *SIMULATED)["assumptions"]

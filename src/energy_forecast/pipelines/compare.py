@@ -22,7 +22,7 @@ from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.significance import PairedTest, paired_test
 from energy_forecast.pipelines.as_of import actual_load
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.labels import WEATHER_LABELS
+from energy_forecast.pipelines.labels import WEATHER_LABELS, condition_label
 from energy_forecast.pipelines.train import check_models
 
 FEWEST_ISSUES = 20
@@ -139,12 +139,15 @@ def compare_city(
         weather, assumptions: None for those of the last common backtest.
 
     Raises:
-        NotEnoughDataError: fewer than FEWEST_ISSUES issue times have forecasts of both models and actuals.
+        NotEnoughDataError: fewer than FEWEST_ISSUES issue times have forecasts of both models and actuals, or all
+            backtests of one model have other conditions than those of the other.
     """
     models = [model_a, model_b]
     with savepoint(connection):
         if weather is None or assumptions is None:
             shared = champions.backtest_conditions(connection, city=city.id, models=models, weather=weather)
+            if not shared:
+                _refuse_unlike(connection, city, models, weather)
             weather, assumptions = shared[0] if shared else (weather or "forecast", {})
         pairs = stored_scores.issued_by(
             connection,
@@ -174,6 +177,20 @@ def compare_city(
         mae=paired_test(losses["mae_a"].to_numpy(), losses["mae_b"].to_numpy()),
         pinball=paired_test(losses["pinball_a"].to_numpy(), losses["pinball_b"].to_numpy()),
         losses=losses,
+    )
+
+
+def _refuse_unlike(connection: Connection, city: StoredCity, models: Sequence[str], weather: str | None) -> None:
+    """Raise if both models have backtests. Call it if they have none with the same conditions."""
+    last = []
+    for model in models:
+        own = champions.backtest_conditions(connection, city=city.id, models=[model], weather=weather)
+        if not own:
+            return
+        last.append(f"The last ones of {model} are {condition_label(*own[0])}.")
+    raise NotEnoughDataError(
+        f"{' and '.join(models)} have no backtests for {city.name} with the same weather and assumptions. "
+        + " ".join(last)
     )
 
 

@@ -150,7 +150,8 @@ def _evidence(connection: Connection, city: StoredCity, model: str, rival: str) 
     """Return the deciding comparison: with the weather source of the last backtests, observed weather last."""
     lacking: NotEnoughDataError | None = None
     conditions = champions.backtest_conditions(connection, city=city.id, models=[model, rival])
-    for weather, assumptions in sorted(conditions or [("forecast", {})], key=lambda one: one[0] == "actual"):
+    tried: list[tuple[str | None, dict[str, Any] | None]] = [*sorted(conditions, key=lambda one: one[0] == "actual")]
+    for weather, assumptions in tried or [(None, None)]:
         try:
             return compare_city(connection, city, model, rival, weather=weather, assumptions=assumptions)
         except NotEnoughDataError as error:

@@ -6,7 +6,7 @@ import logging
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -98,11 +98,16 @@ class Backtest:
             `q95`, kWh in the hour. `actual` is null if it is unknown or faulty.
         scores: the columns of `Platform.scores`, a row for each city and model.
         failed: the reason for each city and model without a complete backtest.
+        assumptions: by city, the delay of the load (`load_delay_minutes`, `load_delay_source`) and the errors of
+            simulated weather forecasts (`weather_errors`).
+        weather_hours: by city, the number of hours that were `forecast`, and of those forecast `with_weather`.
     """
 
     pairs: pl.DataFrame
     scores: pl.DataFrame
     failed: dict[tuple[str, str], str]
+    assumptions: dict[str, dict[str, Any]]
+    weather_hours: dict[str, dict[str, int]]
 
 
 class Platform:
@@ -432,7 +437,11 @@ class Platform:
             processes=processes,
         )
         return Backtest(
-            report.pairs, _score_frame([row | {"purpose": "backtest"} for row in report.scores]), report.failed
+            report.pairs,
+            _score_frame([row | {"purpose": "backtest"} for row in report.scores]),
+            report.failed,
+            {city: one.as_dict() for city, one in report.assumptions.items()},
+            {city: asdict(hours) for city, hours in report.weather_hours.items()},
         )
 
     @checked
