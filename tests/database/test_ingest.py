@@ -904,7 +904,12 @@ def test_local_forecasts_of_a_repeated_hour_are_told_apart_within_an_issue(place
     ("kind", "name", "reason", "remedy"),
     [
         ("weather", "temperature", "issued_at shows that its rows are forecasts", "ingest weather-forecasts FILE"),
-        ("consumption", "consumption_kwh", "issued_at shows that its rows are forecasts", "remove the column"),
+        (
+            "consumption",
+            "consumption_kwh",
+            "issued_at shows that its rows are forecasts",
+            "of the load cannot be loaded",
+        ),
         ("consumption", "predicted", "issued_at shows that its rows are forecasts", "remove the column"),
         ("consumption", "predicted", "predicted holds predictions", "Load the observed load"),
         ("weather-forecasts", "temperature", "no column issued_at", "ingest weather FILE"),

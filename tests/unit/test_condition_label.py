@@ -33,8 +33,8 @@ from energy_forecast.pipelines.labels import condition_label
                     "source": "file",
                     "seed": 0,
                     "lead_hours": [0.0, 48.0],
-                    "temperature": [2.0, 4.0],
                     "wind_speed": [1.0, 1.0],
+                    "temperature": [2.0, 4.0],
                 },
             },
             ", load known 1 h after its interval, file errors of temperature, wind speed"

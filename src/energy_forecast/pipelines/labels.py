@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from energy_forecast.pipelines.assumptions import Assumptions
+from energy_forecast.weather_ranges import WEATHER_RANGES
 
 PURPOSE_LABELS = {
     "live": "forecasts issued in time",
@@ -44,7 +45,8 @@ def assumptions_label(stored: dict[str, Any]) -> str:
             label += f" ({DELAY_SOURCES[known.load_delay_source]})"
     if known.weather is not None:
         errors = known.weather.errors
-        columns = ", ".join(errors.columns).replace("_", " ")
+        # The database stores the columns in another order
+        columns = ", ".join(name.replace("_", " ") for name in WEATHER_RANGES if name in errors.columns)
         size = float(errors.at("temperature", 24))
         label += f", {known.weather.source} errors of {columns} (temperature {size:.1f} °C after 24 h)"
     return label

@@ -124,10 +124,12 @@ def _require_kind(file: str, names: Sequence[str], known: Sequence[str]) -> None
     if "timestamp" not in known:
         return
     if "issued_at" not in known and "issued_at" in names:
+        remedy = "Forecasts of the load cannot be loaded."
+        if "temperature" in known:
+            remedy = "Load weather forecasts with: energy-forecast ingest weather-forecasts FILE."
         raise IngestError(
             f"{file}: its column issued_at shows that its rows are forecasts, not observations.",
-            hint="Nothing was loaded. Load weather forecasts with: energy-forecast ingest weather-forecasts FILE. "
-            "If the rows are observations, remove the column.",
+            hint=f"Nothing was loaded. {remedy} If the rows are observations, remove the column.",
         )
     if "predicted" in names and "consumption_kwh" in known and "consumption_kwh" not in names:
         raise IngestError(
