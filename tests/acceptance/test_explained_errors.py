@@ -106,7 +106,7 @@ def test_error_is_split_once_load_and_weather_are_known(
     assert "used observed weather" in perfect["statement"]
     assert perfect["parts"] is None
     told = command_line.run("score", "explain", "--city", "Berlin", "--purpose", "backtest").stdout
-    assert "-: no part is caused by a weather forecast, because the forecast used observed weather." in told
+    assert "A dash: no part is caused by a weather forecast, because the forecast used observed weather." in told
 
     # The errors of simulated weather forecasts are separated too
     pipelines.backtest(

@@ -126,7 +126,7 @@ def explain(
         if share is not None:
             out.print(share.statement)
         if worst["weather_kwh"].null_count():
-            out.print(f"-: {WEATHER_PART_UNKNOWN.get(stored['weather'], WEATHER_PART_UNKNOWN['forecast'])}")
+            out.print(f"A dash: {WEATHER_PART_UNKNOWN.get(stored['weather'], WEATHER_PART_UNKNOWN['forecast'])}")
         if output is not None:
             out.print(f"Written: {output}")
     if found.differing:
