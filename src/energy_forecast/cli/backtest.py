@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, time, timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from energy_forecast.cli.access import acting_database, reading_database
+from energy_forecast.cli.access import acting_database
+from energy_forecast.cli.comparison import compare
 from energy_forecast.cli.console import (
+    by_text,
     counted,
     echo,
     echo_failures,
     emit,
     failures,
     minute,
-    named,
     out,
     progress,
     require_parts,
@@ -28,36 +28,24 @@ from energy_forecast.cli.console import (
 from energy_forecast.cli.options import (
     AllowPartial,
     Cities,
-    From,
     Horizon,
     Json,
     Processes,
-    To,
+    WeatherChoice,
     delay,
     duration,
     local_time,
     output_option,
-    plot_option,
     time_option,
 )
-from energy_forecast.cli.output_files import write_frame, writing
+from energy_forecast.cli.output_files import write_frame
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, by_city, echo_left_out, score_cells
 
 if TYPE_CHECKING:
     from energy_forecast.database.history import Availability
-    from energy_forecast.forecasting.evaluation.significance import PairedTest
-    from energy_forecast.pipelines import BacktestReport, ComparisonReport
+    from energy_forecast.pipelines import BacktestReport
 
 app = typer.Typer()
-
-
-class WeatherChoice(StrEnum):
-    """The weather of the target hours in a backtest."""
-
-    ACTUAL = "actual"
-    SIMULATED = "simulated"
-    FORECAST = "forecast"
-    NONE = "none"
 
 
 @app.callback(invoke_without_command=True)
@@ -259,7 +247,7 @@ def _weather_error_lines(report: BacktestReport) -> list[str]:
             columns = ", ".join(errors.columns).replace("_", " ")
             kind = f"Errors of the simulated weather forecasts: {one.weather.source}, temperature {sizes} (RMSE, C). "
             kinds[city] = f"{kind}Columns: {columns}."
-    return _by_text(kinds)
+    return by_text(kinds)
 
 
 def _weather_hour_lines(report: BacktestReport) -> list[str]:
@@ -297,15 +285,7 @@ def _load_delay_lines(report: BacktestReport) -> list[str]:
             source = f" ({reasons[one.load_delay_source]})" if one.load_delay_source in reasons else ""
             texts[city] = f"Load is known {span} the end of its interval{source}, and not before its available_at."
     stated = {city: one for city, one in report.availability.items() if city not in texts}
-    return _by_text(texts | dict.fromkeys(stated, _stated(stated)) if stated else texts)
-
-
-def _by_text(texts: dict[str, str]) -> list[str]:
-    """Return the different texts by city, with the names of their cities if there are several texts."""
-    cities: dict[str, list[str]] = {}
-    for city, text in texts.items():
-        cities.setdefault(text, []).append(city)
-    return [text if len(cities) == 1 else f"{named(names)}: {text}" for text, names in cities.items()]
+    return by_text(texts | dict.fromkeys(stated, _stated(stated)) if stated else texts)
 
 
 # A longer median delay is not the delay of a meter
@@ -336,123 +316,4 @@ def _resume_hint() -> Iterator[None]:
         raise
 
 
-@app.command()
-def compare(
-    model_a: Annotated[str, typer.Argument(metavar="A", help="A model.")],
-    model_b: Annotated[str, typer.Argument(metavar="B", help="The model to compare it with.")],
-    city: Cities = None,
-    weather: Annotated[
-        WeatherChoice | None, typer.Option(help="Weather of the backtests. Default: that of the last common one.")
-    ] = None,
-    first: From = None,
-    end: To = None,
-    plot: Annotated[Path | None, plot_option("Draw both errors over time into FILE.html.")] = None,
-    allow_partial: AllowPartial = False,
-    json: Json = False,
-) -> None:
-    """Compare two models on the backtests that both have, by a paired test.
-
-    Example: energy-forecast backtest compare ensemble naive-168 --city Munich
-    """
-    from energy_forecast import pipelines
-
-    report = pipelines.compare(
-        reading_database(),
-        model_a,
-        model_b,
-        cities=city or (),
-        weather=None if weather is None else weather.value,
-        first=first,
-        end=end,
-        allow_none=True,
-    )
-    if plot is not None and report.comparisons:
-        from energy_forecast.web.comparison import write_comparison_page
-
-        with writing(plot):
-            write_comparison_page(plot, report.comparisons)
-    if json:
-        emit(
-            {
-                "comparisons": [
-                    {
-                        "city": one.city,
-                        "models": [one.model_a, one.model_b],
-                        "weather": one.weather,
-                        "assumptions": one.assumptions,
-                        "issues": one.mae.issues,
-                        "pairs": one.pairs,
-                        "better": one.better,
-                        "mae_kwh": one.mae,
-                        "pinball_kwh": one.pinball,
-                    }
-                    for one in report.comparisons
-                ],
-                "failed": failures(report.failed),
-            }
-        )
-    else:
-        _print_comparison(report, model_a, model_b, wanted=bool(city))
-        if plot is not None and report.comparisons:
-            out.print(f"Written: {plot}")
-
-    # Without --city, a city that was not backtested was not asked for
-    reasons = [why for name, why in report.failed.items() if city or name not in report.lacking]
-    require_parts(
-        len(report.comparisons),
-        reasons if report.comparisons else list(report.failed.values()),
-        "compared",
-        allow_partial=allow_partial,
-        hint=f"Run: energy-forecast backtest --model {model_a},{model_b} --from TIME --to TIME",
-    )
-
-
-def _print_comparison(report: ComparisonReport, model_a: str, model_b: str, *, wanted: bool) -> None:
-    if report.comparisons:
-        from energy_forecast.pipelines.labels import condition_label
-
-        table(
-            [
-                *("city", "weather", "issued", "issues", f"MAE {model_a}", f"MAE {model_b}"),
-                *("difference %", "95 % interval", "p", "better"),
-            ],
-            [
-                (
-                    one.city,
-                    one.weather,
-                    f"{one.issued[0]:%Y-%m-%d} to {one.issued[1]:%Y-%m-%d}",
-                    one.mae.issues,
-                    f"{one.mae.mean_a / 1000:,.2f}",
-                    f"{one.mae.mean_b / 1000:,.2f}",
-                    *(
-                        (
-                            _percent(one.mae.difference, one.mae),
-                            f"{_percent(one.mae.lower, one.mae)} to {_percent(one.mae.upper, one.mae)}",
-                        )
-                        if one.mae.mean_b
-                        else (None, None)
-                    ),
-                    f"{min(one.mae.p_value, one.mae.upper_tail):.4f}",
-                    one.better or "open",
-                )
-                for one in report.comparisons
-            ],
-        )
-        conditions = {
-            one.city: f"backtests {condition_label(one.weather, one.assumptions)}" for one in report.comparisons
-        }
-        for line in _by_text(conditions):
-            out.print(f"{line[0].upper()}{line[1:]}.")
-        out.print(
-            "MAE: MWh in an hour; the mean over all issues of the mean over their hours. p: probability of so large a\n"
-            "difference by chance (block bootstrap). open: the difference may be chance, or the pinball loss disagrees."
-        )
-    for name, why in report.failed.items():
-        if wanted or name not in report.lacking:
-            echo(f"Not compared: {name}: {why}")
-    if report.lacking and not wanted:
-        echo(f"Not compared, without common backtests: {named(sorted(report.lacking))}. For the reasons: --city CITY")
-
-
-def _percent(kwh: float, mae: PairedTest) -> str:
-    return f"{100 * kwh / mae.mean_b:+.1f}"
+app.command("compare")(compare)

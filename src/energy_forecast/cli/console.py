@@ -120,6 +120,14 @@ def echo(text: str) -> None:
     err.print(with_option_names(text))
 
 
+def by_text(texts: dict[str, str]) -> list[str]:
+    """Return the different texts by city, with the names of their cities if there are several texts."""
+    cities: dict[str, list[str]] = {}
+    for city, text in texts.items():
+        cities.setdefault(text, []).append(city)
+    return [text if len(cities) == 1 else f"{named(names)}: {text}" for text, names in cities.items()]
+
+
 def require_complete(problem: str | None, *, allow_partial: bool) -> None:
     """Raise if a part of the work failed, unless the user accepts that. Call it after the result is printed.
 

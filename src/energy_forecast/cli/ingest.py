@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -23,11 +22,19 @@ from energy_forecast.cli.console import (
     counted,
     echo,
     emit,
-    failures,
     minute,
     out,
-    progress,
     require_complete,
+)
+from energy_forecast.cli.loading import (
+    LoadOptions,
+    check_options,
+    document,
+    load,
+    load_with_option_names,
+    print_load,
+    rejected_rows,
+    unchecked_cities,
 )
 from energy_forecast.cli.option_names import with_option_names
 from energy_forecast.cli.options import AllowPartial, Json
@@ -35,8 +42,7 @@ from energy_forecast.cli.rejected import rejected
 from energy_forecast.errors import EnergyForecastError, IngestError
 
 if TYPE_CHECKING:
-    from energy_forecast.ingest import Report
-    from energy_forecast.pipelines import CheckReport
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -148,8 +154,6 @@ Check = Annotated[
         show_default=False,
     ),
 ]
-_MOST_PRINTED = 20
-_MOST_REASONS = 10
 
 
 @app.command()
@@ -174,7 +178,7 @@ def consumption(
 
     Example: energy-forecast ingest consumption january.csv february.csv.gz
     """
-    options = _Options(timezone, interval_minutes, label, units or (), check)
+    options = LoadOptions(timezone, interval_minutes, label, units or (), check)
     _run("consumption", options, files, watch, once, settle, allow_partial, json)
 
 
@@ -200,7 +204,7 @@ def weather(
 
     Example: energy-forecast ingest weather weather.parquet --timezone city
     """
-    options = _Options(timezone, interval_minutes, label, units or (), check)
+    options = LoadOptions(timezone, interval_minutes, label, units or (), check)
     _run("weather", options, files, watch, once, settle, allow_partial, json)
 
 
@@ -223,30 +227,16 @@ def weather_forecasts(
 
     Example: energy-forecast ingest weather-forecasts gfs.csv.gz
     """
-    options = _Options(timezone, None, None, units or (), check=False)
+    options = LoadOptions(timezone, None, None, units or (), check=False)
     _run("weather-forecasts", options, files, watch, once, settle, allow_partial, json)
 
 
 app.command("rejected")(rejected)
 
 
-@dataclass(frozen=True)
-class _Options:
-    """Options for reading files, and whether to check the data.
-
-    timezone: of local times. interval: minutes.
-    """
-
-    timezone: str | None
-    interval: int | None
-    label: str | None
-    units: Sequence[str]
-    check: bool | None
-
-
 def _run(
     dataset: str,
-    options: _Options,
+    options: LoadOptions,
     files: list[Path] | None,
     watch: Path | None,
     once: bool,
@@ -262,120 +252,24 @@ def _run(
         raise typer.BadParameter("It requires a folder: --watch FOLDER.", param_hint="--once")
     if watch is not None and json and not once:
         raise typer.BadParameter("An endless watch cannot print one document; add --once.", param_hint="--json")
-    _check_options(dataset, options)
+    check_options(dataset, options)
     if watch is not None:
         _watch(dataset, options, watch, settle, once, allow_partial, json)
         return
     with _with_standard_input(files or []) as paths:
-        report, checked = _load(dataset, options, paths)
+        report, checked = load(dataset, options, paths)
     if json:
-        emit(_document(report, checked))
+        emit(document(report, checked))
     else:
-        _print(report, checked)
+        print_load(report, checked)
     if report.failure is not None:
         raise IngestError(report.failure, hint=f"All of them: energy-forecast ingest rejected {report.batch}")
-    problems = [one for one in (_rejected(report), _not_checked(len(checked.failed))) if one is not None]
+    problems = [one for one in (rejected_rows(report), unchecked_cities(len(checked.failed))) if one is not None]
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
 
 
-def _check_options(dataset: str, options: _Options) -> None:
-    """Raise wrong usage if the options are invalid for this dataset: once at the start, not for each file."""
-    from energy_forecast.ingest import find_dataset, read_options
-
-    try:
-        read_options(
-            find_dataset(dataset),
-            timezone=options.timezone,
-            interval_minutes=options.interval,
-            label=options.label,
-            units=options.units,
-        )
-    except IngestError as error:
-        raise typer.BadParameter(with_option_names(str(error))) from error
-
-
-def _load(dataset: str, options: _Options, paths: Sequence[Path]) -> tuple[Report, CheckReport]:
-    # Imported here: it imports the frame library, which `--help` does not need
-    from energy_forecast import pipelines
-
-    database = acting_database()
-    with progress() as report_progress:
-        return pipelines.load_and_check(
-            database,
-            dataset,
-            paths,
-            check=options.check,
-            progress=report_progress,
-            timezone=options.timezone,
-            interval_minutes=options.interval,
-            label=options.label,
-            units=options.units,
-        )
-
-
-def _rejected(report: Report) -> str | None:
-    """Return the number of rejected rows in a sentence; None if no row was rejected."""
-    if not report.rejected:
-        return None
-    return f"{report.rejected:,} of {counted(report.read, 'row')} {'was' if report.rejected == 1 else 'were'} rejected."
-
-
-def _not_checked(cities: int) -> str | None:
-    """Return the number of cities that could not be checked in a sentence; None if all were."""
-    return f"{counted(cities, 'city was', 'cities were')} loaded, but not checked." if cities else None
-
-
-def _document(report: Report, checked: CheckReport) -> dict[str, object]:
-    return report.as_dict() | {
-        "checked": checked.checked,
-        "pending": checked.pending,
-        "quality": checked.warned,
-        "not_checked": failures(checked.failed),
-    }
-
-
-def _print(report: Report, checked: CheckReport, before: str = "") -> None:
-    warned = checked.warned
-    cells = f"; {counted(report.cells_left_empty, 'cell')} left empty" if report.cells_left_empty else ""
-    out.print(
-        f"{before}Read {counted(report.read, 'row')}: {report.inserted:,} inserted, {report.corrected:,} corrected, "
-        f"{report.unchanged:,} unchanged, {report.rejected:,} rejected{cells}.  (batch {report.batch})"
-    )
-    for note in report.notes:
-        echo(f"  Note: {note}")
-    if checked.pending:
-        echo(f"  Note: {checked.pending_note}")
-    for name, why in list(checked.failed.items())[:_MOST_PRINTED]:
-        echo(f"  Loaded, but not checked: {name}: {why}")
-    for one in warned[:_MOST_PRINTED]:
-        echo(f"  Warning: {one}")
-    if len(warned) > _MOST_PRINTED:
-        echo(f"  {len(warned) - _MOST_PRINTED} more warnings: energy-forecast doctor data, or ops.quality_flags.")
-    shortened = report.rejected > len(report.rejected_examples)
-    printed: set[str] = set()
-    for row in report.rejected_examples:
-        # If the counts follow, one example of each reason is enough
-        if shortened and row.reason in printed:
-            continue
-        printed.add(row.reason)
-        echo(f"  Rejected: {row.file}, line {row.line}{f', {row.column}' if row.column else ''}: {row.reason}")
-    for reason in report.reasons:
-        if reason.cell_only:
-            echo(f"  Left empty: {counted(reason.count, 'cell')}, {reason}.")
-    if shortened:
-        reasons = [reason for reason in report.reasons if not reason.cell_only]
-        for reason in reasons[:_MOST_REASONS]:
-            echo(f"  Rejected: {counted(reason.count, 'row')}, {reason}.")
-        if len(reasons) > _MOST_REASONS:
-            echo(f"  {len(reasons) - _MOST_REASONS} more reasons.")
-    if report.kept < report.rejected + report.cells_left_empty:
-        echo(f"  Only {report.kept:,} of them are kept. ENERGY_FORECAST_REJECTED_ROWS_KEPT sets the limit.")
-    if report.kept > len(report.rejected_examples):
-        echo(f"  List: energy-forecast ingest rejected {report.batch}")
-
-
 def _watch(
-    dataset: str, options: _Options, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
+    dataset: str, options: LoadOptions, path: Path, settle: float, once: bool, allow_partial: bool, json: bool
 ) -> None:
     from energy_forecast.ingest import WatchedFolder, watch
 
@@ -390,7 +284,7 @@ def _watch(
     problem: EnergyForecastError | None = None
     outcomes = watch(
         folder,
-        lambda file: _load_with_options(dataset, options, file),
+        lambda file: load_with_option_names(dataset, options, file),
         failure_of=lambda result: None if result[0].failure is None else with_option_names(result[0].failure),
         once=once,
         report=echo,
@@ -405,12 +299,12 @@ def _watch(
                 if one.failure is not None and one.moved_to is not None:
                     failed += 1
                 if json:
-                    result = {} if one.result is None else _document(*one.result)
+                    result = {} if one.result is None else document(*one.result)
                     documents.append(
                         {"file": one.name, "moved_to": _text(one.moved_to), "failure": one.failure, **result}
                     )
                 elif one.result is not None:
-                    _print(*one.result, before=f"{minute(datetime.now(UTC))} {one.name}: ")
+                    print_load(*one.result, before=f"{minute(datetime.now(UTC))} {one.name}: ")
                 if one.moved_to is None:
                     echo(
                         f"  {one.name} was changed or removed during the load; if it still exists, it is loaded again."
@@ -443,16 +337,6 @@ def _watch(
         *([f"The checks of {counted(not_checked, 'city', 'cities')} failed."] if not_checked else []),
     ]
     require_complete(" ".join(problems) or None, allow_partial=allow_partial)
-
-
-def _load_with_options(dataset: str, options: _Options, file: Path) -> tuple[Report, CheckReport]:
-    """Load a file; an error names options, because the watcher writes it to a file for the user."""
-    try:
-        return _load(dataset, options, [file])
-    except IngestError as error:
-        raise IngestError(
-            with_option_names(error.message), hint=error.hint and with_option_names(error.hint)
-        ) from error
 
 
 def _text(path: Path | str | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from datetime import time as clock_time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -31,6 +32,15 @@ AllowPartial = Annotated[
     bool,
     typer.Option("--allow-partial", help="Exit with 0 instead of 3 if some cities or rows could not be processed."),
 ]
+
+
+class WeatherChoice(StrEnum):
+    """The weather of the target hours in a backtest."""
+
+    ACTUAL = "actual"
+    SIMULATED = "simulated"
+    FORECAST = "forecast"
+    NONE = "none"
 
 
 def moment(text: str) -> datetime:

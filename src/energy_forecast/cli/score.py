@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast.cli.access import acting_database, reading_database
-from energy_forecast.cli.backtest import WeatherChoice
 from energy_forecast.cli.console import (
     counted,
     echo,
@@ -23,7 +22,7 @@ from energy_forecast.cli.console import (
     require_parts,
     table,
 )
-from energy_forecast.cli.options import AllowPartial, Cities, From, Json, Processes, To, plot_option
+from energy_forecast.cli.options import AllowPartial, Cities, From, Json, Processes, To, WeatherChoice, plot_option
 from energy_forecast.cli.output_files import writing
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, Purpose, by_city, echo_left_out, score_cells
 from energy_forecast.cli.score_explanation import explain

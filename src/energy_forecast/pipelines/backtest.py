@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from itertools import accumulate
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -19,14 +19,18 @@ from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
-from energy_forecast.database.forecasts import NewForecast, NewRun
 from energy_forecast.database.history import Availability
-from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import NotEnoughDataError
 from energy_forecast.event_log import log_run
-from energy_forecast.forecasting import QUANTILE_COLUMNS, QUANTILE_LEVELS, FittedForecaster, Forecast, load_model
-from energy_forecast.pipelines.as_of import AsOfData, Weather, read_as_of
+from energy_forecast.pipelines.as_of import Weather
 from energy_forecast.pipelines.assumptions import Assumptions, WeatherErrorChoice, load_delay_of, simulated_weather
+from energy_forecast.pipelines.backtest_forecasts import (
+    BacktestRun,
+    CityWork,
+    Failures,
+    issue_forecasts,
+    write_forecasts,
+)
 from energy_forecast.pipelines.backtest_scores import (
     AVAILABILITY_SINCE,
     NO_PAIRS,
@@ -37,14 +41,12 @@ from energy_forecast.pipelines.backtest_scores import (
 )
 from energy_forecast.pipelines.isolation import Failed, attempt
 from energy_forecast.pipelines.issue_times import issue_times, segments, times_by_city
-from energy_forecast.pipelines.parallel import Step, each
+from energy_forecast.pipelines.parallel import each
 from energy_forecast.pipelines.train import check_models, check_not_future, train
 from energy_forecast.progress import Progress, Steps, silent
 from energy_forecast.time_arguments import read_horizon
 
 NO_ACTUAL = "No observed load is known for the forecast hours."
-# The reason by (city, model)
-Failures: TypeAlias = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def backtest(
     chosen = [city for city in chosen if city.name in assumed]
     times = {name: issues for name, issues in times.items() if name in assumed}
 
-    run = _Run(database, hours, weather, now, resume, started_at=datetime.now(UTC))
+    run = BacktestRun(database, hours, weather, now, resume, started_at=datetime.now(UTC))
     made: list[BacktestForecast] = []
     for segment in segments(times, refit) if chosen else ():
         report = train(
@@ -179,7 +181,7 @@ def backtest(
         for one in report.trained:
             versions[one.city][one.model] = one.model_id
         work = [
-            _Work(city, versions[city.name], segment[city.name], assumed[city.name])
+            CityWork(city, versions[city.name], segment[city.name], assumed[city.name])
             for city in chosen
             if city.name in segment
         ]
@@ -231,37 +233,6 @@ def backtest(
     )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Settings of all forecasts of a backtest. now: the time whose observations count as actual."""
-
-    database: Database
-    hours: int
-    weather: Weather
-    now: datetime
-    resume: bool
-    started_at: datetime
-
-
-@dataclass(frozen=True)
-class _Work:
-    """A city with its model versions by name, and its issue times between two fits."""
-
-    city: StoredCity
-    versions: dict[str, UUID]
-    times: list[datetime]
-    assumptions: Assumptions
-
-
-@dataclass(frozen=True)
-class _Issued:
-    """The forecasts of a city: those stored by an earlier backtest, the new ones, and the reasons for missing ones."""
-
-    before: list[BacktestForecast]
-    new: list[BacktestForecast]
-    failed: Failures
-
-
 def _assume(
     connection: Connection,
     city: StoredCity,
@@ -283,7 +254,7 @@ def _assume(
 
 
 def _issue_and_store(
-    run: _Run, work: Sequence[_Work], failed: Failures, processes: int, progress: Progress
+    run: BacktestRun, work: Sequence[CityWork], failed: Failures, processes: int, progress: Progress
 ) -> list[BacktestForecast]:
     """Forecast the cities and store each when it is finished. Failures are added to `failed`."""
     if not work:
@@ -294,13 +265,14 @@ def _issue_and_store(
     steps = list(accumulate(len(part.times) for part in work))
     report_steps = Steps(progress, "Backtesting", steps[-1])
     made: list[BacktestForecast] = []
+    issue = partial(issue_forecasts, run)
     with closing(
-        each(partial(_issue, run), work, name=_work_name, processes=min(processes, len(work)), steps=report_steps)
+        each(issue, work, name=_work_name, processes=min(processes, len(work)), steps=report_steps)
     ) as results:
         for step, part, issued in zip(steps, work, results, strict=True):
             city, found = part.city.name, issued
             if not isinstance(found, Failed) and found.new:
-                written = attempt(f"Write the backtest of {city}", partial(_write, run, part, found.new))
+                written = attempt(f"Write the backtest of {city}", partial(write_forecasts, run, part, found.new))
                 found = written if isinstance(written, Failed) else found
             if isinstance(found, Failed):
                 failed |= {(city, name): found.reason for name in part.versions}
@@ -312,114 +284,8 @@ def _issue_and_store(
     return made
 
 
-def _work_name(work: _Work) -> str:
+def _work_name(work: CityWork) -> str:
     return f"Backtest {work.city.name}"
-
-
-def _write(run: _Run, work: _Work, made: list[BacktestForecast]) -> None:
-    finished_at = datetime.now(UTC)
-    runs = [
-        NewRun(
-            model_id=one.model_id,
-            purpose="backtest",
-            issued_at=one.issued_at,
-            horizon=timedelta(hours=run.hours),
-            weather=one.weather,
-            quantile_levels=QUANTILE_LEVELS,
-            started_at=run.started_at,
-            finished_at=finished_at,
-            forecasts=[NewForecast(one.city.id, one.frame)],
-            assumptions=work.assumptions.as_dict(),
-        )
-        for one in made
-    ]
-    with run.database.transaction(Role.FORECASTER) as connection:
-        stored_forecasts.add_runs(connection, runs)
-
-
-def _issue(run: _Run, work: _Work, step: Step) -> _Issued:
-    """Return the forecasts of a city by all its model versions."""
-    city, hours = work.city, run.hours
-    failed: Failures = {}
-    fitted: dict[str, FittedForecaster] = {}
-    new: list[BacktestForecast] = []
-    skipped: dict[str, list[str]] = defaultdict(list)
-    with run.database.transaction(Role.FORECASTER) as connection:
-        for name, model_id in work.versions.items():
-            read = attempt(f"Read {name} of {city.name}", partial(_load, connection, name, model_id, city))
-            if isinstance(read, Failed):
-                failed[city.name, name] = read.reason
-            else:
-                fitted[name] = read
-        before = _made_before(connection, run, work) if run.resume else []
-        done = {(one.model, one.issued_at) for one in before}
-        days = max((model.history_days for model in fitted.values()), default=0)
-        for at in work.times:
-            wanted = [name for name in fitted if (name, at) not in done]
-            step(f"Backtesting {city.name}")
-            if not wanted:
-                continue
-            known = read_as_of(
-                connection,
-                city,
-                at=at,
-                first=at - timedelta(days=days + 1),
-                horizon_hours=hours,
-                weather=run.weather,
-                actual_as_of=run.now,
-                assumptions=work.assumptions,
-            )
-            for name in wanted:
-                issued = attempt(f"Backtest {name} for {city.name}", partial(_forecast, fitted[name], known, hours))
-                if isinstance(issued, Failed):
-                    # A gap in the history longer than the lookback of the model, or a fault
-                    skipped[name].append(issued.message)
-                    continue
-                frame = stored_forecasts.as_stored(known.shift.to_city_hours(issued.frame))
-                weather = run.weather if issued.weather_hours or run.weather != "forecast" else "none"
-                facts = (issued.weather_hours, issued.imputed_weather)
-                new.append(BacktestForecast(name, work.versions[name], city, at, frame, weather, *facts))
-    if run.weather == "forecast":
-        # All forecasts of a city count as made with weather forecasts if any used one
-        used = "forecast" if any(one.weather == "forecast" for one in before + new) else "none"
-        new = [replace(one, weather=used) for one in new]
-    failed |= {
-        (city.name, name): f"No forecast at {len(reasons)} of {len(work.times)} issue times. {reasons[0]}"
-        for name, reasons in skipped.items()
-    }
-    return _Issued(before, new, failed)
-
-
-def _forecast(model: FittedForecaster, known: AsOfData, hours: int) -> Forecast:
-    made = model.predict(known.forecast_input(hours))
-    stored_forecasts.check_range(made.frame)
-    return made
-
-
-def _made_before(connection: Connection, run: _Run, work: _Work) -> list[BacktestForecast]:
-    """Return the forecasts that an earlier backtest stored."""
-    names = {model_id: name for name, model_id in work.versions.items()}
-    rows = stored_forecasts.backtested(
-        connection,
-        city=work.city.id,
-        models=list(names),
-        times=work.times,
-        horizon=timedelta(hours=run.hours),
-        weathers=["forecast", "none"] if run.weather == "forecast" else [run.weather],
-        assumptions=work.assumptions.as_dict(),
-        quantile_columns=QUANTILE_COLUMNS,
-    )
-    return [
-        BacktestForecast(names[model_id], model_id, work.city, issued_at, frame, used)
-        for model_id, issued_at, used, frame in rows
-    ]
-
-
-def _load(connection: Connection, name: str, model_id: UUID, city: StoredCity) -> FittedForecaster:
-    with savepoint(connection):
-        stored = artifact_of(connection, model=model_id, city=city.id)
-    assert stored is not None
-    return load_model(name, stored.artifact)
 
 
 def _weather_hours(made: list[BacktestForecast]) -> dict[str, WeatherHours]:
