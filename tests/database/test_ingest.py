@@ -239,7 +239,8 @@ def test_nothing_of_a_batch_is_loaded_when_one_of_its_files_cannot_be_read(place
 def test_an_option_that_cannot_be_used_is_refused_in_one_line(
     place: Place, kind: str, options: dict[str, Any], words: str
 ) -> None:
-    header = "city,timestamp,issued_at,temperature,consumption_kwh\n"
+    columns = "issued_at,temperature" if kind == "weather-forecasts" else "consumption_kwh"
+    header = f"city,timestamp,{columns}\n"
     with pytest.raises(IngestError, match=words):
         load_files(place.database, kind, [place.write(header)], **options)
 
