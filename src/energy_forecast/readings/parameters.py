@@ -1,0 +1,35 @@
+"""Parameters of readings: a name has the same meaning, type and form in every reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter.
+
+    Args:
+        description: one or two sentences.
+        example: a value, as text of a URL.
+        http: its name over HTTP, if it differs.
+    """
+
+    description: str
+    example: str
+    http: str | None = None
+
+
+PARAMETERS: dict[str, Parameter] = {
+    "city": Parameter("Name of the city.", "Munich"),
+    "start": Parameter("Intervals that start at this time or later; with an offset.", "2026-03-01T00:00Z", "from"),
+    "end": Parameter("Intervals that start before this time; with an offset.", "2026-03-02T00:00Z", "to"),
+    "day": Parameter("Intervals of this local day of the city, instead of `from` and `to`.", "2026-03-01"),
+    "as_of": Parameter("Only values known at this time; with an offset. Default: now.", "2026-03-01T12:00Z"),
+    "resolution": Parameter("`interval` as stored, `hour`, or `day` of the city's local time.", "interval"),
+}
+
+
+def http_name(name: str) -> str:
+    """Return the name of a parameter over HTTP."""
+    return PARAMETERS[name].http or name

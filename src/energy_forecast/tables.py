@@ -1,0 +1,148 @@
+"""Tables that readers receive, in this process or over HTTP, and the meaning and unit of every column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from energy_forecast.errors import EnergyForecastError
+
+UTC_TIME = pl.Datetime("us", "UTC")
+Schema: TypeAlias = dict[str, pl.DataType | type[pl.DataType]]
+# A column with the quantile of a level: q05 is level 0.05, q50 is 0.5, q975 is 0.975
+_QUANTILE = re.compile(r"q(\d{2,})")
+
+
+@dataclass(frozen=True)
+class Column:
+    """The meaning of a column and its unit. A name has the same meaning and unit in every table.
+
+    Args:
+        description: one sentence without its full stop.
+        unit: such as kWh; None for times, names and counts.
+    """
+
+    description: str
+    unit: str | None = None
+
+
+COLUMNS: dict[str, Column] = {
+    "city": Column("Name of the city"),
+    "latitude": Column("Degrees north", "°"),
+    "longitude": Column("Degrees east", "°"),
+    "timezone": Column("IANA time zone of the city"),
+    "country_code": Column("ISO 3166-1 code of the country"),
+    "subdivision": Column("ISO 3166-2 part after the country"),
+    "timestamp": Column("START of the interval, UTC"),
+    "interval_end": Column("End of the interval, UTC"),
+    "interval_minutes": Column("Length of the interval", "min"),
+    "consumption_kwh": Column("Load in the interval", "kWh"),
+    "peak_demand_kw": Column("Highest power in the interval", "kW"),
+    "available_at": Column("Time at which the value could first be known, UTC"),
+    "recorded_at": Column("Time at which this database recorded the row, UTC"),
+    "issued_at": Column("Time of issue of the forecast, UTC; only data known by then was used"),
+    "predicted": Column("Forecast of the load in the interval", "kWh"),
+    "temperature": Column("Air temperature", "°C"),
+    "humidity": Column("Relative humidity", "%"),
+    "wind_speed": Column("Wind speed", "m/s"),
+    "precipitation": Column("Precipitation in the interval", "mm"),
+}
+
+
+def quantile_column(level: float) -> str:
+    """Return the column of a quantile level: q05 for 0.05, q975 for 0.975."""
+    digits = f"{level:.6f}"[2:].rstrip("0")
+    return f"q{digits.ljust(2, '0')}"
+
+
+def quantile_level(column: str) -> float | None:
+    """Return the level of a quantile column; None for another column."""
+    found = _QUANTILE.fullmatch(column)
+    return None if found is None else float(f"0.{found[1]}")
+
+
+def column_of(name: str) -> Column:
+    """Return the meaning of a column.
+
+    Raises:
+        KeyError: no table has this column.
+    """
+    level = quantile_level(name)
+    return COLUMNS[name] if level is None else Column(f"Quantile of the forecast at level {level:g}", "kWh")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table:
+    """Rows with units and facts.
+
+    It has the Arrow PyCapsule interface: `polars.DataFrame(table)`, `pyarrow.table(table)` and DuckDB read it.
+
+    Attributes:
+        frame: the rows. Times are in UTC, and `timestamp` is the START of an interval.
+        facts: values that apply to all rows, such as `city`, `issued_at`, `as_of` or `model`. Times are aware.
+
+    Examples:
+        >>> table = db.live_forecast("Munich")
+        >>> table.facts["issued_at"], table.units["predicted"]
+    """
+
+    frame: pl.DataFrame
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of the columns that have one."""
+        return {name: unit for name in self.frame.columns if (unit := column_of(name).unit) is not None}
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items() if isinstance(value, str))
+        return f"<Table of {self.frame.height} rows: {', '.join(self.frame.columns)}{'; ' + facts if facts else ''}>"
+
+    def _repr_html_(self) -> str:
+        """Return the rows for a notebook."""
+        return self.frame._repr_html_()
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the rows as an Arrow stream, for other libraries."""
+        return self.frame.__arrow_c_stream__(requested_schema)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return `frame`."""
+        return self.frame
+
+    def to_pandas(self) -> Any:
+        """Return the rows as a pandas.DataFrame, with times in UTC.
+
+        Raises:
+            EnergyForecastError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise EnergyForecastError("pandas is not installed.", hint="Install it: pip install pandas") from error
+        return pd.DataFrame({one.name: _pandas_values(pd, one) for one in self.frame.iter_columns()})
+
+    def to_arrow(self) -> Any:
+        """Return the rows as a pyarrow.Table.
+
+        Raises:
+            EnergyForecastError: pyarrow is not installed.
+        """
+        try:
+            return self.frame.to_arrow()
+        except ImportError as error:
+            raise EnergyForecastError("pyarrow is not installed.", hint="Install it: pip install pyarrow") from error
+
+
+def _pandas_values(pd: Any, column: pl.Series) -> Any:
+    """Return a column for pandas without pyarrow, which polars would require."""
+    if isinstance(column.dtype, pl.Datetime):
+        return pd.DatetimeIndex(column.dt.replace_time_zone(None).to_numpy()).tz_localize("UTC")
+    return column.to_numpy() if column.dtype.is_float() else pd.Series(column.to_list(), dtype=object).infer_objects()
