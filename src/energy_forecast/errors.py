@@ -100,6 +100,14 @@ class PromotionError(EnergyForecastError):
     """A model version cannot become champion in this way."""
 
 
+class ConflictError(EnergyForecastError):
+    """The request contradicts an earlier one."""
+
+
+class TooManyRequestsError(EnergyForecastError):
+    """Too many requests wait or run."""
+
+
 class NotEnoughDataError(EnergyForecastError):
     """There is not enough data."""
 

@@ -103,6 +103,8 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         " VALUES (%(city)s, current_date, 0, decode(repeat('00', 384), 'hex'))",
         "INSERT INTO ops.pending_checks (city_id, series, batch_id, first_timestamp, last_timestamp)"
         " VALUES (%(city)s, 'consumption', %(batch)s, now(), now())",
+        "INSERT INTO ops.run_requests (requested_by, kind, city_ids, parameters)"
+        " VALUES ('somebody', 'train', ARRAY[%(city)s::uuid], jsonb_build_object('models', %(name)s::text))",
     ):
         if statement.startswith("UPDATE"):
             # What was changed before anybody saw it is no revision
@@ -337,6 +339,7 @@ _BY_TYPE = {
     "varchar": "'Theirs'",
     "numeric": "10",
     "float8": "10",
+    "_uuid": f"ARRAY['{THEIRS}'::uuid]",
     "_float8": "'{1}'",
     "_float4": "'{1}'",
     "jsonb": "'{}'",

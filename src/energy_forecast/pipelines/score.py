@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from energy_forecast.database import scores as stored_scores
-from energy_forecast.database.cities import StoredCity, all_cities
+from energy_forecast.database.cities import StoredCity, all_cities, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.database.forecasts import LARGEST_KWH
@@ -175,7 +175,12 @@ class _ScoredMeanwhileError(Exception):
     failed=lambda report: report.failed,
 )
 def score(
-    database: Database, *, everything: bool = False, processes: int = 1, progress: Progress = silent
+    database: Database,
+    *,
+    cities: Sequence[str] = (),
+    everything: bool = False,
+    processes: int = 1,
+    progress: Progress = silent,
 ) -> ScoreReport:
     """Score the forecasts whose hours have a new or changed actual. Stored scores do not change.
 
@@ -185,18 +190,20 @@ def score(
     scored by the next call.
 
     Args:
+        cities: names; all if empty.
         everything: score all forecasts of all cities again; only scores that differ are added.
         processes: number of processes to use; see parallel.each. The scores do not depend on it.
 
     Raises:
+        UnknownCityError: a name is unknown.
         DatabaseError: the database refused the request.
     """
     with database.transaction(Role.FORECASTER) as connection:
         now = database_now(connection)
-        cities = all_cities(connection)
+        chosen = cities_named(connection, cities) if cities else all_cities(connection)
         waiting = stored_scores.hours_to_score(connection, everything=everything)
         scoring = _Scoring(database, now, stored_scores.removed_until(connection))
-    works = [_Work(city, waiting[city.id]) for city in cities if city.id in waiting]
+    works = [_Work(city, waiting[city.id]) for city in chosen if city.id in waiting]
     parts = [works[at : at + _TOGETHER] for at in range(0, len(works), _TOGETHER)]
     report_steps = Steps(progress, "Scoring", len(works))
     scored: list[CityScores] = []
@@ -223,7 +230,7 @@ def score(
         new=len(new),
         hours=sum(one.hours for one in done),
         scored_cities=len(works),
-        unchanged_cities=len(cities) - len(works),
+        unchanged_cities=len(chosen) - len(works),
         left_out={one.city.name: one.left_out for one in done if one.left_out},
         failed=failed,
     )

@@ -95,6 +95,7 @@ CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON user_city_access FOR EACH ROW
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON user_city_access FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 GRANT SELECT ON user_city_access TO energy_forecast_app;
 GRANT SELECT ON user_city_access TO energy_forecast_auditor;
+GRANT SELECT ON user_city_access TO energy_forecast_forecaster;
 GRANT DELETE, INSERT (user_id, city_id), SELECT ON user_city_access TO energy_forecast_operator;
 
 CREATE TABLE energy_consumption (
@@ -1282,6 +1283,47 @@ CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.restored_copies FOR EACH STATE
 GRANT SELECT ON ops.restored_copies TO energy_forecast_auditor;
 GRANT INSERT (source, target), SELECT, UPDATE (activated_at, activated_by) ON ops.restored_copies TO energy_forecast_operator;
 
+CREATE TABLE ops.run_requests (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    requested_by name NOT NULL,
+    kind text NOT NULL,
+    city_ids uuid[] NOT NULL,
+    parameters jsonb NOT NULL,
+    idempotency_key text,
+    status text DEFAULT 'waiting'::text NOT NULL,
+    result jsonb,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    started_at timestamptz,
+    finished_at timestamptz,
+    CONSTRAINT run_requests_pkey PRIMARY KEY (id),
+    CONSTRAINT run_request_cities CHECK (((cardinality(city_ids) >= 1) AND (cardinality(city_ids) <= 20000))),
+    CONSTRAINT run_request_finished CHECK ((((finished_at IS NULL) = (status = ANY (ARRAY['waiting'::text, 'running'::text]))) AND (finished_at >= started_at) AND ((finished_at IS NULL) = (result IS NULL)))),
+    CONSTRAINT run_request_idempotency_key CHECK ((idempotency_key ~ '^[!-~]{1,255}$'::text)),
+    CONSTRAINT run_request_kind CHECK ((kind = ANY (ARRAY['forecast'::text, 'train'::text, 'score'::text]))),
+    CONSTRAINT run_request_once UNIQUE (requested_by, idempotency_key),
+    CONSTRAINT run_request_parameters CHECK (((jsonb_typeof(parameters) = 'object'::text) AND (octet_length((parameters)::text) <= 10000))),
+    CONSTRAINT run_request_started CHECK ((((started_at IS NULL) = (status = 'waiting'::text)) AND (started_at >= created_at))),
+    CONSTRAINT run_request_status CHECK ((status = ANY (ARRAY['waiting'::text, 'running'::text, 'succeeded'::text, 'partial'::text, 'failed'::text])))
+);
+COMMENT ON TABLE ops.run_requests IS 'One row per run that a user requested: a forecast, training or scoring of some cities. It is updated when the run starts and when it ends';
+COMMENT ON COLUMN ops.run_requests.requested_by IS 'The user. Only they and the platform''s roles see the request';
+COMMENT ON COLUMN ops.run_requests.city_ids IS 'Cities that the user could see at the request';
+COMMENT ON COLUMN ops.run_requests.parameters IS 'model, models and horizon_hours, as far as the kind has them';
+COMMENT ON COLUMN ops.run_requests.idempotency_key IS 'Chosen by the user: a second request with the same key and content is the first one, not a new one';
+COMMENT ON COLUMN ops.run_requests.status IS 'partial: some cities failed; `result` has the reasons';
+COMMENT ON COLUMN ops.run_requests.result IS 'runs: the ids of the stored runs. trained: city, model and version. failed: the reason by city. error: why nothing was done';
+CREATE INDEX idx_run_requests_open ON ops.run_requests USING btree (created_at) WHERE (finished_at IS NULL);
+COMMENT ON INDEX ops.idx_run_requests_open IS 'Serves the next request and the number of open ones';
+ALTER TABLE ops.run_requests ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY city_access ON ops.run_requests FOR SELECT TO energy_forecast_app USING ((requested_by = CURRENT_USER));
+CREATE POLICY platform ON ops.run_requests FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
+CREATE TRIGGER append_only BEFORE DELETE OR TRUNCATE ON ops.run_requests FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.run_requests FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.run_requests FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER finished_once BEFORE UPDATE ON ops.run_requests FOR EACH ROW WHEN ((old.finished_at IS NOT NULL)) EXECUTE FUNCTION reject_change('a run that has finished is never changed');
+GRANT SELECT ON ops.run_requests TO energy_forecast_app;
+GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
+
 -- View city_hourly_consumption (city_id uuid, city character varying(100), hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer), security_barrier=true
 COMMENT ON VIEW city_hourly_consumption IS 'Present consumption by UTC hour over the last 30 days of the readable cities; the hours of hourly_consumption, always current';
 GRANT SELECT ON city_hourly_consumption TO energy_forecast_app;
@@ -1619,6 +1661,10 @@ GRANT EXECUTE ON ROUTINE ops.refresh_rollup() TO energy_forecast_operator;
 
 -- ops.reject_unattached_month() returns trigger, security definer
 COMMENT ON ROUTINE ops.reject_unattached_month() IS 'Rejects the commit of a transaction that has begun a month with ops.begin_month() and not attached it';
+
+-- ops.request_run(kind text, city_ids uuid[], parameters jsonb, idempotency_key text) returns uuid, security definer
+COMMENT ON ROUTINE ops.request_run(text,uuid[],jsonb,text) IS 'Adds a request of the acting role for a run of cities that it may see, and returns its id';
+GRANT EXECUTE ON ROUTINE ops.request_run(text,uuid[],jsonb,text) TO energy_forecast_app;
 
 -- ops.retention_due(counted boolean DEFAULT false) returns TABLE(table_name text, partition_name text, range_start timestamptz, range_end timestamptz, kept_lead_hours integer, row_count bigint, byte_count bigint, revision_count bigint, score_count bigint), security definer
 COMMENT ON ROUTINE ops.retention_due(boolean) IS 'The months that the retention policies remove or (with kept_lead_hours) thin now; a month to which scores refer is listed but not removed. Bytes of a month to thin are estimated';

@@ -33,6 +33,12 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_app;
 GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_app;
 
+-- Their requests for runs, which the platform starts
+GRANT SELECT ON ops.run_requests TO energy_forecast_app;
+GRANT EXECUTE ON FUNCTION ops.request_run(text, uuid[], jsonb, text) TO energy_forecast_app;
+GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
+GRANT SELECT ON user_city_access TO energy_forecast_forecaster;
+
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
     weather_forecasts, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.retention_policies, ops.dropped_data TO energy_forecast_ingest;

@@ -27,7 +27,8 @@ BEGIN
             ('ops.fact_baselines', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.schema_migrations', 'UPDATE OR DELETE OR TRUNCATE'),
             -- A started step may be updated once, when it ends
-            ('ops.maintenance_runs', 'DELETE OR TRUNCATE')
+            ('ops.maintenance_runs', 'DELETE OR TRUNCATE'),
+            ('ops.run_requests', 'DELETE OR TRUNCATE')
         ) AS guarded (relation, events) ON to_regclass(guarded.relation) = c.oid
         -- Other tables are not append-only, but TRUNCATE would bypass the audit; they are found in the catalog, so a new
         -- table needs no entry here
@@ -43,6 +44,10 @@ BEGIN
     CREATE OR REPLACE TRIGGER finished_once BEFORE UPDATE ON ops.maintenance_runs FOR EACH ROW
         WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION public.reject_change('a run that has finished is never changed');
     ALTER TABLE ops.maintenance_runs ENABLE ALWAYS TRIGGER finished_once;
+
+    CREATE OR REPLACE TRIGGER finished_once BEFORE UPDATE ON ops.run_requests FOR EACH ROW
+        WHEN (OLD.finished_at IS NOT NULL) EXECUTE FUNCTION public.reject_change('a run that has finished is never changed');
+    ALTER TABLE ops.run_requests ENABLE ALWAYS TRIGGER finished_once;
 
     /* created_at must be the time of the transaction, for every role. The tables are found by their column, so a new table
        needs no entry here. audit_batch_func checks bulk facts in one pass; a revision has the created_at of the old value.

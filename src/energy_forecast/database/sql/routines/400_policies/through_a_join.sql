@@ -1,4 +1,4 @@
-/* Tables without a city column. A user sees the models trained for one of their cities and the runs that forecast one. An
+/* Tables without a city column. A user sees their own requests, the models trained for one of their cities and the runs that forecast one. An
    evaluation is a mean over cities, so a user sees it only if all cities of its model are theirs. */
 DO $$
 DECLARE
@@ -10,6 +10,7 @@ BEGIN
             ('public.models', 'id = ANY (ARRAY(SELECT a.model_id FROM public.model_artifacts a))'),
             ('public.forecast_runs', 'EXISTS (SELECT FROM public.prediction_vintages v'
                 ' WHERE v.run_id = forecast_runs.id AND v.issued_at = forecast_runs.issued_at)'),
+            ('ops.run_requests', 'requested_by = current_user'),
             ('public.model_metrics', 'public.may_read_evaluation(model_id)')
         ) AS bounds (relation, condition)
     LOOP
