@@ -543,7 +543,7 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         shown = command_line.run(*longer).stdout
         assert "Berlin: 24 of 192 hours (12.5 %) were forecast without weather" in " ".join(shown.split())
         unused = command_line.run("backtest", "--model", "naive-168", "--city", "Berlin", *span).stdout
-        assert "Berlin: all hours were forecast without weather" in " ".join(unused.split())
+        assert "Berlin: all new hours were forecast without weather" in " ".join(unused.split())
 
 
 def test_the_end_of_the_weather_is_on_the_clock_of_a_city_whose_hours_begin_at_half_past(

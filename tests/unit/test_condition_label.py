@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from energy_forecast.pipelines.labels import condition_label
+from energy_forecast.pipelines.labels import condition_label, different_labels
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,19 @@ from energy_forecast.pipelines.labels import condition_label
 )
 def test_label_states_delay_and_columns(weather: str, assumptions: dict[str, Any], phrase: str) -> None:
     assert condition_label(weather, assumptions).endswith(phrase)
+
+
+def test_different_assumptions_have_different_labels() -> None:
+    """The same error after a day, and another one after two: a reader must not take them for one."""
+    documents = [
+        {
+            "load_delay_minutes": 60,
+            "load_delay_source": "option",
+            "weather_errors": {"source": "file", "seed": 0, "lead_hours": [0.0, 24.0, 48.0], "temperature": errors},
+        }
+        for errors in ([1.0, 2.0, 3.0], [1.0, 2.0, 4.0])
+    ]
+    labels = different_labels([*documents, {}])
+    assert labels[0].endswith("table of errors 1")
+    assert labels[1].endswith("table of errors 2")
+    assert labels[2] == ""

@@ -253,17 +253,19 @@ def _weather_error_lines(report: BacktestReport) -> list[str]:
 def _weather_hour_lines(report: BacktestReport) -> list[str]:
     """Return a line for each city with hours that were forecast without weather, or with imputed values."""
     lines = []
+    reason = (
+        "no weather forecast was known for them at the issue"
+        if report.weather == "forecast"
+        else "no observed weather is stored for them"
+    )
     for city, hours in report.weather_hours.items():
         if not hours.with_weather:
-            lines.append(
-                f"{city}: all hours were forecast without weather, because none was known at the issue times, or no "
-                "model uses it."
-            )
+            lines.append(f"{city}: all new hours were forecast without weather, because {reason}, or no model uses it.")
         elif hours.with_weather < hours.forecast:
             share = 100 * (1 - hours.with_weather / hours.forecast)
             lines.append(
-                f"{city}: {hours.forecast - hours.with_weather:,} of {hours.forecast:,} hours ({share:.1f} %) were "
-                "forecast without weather, because none was known for them at the issue."
+                f"{city}: {hours.forecast - hours.with_weather:,} of {hours.forecast:,} new hours "
+                f"({share:.1f} %) were forecast without weather, because {reason}."
             )
     for city, imputed in report.imputed_weather.items():
         lacking = ", ".join(f"{column.replace('_', ' ')} for {n:,}" for column, n in imputed.items())

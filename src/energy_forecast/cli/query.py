@@ -143,10 +143,12 @@ def model_performance(
     elif not rows:
         out.print(f"Nothing was scored in these {days} days. Run: energy-forecast score")
     else:
-        from energy_forecast.pipelines.labels import assumptions_label
+        from energy_forecast.pipelines.labels import different_labels
 
-        labels = list(dict.fromkeys(label for r in rows if (label := assumptions_label(r["assumptions"]))))
-        numbers = {"": None} | {label: number for number, label in enumerate(labels, start=1)}
+        documents: list[dict[str, Any]] = []
+        for r in rows:
+            if r["assumptions"] and r["assumptions"] not in documents:
+                documents.append(r["assumptions"])
         table(
             [
                 *("model", "version", "purpose", "weather", "assumptions"),
@@ -158,7 +160,7 @@ def model_performance(
                     r["version"],
                     r["purpose"],
                     r["weather"],
-                    numbers[assumptions_label(r["assumptions"])],
+                    documents.index(r["assumptions"]) + 1 if r["assumptions"] else None,
                     _score(r["avg_mape"]),
                     _kwh(r["avg_rmse"]),
                     _kwh(r["avg_mae"]),
@@ -169,9 +171,8 @@ def model_performance(
                 for r in rows
             ],
         )
-        for label, number in numbers.items():
-            if number is not None:
-                out.print(f"Assumptions {number}: {label}.")
+        for number, label in enumerate(different_labels(documents), start=1):
+            out.print(f"Assumptions {number}: {label}.")
 
 
 def _draw(kind: AnswerKind, city: StoredCity, rows: list[dict[str, Any]], path: Path) -> None:

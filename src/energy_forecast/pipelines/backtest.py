@@ -51,7 +51,7 @@ NO_ACTUAL = "No observed load is known for the forecast hours."
 
 @dataclass(frozen=True)
 class WeatherHours:
-    """Number of hours forecast, and of those for which weather was known at the issue and used.
+    """Number of hours forecast, and of those for which the model had weather: known at the issue, or observed.
 
     If several models forecast an hour, the one with the most hours with weather counts: all have the same weather.
     """

@@ -22,7 +22,7 @@ from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.evaluation.significance import PairedTest, paired_test
 from energy_forecast.pipelines.as_of import actual_load
 from energy_forecast.pipelines.isolation import Failed, attempt
-from energy_forecast.pipelines.labels import WEATHER_LABELS, condition_label
+from energy_forecast.pipelines.labels import WEATHER_LABELS, different_labels
 from energy_forecast.pipelines.train import check_models
 
 FEWEST_ISSUES = 20
@@ -187,10 +187,16 @@ def _refuse_unlike(connection: Connection, city: StoredCity, models: Sequence[st
         own = champions.backtest_conditions(connection, city=city.id, models=[model], weather=weather)
         if not own:
             return
-        last.append(f"The last ones of {model} are {condition_label(*own[0])}.")
+        last.append(own[0])
+    labels = different_labels([assumptions for _, assumptions in last])
+    conditions = [
+        f"The last ones of {model} are {', '.join(filter(None, (WEATHER_LABELS[kind], label)))}."
+        for model, (kind, _), label in zip(models, last, labels, strict=True)
+    ]
     raise NotEnoughDataError(
         f"{' and '.join(models)} have no backtests for {city.name} with the same weather and assumptions. "
-        + " ".join(last)
+        + " ".join(conditions),
+        hint="Backtest both with the same weather, errors and load delay.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -50,3 +51,15 @@ def assumptions_label(stored: dict[str, Any]) -> str:
         size = float(errors.at("temperature", 24))
         label += f", {known.weather.source} errors of {columns} (temperature {size:.1f} °C after 24 h)"
     return label
+
+
+def different_labels(documents: Sequence[dict[str, Any]]) -> list[str]:
+    """Return `assumptions_label` of each of some different assumptions, with a number if two have the same phrase.
+
+    The phrase states the size of the errors at one lead time only, so two tables of errors may share it.
+    """
+    phrases = [assumptions_label(one) for one in documents]
+    return [
+        f"{phrase}, table of errors {phrases[: place + 1].count(phrase)}" if phrases.count(phrase) > 1 else phrase
+        for place, phrase in enumerate(phrases)
+    ]
