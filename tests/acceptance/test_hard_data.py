@@ -541,7 +541,7 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
             found = command_line.run(*longer, "--weather", asked, "--json")
             assert json.loads(found.stdout)["weather_hours"] == counted, asked
         shown = command_line.run(*longer).stdout
-        assert "Berlin: 24 of 192 hours (12.5 %) were forecast without weather" in " ".join(shown.split())
+        assert "Berlin: 24 of 192 new hours (12.5 %) were forecast without weather" in " ".join(shown.split())
         unused = command_line.run("backtest", "--model", "naive-168", "--city", "Berlin", *span).stdout
         assert "Berlin: all new hours were forecast without weather" in " ".join(unused.split())
 
