@@ -48,6 +48,10 @@ class ConnectionLostError(DatabaseError):
     """The connection to the database was lost."""
 
 
+class ConnectionsInUseError(DatabaseError):
+    """All connections of the program to the database are in use."""
+
+
 class UnreachableError(ConnectionLostError):
     """The database cannot be reached."""
 
@@ -98,6 +102,42 @@ class UnknownScoreError(EnergyForecastError):
 
 class PromotionError(EnergyForecastError):
     """A model version cannot become champion in this way."""
+
+
+class KeyRefusedError(EnergyForecastError):
+    """The key of the HTTP API is missing or not valid."""
+
+
+class NotPermittedError(EnergyForecastError):
+    """The user or their key may not do this."""
+
+
+class NotFoundError(EnergyForecastError):
+    """There is no such object that the user may see."""
+
+
+class MethodError(EnergyForecastError):
+    """The path does not have this HTTP method."""
+
+
+class FormatError(EnergyForecastError):
+    """The requested format is not available."""
+
+
+class MediaTypeError(EnergyForecastError):
+    """The format of the body is not supported."""
+
+
+class TooLargeError(EnergyForecastError):
+    """The request is too large."""
+
+
+class TimedOutError(DatabaseError):
+    """The database took longer than a request may take."""
+
+
+class ServerFaultError(EnergyForecastError):
+    """The server failed because of a fault of its program."""
 
 
 class ConflictError(EnergyForecastError):

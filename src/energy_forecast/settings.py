@@ -83,6 +83,14 @@ class Settings:
             str,
         ),
     )
+    api_url: str | None = field(
+        default=None,
+        metadata=_setting(
+            "A libpq URL with the login of `serve`, `energy_forecast_api`, on a server of your own. "
+            "Default: the database of the commands, with that login.",
+            str,
+        ),
+    )
     port: int | None = field(
         default=None,
         metadata=_setting(

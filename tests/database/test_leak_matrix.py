@@ -343,6 +343,7 @@ _BY_TYPE = {
     "_float8": "'{1}'",
     "_float4": "'{1}'",
     "jsonb": "'{}'",
+    "bytea": "''",
     "bool": "true",
 }
 

@@ -262,6 +262,7 @@ def test_the_routines_are_read_as_they_are_written(database: Database) -> None:
 
 
 ROLES = {
+    "api_keys": Role.OPERATOR,
     "audit": Role.AUDITOR,
     "export": Role.OWNER,
     "access": Role.OPERATOR,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from energy_forecast.cli.console import echo
-from energy_forecast.database import Database
+from energy_forecast.database import API_LOGIN, Database
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.platform import opening
 from energy_forecast.postgres import EmbeddedServer
@@ -63,3 +63,14 @@ def acting_database() -> Database:
     database = open_database()
     opening.refuse_restored_copy(database)
     return database
+
+
+def api_database() -> Database:
+    """Return the database with the login of the HTTP API, which may take the roles of users only.
+
+    That is the one of ENERGY_FORECAST_API_URL, otherwise that of the commands with the login energy_forecast_api.
+    """
+    database = open_database()
+    if (url := settings().api_url) is not None:
+        return Database(url)
+    return Database(database.url, embedded=database.embedded, login=API_LOGIN)

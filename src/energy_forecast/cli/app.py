@@ -36,6 +36,8 @@ COMMANDS = (
     "partition",
     "retention",
     "user",
+    "key",
+    "serve",
     "doctor",
     "backup",
     "recovery",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -15,7 +15,14 @@ from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from energy_forecast.database.named_queries import queries
-from energy_forecast.errors import ConnectionLostError, DatabaseError, DataRefusedError, UnreachableError
+from energy_forecast.errors import (
+    ConnectionLostError,
+    ConnectionsInUseError,
+    DatabaseError,
+    DataRefusedError,
+    TimedOutError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from psycopg_pool import ConnectionPool
@@ -34,6 +41,8 @@ NEWEST_SERVER = 190000
 # Sessions of a pool, and seconds to wait for one
 _MOST_SESSIONS = 10
 _POOL_TIMEOUT = 10.0
+# Seconds until a failed connection is given up; the next transaction tries again
+_POOL_RECONNECTS = 4.0
 
 # libpq reads these only if a service is named
 _SERVICE_FILES = {"PGSERVICEFILE", "PGSYSCONFDIR"}
@@ -76,6 +85,8 @@ _SESSION_OPTIONS: dict[str, Any] = {"autocommit": True, "prepare_threshold": Non
 
 # The login of daily commands on the embedded server; sql/routines/020_login.sql creates it
 LOGIN = "energy_forecast_login"
+# The login of the HTTP API, which takes the role of the user of each request
+API_LOGIN = "energy_forecast_api"
 
 
 class Role(StrEnum):
@@ -128,6 +139,8 @@ class Database:
             min_size=0,
             max_size=_MOST_SESSIONS,
             timeout=_POOL_TIMEOUT,
+            # Otherwise attempts after an outage would come less and less often
+            reconnect_timeout=_POOL_RECONNECTS,
             num_workers=1,
             open=True,
         )
@@ -214,7 +227,7 @@ class Database:
         except PoolTimeout as error:
             # Shows the reason if the server cannot be reached
             self.connect().close()
-            raise DatabaseError(
+            raise ConnectionsInUseError(
                 f"All {_MOST_SESSIONS} connections of this program are in use.", hint="Try again later."
             ) from error
         try:
@@ -280,11 +293,45 @@ class Database:
             yield connection
 
     @contextmanager
-    def _transaction(self, begin: sql.Composed, *, trial: bool = False) -> Iterator[Connection]:
+    def request(
+        self, find_user: Callable[[Connection], str], *, name: str, seconds: int, read_only: bool = True
+    ) -> Iterator[Connection]:
+        """Run one transaction of a request as its user, whom a query in the same session finds.
+
+        Args:
+            find_user: returns the role to take. It runs before the transaction, with the rights of the login.
+            name: the application name of the transaction, which the server logs.
+            seconds: longest time of a statement.
+            read_only: let the server reject writes.
+
+        Raises:
+            NotPermittedError: the login may not take the role, as that of a removed user.
+            TimedOutError: a statement took longer.
+            DatabaseError: as `transaction`.
+        """
+
+        def begin(connection: Connection) -> sql.Composed:
+            return sql.SQL(
+                "BEGIN{}; {}; SET LOCAL statement_timeout = {}; SET LOCAL application_name = {}; SET LOCAL ROLE {}"
+            ).format(
+                sql.SQL(" READ ONLY" if read_only else ""),
+                sql.SQL(_SETTINGS),
+                sql.Literal(f"{seconds}s"),
+                sql.Literal(name),
+                sql.Identifier(find_user(connection)),
+            )
+
+        with self._transaction(begin) as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(
+        self, begin: sql.Composed | Callable[[Connection], sql.Composed], *, trial: bool = False
+    ) -> Iterator[Connection]:
         try:
             with self._session() as connection:
                 try:
-                    connection.execute(begin)
+                    connection.execute(begin(connection) if callable(begin) else begin)
                     yield connection
                 except BaseException:
                     # The first error is the one to report
@@ -335,6 +382,8 @@ def database_error(error: psycopg.Error) -> DatabaseError:
     """Return the error to show to a user for a failed statement."""
     text = one_line(error)
     match error:
+        case psycopg.errors.QueryCanceled() if "timeout" in text:
+            return TimedOutError(f"The database canceled a statement: {text}.")
         case psycopg.errors.DiskFull():
             return DatabaseError(f"The disk of the database is full: {text}.", hint="Make room and try again.")
         case psycopg.errors.UndefinedTable() | psycopg.errors.UndefinedFunction() | psycopg.errors.UndefinedColumn():

@@ -16,6 +16,19 @@ from energy_forecast.tables import UTC_TIME, Schema, Table
 # The longest span of one answer; longer ones are read in parts
 LONGEST_SPAN = timedelta(days=3700)
 _DEFAULT_SPAN = timedelta(days=7)
+CITIES: Schema = {
+    "city": pl.String,
+    **dict.fromkeys(("latitude", "longitude"), pl.Float64),
+    **dict.fromkeys(("timezone", "country_code", "subdivision"), pl.String),
+}
+CONSUMPTION: Schema = {
+    "timestamp": UTC_TIME,
+    "interval_end": UTC_TIME,
+    "consumption_kwh": pl.Float64,
+    "peak_demand_kw": pl.Float64,
+    "interval_minutes": pl.Int16,
+    "available_at": UTC_TIME,
+}
 
 
 def cities(connection: Connection) -> Table:
@@ -24,12 +37,7 @@ def cities(connection: Connection) -> Table:
         (one.name, one.latitude, one.longitude, one.timezone, one.country_code, one.subdivision)
         for one in all_cities(connection)
     ]
-    schema: Schema = {
-        "city": pl.String,
-        **dict.fromkeys(("latitude", "longitude"), pl.Float64),
-        **dict.fromkeys(("timezone", "country_code", "subdivision"), pl.String),
-    }
-    return Table(pl.DataFrame(rows, schema=schema, orient="row"))
+    return Table(pl.DataFrame(rows, schema=CITIES, orient="row"))
 
 
 def span_of(start: datetime | None, end: datetime | None, as_of: datetime) -> tuple[datetime, datetime]:
@@ -38,7 +46,7 @@ def span_of(start: datetime | None, end: datetime | None, as_of: datetime) -> tu
     Raises:
         EnergyForecastError: it is empty or too long.
     """
-    last = end or (as_of if start is None else min(start + LONGEST_SPAN, as_of))
+    last = end or as_of
     first = start or last - _DEFAULT_SPAN
     if last <= first:
         raise EnergyForecastError(f"`end` must be later than `start`: {last.isoformat()}.")
@@ -69,13 +77,5 @@ def consumption(
     parameters = {"city": place.id, "as_of": known_at, "first": first, "end": last}
     with connection.cursor(binary=True) as cursor:
         rows = cursor.execute(queries("readings")["consumption"], parameters).fetchall()
-    schema: Schema = {
-        "timestamp": UTC_TIME,
-        "interval_end": UTC_TIME,
-        "consumption_kwh": pl.Float64,
-        "peak_demand_kw": pl.Float64,
-        "interval_minutes": pl.Int16,
-        "available_at": UTC_TIME,
-    }
     facts = {"city": place.name, "timezone": place.timezone, "start": first, "end": last, "as_of": known_at}
-    return Table(pl.DataFrame(rows, schema=schema, orient="row"), facts)
+    return Table(pl.DataFrame(rows, schema=CONSUMPTION, orient="row"), facts)

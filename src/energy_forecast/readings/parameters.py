@@ -13,11 +13,14 @@ class Parameter:
         description: one or two sentences.
         example: a value, as text of a URL.
         http: its name over HTTP, if it differs.
+        at_least, at_most: bounds of a number.
     """
 
     description: str
     example: str
     http: str | None = None
+    at_least: int | None = None
+    at_most: int | None = None
 
 
 PARAMETERS: dict[str, Parameter] = {

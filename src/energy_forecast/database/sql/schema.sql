@@ -1065,6 +1065,7 @@ CREATE TRIGGER audit_forecast_runs AFTER INSERT ON ops.fact_baselines FOR EACH R
 CREATE TRIGGER audit_model_artifacts AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'model_artifacts'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.model_artifacts', 'c.model_id, c.city_id, c.sha256, c.training_digest, c.training_facts, c.created_at', 'true');
 CREATE TRIGGER audit_model_promotions AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'model_promotions'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.model_promotions', 'c.*', 'true');
 CREATE TRIGGER audit_models AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'models'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.models', 'c.*', 'true');
+CREATE TRIGGER audit_ops_api_keys AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.api_keys'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.api_keys', 'c.*', 'true');
 CREATE TRIGGER audit_ops_repairs AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.repairs'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.repairs', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retention_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retention_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retention_policies', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retraining_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retraining_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retraining_policies', 'c.*', 'true');
@@ -1282,6 +1283,46 @@ COMMENT ON COLUMN ops.restored_copies.target IS 'The time or snapshot of the res
 CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.restored_copies FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 GRANT SELECT ON ops.restored_copies TO energy_forecast_auditor;
 GRANT INSERT (source, target), SELECT, UPDATE (activated_at, activated_by) ON ops.restored_copies TO energy_forecast_operator;
+
+CREATE TABLE ops.api_keys (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    prefix text NOT NULL,
+    sha256 bytea NOT NULL,
+    user_name name NOT NULL,
+    scopes text[] NOT NULL,
+    label text,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    created_by name DEFAULT SESSION_USER NOT NULL,
+    expires_at timestamptz,
+    revoked_at timestamptz,
+    CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+    CONSTRAINT api_key_form CHECK (((prefix ~ '^efp_[a-z0-9]{8}$'::text) AND (octet_length(sha256) = 32) AND (length(label) <= 200))),
+    CONSTRAINT api_key_prefix UNIQUE (prefix),
+    CONSTRAINT api_key_scopes CHECK (((scopes <@ ARRAY['read'::text, 'ingest'::text, 'run'::text]) AND ((cardinality(scopes) >= 1) AND (cardinality(scopes) <= 3)))),
+    CONSTRAINT api_key_sha256 UNIQUE (sha256)
+);
+COMMENT ON TABLE ops.api_keys IS 'One row per key of the HTTP API. A request with the key has the rights of its user. Only the hash of a key is stored';
+COMMENT ON COLUMN ops.api_keys.prefix IS 'The first 12 characters of the key, by which people recognise it';
+COMMENT ON COLUMN ops.api_keys.sha256 IS 'SHA-256 of the whole key, which has 256 random bits, so no salt is needed';
+COMMENT ON COLUMN ops.api_keys.user_name IS 'The role whose rights a request has';
+COMMENT ON COLUMN ops.api_keys.scopes IS 'read: read everything that the user may. ingest: load data. run: start forecasts';
+COMMENT ON COLUMN ops.api_keys.expires_at IS 'Null: never';
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.api_keys FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON ops.api_keys FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.api_keys FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.api_keys FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+GRANT SELECT ON ops.api_keys TO energy_forecast_auditor;
+GRANT INSERT (prefix, sha256, user_name, scopes, label, expires_at), SELECT, UPDATE (expires_at, revoked_at) ON ops.api_keys TO energy_forecast_operator;
+
+CREATE TABLE ops.api_key_uses (
+    key_id uuid NOT NULL,
+    last_used_at timestamptz NOT NULL,
+    CONSTRAINT api_key_uses_pkey PRIMARY KEY (key_id),
+    CONSTRAINT api_key_uses_key_id_fkey FOREIGN KEY (key_id) REFERENCES ops.api_keys(id)
+);
+COMMENT ON TABLE ops.api_key_uses IS 'The last use of each key, accurate to a minute. Not in api_keys, because each change there is audited';
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.api_key_uses FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+GRANT SELECT ON ops.api_key_uses TO energy_forecast_operator;
 
 CREATE TABLE ops.run_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1686,6 +1727,10 @@ GRANT EXECUTE ON ROUTINE ops.statement_costs() TO energy_forecast_operator;
 
 -- ops.thinned_to(partition_name text) returns integer, security definer
 COMMENT ON ROUTINE ops.thinned_to(text) IS 'The lead time in hours from which a partition has lost its rows, by its constraint "thinned"; null if it was never thinned';
+
+-- ops.use_api_key(digest bytea) returns TABLE(prefix text, user_name name, scopes text[], problem text), security definer
+COMMENT ON ROUTINE ops.use_api_key(bytea) IS 'The user and the scopes of a key by its SHA-256, and why it is not valid; no row for an unknown key. Records its use';
+GRANT EXECUTE ON ROUTINE ops.use_api_key(bytea) TO energy_forecast_api;
 
 CREATE EVENT TRIGGER energy_forecast_audit_ddl ON ddl_command_end EXECUTE FUNCTION audit_ddl_func();
 CREATE EVENT TRIGGER energy_forecast_audit_drop ON sql_drop EXECUTE FUNCTION audit_ddl_func();

@@ -39,6 +39,14 @@ GRANT EXECUTE ON FUNCTION ops.request_run(text, uuid[], jsonb, text) TO energy_f
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
 GRANT SELECT ON user_city_access TO energy_forecast_forecaster;
 
+-- The API: it finds the user of a key, and then takes their role
+GRANT USAGE ON SCHEMA ops TO energy_forecast_api;
+GRANT EXECUTE ON FUNCTION ops.use_api_key(bytea) TO energy_forecast_api;
+GRANT SELECT, INSERT (prefix, sha256, user_name, scopes, label, expires_at), UPDATE (expires_at, revoked_at)
+    ON ops.api_keys TO energy_forecast_operator;
+GRANT SELECT ON ops.api_key_uses TO energy_forecast_operator;
+GRANT SELECT ON ops.api_keys TO energy_forecast_auditor;
+
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
     weather_forecasts, ops.ingest_batches, ops.rejected_rows, ops.quality_flags, ops.retention_policies, ops.dropped_data TO energy_forecast_ingest;

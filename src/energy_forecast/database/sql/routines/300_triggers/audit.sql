@@ -15,6 +15,7 @@ BEGIN
             -- Append-only. Only live runs are evidence; notes are excluded because of their length
             ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''live'')', '''notes'', ''fallback_levels'', ''assumptions''',
                 'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.interval_minutes, c.quantile_levels, c.status, c.created_at'),
+            ('ops.api_keys', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.retraining_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.repairs', 'INSERT', '', '', 'c.*'),

@@ -1,0 +1,180 @@
+"""The application: endpoints, and what applies to all requests."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from uuid import uuid4
+
+import anyio.to_thread
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from energy_forecast.api import health, pages
+from energy_forecast.api.access import Access
+from energy_forecast.api.endpoints import add_readings
+from energy_forecast.api.limits import Limit
+from energy_forecast.api.problem_answers import error_answer, problem_answer
+from energy_forecast.database import Database
+from energy_forecast.errors import EnergyForecastError
+from energy_forecast.fault_log import program_fault
+from energy_forecast.problems import PROBLEMS
+
+_log = logging.getLogger(__name__)
+
+REQUEST_ID = "X-Request-ID"
+_REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Requests that run or wait at a time; with as many threads as sessions, the others wait without a thread
+_MOST_AT_ONCE = 100
+_SESSIONS = 10
+_REQUESTS_A_MINUTE = 1200
+_WRONG_KEYS_A_MINUTE = 20
+_SMALLEST_COMPRESSED = 1024
+
+
+def create_app(database: Database, *, requests_a_minute: int = _REQUESTS_A_MINUTE) -> FastAPI:
+    """Return the application on a database, whose login may take the roles of users and no other.
+
+    Args:
+        database: not pooled; the application makes its pool.
+        requests_a_minute: the most requests of a key.
+    """
+    pooled = database.pooled()
+    access = Access(pooled, Limit(requests_a_minute), Limit(_WRONG_KEYS_A_MINUTE))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _SESSIONS
+        yield
+        pooled.close()
+
+    app = FastAPI(
+        title="Energy Forecast",
+        version=version("energy-forecast"),
+        description=pages.DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        separate_input_output_schemas=False,
+    )
+    add_readings(app, access)
+    health.add_health(app, access)
+    pages.add_pages(app)
+    app.add_exception_handler(EnergyForecastError, _platform_error)  # type: ignore[arg-type]
+    app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
+    app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_COMPRESSED, compresslevel=4)
+    app.add_middleware(_Requests)
+    return app
+
+
+async def _platform_error(request: Request, error: EnergyForecastError) -> Response:
+    if error_answer(error, request.state.id).status_code == 500:
+        program_fault(f"Request {request.state.id}", error)
+    return error_answer(error, request.state.id)
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+    """Return the first fault. The input is not repeated, since it may be anything."""
+    first = error.errors()[0]
+    place = [str(one) for one in first["loc"][1:]] or [str(first["loc"][0])]
+    text = str(first["msg"]).removeprefix("Value error, ")
+    return problem_answer(
+        PROBLEMS["invalid-request"],
+        request.state.id,
+        detail=f"`{'.'.join(place)}`: {text.rstrip('.')}.",
+        hint=f"See {request.url.path.partition('/v1')[0]}/docs for the parameters of this path.",
+    )
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    name = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}.get(
+        error.status_code, "invalid-request"
+    )
+    headers = {key: value for key, value in (error.headers or {}).items() if key.lower() == "allow"}
+    hint = "See /docs for all paths." if name == "not-found" else None
+    return problem_answer(PROBLEMS[name], request.state.id, detail=PROBLEMS[name].title, hint=hint, headers=headers)
+
+
+class _Requests:
+    """Give each request an id, refuse unknown parameters and too many requests, log and count it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        # The server leaves out the body of the answer to HEAD
+        scope = dict(scope, method="GET") if scope["method"] == "HEAD" else scope
+        request = Request(scope)
+        given = request.headers.get(REQUEST_ID, "")
+        request.state.id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid4().hex
+        began = time.monotonic()
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                quota = getattr(request.state, "quota", None)
+                extra = {REQUEST_ID: request.state.id, "X-Content-Type-Options": "nosniff"}
+                extra |= {} if quota is None else quota.headers
+                message["headers"] = [
+                    *message["headers"],
+                    *((name.lower().encode(), value.encode("latin-1")) for name, value in extra.items()),
+                ]
+            await send(message)
+
+        self._running += 1
+        try:
+            if self._running > _MOST_AT_ONCE:
+                busy = problem_answer(
+                    PROBLEMS["busy"],
+                    request.state.id,
+                    detail=f"{_MOST_AT_ONCE} requests run or wait.",
+                    hint="Repeat it.",
+                )
+                await busy(scope, receive, send_with_headers)
+            else:
+                await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001 - a fault of one request must not end the server
+            program_fault(f"Request {request.state.id}", error)
+            failed = problem_answer(
+                PROBLEMS["internal-error"],
+                request.state.id,
+                detail=PROBLEMS["internal-error"].title,
+                hint="Report the id of the request to the operator.",
+            )
+            await failed(scope, receive, send_with_headers)
+        finally:
+            self._running -= 1
+            route = getattr(scope.get("route"), "path", "other")
+            seconds = time.monotonic() - began
+            health.REQUESTS.labels(route, scope["method"], status).inc()
+            health.SECONDS.labels(route).observe(seconds)
+            _log.info(
+                "request",
+                extra={
+                    "request": request.state.id,
+                    "method": scope["method"],
+                    "route": route,
+                    "status": status,
+                    "ms": round(1000 * seconds, 1),
+                    "user": getattr(request.state, "user", None),
+                    "key": getattr(request.state, "key", None),
+                },
+            )

@@ -1,0 +1,82 @@
+"""Serve the application until a signal ends it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+
+import uvicorn
+
+from energy_forecast.api.app import create_app
+from energy_forecast.database import Database
+from energy_forecast.database.api_keys import roles_of_login
+from energy_forecast.errors import AccessError, EnergyForecastError
+
+_log = logging.getLogger(__name__)
+# Seconds to finish running requests after a signal
+_GRACE = 5
+_CONNECTIONS = 1000
+
+
+def check_login(database: Database) -> None:
+    """Raise if the login of the API could take a role of the platform.
+
+    Raises:
+        AccessError: it could.
+        DatabaseError: the database cannot be reached, or refuses the login.
+    """
+    with database.transaction(None, read_only=True) as connection:
+        roles = roles_of_login(connection)
+    if roles is not None:
+        raise AccessError(
+            f"The login of the API may act as {roles}.",
+            hint="Set ENERGY_FORECAST_API_URL to a URL with the login energy_forecast_api; "
+            "see docs/howto/own-server.md.",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only programs of this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 takes a free one.
+
+    Raises:
+        EnergyForecastError: the address or port cannot be used.
+    """
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except (OSError, UnicodeError) as error:
+        raise EnergyForecastError(
+            f"Cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}.",
+            hint="Choose another `port` or `host`.",
+        ) from error
+
+
+def serve(database: Database, listener: socket.socket, *, requests_a_minute: int) -> None:
+    """Serve until SIGINT or SIGTERM; running requests have five seconds to finish.
+
+    Args:
+        database: with the login of the API.
+        listener: of `listen`.
+        requests_a_minute: the most requests of a key.
+    """
+    config = uvicorn.Config(
+        create_app(database, requests_a_minute=requests_a_minute),
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE,
+        limit_concurrency=_CONNECTIONS,
+        server_header=False,
+    )
+    _log.info("serving", extra={"address": listener.getsockname()[0], "port": listener.getsockname()[1]})
+    uvicorn.Server(config).run(sockets=[listener])
