@@ -73,9 +73,11 @@ bench-skill: setup ## measure the accuracy of the models
 	@if test -d $(DATA)/tetouan; then $(BIN)/python benchmarks/skill.py $(DATA)/tetouan --last-fifth --horizon 24,168 --weather actual,none $(ARGS) \
 	  | tee $(RESULTS)/skill-tetouan-$$(date +%F).csv; fi
 
+EXTRAS := --extra training --extra server --extra plot --extra sample
+
 # Needs uv. The locks name no registry, so they hold wherever the packages come from.
 lock: ## resolve requirements*.lock again; needs uv
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' --extra sample pyproject.toml requirements-build.in --output-file requirements.lock
+	  --custom-compile-command 'make lock' $(EXTRAS) pyproject.toml requirements-build.in --output-file requirements.lock
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' --extra sample --extra dev --extra docs --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock
+	  --custom-compile-command 'make lock' $(EXTRAS) --extra dev --extra docs --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock

@@ -32,6 +32,10 @@ class SettingsError(EnergyForecastError):
     """A setting has an invalid value."""
 
 
+class MissingExtraError(EnergyForecastError):
+    """An optional part of the package is not installed."""
+
+
 class ServerError(EnergyForecastError):
     """The embedded PostgreSQL server failed."""
 

@@ -9,6 +9,7 @@ import typer
 from energy_forecast.cli.access import api_database
 from energy_forecast.cli.console import echo, out
 from energy_forecast.errors import EnergyForecastError
+from energy_forecast.extras import needs_extra
 
 
 def serve(
@@ -32,7 +33,8 @@ def serve(
 
     Example: energy-forecast serve --port 8000
     """
-    from energy_forecast.api import server
+    with needs_extra("server"):
+        from energy_forecast.api import server
 
     if not behind_proxy and not server.is_loopback(host):
         raise EnergyForecastError(

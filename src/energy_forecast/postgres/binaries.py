@@ -15,6 +15,7 @@ from pathlib import Path
 
 from energy_forecast import zones
 from energy_forecast.errors import ServerError
+from energy_forecast.extras import missing
 from energy_forecast.postgres.private_files import make_folder
 from energy_forecast.postgres.system_user import SystemUser
 
@@ -40,16 +41,15 @@ class Binaries:
         """Return the programs that were installed with this package.
 
         Raises:
-            ServerError: they are not installed.
+            MissingExtraError: they are not installed.
         """
         found = importlib.util.find_spec(_PACKAGE)
         places = list(found.submodule_search_locations or []) if found else []
         folder = Path(places[0]) / "pginstall" / "bin" if places else None
         if folder is None or not (folder / "postgres").exists():
-            raise ServerError(
-                f"The PostgreSQL of the package {_DISTRIBUTION} is not installed.",
-                hint="Install it again, or set ENERGY_FORECAST_DATABASE_URL to a server of your own.",
-            )
+            error = missing("server")
+            error.hint = f"{error.hint}, or set ENERGY_FORECAST_DATABASE_URL to a server of your own."
+            raise error
         return cls(folder, importlib.metadata.version(_DISTRIBUTION))
 
     def tool(self, name: str) -> Path:

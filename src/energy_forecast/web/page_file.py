@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from energy_forecast.extras import needs_extra
+
 
 def page(script: str, *, title: str, notes: Sequence[str], body: str, data: str) -> str:
     """Return a page as HTML.
@@ -19,6 +21,9 @@ def page(script: str, *, title: str, notes: Sequence[str], body: str, data: str)
         title, notes: plain text, shown at the top; one line for each note.
         body: HTML.
         data: JSON by `json_in_script`.
+
+    Raises:
+        MissingExtraError: the extra `plot` is not installed.
     """
     lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return Template(_part("page.html")).substitute(
@@ -28,7 +33,7 @@ def page(script: str, *, title: str, notes: Sequence[str], body: str, data: str)
         data=data,
         style=_part("page.css"),
         script=_part(script),
-        plotly=importlib.resources.files("plotly").joinpath("package_data/plotly.min.js").read_text("utf-8"),
+        plotly=_plotly(),
     )
 
 
@@ -47,6 +52,12 @@ def json_in_script(value: object) -> str:
     """Return JSON that cannot end its script block or begin a comment in it."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _plotly() -> str:
+    with needs_extra("plot"):
+        folder = importlib.resources.files("plotly")
+    return folder.joinpath("package_data/plotly.min.js").read_text("utf-8")
 
 
 def _part(name: str) -> str:

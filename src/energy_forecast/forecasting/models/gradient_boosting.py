@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from energy_forecast.extras import needs_extra
 from energy_forecast.forecasting.features.expected_load import (
     check_prediction,
     feature_names,
@@ -121,8 +122,9 @@ def _tree_inputs(matrix: FeatureMatrix, linear: Floats) -> np.ndarray[Any, np.dt
 def _grow(
     inputs: np.ndarray[Any, np.dtype[np.float32]], residual: Floats, weight: Floats, names: list[str], seed: int
 ) -> TreeArrays:
-    # Imported here, since the import takes longer than a forecast
-    import xgboost
+    # Imported here, since the import takes longer than a forecast, which does not need it
+    with needs_extra("training"):
+        import xgboost
 
     # Clipped, so that a few extreme errors of the linear stage do not dominate
     limit = 6 * 1.4826 * float(np.median(np.abs(residual))) + 1e-6
