@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from fastapi import Path, Query
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.readings.catalog import Reading
@@ -63,14 +63,9 @@ def _read_texts(text: str) -> list[str]:
 _READABLE: dict[Any, Any] = {
     datetime: Annotated[datetime, BeforeValidator(_read_time)],
     date: Annotated[date, BeforeValidator(_read_day)],
-    str: Annotated[str, AfterValidator(_read_text)],
-    Sequence[float]: Annotated[str, AfterValidator(_read_numbers)],
-    Sequence[str]: Annotated[str, AfterValidator(_read_texts)],
-}
-_OPTIONS: dict[Any, dict[str, Any]] = {
-    str: {"max_length": _LONGEST_TEXT},
-    Sequence[float]: {"pattern": _NUMBERS},
-    Sequence[str]: {"max_length": 20 * _LONGEST_TEXT},
+    str: Annotated[str, StringConstraints(max_length=_LONGEST_TEXT), AfterValidator(_read_text)],
+    Sequence[float]: Annotated[str, StringConstraints(pattern=_NUMBERS), AfterValidator(_read_numbers)],
+    Sequence[str]: Annotated[str, StringConstraints(max_length=20 * _LONGEST_TEXT), AfterValidator(_read_texts)],
 }
 
 
@@ -88,10 +83,9 @@ def _parameter(name: str, given: inspect.Parameter, hint: Any, *, is_in_path: bo
     described = PARAMETERS[name]
     is_optional = get_origin(hint) in {Union, UnionType}
     kind = next(one for one in get_args(hint) if one is not NoneType) if is_optional else hint
-    options = {
+    options: dict[str, Any] = {
         "description": described.description,
         "openapi_examples": {"example": {"value": described.example}},
-        **_OPTIONS.get(kind, {}),
     }
     if described.at_least is not None:
         options |= {"ge": described.at_least, "le": described.at_most}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energy_forecast.readings import facts
+from energy_forecast.readings import facts, forecasts
 from energy_forecast.tables import Schema, Table
 
 
@@ -39,10 +39,37 @@ class Reading:
         return self.read.__name__
 
 
+_CITY = "/v1/cities/{city}"
+
 READINGS: dict[str, Reading] = {
     one.name: one
     for one in (
         Reading("/v1/cities", facts.cities, facts.CITIES, "data"),
-        Reading("/v1/cities/{city}/consumption", facts.consumption, facts.CONSUMPTION, "data"),
+        Reading(f"{_CITY}/consumption", facts.consumption, facts.CONSUMPTION, "data"),
+        Reading(f"{_CITY}/consumption/revisions", facts.revisions, facts.REVISIONS, "data"),
+        Reading(f"{_CITY}/weather", facts.weather, facts.WEATHER, "data"),
+        Reading(f"{_CITY}/weather/forecast", facts.weather_forecast, facts.WEATHER_FORECAST, "data"),
+        Reading(f"{_CITY}/history", facts.history, facts.HISTORY, "data"),
+        Reading(
+            f"{_CITY}/forecast",
+            forecasts.live_forecast,
+            forecasts.FORECAST,
+            "forecasts",
+            has_quantiles=True,
+            state=forecasts.live_forecast_state,
+        ),
+        Reading(f"{_CITY}/forecasts", forecasts.forecasts, forecasts.FORECASTS, "forecasts"),
+        Reading(
+            f"{_CITY}/forecasts/{{run}}",
+            forecasts.issued_forecast,
+            forecasts.FORECAST,
+            "forecasts",
+            has_quantiles=True,
+            is_immutable=True,
+        ),
+        Reading(f"{_CITY}/evolution", forecasts.evolution, forecasts.EVOLUTION, "forecasts", has_quantiles=True),
+        Reading(f"{_CITY}/peaks", forecasts.peaks, forecasts.PEAKS, "forecasts", has_quantiles=True),
+        Reading("/v1/forecasts/snapshot", forecasts.snapshot, forecasts.MATRIX, "forecasts", has_quantiles=True),
+        Reading("/v1/forecasts", forecasts.matrix, forecasts.MATRIX, "forecasts", has_quantiles=True),
     )
 }

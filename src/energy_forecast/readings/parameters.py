@@ -30,6 +30,13 @@ PARAMETERS: dict[str, Parameter] = {
     "day": Parameter("Intervals of this local day of the city, instead of `from` and `to`.", "2026-03-01"),
     "as_of": Parameter("Only values known at this time; with an offset. Default: now.", "2026-03-01T12:00Z"),
     "resolution": Parameter("`interval` as stored, `hour`, or `day` of the city's local time.", "interval"),
+    "model": Parameter("Name of the model. Default: as the description says.", "ensemble"),
+    "levels": Parameter("Quantile levels with commas. Default: all that are stored.", "0.05,0.5,0.95"),
+    "run": Parameter("Id of a run.", "0d0b7a4e-3c1f-4d52-9a57-3a1f5c1f2b3c"),
+    "timestamp": Parameter("A time in the interval; with an offset.", "2026-03-01T18:00Z"),
+    "purpose": Parameter("Only runs of this purpose. Default: all.", "live"),
+    "limit": Parameter("Most rows of the answer.", "100", at_least=1, at_most=1000),
+    "cursor": Parameter("Rows after this position, which is `next` of the answer before.", "WyIyMDI2LTAzLTAxIl0"),
 }
 
 

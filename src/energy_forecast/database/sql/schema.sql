@@ -1533,7 +1533,7 @@ GRANT EXECUTE ON ROUTINE iso_utc(timestamptz) TO energy_forecast_forecaster, ene
 
 -- load_phase_as_of(city uuid, as_of timestamptz) returns integer, security definer
 COMMENT ON ROUTINE load_phase_as_of(uuid,timestamptz) IS 'The minute past the UTC hour at which a city''s hours begin: 0, except for hourly values that begin off the full hour';
-GRANT EXECUTE ON ROUTINE load_phase_as_of(uuid,timestamptz) TO energy_forecast_forecaster, energy_forecast_ingest;
+GRANT EXECUTE ON ROUTINE load_phase_as_of(uuid,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest;
 
 -- local_day_minutes(day date, zone text, step_minutes integer DEFAULT 1, anchor timestamptz DEFAULT '2000-01-01 00:00:00+00'::timestamptz) returns integer
 COMMENT ON ROUTINE local_day_minutes(date,text,integer,timestamptz) IS 'The minutes covered by the intervals that start in a local day, on a grid of step_minutes through the anchor; with steps of one minute, the length of the day';
@@ -1589,9 +1589,17 @@ GRANT EXECUTE ON ROUTINE refresh_materialized_views() TO energy_forecast_operato
 -- reject_change() returns trigger
 COMMENT ON ROUTINE reject_change() IS 'Rejects a statement or a row, with the reason given by the trigger';
 
+-- run_notes(run uuid, city uuid) returns jsonb, security definer
+COMMENT ON ROUTINE run_notes(uuid,uuid) IS 'For a city of a run: `level`, the fallback level, and `notes`, the remarks and the reasons of that level';
+GRANT EXECUTE ON ROUTINE run_notes(uuid,uuid) TO energy_forecast_app, energy_forecast_forecaster;
+
 -- scorable_from(purpose text, issued_at timestamptz, run_recorded_at timestamptz, recorded_at timestamptz) returns timestamptz
 COMMENT ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) IS 'The first target time for which a vintage is scorable, null for none: a vintage of a live run must be recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target had passed';
 GRANT EXECUTE ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+
+-- served_forecast(city uuid, as_of timestamptz, model_name text DEFAULT NULL::text) returns TABLE(run_id uuid, issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, weather text, champion boolean, fallback_level integer, notes text[], quantile_levels double precision[], interval_minutes integer, first_timestamp timestamptz, predicted double precision[], quantiles real[], issued_before timestamptz), security definer
+COMMENT ON ROUTINE served_forecast(uuid,timestamptz,text) IS 'The forecast of a city that was in use at a time: one row with its run, its notes, and the values of all intervals in order, kWh';
+GRANT EXECUTE ON ROUTINE served_forecast(uuid,timestamptz,text) TO energy_forecast_app, energy_forecast_forecaster;
 
 -- set_audit_author() returns trigger
 COMMENT ON ROUTINE set_audit_author() IS 'Sets the role and time of an entry of audit_log, ignoring given values';

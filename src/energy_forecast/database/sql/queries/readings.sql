@@ -1,6 +1,101 @@
 -- name: consumption
 -- The load of a city (kWh) in the intervals that start in [first, end), as known at a time, in order of time.
 SELECT c.timestamp, c.timestamp + make_interval(mins => c.interval_minutes) AS interval_end, c.consumption_kwh::float8,
-       c.peak_demand_kw::float8, c.interval_minutes, c.available_at
+       c.peak_demand_kw::float8, c.interval_minutes::integer, c.interval_minutes::integer AS minutes_known, c.available_at
 FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) c
 ORDER BY c.timestamp
+
+-- name: consumption_by_period
+-- As consumption, summed (peak demand: highest) over hours of the city or its local days.
+SELECT p.start, p.ending, sum(p.consumption_kwh)::float8, max(p.peak_demand_kw)::float8,
+       (extract(epoch FROM p.ending - p.start) / 60)::integer, sum(p.interval_minutes)::integer, max(p.available_at)
+FROM (
+    SELECT c.*, CASE WHEN %(resolution)s = 'hour' THEN b.hour + interval '1 hour'
+                ELSE date_trunc('day', b.midnight AT TIME ZONE %(zone)s + interval '1 day') AT TIME ZONE %(zone)s END AS ending,
+           CASE WHEN %(resolution)s = 'hour' THEN b.hour ELSE b.midnight END AS start
+    FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) c
+    CROSS JOIN (SELECT timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => load_phase_as_of(%(city)s, %(as_of)s)) AS phase) o
+    CROSS JOIN LATERAL (SELECT date_bin('1 hour', c.timestamp, o.phase) AS hour,
+                               date_trunc('day', c.timestamp, %(zone)s) AS midnight) b) p
+GROUP BY p.start, p.ending
+ORDER BY p.start
+
+-- name: revisions
+-- All versions of the load of a city (kWh) in intervals in [first, end) that have more than one, in order of time and recording.
+WITH replaced AS MATERIALIZED (
+    SELECT r.timestamp, r.consumption_kwh, r.peak_demand_kw, r.interval_minutes, r.available_at, r.created_at, r.superseded_at
+    FROM energy_consumption_revisions r
+    WHERE r.city_id = %(city)s AND r.timestamp >= %(first)s AND r.timestamp < %(end)s)
+SELECT v.timestamp, v.consumption_kwh::float8, v.peak_demand_kw::float8, v.interval_minutes::integer, v.available_at, v.created_at,
+       v.superseded_at
+FROM (
+    SELECT * FROM replaced
+    UNION ALL
+    SELECT c.timestamp, c.consumption_kwh, c.peak_demand_kw, c.interval_minutes, c.available_at, c.created_at, NULL
+    FROM energy_consumption c
+    WHERE c.city_id = %(city)s AND c.timestamp >= %(first)s AND c.timestamp < %(end)s
+      AND c.timestamp IN (SELECT r.timestamp FROM replaced r)) v
+ORDER BY v.timestamp, v.available_at, v.created_at
+
+-- name: weather
+-- The observed weather of a city in the intervals that start in [first, end), as known at a time, in order of time.
+SELECT w.timestamp, w.timestamp + make_interval(mins => w.interval_minutes) AS interval_end, w.temperature::float8, w.humidity::float8,
+       w.wind_speed::float8, w.precipitation::float8, w.interval_minutes::integer, w.available_at
+FROM weather_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) w
+ORDER BY w.timestamp
+
+-- name: weather_forecast
+-- The last weather forecast of a city for each hour in [first, end) that was issued by a time, in order of time.
+SELECT w.timestamp, w.timestamp + interval '1 hour' AS interval_end, w.issued_at, w.temperature::float8, w.humidity::float8,
+       w.wind_speed::float8, w.precipitation::float8
+FROM weather_forecast_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) w
+ORDER BY w.timestamp
+
+-- name: served_run
+-- The run that serves a city at a time: run, and time of recording; no row without one.
+SELECT s.run_id, s.recorded_at FROM served_forecast(%(city)s, %(as_of)s, %(model)s) s
+
+-- name: served_forecast
+-- The forecast that serves a city at a time, kWh: one row with arrays as bytes; no row without one.
+SELECT %(name)s::text AS city, s.run_id, s.issued_at, s.recorded_at, s.model, s.version, s.purpose, s.weather, s.champion, s.fallback_level,
+       s.notes, s.quantile_levels, s.interval_minutes, s.first_timestamp, array_send(s.predicted) AS predicted,
+       array_send(s.quantiles) AS quantiles, s.issued_before
+FROM served_forecast(%(city)s, %(as_of)s, %(model)s) s
+
+-- name: served_forecasts
+-- The forecasts that serve the cities of the reader at a time, as served_forecast, by name.
+SELECT c.name AS city, s.run_id, s.issued_at, s.recorded_at, s.model, s.version, s.purpose, s.weather, s.champion, s.fallback_level,
+       s.notes, s.quantile_levels, s.interval_minutes, s.first_timestamp, array_send(s.predicted) AS predicted,
+       array_send(s.quantiles) AS quantiles
+FROM cities c CROSS JOIN LATERAL served_forecast(c.id, %(as_of)s, %(model)s) s
+ORDER BY c.name
+
+-- name: issued_forecast
+-- The forecast of a run for a city, kWh, as served_forecast; no row without one.
+SELECT c.name AS city, v.run_id, v.issued_at, v.created_at AS recorded_at, m.name AS model, m.version, r.purpose, r.weather,
+       EXISTS (SELECT FROM model_promotions p
+               WHERE p.city_id = c.id AND p.model_id = v.model_id AND p.during @> v.created_at) AS champion,
+       (n.notes ->> 'level')::integer AS fallback_level, ARRAY(SELECT jsonb_array_elements_text(n.notes -> 'notes')) AS notes,
+       r.quantile_levels, v.interval_minutes::integer, v.first_timestamp, array_send(v.predicted_consumption) AS predicted,
+       array_send(v.quantiles) AS quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id JOIN models m ON m.id = v.model_id JOIN cities c ON c.id = v.city_id
+CROSS JOIN LATERAL (SELECT run_notes(v.run_id, v.city_id) AS notes) n
+WHERE v.city_id = %(city)s AND v.run_id = %(run)s
+
+-- name: forecasts
+-- Issued forecasts of a city, the last issue first, after a position.
+SELECT v.run_id, v.issued_at, v.created_at AS recorded_at, m.name AS model, m.version, r.purpose, r.weather, v.first_timestamp AS first,
+       v.last_timestamp + make_interval(mins => v.interval_minutes) AS end, v.interval_minutes::integer
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id JOIN models m ON m.id = v.model_id
+WHERE v.city_id = %(city)s AND (%(purpose)s::text IS NULL OR r.purpose = %(purpose)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
+  AND v.issued_at >= %(first)s AND v.issued_at < %(end)s
+  AND (%(before)s::timestamptz IS NULL OR (v.issued_at, v.run_id) < (%(before)s, %(before_run)s::uuid))
+ORDER BY v.issued_at DESC, v.run_id DESC
+LIMIT %(limit)s
+
+-- name: evolution
+-- All forecasts of a city for the interval that contains a time, in the order of their issue, kWh.
+SELECT e.issued_at, e.recorded_at, e.model, e.version, e.purpose, e.run_id, e.predicted_consumption::float8 AS predicted,
+       e.quantile_levels, e.quantiles::float8[] AS quantiles
+FROM forecast_evolution(%(city)s, %(timestamp)s) e
+ORDER BY e.issued_at, e.recorded_at, e.run_id
