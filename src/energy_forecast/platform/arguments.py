@@ -6,7 +6,7 @@ import inspect
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import cache, wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import (
     get_type_hints,
     runtime_checkable,
 )
+from uuid import UUID
 
 import polars as pl
 
@@ -62,6 +63,9 @@ _KINDS: dict[Any, tuple[str, str]] = {
     bool: ("truth value", "True or False"),
     int: ("whole number", "a number such as 60"),
     float: ("number", "a number such as 48.14"),
+    date: ("day", "a day such as datetime.date(2026, 3, 1)"),
+    UUID | str: ("id", "the id of a run, as a table shows it"),
+    Sequence[float]: ("list of numbers", "a list such as [0.05, 0.95]"),
     bytes: ("bytes", "the bytes of a file, such as those of pathlib.Path.read_bytes()"),
     City: ("City", "one of Platform.cities(), or a City of your own"),
     WeatherErrors: ("WeatherErrors", "the result of forecasting.estimate_weather_errors"),

@@ -15,7 +15,7 @@ import polars as pl
 
 from energy_forecast import pipelines
 from energy_forecast.database import Database, Role
-from energy_forecast.database.cities import all_cities, cities_named, city_named
+from energy_forecast.database.cities import cities_named, city_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.scores import latest_scores
 from energy_forecast.errors import EnergyForecastError, IngestError, UnreachableError
@@ -41,7 +41,9 @@ from energy_forecast.platform.arguments import (
 )
 from energy_forecast.platform.forecast import Forecast, forecast_of
 from energy_forecast.platform.opening import open_database, reading_lag, refuse_restored_copy, zone_warning
+from energy_forecast.platform.reader import Reader
 from energy_forecast.settings import settings
+from energy_forecast.tables import Table
 
 _log = logging.getLogger(__name__)
 _PURPOSES = tuple(PURPOSE_LABELS)
@@ -110,7 +112,7 @@ class Backtest:
     weather_hours: dict[str, dict[str, int]]
 
 
-class Platform:
+class Platform(Reader):
     """A database with its cities, data, models, forecasts and scores. `connect` returns it.
 
     Its calls take connections from a pool of at most ten, so threads can share a platform; each process has its own
@@ -244,16 +246,13 @@ class Platform:
             raise IngestError(report.failure)
         return report
 
-    @checked
-    def cities(self) -> list[City]:
-        """Return the stored cities, sorted by name.
+    def _read(self, reading: str, **parameters: Any) -> Table:
+        """Return the table of a reading, with the rights of the operator, or of the login if it is a user."""
+        from energy_forecast.readings.catalog import READINGS
 
-        Examples:
-            >>> [city.name for city in db.cities()]
-            ['Munich']
-        """
+        given = {name: value for name, value in parameters.items() if value is not None}
         with self._reading().reading() as connection:
-            return [forecasting_city(city) for city in all_cities(connection)]
+            return READINGS[reading].read(connection, **given)
 
     @checked
     def ingest(

@@ -175,6 +175,7 @@ CREATE TRIGGER record_changed_insert AFTER INSERT ON energy_consumption_revision
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_app;
 GRANT SELECT ON energy_consumption_revisions TO energy_forecast_auditor;
 GRANT INSERT (city_id, timestamp, consumption_kwh, peak_demand_kw, metadata, available_at, interval_minutes), SELECT ON energy_consumption_revisions TO energy_forecast_ingest;
+GRANT SELECT ON energy_consumption_revisions TO energy_forecast_operator;
 
 CREATE TABLE weather_data (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -570,6 +571,7 @@ CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON model_promotions DEFERRA
 GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
 GRANT SELECT ON model_promotions TO energy_forecast_auditor;
 GRANT INSERT (city_id, model_id, reason, evidence, is_forced, returns_to), SELECT ON model_promotions TO energy_forecast_forecaster;
+GRANT SELECT ON model_promotions TO energy_forecast_operator;
 
 CREATE TABLE ops.retraining_policies (
     reason text NOT NULL,
@@ -657,6 +659,7 @@ CREATE TRIGGER trained_before BEFORE INSERT ON forecast_runs FOR EACH ROW EXECUT
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, assumptions, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_app;
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, started_at, finished_at, created_at) ON forecast_runs TO energy_forecast_auditor;
 GRANT INSERT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, status, notes, fallback_levels, assumptions, started_at, finished_at), SELECT ON forecast_runs TO energy_forecast_forecaster;
+GRANT SELECT ON forecast_runs TO energy_forecast_operator;
 
 CREATE TABLE prediction_vintages (
     run_id uuid NOT NULL,
@@ -702,6 +705,7 @@ CREATE TRIGGER with_their_run AFTER INSERT ON prediction_vintages REFERENCING NE
 GRANT SELECT ON prediction_vintages TO energy_forecast_app;
 GRANT SELECT ON prediction_vintages TO energy_forecast_auditor;
 GRANT INSERT (run_id, city_id, model_id, issued_at, first_timestamp, last_timestamp, interval_minutes, quantile_count, predicted_consumption, quantiles), SELECT ON prediction_vintages TO energy_forecast_forecaster;
+GRANT SELECT ON prediction_vintages TO energy_forecast_operator;
 
 CREATE TABLE predictions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1364,6 +1368,7 @@ CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.run_requests FOR EACH ROW 
 CREATE TRIGGER finished_once BEFORE UPDATE ON ops.run_requests FOR EACH ROW WHEN ((old.finished_at IS NOT NULL)) EXECUTE FUNCTION reject_change('a run that has finished is never changed');
 GRANT SELECT ON ops.run_requests TO energy_forecast_app;
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
+GRANT SELECT ON ops.run_requests TO energy_forecast_operator;
 
 -- View city_hourly_consumption (city_id uuid, city character varying(100), hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer), security_barrier=true
 COMMENT ON VIEW city_hourly_consumption IS 'Present consumption by UTC hour over the last 30 days of the readable cities; the hours of hourly_consumption, always current';
@@ -1511,7 +1516,7 @@ GRANT EXECUTE ON ROUTINE forecast_as_of(uuid,timestamptz,timestamptz,timestamptz
 
 -- forecast_evolution(city uuid, target timestamptz) returns TABLE(issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, run_id uuid, predicted_consumption numeric, quantile_levels double precision[], quantiles real[]), security definer
 COMMENT ON ROUTINE forecast_evolution(uuid,timestamptz) IS 'All forecasts of a city for the interval that contains a time, in the order of their issue, kWh: live runs, replays and backtests';
-GRANT EXECUTE ON ROUTINE forecast_evolution(uuid,timestamptz) TO energy_forecast_app, energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE forecast_evolution(uuid,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- geo_point(latitude numeric, longitude numeric) returns ext.earth
 COMMENT ON ROUTINE geo_point(numeric,numeric) IS 'The point on earth of a latitude and a longitude in degrees';
@@ -1533,7 +1538,7 @@ GRANT EXECUTE ON ROUTINE iso_utc(timestamptz) TO energy_forecast_forecaster, ene
 
 -- load_phase_as_of(city uuid, as_of timestamptz) returns integer, security definer
 COMMENT ON ROUTINE load_phase_as_of(uuid,timestamptz) IS 'The minute past the UTC hour at which a city''s hours begin: 0, except for hourly values that begin off the full hour';
-GRANT EXECUTE ON ROUTINE load_phase_as_of(uuid,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest;
+GRANT EXECUTE ON ROUTINE load_phase_as_of(uuid,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator;
 
 -- local_day_minutes(day date, zone text, step_minutes integer DEFAULT 1, anchor timestamptz DEFAULT '2000-01-01 00:00:00+00'::timestamptz) returns integer
 COMMENT ON ROUTINE local_day_minutes(date,text,integer,timestamptz) IS 'The minutes covered by the intervals that start in a local day, on a grid of step_minutes through the anchor; with steps of one minute, the length of the day';
@@ -1591,7 +1596,7 @@ COMMENT ON ROUTINE reject_change() IS 'Rejects a statement or a row, with the re
 
 -- run_notes(run uuid, city uuid) returns jsonb, security definer
 COMMENT ON ROUTINE run_notes(uuid,uuid) IS 'For a city of a run: `level`, the fallback level, and `notes`, the remarks and the reasons of that level';
-GRANT EXECUTE ON ROUTINE run_notes(uuid,uuid) TO energy_forecast_app, energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE run_notes(uuid,uuid) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- scorable_from(purpose text, issued_at timestamptz, run_recorded_at timestamptz, recorded_at timestamptz) returns timestamptz
 COMMENT ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) IS 'The first target time for which a vintage is scorable, null for none: a vintage of a live run must be recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target had passed';
@@ -1599,7 +1604,7 @@ GRANT EXECUTE ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz)
 
 -- served_forecast(city uuid, as_of timestamptz, model_name text DEFAULT NULL::text) returns TABLE(run_id uuid, issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, weather text, champion boolean, fallback_level integer, notes text[], quantile_levels double precision[], interval_minutes integer, first_timestamp timestamptz, predicted double precision[], quantiles real[], issued_before timestamptz), security definer
 COMMENT ON ROUTINE served_forecast(uuid,timestamptz,text) IS 'The forecast of a city that was in use at a time: one row with its run, its notes, and the values of all intervals in order, kWh';
-GRANT EXECUTE ON ROUTINE served_forecast(uuid,timestamptz,text) TO energy_forecast_app, energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE served_forecast(uuid,timestamptz,text) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- set_audit_author() returns trigger
 COMMENT ON ROUTINE set_audit_author() IS 'Sets the role and time of an entry of audit_log, ignoring given values';
@@ -1609,7 +1614,7 @@ COMMENT ON ROUTINE set_updated_at() IS 'Keeps created_at and sets updated_at, ig
 
 -- weather_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric, interval_minutes smallint, available_at timestamptz), security definer
 COMMENT ON ROUTINE weather_as_of(uuid,timestamptz,timestamptz,timestamptz) IS 'Observed weather of a city in [first_time, end_time) as known at a time';
-GRANT EXECUTE ON ROUTINE weather_as_of(uuid,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest;
+GRANT EXECUTE ON ROUTINE weather_as_of(uuid,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator;
 
 -- weather_correlation(city uuid, days integer DEFAULT 30, bin numeric DEFAULT 1, until timestamptz DEFAULT now()) returns TABLE(temperature numeric, temperature_end numeric, avg_consumption numeric, sample_count bigint)
 COMMENT ON ROUTINE weather_correlation(uuid,integer,numeric,timestamptz) IS 'Mean hourly consumption of a city, kWh, by temperature bin: from temperature up to temperature_end, degrees Celsius. Complete hours with weather only';
@@ -1617,7 +1622,7 @@ GRANT EXECUTE ON ROUTINE weather_correlation(uuid,integer,numeric,timestamptz) T
 
 -- weather_forecast_as_of(city uuid, as_of timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, issued_at timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
 COMMENT ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,timestamptz) IS 'The latest weather forecast for each hour in [first_time, end_time) that was issued by a time; no row if its lead time was removed (kept_lead_hours of ops.dropped_data)';
-GRANT EXECUTE ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- weather_forecast_recorded(city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
 COMMENT ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As weather_forecast_as_of, limited to values that this database had recorded by a second time';

@@ -40,6 +40,15 @@ GRANT EXECUTE ON FUNCTION ops.request_run(text, uuid[], jsonb, text) TO energy_f
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
 GRANT SELECT ON user_city_access TO energy_forecast_forecaster;
 
+-- The readings, with the policies of the reading role. Without a superuser the operator is not a member of pg_read_all_data
+GRANT EXECUTE ON FUNCTION
+    weather_as_of(uuid, timestamptz, timestamptz, timestamptz),
+    weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
+    load_phase_as_of(uuid, timestamptz), forecast_evolution(uuid, timestamptz),
+    served_forecast(uuid, timestamptz, text), run_notes(uuid, uuid) TO energy_forecast_operator;
+GRANT SELECT ON energy_consumption_revisions, prediction_vintages, forecast_runs, model_promotions, ops.run_requests
+    TO energy_forecast_operator;
+
 -- The API: it finds the user of a key, and then takes their role
 GRANT USAGE ON SCHEMA ops TO energy_forecast_api;
 GRANT EXECUTE ON FUNCTION ops.use_api_key(bytea) TO energy_forecast_api;
