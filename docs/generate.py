@@ -1,4 +1,6 @@
-"""Generate docs/reference, and the diagrams of docs/database_schema.md: `make docs`. A test fails if they are outdated.
+"""Generate docs/reference, the diagrams of docs/database_schema.md and the readings of docs/api_reference.md.
+
+`make docs` runs it. A test fails if they are outdated.
 
 The tables are read from the catalog of a migrated database: pass its libpq URL, or an embedded server is started in
 a temporary folder.
@@ -6,6 +8,7 @@ a temporary folder.
 
 from __future__ import annotations
 
+import inspect
 import re
 import shutil
 import sys
@@ -29,6 +32,8 @@ from energy_forecast.database.catalog import (
 )
 from energy_forecast.database.migrate import upgrade
 from energy_forecast.database.protection import snapshot_lines
+from energy_forecast.platform.platform import Platform
+from energy_forecast.platform.reader import Reader
 from energy_forecast.postgres import EmbeddedServer
 from energy_forecast.settings import Settings, variable
 
@@ -214,6 +219,22 @@ def schema_page(database: Database) -> str:
     return re.sub(r"(<!-- diagram: (.*?) -->)\n(?:```mermaid\n.*?\n```\n)?", drawn, page, flags=re.DOTALL)
 
 
+def python_page() -> str:
+    """Return docs/api_reference.md with the current methods of readers, in place of the text between two comments."""
+    rows = []
+    for name, method in vars(Reader).items():
+        if name.startswith("_") or name in vars(Platform):
+            continue
+        signature = inspect.signature(method)
+        parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values() if one.name != "self"]
+        call = signature.replace(parameters=parameters, return_annotation=signature.empty)
+        meaning = (inspect.getdoc(method) or "").partition("\n")[0].removeprefix("Return").rstrip(".").lstrip(", ")
+        rows.append(f"| `db.{name}{call}` | {meaning} |\n")
+    table = f"<!-- readings -->\n| call | result |\n|---|---|\n{''.join(rows)}<!-- end of readings -->"
+    page = (DOCS / "api_reference.md").read_text("utf-8")
+    return re.sub(r"<!-- readings -->.*<!-- end of readings -->", lambda _: table, page, flags=re.DOTALL)
+
+
 def pages(database: Database) -> dict[str, str]:
     """Return path in docs and text of each generated page."""
     return {
@@ -222,6 +243,7 @@ def pages(database: Database) -> dict[str, str]:
         "reference/tables.md": tables(database),
         "reference/functions.md": functions(database),
         "database_schema.md": schema_page(database),
+        "api_reference.md": python_page(),
     }
 
 

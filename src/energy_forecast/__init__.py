@@ -19,14 +19,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from energy_forecast.errors import EnergyForecastError
     from energy_forecast.forecasting import City
+    from energy_forecast.platform.client import Client
+    from energy_forecast.platform.connecting import connect
     from energy_forecast.platform.forecast import Forecast
     from energy_forecast.platform.model import fit, load_model, models
-    from energy_forecast.platform.platform import Platform, connect
+    from energy_forecast.platform.platform import Platform
 
     __version__: str
 
 __all__ = [
     "City",
+    "Client",
     "EnergyForecastError",
     "Forecast",
     "Platform",
@@ -42,10 +45,11 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 _MODULES = {
     "City": "forecasting",
+    "Client": "platform.client",
     "EnergyForecastError": "errors",
     "Forecast": "platform.forecast",
     "Platform": "platform.platform",
-    "connect": "platform.platform",
+    "connect": "platform.connecting",
     "fit": "platform.model",
     "load_model": "platform.model",
     "models": "platform.model",

@@ -91,6 +91,19 @@ class Settings:
             str,
         ),
     )
+    url: str | None = field(
+        default=None,
+        metadata=_setting(
+            "The address of a server of the HTTP API, such as `https://energy.example.org`, for Python programs: "
+            "`connect()` returns a client of it instead of a database. Default: none.",
+            str,
+        ),
+    )
+    key: str | None = field(
+        default=None,
+        repr=False,
+        metadata=_setting("The key for that server. Default: none.", str),
+    )
     port: int | None = field(
         default=None,
         metadata=_setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -151,6 +152,18 @@ class Table:
             return self.frame.to_arrow()
         except ImportError as error:
             raise EnergyForecastError("pyarrow is not installed.", hint="Install it: pip install pyarrow") from error
+
+    def plot(self) -> Any:
+        """Return a chart of a forecast with its intervals, which needs no network. A notebook shows it.
+
+        Raises:
+            EnergyForecastError: the rows are not a forecast of one city, or the extra `plot` is not installed.
+
+        Examples:
+            >>> db.live_forecast("Munich").plot().save("munich.html")
+        """
+        # The package that draws is above this one
+        return import_module("energy_forecast.platform.forecast").chart_of(self)
 
 
 def _pandas_values(pd: Any, column: pl.Series) -> Any:

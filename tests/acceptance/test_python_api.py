@@ -33,6 +33,7 @@ from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
 from energy_forecast.platform.forecast import Chart
 from energy_forecast.platform.model import Model
+from energy_forecast.platform.reader import Reader
 from servers import CommandLine, Server
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -48,6 +49,8 @@ VALID: dict[str, Any] = {
     **dict.fromkeys(("start", "end", "at", "issued_at"), NOW),
     **dict.fromkeys(("source", "load"), pl.DataFrame()),
     "data": b"",
+    "timestamp": NOW,
+    "run": "00000000-0000-4000-8000-000000000000",
     "path": "a.html",
 }
 
@@ -95,12 +98,13 @@ def as_arrow(frame: pl.DataFrame) -> Any:
     return pytest.importorskip("pyarrow", reason="pyarrow is not installed").table(local)
 
 
-def test_exports_nine_names() -> None:
+def test_exports_ten_names() -> None:
     assert (
         ef.__all__
         == dir(ef)
         == [
             "City",
+            "Client",
             "EnergyForecastError",
             "Forecast",
             "Platform",
@@ -364,7 +368,7 @@ def public_calls() -> dict[str, Callable[..., object]]:
     calls = {
         f"{owner}.{name}": getattr(found, name)
         for owner, found in owners.items()
-        for name in (ef.__all__ if found is ef else vars(found))
+        for name in (ef.__all__ if found is ef else {**vars(found), **(vars(Reader) if found is ef.Platform else {})})
         if not name.startswith("_")
     }
     return {name: call for name, call in calls.items() if inspect.isfunction(call)}
@@ -380,7 +384,7 @@ PARAMETERS = [
 
 @pytest.mark.parametrize(("name", "wrong"), PARAMETERS, ids=[f"{name}-{one}" for name, one in PARAMETERS])
 @pytest.mark.parametrize(
-    "value", [object(), 1j, [1, 2], {"a": 1}, pl.LazyFrame()], ids=lambda value: type(value).__name__
+    "value", [object(), 1j, [1, None], {"a": 1}, pl.LazyFrame()], ids=lambda value: type(value).__name__
 )
 def test_rejects_arguments_of_another_type(name: str, wrong: str, value: object) -> None:
     """No function reads a wrong argument: it would fail later, with an error of another library."""

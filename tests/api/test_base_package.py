@@ -100,6 +100,17 @@ def test_command_line_reads_a_database(base: Base, api: Api) -> None:
     assert file.read_text("utf-8").count("\n") == 40 * 24 + 1
 
 
+def test_reads_the_http_api(base: Base, api: Api) -> None:
+    code = """
+import sys
+import energy_forecast as ef
+with ef.connect(sys.argv[1], key=sys.argv[2]) as db:
+    print(db.cities()[0].name, db.live_forecast("Berlin").frame.height, db.consumption("Berlin").units)
+"""
+    expected = "Berlin 48 {'consumption_kwh': 'kWh', 'peak_demand_kw': 'kW', "
+    assert base.run(code, api.address, api.keys["anna"]).startswith(expected)
+
+
 def test_fits_models_without_trees(base: Base) -> None:
     code = """
 from datetime import UTC, datetime, timedelta

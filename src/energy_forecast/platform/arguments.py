@@ -114,9 +114,10 @@ def check_type(given: object, annotation: Any, name: str) -> None:
     if _fits(given, annotation):
         return
     choices = [one for one in get_args(annotation) if one is not NoneType]
-    if get_origin(annotation) is Literal:
+    words = annotation if get_origin(annotation) is Literal else choices[0] if len(choices) == 1 else None
+    if get_origin(words) is Literal:
         raise EnergyForecastError(
-            f"`{name}`: {one_line(reprlib.repr(given))} not found.", hint=f"Choose from: {', '.join(choices)}."
+            f"`{name}`: {one_line(reprlib.repr(given))} not found.", hint=f"Choose from: {', '.join(get_args(words))}."
         )
     required = annotation
     if get_origin(annotation) in {Union, UnionType} and NoneType in get_args(annotation):

@@ -13,6 +13,7 @@ import polars as pl
 
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.platform.arguments import checked
+from energy_forecast.tables import UTC_TIME, Table
 
 if TYPE_CHECKING:
     from energy_forecast.pipelines import CityForecast
@@ -155,6 +156,38 @@ class Forecast:
 
         title = f"Energy forecast of {self.city}"
         return Chart(forecast_page([picture_of(self)], None, title=title, notes=self.notes), title)
+
+
+def chart_of(table: Table) -> Chart:
+    """Return the chart of a table with one forecast of one city, without its history.
+
+    Raises:
+        EnergyForecastError: it is another table, or has no rows.
+    """
+    from energy_forecast.web.pictures import CityPicture, forecast_page
+
+    facts, frame = table.facts, table.frame
+    columns = {"timestamp", "predicted"}
+    if (
+        not columns <= set(frame.columns)
+        or not {"city", "issued_at"} <= set(facts)
+        or frame["timestamp"].is_duplicated().any()
+    ):
+        raise EnergyForecastError(
+            "Only a forecast of one city can be drawn.", hint="Draw that of `live_forecast` or `issued_forecast`."
+        )
+    if frame.is_empty():
+        raise EnergyForecastError("The forecast has no rows to draw.", hint="Choose a longer span.")
+    title = f"Energy forecast of {facts['city']}"
+    picture = CityPicture(
+        name=facts["city"],
+        timezone=facts["timezone"],
+        history=pl.DataFrame(schema={"timestamp": UTC_TIME, "consumption_kwh": pl.Float64}),
+        forecast=frame.filter(pl.col("predicted").is_not_null()),
+        issued_at=facts["issued_at"],
+        model=f"{facts['model']} version {facts['version']}",
+    )
+    return Chart(forecast_page([picture], None, title=title, notes=facts["notes"]), title)
 
 
 def forecast_of(issued: CityForecast) -> Forecast:

@@ -18,7 +18,7 @@ from energy_forecast.database import Database, Role
 from energy_forecast.database.cities import cities_named, city_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.scores import latest_scores
-from energy_forecast.errors import EnergyForecastError, IngestError, UnreachableError
+from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.forecasting import City
 from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
@@ -40,55 +40,14 @@ from energy_forecast.platform.arguments import (
     span,
 )
 from energy_forecast.platform.forecast import Forecast, forecast_of
-from energy_forecast.platform.opening import open_database, reading_lag, refuse_restored_copy, zone_warning
+from energy_forecast.platform.opening import reading_lag, refuse_restored_copy
 from energy_forecast.platform.reader import Reader
-from energy_forecast.settings import settings
 from energy_forecast.tables import Table
 
 _log = logging.getLogger(__name__)
 _PURPOSES = tuple(PURPOSE_LABELS)
 # Seconds after which the lag of the standby is looked up again
 _LAG_KNOWN_FOR = 60.0
-
-
-@checked
-def connect(url: str | None = None, *, home: str | Path | None = None) -> Platform:
-    """Connect to a database, and return the platform.
-
-    Without arguments this is the database of the command line: that of ENERGY_FORECAST_DATABASE_URL, or else the
-    embedded PostgreSQL of the state folder. The embedded one is created and started if needed. It runs until
-    `energy-forecast db down`, so several programs can use it.
-
-    Args:
-        url: a libpq URL of a PostgreSQL server, version 15 to 18, such as postgresql://anna@db.example.org/energy.
-        home: another state folder for the embedded server.
-
-    Raises:
-        ServerError: the embedded server cannot be started.
-        DatabaseError: the server cannot be reached, or its schema belongs to another version.
-        EnergyForecastError: both arguments are given.
-
-    Examples:
-        >>> import energy_forecast as ef
-        >>> db = ef.connect()
-    """
-    if url is not None and home is not None:
-        raise EnergyForecastError("`url` and `home` exclude each other.", hint="Leave one of them out.")
-    given = settings()
-    if home is None and url is None:
-        url = given.database_url
-    # A standby of the settings belongs to the database of the settings
-    read_url = given.read_url if home is None and url == given.database_url else None
-    folder = given.home if home is None else Path(home).expanduser().absolute()
-    try:
-        database = open_database(url, folder, announce=_log.info)
-    except UnreachableError as error:
-        if home is None and url != given.database_url:
-            error.hint = "Check `url`, or leave it out to use the embedded server."
-        raise
-    if (warning := zone_warning(database)) is not None:
-        _log.warning(warning)
-    return Platform(database, None if read_url is None else Database(read_url, standby=True))
 
 
 @dataclass(frozen=True)
@@ -249,8 +208,11 @@ class Platform(Reader):
     def _read(self, reading: str, **parameters: Any) -> Table:
         """Return the table of a reading, with the rights of the operator, or of the login if it is a user."""
         from energy_forecast.readings.catalog import READINGS
+        from energy_forecast.readings.parameters import check_bounds
 
         given = {name: value for name, value in parameters.items() if value is not None}
+        for name, value in given.items():
+            check_bounds(name, value)
         with self._reading().reading() as connection:
             return READINGS[reading].read(connection, **given)
 
@@ -483,7 +445,7 @@ class Platform(Reader):
             raise EnergyForecastError(
                 f"`purpose`: {purpose!r} not found.", hint=f"Choose from: {', '.join(_PURPOSES)}."
             )
-        with self._reading().transaction(Role.FORECASTER) as connection:
+        with self._reading().reading() as connection:
             chosen = [city.name for city in cities_named(connection, names(cities))]
             return _score_frame(
                 [
@@ -519,7 +481,7 @@ class Platform(Reader):
         first, last, known_by = (
             optional_moment(given, name) for given, name in ((start, "start"), (end, "end"), (as_of, "as_of"))
         )
-        with self._reading().transaction(Role.FORECASTER) as connection:
+        with self._reading().reading() as connection:
             at = check_not_future(known_by, database_now(connection), "`as_of`")
             if first is not None and last is not None and last <= first:
                 raise EnergyForecastError(f"`end` must be later than `start`: {end}.")

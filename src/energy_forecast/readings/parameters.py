@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from energy_forecast.errors import EnergyForecastError
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -38,6 +40,23 @@ PARAMETERS: dict[str, Parameter] = {
     "limit": Parameter("Most rows of the answer.", "100", at_least=1, at_most=1000),
     "cursor": Parameter("Rows after this position, which is `next` of the answer before.", "WyIyMDI2LTAzLTAxIl0"),
 }
+
+
+def check_bounds(name: str, value: object) -> None:
+    """Raise if a number is out of the bounds of its parameter.
+
+    Raises:
+        EnergyForecastError: it is too small or too large.
+    """
+    one = PARAMETERS[name]
+    bounds = one.at_least, one.at_most
+    if (
+        isinstance(value, int)
+        and bounds[0] is not None
+        and bounds[1] is not None
+        and not bounds[0] <= value <= bounds[1]
+    ):
+        raise EnergyForecastError(f"`{name}` is {value}.", hint=f"Give {bounds[0]} to {bounds[1]}.")
 
 
 def http_name(name: str) -> str:
