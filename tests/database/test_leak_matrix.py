@@ -103,6 +103,8 @@ def fill(connection: Connection, city: str, name: str, number: str, degrees: str
         " VALUES (%(city)s, current_date, 0, decode(repeat('00', 384), 'hex'))",
         "INSERT INTO ops.pending_checks (city_id, series, batch_id, first_timestamp, last_timestamp)"
         " VALUES (%(city)s, 'consumption', %(batch)s, now(), now())",
+        "INSERT INTO ops.http_loads (batch_id, user_name, key_prefix, request_id, request_sha256, report)"
+        " VALUES (%(batch)s, 'somebody', 'efp', '1', sha256(''), jsonb_build_object('city', %(name)s::text))",
         "INSERT INTO ops.run_requests (requested_by, kind, city_ids, parameters)"
         " VALUES ('somebody', 'train', ARRAY[%(city)s::uuid], jsonb_build_object('models', %(name)s::text))",
     ):

@@ -270,6 +270,7 @@ ROLES = {
     "cities": Role.INGEST,
     "clock": Role.FORECASTER,
     "history": Role.FORECASTER,
+    "http_loads": Role.INGEST,
     "record_checks": Role.FORECASTER,
     "models": Role.FORECASTER,
     "forecasts": Role.FORECASTER,

@@ -33,12 +33,15 @@ class Access:
     wrong_keys: Limit
 
     @contextmanager
-    def transaction(self, request: Request, scope: str, *, read_only: bool = True) -> Iterator[Connection]:
+    def transaction(
+        self, request: Request, scope: str, *, read_only: bool = True, count: bool = True
+    ) -> Iterator[Connection]:
         """Run one transaction of a request with the rights of the user of its key, and note the user in the request.
 
         Args:
             scope: the scope that the key must have: read, ingest or run.
             read_only: let the server reject writes.
+            count: whether it counts as a request; False for a later transaction of the same request.
 
         Raises:
             KeyRefusedError: the key is missing or not valid.
@@ -54,20 +57,20 @@ class Access:
             if holder is None:
                 self.wrong_keys.count(address)
                 raise KeyRefusedError("No such key.", hint="Check the key, or create one: energy-forecast key create")
-            return self._checked(request, holder, scope)
+            return self._checked(request, holder, scope, count=count)
 
         with self.database.request(
             find_user, name=f"energy-forecast {request.state.id}", seconds=_SECONDS, read_only=read_only
         ) as connection:
             yield connection
 
-    def _checked(self, request: Request, holder: Holder, scope: str) -> str:
+    def _checked(self, request: Request, holder: Holder, scope: str, *, count: bool) -> str:
         if holder.problem is not None:
             raise KeyRefusedError(
                 f"The key {holder.prefix} is {holder.problem}.", hint="Create a new one: energy-forecast key create"
             )
         request.state.user, request.state.key = holder.user_name, holder.prefix
-        _refuse_beyond(request, self.requests.count(holder.prefix))
+        _refuse_beyond(request, self.requests.count(holder.prefix, int(count)))
         if scope not in holder.scopes:
             raise NotPermittedError(
                 f"The key {holder.prefix} lacks the scope {scope!r}.",

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 from uuid import uuid4
 
 import anyio.to_thread
@@ -23,6 +24,7 @@ from energy_forecast.api import health, pages
 from energy_forecast.api.access import Access
 from energy_forecast.api.endpoints import add_readings
 from energy_forecast.api.limits import Limit
+from energy_forecast.api.loads import add_loads
 from energy_forecast.api.problem_answers import error_answer, problem_answer
 from energy_forecast.database import Database
 from energy_forecast.errors import EnergyForecastError
@@ -41,11 +43,15 @@ _WRONG_KEYS_A_MINUTE = 20
 _SMALLEST_COMPRESSED = 1024
 
 
-def create_app(database: Database, *, requests_a_minute: int = _REQUESTS_A_MINUTE) -> FastAPI:
-    """Return the application on a database, whose login may take the roles of users and no other.
+def create_app(
+    database: Database, platform: Database, home: Path, *, requests_a_minute: int = _REQUESTS_A_MINUTE
+) -> FastAPI:
+    """Return the application.
 
     Args:
-        database: not pooled; the application makes its pool.
+        database: its login may take the roles of users and no other. Not pooled; the application makes its pool.
+        platform: the same database with the login of the commands, for loads and requested runs.
+        home: the state folder.
         requests_a_minute: the most requests of a key.
     """
     pooled = database.pooled()
@@ -69,6 +75,7 @@ def create_app(database: Database, *, requests_a_minute: int = _REQUESTS_A_MINUT
         separate_input_output_schemas=False,
     )
     add_readings(app, access)
+    add_loads(app, access, platform, home)
     health.add_health(app, access)
     pages.add_pages(app)
     app.add_exception_handler(EnergyForecastError, _platform_error)  # type: ignore[arg-type]

@@ -68,7 +68,7 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
     known = {"format", "shape"} | {http_name(one.name) for one in parameters_given}
 
     def endpoint(*, request: Request, format: str | None, shape: Shape, **parameters: Any) -> Response:
-        _check_names(request, known)
+        check_names(request, known)
         chosen = chosen_format(request.headers.get("accept"), format)
         variant = f"{chosen.name} {shape}"
         with access.transaction(request, "read") as connection:
@@ -95,7 +95,7 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
     return endpoint
 
 
-def _check_names(request: Request, known: Collection[str]) -> None:
+def check_names(request: Request, known: Collection[str]) -> None:
     """Raise if the query has a parameter that the path does not have, or one twice: nothing is ignored silently."""
     names = [name for name, _ in request.query_params.multi_items()]
     for name in names:
@@ -178,21 +178,30 @@ def _answers(reading: Reading) -> dict[int | str, dict[str, Any]]:
         one.media_type: {"schema": body if one.name == "json" else {"type": "string", "format": "binary"}}
         for one in FORMATS.values()
     }
-    problem = {"content": {MEDIA_TYPE: {"schema": schema()}}}
     return {
         200: {"description": "The rows", "content": content},
         304: {"description": "Nothing has changed since the answer with this `ETag`"},
-        **{
-            status: {"description": text, **problem}
-            for status, text in (
-                (401, "The key is missing or not valid"),
-                (403, "The key lacks the scope"),
-                (404, "No such city or object that the user may see, or no data"),
-                (406, "The format is not available"),
-                (422, "A parameter is invalid"),
-                (429, "Too many requests"),
-                (500, "A fault of the server"),
-                (503, "The database is not available, busy, or took too long"),
-            )
-        },
+        **problem_answers(404, 406),
     }
+
+
+_ALWAYS = (401, 403, 422, 429, 500, 503)
+_TEXTS = {
+    401: "The key is missing or not valid",
+    403: "The key lacks the scope, or a city is not granted to its user",
+    404: "No such city or object that the user may see, or no data",
+    406: "The format is not available",
+    409: "The idempotency key belongs to another request",
+    413: "The body is too large",
+    415: "The format of the body is not supported",
+    422: "A parameter or the body is invalid",
+    429: "Too many requests",
+    500: "A fault of the server",
+    503: "The database is not available, busy, or took too long",
+}
+
+
+def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the description of the problems of an endpoint: those of all endpoints, and some more."""
+    content = {MEDIA_TYPE: {"schema": schema()}}
+    return {status: {"description": _TEXTS[status], "content": content} for status in sorted({*_ALWAYS, *statuses})}

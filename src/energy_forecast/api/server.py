@@ -7,8 +7,8 @@ import logging
 import socket
 
 import uvicorn
+from fastapi import FastAPI
 
-from energy_forecast.api.app import create_app
 from energy_forecast.database import Database
 from energy_forecast.database.api_keys import roles_of_login
 from energy_forecast.errors import AccessError, EnergyForecastError
@@ -61,16 +61,15 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def serve(database: Database, listener: socket.socket, *, requests_a_minute: int) -> None:
+def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM; running requests have five seconds to finish.
 
     Args:
-        database: with the login of the API.
+        app: of `create_app`.
         listener: of `listen`.
-        requests_a_minute: the most requests of a key.
     """
     config = uvicorn.Config(
-        create_app(database, requests_a_minute=requests_a_minute),
+        app,
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -65,12 +65,13 @@ def acting_database() -> Database:
     return database
 
 
-def api_database() -> Database:
-    """Return the database with the login of the HTTP API, which may take the roles of users only.
+def api_databases() -> tuple[Database, Database]:
+    """Return the database with the login of the commands, and with that of the HTTP API.
 
-    That is the one of ENERGY_FORECAST_API_URL, otherwise that of the commands with the login energy_forecast_api.
+    The login of the API may take the roles of users only. Its database is that of ENERGY_FORECAST_API_URL, otherwise
+    that of the commands with the login energy_forecast_api.
     """
     database = open_database()
     if (url := settings().api_url) is not None:
-        return Database(url)
-    return Database(database.url, embedded=database.embedded, login=API_LOGIN)
+        return database, Database(url)
+    return database, Database(database.url, embedded=database.embedded, login=API_LOGIN)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from energy_forecast.cli.access import api_database
+from energy_forecast.cli.access import api_databases
 from energy_forecast.cli.console import echo, out
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.extras import needs_extra
+from energy_forecast.settings import settings
 
 
 def serve(
@@ -35,18 +36,20 @@ def serve(
     """
     with needs_extra("server"):
         from energy_forecast.api import server
+    from energy_forecast.api.app import create_app
 
     if not behind_proxy and not server.is_loopback(host):
         raise EnergyForecastError(
             f"{host} is not an address of this machine only, and the server has no TLS.",
             hint="Run a proxy with TLS in front of it, and add --behind-proxy.",
         )
-    database = api_database()
+    platform, database = api_databases()
     server.check_login(database)
     with server.listen(host, port) as listener:
+        app = create_app(database, platform, settings().home, requests_a_minute=requests_per_minute)
         address, used = listener.getsockname()[:2]
         name = f"[{address}]" if ":" in address else address
         out.print(f"Serving on http://{name}:{used}")
         echo(f"Description of all paths: http://{name}:{used}/docs. Stop with Ctrl-C.")
         out.file.flush()
-        server.serve(database, listener, requests_a_minute=requests_per_minute)
+        server.serve(app, listener)

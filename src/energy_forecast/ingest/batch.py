@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import polars as pl
 
 from energy_forecast.database.connection import Connection, Database, Role
+from energy_forecast.database.http_loads import Author, record_load
 from energy_forecast.database.judging import Intervals, Judged, Spacing, find_intervals, judge, stored_means
 from energy_forecast.database.merge import Merged, merge, record_batch
 from energy_forecast.database.quality import queue_checks
@@ -46,6 +47,7 @@ def load_files(
     interval_minutes: int | None = None,
     label: str | None = None,
     units: Sequence[str] = (),
+    author: Author | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Load files of one dataset as one batch.
@@ -61,6 +63,7 @@ def load_files(
             clock changes disprove it is refused.
         units: units of the numbers, each QUANTITY=UNIT: temperature in C, F or K; humidity in % or as a fraction;
             energy in kWh, Wh, MWh, GWh, or as mean power in W, kW, MW, GW; power (the peak) in kW, W, MW, GW.
+        author: the user who loads them over HTTP, who knows only their cities.
         progress: called with the current step, the amount done, the total (None if unknown), and the number of rows
             read.
 
@@ -79,7 +82,7 @@ def load_files(
         for path, name in zip(paths, names_of(paths), strict=True)
     ]
     options = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
-    return _load(database, wanted, sources, options, progress or _silent)
+    return _load(database, wanted, sources, options, progress or _silent, author)
 
 
 @log_run("load", _counts)
@@ -93,6 +96,7 @@ def load_table(
     interval_minutes: int | None = None,
     label: str | None = None,
     units: Sequence[str] = (),
+    author: Author | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Load a frame like a file: the same columns, checks and report.
@@ -108,7 +112,7 @@ def load_table(
     wanted = find_dataset(dataset)
     source = FrameSource(frame, name, wanted.required, wanted.optional)
     options = read_options(wanted, timezone=timezone, interval_minutes=interval_minutes, label=label, units=units)
-    return _load(database, wanted, [source], options, progress or _silent)
+    return _load(database, wanted, [source], options, progress or _silent, author)
 
 
 def _silent(_what: str, _done: int, _total: int | None, _rows: int) -> None:
@@ -116,10 +120,15 @@ def _silent(_what: str, _done: int, _total: int | None, _rows: int) -> None:
 
 
 def _load(
-    database: Database, dataset: Dataset, sources: Sequence[Source], options: ReadOptions, progress: Progress
+    database: Database,
+    dataset: Dataset,
+    sources: Sequence[Source],
+    options: ReadOptions,
+    progress: Progress,
+    author: Author | None,
 ) -> Report:
     try:
-        batch = open_batch(database, dataset, sources, options)
+        batch = open_batch(database, dataset, sources, options, author)
         with Spool() as spool, Spool() as other:
             try:
                 with EarlyRows(database, batch) as early:
@@ -265,7 +274,7 @@ def _report(connection: Connection, checked: Checked, intervals: Intervals, judg
     for one in merged.revised:
         first, last = ranges.get(one.city_no, (one.first, one.last))
         ranges[one.city_no] = min(first, one.first), max(last, one.last)
-    return Report(
+    report = Report(
         batch=str(number),
         kind=batch.dataset.name,
         files=tuple(source.name for source in batch.sources),
@@ -276,6 +285,9 @@ def _report(connection: Connection, checked: Checked, intervals: Intervals, judg
         rejected_examples=tuple(Rejected(*example) for example in merged.examples),
         touched=tuple((batch.cities[city].name, *ranges[city]) for city in sorted(ranges)),
     )
+    if batch.author is not None:
+        record_load(connection, number, batch.author, report.as_dict())
+    return report
 
 
 def _queue_checks(connection: Connection, checked: Checked, merged: Merged, report: Report, *, copied: bool) -> None:

@@ -17,6 +17,7 @@ import polars as pl
 
 from energy_forecast.database.cities import StoredCity, all_cities
 from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.http_loads import Author
 from energy_forecast.database.staging import Retention, clock_and_retention
 from energy_forecast.database.zones import zone_differences
 from energy_forecast.errors import IngestError
@@ -53,8 +54,9 @@ class Batch:
         options: how to read them.
         now: the database's clock.
         retention: how long rows are retained; None: forever.
-        cities: every city; a city's number is its position.
+        cities: every city, or those of the author; a city's number is its position.
         disputed: spans in which server and program disagree on the offset of a zone.
+        author: the user who loads the batch over HTTP; None for the platform itself.
     """
 
     dataset: Dataset
@@ -64,6 +66,7 @@ class Batch:
     retention: Retention | None
     cities: Sequence[StoredCity]
     disputed: Disputed
+    author: Author | None = None
 
 
 @dataclass(frozen=True)
@@ -215,22 +218,27 @@ def open_source(path: Path, name: str, required: Sequence[str], optional: Sequen
     return CsvSource(path, facts, required, optional, gzipped=start.startswith(b"\x1f\x8b"))
 
 
-def open_batch(database: Database, dataset: Dataset, sources: Sequence[Source], options: ReadOptions) -> Batch:
+def open_batch(
+    database: Database, dataset: Dataset, sources: Sequence[Source], options: ReadOptions, author: Author | None = None
+) -> Batch:
     """Return the facts of a batch.
+
+    Args:
+        author: the user who loads it over HTTP, who knows only their cities. None for the platform itself.
 
     Raises:
         DatabaseError: the server cannot be reached, or a statement failed.
     """
     with database.transaction(Role.INGEST) as connection:
         now, retention = clock_and_retention(connection, dataset.target.table)
-        cities = all_cities(connection)
+        cities = [city for city in all_cities(connection) if author is None or city.id in author.cities]
         zones = {city.timezone for city in cities} if options.timezone == "city" else {options.timezone}
         found = [] if options.timezone is None else zone_differences(connection, sorted(map(str, zones)), now)
     disputed = defaultdict(list)
     for difference in found:
         if difference.server is not None:
             disputed[difference.zone].append((difference.since, difference.until))
-    return Batch(dataset, sources, options, now, retention, cities, dict(disputed))
+    return Batch(dataset, sources, options, now, retention, cities, dict(disputed), author)
 
 
 def read_files(

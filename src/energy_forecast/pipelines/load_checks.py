@@ -132,13 +132,15 @@ def load_and_check(
     *,
     check: bool | None = None,
     progress: Progress = silent,
+    name: str = "frame",
     **options: Any,
 ) -> tuple[Report, CheckReport]:
     """Load files or a frame as one batch, and check what it changed.
 
     Args:
         check: True checks all its cities, False none. None checks as many as a tenth of the load's time allows.
-        options: timezone, interval_minutes, label and units, as in `load_files`.
+        name: the name of a frame in messages and in the ledger.
+        options: timezone, interval_minutes, label, units and author, as in `load_files`.
 
     Raises:
         IngestError: nothing could be loaded.
@@ -150,7 +152,7 @@ def load_and_check(
 
     began = time.monotonic()
     if isinstance(source, pl.DataFrame):
-        report = load_table(database, dataset, source, name="frame", progress=step, **options)
+        report = load_table(database, dataset, source, name=name, progress=step, **options)
     else:
         report = load_files(database, dataset, source, progress=step, **options)
     seconds = max(LEAST_SECONDS, SHARE_OF_LOAD * (time.monotonic() - began))

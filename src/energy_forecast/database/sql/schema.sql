@@ -1328,6 +1328,38 @@ COMMENT ON TABLE ops.api_key_uses IS 'The last use of each key, accurate to a mi
 CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.api_key_uses FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 GRANT SELECT ON ops.api_key_uses TO energy_forecast_operator;
 
+CREATE TABLE ops.http_loads (
+    batch_id uuid NOT NULL,
+    user_name name NOT NULL,
+    key_prefix text NOT NULL,
+    request_id text NOT NULL,
+    idempotency_key text,
+    request_sha256 bytea NOT NULL,
+    report jsonb NOT NULL,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    CONSTRAINT http_loads_pkey PRIMARY KEY (batch_id),
+    CONSTRAINT http_load_form CHECK (((octet_length(request_sha256) = 32) AND (idempotency_key ~ '^[!-~]{1,255}$'::text))),
+    CONSTRAINT http_load_once UNIQUE (user_name, idempotency_key),
+    CONSTRAINT http_loads_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES ops.ingest_batches(id)
+);
+COMMENT ON TABLE ops.http_loads IS 'One row per batch that a user loaded over HTTP, written in its transaction: the person behind the audited changes. Append-only';
+COMMENT ON COLUMN ops.http_loads.user_name IS 'The user of the key. Only they and the platform''s roles see the row';
+COMMENT ON COLUMN ops.http_loads.idempotency_key IS 'Chosen by the user: a second request with the same key and content gets the stored report and loads nothing';
+COMMENT ON COLUMN ops.http_loads.request_sha256 IS 'SHA-256 of the dataset, the options and the body';
+COMMENT ON COLUMN ops.http_loads.report IS 'The answer: counts, notes, reasons, and the first rejected rows';
+CREATE INDEX idx_http_loads_user ON ops.http_loads USING btree (user_name, created_at DESC, batch_id);
+COMMENT ON INDEX ops.idx_http_loads_user IS 'Serves the loads of a user, newest first';
+ALTER TABLE ops.http_loads ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY city_access ON ops.http_loads FOR SELECT TO energy_forecast_app USING ((user_name = CURRENT_USER));
+CREATE POLICY platform ON ops.http_loads FOR ALL TO energy_forecast_auditor, energy_forecast_forecaster, energy_forecast_ingest, energy_forecast_operator, energy_forecast_owner USING (true);
+CREATE TRIGGER append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON ops.http_loads FOR EACH STATEMENT EXECUTE FUNCTION reject_change('rows here are never changed');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.http_loads FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.http_loads FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+GRANT SELECT ON ops.http_loads TO energy_forecast_app;
+GRANT SELECT ON ops.http_loads TO energy_forecast_auditor;
+GRANT INSERT (batch_id, user_name, key_prefix, request_id, idempotency_key, request_sha256, report) ON ops.http_loads TO energy_forecast_ingest;
+GRANT SELECT ON ops.http_loads TO energy_forecast_operator;
+
 CREATE TABLE ops.run_requests (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     requested_by name NOT NULL,
@@ -1367,6 +1399,7 @@ CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.run_requests FOR EACH ROW
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.run_requests FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER finished_once BEFORE UPDATE ON ops.run_requests FOR EACH ROW WHEN ((old.finished_at IS NOT NULL)) EXECUTE FUNCTION reject_change('a run that has finished is never changed');
 GRANT SELECT ON ops.run_requests TO energy_forecast_app;
+GRANT SELECT ON ops.run_requests TO energy_forecast_auditor;
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
 GRANT SELECT ON ops.run_requests TO energy_forecast_operator;
 
@@ -1715,6 +1748,10 @@ GRANT EXECUTE ON ROUTINE ops.refresh_rollup() TO energy_forecast_operator;
 
 -- ops.reject_unattached_month() returns trigger, security definer
 COMMENT ON ROUTINE ops.reject_unattached_month() IS 'Rejects the commit of a transaction that has begun a month with ops.begin_month() and not attached it';
+
+-- ops.rejected_rows_of(batch uuid) returns TABLE(file text, line bigint, column_name text, reason text, row_data jsonb, cell_only boolean), security definer
+COMMENT ON ROUTINE ops.rejected_rows_of(uuid) IS 'The quarantined rows and cells of a batch that the acting role loaded over HTTP; the operator sees those of every batch';
+GRANT EXECUTE ON ROUTINE ops.rejected_rows_of(uuid) TO energy_forecast_app, energy_forecast_operator;
 
 -- ops.request_run(kind text, city_ids uuid[], parameters jsonb, idempotency_key text) returns uuid, security definer
 COMMENT ON ROUTINE ops.request_run(text,uuid[],jsonb,text) IS 'Adds a request of the acting role for a run of cities that it may see, and returns its id';

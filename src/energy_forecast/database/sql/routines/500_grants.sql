@@ -35,7 +35,8 @@ GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_
 GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_app;
 
 -- Their requests for runs, which the platform starts
-GRANT SELECT ON ops.run_requests TO energy_forecast_app;
+GRANT SELECT ON ops.run_requests, ops.http_loads TO energy_forecast_app;
+GRANT EXECUTE ON FUNCTION ops.rejected_rows_of(uuid) TO energy_forecast_app, energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION ops.request_run(text, uuid[], jsonb, text) TO energy_forecast_app;
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
 GRANT SELECT ON user_city_access TO energy_forecast_forecaster;
@@ -46,8 +47,8 @@ GRANT EXECUTE ON FUNCTION
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
     load_phase_as_of(uuid, timestamptz), forecast_evolution(uuid, timestamptz),
     served_forecast(uuid, timestamptz, text), run_notes(uuid, uuid) TO energy_forecast_operator;
-GRANT SELECT ON energy_consumption_revisions, prediction_vintages, forecast_runs, model_promotions, ops.run_requests
-    TO energy_forecast_operator;
+GRANT SELECT ON energy_consumption_revisions, prediction_vintages, forecast_runs, model_promotions, ops.run_requests,
+    ops.http_loads TO energy_forecast_operator;
 
 -- The API: it finds the user of a key, and then takes their role
 GRANT USAGE ON SCHEMA ops TO energy_forecast_api;
@@ -55,7 +56,7 @@ GRANT EXECUTE ON FUNCTION ops.use_api_key(bytea) TO energy_forecast_api;
 GRANT SELECT, INSERT (prefix, sha256, user_name, scopes, label, expires_at), UPDATE (expires_at, revoked_at)
     ON ops.api_keys TO energy_forecast_operator;
 GRANT SELECT ON ops.api_key_uses TO energy_forecast_operator;
-GRANT SELECT ON ops.api_keys TO energy_forecast_auditor;
+GRANT SELECT ON ops.api_keys, ops.http_loads, ops.run_requests TO energy_forecast_auditor;
 
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,
@@ -79,6 +80,8 @@ GRANT INSERT (city_id, timestamp, issued_at, temperature, humidity, wind_speed, 
     ON weather_forecasts TO energy_forecast_ingest;
 GRANT INSERT (id, kind, files, read, inserted, corrected, unchanged, rejected, notes, cells_left_empty, reasons)
     ON ops.ingest_batches TO energy_forecast_ingest;
+GRANT INSERT (batch_id, user_name, key_prefix, request_id, idempotency_key, request_sha256, report) ON ops.http_loads
+    TO energy_forecast_ingest;
 GRANT INSERT (batch_id, file, line, column_name, reason, row_data, city_id, cell_only) ON ops.rejected_rows
     TO energy_forecast_ingest;
 GRANT EXECUTE ON FUNCTION ensure_month_partitions(text, timestamptz, timestamptz), iso_utc(timestamptz),

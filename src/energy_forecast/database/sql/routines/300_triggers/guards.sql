@@ -18,6 +18,7 @@ BEGIN
             ('ops.audit_chain', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.ingest_batches', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.rejected_rows', 'UPDATE OR TRUNCATE'),
+            ('ops.http_loads', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.attached_months', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.backups', 'UPDATE OR DELETE OR TRUNCATE'),
             ('ops.restore_points', 'UPDATE OR DELETE OR TRUNCATE'),

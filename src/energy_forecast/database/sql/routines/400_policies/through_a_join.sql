@@ -11,6 +11,7 @@ BEGIN
             ('public.forecast_runs', 'EXISTS (SELECT FROM public.prediction_vintages v'
                 ' WHERE v.run_id = forecast_runs.id AND v.issued_at = forecast_runs.issued_at)'),
             ('ops.run_requests', 'requested_by = current_user'),
+            ('ops.http_loads', 'user_name = current_user'),
             ('public.model_metrics', 'public.may_read_evaluation(model_id)')
         ) AS bounds (relation, condition)
     LOOP
