@@ -25,6 +25,7 @@ from energy_forecast.api.access import Access
 from energy_forecast.api.endpoints import add_readings
 from energy_forecast.api.limits import Limit
 from energy_forecast.api.loads import add_loads
+from energy_forecast.api.parameters import path_with_slashes
 from energy_forecast.api.problem_answers import error_answer, problem_answer
 from energy_forecast.database import Database
 from energy_forecast.errors import EnergyForecastError
@@ -127,6 +128,8 @@ class _Requests:
             return
         # The server leaves out the body of the answer to HEAD
         scope = dict(scope, method="GET") if scope["method"] == "HEAD" else scope
+        if b"%2f" in (raw := scope["raw_path"]).lower():
+            scope = dict(scope, path=path_with_slashes(raw))
         request = Request(scope)
         given = request.headers.get(REQUEST_ID, "")
         request.state.id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid4().hex

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Query
 from starlette.requests import Request
@@ -84,7 +85,7 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
             return Response(status_code=304, headers=_headers(reading, etag, table))
         headers = _headers(reading, etag, table) | {FACTS_HEADER: facts_header(table)}
         if (cursor := table.facts.get("next")) is not None:
-            headers["Link"] = f'<{request.url.include_query_params(cursor=cursor)}>; rel="next"'
+            headers["Link"] = f'<{_with_cursor(request, cursor)}>; rel="next"'
         if chosen.name in {"csv", "parquet"}:
             suffix = {"csv": "csv", "parquet": "parquet"}[chosen.name]
             headers["Content-Disposition"] = f'attachment; filename="{reading.name}.{suffix}"'
@@ -93,6 +94,12 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
     endpoint.__signature__ = inspect.Signature([_REQUEST, *parameters_given, _FORMAT, _SHAPE])  # type: ignore[attr-defined]
     endpoint.__name__ = reading.name
     return endpoint
+
+
+def _with_cursor(request: Request, cursor: str) -> str:
+    """Return the path and query of a request with another cursor. The path is as it was sent: encoded."""
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    return f"{request.scope['raw_path'].decode('ascii', 'replace')}?{urlencode([*kept, ('cursor', cursor)])}"
 
 
 def check_names(request: Request, known: Collection[str]) -> None:

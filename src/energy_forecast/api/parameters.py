@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from urllib.parse import quote, unquote
 
 from fastapi import Path, Query
 from pydantic import AfterValidator, BeforeValidator, StringConstraints
@@ -18,9 +19,20 @@ from energy_forecast.readings.parameters import PARAMETERS
 from energy_forecast.time_arguments import read_moment
 
 _LONGEST_TEXT = 500
+# In place of an encoded slash of a path: a character for private use, which no name may have
+_SLASH = "\ue02f"
 # A plus sign that was not encoded arrives as a space
 _LOST_PLUS = re.compile(r".*[T ]\d\d:\d\d\S* \d\d:?\d\d")
 _NUMBERS = r"^[0-9.]{1,12}(,[0-9.]{1,12}){0,98}$"
+
+
+def path_with_slashes(raw: bytes) -> str:
+    """Return a decoded path in which an encoded slash is part of a name, such as that of the city Biel/Bienne.
+
+    Args:
+        raw: the path as it was sent.
+    """
+    return unquote(re.sub(rb"%2[fF]", quote(_SLASH).encode(), raw))
 
 
 def _read_time(text: object) -> object:
@@ -41,6 +53,10 @@ def _read_day(text: object) -> object:
     if found is None or not 1970 <= found.year < 9000:
         raise ValueError("not a day between the years 1970 and 9000, such as 2026-03-01")
     return found
+
+
+def _read_slashes(text: object) -> object:
+    return text.replace(_SLASH, "/") if isinstance(text, str) else text
 
 
 def _read_text(text: str) -> str:
@@ -91,6 +107,8 @@ def _parameter(name: str, given: inspect.Parameter, hint: Any, *, is_in_path: bo
         options |= {"ge": described.at_least, "le": described.at_most}
     place = Path(**options) if is_in_path else Query(alias=described.http or name, **options)
     readable = _READABLE.get(kind, kind)
+    if is_in_path:
+        readable = Annotated[readable, BeforeValidator(_read_slashes)]
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -75,13 +75,17 @@ class Client(Reader):
         return self._opened
 
     def _read(self, reading: str, **parameters: Any) -> Table:
+        return table_of(self._session().get(*self._path(reading, **parameters), _ARROW))
+
+    def _path(self, reading: str, **parameters: Any) -> tuple[str, dict[str, str]]:
+        """Return the path and the query of a reading."""
         path, query = READINGS[reading].path, {}
         for name, value in parameters.items():
             if f"{{{name}}}" in path:
                 path = path.replace(f"{{{name}}}", _segment(text_of(value)))
             elif value is not None:
                 query[http_name(name)] = text_of(value)
-        return table_of(self._session().get(path, query, _ARROW))
+        return path, query
 
 
 def same_server(url: str, other: str) -> bool:
