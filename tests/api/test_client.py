@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 from polars.testing import assert_frame_equal
 from psycopg.conninfo import make_conninfo
@@ -53,7 +54,21 @@ def local(api: Api) -> Iterator[ef.Platform]:
         yield found
 
 
-def arguments_of(reading: Reading, local: ef.Platform) -> dict[str, Any]:
+def requested_run(api: Api) -> str:
+    """Return the id of a finished run that Anna requested."""
+    with psycopg.connect(api.database.url) as connection:
+        row = connection.execute(
+            "INSERT INTO ops.run_requests (requested_by, kind, city_ids, parameters, status, started_at, finished_at,"
+            " result)"
+            " SELECT %s, 'train', ARRAY[id], '{}', 'partial', now(), now(), '{\"failed\": {\"Berlin\": \"No load.\"}}'"
+            " FROM cities WHERE name = 'Berlin' RETURNING id::text",
+            (api.anna,),
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def arguments_of(reading: Reading, local: ef.Platform, api: Api) -> dict[str, Any]:
     """Return a value for each parameter of a reading that is required, or that its answer depends on."""
     values: dict[str, Callable[[], Any]] = {
         "city": lambda: "Berlin",
@@ -62,6 +77,7 @@ def arguments_of(reading: Reading, local: ef.Platform) -> dict[str, Any]:
         "as_of": lambda: datetime.now(UTC),
         "timestamp": lambda: NOW + timedelta(hours=2),
         "run": lambda: local.issued_forecast("Berlin", local.forecasts("Berlin").frame["run_id"][0]).facts["run_id"],
+        "request": lambda: requested_run(api),
         "levels": lambda: [0.05, 0.5, 0.95],
         "limit": lambda: 2,
     }
@@ -73,9 +89,9 @@ def arguments_of(reading: Reading, local: ef.Platform) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=lambda reading: str(reading.name))
-def test_reading_is_that_of_a_local_database(reading: Reading, client: Client, local: ef.Platform) -> None:
+def test_reading_is_that_of_a_local_database(reading: Reading, client: Client, local: ef.Platform, api: Api) -> None:
     """Frames with their types, and facts with theirs."""
-    given = arguments_of(reading, local)
+    given = arguments_of(reading, local, api)
     here, there = local._read(reading.name, **given), client._read(reading.name, **given)
     assert_frame_equal(there.frame, here.frame)
     assert there.units == here.units

@@ -27,6 +27,7 @@ from energy_forecast.api.limits import Limit
 from energy_forecast.api.loads import add_loads
 from energy_forecast.api.parameters import path_with_slashes
 from energy_forecast.api.problem_answers import error_answer, problem_answer
+from energy_forecast.api.runs import Runner, add_runs
 from energy_forecast.database import Database
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.fault_log import program_fault
@@ -42,6 +43,8 @@ _SESSIONS = 10
 _REQUESTS_A_MINUTE = 1200
 _WRONG_KEYS_A_MINUTE = 20
 _SMALLEST_COMPRESSED = 1024
+# Of a body that is not loaded, bytes
+_LARGEST_BODY = 1_000_000
 
 
 def create_app(
@@ -56,12 +59,15 @@ def create_app(
         requests_a_minute: the most requests of a key.
     """
     pooled = database.pooled()
+    runner = Runner(platform)
     access = Access(pooled, Limit(requests_a_minute), Limit(_WRONG_KEYS_A_MINUTE))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _SESSIONS
+        runner.start()
         yield
+        runner.stop()
         pooled.close()
 
     app = FastAPI(
@@ -77,6 +83,7 @@ def create_app(
     )
     add_readings(app, access)
     add_loads(app, access, platform, home)
+    add_runs(app, access, platform, runner)
     health.add_health(app, access)
     pages.add_pages(app)
     app.add_exception_handler(EnergyForecastError, _platform_error)  # type: ignore[arg-type]
@@ -115,6 +122,14 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
     return problem_answer(PROBLEMS[name], request.state.id, detail=PROBLEMS[name].title, hint=hint, headers=headers)
 
 
+def _is_large(request: Request) -> bool:
+    """Return whether a request that is no load has a large body, by its header; without one, it has no body."""
+    if request.url.path.startswith("/v1/ingest/"):
+        return False
+    length = request.headers.get("content-length", "0")
+    return "transfer-encoding" in request.headers or not length.isdecimal() or int(length) > _LARGEST_BODY
+
+
 class _Requests:
     """Give each request an id, refuse unknown parameters and too many requests, log and count it."""
 
@@ -151,7 +166,11 @@ class _Requests:
 
         self._running += 1
         try:
-            if self._running > _MOST_AT_ONCE:
+            if _is_large(request):
+                limit = f"The body is larger than {_LARGEST_BODY} bytes."
+                large = problem_answer(PROBLEMS["too-large"], request.state.id, detail=limit, hint="Send less.")
+                await large(scope, receive, send_with_headers)
+            elif self._running > _MOST_AT_ONCE:
                 busy = problem_answer(
                     PROBLEMS["busy"],
                     request.state.id,

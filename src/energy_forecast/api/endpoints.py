@@ -45,7 +45,8 @@ _SHAPE = inspect.Parameter(
         Shape, Query(description="JSON with an array for each column, or with an object for each row.")
     ],
 )
-_REQUEST = inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+# Not `request`, which is a parameter of readings
+_REQUEST = inspect.Parameter("http_request", inspect.Parameter.KEYWORD_ONLY, annotation=Request)
 
 
 def add_readings(app: FastAPI, access: Access) -> None:
@@ -68,7 +69,8 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
     parameters_given = parameters_of(reading)
     known = {"format", "shape"} | {http_name(one.name) for one in parameters_given}
 
-    def endpoint(*, request: Request, format: str | None, shape: Shape, **parameters: Any) -> Response:
+    def endpoint(*, http_request: Request, format: str | None, shape: Shape, **parameters: Any) -> Response:
+        request = http_request
         check_names(request, known)
         chosen = chosen_format(request.headers.get("accept"), format)
         variant = f"{chosen.name} {shape}"

@@ -84,6 +84,11 @@ def finish(connection: Connection, request: UUID, status: str, result: dict[str,
     connection.execute(queries("run_requests")["finish"], {"id": request, "status": status, "result": Jsonb(result)})
 
 
+def own_requests(connection: Connection, limit: int) -> list[dict[str, Any]]:
+    """Return the last requests that the reader may see, the newest first."""
+    return dict_rows(connection, queries("run_requests")["own_requests"], {"limit": limit})
+
+
 def run_request(connection: Connection, request: UUID) -> dict[str, Any] | None:
     """Return a request that the reader may see, or None."""
     return next(iter(dict_rows(connection, queries("run_requests")["run_request"], {"id": request})), None)

@@ -354,6 +354,42 @@ class Reader(ABC):
         """
         return self._read("matrix", **_span(start, end, as_of=as_of), model=model, levels=levels)
 
+    @checked
+    def run_request(self, request: UUID | str) -> Table:
+        """Return a run that the reader requested over HTTP.
+
+        Args:
+            request: id of the request.
+
+        Returns:
+            A row for each city: `city`, and `failure`, the reason if the run failed for it. The fact `status` is
+            waiting, running, succeeded, partial or failed; `result` has the ids of the stored `runs`, the `trained`
+            versions, or the `error`.
+
+        Raises:
+            NotFoundError: the reader requested no such run.
+
+        Examples:
+            >>> db.run_request("6f9619ff-8b86-4d01-b42d-00c04fc964ff").facts["status"]
+            'succeeded'
+        """
+        return self._read("run_request", request=as_uuid(request, "request"))
+
+    @checked
+    def own_requests(self, *, limit: int = 100) -> Table:
+        """Return the last runs that the reader requested over HTTP, the newest first.
+
+        Args:
+            limit: most rows, 1 to 1000.
+
+        Returns:
+            `request`, `kind`, `status`, `requested_at`, `started_at`, `finished_at`.
+
+        Examples:
+            >>> db.own_requests().frame
+        """
+        return self._read("own_requests", limit=limit)
+
 
 def as_uuid(given: UUID | str, name: str) -> UUID:
     """Return the parameter `name`, an id. Raises EnergyForecastError for another text."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energy_forecast.readings import facts, forecasts
+from energy_forecast.readings import facts, forecasts, run_requests
 from energy_forecast.tables import Schema, Table
 
 
@@ -71,5 +71,7 @@ READINGS: dict[str, Reading] = {
         Reading(f"{_CITY}/peaks", forecasts.peaks, forecasts.PEAKS, "forecasts", has_quantiles=True),
         Reading("/v1/forecasts/snapshot", forecasts.snapshot, forecasts.MATRIX, "forecasts", has_quantiles=True),
         Reading("/v1/forecasts", forecasts.matrix, forecasts.MATRIX, "forecasts", has_quantiles=True),
+        Reading("/v1/run-requests", run_requests.own_requests, run_requests.REQUESTS, "runs"),
+        Reading("/v1/run-requests/{request}", run_requests.run_request, run_requests.REQUEST, "runs"),
     )
 }

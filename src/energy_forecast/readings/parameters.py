@@ -38,6 +38,7 @@ PARAMETERS: dict[str, Parameter] = {
     "timestamp": Parameter("A time in the interval; with an offset.", "2026-03-01T18:00Z"),
     "purpose": Parameter("Only runs of this purpose. Default: all.", "live"),
     "limit": Parameter("Most rows of the answer.", "100", at_least=1, at_most=1000),
+    "request": Parameter("Id of a requested run.", "6f9619ff-8b86-4d01-b42d-00c04fc964ff"),
     "cursor": Parameter("Rows after this position, which is `next` of the answer before.", "WyIyMDI2LTAzLTAxIl0"),
 }
 

@@ -29,3 +29,8 @@ UPDATE ops.run_requests SET status = %(status)s, finished_at = clock_timestamp()
 SELECT r.id, r.kind, ARRAY(SELECT c.name FROM cities c WHERE c.id = ANY (r.city_ids) ORDER BY c.name) AS cities,
        r.parameters, r.status, r.result, r.created_at, r.started_at, r.finished_at
 FROM ops.run_requests r WHERE r.id = %(id)s
+
+-- name: own_requests
+-- The last requests that the reader may see, the newest first.
+SELECT r.id, r.kind, r.status, r.created_at, r.started_at, r.finished_at
+FROM ops.run_requests r ORDER BY r.created_at DESC, r.id LIMIT %(limit)s
