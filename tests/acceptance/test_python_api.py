@@ -364,7 +364,7 @@ def test_errors_name_the_parameters_of_the_call(loaded: ef.Platform) -> None:
 
 def public_calls() -> dict[str, Callable[..., object]]:
     """Return the functions and methods of the public API by their call, as docs/api_reference.md writes it."""
-    owners = {"ef": ef, "db": ef.Platform, "model": Model, "forecast": ef.Forecast, "chart": Chart}
+    owners = {"ef": ef, "db": ef.Platform, "client": ef.Client, "model": Model, "forecast": ef.Forecast, "chart": Chart}
     calls = {
         f"{owner}.{name}": getattr(found, name)
         for owner, found in owners.items()
@@ -403,6 +403,7 @@ def test_reference_lists_each_call() -> None:
         parameters = [one.replace(annotation=one.empty) for one in signature.parameters.values() if one.name != "self"]
         written = str(signature.replace(parameters=parameters, return_annotation=signature.empty))
         owner, _, method = name.partition(".")
+        owner = {"client": "db"}.get(owner, owner)
         assert (f"{owner}.{method}{written}" if owner in {"ef", "db", "model"} else f"{method}{written}") in page
 
 

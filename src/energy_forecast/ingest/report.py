@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -172,6 +172,19 @@ class Report:
         """Return the report as a dict for JSON."""
         spans = [{"city": city, "first": _iso(first), "last": _iso(last)} for city, first, last in self.touched]
         return asdict(self) | {"touched": spans}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Report:
+        """Return the report that `as_dict` wrote; other members are left out."""
+        given = {one.name: found[one.name] for one in fields(cls) if one.name in found}
+        given |= {name: tuple(found.get(name, ())) for name in ("files", "notes")}
+        given["rejected_examples"] = tuple(Rejected(**one) for one in found.get("rejected_examples", ()))
+        given["reasons"] = tuple(Reason(**one) for one in found.get("reasons", ()))
+        given["touched"] = tuple(
+            (one["city"], datetime.fromisoformat(one["first"]), datetime.fromisoformat(one["last"]))
+            for one in found.get("touched", ())
+        )
+        return cls(**given)
 
 
 @dataclass(frozen=True)

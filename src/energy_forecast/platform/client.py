@@ -5,23 +5,29 @@ from __future__ import annotations
 import io
 import json
 import re
+import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import polars as pl
 
-from energy_forecast.errors import EnergyForecastError, KeyRefusedError, ServerFaultError
+from energy_forecast.errors import EnergyForecastError, IngestError, KeyRefusedError, ServerFaultError, describe
+from energy_forecast.ingest import Report, find_dataset
+from energy_forecast.platform.arguments import Frame, as_polars, checked
 from energy_forecast.platform.http_session import Answer, HttpSession, checked_url
 from energy_forecast.platform.reader import Reader
 from energy_forecast.readings.catalog import READINGS
 from energy_forecast.readings.parameters import http_name
 from energy_forecast.tables import Table
 
+_PARQUET, _GZIP = "application/vnd.apache.parquet", "application/gzip"
 _ARROW = "application/vnd.apache.arrow.stream"
 _FACTS = "Energy-Forecast-Facts"
 # Facts that are times, days or ids; JSON has no type for them
@@ -33,8 +39,8 @@ _ID = re.compile(r".*_id|run|batch")
 class Client(Reader):
     """A server of the HTTP API, with the rights of the user of a key. `connect` returns it.
 
-    It has the methods of `Platform` that read. A call is one request. Threads can share a client; nothing of a call
-    stays in it. If the connection fails or the server is busy, a request is repeated up to three times.
+    It has the methods of `Platform` that read, and `ingest`. A call is one request. Threads can share a client; nothing
+    of a call stays in it. If the connection fails or the server is busy, a request is repeated up to three times.
 
     Every method raises a subclass of EnergyForecastError, the one that a local database would raise.
 
@@ -74,6 +80,56 @@ class Client(Reader):
             raise EnergyForecastError("This client is closed.", hint="Call connect() again.")
         return self._opened
 
+    @checked
+    def ingest(
+        self,
+        dataset: str,
+        source: Frame | str | Path,
+        *,
+        timezone: str | None = None,
+        interval_minutes: int | None = None,
+        label: str | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> Report:
+        """Load a frame or a file as one batch, as `Platform.ingest` does. The key must have the scope `ingest`.
+
+        A request whose connection was lost is repeated, and loaded once.
+
+        Args:
+            dataset, timezone, interval_minutes, label, units: as in `Platform.ingest`.
+            source: a frame of polars, pandas, pyarrow or another library with the Arrow PyCapsule interface; or the
+                path of a CSV, CSV.gz or Parquet file.
+
+        Returns:
+            The report: counts of rows (read, inserted, corrected, unchanged, rejected), and notes. Rows of cities that
+            are not granted to the user are rejected, like those of unknown cities.
+
+        Raises:
+            IngestError: nothing could be loaded.
+            NotPermittedError: the key lacks the scope.
+
+        Examples:
+            >>> report = remote.ingest("consumption", frame)
+            >>> report.inserted, report.rejected
+            (8760, 0)
+        """
+        find_dataset(dataset)
+        options = {
+            "timezone": timezone,
+            "interval_minutes": interval_minutes,
+            "label": label,
+            "units": ",".join(f"{quantity}={unit}" for quantity, unit in (units or {}).items()) or None,
+        }
+        query = {name: text_of(value) for name, value in options.items() if value is not None}
+        with _body(source) as (body, media_type):
+            answer = self._session().post(
+                f"/v1/ingest/{dataset}", query, body, media_type=media_type, idempotency_key=uuid4().hex
+            )
+        try:
+            return Report.from_dict(answer.json())
+        except (KeyError, TypeError, ValueError) as error:
+            raise ServerFaultError("The answer is not a report of a load.") from error
+
     def _read(self, reading: str, **parameters: Any) -> Table:
         return table_of(self._session().get(*self._path(reading, **parameters), _ARROW))
 
@@ -86,6 +142,26 @@ class Client(Reader):
             elif value is not None:
                 query[http_name(name)] = text_of(value)
         return path, query
+
+
+@contextmanager
+def _body(source: Frame | str | Path) -> Iterator[tuple[BinaryIO, str]]:
+    """Yield the open file of a source and its media type. A frame is written to a temporary one."""
+    if not isinstance(source, str | Path):
+        with tempfile.TemporaryFile() as file:
+            try:
+                as_polars(source, "source").write_parquet(file)
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError) as error:
+                raise IngestError(f"`source` cannot be sent: {describe(error)}") from error
+            file.flush()
+            yield file, _PARQUET
+        return
+    try:
+        with Path(source).open("rb") as file:
+            start = file.read(4)
+            yield file, _PARQUET if start == b"PAR1" else _GZIP if start[:2] == b"\x1f\x8b" else "text/csv"
+    except OSError as error:
+        raise IngestError(f"Cannot read `source` {source}: {error.strerror or error}.") from error
 
 
 def same_server(url: str, other: str) -> bool:

@@ -35,8 +35,9 @@ from energy_forecast.readings.parameters import PARAMETERS
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 10
-# Longer than the server lets one statement run
+# Longer than the server lets one statement run; a load may have to wait for others
 _READ_SECONDS = 120
+_LOAD_SECONDS = 1800
 _CONNECTIONS = 10
 # Seconds before each further attempt, if the server gives none; and the longest wait that it may ask for
 _PAUSES = (0.5, 1.0, 2.0)
@@ -155,8 +156,7 @@ class HttpSession:
         """Return the connections of this process: those of a parent would mix the answers of both."""
         opened = self._opened
         if opened is None or opened[0] != os.getpid():
-            timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
-            opened = os.getpid(), urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False, timeout=timeout)
+            opened = os.getpid(), urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
             self._opened = opened
         return opened[1]
 
@@ -172,7 +172,7 @@ class HttpSession:
             EnergyForecastError: of the problem that the server reports.
             UnreachableError: the server cannot be reached.
         """
-        return self._send("GET", path, query, {"Accept": accept}, None, is_repeatable=True)
+        return self._send("GET", path, query, {"Accept": accept}, None, seconds=_READ_SECONDS, is_repeatable=True)
 
     def post(
         self,
@@ -185,6 +185,12 @@ class HttpSession:
     ) -> Answer:
         """Return the answer to a POST request. With `idempotency_key` the server processes it once at most.
 
+        Args:
+            path, query: as in `get`.
+            body: bytes, or an open file, which may be read several times.
+            media_type: of the body.
+            idempotency_key: another one for each call. The request is then repeated as `get` repeats it.
+
         Raises:
             EnergyForecastError: of the problem that the server reports.
             UnreachableError: the server cannot be reached.
@@ -192,7 +198,10 @@ class HttpSession:
         headers = {"Accept": "application/json", "Content-Type": media_type}
         if idempotency_key is not None:
             headers["Idempotency-Key"] = idempotency_key
-        return self._send("POST", path, query, headers, body, is_repeatable=idempotency_key is not None)
+        if not isinstance(body, bytes):
+            headers["Content-Length"] = str(os.fstat(body.fileno()).st_size)
+        is_repeatable = idempotency_key is not None
+        return self._send("POST", path, query, headers, body, seconds=_LOAD_SECONDS, is_repeatable=is_repeatable)
 
     def _send(
         self,
@@ -202,6 +211,7 @@ class HttpSession:
         headers: Mapping[str, str],
         body: bytes | BinaryIO | None,
         *,
+        seconds: int,
         is_repeatable: bool,
     ) -> Answer:
         pauses = list(_PAUSES if is_repeatable else ())
@@ -222,6 +232,7 @@ class HttpSession:
                         "Accept-Encoding": "gzip",
                     },
                     redirect=False,
+                    timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=seconds),
                 )
             except urllib3.exceptions.HTTPError as error:
                 failure = self._unreachable(error)
@@ -249,7 +260,7 @@ class HttpSession:
                 hint="Check `url`, and the clock and certificates of this machine.",
             )
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
-            return ConnectionLostError(f"{self.url} did not answer within {_READ_SECONDS} seconds.")
+            return ConnectionLostError(f"{self.url} did not answer in time.", hint="Repeat the call.")
         if isinstance(error, urllib3.exceptions.ProtocolError):
             return ConnectionLostError(f"The connection to {self.url} was lost.", hint="Repeat the call.")
         return UnreachableError(f"{self.url} cannot be reached.", hint="Check `url`, and that the server runs.")
