@@ -31,6 +31,7 @@ from energy_forecast.forecasting import WeatherErrors
 from energy_forecast.forecasting.ensemble.base_models import LinearMember
 from energy_forecast.forecasting.ensemble.training import Ensemble
 from energy_forecast.forecasting.models.naive import NAIVE_24, NAIVE_168
+from energy_forecast.platform.client_runs import RequestedRuns
 from energy_forecast.platform.forecast import Chart
 from energy_forecast.platform.model import Model
 from energy_forecast.platform.reader import Reader
@@ -50,7 +51,7 @@ VALID: dict[str, Any] = {
     **dict.fromkeys(("source", "load"), pl.DataFrame()),
     "data": b"",
     "timestamp": NOW,
-    "run": "00000000-0000-4000-8000-000000000000",
+    **dict.fromkeys(("run", "request"), "00000000-0000-4000-8000-000000000000"),
     "path": "a.html",
 }
 
@@ -362,13 +363,16 @@ def test_errors_name_the_parameters_of_the_call(loaded: ef.Platform) -> None:
         loaded.forecast("Munch")
 
 
+INHERITED: dict[Any, Any] = {ef.Platform: vars(Reader), ef.Client: vars(RequestedRuns)}
+
+
 def public_calls() -> dict[str, Callable[..., object]]:
     """Return the functions and methods of the public API by their call, as docs/api_reference.md writes it."""
     owners = {"ef": ef, "db": ef.Platform, "client": ef.Client, "model": Model, "forecast": ef.Forecast, "chart": Chart}
     calls = {
         f"{owner}.{name}": getattr(found, name)
         for owner, found in owners.items()
-        for name in (ef.__all__ if found is ef else {**vars(found), **(vars(Reader) if found is ef.Platform else {})})
+        for name in (ef.__all__ if found is ef else {**vars(found), **INHERITED.get(found, {})})
         if not name.startswith("_")
     }
     return {name: call for name, call in calls.items() if inspect.isfunction(call)}

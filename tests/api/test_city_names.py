@@ -18,7 +18,7 @@ from servers import Server
 NAMES = [
     "Biel/Bienne",
     "Łódź",
-    "Frankfurt (Oder)",
+    "Halle (Saale)",
     "50% Süd?",
     "#1 & more",
     "..",

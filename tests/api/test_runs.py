@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import energy_forecast as ef
 from api.conftest import Api, body, fill, started, two_users
-from energy_forecast.operations import api_keys
+from energy_forecast.errors import NotFoundError, TimedOutError, UnknownCityError, UnknownModelError
+from energy_forecast.operations import api_keys, users
 from servers import Server
 
 JSON = {"Content_Type": "application/json"}
@@ -125,3 +128,42 @@ def test_interrupted_run_is_marked_by_the_next_server(server: Server, template: 
                 assert found["status"] == "failed"
                 assert "Request the run again" in found["result"]["error"]
                 assert finished(again, following)["status"] == "succeeded"
+
+
+def test_client_requests_runs_and_waits(busy: Api) -> None:
+    with ef.connect(busy.address, key=busy.keys["anna"]) as client:
+        forecast = client.forecast("berlin", horizon="36h", model="naive-168")
+        assert (forecast.facts["model"], len(forecast)) == ("naive-168", 36)
+        assert forecast.frame.equals(client.live_forecast("Berlin").frame)
+        trained = client.train(models="naive-24")
+        assert [one["city"] for one in trained.facts["result"]["trained"]] == ["Berlin"]
+        assert client.score("Berlin").facts["status"] == "succeeded"
+        request = client.own_requests().frame["request"][0]
+        assert client.wait(request, timeout="1min").facts["kind"] == "score"
+        with pytest.raises(UnknownCityError):
+            client.forecast("Pune")
+        with pytest.raises(UnknownModelError):
+            client.train(models="oracle")
+        with pytest.raises(NotFoundError):
+            client.wait("00000000-0000-4000-8000-000000000000")
+
+
+def test_client_waits_no_longer_than_it_is_told(busy: Api) -> None:
+    """The run continues."""
+    with ef.connect(busy.address, key=busy.keys["anna"]) as client:
+        with pytest.raises(TimedOutError, match="continues"):
+            client.train(models="ensemble", timeout=timedelta(milliseconds=1))
+        request = client.own_requests().frame["request"][0]
+        assert client.wait(request).facts["result"]["trained"]
+
+
+def test_client_reports_a_failed_run(busy: Api) -> None:
+    with ef.connect(busy.database.url) as platform:
+        platform.add_city("Ulm", latitude=48.4, longitude=10, timezone="Europe/Berlin")
+    users.grant(busy.database, busy.anna, ["Ulm"])
+    with (
+        ef.connect(busy.address, key=busy.keys["anna"]) as client,
+        pytest.raises(ef.EnergyForecastError, match=r"failed: .*Ulm"),
+    ):
+        client.forecast("Ulm")
+    users.revoke(busy.database, busy.anna, ["Ulm"])

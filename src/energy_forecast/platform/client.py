@@ -21,8 +21,8 @@ import polars as pl
 from energy_forecast.errors import EnergyForecastError, IngestError, KeyRefusedError, ServerFaultError, describe
 from energy_forecast.ingest import Report, find_dataset
 from energy_forecast.platform.arguments import Frame, as_polars, checked
+from energy_forecast.platform.client_runs import RequestedRuns
 from energy_forecast.platform.http_session import Answer, HttpSession, checked_url
-from energy_forecast.platform.reader import Reader
 from energy_forecast.readings.catalog import READINGS
 from energy_forecast.readings.parameters import http_name
 from energy_forecast.tables import Table
@@ -36,10 +36,11 @@ _DAY = re.compile(r"day|.*_day")
 _ID = re.compile(r".*_id|run|batch")
 
 
-class Client(Reader):
+class Client(RequestedRuns):
     """A server of the HTTP API, with the rights of the user of a key. `connect` returns it.
 
-    It has the methods of `Platform` that read, and `ingest`. A call is one request. Threads can share a client; nothing
+    It has the methods of `Platform` that read, and `ingest`, `forecast`, `train` and `score`, which the server runs. A
+    call that reads is one request. Threads can share a client; nothing
     of a call stays in it. If the connection fails or the server is busy, a request is repeated up to three times.
 
     Every method raises a subclass of EnergyForecastError, the one that a local database would raise.
