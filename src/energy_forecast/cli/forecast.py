@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from energy_forecast import zones
-from energy_forecast.cli.access import acting_database
+from energy_forecast.cli.access import acting_database, reading_database
 from energy_forecast.cli.console import (
     counted,
     echo,
@@ -174,6 +174,47 @@ def _forecast_row(one: CityForecast) -> tuple[object, ...]:
         f"{peak['q05'] / 1000:,.2f} to {peak['q95'] / 1000:,.2f}",
         f"{local:%a %d %b %H:%M}",
     )
+
+
+@app.command()
+def show(
+    city: Annotated[str, typer.Argument(help="The city's name.")],
+    at: Annotated[datetime | None, time_option("The forecast in use at TIME. Default: now.", "--as-of")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The newest live forecast of this model instead.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show the stored forecast of a city that is in use. Nothing is issued.
+
+    It is the newest live forecast of the champion, or of a model that was used in its place; without a champion, the
+    newest live forecast of any model.
+
+    Example: energy-forecast forecast show Munich
+    """
+    from energy_forecast.readings.forecasts import live_forecast
+
+    with reading_database().reading() as connection:
+        found = live_forecast(connection, city, as_of=at, model=model)
+    facts = found.facts
+    if json:
+        emit({**facts, "rows": found.frame.to_dicts()})
+        return
+    rules = zones.zone(facts["timezone"])
+    table(
+        ["local time", "kWh", "90 % interval"],
+        [
+            (
+                f"{row['timestamp'].astimezone(rules):%a %d %b %H:%M}",
+                f"{row['predicted']:,.2f}",
+                f"{row['q05']:,.2f} to {row['q95']:,.2f}" if "q05" in row and "q95" in row else None,
+            )
+            for row in found.frame.iter_rows(named=True)
+        ],
+        title=f"{facts['city']}, {facts['model']} {facts['version']}, issued at {minute(facts['issued_at'])}",
+    )
+    for note in facts["notes"]:
+        echo(f"  {note}")
 
 
 app.command("explain")(explain)

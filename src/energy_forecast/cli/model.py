@@ -29,7 +29,7 @@ def list_(json: Json = False) -> None:
 
     Example: energy-forecast model list
     """
-    with reading_database().transaction(Role.FORECASTER) as connection:
+    with reading_database().reading(Role.FORECASTER) as connection:
         rows = stored_models.list_models(connection)
     if json:
         emit(rows)
@@ -62,7 +62,7 @@ def show(
 
     Example: energy-forecast model show gradient-boosting
     """
-    with reading_database().transaction(Role.FORECASTER) as connection:
+    with reading_database().reading(Role.FORECASTER) as connection:
         rows = stored_models.show_model(connection, name=name, version=version)
     if not rows:
         raise UnknownModelError(
@@ -193,7 +193,7 @@ def history(
 
     Example: energy-forecast model history Munich --at 2026-03-01T00:00Z
     """
-    with reading_database().transaction(Role.FORECASTER) as connection:
+    with reading_database().reading(Role.FORECASTER) as connection:
         name = city_named(connection, city).name
         rows = champions.promotions(connection, [name], at)
     if json:

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import dict_rows, queries
+from energy_forecast.database.named_queries import dict_rows, one_row, queries
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,14 @@ def add_promotion(
 
 
 def promotions(connection: Connection, cities: Sequence[str], at: datetime | None) -> list[dict[str, Any]]:
-    """Return the champions of cities, newest first; with `at`, only those at that time."""
-    return dict_rows(connection, queries("champions")["promotions"], {"cities": list(cities), "at": at})
+    """Return the champions of cities, newest first; with `at`, only those at that time.
+
+    `reason`, `promoted_by` and `evidence` may mention models of other cities, so a user gets None for them.
+    """
+    named = queries("champions")
+    has_reasons = one_row(connection, named["may_read_reasons"])[0]
+    query = named["promotions" if has_reasons else "promotions_without_reasons"]
+    return dict_rows(connection, query, {"cities": list(cities), "at": at})
 
 
 def backtest_conditions(

@@ -14,12 +14,13 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from energy_forecast.database.named_queries import queries
+from energy_forecast.database.named_queries import one_row, queries
 from energy_forecast.errors import (
     ConnectionLostError,
     ConnectionsInUseError,
     DatabaseError,
     DataRefusedError,
+    NotPermittedError,
     TimedOutError,
     UnreachableError,
 )
@@ -280,16 +281,28 @@ class Database:
             yield connection
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Run one read-only transaction: as the operator, who sees every city, if the login is a member of that role.
+    def reading(self, role: Role = Role.OPERATOR, *, one_snapshot: bool = False) -> Iterator[Connection]:
+        """Run one read-only transaction as a role of the platform, which sees every city, if the login may take it.
 
         Otherwise the login is a user, and the transaction sees the cities granted to them.
 
+        Args:
+            role: one that may read what is asked.
+            one_snapshot: use REPEATABLE READ.
+
         Raises:
+            NotPermittedError: the login is no user either.
             DatabaseError: as `transaction`.
         """
-        with self._transaction(sql.SQL("BEGIN READ ONLY; {}").format(sql.SQL(_SETTINGS))) as connection:
-            connection.execute(queries("schema")["take_role"], {"role": Role.OPERATOR})
+        level = sql.SQL(" ISOLATION LEVEL REPEATABLE READ" if one_snapshot else "")
+        begin = sql.SQL("BEGIN{} READ ONLY; {}").format(level, sql.SQL(_SETTINGS))
+        with self._transaction(begin) as connection:
+            login, is_user = one_row(connection, queries("schema")["take_role"], {"role": role})
+            if is_user is False:
+                raise NotPermittedError(
+                    f"The login {login!r} has no rights in this database.",
+                    hint=f"Let an operator add it: energy-forecast user add {login}",
+                )
             yield connection
 
     @contextmanager
@@ -398,7 +411,7 @@ def database_error(error: psycopg.Error) -> DatabaseError:
         case psycopg.errors.InsufficientPrivilege() if "permission denied to set role" in text:
             return DatabaseError(
                 f"The login may not do this: {text}.",
-                hint="Users run only `city list`, `city show` and `query`, see docs/concepts/access.md. "
+                hint="It is no command for users; see docs/concepts/access.md for those that are. "
                 "For the roles of other logins see docs/howto/own-server.md.",
             )
         case psycopg.errors.InsufficientPrivilege() if "role" in text:

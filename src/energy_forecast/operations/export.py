@@ -66,7 +66,7 @@ def export(
     role = Role.FORECASTER if as_of is not None or kind == "predictions" else Role.INGEST
     text = path.with_name(path.name + ".part")
     try:
-        with text.open("wb") as stream, database.transaction(role, one_snapshot=True) as connection:
+        with text.open("wb") as stream, database.reading(role, one_snapshot=True) as connection:
             chosen = cities_named(connection, cities)
             rows = 0
             for number, city in enumerate(chosen):

@@ -1567,7 +1567,7 @@ GRANT EXECUTE ON ROUTINE is_restored_copy() TO energy_forecast_api, energy_forec
 
 -- iso_utc(moment timestamptz) returns text
 COMMENT ON ROUTINE iso_utc(timestamptz) IS 'A time in the format of files: 2026-03-01T14:00:00Z, with microseconds if they are not zero';
-GRANT EXECUTE ON ROUTINE iso_utc(timestamptz) TO energy_forecast_forecaster, energy_forecast_ingest;
+GRANT EXECUTE ON ROUTINE iso_utc(timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_ingest;
 
 -- load_phase_as_of(city uuid, as_of timestamptz) returns integer, security definer
 COMMENT ON ROUTINE load_phase_as_of(uuid,timestamptz) IS 'The minute past the UTC hour at which a city''s hours begin: 0, except for hourly values that begin off the full hour';

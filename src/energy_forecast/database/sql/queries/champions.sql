@@ -36,6 +36,18 @@ FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id 
 WHERE c.name = ANY (%(cities)s) AND (%(at)s::timestamptz IS NULL OR p.during @> %(at)s::timestamptz)
 ORDER BY c.name, lower(p.during) DESC
 
+-- name: may_read_reasons
+-- Whether the role may read the reasons of promotions.
+SELECT has_column_privilege('model_promotions', 'reason', 'SELECT')
+
+-- name: promotions_without_reasons
+-- As promotions, for a role that may not read their reasons.
+SELECT c.name AS city, m.name AS model, m.version, lower(p.during) AS first, upper(p.during) AS end, NULL AS reason,
+       p.is_forced, NULL AS promoted_by, NULL AS evidence
+FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id = p.model_id
+WHERE c.name = ANY (%(cities)s) AND (%(at)s::timestamptz IS NULL OR p.during @> %(at)s::timestamptz)
+ORDER BY c.name, lower(p.during) DESC
+
 -- name: backtest_conditions
 -- Kinds of weather and assumptions with which all of these models were backtested for a city, last used first.
 SELECT r.weather, r.assumptions

@@ -33,10 +33,12 @@ SELECT EXISTS (SELECT FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid
 SELECT pg_catalog.pg_backend_pid()
 
 -- name: take_role
--- Take a role until the end of the transaction, if the login may: its name, or no row.
-SELECT set_config('role', %(role)s::text, true)
-WHERE pg_has_role(session_user, %(role)s::text,
-                  CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+-- Take a role until the end of the transaction, if the login may: the login, and whether it is a user (null: it took the role).
+SELECT session_user::text, CASE
+    WHEN NOT pg_has_role(session_user, %(role)s::text,
+                         CASE WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END)
+        THEN pg_has_role(session_user, 'energy_forecast_app', 'USAGE')
+    WHEN set_config('role', %(role)s::text, true) IS NULL THEN true END
 
 -- name: try_lock
 -- Take the lock of upgrades until the end of the transaction; false if another session has it.

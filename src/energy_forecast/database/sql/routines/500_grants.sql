@@ -32,7 +32,8 @@ GRANT EXECUTE ON FUNCTION
     may_read_evaluation(uuid) TO energy_forecast_app;
 -- A materialized view has no policies, so users read the views on it, which check each city for the reading role
 GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_app;
-GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer) TO energy_forecast_app;
+GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at_utc_hour(integer), iso_utc(timestamptz)
+    TO energy_forecast_app;
 
 -- Their requests for runs, which the platform starts
 GRANT SELECT ON ops.run_requests, ops.http_loads TO energy_forecast_app;
