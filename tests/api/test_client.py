@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,6 +146,20 @@ def test_error_is_that_of_a_local_database(
         call(client)
     assert type(there.value) is type(here.value)
     assert "`from`" not in str(there.value)
+
+
+def test_history_is_that_of_a_local_database(client: Client, local: ef.Platform) -> None:
+    """Also if it is read in parts: `Platform.history` has no longest span."""
+    at = NOW - timedelta(hours=1)
+    for given in ((), ("1980-01-01T00:00Z",), (NOW - timedelta(days=3),), (NOW - timedelta(days=9), at)):
+        assert_frame_equal(client.history("Berlin", *given, as_of=at), local.history("Berlin", *given, as_of=at))
+    assert client.history("Berlin").height == local.history("Berlin").height > 900
+    assert client.history("Berlin", None, "1990-01-01T00:00Z").height == 0
+    for reader in (client, local):
+        with pytest.raises(ef.EnergyForecastError, match="`end` must be later than `start`"):
+            reader.history("Berlin", NOW, NOW)
+        with pytest.raises(ef.EnergyForecastError, match="`as_of` is in the future"):
+            reader.history("Berlin", as_of=NOW + timedelta(days=1))
 
 
 def test_draws_a_forecast(client: Client) -> None:
@@ -334,6 +349,35 @@ def test_does_not_follow_redirects() -> None:
             session.get("/v1/cities", {}, "*/*")
         session.close()
     assert (len(ours.requests), theirs.requests) == (1, [])
+
+
+def test_goes_through_a_proxy_with_tls_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy sees the name of the server, and not the key."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    seen: list[bytes] = []
+
+    def refuse() -> None:
+        for _ in range(4):
+            connection, _ = listener.accept()
+            with connection:
+                seen.append(connection.recv(65536))
+                connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with answering(GOOD) as (url, server):
+        session_of(url, []).get("/", {}, "*/*")
+        assert len(server.requests) == 1
+    with pytest.raises(UnreachableError):
+        session_of("https://energy.example.org", []).get("/v1/cities", {}, "*/*")
+    thread.join(10)
+    listener.close()
+    assert all(text.startswith(b"CONNECT energy.example.org:443 ") for text in seen)
+    assert not any(KEY.encode() in text for text in seen)
 
 
 def problem(name: str) -> dict[str, Any]:

@@ -20,11 +20,13 @@ import polars as pl
 
 from energy_forecast.errors import EnergyForecastError, IngestError, KeyRefusedError, ServerFaultError, describe
 from energy_forecast.ingest import Report, find_dataset
-from energy_forecast.platform.arguments import Frame, as_polars, checked
+from energy_forecast.pipelines.as_of import BEGINNING
+from energy_forecast.platform.arguments import Frame, Moment, as_polars, checked, optional_moment
 from energy_forecast.platform.client_runs import RequestedRuns
 from energy_forecast.platform.http_session import Answer, HttpSession, checked_url
 from energy_forecast.readings.catalog import READINGS
 from energy_forecast.readings.parameters import http_name
+from energy_forecast.readings.spans import LONGEST_SPAN
 from energy_forecast.tables import Table
 
 _PARQUET, _GZIP = "application/vnd.apache.parquet", "application/gzip"
@@ -80,6 +82,45 @@ class Client(RequestedRuns):
         if self._opened is None:
             raise EnergyForecastError("This client is closed.", hint="Call connect() again.")
         return self._opened
+
+    @checked
+    def history(
+        self, city: str, start: Moment | None = None, end: Moment | None = None, *, as_of: Moment | None = None
+    ) -> pl.DataFrame:
+        """Return the hourly load and weather of a city as the models see them, known at a time.
+
+        A long history is read in parts, all as known at the same time.
+
+        Args:
+            city: name of the city.
+            start: first hour. None for the beginning.
+            end: hours are before this. None for `as_of`.
+            as_of: only values available by then. None for now.
+
+        Returns:
+            The columns of `Platform.history`.
+
+        Raises:
+            UnknownCityError: the user sees no city of this name.
+            EnergyForecastError: `as_of` is in the future, or `end` is not later than `start`.
+
+        Examples:
+            >>> remote.history("Munich", "2026-05-01T00:00Z", "2026-05-02T00:00Z")
+        """
+        first, last, known_by = (
+            optional_moment(given, name) for given, name in ((start, "start"), (end, "end"), (as_of, "as_of"))
+        )
+        if first is not None and (last or known_by or datetime.now(UTC)) - first < LONGEST_SPAN:
+            return self._read("history", city=city, start=first, end=last, as_of=known_by).frame
+        newest = self._read("history", city=city, end=last, as_of=known_by).facts
+        parts, at = [], first or BEGINNING
+        while at < newest["end"]:
+            until = min(at + LONGEST_SPAN, newest["end"])
+            part = self._read("history", city=city, start=at, end=until, as_of=newest["as_of"]).frame
+            # The hour before may end in this part
+            parts.append(part if at == first else part.filter(pl.col("timestamp") >= at))
+            at = until
+        return pl.concat(parts)
 
     @checked
     def ingest(

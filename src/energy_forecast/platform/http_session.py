@@ -17,6 +17,7 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any, BinaryIO
 from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
@@ -156,7 +157,7 @@ class HttpSession:
         """Return the connections of this process: those of a parent would mix the answers of both."""
         opened = self._opened
         if opened is None or opened[0] != os.getpid():
-            opened = os.getpid(), urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
+            opened = os.getpid(), _new_pool(self.url)
             self._opened = opened
         return opened[1]
 
@@ -256,7 +257,7 @@ class HttpSession:
     def _unreachable(self, error: urllib3.exceptions.HTTPError) -> EnergyForecastError:
         if isinstance(error, urllib3.exceptions.SSLError):
             return UnreachableError(
-                f"{self.url} has no valid certificate: {one_line(str(error))}.",
+                f"TLS with {self.url} failed: {one_line(str(error))}.",
                 hint="Check `url`, and the clock and certificates of this machine.",
             )
         if isinstance(error, urllib3.exceptions.ReadTimeoutError):
@@ -281,6 +282,16 @@ class HttpSession:
                 f"{self.url} answered with status {answer.status} {phrase}".rstrip() + ".",
                 hint="Check that `url` is that of the API." if answer.status < 500 else None,
             )
+
+
+def _new_pool(url: str) -> urllib3.PoolManager:
+    """Return connections to a server; with TLS through the proxy of HTTPS_PROXY, unless NO_PROXY has the server."""
+    parts = urlsplit(url)
+    proxy = getproxies().get("https")
+    # Without TLS a proxy would see the key
+    if parts.scheme == "https" and proxy and not proxy_bypass(str(parts.hostname)):
+        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS, retries=False)
+    return urllib3.PoolManager(maxsize=_CONNECTIONS, retries=False)
 
 
 def error_of(problem: Mapping[str, Any]) -> EnergyForecastError:
