@@ -19,6 +19,7 @@ from typing import Any
 
 from typer.main import get_command
 
+from energy_forecast.api.app import create_app
 from energy_forecast.cli.app import app
 from energy_forecast.database import Database, Role
 from energy_forecast.database.catalog import (
@@ -35,6 +36,7 @@ from energy_forecast.database.protection import snapshot_lines
 from energy_forecast.platform.platform import Platform
 from energy_forecast.platform.reader import Reader
 from energy_forecast.postgres import EmbeddedServer
+from energy_forecast.problems import PROBLEMS
 from energy_forecast.settings import Settings, variable
 
 DOCS = Path(__file__).parent
@@ -235,6 +237,60 @@ def python_page() -> str:
     return re.sub(r"<!-- readings -->.*<!-- end of readings -->", lambda _: table, page, flags=re.DOTALL)
 
 
+def http_page(database: Database) -> str:
+    """Return the page of all paths of the HTTP API, from its OpenAPI document."""
+    with tempfile.TemporaryDirectory() as home:
+        document = create_app(database, database, Path(home)).openapi()
+    parts = [HEADER, f"# HTTP API\n\n{document['info']['description']}\n"]
+    parts.append(
+        "\nA server has this page at `/docs`, and its OpenAPI 3.1 document at `/openapi.json`. "
+        "[Problems](problems.md) has the errors, and [the how-to](../howto/api.md) the first steps.\n"
+    )
+    for path, methods in document["paths"].items():
+        parts += [_operation(f"{method.upper()} {path}", one) for method, one in methods.items()]
+    return "".join(parts)
+
+
+def _operation(name: str, operation: dict[str, Any]) -> str:
+    summary, description = operation["summary"], operation["description"]
+    head = "" if description.startswith(summary) else f"{summary}.\n\n"
+    text = f"\n## `{name}`\n\n{head}{description}\n"
+    rows = [
+        f"| `{one['name']}` | {_place(one)} | {_joined(one['description'], ' ')} | {_example(one)} |\n"
+        for one in operation.get("parameters", [])
+    ]
+    if rows:
+        text += f"\n| parameter | in | meaning | example |\n|---|---|---|---|\n{''.join(rows)}"
+    return f"{text}\nStatus: {', '.join(f'`{status}`' for status in operation['responses'])}.\n"
+
+
+def _place(parameter: dict[str, Any]) -> str:
+    is_optional = not parameter.get("required", False)
+    return f"{parameter['in']}{'' if is_optional or parameter['in'] == 'path' else ', required'}"
+
+
+def _example(parameter: dict[str, Any]) -> str:
+    value = parameter.get("examples", {}).get("example", {}).get("value")
+    return "" if value is None else f"`{value}`"
+
+
+def problems_page() -> str:
+    """Return the page of all problems of the HTTP API."""
+    parts = [
+        HEADER,
+        "# Problems\n\nAn error of the HTTP API is a problem detail (RFC 9457, `application/problem+json`) with the "
+        "members `type`, `title`, `status`, `detail` (the cause, with the value), `hint` (the remedy, or null) and "
+        "`request_id` (the id in the log of the server). `type` is the path of a page of the server. "
+        "The [Python client](../api_reference.md) raises the error of the last column.\n\n"
+        "| type | status | title | meaning and remedy | error in Python |\n|---|---|---|---|---|\n",
+    ]
+    parts += [
+        f"| `{one.type}` | {one.status} | {one.title} | {one.description} | `{one.error.__name__}` |\n"
+        for one in PROBLEMS.values()
+    ]
+    return "".join(parts)
+
+
 def pages(database: Database) -> dict[str, str]:
     """Return path in docs and text of each generated page."""
     return {
@@ -242,6 +298,8 @@ def pages(database: Database) -> dict[str, str]:
         "reference/settings.md": settings(),
         "reference/tables.md": tables(database),
         "reference/functions.md": functions(database),
+        "reference/http.md": http_page(database),
+        "reference/problems.md": problems_page(),
         "database_schema.md": schema_page(database),
         "api_reference.md": python_page(),
     }
