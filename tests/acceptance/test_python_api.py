@@ -342,7 +342,7 @@ def test_errors_name_the_parameters_of_the_call(loaded: ef.Platform) -> None:
         ),
         "`end` must be later than `start`": lambda: loaded.backtest("naive-24", start=NOW, end=NOW - timedelta(1)),
         "`until` is in the future": lambda: loaded.train("Munich", until="2100-01-01T00:00Z"),
-        "`purpose`: 'forecast' not found": lambda: loaded.scores(purpose="forecast"),
+        "`purpose`: 'forecast' not found": lambda: loaded.scores(purpose="forecast"),  # type: ignore[arg-type]
         "`country`: 'DEX' is not a country": lambda: loaded.add_city(
             "Ulm", latitude=48.4, longitude=10, timezone="Europe/Berlin", country="DEX"
         ),

@@ -69,6 +69,13 @@ def requested_run(api: Api) -> str:
     return str(row[0])
 
 
+def loaded_by_anna(api: Api) -> str:
+    """Return a batch of Anna with a rejected row."""
+    rows = "city,timestamp,consumption_kwh\nBerlin,soon,1\n"
+    answer = api.send("POST", "/v1/ingest/consumption", headers={"Content-Type": "text/csv"}, body=rows)
+    return str(json.loads(answer.data)["report"]["batch"])
+
+
 def arguments_of(reading: Reading, local: ef.Platform, api: Api) -> dict[str, Any]:
     """Return a value for each parameter of a reading that is required, or that its answer depends on."""
     values: dict[str, Callable[[], Any]] = {
@@ -81,6 +88,10 @@ def arguments_of(reading: Reading, local: ef.Platform, api: Api) -> dict[str, An
         "request": lambda: requested_run(api),
         "levels": lambda: [0.05, 0.5, 0.95],
         "limit": lambda: 2,
+        "score": lambda: local.scores("Berlin")["score_id"][0],
+        "model": lambda: "naive-168",
+        "purpose": lambda: "replay",
+        "batch": lambda: loaded_by_anna(api),
     }
     found = {}
     for name, parameter in inspect.signature(reading.read).parameters.items():

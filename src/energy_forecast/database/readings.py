@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -31,6 +33,20 @@ def rows_of(connection: Connection, query: str, parameters: Mapping[str, Any], s
 def dicts_of(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of a query as dictionaries."""
     return dict_rows(connection, queries("readings")[query], dict(parameters))
+
+
+def framed(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pl.DataFrame:
+    """Return some columns of rows: ids and JSON as text, decimals as floats."""
+    values = {name: [_plain(row[name], kind) for row in rows] for name, kind in schema.items()}
+    return pl.DataFrame(values, schema=schema)
+
+
+def _plain(value: Any, kind: Any) -> Any:
+    if value is None:
+        return None
+    if kind == pl.String and not isinstance(value, str):
+        return str(value) if isinstance(value, UUID) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return float(value) if kind == pl.Float64 else value
 
 
 def array(sent: bytes, kind: str) -> np.ndarray[Any, Any]:

@@ -13,7 +13,7 @@ import polars as pl
 from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.champions import backtest_conditions
 from energy_forecast.database.cities import StoredCity, cities_named
-from energy_forecast.database.connection import Database, Role, savepoint
+from energy_forecast.database.connection import Connection, Database, Role, savepoint
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS
 from energy_forecast.forecasting.evaluation import metrics
@@ -62,13 +62,18 @@ class CoverageReport:
     @property
     def verdict(self) -> str:
         """The worst verdict of all parts: failed, not enough data or passed."""
-        verdicts = set(self.rows["verdict"])
-        return next(one for one in (FAILED, NOT_ENOUGH_DATA, PASSED) if one in verdicts)
+        return worst_verdict(self.rows)
 
     @property
     def passed(self) -> bool:
         """Whether every part passed."""
         return self.verdict == PASSED
+
+
+def worst_verdict(rows: pl.DataFrame) -> str:
+    """Return the worst verdict of the rows of a certificate: failed, not enough data or passed."""
+    verdicts = set(rows["verdict"])
+    return next(one for one in (FAILED, NOT_ENOUGH_DATA, PASSED) if one in verdicts)
 
 
 def check_coverage(
@@ -105,6 +110,50 @@ def check_coverage(
     found, lacking, conditions, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     counted, observed = (pl.concat(frames) for frames in zip(*found.values(), strict=True))
     return CoverageReport(model, purpose, counted, observed, lacking, conditions, failed)
+
+
+def pairs_of_model(
+    connection: Connection,
+    city: StoredCity,
+    model: str,
+    *,
+    purpose: str,
+    weather: str | None,
+    first: datetime | None,
+    end: datetime | None,
+) -> tuple[pl.DataFrame, Conditions | None]:
+    """Return the forecasts of a model for a city that have an actual, and the conditions of backtests.
+
+    Of backtests, these are the conditions that were used last among those with pairs.
+
+    Args:
+        purpose, weather, first, end: as in `check_coverage`.
+
+    Returns:
+        city, issued_at, timestamp, actual, predicted, q05 .. q95 (kWh in the hour); no rows if none has an actual.
+    """
+    candidates: list[tuple[str | None, dict[str, Any] | None]] = [(weather, None)]
+    if purpose == "backtest":
+        candidates = [*backtest_conditions(connection, city=city.id, models=[model], weather=weather)]
+    for kind, assumptions in candidates:
+        issued = stored_scores.issued_by(
+            connection,
+            city=city.id,
+            models=[model],
+            purpose=purpose,
+            weather=kind,
+            assumptions=assumptions,
+            first=first,
+            end=end,
+        )
+        pairs = pairs_with_actuals(connection, city, issued)
+        if not pairs.is_empty():
+            quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()
+            conditions: Conditions | None = None
+            if kind is not None and assumptions is not None:
+                conditions = {"weather": kind, "assumptions": assumptions}
+            return pairs.with_columns(pl.lit(city.name).alias("city"), quantiles), conditions
+    return pl.DataFrame(), None
 
 
 @dataclass(frozen=True)
@@ -172,37 +221,14 @@ def _each_city(
     used: dict[str, Conditions] = {}
     failed: dict[str, str] = {}
 
-    def read(city: StoredCity) -> pl.DataFrame:
-        """Return the pairs of the conditions that were used last among those with pairs."""
-        candidates: list[tuple[str | None, dict[str, Any] | None]] = [(weather, None)]
-        if purpose == "backtest":
-            candidates = [*backtest_conditions(connection, city=city.id, models=[model], weather=weather)]
-        pairs = pl.DataFrame()
-        for kind, assumptions in candidates:
-            issued = stored_scores.issued_by(
-                connection,
-                city=city.id,
-                models=[model],
-                purpose=purpose,
-                weather=kind,
-                assumptions=assumptions,
-                first=first,
-                end=end,
-            )
-            pairs = pairs_with_actuals(connection, city, issued)
-            if not pairs.is_empty():
-                if kind is not None and assumptions is not None:
-                    used[city.name] = {"weather": kind, "assumptions": assumptions}
-                break
-        return pairs
-
     def work(city: StoredCity) -> Result | None:
         with savepoint(connection):
-            pairs = read(city)
-        if pairs.is_empty():
-            return None
-        quantiles = pl.col("quantiles").list.to_struct(fields=QUANTILE_COLUMNS).struct.unnest()
-        return examine(city, pairs.with_columns(pl.lit(city.name).alias("city"), quantiles))
+            pairs, conditions = pairs_of_model(
+                connection, city, model, purpose=purpose, weather=weather, first=first, end=end
+            )
+        if conditions is not None:
+            used[city.name] = conditions
+        return None if pairs.is_empty() else examine(city, pairs)
 
     with database.transaction(Role.FORECASTER) as connection:
         for city in cities_named(connection, cities):

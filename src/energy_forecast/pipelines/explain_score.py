@@ -125,7 +125,7 @@ def explain_score(
             )
         stored = found[0]
         place = city_named(connection, stored["city"])
-        pairs = _pairs(connection, place, stored)
+        pairs = pairs_of(connection, place, stored)
         removed = _removed(connection, stored) if pairs.height < stored["pair_count"] else None
         if removed is not None:
             issued_in, at = removed
@@ -160,7 +160,7 @@ def wrong_scores(database: Database, *, progress: Progress = silent) -> list[Wro
         for number, stored in enumerate(counting):
             progress(f"Recomputing scores of {stored['city']}", number, len(counting))
             place = places[stored["city_id"]]
-            pairs = _pairs(connection, place, stored)
+            pairs = pairs_of(connection, place, stored)
             if pairs.height < stored["pair_count"] and (
                 _removed(connection, stored) is not None or _has_lost_load(connection, place, stored)
             ):
@@ -200,7 +200,8 @@ def _bytes(value: Any) -> Any:
     return bytes(value) if isinstance(value, memoryview | bytes) else value
 
 
-def _pairs(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> pl.DataFrame:
+def pairs_of(connection: Connection, city: StoredCity, stored: dict[str, Any]) -> pl.DataFrame:
+    """Return the pairs of a stored score, as in `ScoreExplanation`, with the actuals that were known at its time."""
     issues = None
     if stored["issued_at_local"] is not None:
         end = stored["issued_until"] + timedelta(microseconds=1)

@@ -33,7 +33,7 @@ _PARQUET, _GZIP = "application/vnd.apache.parquet", "application/gzip"
 _ARROW = "application/vnd.apache.arrow.stream"
 _FACTS = "Energy-Forecast-Facts"
 # Facts that are times, days or ids; JSON has no type for them
-_TIME = re.compile(r".*_at|as_of|start|end|timestamp|first|last")
+_TIME = re.compile(r".*_at|(actuals_)?as_of|period_(start|end)|start|end|timestamp|first|last")
 _DAY = re.compile(r"day|.*_day")
 _ID = re.compile(r".*_id|run|batch")
 

@@ -15,15 +15,13 @@ import polars as pl
 
 from energy_forecast import pipelines
 from energy_forecast.database import Database, Role
-from energy_forecast.database.cities import cities_named, city_named
+from energy_forecast.database.cities import city_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.scores import latest_scores
 from energy_forecast.errors import EnergyForecastError, IngestError
 from energy_forecast.forecasting import City
 from energy_forecast.ingest import CityReport, Report, add_city, check_city, import_cities
 from energy_forecast.pipelines.as_of import BEGINNING, Weather, forecasting_city, read_as_of
 from energy_forecast.pipelines.assumptions import weather_error_choice
-from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.pipelines.train import check_not_future
 from energy_forecast.platform import arguments
 from energy_forecast.platform.arguments import (
@@ -45,7 +43,6 @@ from energy_forecast.platform.reader import Reader
 from energy_forecast.tables import Table
 
 _log = logging.getLogger(__name__)
-_PURPOSES = tuple(PURPOSE_LABELS)
 # Seconds after which the lag of the standby is looked up again
 _LAG_KNOWN_FOR = 60.0
 
@@ -420,40 +417,6 @@ class Platform(Reader):
             12
         """
         return pipelines.score(self._writing(), everything=everything)
-
-    @checked
-    def scores(self, cities: Names = (), *, purpose: str | None = None) -> pl.DataFrame:
-        """Return the newest stored scores.
-
-        Args:
-            cities: names; all if empty.
-            purpose: purpose of the runs. None for all.
-
-        Returns:
-            A row for each city, model, weather and range of lead times: `city`, `model`, `version`, `purpose`,
-            `weather` (of the target hours), `lead_start_hours`, `lead_end_hours`, `period_start`, `period_end`,
-            `pair_count`, `mape` (percent), `mae_kwh`, `rmse_kwh`, `r2_score`, `pinball_kwh`, `coverage_90` (share of
-            actuals in the 90 % interval), `width_90_kwh`, `skill_naive_168` (above 0: better than last week).
-
-        Raises:
-            UnknownCityError: no city has this name.
-
-        Examples:
-            >>> db.scores("Munich", purpose="backtest")
-        """
-        if purpose is not None and purpose not in _PURPOSES:
-            raise EnergyForecastError(
-                f"`purpose`: {purpose!r} not found.", hint=f"Choose from: {', '.join(_PURPOSES)}."
-            )
-        with self._reading().reading() as connection:
-            chosen = [city.name for city in cities_named(connection, names(cities))]
-            return _score_frame(
-                [
-                    row | {"purpose": one}
-                    for one in (_PURPOSES if purpose is None else (purpose,))
-                    for row in latest_scores(connection, purpose=one, cities=chosen)
-                ]
-            )
 
     @checked
     def history(

@@ -12,7 +12,7 @@ import polars as pl
 
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.forecasting import City
-from energy_forecast.platform.arguments import Moment, checked, moment, optional_moment
+from energy_forecast.platform.arguments import Moment, Names, checked, moment, names, optional_moment
 from energy_forecast.tables import Table
 
 Levels = Sequence[float] | None
@@ -389,6 +389,290 @@ class Reader(ABC):
             >>> db.own_requests().frame
         """
         return self._read("own_requests", limit=limit)
+
+    @checked
+    def scores(
+        self,
+        cities: Names = (),
+        *,
+        purpose: Literal["live", "replay", "backtest"] | None = None,
+        model: str | None = None,
+    ) -> pl.DataFrame:
+        """Return the newest stored scores.
+
+        Args:
+            cities: names; all if empty.
+            purpose: purpose of the runs. None for all.
+            model: only this model. None for all.
+
+        Returns:
+            A row for each city, model, weather and range of lead times: `city`, `model`, `version`, `purpose`,
+            `weather` (of the target hours), `lead_start_hours`, `lead_end_hours`, `period_start`, `period_end`,
+            `pair_count`, `mape` (percent), `mae_kwh`, `rmse_kwh`, `r2_score`, `pinball_kwh`, `coverage_90` (share of
+            actuals in the 90 % interval), `width_90_kwh`, `skill_naive_168` (above 0: better than last week),
+            `score_id`, `recorded_at`.
+
+        Raises:
+            UnknownCityError: no city has this name.
+
+        Examples:
+            >>> db.scores("Munich", purpose="backtest")
+        """
+        return self._read("scores", cities=list(names(cities)) or None, purpose=purpose, model=model).frame
+
+    @checked
+    def pairs(self, score: UUID | str) -> Table:
+        """Return the pairs of forecast and actual behind a score, by time, with the actuals known at its time.
+
+        Args:
+            score: id of the score, such as one of `scores`.
+
+        Returns:
+            `issued_at`, `timestamp`, `interval_end`, `lead_hours`, `actual`, `predicted`, `reference` (naive-168) and
+            quantiles, kWh. The facts are those of the score. `missing_pairs` is above zero if retention has removed
+            some of the forecasts.
+
+        Raises:
+            UnknownScoreError: the reader sees no score of this id.
+
+        Examples:
+            >>> db.pairs(db.scores("Munich")["score_id"][0]).frame
+        """
+        return self._read("pairs", score=as_uuid(score, "score"))
+
+    @checked
+    def certificate(
+        self,
+        city: str,
+        model: str,
+        *,
+        purpose: Literal["live", "replay", "backtest"] = "live",
+        weather: Literal["actual", "simulated", "forecast", "none"] | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Table:
+        """Return how often the load was inside the 90, 80 and 50 % intervals of a model, with a verdict on each.
+
+        Args:
+            city: name of the city.
+            model: name of the model.
+            purpose: purpose of the runs.
+            weather: only forecasts with this weather of the target hours. None for any; of backtests, those with the
+                conditions that were used last.
+            start, end: span of the times of issue. None for all.
+
+        Returns:
+            A row for each interval of the city, of its lead times and seasons: `part`, `group`, `nominal`, `hours`,
+            `days`, `coverage`, `lower`, `upper` (90 % confidence interval), `tolerance`, `margin`, `verdict`. The fact
+            `verdict` is the worst one.
+
+        Raises:
+            UnknownCityError, UnknownModelError: a name is unknown.
+            NotEnoughDataError: no forecast has an actual.
+
+        Examples:
+            >>> db.certificate("Munich", "ensemble", purpose="backtest").facts["verdict"]
+            'passed'
+        """
+        return self._read("certificate", city=city, model=model, purpose=purpose, weather=weather, **_span(start, end))
+
+    @checked
+    def champions(self, cities: Names = (), *, as_of: Moment | None = None) -> Table:
+        """Return the model version that serves each city now, or served it at a time.
+
+        Args:
+            cities: names; all if empty.
+            as_of: the time. None for now.
+
+        Returns:
+            `city`, `model`, `version`, `promoted_at`, `replaced_at`, `is_forced`. A city without a champion has no row.
+
+        Raises:
+            UnknownCityError: no city has this name.
+
+        Examples:
+            >>> db.champions().frame
+        """
+        chosen = list(names(cities)) or None
+        return self._read("champions", cities=chosen, as_of=optional_moment(as_of, "as_of"))
+
+    @checked
+    def models(self) -> Table:
+        """Return the model versions that were trained for a city of the reader, the newest of each model first.
+
+        Returns:
+            `model`, `version`, `type`, `is_active`, `trained_at`, `trained_until`, `cities` and the scores of the last
+            evaluation on held-out data: `mape` (percent), `mae_kwh`, `rmse_kwh`, `r2_score`.
+
+        Examples:
+            >>> db.models().frame
+        """
+        return self._read("models")
+
+    @checked
+    def model_performance(self, *, days: int = 7, as_of: Moment | None = None) -> Table:
+        """Return model versions by their scores of the last days, best first, over the cities of the reader.
+
+        Args:
+            days: number of days of 24 hours, 1 to 3660.
+            as_of: end of the days. None for now.
+
+        Returns:
+            `model`, `version`, `purpose`, `weather`, `mape` (percent), `mae_kwh`, `rmse_kwh`, `coverage_90`,
+            `pair_count`, `city_count`, `assumptions` (JSON).
+
+        Raises:
+            EnergyForecastError: the number of days is out of range.
+
+        Examples:
+            >>> db.model_performance(days=30).frame
+        """
+        return self._read("model_performance", days=days, as_of=optional_moment(as_of, "as_of"))
+
+    @checked
+    def runs(
+        self,
+        *,
+        purpose: Literal["live", "replay", "backtest"] | None = None,
+        model: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Table:
+        """Return the runs that forecast a city of the reader, the last recorded first.
+
+        Args:
+            purpose, model, limit, cursor: as in `forecasts`.
+
+        Returns:
+            `run_id`, `issued_at`, `recorded_at`, `model`, `version`, `purpose`, `weather`, `horizon_hours`,
+            `interval_minutes`, `status`, `started_at`, `finished_at`.
+
+        Raises:
+            EnergyForecastError: the cursor is not one of this list.
+
+        Examples:
+            >>> db.runs(purpose="live", limit=10).frame
+        """
+        return self._read("runs", purpose=purpose, model=model, limit=limit, cursor=cursor)
+
+    @checked
+    def run(self, run: UUID | str) -> Table:
+        """Return the cities of a run that the reader may see, with the fallback level and notes of each.
+
+        Args:
+            run: id of the run, such as one of `runs`.
+
+        Returns:
+            `city`, `first`, `end`, `fallback_level`, `notes`. The facts describe the run.
+
+        Raises:
+            NotFoundError: the run forecast no city of the reader.
+
+        Examples:
+            >>> db.run(db.runs().frame["run_id"][0]).frame
+        """
+        return self._read("run", run=as_uuid(run, "run"))
+
+    @checked
+    def quality(self, city: str, start: Moment | None = None, end: Moment | None = None) -> Table:
+        """Return the faults that the checks after loads found in a city, such as gaps, by default of the last 90 days.
+
+        Args:
+            city, start, end: as in `consumption`.
+
+        Returns:
+            `series`, `fault`, `first`, `end`, `hours`, `factor`, `left_out`, `recorded_at`.
+
+        Raises:
+            UnknownCityError, EnergyForecastError: as in `consumption`.
+
+        Examples:
+            >>> db.quality("Munich").frame
+        """
+        return self._read("quality", city=city, **_span(start, end))
+
+    @checked
+    def weather_correlation(
+        self, city: str, *, days: int = 30, bin_width: float = 1.0, as_of: Moment | None = None
+    ) -> Table:
+        """Return the mean load of a city's complete hours by temperature.
+
+        Args:
+            city: name of the city.
+            days: number of days of 24 hours, 1 to 3660.
+            bin_width: width of the ranges of temperature, 0.01 to 50 degrees Celsius.
+            as_of: end of the days. None for now.
+
+        Returns:
+            `temperature_from`, `temperature_to`, `mean_consumption_kwh`, `hours`. Facts are `coefficient` (Pearson's)
+            and the numbers of hours included and left out.
+
+        Raises:
+            UnknownCityError: the reader sees no city of this name.
+            EnergyForecastError: a number is out of range.
+
+        Examples:
+            >>> db.weather_correlation("Munich", days=365).facts["coefficient"]
+        """
+        at = optional_moment(as_of, "as_of")
+        return self._read("weather_correlation", city=city, days=days, bin_width=bin_width, as_of=at)
+
+    @checked
+    def batches(self, *, limit: int = 100, cursor: str | None = None) -> Table:
+        """Return the batches that the reader loaded over HTTP, or all for the operator, the last finished first.
+
+        Args:
+            limit, cursor: as in `forecasts`.
+
+        Returns:
+            `batch_id`, `dataset`, `recorded_at`, `finished_at`, `read`, `inserted`, `corrected`, `unchanged`,
+            `rejected`, `cells_left_empty`.
+
+        Raises:
+            EnergyForecastError: the cursor is not one of this list.
+
+        Examples:
+            >>> db.batches().frame
+        """
+        return self._read("batches", limit=limit, cursor=cursor)
+
+    @checked
+    def batch(self, batch: UUID | str) -> Table:
+        """Return the reasons for which rows of a batch were rejected, or cells left empty, with their counts.
+
+        Args:
+            batch: id of the batch, such as one of `batches` or of a report.
+
+        Returns:
+            `column`, `reason`, `count`, `cell_only`. The facts are the counts of rows, the files and the notes.
+
+        Raises:
+            NotFoundError: it is not a batch of the reader.
+
+        Examples:
+            >>> db.batch(report.batch).facts["rejected"]
+            0
+        """
+        return self._read("batch", batch=as_uuid(batch, "batch"))
+
+    @checked
+    def rejected_rows(self, batch: UUID | str) -> Table:
+        """Return the rejected rows of a batch, and rows with a cell that was left empty, in the order of its files.
+
+        Args:
+            batch: as in `batch`.
+
+        Returns:
+            `file`, `line`, `column`, `reason`, `cell_only`, `row_data` (JSON). A batch stores a limited number of rows:
+            the facts `rejected` and `kept` are the numbers of all rejected rows and of the rows here.
+
+        Raises:
+            NotFoundError: it is not a batch of the reader.
+
+        Examples:
+            >>> db.rejected_rows(report.batch).frame
+        """
+        return self._read("rejected_rows", batch=as_uuid(batch, "batch"))
 
 
 def as_uuid(given: UUID | str, name: str) -> UUID:

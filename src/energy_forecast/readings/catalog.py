@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energy_forecast.readings import facts, forecasts, run_requests
+from energy_forecast.readings import facts, forecasts, loads, run_requests, runs, scores
 from energy_forecast.tables import Schema, Table
 
 
@@ -73,5 +73,18 @@ READINGS: dict[str, Reading] = {
         Reading("/v1/forecasts", forecasts.matrix, forecasts.MATRIX, "forecasts", has_quantiles=True),
         Reading("/v1/run-requests", run_requests.own_requests, run_requests.REQUESTS, "runs"),
         Reading("/v1/run-requests/{request}", run_requests.run_request, run_requests.REQUEST, "runs"),
+        Reading("/v1/scores", scores.scores, scores.SCORES, "scores"),
+        Reading("/v1/scores/{score}/pairs", scores.pairs, scores.PAIRS, "scores", has_quantiles=True),
+        Reading(f"{_CITY}/certificate", scores.certificate, scores.CERTIFICATE, "scores"),
+        Reading("/v1/champions", scores.champions, scores.CHAMPIONS, "models"),
+        Reading("/v1/models", runs.models, runs.MODELS, "models"),
+        Reading("/v1/models/performance", scores.model_performance, scores.PERFORMANCE, "models"),
+        Reading("/v1/runs", runs.runs, runs.RUNS, "runs"),
+        Reading("/v1/runs/{run}", runs.run, runs.RUN, "runs"),
+        Reading(f"{_CITY}/quality", loads.quality, loads.QUALITY, "data"),
+        Reading(f"{_CITY}/weather-correlation", loads.weather_correlation, loads.WEATHER_CORRELATION, "data"),
+        Reading("/v1/batches", loads.batches, loads.BATCHES, "batches"),
+        Reading("/v1/batches/{batch}", loads.batch, loads.BATCH, "batches"),
+        Reading("/v1/batches/{batch}/rejected", loads.rejected_rows, loads.REJECTED, "batches"),
     )
 }

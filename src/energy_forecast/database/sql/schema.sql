@@ -435,6 +435,7 @@ CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.quality_flags FOR EACH ROW
 GRANT SELECT ON ops.quality_flags TO energy_forecast_app;
 GRANT SELECT ON ops.quality_flags TO energy_forecast_auditor;
 GRANT DELETE, INSERT (city_id, series, kind, first_timestamp, last_timestamp, hours, factor, left_out, batch_id), SELECT ON ops.quality_flags TO energy_forecast_ingest;
+GRANT SELECT ON ops.quality_flags TO energy_forecast_operator;
 
 CREATE TABLE ops.pending_checks (
     city_id uuid NOT NULL,
@@ -530,6 +531,7 @@ GRANT SELECT (model_id, city_id, created_at) ON model_artifacts TO energy_foreca
 GRANT SELECT (model_id, city_id, sha256, training_digest, training_facts, created_at) ON model_artifacts TO energy_forecast_auditor;
 GRANT INSERT (model_id, city_id, artifact, sha256, training_digest, training_facts), SELECT ON model_artifacts TO energy_forecast_forecaster;
 GRANT SELECT (city_id) ON model_artifacts TO energy_forecast_ingest;
+GRANT SELECT (model_id, city_id) ON model_artifacts TO energy_forecast_operator;
 
 CREATE TABLE model_promotions (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -1424,6 +1426,7 @@ COMMENT ON VIEW vintage_values IS 'The values of prediction_vintages as rows: kW
 GRANT SELECT ON vintage_values TO energy_forecast_app;
 GRANT SELECT ON vintage_values TO energy_forecast_auditor;
 GRANT SELECT ON vintage_values TO energy_forecast_forecaster;
+GRANT SELECT ON vintage_values TO energy_forecast_operator;
 
 -- acting_role() returns name
 COMMENT ON ROUTINE acting_role() IS 'The role of the session, also inside a SECURITY DEFINER function';
@@ -1519,7 +1522,7 @@ GRANT EXECUTE ON ROUTINE consumption_from_values(uuid,timestamptz,timestamptz,in
 
 -- consumption_recorded(city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, consumption_kwh numeric, interval_minutes smallint), security definer
 COMMENT ON ROUTINE consumption_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As consumption_as_of, limited to values that this database had recorded by a second time';
-GRANT EXECUTE ON ROUTINE consumption_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE consumption_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- consumption_with_temperature(city uuid, first_time timestamptz, end_time timestamptz) returns TABLE(hour timestamptz, total_consumption numeric, minutes_known integer, temperature numeric)
 COMMENT ON ROUTINE consumption_with_temperature(uuid,timestamptz,timestamptz) IS 'Consumption of a city by hour, kWh, with the mean temperature of that hour, degrees Celsius; null without weather';
@@ -1633,7 +1636,7 @@ GRANT EXECUTE ON ROUTINE run_notes(uuid,uuid) TO energy_forecast_app, energy_for
 
 -- scorable_from(purpose text, issued_at timestamptz, run_recorded_at timestamptz, recorded_at timestamptz) returns timestamptz
 COMMENT ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) IS 'The first target time for which a vintage is scorable, null for none: a vintage of a live run must be recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target had passed';
-GRANT EXECUTE ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- served_forecast(city uuid, as_of timestamptz, model_name text DEFAULT NULL::text) returns TABLE(run_id uuid, issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, weather text, champion boolean, fallback_level integer, notes text[], quantile_levels double precision[], interval_minutes integer, first_timestamp timestamptz, predicted double precision[], quantiles real[], issued_before timestamptz), security definer
 COMMENT ON ROUTINE served_forecast(uuid,timestamptz,text) IS 'The forecast of a city that was in use at a time: one row with its run, its notes, and the values of all intervals in order, kWh';
@@ -1737,6 +1740,10 @@ GRANT EXECUTE ON ROUTINE ops.partition_rows(bigint) TO energy_forecast_operator;
 -- ops.partitions() returns TABLE(table_name text, partition_name text, key_column text, range_start timestamptz, range_end timestamptz, city_id uuid, is_shared boolean, detach_pending boolean, byte_count bigint, estimated_rows bigint), security definer
 COMMENT ON ROUTINE ops.partitions() IS 'Every partition with its range (UTC) or city, bytes with indexes, and the planner''s estimate of rows (null: never analyzed)';
 GRANT EXECUTE ON ROUTINE ops.partitions() TO energy_forecast_operator;
+
+-- ops.readable_batches(batch uuid, before timestamptz, before_batch uuid, most integer) returns TABLE(batch_id uuid, dataset text, recorded_at timestamptz, finished_at timestamptz, read bigint, inserted bigint, corrected bigint, unchanged bigint, rejected bigint, cells_left_empty bigint, files text[], notes jsonb, reasons jsonb), security definer
+COMMENT ON ROUTINE ops.readable_batches(uuid,timestamptz,uuid,integer) IS 'Batches that the acting role loaded over HTTP, the last finished first; the operator sees every batch';
+GRANT EXECUTE ON ROUTINE ops.readable_batches(uuid,timestamptz,uuid,integer) TO energy_forecast_app, energy_forecast_operator;
 
 -- ops.refresh_hours(OUT changed bigint, OUT repaired bigint, OUT expired bigint) returns record, security definer
 COMMENT ON ROUTINE ops.refresh_hours() IS 'Refreshes hourly_consumption and its roll-up: numbers of hours that had changed, hours repaired because they were wrong without a recorded change, and hours removed because of their age';

@@ -99,3 +99,63 @@ SELECT e.issued_at, e.recorded_at, e.model, e.version, e.purpose, e.run_id, e.pr
        e.quantile_levels, e.quantiles::float8[] AS quantiles
 FROM forecast_evolution(%(city)s, %(timestamp)s) e
 ORDER BY e.issued_at, e.recorded_at, e.run_id
+
+-- name: champions
+-- The champions of cities at a time, by city, with the times of their promotion and replacement.
+SELECT c.name AS city, m.name AS model, m.version, lower(p.during) AS promoted_at, upper(p.during) AS replaced_at, p.is_forced
+FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id = p.model_id
+WHERE p.city_id = ANY (%(cities)s) AND p.during @> %(at)s::timestamptz
+ORDER BY c.name
+
+-- name: quality
+-- Faults in the series of a city that overlap [first, end), by series and time.
+SELECT f.series, f.kind AS fault, f.first_timestamp AS first, f.last_timestamp + interval '1 hour' AS end, f.hours, f.factor, f.left_out,
+       f.created_at AS recorded_at
+FROM ops.quality_flags f
+WHERE f.city_id = %(city)s AND f.first_timestamp < %(end)s AND f.last_timestamp + interval '1 hour' > %(first)s
+ORDER BY f.series, f.first_timestamp, f.kind
+
+-- name: runs
+-- Runs that forecast a city of the reader, the last recorded first, after a position.
+SELECT r.id AS run_id, r.issued_at, r.created_at AS recorded_at, m.name AS model, m.version, r.purpose, r.weather,
+       extract(epoch FROM r.horizon)::float8 / 3600 AS horizon_hours, r.interval_minutes::integer, r.status, r.started_at, r.finished_at
+FROM forecast_runs r JOIN models m ON m.id = r.model_id
+WHERE (%(purpose)s::text IS NULL OR r.purpose = %(purpose)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
+  AND (%(before)s::timestamptz IS NULL OR (r.created_at, r.id) < (%(before)s, %(before_run)s::uuid))
+ORDER BY r.created_at DESC, r.id DESC
+LIMIT %(limit)s
+
+-- name: run
+-- A run: one row; no row if it forecast no city of the reader.
+SELECT r.id AS run_id, r.issued_at, r.created_at AS recorded_at, m.name AS model, m.version, r.purpose, r.weather,
+       extract(epoch FROM r.horizon)::float8 / 3600 AS horizon_hours, r.interval_minutes::integer, r.quantile_levels, r.status,
+       r.assumptions, r.started_at, r.finished_at
+FROM forecast_runs r JOIN models m ON m.id = r.model_id
+WHERE r.id = %(run)s
+
+-- name: run_cities
+-- The cities of a run that the reader may see, by name, with fallback level and notes.
+SELECT c.name AS city, v.first_timestamp AS first, v.last_timestamp + make_interval(mins => v.interval_minutes) AS end,
+       (n.notes ->> 'level')::integer AS fallback_level, ARRAY(SELECT jsonb_array_elements_text(n.notes -> 'notes')) AS notes
+FROM prediction_vintages v JOIN cities c ON c.id = v.city_id CROSS JOIN LATERAL (SELECT run_notes(v.run_id, v.city_id) AS notes) n
+WHERE v.run_id = %(run)s AND v.issued_at = %(issued_at)s
+ORDER BY c.name
+
+-- name: batches
+-- Batches that the reader loaded over HTTP, or all for the operator, the last finished first, after a position.
+SELECT b.batch_id, b.dataset, b.recorded_at, b.finished_at, b.read, b.inserted, b.corrected, b.unchanged, b.rejected,
+       b.cells_left_empty
+FROM ops.readable_batches(NULL, %(before)s, %(before_batch)s, %(limit)s) b
+ORDER BY b.finished_at DESC, b.batch_id DESC
+
+-- name: batch
+-- A batch with its files, notes and reasons; no row if it is not of the reader.
+SELECT b.batch_id, b.dataset, b.recorded_at, b.finished_at, b.read, b.inserted, b.corrected, b.unchanged, b.rejected,
+       b.cells_left_empty, b.files, b.notes, b.reasons
+FROM ops.readable_batches(%(batch)s, NULL, NULL, 1) b
+
+-- name: rejected_rows
+-- The stored rejected rows and empty cells of a batch, in the order of its files.
+SELECT r.file, r.line, r.column_name, r.reason, r.cell_only, r.row_data
+FROM ops.rejected_rows_of(%(batch)s) r
+ORDER BY r.file, r.line, r.column_name, r.reason

@@ -30,7 +30,7 @@ VALUES (%(model_id)s, clock_timestamp(), %(mape)s, %(rmse)s, %(mae)s, %(r2_score
 -- name: latest_scores
 -- The newest score of each city, model, weather and lead-time bucket for one purpose.
 SELECT DISTINCT ON (c.name, m.name, s.weather, s.lead_start_hours, s.lead_end_hours)
-       c.name AS city, m.name AS model, m.version, s.weather, s.period_start, s.period_end, s.lead_start_hours,
+       s.id, c.name AS city, m.name AS model, m.version, s.weather, s.period_start, s.period_end, s.lead_start_hours,
        s.lead_end_hours, s.pair_count, s.mape, s.mae_kwh, s.rmse_kwh, s.r2_score, s.pinball_kwh, s.coverage_90,
        s.width_90_kwh, s.skill_naive_168, s.created_at
 FROM forecast_scores s JOIN cities c ON c.id = s.city_id JOIN models m ON m.id = s.model_id

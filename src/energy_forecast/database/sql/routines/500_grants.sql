@@ -37,7 +37,13 @@ GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at
 
 -- Their requests for runs, which the platform starts
 GRANT SELECT ON ops.run_requests, ops.http_loads TO energy_forecast_app;
-GRANT EXECUTE ON FUNCTION ops.rejected_rows_of(uuid) TO energy_forecast_app, energy_forecast_operator;
+GRANT EXECUTE ON FUNCTION ops.rejected_rows_of(uuid), ops.readable_batches(uuid, timestamptz, uuid, integer)
+    TO energy_forecast_app, energy_forecast_operator;
+-- The pairs of a score
+GRANT EXECUTE ON FUNCTION scorable_from(text, timestamptz, timestamptz, timestamptz),
+    consumption_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz) TO energy_forecast_app, energy_forecast_operator;
+GRANT SELECT ON vintage_values, ops.quality_flags TO energy_forecast_operator;
+GRANT SELECT (model_id, city_id) ON model_artifacts TO energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION ops.request_run(text, uuid[], jsonb, text) TO energy_forecast_app;
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
 GRANT SELECT ON user_city_access TO energy_forecast_forecaster;
