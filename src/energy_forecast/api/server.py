@@ -51,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
         EnergyForecastError: the address or port cannot be used.
     """
     try:
-        return socket.create_server(
+        listener = socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, UnicodeError) as error:
@@ -59,6 +59,10 @@ def listen(host: str, port: int) -> socket.socket:
             f"Cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}.",
             hint="Choose another `port` or `host`.",
         ) from error
+    # Connections inherit it. asyncio sets it only for sockets with the protocol number of TCP, which this one lacks:
+    # the end of each answer would wait 40 ms for the client to acknowledge its beginning
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def serve(app: FastAPI, listener: socket.socket) -> None:

@@ -142,6 +142,7 @@ class HttpSession:
         self.url = url
         self._key = _Secret(key)
         self._sleep = sleep
+        self._program = f"energy-forecast/{version('energy-forecast')}"
         self._opened: tuple[int, urllib3.PoolManager] | None = None
 
     def __repr__(self) -> str:
@@ -229,7 +230,7 @@ class HttpSession:
                     headers={
                         **headers,
                         "Authorization": f"Bearer {self._key.text}",
-                        "User-Agent": f"energy-forecast/{version('energy-forecast')}",
+                        "User-Agent": self._program,
                         "Accept-Encoding": "gzip",
                     },
                     redirect=False,
