@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,6 +29,10 @@ FOR_USERS = {
     "export consumption": ("--output", "OUTPUT"),
     "export weather": ("--output", "OUTPUT", "--as-of", SPAN),
     "export predictions": ("--output", "OUTPUT"),
+    "export entsoe": (
+        *("--city", "Berlin", "--day", f"{NOW + timedelta(days=1):%Y-%m-%d}", "--area", "10Y1001A1001A83F"),
+        *("--sender", "10X1001A1001A450", "--receiver", "10X1001A1001A450", "--output", "XML"),
+    ),
     "forecast show": ("Berlin",),
     "model history": ("Berlin",),
     "model list": (),
@@ -116,11 +121,12 @@ def test_every_command_that_reads_is_decided() -> None:
 @pytest.mark.parametrize("name", FOR_USERS)
 def test_user_sees_their_cities(own: Own, name: str) -> None:
     path = own.folder / f"{uuid4().hex}.csv"
-    arguments = [str(path) if one == "OUTPUT" else one for one in FOR_USERS[name]]
+    files = {"OUTPUT": path, "XML": path.with_suffix(".xml")}
+    arguments = [str(files.get(one, one)) for one in FOR_USERS[name]]
     shown = own.line.run(*name.split(), *arguments)
     text = shown.stdout + shown.stderr + (path.read_text() if path.exists() else "")
     assert "Pune" not in text
-    if name not in {"db status", "model list", "query model-performance"}:
+    if name not in {"db status", "model list", "export entsoe", "query model-performance"}:
         assert "Berlin" in text
     everything = own.platform.run(*name.split(), *arguments)
     if path.exists():
@@ -131,7 +137,8 @@ def test_user_sees_their_cities(own: Own, name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FOR_USERS if "Berlin" in FOR_USERS[name]])
 def test_city_of_others_does_not_exist_for_a_user(own: Own, name: str) -> None:
-    arguments = ["Pune" if one == "Berlin" else one for one in FOR_USERS[name]]
+    changes = {"Berlin": "Pune", "XML": str(own.folder / "other.xml")}
+    arguments = [changes.get(one, one) for one in FOR_USERS[name]]
     assert "There is no city 'Pune'" in own.line.run(*name.split(), *arguments, status=1).stderr
 
 

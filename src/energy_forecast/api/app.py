@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from energy_forecast.api import health, pages
 from energy_forecast.api.access import Access
 from energy_forecast.api.endpoints import add_readings
+from energy_forecast.api.entsoe import add_entsoe
 from energy_forecast.api.limits import Limit
 from energy_forecast.api.loads import add_loads
 from energy_forecast.api.parameters import path_with_slashes
@@ -82,6 +83,7 @@ def create_app(
         separate_input_output_schemas=False,
     )
     add_readings(app, access)
+    add_entsoe(app, access)
     add_loads(app, access, platform, home)
     add_runs(app, access, platform, runner)
     health.add_health(app, access)

@@ -76,10 +76,13 @@ def _read_texts(text: str) -> list[str]:
     return [_read_text(one.strip()) for one in text.split(",")]
 
 
+Time = Annotated[datetime, BeforeValidator(_read_time)]
+Day = Annotated[date, BeforeValidator(_read_day)]
+Text = Annotated[str, StringConstraints(max_length=_LONGEST_TEXT), AfterValidator(_read_text)]
 _READABLE: dict[Any, Any] = {
-    datetime: Annotated[datetime, BeforeValidator(_read_time)],
-    date: Annotated[date, BeforeValidator(_read_day)],
-    str: Annotated[str, StringConstraints(max_length=_LONGEST_TEXT), AfterValidator(_read_text)],
+    datetime: Time,
+    date: Day,
+    str: Text,
     Sequence[float]: Annotated[str, StringConstraints(pattern=_NUMBERS), AfterValidator(_read_numbers)],
     Sequence[str]: Annotated[str, StringConstraints(max_length=20 * _LONGEST_TEXT), AfterValidator(_read_texts)],
 }

@@ -11,6 +11,7 @@ import typer
 from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import counted, emit, out, progress
 from energy_forecast.cli.options import Cities, Json, output_option, time_option
+from energy_forecast.cli.output_files import writing
 from energy_forecast.operations.export import export
 
 app = typer.Typer(no_args_is_help=True, help="Write stored data to files: CSV or Parquet, by the file's name.")
@@ -78,6 +79,49 @@ def predictions(
 
     check_models([] if model is None else [model])
     _export("predictions", output, as_of, city, first, end, model, json)
+
+
+@app.command()
+def entsoe(
+    city: Annotated[str, typer.Option("--city", metavar="CITY", help="The city by name.")],
+    day: Annotated[
+        datetime, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="A local day of the city, YYYY-MM-DD.")
+    ],
+    area: Annotated[str, typer.Option(metavar="EIC", help="Code of the area, whose load is that of the city.")],
+    sender: Annotated[str, typer.Option(metavar="EIC", help="Code of the sending party.")],
+    receiver: Annotated[str, typer.Option(metavar="EIC", help="Code of the receiving party.")],
+    output: Annotated[Path, typer.Option(metavar="FILE", help="Ends in .xml.")],
+    revision: Annotated[int, typer.Option(min=1, max=999, help="Higher for a later document of the same day.")] = 1,
+    as_of: Annotated[datetime | None, time_option("The forecast in use at TIME. Default: now.", "--as-of")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="The forecast of this model.")] = None,
+) -> None:
+    """Write the forecast of a city for a day as an ENTSO-E document: GL_MarketDocument, type A65, process A01, XML.
+
+    The forecast in use must cover the whole local day, which has 23, 24 or 25 hours. Values are mean power in MW. The
+    document follows the published description of its elements; it is not validated against the XML schema.
+
+    Example: energy-forecast export entsoe --city Munich --day 2026-03-29 --area 10YDE-EON------1
+    --sender 10XDE-EON-NETZ-C --receiver 10X1001A1001A450 --output munich.xml
+    """
+    from energy_forecast.readings.entsoe import gl_market_document
+
+    if output.suffix != ".xml":
+        raise typer.BadParameter(f"It must end in .xml, not {output.name!r}.", param_hint="--output")
+    with reading_database().reading() as connection:
+        document = gl_market_document(
+            connection,
+            city,
+            day=day.date(),
+            area=area,
+            sender=sender,
+            receiver=receiver,
+            revision=revision,
+            as_of=as_of,
+            model=model,
+        )
+    with writing(output):
+        output.write_bytes(document)
+    out.print(f"Written: {output}")
 
 
 def _export(

@@ -11,6 +11,12 @@ from energy_forecast.zones import instant_at
 LONGEST_SPAN = timedelta(days=3700)
 
 
+def day_span(day: date, zone: str) -> tuple[datetime, datetime]:
+    """Return the begin and the end of a local day of a zone, UTC; it has 23, 24 or 25 hours."""
+    midnight = datetime.combine(day, time())
+    return instant_at(zone, midnight), instant_at(zone, midnight + timedelta(days=1))
+
+
 def span_of(
     start: datetime | None,
     end: datetime | None,
@@ -32,8 +38,7 @@ def span_of(
     if day is not None:
         if start is not None or end is not None:
             raise EnergyForecastError("`day` excludes `start` and `end`.", hint="Leave one of them out.")
-        midnight = datetime.combine(day, time())
-        return instant_at(zone, midnight), instant_at(zone, midnight + timedelta(days=1))
+        return day_span(day, zone)
     last = end or default[1]
     first = start or min(default[0], last - timedelta(days=7))
     if last <= first:
