@@ -245,7 +245,10 @@ def _of_all_cities(connection: Connection, known_at: datetime, model: str | None
 
 def _frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     """Return the values of one forecast."""
-    return vintage_frame(rows, rows[0]["quantile_levels"]).drop("city")
+    frame = vintage_frame(rows, rows[0]["quantile_levels"])
+    # `drop` is an expression, which waits for the threads of polars: up to 1 ms on a busy machine
+    frame.drop_in_place("city")
+    return frame
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -286,8 +289,8 @@ def _with_levels(frame: pl.DataFrame, levels: Sequence[float] | None) -> pl.Data
     """Return the frame with the quantiles of some levels only."""
     stored = [level for name in frame.columns if (level := quantile_level(name)) is not None]
     chosen = _chosen_levels(levels, stored)
-    dropped = [quantile_column(level) for level in stored if level not in chosen]
-    return frame.drop(dropped)
+    dropped = {quantile_column(level) for level in stored if level not in chosen}
+    return frame[[name for name in frame.columns if name not in dropped]] if dropped else frame
 
 
 def _chosen_levels(levels: Sequence[float] | None, stored: Sequence[float]) -> list[float]:
