@@ -117,6 +117,7 @@ COLUMNS: dict[str, Column] = {
     "temperature_from": Column("Lower end of the range of temperature", "°C"),
     "temperature_to": Column("Upper end of the range of temperature, exclusive", "°C"),
     "mean_consumption_kwh": Column("Mean load in an hour", "kWh"),
+    "changed": Column("What to read again: consumption, weather, weather-forecasts, forecasts, champions or scores"),
     "batch_id": Column("Id of the batch"),
     "dataset": Column("consumption, weather, weather-forecasts or cities"),
     "read": Column("Number of rows read"),

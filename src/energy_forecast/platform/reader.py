@@ -618,6 +618,25 @@ class Reader(ABC):
         return self._read("weather_correlation", city=city, days=days, bin_width=bin_width, as_of=at)
 
     @checked
+    def updates(self, *, cursor: str | None = None) -> Table:
+        """Return the cities with new or corrected load, weather, forecasts, champions or scores since a call.
+
+        Args:
+            cursor: the fact `next` of the call before. None returns no rows, and the present position as `next`.
+
+        Returns:
+            `city`, `changed` (consumption, weather, weather-forecasts, forecasts, champions or scores), `recorded_at`.
+
+        Raises:
+            EnergyForecastError: the cursor is not one of this reader.
+
+        Examples:
+            >>> position = db.updates().facts["next"]
+            >>> db.updates(cursor=position).frame
+        """
+        return self._read("updates", cursor=cursor)
+
+    @checked
     def batches(self, *, limit: int = 100, cursor: str | None = None) -> Table:
         """Return the batches that the reader loaded over HTTP, or all for the operator, the last finished first.
 

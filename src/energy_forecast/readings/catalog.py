@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energy_forecast.readings import facts, forecasts, loads, run_requests, runs, scores
+from energy_forecast.readings import facts, forecasts, loads, run_requests, runs, scores, updates
 from energy_forecast.tables import Schema, Table
 
 
@@ -83,6 +83,7 @@ READINGS: dict[str, Reading] = {
         Reading("/v1/runs/{run}", runs.run, runs.RUN, "runs"),
         Reading(f"{_CITY}/quality", loads.quality, loads.QUALITY, "data"),
         Reading(f"{_CITY}/weather-correlation", loads.weather_correlation, loads.WEATHER_CORRELATION, "data"),
+        Reading("/v1/updates", updates.updates, updates.UPDATES, "updates"),
         Reading("/v1/batches", loads.batches, loads.BATCHES, "batches"),
         Reading("/v1/batches/{batch}", loads.batch, loads.BATCH, "batches"),
         Reading("/v1/batches/{batch}/rejected", loads.rejected_rows, loads.REJECTED, "batches"),

@@ -1691,6 +1691,10 @@ GRANT EXECUTE ON ROUTINE ops.attach_months(text,timestamptz[]) TO energy_forecas
 COMMENT ON ROUTINE ops.begin_month(text,timestamptz) IS 'Creates a table for the rows of a new month and returns its name in ops; ops.attach_months() attaches it as a partition';
 GRANT EXECUTE ON ROUTINE ops.begin_month(text,timestamptz) TO energy_forecast_ingest;
 
+-- ops.changes_since(since bytea, window_start timestamptz, window_scores bigint) returns TABLE(city text, changed text, recorded_at timestamptz, cursor bytea, next_start timestamptz, next_scores bigint), security definer
+COMMENT ON ROUTINE ops.changes_since(bytea,timestamptz,bigint) IS 'Cities of the acting role whose loads, forecasts, champions or scores have changed since a position, which a call before returned; a null position gives only the present one. A row without a city has only the next position. No row: it is not a position of the role';
+GRANT EXECUTE ON ROUTINE ops.changes_since(bytea,timestamptz,bigint) TO energy_forecast_app, energy_forecast_operator;
+
 -- ops.consumption_by_hour() returns TABLE(city_id uuid, hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer)
 COMMENT ON ROUTINE ops.consumption_by_hour() IS 'Consumption of each city by UTC hour over the last 30 days, from the facts: the definition of hourly_consumption';
 

@@ -159,3 +159,8 @@ FROM ops.readable_batches(%(batch)s, NULL, NULL, 1) b
 SELECT r.file, r.line, r.column_name, r.reason, r.cell_only, r.row_data
 FROM ops.rejected_rows_of(%(batch)s) r
 ORDER BY r.file, r.line, r.column_name, r.reason
+
+-- name: updates
+-- Cities whose data has changed since a position, with the next position; one row without a city if none has changed.
+SELECT u.city, u.changed, u.recorded_at, u.cursor, u.next_start, u.next_scores
+FROM ops.changes_since(%(since)s::bytea, %(first)s::timestamptz, %(scores)s::bigint) u

@@ -37,7 +37,8 @@ GRANT EXECUTE ON FUNCTION may_read_city(uuid), readable_cities(), consumption_at
 
 -- Their requests for runs, which the platform starts
 GRANT SELECT ON ops.run_requests, ops.http_loads TO energy_forecast_app;
-GRANT EXECUTE ON FUNCTION ops.rejected_rows_of(uuid), ops.readable_batches(uuid, timestamptz, uuid, integer)
+GRANT EXECUTE ON FUNCTION ops.rejected_rows_of(uuid), ops.readable_batches(uuid, timestamptz, uuid, integer),
+    ops.changes_since(bytea, timestamptz, bigint)
     TO energy_forecast_app, energy_forecast_operator;
 -- The pairs of a score
 GRANT EXECUTE ON FUNCTION scorable_from(text, timestamptz, timestamptz, timestamptz),
