@@ -51,7 +51,7 @@ VALID: dict[str, Any] = {
     **dict.fromkeys(("source", "load"), pl.DataFrame()),
     "data": b"",
     "timestamp": NOW,
-    **dict.fromkeys(("run", "request"), "00000000-0000-4000-8000-000000000000"),
+    **dict.fromkeys(("run", "request", "score", "batch"), "00000000-0000-4000-8000-000000000000"),
     "path": "a.html",
 }
 
@@ -241,7 +241,7 @@ def test_backtests_and_scores(loaded: ef.Platform) -> None:
     assert found.assumptions["Munich"] == {"load_delay_minutes": 60, "load_delay_source": "assumed"}
     assert found.weather_hours["Munich"] == {"forecast": 96, "with_weather": 0}
     stored = loaded.scores("Munich", purpose="backtest")
-    assert stored.columns == found.scores.columns
+    assert stored.columns == [*found.scores.columns, "score_id", "recorded_at"]
     assert set(found.scores["mape"]) <= set(stored["mape"])
     # A replay whose first 24 hours have actuals, the last two of them in June of the city
     loaded.forecast("Munich", model="naive-24", at=NOW - timedelta(days=1))
