@@ -75,14 +75,13 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
         chosen = chosen_format(request.headers.get("accept"), format)
         variant = f"{chosen.name} {shape}"
         with access.transaction(request, "read") as connection:
-            etag = None
-            if reading.state is not None:
+            if reading.state is not None and "if-none-match" in request.headers:
                 etag = _etag(reading.state(connection, **parameters), variant)
                 if _is_known(request, etag):
                     return Response(status_code=304, headers=_headers(reading, etag, None))
             table = reading.read(connection, **parameters)
         body = json_rows(table) if chosen.name == "json" and shape is Shape.ROWS else chosen.encode(table)
-        etag = etag or _etag(_content(table), variant)
+        etag = _etag(_content(table) if reading.state is None else reading.state_of(table), variant)
         if _is_known(request, etag):
             return Response(status_code=304, headers=_headers(reading, etag, table))
         headers = _headers(reading, etag, table) | {FACTS_HEADER: facts_header(table)}

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -20,6 +21,8 @@ from energy_forecast.tables import Table, quantile_level
 FACTS_HEADER = "Energy-Forecast-Facts"
 # A spreadsheet would run a text that begins so
 _FORMULA = r"^[=+\-@\t\r]"
+# Times of arrays are in UTC, and end in Z
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 _MICROSECONDS = "%Y-%m-%dT%H:%M:%S%.6fZ"
 _SECONDS = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -60,7 +63,8 @@ def plain(value: object) -> Any:
 def document(table: Table, shape: Shape = Shape.COLUMNS) -> dict[str, Any]:
     """Return a table as a document for JSON, with its facts and units."""
     units = table.units
-    values = {column.name: _values(column) for column in table.frame.iter_columns()}
+    read = _list if shape is Shape.ROWS else _values
+    values = {column.name: read(column) for column in table.frame.iter_columns()}
     head = {**plain(table.facts), "label": "start", "unit": _main_unit(units), "units": units}
     if shape is Shape.ROWS:
         names = list(values)
@@ -78,8 +82,15 @@ def _main_unit(units: Mapping[str, str]) -> str | None:
     return "kWh" if "kWh" in distinct else next(iter(distinct)) if len(distinct) == 1 else None
 
 
-def _values(column: pl.Series) -> list[Any]:
-    """Return the values of a column for JSON."""
+def _values(column: pl.Series) -> Any:
+    """Return the values of a column for JSON: if possible an array, which is encoded without objects for its values."""
+    if column.null_count() == 0 and (column.dtype.is_numeric() or isinstance(column.dtype, pl.Datetime)):
+        return np.ascontiguousarray(column.to_numpy())
+    return _list(column)
+
+
+def _list(column: pl.Series) -> list[Any]:
+    """Return the values of a column as a list."""
     if isinstance(column.dtype, pl.Datetime):
         return _as_text(column).to_list()
     if column.dtype.is_temporal():
@@ -93,12 +104,12 @@ def _as_text(column: pl.Series) -> pl.Series:
 
 
 def _json(table: Table) -> bytes:
-    return orjson.dumps(document(table), default=plain)
+    return orjson.dumps(document(table), plain, _OPTIONS)
 
 
 def json_rows(table: Table) -> bytes:
     """Return JSON with an object for each row."""
-    return orjson.dumps(document(table, Shape.ROWS), default=plain)
+    return orjson.dumps(document(table, Shape.ROWS), plain, _OPTIONS)
 
 
 def _csv(table: Table) -> bytes:

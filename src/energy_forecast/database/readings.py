@@ -10,9 +10,10 @@ from uuid import UUID
 
 import numpy as np
 import polars as pl
+from psycopg.rows import dict_row
 
 from energy_forecast.database.connection import Connection
-from energy_forecast.database.named_queries import dict_rows, queries
+from energy_forecast.database.named_queries import queries
 from energy_forecast.tables import UTC_TIME, Schema, quantile_column
 
 # PostgreSQL sends an array as a head and, for each element, its length and its bytes
@@ -32,7 +33,8 @@ def rows_of(connection: Connection, query: str, parameters: Mapping[str, Any], s
 
 def dicts_of(connection: Connection, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of a query as dictionaries."""
-    return dict_rows(connection, queries("readings")[query], dict(parameters))
+    with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        return cursor.execute(queries("readings")[query], parameters).fetchall()
 
 
 def framed(rows: Sequence[Mapping[str, Any]], schema: Schema) -> pl.DataFrame:

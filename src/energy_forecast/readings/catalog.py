@@ -22,6 +22,7 @@ class Reading:
         has_quantiles: whether columns of quantiles such as q05 follow.
         state: takes the same, and returns a text that differs if the rows differ, from a much cheaper query. None: the
             version of an answer is computed from its rows.
+        state_of: returns the same text from the table.
         is_immutable: whether the same parameters always give the same rows.
     """
 
@@ -31,6 +32,7 @@ class Reading:
     tag: str
     has_quantiles: bool = False
     state: Callable[..., str] | None = None
+    state_of: Callable[[Table], str] = lambda table: str(table.facts["run_id"])
     is_immutable: bool = False
 
     @property

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import polars as pl
 
-from energy_forecast.database.cities import StoredCity, city_named
+from energy_forecast.database.cities import city_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.readings import dicts_of, vintage_frame
@@ -60,34 +60,40 @@ def live_forecast(
         NotEnoughDataError: no live forecast was issued in the eight days before.
         EnergyForecastError: a level is not stored, or the span is empty.
     """
-    place = city_named(connection, city)
-    known_at = as_of or database_now(connection)
-    parameters = {"city": place.id, "name": place.name, "as_of": known_at, "model": model}
-    rows = dicts_of(connection, "served_forecast", parameters)
-    if not rows:
+    row = _of_city(connection, "served_forecast", city, as_of, model)
+    if row["run_id"] is None:
         of_model = "" if model is None else f" of {model}"
         raise NotEnoughDataError(
-            f"{place.name} has no live forecast{of_model} of the eight days before {known_at:%Y-%m-%d %H:%M}Z.",
-            hint=f"Issue one: energy-forecast forecast --city {place.name!r}"
+            f"{row['city']} has no live forecast{of_model} of the eight days before {row['as_of']:%Y-%m-%d %H:%M}Z.",
+            hint=f"Issue one: energy-forecast forecast --city {row['city']!r}"
             if as_of is None
             else "Choose another `as_of`.",
         )
-    facts = _facts(rows[0], place) | {"as_of": known_at}
-    before = rows[0]["issued_before"]
-    if before is not None and as_of is None:
-        expected = rows[0]["issued_at"] + (rows[0]["issued_at"] - before)
-        facts["next_issue_at"] = expected if expected > known_at else None
-    return _limited(Table(_frame(rows), facts), place, levels, start, end, day)
+    facts = _facts(row) | {"as_of": row["as_of"]}
+    if row["issued_before"] is not None and as_of is None:
+        expected = row["issued_at"] + (row["issued_at"] - row["issued_before"])
+        facts["next_issue_at"] = expected if expected > row["as_of"] else None
+    return _limited(Table(_frame([row]), facts), levels, start, end, day)
 
 
 def live_forecast_state(
     connection: Connection, city: str, *, as_of: datetime | None = None, model: str | None = None, **_: Any
 ) -> str:
     """Return the run of `live_forecast`: the same run has the same rows."""
-    place = city_named(connection, city)
-    parameters = {"city": place.id, "as_of": as_of or database_now(connection), "model": model}
-    rows = dicts_of(connection, "served_run", parameters)
-    return f"{place.id} {rows[0]['run_id'] if rows else None}"
+    return str(_of_city(connection, "served_run", city, as_of, model)["run_id"])
+
+
+def _of_city(
+    connection: Connection, query: str, city: str, as_of: datetime | None, model: str | None
+) -> dict[str, Any]:
+    """Return the row of a query of a city, which is looked up first only if it has no row under this spelling.
+
+    Raises:
+        UnknownCityError: the reader sees no city of this name.
+    """
+    parameters = {"name": city.replace("\0", ""), "as_of": as_of, "model": model}
+    rows = dicts_of(connection, query, parameters)
+    return (rows or dicts_of(connection, query, parameters | {"name": city_named(connection, city).name}))[0]
 
 
 def issued_forecast(connection: Connection, city: str, run: UUID, *, levels: Sequence[float] | None = None) -> Table:
@@ -102,7 +108,7 @@ def issued_forecast(connection: Connection, city: str, run: UUID, *, levels: Seq
     rows = dicts_of(connection, "issued_forecast", {"city": place.id, "run": run})
     if not rows:
         raise NotFoundError(f"{place.name} has no forecast of the run {run}.", hint="`forecasts` lists them.")
-    return _limited(Table(_frame(rows), _facts(rows[0], place)), place, levels, None, None, None)
+    return _limited(Table(_frame(rows), _facts(rows[0] | {"timezone": place.timezone})), levels, None, None, None)
 
 
 def forecasts(
@@ -263,15 +269,14 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return pl.concat(parts, how="diagonal").join(order, on="city").sort("place", "timestamp").drop("place")
 
 
-def _facts(row: Mapping[str, Any], place: StoredCity) -> dict[str, Any]:
+def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     names = ("run_id", "issued_at", "recorded_at", "model", "version", "purpose", "weather", "champion")
     more = ("fallback_level", "notes", "quantile_levels", "interval_minutes")
-    return {"city": place.name, "timezone": place.timezone, **{name: row[name] for name in (*names, *more)}}
+    return {name: row[name] for name in ("city", "timezone", *names, *more)}
 
 
 def _limited(
     table: Table,
-    place: StoredCity,
     levels: Sequence[float] | None,
     start: datetime | None,
     end: datetime | None,
@@ -280,7 +285,7 @@ def _limited(
     frame = table.frame
     if start is not None or end is not None or day is not None:
         whole = frame["timestamp"][0], frame["interval_end"][-1]
-        first, last = span_of(start, end, day=day, zone=place.timezone, default=whole)
+        first, last = span_of(start, end, day=day, zone=table.facts["timezone"], default=whole)
         frame = frame.filter(pl.col("timestamp") >= first, pl.col("timestamp") < last)
     return Table(_with_levels(frame, levels), table.facts)
 

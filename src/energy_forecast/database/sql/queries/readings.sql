@@ -52,15 +52,18 @@ FROM weather_forecast_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) w
 ORDER BY w.timestamp
 
 -- name: served_run
--- The run that serves a city at a time: run, and time of recording; no row without one.
-SELECT s.run_id, s.recorded_at FROM served_forecast(%(city)s, %(as_of)s, %(model)s) s
+-- The run that serves a city at a time (null: now); no row without the city, and null without a run.
+SELECT c.id, s.run_id
+FROM cities c LEFT JOIN LATERAL served_forecast(c.id, coalesce(%(as_of)s, now()), %(model)s) s ON true
+WHERE c.name = %(name)s
 
 -- name: served_forecast
--- The forecast that serves a city at a time, kWh: one row with arrays as bytes; no row without one.
-SELECT %(name)s::text AS city, s.run_id, s.issued_at, s.recorded_at, s.model, s.version, s.purpose, s.weather, s.champion, s.fallback_level,
+-- The forecast that serves a city at a time (null: now), kWh, with arrays as bytes; no row without the city, and nulls without a run.
+SELECT c.id AS city_id, c.name AS city, c.timezone, coalesce(%(as_of)s, now()) AS as_of, s.run_id, s.issued_at, s.recorded_at, s.model, s.version, s.purpose, s.weather, s.champion, s.fallback_level,
        s.notes, s.quantile_levels, s.interval_minutes, s.first_timestamp, array_send(s.predicted) AS predicted,
        array_send(s.quantiles) AS quantiles, s.issued_before
-FROM served_forecast(%(city)s, %(as_of)s, %(model)s) s
+FROM cities c LEFT JOIN LATERAL served_forecast(c.id, coalesce(%(as_of)s, now()), %(model)s) s ON true
+WHERE c.name = %(name)s
 
 -- name: served_forecasts
 -- The forecasts that serve the cities of the reader at a time, as served_forecast, by name.
