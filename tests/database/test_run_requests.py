@@ -36,6 +36,7 @@ def asking(database: Database, tmp_path: Path) -> Iterator[Asking]:
         now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         consumption, _ = frames(now - timedelta(days=30), now)
         platform.ingest("consumption", consumption)
+        platform.add_city("Ulm", latitude=48.4, longitude=10, timezone="Europe/Berlin")
     users.add_user(database, name)
     users.grant(database, name, ["Berlin"])
 
@@ -164,3 +165,26 @@ def test_scores_the_chosen_cities_only(database: Database, asking: Asking) -> No
     with database.transaction(Role.FORECASTER) as connection:
         scored = connection.execute("SELECT DISTINCT c.name FROM forecast_scores s JOIN cities c ON c.id = s.city_id")
         assert scored.fetchall() == [("Berlin",)]
+
+
+def test_failed_training_names_its_city(database: Database, asking: Asking) -> None:
+    """A city without load has nothing to train on; the other one is trained."""
+    with database.transaction(Role.OPERATOR) as connection:
+        connection.execute(
+            "INSERT INTO user_city_access (user_id, city_id)"
+            " SELECT a.user_id, c.id FROM user_city_access a, cities c WHERE c.name = 'Ulm'"
+        )
+    with asking() as connection:
+        request = request_run(
+            connection,
+            kind="train",
+            cities=ids(database, "Berlin", "Ulm"),
+            parameters={"models": ["naive-24"]},
+            key=None,
+        )
+    assert run_next(database)
+    state, result = status(asking, request)
+    assert state == "partial"
+    assert [one["city"] for one in result["trained"]] == ["Berlin"]
+    assert list(result["failed"]) == ["Ulm"]
+    assert result["failed"]["Ulm"].startswith("naive-24: ")

@@ -81,7 +81,10 @@ class _Work:
     def train(self, request: RunRequest) -> dict[str, Any]:
         report = train(self._database, cities=request.cities, models=request.parameters.get("models", []))
         trained = [{"city": one.city, "model": one.model, "version": one.version} for one in report.trained]
-        return {"trained": trained, "failed": {f"{city}, {name}": why for (city, name), why in report.failed.items()}}
+        failed: dict[str, str] = {}
+        for (city, name), why in report.failed.items():
+            failed[city] = f"{failed[city]} {name}: {why}" if city in failed else f"{name}: {why}"
+        return {"trained": trained, "failed": failed}
 
     def score(self, request: RunRequest) -> dict[str, Any]:
         report = score(self._database, cities=request.cities)
