@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from uuid import uuid4
@@ -171,3 +172,19 @@ def test_rejected_rows_are_as_sent(both: Both) -> None:
     reasons = everything.batch(report.batch)
     assert reasons.frame["count"].to_list() == [1]
     assert reasons.frame["column"].to_list() == table.frame["column"].to_list() == ["timestamp"]
+
+
+def test_explanation_is_that_of_the_pipeline(both: Both, filled: Database) -> None:
+    """The model of the user's city runs again, with the values known at the issue."""
+    own, everything = both
+    pipelines.forecast(filled, cities=["Berlin"], model="linear", horizon=timedelta(hours=48))
+    found = pipelines.explain_forecast(filled, "Berlin")
+    table = own.explanation("Berlin")
+    assert_frame_equal(table.frame, everything.explanation("Berlin").frame)
+    assert (table.facts["run_id"], table.facts["model"]) == (found.run["id"], "linear")
+    assert table.facts["differing_hours"] == 0
+    assert table.frame["predicted"].to_list() == found.explanation.hours["predicted"].to_list()
+    effects = json.loads(table.frame["contributions"][0])
+    assert sum(effects.values()) == pytest.approx(table.frame["predicted"][0])
+    with pytest.raises(UnknownCityError):
+        own.explanation("Pune")

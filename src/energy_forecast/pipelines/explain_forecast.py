@@ -16,7 +16,7 @@ from energy_forecast import zones
 from energy_forecast.database import forecasts as stored_forecasts
 from energy_forecast.database.cities import StoredCity, city_named
 from energy_forecast.database.clock import database_now
-from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS, load_model
@@ -115,43 +115,60 @@ def explain_forecast(
         EnergyForecastError: the forecast has no hour on that day.
         DatabaseError: the database refused the request.
     """
+    with database.transaction(Role.FORECASTER) as connection:
+        return explain_within(connection, city, model=model, at=at, purposes=purposes, day=day, progress=progress)
+
+
+def explain_within(
+    connection: Connection,
+    city: str,
+    *,
+    model: str | None = None,
+    at: datetime | None = None,
+    purposes: Sequence[str] = ISSUED_PURPOSES,
+    day: date | None = None,
+    progress: Progress = silent,
+) -> ForecastExplanation:
+    """Explain a forecast as `explain_forecast` does, in a transaction and with the rights of its role."""
     if model is not None:
         check_models([model])
-    with database.transaction(Role.FORECASTER) as connection:
-        now = database_now(connection)
-        place = city_named(connection, city)
-        run = stored_forecasts.last_run(connection, city=place.id, at=at or now, purposes=purposes, model=model)
-        if run is None:
-            raise NotEnoughDataError(
-                f"No forecast of {city}{f' by {model}' if model else ''} was issued by then.",
-                hint="Issue one: energy-forecast forecast",
-            )
-        progress("Reading the known data", 0, 2)
-        artifact = artifact_of(connection, model=run["model_id"], city=place.id)
-        assert artifact is not None
-        issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
-        first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
-        hours = run["horizon"] // timedelta(hours=1)
-        read = partial(
-            read_as_of,
-            connection,
-            place,
-            at=run["issued_at"],
-            horizon_hours=hours,
-            weather=run["weather"],
-            actual_as_of=run["created_at"],
-            assumptions=Assumptions.of(run["assumptions"]),
+    now = database_now(connection)
+    place = city_named(connection, city)
+    run = stored_forecasts.last_run(connection, city=place.id, at=at or now, purposes=purposes, model=model)
+    if run is None:
+        raise NotEnoughDataError(
+            f"No forecast of {city}{f' by {model}' if model else ''} was issued by then.",
+            hint="Issue one: energy-forecast forecast",
         )
-        # A late value claims to be known at the end of its hour, but the forecast did not use it
-        known, since = read(recorded_by=run["created_at"]), read()
-        actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
-        fitted = load_model(artifact.name, artifact.artifact)
-        share = None
-        if actual["consumption_kwh"].count():
-            share = share_of_run(connection, place, fitted, known, weather=run["weather"], horizon_hours=hours, now=now)
+    progress("Reading the known data", 0, 2)
+    artifact = artifact_of(connection, model=run["model_id"], city=place.id)
+    if artifact is None:
+        raise NotEnoughDataError(
+            f"The version {run['version']} of {run['model']} is not stored any more.", hint="Choose another `at`."
+        )
+    issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
+    first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+    hours = run["horizon"] // timedelta(hours=1)
+    read = partial(
+        read_as_of,
+        connection,
+        place,
+        at=run["issued_at"],
+        horizon_hours=hours,
+        weather=run["weather"],
+        actual_as_of=run["created_at"],
+        assumptions=Assumptions.of(run["assumptions"]),
+    )
+    # A late value claims to be known at the end of its hour, but the forecast did not use it
+    known, since = read(recorded_by=run["created_at"]), read()
+    actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
+    fitted = load_model(artifact.name, artifact.artifact)
+    share = None
+    if actual["consumption_kwh"].count():
+        share = share_of_run(connection, place, fitted, known, weather=run["weather"], horizon_hours=hours, now=now)
     progress("Running the model", 1, 2)
     shift = known.shift
-    fallback = run["fallback_levels"].get(place.name)
+    fallback = run["fallback"]
     weather_left_out = _hours_with_weather(since) > _hours_with_weather(known)
     try:
         found = explain(fitted, forecasting_city(place), known.forecast_input(hours), day)
@@ -175,7 +192,7 @@ def explain_forecast(
         fallback,
         weather_left_out,
         _changed_rows(known.load, since.load),
-        run["notes"].get(place.name, []) if isinstance(run["notes"], dict) else [],
+        run["remarks"],
         stored,
         differing,
         shift.to_city_hours(known.load).filter(pl.col("timestamp") >= run["issued_at"] - timedelta(days=10)),

@@ -477,6 +477,41 @@ class Reader(ABC):
         return self._read("certificate", city=city, model=model, purpose=purpose, weather=weather, **_span(start, end))
 
     @checked
+    def explanation(
+        self,
+        city: str,
+        *,
+        model: str | None = None,
+        as_of: Moment | None = None,
+        purpose: Literal["live", "replay", "backtest"] | None = None,
+        day: Day = None,
+    ) -> Table:
+        """Return what the last forecast of a city that was issued by a time is based on, for one local day.
+
+        Args:
+            city: name of the city.
+            model: name of the model. None for that of the last forecast.
+            as_of: the time by which the forecast was issued. None for now.
+            purpose: purpose of the run. None for live or replay.
+            day: the local day. None for the first day with the most hours.
+
+        Returns:
+            `timestamp`, `interval_end`, `predicted`, `actual`, `temperature`, `normal_temperature`,
+            `predicted_at_normal`, `contributions` (JSON: kWh by group of inputs). The facts describe the run and the
+            day.
+
+        Raises:
+            UnknownCityError, UnknownModelError: a name is unknown.
+            NotEnoughDataError: no such forecast was issued.
+            ArtifactError: the stored model cannot be read. Train it again.
+
+        Examples:
+            >>> db.explanation("Munich").frame
+        """
+        at = optional_moment(as_of, "as_of")
+        return self._read("explanation", city=city, model=model, as_of=at, purpose=purpose, day=day)
+
+    @checked
     def champions(self, cities: Names = (), *, as_of: Moment | None = None) -> Table:
         """Return the model version that serves each city now, or served it at a time.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energy_forecast.readings import facts, forecasts, loads, run_requests, runs, scores, updates
+from energy_forecast.readings import explanations, facts, forecasts, loads, run_requests, runs, scores, updates
 from energy_forecast.tables import Schema, Table
 
 
@@ -78,6 +78,7 @@ READINGS: dict[str, Reading] = {
         Reading("/v1/scores", scores.scores, scores.SCORES, "scores"),
         Reading("/v1/scores/{score}/pairs", scores.pairs, scores.PAIRS, "scores", has_quantiles=True),
         Reading(f"{_CITY}/certificate", scores.certificate, scores.CERTIFICATE, "scores"),
+        Reading(f"{_CITY}/explanation", explanations.explanation, explanations.EXPLANATION, "forecasts"),
         Reading("/v1/champions", scores.champions, scores.CHAMPIONS, "models"),
         Reading("/v1/models", runs.models, runs.MODELS, "models"),
         Reading("/v1/models/performance", scores.model_performance, scores.PERFORMANCE, "models"),

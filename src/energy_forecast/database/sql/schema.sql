@@ -1603,6 +1603,10 @@ GRANT EXECUTE ON ROUTINE model_performance(integer,timestamptz) TO energy_foreca
 COMMENT ON ROUTINE quantiles_ascend(real[],integer) IS 'Whether quantiles are energies that the tables can store, and ascend within each interval of `quantile_count` values';
 GRANT EXECUTE ON ROUTINE quantiles_ascend(real[],integer) TO PUBLIC;
 
+-- readable_artifact(model uuid, city uuid) returns TABLE(id uuid, name text, version text, trained_until timestamptz, artifact bytea, sha256 bytea, training_facts jsonb), security definer
+COMMENT ON ROUTINE readable_artifact(uuid,uuid) IS 'The fitted parameters of a model version for a city, which were trained with the data of this city; no row if the acting role may not see it';
+GRANT EXECUTE ON ROUTINE readable_artifact(uuid,uuid) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
+
 -- readable_cities() returns uuid[], security definer
 COMMENT ON ROUTINE readable_cities() IS 'The cities that the acting role may see: a role of the platform sees every city, a user the cities granted to them';
 GRANT EXECUTE ON ROUTINE readable_cities() TO energy_forecast_app, energy_forecast_operator;
@@ -1631,7 +1635,7 @@ GRANT EXECUTE ON ROUTINE refresh_materialized_views() TO energy_forecast_operato
 COMMENT ON ROUTINE reject_change() IS 'Rejects a statement or a row, with the reason given by the trigger';
 
 -- run_notes(run uuid, city uuid) returns jsonb, security definer
-COMMENT ON ROUTINE run_notes(uuid,uuid) IS 'For a city of a run: `level`, the fallback level, and `notes`, the remarks and the reasons of that level';
+COMMENT ON ROUTINE run_notes(uuid,uuid) IS 'For a city of a run: `level`, the fallback level, and `notes`, the remarks and the reasons of that level; and, for explanations, the stored `fallback` and `remarks`';
 GRANT EXECUTE ON ROUTINE run_notes(uuid,uuid) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- scorable_from(purpose text, issued_at timestamptz, run_recorded_at timestamptz, recorded_at timestamptz) returns timestamptz
@@ -1662,15 +1666,15 @@ GRANT EXECUTE ON ROUTINE weather_forecast_as_of(uuid,timestamptz,timestamptz,tim
 
 -- weather_forecast_recorded(city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
 COMMENT ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As weather_forecast_as_of, limited to values that this database had recorded by a second time';
-GRANT EXECUTE ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE weather_forecast_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- weather_recorded(city uuid, as_of timestamptz, recorded_by timestamptz, first_time timestamptz, end_time timestamptz) returns TABLE("timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
 COMMENT ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) IS 'As weather_as_of, limited to values that this database had recorded by a second time';
-GRANT EXECUTE ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE weather_recorded(uuid,timestamptz,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- weather_vintages_as_of(city uuid, as_of timestamptz, first_time timestamptz) returns TABLE(issued_at timestamptz, "timestamp" timestamptz, temperature numeric, humidity numeric, wind_speed numeric, precipitation numeric), security definer
 COMMENT ON ROUTINE weather_vintages_as_of(uuid,timestamptz,timestamptz) IS 'The first weather forecast of each UTC day that was issued in [first_time, as_of], for the hours until as_of';
-GRANT EXECUTE ON ROUTINE weather_vintages_as_of(uuid,timestamptz,timestamptz) TO energy_forecast_forecaster;
+GRANT EXECUTE ON ROUTINE weather_vintages_as_of(uuid,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- write_current_forecasts() returns trigger, security definer
 COMMENT ON ROUTINE write_current_forecasts() IS 'Makes new vintages of live runs and replays the current forecast';

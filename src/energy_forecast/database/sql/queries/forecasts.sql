@@ -76,9 +76,10 @@ ORDER BY v.model_id, v.issued_at, v.timestamp
 
 -- name: last_run
 -- The run of the last forecast of a city issued by a time, of one model or version or any, for the given purposes.
-SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, r.notes, r.fallback_levels,
-  r.assumptions, r.created_at
+SELECT r.id, r.model_id, m.name AS model, m.version, r.purpose, r.issued_at, r.horizon, r.weather, n.notes -> 'fallback' AS fallback,
+  n.notes -> 'remarks' AS remarks, r.assumptions, r.created_at
 FROM forecast_runs r JOIN models m ON m.id = r.model_id
+CROSS JOIN LATERAL (SELECT run_notes(r.id, %(city)s) AS notes) n
 WHERE r.issued_at <= %(at)s AND r.purpose = ANY (%(purposes)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
   AND (%(model_id)s::uuid IS NULL OR m.id = %(model_id)s) AND (%(recorded_by)s::timestamptz IS NULL OR r.created_at <= %(recorded_by)s)
   AND EXISTS (

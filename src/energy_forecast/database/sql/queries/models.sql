@@ -58,9 +58,7 @@ LIMIT 1
 
 -- name: artifact
 -- The fitted parameters of one version for one city.
-SELECT m.id, m.name, m.version, m.trained_until, a.artifact, a.sha256, a.training_facts
-FROM model_artifacts a JOIN models m ON m.id = a.model_id
-WHERE m.id = %(model)s AND a.city_id = %(city)s
+SELECT id, name, version, trained_until, artifact, sha256, training_facts FROM readable_artifact(%(model)s, %(city)s)
 
 -- name: list_models
 -- Every version with its cities and its last evaluation (mape in percent; rmse and mae in kWh in an hour).

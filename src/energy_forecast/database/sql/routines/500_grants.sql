@@ -44,6 +44,12 @@ GRANT EXECUTE ON FUNCTION ops.rejected_rows_of(uuid), ops.readable_batches(uuid,
 GRANT EXECUTE ON FUNCTION scorable_from(text, timestamptz, timestamptz, timestamptz),
     consumption_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz) TO energy_forecast_app, energy_forecast_operator;
 GRANT SELECT ON vintage_values, ops.quality_flags TO energy_forecast_operator;
+-- The explanation of a forecast
+GRANT EXECUTE ON FUNCTION readable_artifact(uuid, uuid) TO energy_forecast_app, energy_forecast_operator, energy_forecast_forecaster;
+GRANT EXECUTE ON FUNCTION
+    weather_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
+    weather_forecast_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
+    weather_vintages_as_of(uuid, timestamptz, timestamptz) TO energy_forecast_app, energy_forecast_operator;
 GRANT SELECT (model_id, city_id) ON model_artifacts TO energy_forecast_operator;
 GRANT EXECUTE ON FUNCTION ops.request_run(text, uuid[], jsonb, text) TO energy_forecast_app;
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
