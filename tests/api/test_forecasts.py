@@ -30,6 +30,7 @@ def stored(api: Api, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
 def test_live_forecast_is_the_stored_one(api: Api) -> None:
     found = body(api.get(f"{BERLIN}/forecast"))
     assert set(found) >= FORECAST_FACTS
+    assert (found["interval"], found["unit"], found["label"]) == ("PT60M", "kWh", "start")
     rows = stored(
         api,
         'SELECT to_char(v.timestamp, \'YYYY-MM-DD"T"HH24:MI:SS"Z"\'), v.predicted_consumption, v.quantiles::float8[]'

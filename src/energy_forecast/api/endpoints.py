@@ -173,6 +173,10 @@ def _answers(reading: Reading) -> dict[int | str, dict[str, Any]]:
     columns = {name: {"type": "array", "description": _column_text(name), "items": {}} for name in reading.schema}
     properties: dict[str, Any] = {
         "label": {"type": "string", "const": "start", "description": "`timestamp` is the START of its interval"},
+        "interval": {
+            "type": ["string", "null"],
+            "description": "Length of all intervals, ISO 8601 duration; null if they differ, or the rows have none",
+        },
         "unit": {"type": ["string", "null"], "description": "The main unit"},
         "units": {"type": "object", "additionalProperties": {"type": "string"}},
         "columns": {"type": "object", "properties": columns, "description": "Without `shape=rows`"},
@@ -181,7 +185,7 @@ def _answers(reading: Reading) -> dict[int | str, dict[str, Any]]:
     if reading.has_quantiles:
         by_level = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": ["number", "null"]}}}
         properties["quantiles"] = by_level
-    body = {"type": "object", "required": ["label", "unit", "units"], "properties": properties}
+    body = {"type": "object", "required": ["interval", "label", "unit", "units"], "properties": properties}
     content = {
         one.media_type: {"schema": body if one.name == "json" else {"type": "string", "format": "binary"}}
         for one in FORMATS.values()

@@ -65,7 +65,13 @@ def document(table: Table, shape: Shape = Shape.COLUMNS) -> dict[str, Any]:
     units = table.units
     read = _list if shape is Shape.ROWS else _values
     values = {column.name: read(column) for column in table.frame.iter_columns()}
-    head = {**plain(table.facts), "label": "start", "unit": _main_unit(units), "units": units}
+    head = {
+        **plain(table.facts),
+        "interval": _interval(table),
+        "label": "start",
+        "unit": _main_unit(units),
+        "units": units,
+    }
     if shape is Shape.ROWS:
         names = list(values)
         return {**head, "rows": [dict(zip(names, row, strict=True)) for row in zip(*values.values(), strict=True)]}
@@ -74,6 +80,15 @@ def document(table: Table, shape: Shape = Shape.COLUMNS) -> dict[str, Any]:
     if not levels:
         return {**head, "columns": columns}
     return {**head, "columns": columns, "quantiles": {f"{level:g}": values[name] for name, level in levels.items()}}
+
+
+def _interval(table: Table) -> str | None:
+    """Return the length of all intervals as an ISO 8601 duration; None if they differ, or the rows have none."""
+    minutes = table.facts.get("interval_minutes")
+    if minutes is None and "interval_minutes" in table.frame.columns:
+        lengths = table.frame["interval_minutes"].unique()
+        minutes = lengths[0] if len(lengths) == 1 else None
+    return None if minutes is None else f"PT{minutes}M"
 
 
 def _main_unit(units: Mapping[str, str]) -> str | None:
