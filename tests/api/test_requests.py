@@ -155,6 +155,13 @@ def test_refuses_an_unknown_city(api: Api, name: str) -> None:
     assert api.get(f"/v1/cities/{name}/consumption").status in {404, 422}
 
 
+@pytest.mark.parametrize(("length", "status"), [(60_000, 422), (70_000, 400)])
+def test_refuses_a_long_address(api: Api, length: int, status: int) -> None:
+    """The library of HTTP refuses the longest itself, and the server continues."""
+    assert api.get(f"/v1/cities?x={'x' * length}").status == status
+    assert api.get("/v1/cities").status == 200
+
+
 def test_other_methods_and_paths_are_problems(api: Api) -> None:
     wrong = api.send("DELETE", "/v1/cities")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "GET")

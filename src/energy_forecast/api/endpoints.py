@@ -216,4 +216,11 @@ _TEXTS = {
 def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the description of the problems of an endpoint: those of all endpoints, and some more."""
     content = {MEDIA_TYPE: {"schema": schema()}}
-    return {status: {"description": _TEXTS[status], "content": content} for status in sorted({*_ALWAYS, *statuses})}
+    # Answered before the request reaches the application
+    malformed = {
+        "description": "Not HTTP, or an address of 64 kB",
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+    return {400: malformed} | {
+        status: {"description": _TEXTS[status], "content": content} for status in sorted({*_ALWAYS, *statuses})
+    }
