@@ -217,10 +217,9 @@ def problem_answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the description of the problems of an endpoint: those of all endpoints, and some more."""
     content = {MEDIA_TYPE: {"schema": schema()}}
     # Answered before the request reaches the application
-    malformed = {
+    malformed: dict[str, Any] = {
         "description": "Not HTTP, or an address of 64 kB",
         "content": {"text/plain": {"schema": {"type": "string"}}},
     }
-    return {400: malformed} | {
-        status: {"description": _TEXTS[status], "content": content} for status in sorted({*_ALWAYS, *statuses})
-    }
+    problems = {status: {"description": _TEXTS[status], "content": content} for status in {*_ALWAYS, *statuses}}
+    return {400: malformed, **dict(sorted(problems.items()))}
