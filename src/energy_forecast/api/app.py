@@ -41,6 +41,8 @@ _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Requests that run or wait at a time; with as many threads as sessions, the others wait without a thread
 _MOST_AT_ONCE = 100
 _SESSIONS = 10
+# Seconds to wait for a session. There are as many as threads, so a request waits only if the database is away
+_SESSION_TIMEOUT = 3.0
 _REQUESTS_A_MINUTE = 1200
 _WRONG_KEYS_A_MINUTE = 20
 _SMALLEST_COMPRESSED = 1024
@@ -59,7 +61,7 @@ def create_app(
         home: the state folder.
         requests_a_minute: the most requests of a key.
     """
-    pooled = database.pooled()
+    pooled = database.pooled(timeout=_SESSION_TIMEOUT)
     runner = Runner(platform)
     access = Access(pooled, Limit(requests_a_minute), Limit(_WRONG_KEYS_A_MINUTE))
 

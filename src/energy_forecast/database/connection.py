@@ -123,10 +123,13 @@ class Database:
         """Return how to make this database, without its pool, in another process."""
         return Database, (self.url, self.embedded, self.login, self.standby)
 
-    def pooled(self) -> Database:
+    def pooled(self, *, timeout: float = _POOL_TIMEOUT) -> Database:
         """Return the same database with a pool: at most 10 sessions, which transactions of all threads share.
 
         `close` ends them. A session that the server closed is replaced.
+
+        Args:
+            timeout: seconds to wait for a session, also if the server cannot be reached.
         """
         # Imported here: most commands do not need it
         from psycopg_pool import ConnectionPool
@@ -139,7 +142,7 @@ class Database:
             check=ConnectionPool.check_connection,
             min_size=0,
             max_size=_MOST_SESSIONS,
-            timeout=_POOL_TIMEOUT,
+            timeout=timeout,
             # Otherwise attempts after an outage would come less and less often
             reconnect_timeout=_POOL_RECONNECTS,
             num_workers=1,
