@@ -16,12 +16,15 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import urllib3
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import energy_forecast as ef
-from energy_forecast.database import Database
+from api.conftest import running, two_users
+from energy_forecast.database import API_LOGIN, Database
 from energy_forecast.database import standby as standbys
 from energy_forecast.errors import DatabaseError, UnreachableError
+from energy_forecast.operations import api_keys, users
 from energy_forecast.settings import settings
 from servers import CommandLine, Server
 
@@ -241,3 +244,30 @@ def test_a_standby_that_is_down_or_none_is_an_error(line: CommandLine, database:
         standbys.standby_lag(Database("host=/nonexistent", standby=True), None)
     with pytest.raises(DatabaseError, match="not a standby"):
         standbys.standby_lag(database, database)
+
+
+def test_http_api_reads_from_the_standby(database: Database, standby: Database, tmp_path: Path) -> None:
+    """With the standby as the URL of its login: keys are valid there too, although their use cannot be recorded."""
+    with ef.connect(database.url) as platform:
+        platform.add_city("Berlin", latitude=52.5, longitude=13.4, timezone="Europe/Berlin")
+        platform.add_city("Pune", latitude=18.5, longitude=73.9, timezone="Asia/Kolkata")
+    with two_users(database) as (anna, _):
+        key, stored = api_keys.create_key(database, anna, scopes=["read"])
+        catch_up(database, standby)
+        made = CommandLine.on(database, tmp_path / "home")
+        url = make_conninfo(standby.url, user=API_LOGIN)
+        line = CommandLine(made.environment | {"ENERGY_FORECAST_API_URL": url})
+        with running(line) as (address, _process), paused(standby):
+            pool = urllib3.PoolManager(retries=False, timeout=30)
+            headers = {"Authorization": f"Bearer {key}"}
+            with ef.connect(database.url) as platform:
+                platform.add_city("Poona", latitude=18.6, longitude=73.9, timezone="Asia/Kolkata")
+            users.grant(database, anna, ["Poona"])
+            answer = pool.request("GET", f"{address}/v1/cities", headers=headers)
+            assert (answer.status, answer.json()["columns"]["city"]) == (200, ["Berlin"])
+            assert pool.request("GET", f"{address}/readyz").status == 200
+        users.revoke(database, anna, ["Poona"])
+        api_keys.revoke_key(database, stored.prefix)
+        catch_up(database, standby)
+        with running(line) as (address, _process):
+            assert urllib3.request("GET", f"{address}/v1/cities", headers=headers).status == 401
