@@ -161,39 +161,14 @@ def column_of(name: str) -> Column:
     return COLUMNS[name] if level is None else Column(f"Quantile of the forecast at level {level:g}", "kWh")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Table:
-    """Rows with units and facts.
-
-    It has the Arrow PyCapsule interface: `polars.DataFrame(table)`, `pyarrow.table(table)` and DuckDB read it.
+class Rows:
+    """A frame for the libraries of others.
 
     Attributes:
-        frame: the rows. Times are in UTC, and `timestamp` is the START of an interval.
-        facts: values that apply to all rows, such as `city`, `issued_at`, `as_of` or `model`. Times are aware.
-
-    Examples:
-        >>> table = db.live_forecast("Munich")
-        >>> table.facts["issued_at"], table.units["predicted"]
+        frame: the rows, with times in UTC.
     """
 
     frame: pl.DataFrame
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def units(self) -> dict[str, str]:
-        """The units of the columns that have one."""
-        return {name: unit for name in self.frame.columns if (unit := column_of(name).unit) is not None}
-
-    def __len__(self) -> int:
-        return self.frame.height
-
-    def __repr__(self) -> str:
-        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items() if isinstance(value, str))
-        return f"<Table of {self.frame.height} rows: {', '.join(self.frame.columns)}{'; ' + facts if facts else ''}>"
-
-    def _repr_html_(self) -> str:
-        """Return the rows for a notebook."""
-        return self.frame._repr_html_()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Return the rows as an Arrow stream, for other libraries."""
@@ -225,6 +200,41 @@ class Table:
             return self.frame.to_arrow()
         except ImportError as error:
             raise EnergyForecastError("pyarrow is not installed.", hint="Install it: pip install pyarrow") from error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Table(Rows):
+    """Rows with units and facts.
+
+    It has the Arrow PyCapsule interface: `polars.DataFrame(table)`, `pyarrow.table(table)` and DuckDB read it.
+
+    Attributes:
+        frame: the rows. Times are in UTC, and `timestamp` is the START of an interval.
+        facts: values that apply to all rows, such as `city`, `issued_at`, `as_of` or `model`. Times are aware.
+
+    Examples:
+        >>> table = db.live_forecast("Munich")
+        >>> table.facts["issued_at"], table.units["predicted"]
+    """
+
+    frame: pl.DataFrame
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of the columns that have one."""
+        return {name: unit for name in self.frame.columns if (unit := column_of(name).unit) is not None}
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items() if isinstance(value, str))
+        return f"<Table of {self.frame.height} rows: {', '.join(self.frame.columns)}{'; ' + facts if facts else ''}>"
+
+    def _repr_html_(self) -> str:
+        """Return the rows for a notebook."""
+        return self.frame._repr_html_()
 
     def plot(self) -> Any:
         """Return a chart of a forecast with its intervals, which needs no network. A notebook shows it.

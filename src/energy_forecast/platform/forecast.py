@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import polars as pl
 
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.platform.arguments import checked
-from energy_forecast.tables import UTC_TIME, Table
+from energy_forecast.tables import UTC_TIME, Rows, Table
 
 if TYPE_CHECKING:
     from energy_forecast.pipelines import CityForecast
@@ -65,7 +65,7 @@ class Chart:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Forecast:
+class Forecast(Rows):
     """An issued forecast of one city.
 
     It has the Arrow PyCapsule interface: `polars.DataFrame(forecast)`, `pyarrow.table(forecast)` and DuckDB read it.
@@ -110,39 +110,6 @@ class Forecast:
             f"<Forecast of {self.city} by {self.model}, issued at {self.issued_at:%Y-%m-%d %H:%M}Z: "
             f"{self.frame.height} hours, {total:,.1f} MWh>"
         )
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Return `frame` as an Arrow stream, for other libraries."""
-        return self.frame.__arrow_c_stream__(requested_schema)
-
-    def to_polars(self) -> pl.DataFrame:
-        """Return `frame`."""
-        return self.frame
-
-    def to_pandas(self) -> Any:
-        """Return `frame` as a pandas.DataFrame, with timestamps in UTC.
-
-        Raises:
-            EnergyForecastError: pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise EnergyForecastError("pandas is not installed.", hint="Install it: pip install pandas") from error
-        times = self.frame["timestamp"].dt.replace_time_zone(None).to_numpy()
-        values = {name: self.frame[name].to_numpy() for name in self.frame.columns if name != "timestamp"}
-        return pd.DataFrame({"timestamp": pd.DatetimeIndex(times).tz_localize("UTC"), **values})
-
-    def to_arrow(self) -> Any:
-        """Return `frame` as a pyarrow.Table.
-
-        Raises:
-            EnergyForecastError: pyarrow is not installed.
-        """
-        try:
-            return self.frame.to_arrow()
-        except ImportError as error:
-            raise EnergyForecastError("pyarrow is not installed.", hint="Install it: pip install pyarrow") from error
 
     def plot(self) -> Chart:
         """Return a chart of the history, the forecast with its intervals, and the temperature.
