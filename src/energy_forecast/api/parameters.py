@@ -84,7 +84,8 @@ _READABLE: dict[Any, Any] = {
     date: Day,
     str: Text,
     Sequence[float]: Annotated[str, StringConstraints(pattern=_NUMBERS), AfterValidator(_read_numbers)],
-    Sequence[str]: Annotated[str, StringConstraints(max_length=20 * _LONGEST_TEXT), AfterValidator(_read_texts)],
+    # A URL of more than 64 kB is refused before it is routed, and a character may need 12 bytes
+    Sequence[str]: Annotated[str, StringConstraints(max_length=4 * _LONGEST_TEXT), AfterValidator(_read_texts)],
 }
 
 
