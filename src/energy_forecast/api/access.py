@@ -50,12 +50,12 @@ class Access:
         """
         key = _key_of(request)
         address = request.client.host if request.client is not None else ""
-        _refuse_beyond(request, self.wrong_keys.count(address, 0))
 
         def find_user(connection: Connection) -> str:
             holder = holder_of(connection, key)
             if holder is None:
-                self.wrong_keys.count(address)
+                # Valid keys are not refused for it: all clients of a proxy have one address
+                _refuse_beyond(request, self.wrong_keys.count(address))
                 raise KeyRefusedError("No such key.", hint="Check the key, or create one: energy-forecast key create")
             return self._checked(request, holder, scope, count=count)
 
