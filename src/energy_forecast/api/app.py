@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from energy_forecast.api import health, pages
 from energy_forecast.api.access import Access
+from energy_forecast.api.connections import SLOWEST_READER, Turns
 from energy_forecast.api.endpoints import add_readings
 from energy_forecast.api.entsoe import add_entsoe
 from energy_forecast.api.limits import Limit
@@ -30,7 +32,7 @@ from energy_forecast.api.parameters import path_with_slashes
 from energy_forecast.api.problem_answers import error_answer, problem_answer
 from energy_forecast.api.runs import Runner, add_runs
 from energy_forecast.database import Database
-from energy_forecast.errors import EnergyForecastError
+from energy_forecast.errors import EnergyForecastError, TooManyRequestsError
 from energy_forecast.fault_log import program_fault
 from energy_forecast.problems import PROBLEMS
 
@@ -39,7 +41,7 @@ _log = logging.getLogger(__name__)
 REQUEST_ID = "X-Request-ID"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Requests that run or wait at a time; with as many threads as sessions, the others wait without a thread
-_MOST_AT_ONCE = 100
+_MOST_AT_ONCE = 400
 _SESSIONS = 10
 # Seconds to wait for a session. There are as many as threads, so a request waits only if the database is away
 _SESSION_TIMEOUT = 3.0
@@ -140,6 +142,7 @@ class _Requests:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._running = 0
+        self._turns = Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -153,10 +156,10 @@ class _Requests:
         given = request.headers.get(REQUEST_ID, "")
         request.state.id = given if _REQUEST_ID_FORM.fullmatch(given) else uuid4().hex
         began = time.monotonic()
-        status = 500
+        status, has_started = 500, False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_started
             if message["type"] == "http.response.start":
                 status = message["status"]
                 quota = getattr(request.state, "quota", None)
@@ -166,7 +169,9 @@ class _Requests:
                     *message["headers"],
                     *((name.lower().encode(), value.encode("latin-1")) for name, value in extra.items()),
                 ]
-            await send(message)
+                has_started = True
+            with anyio.fail_after(SLOWEST_READER):
+                await send(message)
 
         self._running += 1
         try:
@@ -183,7 +188,15 @@ class _Requests:
                 )
                 await busy(scope, receive, send_with_headers)
             else:
-                await self._app(scope, receive, send_with_headers)
+                # A key as sent: whether it is valid, only the database knows
+                async with self._turns.turn(request.headers.get("authorization", "")):
+                    await self._app(scope, receive, send_with_headers)
+        except TooManyRequestsError as error:
+            await error_answer(error, request.state.id)(scope, receive, send_with_headers)
+        except TimeoutError:
+            if not has_started:
+                raise
+            _log.warning("answer not read", extra={"request": request.state.id})
         except Exception as error:  # noqa: BLE001 - a fault of one request must not end the server
             program_fault(f"Request {request.state.id}", error)
             failed = problem_answer(
@@ -195,19 +208,23 @@ class _Requests:
             await failed(scope, receive, send_with_headers)
         finally:
             self._running -= 1
-            route = getattr(scope.get("route"), "path", "other")
-            seconds = time.monotonic() - began
-            health.REQUESTS.labels(route, scope["method"], status).inc()
-            health.SECONDS.labels(route).observe(seconds)
-            _log.info(
-                "request",
-                extra={
-                    "request": request.state.id,
-                    "method": scope["method"],
-                    "route": route,
-                    "status": status,
-                    "ms": round(1000 * seconds, 1),
-                    "user": getattr(request.state, "user", None),
-                    "key": getattr(request.state, "key", None),
-                },
-            )
+            _note(request, status, time.monotonic() - began)
+
+
+def _note(request: Request, status: int, seconds: float) -> None:
+    """Count and log a request."""
+    route, method = getattr(request.scope.get("route"), "path", "other"), request.method
+    health.REQUESTS.labels(route, method, status).inc()
+    health.SECONDS.labels(route).observe(seconds)
+    _log.info(
+        "request",
+        extra={
+            "request": request.state.id,
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+            "user": getattr(request.state, "user", None),
+            "key": getattr(request.state, "key", None),
+        },
+    )

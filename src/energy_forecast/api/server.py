@@ -9,6 +9,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from energy_forecast.api.connections import ImpatientProtocol, allow_many_connections
 from energy_forecast.database import Database
 from energy_forecast.database.api_keys import roles_of_login
 from energy_forecast.errors import AccessError, EnergyForecastError
@@ -16,7 +17,6 @@ from energy_forecast.errors import AccessError, EnergyForecastError
 _log = logging.getLogger(__name__)
 # Seconds to finish running requests after a signal
 _GRACE = 5
-_CONNECTIONS = 1000
 
 
 def check_login(database: Database) -> None:
@@ -78,8 +78,9 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         access_log=False,
         lifespan="on",
         timeout_graceful_shutdown=_GRACE,
-        limit_concurrency=_CONNECTIONS,
         server_header=False,
+        http=ImpatientProtocol,
     )
+    allow_many_connections()
     _log.info("serving", extra={"address": listener.getsockname()[0], "port": listener.getsockname()[1]})
     uvicorn.Server(config).run(sockets=[listener])
