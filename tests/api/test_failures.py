@@ -77,7 +77,9 @@ def test_server_continues_after_postgresql_is_killed(open_folder: Path) -> None:
             with reading_clients(address, key) as found:
                 wait_for(found, 200)
                 # One killed session makes PostgreSQL end all sessions and start again
-                os.kill(psycopg.connect(embedded.url).info.backend_pid, signal.SIGKILL)
+                victim = psycopg.connect(embedded.url)
+                os.kill(victim.info.backend_pid, signal.SIGKILL)
+                victim.close()
                 wait_for(found, 200)
                 pid = embedded.status().pid
                 assert pid is not None
