@@ -60,6 +60,7 @@ NOT_FOR_USERS = {
     "score errors": ("--model", "naive-168"),
     "score explain": ("--city", "Berlin"),
     "user list": (),
+    "webhook list": (),
 }
 
 
@@ -106,6 +107,7 @@ def test_every_command_that_reads_is_decided() -> None:
         *("score", "model promote", "model rollback", "partition dedicate", "partition share", "serve"),
         *("retention keep", "retention thin", "user add", "user remove", "user grant", "user revoke"),
         *("key create", "key revoke", "key rotate", "backup create", "backup prune", "backup restore"),
+        *("webhook add", "webhook remove", "webhook test"),
         *(
             f"recovery {step}"
             for step in ("activate", "adopt", "base", "copy-back", "drill", "enable", "point", "prune")

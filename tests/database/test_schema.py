@@ -290,6 +290,7 @@ ROLES = {
     "quarantine": Role.INGEST,
     "query_stats": Role.OPERATOR,
     "standby": Role.OPERATOR,
+    "webhooks": Role.OPERATOR,
     "zones": Role.OPERATOR,
 }
 # `staging`, `judging` and `merge` need temporary tables that only a batch creates; test_ingest prepares them

@@ -31,6 +31,7 @@ from energy_forecast.api.loads import add_loads
 from energy_forecast.api.parameters import path_with_slashes
 from energy_forecast.api.problem_answers import error_answer, problem_answer
 from energy_forecast.api.runs import Runner, add_runs
+from energy_forecast.api.webhooks import Sender
 from energy_forecast.database import Database
 from energy_forecast.errors import EnergyForecastError, TooManyRequestsError
 from energy_forecast.fault_log import program_fault
@@ -59,19 +60,21 @@ def create_app(
 
     Args:
         database: its login may take the roles of users and no other. Not pooled; the application makes its pool.
-        platform: the same database with the login of the commands, for loads and requested runs.
+        platform: the same database with the login of the commands, for loads, requested runs and webhooks.
         home: the state folder.
         requests_a_minute: the most requests of a key.
     """
     pooled = database.pooled(timeout=_SESSION_TIMEOUT)
-    runner = Runner(platform)
+    runner, sender = Runner(platform), Sender(pooled, platform)
     access = Access(pooled, Limit(requests_a_minute), Limit(_WRONG_KEYS_A_MINUTE))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _SESSIONS
         runner.start()
+        sender.start()
         yield
+        sender.stop()
         runner.stop()
         pooled.close()
 

@@ -37,6 +37,7 @@ COMMANDS = (
     "retention",
     "user",
     "key",
+    "webhook",
     "serve",
     "doctor",
     "backup",

@@ -1075,6 +1075,7 @@ CREATE TRIGGER audit_ops_api_keys AFTER INSERT ON ops.fact_baselines FOR EACH RO
 CREATE TRIGGER audit_ops_repairs AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.repairs'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.repairs', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retention_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retention_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retention_policies', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retraining_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retraining_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retraining_policies', 'c.*', 'true');
+CREATE TRIGGER audit_ops_webhooks AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.webhooks'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.webhooks', 'c.id, c.user_name, c.url, c.allow_private, c.created_at, c.created_by', 'true');
 CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'prediction_vintages'::text)) EXECUTE FUNCTION audit_stored_func('prediction_vintages', 'issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
 CREATE TRIGGER audit_user_city_access AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'user_city_access'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.user_city_access', 'c.*', 'true');
 CREATE TRIGGER audit_weather_data AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'weather_data'::text)) EXECUTE FUNCTION audit_stored_func('weather_data', 'timestamp', 'c.city_id, c.timestamp, c.temperature, c.humidity, c.wind_speed, c.precipitation, c.created_at, c.available_at, c.interval_minutes');
@@ -1405,6 +1406,51 @@ GRANT SELECT ON ops.run_requests TO energy_forecast_auditor;
 GRANT SELECT, UPDATE (status, result, started_at, finished_at) ON ops.run_requests TO energy_forecast_forecaster;
 GRANT SELECT ON ops.run_requests TO energy_forecast_operator;
 
+CREATE TABLE ops.webhooks (
+    id uuid DEFAULT gen_random_uuid() NOT NULL,
+    user_name name NOT NULL,
+    url text NOT NULL,
+    secret bytea NOT NULL,
+    allow_private boolean DEFAULT false NOT NULL,
+    created_at timestamptz DEFAULT now() NOT NULL,
+    created_by name DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT webhooks_pkey PRIMARY KEY (id),
+    CONSTRAINT webhook_secret CHECK ((octet_length(secret) = 32)),
+    CONSTRAINT webhook_url CHECK (((url ~ '^https?://[!-~]+$'::text) AND (length(url) <= 2000)))
+);
+COMMENT ON TABLE ops.webhooks IS 'One row per address that receives an event for each new live forecast of the cities of a user';
+COMMENT ON COLUMN ops.webhooks.user_name IS 'The user with whose rights the forecasts are read';
+COMMENT ON COLUMN ops.webhooks.secret IS 'Key of the HMAC-SHA256 of each event. Not hashed, because each signature needs it; not in the audit log';
+COMMENT ON COLUMN ops.webhooks.allow_private IS 'Whether the address may be in a private network or on this machine';
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.webhooks FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON ops.webhooks FOR EACH ROW EXECUTE FUNCTION audit_trigger_func('secret');
+CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON ops.webhooks FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM old.created_at)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+CREATE TRIGGER created_at_is_now BEFORE INSERT ON ops.webhooks FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
+GRANT SELECT (id, user_name, url, allow_private, created_at, created_by) ON ops.webhooks TO energy_forecast_auditor;
+GRANT DELETE, INSERT (user_name, url, secret, allow_private), SELECT ON ops.webhooks TO energy_forecast_operator;
+
+CREATE TABLE ops.webhook_states (
+    webhook_id uuid NOT NULL,
+    "position" bigint NOT NULL,
+    delivered_city uuid,
+    delivered_at timestamptz,
+    failures integer DEFAULT 0 NOT NULL,
+    failing_since timestamptz,
+    next_attempt_at timestamptz,
+    disabled_at timestamptz,
+    reason text,
+    CONSTRAINT webhook_states_pkey PRIMARY KEY (webhook_id),
+    CONSTRAINT webhook_failing CHECK ((((failing_since IS NULL) = (failures = 0)) AND (failures >= 0) AND ((next_attempt_at IS NULL) = (failing_since IS NULL)) AND ((reason IS NULL) = ((failing_since IS NULL) AND (disabled_at IS NULL))) AND (length(reason) <= 500))),
+    CONSTRAINT webhook_states_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES ops.webhooks(id) ON DELETE CASCADE
+);
+COMMENT ON TABLE ops.webhook_states IS 'The deliveries of each webhook. Not in webhooks, because each change there is audited';
+COMMENT ON COLUMN ops.webhook_states."position" IS 'Sequence in ops.audit_chain up to which all live runs are delivered';
+COMMENT ON COLUMN ops.webhook_states.delivered_city IS 'Of the first run after the position: the last delivered city, in the order of the ids. Null: none';
+COMMENT ON COLUMN ops.webhook_states.failures IS 'Failed attempts since the last success';
+COMMENT ON COLUMN ops.webhook_states.reason IS 'Why the last attempt failed, or why the webhook is disabled';
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.webhook_states FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+GRANT INSERT (webhook_id, position), SELECT, UPDATE (position, delivered_city, delivered_at, failures, failing_since, next_attempt_at, disabled_at, reason) ON ops.webhook_states TO energy_forecast_operator;
+
 -- View city_hourly_consumption (city_id uuid, city character varying(100), hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer), security_barrier=true
 COMMENT ON VIEW city_hourly_consumption IS 'Present consumption by UTC hour over the last 30 days of the readable cities; the hours of hourly_consumption, always current';
 GRANT SELECT ON city_hourly_consumption TO energy_forecast_app;
@@ -1726,6 +1772,10 @@ GRANT EXECUTE ON ROUTINE ops.hourly_differences() TO energy_forecast_operator;
 -- ops.insert_staged(kind text, only_new boolean) returns bigint, security definer
 COMMENT ON ROUTINE ops.insert_staged(text,boolean) IS 'Inserts the staged rows of a batch, all or only the new ones; each city is checked and locked once';
 GRANT EXECUTE ON ROUTINE ops.insert_staged(text,boolean) TO energy_forecast_ingest, energy_forecast_owner;
+
+-- ops.live_runs_after(place bigint) returns TABLE(sequence bigint, run_id uuid), security definer
+COMMENT ON ROUTINE ops.live_runs_after(bigint) IS 'The first 100 live runs after a position of the audit chain, in the order of their commits. If there are fewer, the last row has only the newest position';
+GRANT EXECUTE ON ROUTINE ops.live_runs_after(bigint) TO energy_forecast_operator;
 
 -- ops.loading_table(partition_name text) returns regclass
 COMMENT ON ROUTINE ops.loading_table(text) IS 'The table that this transaction fills for a partition, or null';

@@ -70,6 +70,13 @@ GRANT EXECUTE ON FUNCTION ops.use_api_key(bytea) TO energy_forecast_api;
 GRANT SELECT, INSERT (prefix, sha256, user_name, scopes, label, expires_at), UPDATE (expires_at, revoked_at)
     ON ops.api_keys TO energy_forecast_operator;
 GRANT SELECT ON ops.api_key_uses TO energy_forecast_operator;
+GRANT SELECT, INSERT (user_name, url, secret, allow_private), DELETE ON ops.webhooks TO energy_forecast_operator;
+GRANT SELECT, INSERT (webhook_id, position),
+    UPDATE (position, delivered_city, delivered_at, failures, failing_since, next_attempt_at, disabled_at, reason)
+    ON ops.webhook_states TO energy_forecast_operator;
+GRANT EXECUTE ON FUNCTION ops.live_runs_after(bigint) TO energy_forecast_operator;
+-- Without the secret
+GRANT SELECT (id, user_name, url, allow_private, created_at, created_by) ON ops.webhooks TO energy_forecast_auditor;
 GRANT SELECT ON ops.api_keys, ops.http_loads, ops.run_requests TO energy_forecast_auditor;
 
 -- Loads facts
