@@ -122,6 +122,7 @@ def test_rows_of_other_cities_are_those_of_unknown_ones(empty: Api) -> None:
         assert answer.status == 201
         reports.append(body(answer))
     assert [report["rejected"] for report in reports] == [3, 3]
+    assert "an operator adds and grants cities" in reports[0]["reasons"][0]["reason"]
     shown = [json.dumps([one["reasons"], one["notes"], one["rejected_examples"]]) for one in reports]
     assert shown[0].replace("Pune", "Nowh").replace("body", "") == shown[1].replace("body", "") or (
         "Pune" in shown[0] and "did you mean" not in shown[0]

@@ -23,7 +23,7 @@ from energy_forecast import pipelines
 from energy_forecast.api.access import Access
 from energy_forecast.api.bodies import KINDS, Kind, kind_of, receive
 from energy_forecast.api.endpoints import check_names, problem_answers
-from energy_forecast.api.problem_answers import problem_answer
+from energy_forecast.api.problem_answers import http_names, problem_answer
 from energy_forecast.database import Database
 from energy_forecast.database.backups import is_restored_copy
 from energy_forecast.database.cities import all_cities
@@ -205,6 +205,7 @@ class _Load:
         return self._answer(found | {"notes": [*found["notes"], *faults]}, is_repeated=False)
 
     def _answer(self, report: dict[str, Any], *, is_repeated: bool) -> Response:
+        report = http_names(report)
         headers = {"Location": f"/v1/batches/{report['batch']}", "Cache-Control": "no-store"}
         if is_repeated:
             headers["Idempotency-Replayed"] = "true"

@@ -18,6 +18,7 @@ RETRY_AFTER = 5
 # Names and commands of this program that a client of HTTP knows under other names
 _HTTP_NAMES = {
     "energy-forecast city list": "GET /v1/cities",
+    "`add_city`, or `import_cities`": "an operator adds and grants cities",
     **{f"`{name}`": f"`{one.http}`" for name, one in PARAMETERS.items() if one.http is not None},
 }
 
@@ -28,7 +29,7 @@ def error_answer(error: EnergyForecastError, request_id: str, headers: dict[str,
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR and problem.error is not type(error):
         return problem_answer(problem, request_id, detail=problem.title, hint=None, headers=headers)
     return problem_answer(
-        problem, request_id, detail=_http_names(error.message), hint=_http_names(error.hint), headers=headers
+        problem, request_id, detail=http_names(error.message), hint=http_names(error.hint), headers=headers
     )
 
 
@@ -65,10 +66,19 @@ def _encodable(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def _http_names(text: str | None) -> Any:
-    for name, http in _HTTP_NAMES.items():
-        text = text and text.replace(name, http)
-    return text
+def http_names(value: Any) -> Any:
+    """Return texts with the names that a client of HTTP knows: a text, or a document with texts."""
+    match value:
+        case str():
+            for name, http in _HTTP_NAMES.items():
+                value = value.replace(name, http)
+            return value
+        case dict():
+            return {key: http_names(one) for key, one in value.items()}
+        case list() | tuple():
+            return [http_names(one) for one in value]
+        case _:
+            return value
 
 
 def schema() -> dict[str, Any]:

@@ -65,7 +65,7 @@ def live_forecast(
         of_model = "" if model is None else f" of {model}"
         raise NotEnoughDataError(
             f"{row['city']} has no live forecast{of_model} of the eight days before {row['as_of']:%Y-%m-%d %H:%M}Z.",
-            hint=f"Issue one: energy-forecast forecast --city {row['city']!r}"
+            hint="Issue one: energy-forecast forecast, or POST /v1/runs."
             if as_of is None
             else "Choose another `as_of`.",
         )
