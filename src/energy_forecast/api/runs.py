@@ -36,7 +36,8 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"kind": "forecast", "cities": ["Munich"]}})
 
     kind: Literal["forecast", "train", "score"] = Field(description="What to run.")
-    cities: Annotated[list[_Name], Field(max_length=20_000)] = Field(
+    # Their number is limited by the size of a body, and they must be cities of the user
+    cities: list[_Name] = Field(
         default=[], description="Names of cities. Default: all cities granted to the user of the key."
     )
     horizon: Annotated[str, Field(max_length=10)] | None = Field(
@@ -131,7 +132,7 @@ def add_runs(app: FastAPI, access: Access, database: Database, runner: Runner) -
         response_class=Response,
         responses={
             202: {"description": "The id of the request", "content": {"application/json": {"schema": _ANSWER}}},
-            **problem_answers(404, 409),
+            **problem_answers(404, 409, 413),
         },
         tags=["runs"],
     )
