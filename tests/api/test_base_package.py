@@ -146,7 +146,7 @@ def test_http_server_names_its_extra(base: Base, api: Api) -> None:
 
 def test_chart_names_its_extra(base: Base) -> None:
     code = """
-from energy_forecast.web.page_file import page
+from energy_forecast.charts.page_file import page
 page("charts.js", title="", notes=[], body="", data="")
 """
     assert 'pip install "energy-forecast[plot]"' in base.run(code, status=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from energy_forecast.web.answers import AnswerKind, write_answer_page
+from energy_forecast.charts.answers import AnswerKind, write_answer_page
 from energy_forecast.zones import zone as rules_of
 from pages import CHROMIUM, HOSTILE, opened
 

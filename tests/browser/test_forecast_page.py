@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from energy_forecast.web.pictures import CityPicture, write_forecast_page
+from energy_forecast.charts.pictures import CityPicture, write_forecast_page
 from pages import CHROMIUM, HOSTILE, opened
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")

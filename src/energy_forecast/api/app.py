@@ -36,6 +36,8 @@ from energy_forecast.database import Database
 from energy_forecast.errors import EnergyForecastError, TooManyRequestsError
 from energy_forecast.fault_log import program_fault
 from energy_forecast.problems import PROBLEMS
+from energy_forecast.web.pages import add_pages
+from energy_forecast.web.state import PageClock
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,12 @@ _LARGEST_BODY = 1_000_000
 
 
 def create_app(
-    database: Database, platform: Database, home: Path, *, requests_a_minute: int = _REQUESTS_A_MINUTE
+    database: Database,
+    platform: Database,
+    home: Path,
+    *,
+    requests_a_minute: int = _REQUESTS_A_MINUTE,
+    clock: PageClock | None = None,
 ) -> FastAPI:
     """Return the application.
 
@@ -63,6 +70,7 @@ def create_app(
         platform: the same database with the login of the commands, for loads, requested runs and webhooks.
         home: the state folder.
         requests_a_minute: the most requests of a key.
+        clock: the time of the pages, if it is not that of the database.
     """
     pooled = database.pooled(timeout=_SESSION_TIMEOUT)
     runner, sender = Runner(platform), Sender(pooled, platform)
@@ -95,6 +103,7 @@ def create_app(
     add_runs(app, access, platform, runner)
     health.add_health(app, access)
     pages.add_pages(app)
+    add_pages(app, lambda request: access.transaction(request, "read"), clock)
     app.add_exception_handler(EnergyForecastError, _platform_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]

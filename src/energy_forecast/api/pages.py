@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from energy_forecast.problems import PROBLEMS
 
@@ -38,10 +38,6 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def add_pages(app: FastAPI) -> None:
     """Add /docs, /problems and a page for each type of problem."""
 
-    async def start() -> Response:
-        """Lead people to the description."""
-        return RedirectResponse("docs", 307)
-
     async def docs() -> Response:
         """Describe all paths, from the OpenAPI document."""
         return _page(app.title, _description(app.openapi()))
@@ -62,7 +58,7 @@ def add_pages(app: FastAPI) -> None:
         one = PROBLEMS[name]
         return _page(one.title, f"<p>Status {one.status}.</p><p>{_text(one.description)}</p>")
 
-    for path, endpoint in (("/", start), ("/docs", docs), ("/problems", problems), ("/problems/{name}", problem)):
+    for path, endpoint in (("/docs", docs), ("/problems", problems), ("/problems/{name}", problem)):
         app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False, response_class=HTMLResponse)
 
 

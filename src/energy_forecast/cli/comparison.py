@@ -47,7 +47,7 @@ def compare(
         allow_none=True,
     )
     if plot is not None and report.comparisons:
-        from energy_forecast.web.comparison import write_comparison_page
+        from energy_forecast.charts.comparison import write_comparison_page
 
         with writing(plot):
             write_comparison_page(plot, report.comparisons)

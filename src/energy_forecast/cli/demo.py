@@ -49,8 +49,8 @@ def demo(
     if export is not None:
         _export(export, as_recorded, json)
         return
+    from energy_forecast.charts.pictures import CityPicture, write_forecast_page
     from energy_forecast.pipelines.demo import demo as run
-    from energy_forecast.web.pictures import CityPicture, write_forecast_page
 
     began = time.monotonic()
     database = acting_database()

@@ -71,7 +71,7 @@ def explain(
             progress=report_progress,
         )
     if plot is not None:
-        from energy_forecast.web.explanation import write_explanation_page
+        from energy_forecast.charts.explanation import write_explanation_page
 
         with writing(plot):
             write_explanation_page(plot, found)

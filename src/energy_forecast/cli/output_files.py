@@ -104,8 +104,8 @@ def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str,
     Raises:
         EnergyForecastError: the file cannot be written.
     """
+    from energy_forecast.charts.pictures import write_forecast_page
     from energy_forecast.platform.forecast import forecast_of, picture_of
-    from energy_forecast.web.pictures import write_forecast_page
 
     pictures = [picture_of(forecast_of(one)) for one in forecasts]
     notes = [f"{one.city}: {note}" for one in forecasts for note in one.notes]

@@ -18,7 +18,7 @@ from energy_forecast.database import reports
 from energy_forecast.database.cities import StoredCity, city_named
 
 if TYPE_CHECKING:
-    from energy_forecast.web.answers import AnswerKind
+    from energy_forecast.charts.answers import AnswerKind
 
 app = typer.Typer(no_args_is_help=True, help="Three common queries. Users get results for the cities granted to them.")
 
@@ -176,7 +176,7 @@ def model_performance(
 
 
 def _draw(kind: AnswerKind, city: StoredCity, rows: list[dict[str, Any]], path: Path) -> None:
-    from energy_forecast.web.answers import write_answer_page
+    from energy_forecast.charts.answers import write_answer_page
 
     with writing(path):
         write_answer_page(path, kind, rows, city=city.name, timezone=city.timezone)

@@ -169,7 +169,7 @@ def certificate(
         end=end,
     )
     if plot is not None:
-        from energy_forecast.web.score_pictures import write_certificate_page
+        from energy_forecast.charts.score_pictures import write_certificate_page
 
         with writing(plot):
             write_certificate_page(plot, found)
@@ -257,7 +257,7 @@ def errors(
         end=end,
     )
     if plot is not None:
-        from energy_forecast.web.score_pictures import write_errors_page
+        from energy_forecast.charts.score_pictures import write_errors_page
 
         with writing(plot):
             write_errors_page(plot, found)

@@ -16,8 +16,8 @@ from energy_forecast.platform.arguments import checked
 from energy_forecast.tables import UTC_TIME, Rows, Table
 
 if TYPE_CHECKING:
+    from energy_forecast.charts.pictures import CityPicture
     from energy_forecast.pipelines import CityForecast
-    from energy_forecast.web.pictures import CityPicture
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Chart:
         Examples:
             >>> forecast.plot().save("munich.html")
         """
-        from energy_forecast.web.page_file import write_page
+        from energy_forecast.charts.page_file import write_page
 
         path = Path(path)
         if path.suffix != ".html":
@@ -119,7 +119,7 @@ class Forecast(Rows):
         Examples:
             >>> db.forecast("Munich").plot()
         """
-        from energy_forecast.web.pictures import forecast_page
+        from energy_forecast.charts.pictures import forecast_page
 
         title = f"Energy forecast of {self.city}"
         return Chart(forecast_page([picture_of(self)], None, title=title, notes=self.notes), title)
@@ -131,7 +131,7 @@ def chart_of(table: Table) -> Chart:
     Raises:
         EnergyForecastError: it is another table, or has no rows.
     """
-    from energy_forecast.web.pictures import CityPicture, forecast_page
+    from energy_forecast.charts.pictures import CityPicture, forecast_page
 
     facts, frame = table.facts, table.frame
     columns = {"timestamp", "predicted"}
@@ -177,7 +177,7 @@ def forecast_of(issued: CityForecast) -> Forecast:
 
 def picture_of(forecast: Forecast) -> CityPicture:
     """Return the input for the chart of a forecast."""
-    from energy_forecast.web.pictures import CityPicture
+    from energy_forecast.charts.pictures import CityPicture
 
     return CityPicture(
         name=forecast.city,

@@ -171,6 +171,47 @@ class Reader(ABC):
         return self._read("history", city=city, **_span(start, end, as_of=as_of)).frame
 
     @checked
+    def usual_load(
+        self, city: str, start: Moment | None = None, end: Moment | None = None, *, as_of: Moment | None = None
+    ) -> Table:
+        """Return the usual range of the hourly load of a city: the middle 80 % of the load at this hour of such days.
+
+        Such days are of the same kind (Monday to Friday, Saturday, Sunday) in the five weeks before `start` and in the
+        two weeks around the same days of up to four earlier years.
+
+        Args:
+            city, start, end, as_of: as in `consumption`. By default the coming seven days, at most 62 days.
+
+        Returns:
+            A table: `timestamp`, `interval_end`, `usual_low`, `usual_load`, `usual_high` (kWh), and `hours`, the number
+            of hours counted. The range is null for fewer than ten hours.
+
+        Raises:
+            UnknownCityError, EnergyForecastError: as in `consumption`.
+
+        Examples:
+            >>> db.usual_load("Munich")
+        """
+        return self._read("usual_load", city=city, **_span(start, end, as_of=as_of))
+
+    @checked
+    def overview(self, *, as_of: Moment | None = None) -> Table:
+        """Return one row for each city of the reader: load, forecast and error of the last hour, and the next peak.
+
+        Args:
+            as_of: only what was known at this time. None for now.
+
+        Returns:
+            A table: `city`, the last complete hour with load (`timestamp`, `actual`, `predicted`, `q05`, `q95`,
+            `error_percent`), `known_until`, the forecast in use (`issued_at`, `model`, `version`, `fallback_level`),
+            and the highest forecast of the next 24 hours (`peak_at`, `peak_kwh`, `peak_low`, `peak_high`).
+
+        Examples:
+            >>> db.overview().frame
+        """
+        return self._read("overview", **_span(None, None, as_of=as_of))
+
+    @checked
     def live_forecast(
         self,
         city: str,

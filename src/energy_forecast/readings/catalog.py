@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from energy_forecast.readings import explanations, facts, forecasts, loads, run_requests, runs, scores, updates
+from energy_forecast.readings import (
+    explanations,
+    facts,
+    forecasts,
+    loads,
+    overview,
+    run_requests,
+    runs,
+    scores,
+    updates,
+    usual_load,
+)
 from energy_forecast.tables import Schema, Table
 
 
@@ -51,6 +62,7 @@ READINGS: dict[str, Reading] = {
         Reading(f"{_CITY}/consumption/revisions", facts.revisions, facts.REVISIONS, "data"),
         Reading(f"{_CITY}/weather", facts.weather, facts.WEATHER, "data"),
         Reading(f"{_CITY}/weather/forecast", facts.weather_forecast, facts.WEATHER_FORECAST, "data"),
+        Reading(f"{_CITY}/usual-load", usual_load.usual_load, usual_load.USUAL, "data"),
         Reading(f"{_CITY}/history", facts.history, facts.HISTORY, "data"),
         Reading(
             f"{_CITY}/forecast",
@@ -73,6 +85,7 @@ READINGS: dict[str, Reading] = {
         Reading(f"{_CITY}/peaks", forecasts.peaks, forecasts.PEAKS, "forecasts", has_quantiles=True),
         Reading("/v1/forecasts/snapshot", forecasts.snapshot, forecasts.MATRIX, "forecasts", has_quantiles=True),
         Reading("/v1/forecasts", forecasts.matrix, forecasts.MATRIX, "forecasts", has_quantiles=True),
+        Reading("/v1/overview", overview.overview, overview.OVERVIEW, "forecasts"),
         Reading("/v1/run-requests", run_requests.own_requests, run_requests.REQUESTS, "runs"),
         Reading("/v1/run-requests/{request}", run_requests.run_request, run_requests.REQUEST, "runs"),
         Reading("/v1/scores", scores.scores, scores.SCORES, "scores"),

@@ -1,1 +1,1 @@
-"""Pages and pictures that open without a server."""
+"""The live pages: routes, forms and views."""

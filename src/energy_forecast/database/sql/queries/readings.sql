@@ -73,6 +73,29 @@ SELECT c.name AS city, s.run_id, s.issued_at, s.recorded_at, s.model, s.version,
 FROM cities c CROSS JOIN LATERAL served_forecast(c.id, %(as_of)s, %(model)s) s
 ORDER BY c.name
 
+-- name: overview
+-- For each city of the reader at a time: the last complete hour of load (kWh) of three days, the forecast that was in use at its start, and the one in use now, with arrays as bytes.
+SELECT c.name AS city, c.timezone, l.hour, l.consumption_kwh, l.known_until, b.predicted AS predicted_then, b.q05 AS low_then, b.q95 AS high_then, s.run_id,
+       s.issued_at, s.issued_before, s.model, s.version, s.purpose, s.champion, s.fallback_level, s.notes, s.quantile_levels, s.interval_minutes,
+       s.first_timestamp, array_send(s.predicted) AS predicted, array_send(s.quantiles) AS quantiles
+FROM cities c
+LEFT JOIN LATERAL (
+    SELECT h.hour, h.consumption_kwh, h.known_until
+    FROM (SELECT date_bin('1 hour', v.timestamp, timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => load_phase_as_of(c.id, %(as_of)s))) AS hour,
+                 sum(v.consumption_kwh)::float8 AS consumption_kwh, sum(v.interval_minutes) AS minutes,
+                 max(max(v.timestamp + make_interval(mins => v.interval_minutes))) OVER () AS known_until
+          FROM consumption_as_of(c.id, %(as_of)s, %(as_of)s::timestamptz - interval '3 days', %(as_of)s) v GROUP BY 1) h
+    WHERE h.minutes = 60 ORDER BY h.hour DESC LIMIT 1) l ON true
+LEFT JOIN LATERAL served_forecast(c.id, %(as_of)s, NULL) s ON true
+LEFT JOIN LATERAL (
+    SELECT t.predicted[p.place] AS predicted,
+           t.quantiles[(p.place - 1) * cardinality(t.quantile_levels) + array_position(t.quantile_levels, 0.05::float8)]::float8 AS q05,
+           t.quantiles[(p.place - 1) * cardinality(t.quantile_levels) + array_position(t.quantile_levels, 0.95::float8)]::float8 AS q95
+    FROM served_forecast(c.id, l.hour, NULL) t
+    CROSS JOIN LATERAL (SELECT (extract(epoch FROM l.hour - t.first_timestamp) / 3600)::integer + 1 AS place) p
+    WHERE t.interval_minutes = 60) b ON true
+ORDER BY c.name
+
 -- name: issued_forecast
 -- The forecast of a run for a city, kWh, as served_forecast; no row without one.
 SELECT c.name AS city, v.run_id, v.issued_at, v.created_at AS recorded_at, m.name AS model, m.version, r.purpose, r.weather,

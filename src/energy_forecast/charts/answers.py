@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from energy_forecast.web.figures import Figure, Section, as_table, label, write_figures
-from energy_forecast.web.units import EnergyUnit, energy_unit
+from energy_forecast.charts.figures import Figure, Section, as_table, label, write_figures
+from energy_forecast.charts.units import EnergyUnit, energy_unit
 
 AnswerKind = Literal["hours", "days", "temperatures"]
 Row = Mapping[str, Any]

@@ -6,7 +6,7 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
-from energy_forecast.web.drawing import HISTORY, Drawing, step_name
+from energy_forecast.charts.drawing import HISTORY, Drawing, step_name
 
 TO = "\N{EN DASH}"
 PERCENT = "\N{NO-BREAK SPACE}%"

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from energy_forecast import zones
-from energy_forecast.web.units import EnergyUnit, energy_unit
+from energy_forecast.charts.units import EnergyUnit, energy_unit
 
 HISTORY = timedelta(days=10)
 """Span of history to show before the issue; if the last load is older than the issue, before the last load."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from energy_forecast.charts.figures import Figure, Section, line, paragraph, write_figures
+from energy_forecast.charts.units import energy_unit
 from energy_forecast.pipelines import Comparison
 from energy_forecast.pipelines.promote import verdict
-from energy_forecast.web.figures import Figure, Section, line, paragraph, write_figures
-from energy_forecast.web.units import energy_unit
 
 
 def write_comparison_page(path: Path, comparisons: Sequence[Comparison]) -> None:

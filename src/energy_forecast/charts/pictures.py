@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from energy_forecast.web.city_section import city_section
-from energy_forecast.web.drawing import CityPicture, Drawing
-from energy_forecast.web.page_file import json_in_script, page, write_page
-from energy_forecast.web.score_table import score_table
+from energy_forecast.charts.city_section import city_section
+from energy_forecast.charts.drawing import CityPicture, Drawing
+from energy_forecast.charts.page_file import json_in_script, page, write_page
+from energy_forecast.charts.score_table import score_table
 
 __all__ = ["CityPicture", "forecast_page", "write_forecast_page"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from energy_forecast.charts.figures import Figure, Section, as_table, paragraph, write_figures
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
 from energy_forecast.pipelines import CoverageReport, ErrorReport
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
-from energy_forecast.web.figures import Figure, Section, as_table, paragraph, write_figures
 
 UNKNOWN = "\N{EN DASH}"
 # Steps instead of a gradient: Plotly prints on a cell in white or dark grey, and neither is readable on the blues

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from energy_forecast.charts.drawing import INTERVALS
+from energy_forecast.charts.figures import Figure, Section, as_table, bar, line, paragraph, write_figures
+from energy_forecast.charts.units import EnergyUnit, energy_unit
 from energy_forecast.forecasting.evaluation import metrics
 from energy_forecast.forecasting.explain.contributions import BASELINE, FEATURE_LABELS, RECENT_LOAD
 from energy_forecast.forecasting.explain.report import DAY_KINDS, contribution_totals
 from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
 from energy_forecast.pipelines.weather_share import ExplainedError
-from energy_forecast.web.drawing import INTERVALS
-from energy_forecast.web.figures import Figure, Section, as_table, bar, line, paragraph, write_figures
-from energy_forecast.web.units import EnergyUnit, energy_unit
 
 DRIVERS = 6
 """Number of drivers with separate colours; the sum of the others is drawn as one."""

@@ -9,7 +9,7 @@ from html import escape
 
 import polars as pl
 
-from energy_forecast.web.units import EnergyUnit, energy_unit
+from energy_forecast.charts.units import EnergyUnit, energy_unit
 
 UNKNOWN = "\N{EN DASH}"
 

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from energy_forecast.web.page_file import json_in_script, page, write_page
+from energy_forecast.charts.page_file import json_in_script, page, write_page
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,12 @@
+"""The views, one module each, and their order in the navigation."""
+
+from __future__ import annotations
+
+from energy_forecast.web.content import View
+from energy_forecast.web.views.forecast import forecast
+from energy_forecast.web.views.now import now
+
+VIEWS = (
+    View("/", "Now", now, of_city=False),
+    View("/forecast", "Forecast", forecast),
+)

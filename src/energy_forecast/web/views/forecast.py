@@ -1,0 +1,116 @@
+"""The forecast of a city: observed load, the forecast in use, the one of a day ago, the usual range, temperature."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from energy_forecast.charts.cards import Fact, Link
+from energy_forecast.charts.clock import age_text
+from energy_forecast.charts.forecast import CityPicture, Drawing, forecast_card
+from energy_forecast.database.connection import Connection
+from energy_forecast.errors import NotEnoughDataError
+from energy_forecast.readings.facts import consumption, weather, weather_forecast
+from energy_forecast.readings.forecasts import live_forecast
+from energy_forecast.readings.runs import models
+from energy_forecast.readings.usual_load import usual_load
+from energy_forecast.tables import Table
+from energy_forecast.web.content import Content, as_of_control, model_control, window_control
+from energy_forecast.web.state import State
+
+_WINDOWS = (1, 2, 3, 7, 14, 28)
+
+
+def forecast(connection: Connection, state: State) -> Content:
+    """Return the view."""
+    place, now = state.place, state.now
+    days = state.days(2)
+    first = now - timedelta(days=days)
+    controls = [
+        model_control(state, models(connection).frame["model"].to_list()),
+        window_control(days, _WINDOWS),
+        as_of_control(state),
+    ]
+    observed = consumption(connection, place.name, start=first, end=now, as_of=state.as_of, resolution="hour").frame
+    observed = observed.filter(pl.col("minutes_known") == pl.col("interval_minutes"))
+    try:
+        served = live_forecast(connection, place.name, as_of=state.as_of, model=state.model)
+    except NotEnoughDataError as error:
+        return Content(f"Forecast of {place.name}", str(error), [], controls, refresh=60)
+    earlier = _earlier(connection, state)
+    end = served.frame["interval_end"][-1]
+    usual = usual_load(connection, place.name, start=first, end=end, as_of=state.as_of)
+    picture = CityPicture(
+        name=place.name,
+        timezone=place.timezone,
+        history=observed.select("timestamp", "consumption_kwh"),
+        forecast=served.frame,
+        issued_at=served.facts["issued_at"],
+        model=f"{served.facts['model']} {served.facts['version']}",
+        weather=_temperature(connection, state, first, end),
+        past=None if earlier is None else earlier.frame.filter(pl.col("timestamp") < served.frame["timestamp"][0]),
+        past_name="forecast of a day ago",
+        usual=usual.frame.select("timestamp", pl.col("usual_low").alias("low"), pl.col("usual_high").alias("high")),
+        span=timedelta(days=days),
+        now=now,
+    )
+    card = forecast_card(
+        picture,
+        title="Load, forecast and temperature",
+        data=state.data("/v1/cities/{city}/forecast", as_of=state.as_of, model=state.model),
+        facts=_past_facts(observed, earlier, state),
+        notes=[*served.facts["notes"], usual.facts["description"]],
+        links=[
+            Link("Replay", state.url("/replay")),
+            Link("Peaks", state.url("/peaks")),
+            Link("Why this forecast?", state.url("/why")),
+        ],
+        urls=[state.url("/evolution", timestamp=moment) for moment in served.frame["timestamp"]],
+    )
+    return Content(f"Forecast of {place.name}", Drawing(picture).sentence(), [card], controls, refresh=60)
+
+
+def _earlier(connection: Connection, state: State) -> Table | None:
+    """Return the forecast that was in use a day before; None without one."""
+    try:
+        return live_forecast(
+            connection, state.place.name, as_of=state.now - timedelta(days=1), model=state.model, levels=[0.05, 0.95]
+        )
+    except NotEnoughDataError:
+        return None
+
+
+def _temperature(connection: Connection, state: State, first: object, end: object) -> pl.DataFrame:
+    """Return the observed temperature, and the forecast one after it."""
+    name = state.place.name
+    seen = weather(connection, name, start=first, end=state.now, as_of=state.as_of).frame  # type: ignore[arg-type]
+    seen = seen.select("timestamp", "temperature").filter(pl.col("timestamp").dt.minute() == 0)
+    ahead = weather_forecast(connection, name, start=first, end=end, as_of=state.as_of).frame  # type: ignore[arg-type]
+    ahead = ahead.select("timestamp", "temperature").join(seen.drop_nulls(), on="timestamp", how="anti")
+    return pl.concat([seen, ahead]).sort("timestamp").unique("timestamp", keep="first", maintain_order=True)
+
+
+def _past_facts(observed: pl.DataFrame, earlier: Table | None, state: State) -> list[Fact]:
+    """Return how well the forecast of a day ago has done, and the age of the load."""
+    facts = []
+    if earlier is not None:
+        both = earlier.frame.join(observed.select("timestamp", "consumption_kwh"), on="timestamp").drop_nulls()
+        if both.height:
+            actual, predicted = both["consumption_kwh"], both["predicted"]
+            mape = float((((predicted - actual) / actual).abs().filter(actual > 0)).mean() or 0) * 100  # type: ignore[arg-type]
+            inside = both.filter(pl.col("consumption_kwh").is_between("q05", "q95")).height
+            facts.append(
+                Fact(
+                    "Forecast of a day ago",
+                    f"MAPE {mape:.1f} %",
+                    f"{inside} of {both.height} hours inside its 90 % interval",
+                )
+            )
+    if observed.height:
+        end = observed["interval_end"][-1]
+        level = "warning" if state.now - end > timedelta(hours=6) else None
+        facts.append(Fact("Load known until", state.clock.short(end), f"{age_text(state.now - end)} ago", level))
+    else:
+        facts.append(Fact("Load", "none in the window", "Choose a longer window.", "warning"))
+    return facts
