@@ -111,6 +111,8 @@ COLUMNS: dict[str, Column] = {
     "fallback_level": Column("How far the used model is from the preferred one; 0 is the preferred one"),
     "notes": Column("Remarks of the run on the city"),
     "error_percent": Column("Forecast minus actual, in percent of the actual", "%"),
+    "predicted_low": Column("Lower end of the 90 % interval of the forecast", "kWh"),
+    "predicted_high": Column("Upper end of the 90 % interval of the forecast", "kWh"),
     "known_until": Column("End of the last interval with a load, UTC"),
     "peak_at": Column("START of the interval with the highest forecast of the next 24 hours, UTC"),
     "peak_kwh": Column("Highest forecast of the next 24 hours", "kWh"),

@@ -202,9 +202,10 @@ class Reader(ABC):
             as_of: only what was known at this time. None for now.
 
         Returns:
-            A table: `city`, the last complete hour with load (`timestamp`, `actual`, `predicted`, `q05`, `q95`,
-            `error_percent`), `known_until`, the forecast in use (`issued_at`, `model`, `version`, `fallback_level`),
-            and the highest forecast of the next 24 hours (`peak_at`, `peak_kwh`, `peak_low`, `peak_high`).
+            A table: `city`, `timestamp` (the last complete hour with load), `actual`, `predicted` and its 90 % interval
+            `predicted_low`, `predicted_high` (kWh), `error_percent`, `known_until`, the forecast in use (`issued_at`,
+            `model`, `version`, `fallback_level`), and the highest forecast of the next 24 hours (`peak_at`, `peak_kwh`,
+            `peak_low`, `peak_high`).
 
         Examples:
             >>> db.overview().frame

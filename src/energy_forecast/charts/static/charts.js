@@ -105,7 +105,7 @@
       const x = u.data[0], { min: from, max: to } = u.scales.x;
       for (const one of panel.intervals) {
         for (let i = 0; i < x.length; i++) {
-          if (x[i] < from || x[i] > to) continue;
+          if (from !== null && (x[i] < from || x[i] > to)) continue;
           if (one.low[i] !== null && (low === null || one.low[i] < low)) low = one.low[i];
           if (one.high[i] !== null && (high === null || one.high[i] > high)) high = one.high[i];
         }

@@ -64,9 +64,14 @@ def _attention(row: Mapping[str, Any], at: datetime) -> list[str]:
         found.append("the forecast has ended")
     if row["fallback_level"]:
         found.append(f"fallback level {row['fallback_level']}")
-    if None not in (row["actual"], row["q05"], row["q95"]) and not row["q05"] <= row["actual"] <= row["q95"]:
+    if _is_outside(row):
         found.append("load outside the 90 % interval")
     return found
+
+
+def _is_outside(row: Mapping[str, Any]) -> bool:
+    values = row["predicted_low"], row["actual"], row["predicted_high"]
+    return None not in values and not values[0] <= values[1] <= values[2]
 
 
 def _cells(row: Mapping[str, Any], state: State) -> list[str | Link]:

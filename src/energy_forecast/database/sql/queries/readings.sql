@@ -6,7 +6,7 @@ FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) c
 ORDER BY c.timestamp
 
 -- name: consumption_by_period
--- As consumption, summed (peak demand: highest) over hours of the city or its local days.
+-- As consumption, summed (peak demand: highest) over hours of the city or its local days. Without OFFSET 0 the phase is computed for each row.
 SELECT p.start, p.ending, sum(p.consumption_kwh)::float8, max(p.peak_demand_kw)::float8,
        (extract(epoch FROM p.ending - p.start) / 60)::integer, sum(p.interval_minutes)::integer, max(p.available_at)
 FROM (
@@ -14,7 +14,7 @@ FROM (
                 ELSE date_trunc('day', b.midnight AT TIME ZONE %(zone)s + interval '1 day') AT TIME ZONE %(zone)s END AS ending,
            CASE WHEN %(resolution)s = 'hour' THEN b.hour ELSE b.midnight END AS start
     FROM consumption_as_of(%(city)s, %(as_of)s, %(first)s, %(end)s) c
-    CROSS JOIN (SELECT timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => load_phase_as_of(%(city)s, %(as_of)s)) AS phase) o
+    CROSS JOIN (SELECT timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => load_phase_as_of(%(city)s, %(as_of)s)) AS phase OFFSET 0) o
     CROSS JOIN LATERAL (SELECT date_bin('1 hour', c.timestamp, o.phase) AS hour,
                                date_trunc('day', c.timestamp, %(zone)s) AS midnight) b) p
 GROUP BY p.start, p.ending
@@ -79,9 +79,10 @@ SELECT c.name AS city, c.timezone, l.hour, l.consumption_kwh, l.known_until, b.p
        s.issued_at, s.issued_before, s.model, s.version, s.purpose, s.champion, s.fallback_level, s.notes, s.quantile_levels, s.interval_minutes,
        s.first_timestamp, array_send(s.predicted) AS predicted, array_send(s.quantiles) AS quantiles
 FROM cities c
+CROSS JOIN LATERAL (SELECT timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => load_phase_as_of(c.id, %(as_of)s)) AS phase OFFSET 0) o
 LEFT JOIN LATERAL (
     SELECT h.hour, h.consumption_kwh, h.known_until
-    FROM (SELECT date_bin('1 hour', v.timestamp, timestamptz '2000-01-01 00:00:00+00' + make_interval(mins => load_phase_as_of(c.id, %(as_of)s))) AS hour,
+    FROM (SELECT date_bin('1 hour', v.timestamp, o.phase) AS hour,
                  sum(v.consumption_kwh)::float8 AS consumption_kwh, sum(v.interval_minutes) AS minutes,
                  max(max(v.timestamp + make_interval(mins => v.interval_minutes))) OVER () AS known_until
           FROM consumption_as_of(c.id, %(as_of)s, %(as_of)s::timestamptz - interval '3 days', %(as_of)s) v GROUP BY 1) h
