@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from energy_forecast.charts.explanation import write_explanation_page
+from energy_forecast.charts.score_pictures import write_certificate_page, write_errors_page
 from energy_forecast.database.cities import StoredCity
 from energy_forecast.forecasting import QUANTILE_LEVELS, City, ForecastInput, fit
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS, errors_by_weekday
@@ -18,8 +20,6 @@ from energy_forecast.forecasting.explain.report import explain
 from energy_forecast.forecasting.explain.weather_share import weather_share
 from energy_forecast.pipelines import CoverageReport, ErrorReport, ForecastExplanation
 from energy_forecast.pipelines.weather_share import explain_error
-from energy_forecast.charts.explanation import write_explanation_page
-from energy_forecast.charts.score_pictures import write_certificate_page, write_errors_page
 from pages import CHROMIUM, HOSTILE, opened
 from synthetic import load, temperature
 

@@ -14,11 +14,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from energy_forecast.pipelines.score import worth_showing
 from energy_forecast.charts.drawing import Drawing
 from energy_forecast.charts.pictures import CityPicture, write_forecast_page
 from energy_forecast.charts.score_table import score_table
 from energy_forecast.charts.units import energy_unit
+from energy_forecast.pipelines.score import worth_showing
 from energy_forecast.zones import zone as rules_of
 
 ISSUED = datetime(2026, 5, 4, 12, tzinfo=UTC)
