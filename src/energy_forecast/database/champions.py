@@ -74,7 +74,7 @@ def add_promotion(
 def promotions(connection: Connection, cities: Sequence[str], at: datetime | None) -> list[dict[str, Any]]:
     """Return the champions of cities, newest first; with `at`, only those at that time.
 
-    `reason`, `promoted_by` and `evidence` may mention models of other cities, so a user gets None for them.
+    `reason` is free text that may mention other cities, and `promoted_by` is a login, so a user gets None for them.
     """
     named = queries("champions")
     has_reasons = one_row(connection, named["may_read_reasons"])[0]

@@ -587,6 +587,25 @@ class Reader(ABC):
         return self._read("models")
 
     @checked
+    def promotions(self, cities: Names = ()) -> Table:
+        """Return the present and former champions of cities, by city, the newest first.
+
+        Args:
+            cities: names of cities; all if empty.
+
+        Returns:
+            `city`, `model`, `version`, `promoted_at`, `replaced_at`, `is_forced`, `promoted_by`, `reason`, `evidence`
+            (JSON). A user gets no `promoted_by` and `reason`.
+
+        Raises:
+            UnknownCityError: the reader sees no city of a name.
+
+        Examples:
+            >>> db.promotions("Munich").frame
+        """
+        return self._read("promotions", cities=list(names(cities)) or None)
+
+    @checked
     def model_performance(self, *, days: int = 7, as_of: Moment | None = None) -> Table:
         """Return model versions by their scores of the last days, best first, over the cities of the reader.
 
@@ -633,6 +652,35 @@ class Reader(ABC):
         return self._read("runs", purpose=purpose, model=model, limit=limit, cursor=cursor)
 
     @checked
+    def run_outcomes(
+        self,
+        cities: Names = (),
+        *,
+        purpose: Literal["live", "replay", "backtest"] | None = None,
+        model: str | None = None,
+        limit: int = 100,
+    ) -> Table:
+        """Return the cities of the last runs, also those that failed, with fallback level and notes.
+
+        Args:
+            cities: names of cities; all if empty.
+            purpose, model: as in `forecasts`.
+            limit: most runs.
+
+        Returns:
+            `run_id`, `city`, `issued_at`, `recorded_at`, `model`, `version`, `purpose`, `weather`, `has_failed`,
+            `fallback_level`, `notes`, `first`, `end` (null if the city failed), `started_at`, `finished_at`.
+
+        Raises:
+            UnknownCityError: the reader sees no city of a name.
+
+        Examples:
+            >>> db.run_outcomes(purpose="live", limit=10).frame
+        """
+        chosen = list(names(cities)) or None
+        return self._read("run_outcomes", cities=chosen, purpose=purpose, model=model, limit=limit)
+
+    @checked
     def run(self, run: UUID | str) -> Table:
         """Return the cities of a run that the reader may see, with the fallback level and notes of each.
 
@@ -667,6 +715,66 @@ class Reader(ABC):
             >>> db.quality("Munich").frame
         """
         return self._read("quality", city=city, **_span(start, end))
+
+    @checked
+    def arrivals(self, city: str, start: Moment | None = None, end: Moment | None = None) -> Table:
+        """Return the number of recorded rows of a city by series and hour of recording.
+
+        Args:
+            city, start, end: as in `consumption`.
+
+        Returns:
+            `series`, `recorded_hour`, `row_count`, `first`, `end`, `median_delay_hours`, `longest_delay_hours`,
+            `median_availability_hours`.
+
+        Raises:
+            UnknownCityError, EnergyForecastError: as in `consumption`.
+
+        Examples:
+            >>> db.arrivals("Munich").frame
+        """
+        return self._read("arrivals", city=city, **_span(start, end))
+
+    @checked
+    def sources(self, cities: Names = (), *, as_of: Moment | None = None) -> Table:
+        """Return when the last load, weather and weather forecasts were recorded, and whether new ones are late.
+
+        Args:
+            cities: names of cities; all if empty.
+            as_of: only recordings by this time. None for now.
+
+        Returns:
+            `city`, `series`, `recorded_at`, `end`, `recording_count`, `usual_gap_hours`, `expected_by`, `is_late`.
+
+        Raises:
+            UnknownCityError: the reader sees no city of a name.
+
+        Examples:
+            >>> db.sources().frame
+        """
+        chosen = list(names(cities)) or None
+        return self._read("sources", cities=chosen, as_of=optional_moment(as_of, "as_of"))
+
+    @checked
+    def rejections(self, city: str, *, days: int = 30, as_of: Moment | None = None) -> Table:
+        """Return the quarantined rows of a city of the last days, counted by file, column and reason.
+
+        Args:
+            city: name of the city.
+            days: number of days of 24 hours, 1 to 3660.
+            as_of: end of the days. None for now.
+
+        Returns:
+            `file`, `column`, `reason`, `cell_only`, `count`, `recorded_at`, and `line` and `row_data` of the newest.
+
+        Raises:
+            UnknownCityError: the reader sees no city of this name.
+            EnergyForecastError: the number of days is out of range.
+
+        Examples:
+            >>> db.rejections("Munich").frame
+        """
+        return self._read("rejections", city=city, days=days, as_of=optional_moment(as_of, "as_of"))
 
     @checked
     def weather_correlation(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from energy_forecast.readings import (
+    arrivals,
     explanations,
     facts,
     forecasts,
@@ -93,11 +94,16 @@ READINGS: dict[str, Reading] = {
         Reading(f"{_CITY}/certificate", scores.certificate, scores.CERTIFICATE, "scores"),
         Reading(f"{_CITY}/explanation", explanations.explanation, explanations.EXPLANATION, "forecasts"),
         Reading("/v1/champions", scores.champions, scores.CHAMPIONS, "models"),
+        Reading("/v1/champions/history", scores.promotions, scores.PROMOTIONS, "models"),
         Reading("/v1/models", runs.models, runs.MODELS, "models"),
         Reading("/v1/models/performance", scores.model_performance, scores.PERFORMANCE, "models"),
         Reading("/v1/runs", runs.runs, runs.RUNS, "runs"),
+        Reading("/v1/run-outcomes", runs.run_outcomes, runs.OUTCOMES, "runs"),
         Reading("/v1/runs/{run}", runs.run, runs.RUN, "runs"),
         Reading(f"{_CITY}/quality", loads.quality, loads.QUALITY, "data"),
+        Reading(f"{_CITY}/arrivals", arrivals.arrivals, arrivals.ARRIVALS, "data"),
+        Reading(f"{_CITY}/rejections", arrivals.rejections, arrivals.REJECTIONS, "batches"),
+        Reading("/v1/sources", arrivals.sources, arrivals.SOURCES, "data"),
         Reading(f"{_CITY}/weather-correlation", loads.weather_correlation, loads.WEATHER_CORRELATION, "data"),
         Reading("/v1/updates", updates.updates, updates.UPDATES, "updates"),
         Reading("/v1/batches", loads.batches, loads.BATCHES, "batches"),

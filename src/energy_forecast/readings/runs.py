@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 import polars as pl
 
+from energy_forecast.database.cities import cities_named
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.models import list_models
 from energy_forecast.database.readings import dicts_of, framed
@@ -31,6 +33,20 @@ RUNS: Schema = {
     "horizon_hours": pl.Float64,
     "interval_minutes": pl.Int32,
     "status": pl.String,
+    "started_at": UTC_TIME,
+    "finished_at": UTC_TIME,
+}
+OUTCOMES: Schema = {
+    "run_id": pl.String,
+    "city": pl.String,
+    "issued_at": UTC_TIME,
+    "recorded_at": UTC_TIME,
+    **dict.fromkeys(("model", "version", "purpose", "weather"), pl.String),
+    "has_failed": pl.Boolean,
+    "fallback_level": pl.Int32,
+    "notes": pl.List(pl.String),
+    "first": UTC_TIME,
+    "end": UTC_TIME,
     "started_at": UTC_TIME,
     "finished_at": UTC_TIME,
 }
@@ -75,6 +91,27 @@ def runs(
     last = rows[limit - 1] if len(rows) > limit else None
     following = None if last is None else cursor_of(last["recorded_at"].isoformat(), last["run_id"])
     return Table(framed(rows[:limit], RUNS), {"next": following})
+
+
+def run_outcomes(
+    connection: Connection,
+    *,
+    cities: Sequence[str] | None = None,
+    purpose: Purpose | None = None,
+    model: str | None = None,
+    limit: int = 100,
+) -> Table:
+    """Return the cities of the last runs, also those that failed, with fallback level and notes; the newest run first.
+
+    `limit` counts runs. A failed city has no `first` and `end`, and its notes are the reason. A run that forecast no
+    city of the reader is left out.
+
+    Raises:
+        UnknownCityError: the reader sees no city of a name.
+    """
+    chosen = [city.id for city in cities_named(connection, cities or ())]
+    parameters = {"cities": chosen, "purpose": purpose, "model": model, "limit": limit}
+    return Table(framed(dicts_of(connection, "run_outcomes", parameters), OUTCOMES))
 
 
 def run(connection: Connection, *, run: UUID) -> Table:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import polars as pl
 
+from energy_forecast.database import champions as stored_champions
 from energy_forecast.database import reports
 from energy_forecast.database.cities import cities_named, city_named
 from energy_forecast.database.clock import database_now
@@ -47,6 +48,10 @@ CHAMPIONS: Schema = {
     "promoted_at": UTC_TIME,
     "replaced_at": UTC_TIME,
     "is_forced": pl.Boolean,
+}
+PROMOTIONS: Schema = {
+    **CHAMPIONS,
+    **dict.fromkeys(("promoted_by", "reason", "evidence"), pl.String),
 }
 PERFORMANCE: Schema = {
     **dict.fromkeys(("model", "version", "purpose", "weather"), pl.String),
@@ -172,6 +177,20 @@ def champions(connection: Connection, *, cities: Sequence[str] | None = None, as
     chosen = [city.id for city in cities_named(connection, cities or ())]
     rows = dicts_of(connection, "champions", {"cities": chosen, "at": known_at})
     return Table(framed(rows, CHAMPIONS), {"as_of": known_at})
+
+
+def promotions(connection: Connection, *, cities: Sequence[str] | None = None) -> Table:
+    """Return the present and former champions of cities, by city, the newest first.
+
+    `evidence` is JSON with the paired tests against the rivals. `promoted_by` and `reason` are null for users: a reason
+    is free text, and may mention cities of others.
+
+    Raises:
+        UnknownCityError: the reader sees no city of a name.
+    """
+    chosen = [city.name for city in cities_named(connection, cities or ())]
+    found = stored_champions.promotions(connection, chosen, None)
+    return Table(framed([row | {"promoted_at": row["first"], "replaced_at": row["end"]} for row in found], PROMOTIONS))
 
 
 def model_performance(connection: Connection, *, days: int = 7, as_of: datetime | None = None) -> Table:

@@ -255,6 +255,7 @@ CREATE TRIGGER created_at_is_now BEFORE INSERT ON weather_data_revisions FOR EAC
 GRANT SELECT ON weather_data_revisions TO energy_forecast_app;
 GRANT SELECT ON weather_data_revisions TO energy_forecast_auditor;
 GRANT INSERT (city_id, timestamp, temperature, humidity, wind_speed, precipitation, available_at, interval_minutes), SELECT ON weather_data_revisions TO energy_forecast_ingest;
+GRANT SELECT ON weather_data_revisions TO energy_forecast_operator;
 
 CREATE TABLE weather_forecasts (
     city_id uuid NOT NULL,
@@ -290,6 +291,7 @@ CREATE TRIGGER audit_update AFTER UPDATE ON weather_forecasts REFERENCING OLD TA
 GRANT SELECT ON weather_forecasts TO energy_forecast_app;
 GRANT SELECT ON weather_forecasts TO energy_forecast_auditor;
 GRANT INSERT (city_id, timestamp, issued_at, temperature, humidity, wind_speed, precipitation), SELECT ON weather_forecasts TO energy_forecast_ingest;
+GRANT SELECT ON weather_forecasts TO energy_forecast_operator;
 
 CREATE TABLE ops.ingest_batches (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
@@ -356,6 +358,7 @@ CREATE TRIGGER keeps_recent BEFORE DELETE ON ops.rejected_rows FOR EACH ROW WHEN
 GRANT SELECT ON ops.rejected_rows TO energy_forecast_app;
 GRANT SELECT ON ops.rejected_rows TO energy_forecast_auditor;
 GRANT INSERT (batch_id, file, line, column_name, reason, row_data, cell_only, city_id), SELECT ON ops.rejected_rows TO energy_forecast_ingest;
+GRANT SELECT ON ops.rejected_rows TO energy_forecast_operator;
 
 CREATE TABLE ops.provisional_intervals (
     city_id uuid NOT NULL,
@@ -570,7 +573,7 @@ CREATE TRIGGER created_at_is_kept BEFORE UPDATE ON model_promotions FOR EACH ROW
 CREATE TRIGGER created_at_is_now BEFORE INSERT ON model_promotions FOR EACH ROW WHEN ((new.created_at IS DISTINCT FROM CURRENT_TIMESTAMP)) EXECUTE FUNCTION reject_change('created_at is set by the database');
 CREATE TRIGGER model_promotions_end BEFORE INSERT ON model_promotions FOR EACH ROW EXECUTE FUNCTION end_previous_promotion();
 CREATE CONSTRAINT TRIGGER prompt_commit AFTER INSERT ON model_promotions DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION check_prompt_commit('3 hours');
-GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
+GRANT SELECT (id, city_id, model_id, during, evidence, is_forced, created_at) ON model_promotions TO energy_forecast_app;
 GRANT SELECT ON model_promotions TO energy_forecast_auditor;
 GRANT INSERT (city_id, model_id, reason, evidence, is_forced, returns_to), SELECT ON model_promotions TO energy_forecast_forecaster;
 GRANT SELECT ON model_promotions TO energy_forecast_operator;

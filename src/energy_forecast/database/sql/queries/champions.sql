@@ -43,7 +43,7 @@ SELECT has_column_privilege('model_promotions', 'reason', 'SELECT')
 -- name: promotions_without_reasons
 -- As promotions, for a role that may not read their reasons.
 SELECT c.name AS city, m.name AS model, m.version, lower(p.during) AS first, upper(p.during) AS end, NULL AS reason,
-       p.is_forced, NULL AS promoted_by, NULL AS evidence
+       p.is_forced, NULL AS promoted_by, p.evidence
 FROM model_promotions p JOIN cities c ON c.id = p.city_id JOIN models m ON m.id = p.model_id
 WHERE c.name = ANY (%(cities)s) AND (%(at)s::timestamptz IS NULL OR p.during @> %(at)s::timestamptz)
 ORDER BY c.name, lower(p.during) DESC

@@ -191,3 +191,106 @@ ORDER BY r.file, r.line, r.column_name, r.reason
 -- Cities whose data has changed since a position, with the next position; one row without a city if none has changed.
 SELECT u.city, u.changed, u.recorded_at, u.cursor, u.next_start, u.next_scores
 FROM ops.changes_since(%(since)s::bytea, %(first)s::timestamptz, %(scores)s::bigint) u
+
+-- name: arrivals
+-- Values of a city by series and UTC hour of their recording: first versions of load and weather in intervals in [first, end), and weather forecasts
+-- issued in [first, end). Delays are hours after the end of the interval; weather forecasts have none.
+WITH versions AS (
+    SELECT 'consumption' AS series, c.timestamp, c.timestamp + make_interval(mins => c.interval_minutes) AS ending, c.available_at, c.created_at
+    FROM energy_consumption c WHERE c.city_id = %(city)s AND c.timestamp >= %(first)s AND c.timestamp < %(end)s
+    UNION ALL
+    SELECT 'consumption', r.timestamp, r.timestamp + make_interval(mins => r.interval_minutes), r.available_at, r.created_at
+    FROM energy_consumption_revisions r WHERE r.city_id = %(city)s AND r.timestamp >= %(first)s AND r.timestamp < %(end)s
+    UNION ALL
+    SELECT 'weather', w.timestamp, w.timestamp + make_interval(mins => w.interval_minutes), w.available_at, w.created_at
+    FROM weather_data w WHERE w.city_id = %(city)s AND w.timestamp >= %(first)s AND w.timestamp < %(end)s
+    UNION ALL
+    SELECT 'weather', r.timestamp, r.timestamp + make_interval(mins => r.interval_minutes), r.available_at, r.created_at
+    FROM weather_data_revisions r WHERE r.city_id = %(city)s AND r.timestamp >= %(first)s AND r.timestamp < %(end)s
+), arrived AS (
+    SELECT v.series, v.timestamp, max(v.ending) AS ending, min(v.available_at) AS available_at, min(v.created_at) AS created_at
+    FROM versions v GROUP BY v.series, v.timestamp
+    UNION ALL
+    SELECT 'weather-forecasts', f.timestamp, f.timestamp + interval '1 hour', NULL, f.created_at
+    FROM weather_forecasts f
+    WHERE f.city_id = %(city)s AND f.issued_at >= %(first)s AND f.issued_at < %(end)s
+      AND f.timestamp >= %(first)s AND f.timestamp < %(end)s + interval '17 days'
+)
+SELECT a.series, date_trunc('hour', a.created_at, 'UTC') AS recorded_hour, count(*) AS row_count, min(a.timestamp) AS first,
+       max(a.ending) AS end,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY d.recorded) AS median_delay_hours, max(d.recorded) AS longest_delay_hours,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY d.available) AS median_availability_hours
+FROM arrived a
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN a.series <> 'weather-forecasts' THEN extract(epoch FROM a.created_at - a.ending)::float8 / 3600 END AS recorded,
+           extract(epoch FROM a.available_at - a.ending)::float8 / 3600 AS available) d
+GROUP BY a.series, recorded_hour
+ORDER BY recorded_hour, a.series
+
+-- name: sources
+-- Cities by series: the last recorded rows, and the gap between two recordings that 90 of 100 do not exceed, over the last 14 days with values.
+WITH recorded AS (
+    SELECT c.id, 'consumption' AS series, v.created_at, max(v.timestamp + make_interval(mins => v.interval_minutes)) AS ending
+    FROM cities c
+    CROSS JOIN LATERAL (SELECT max(l.timestamp) AS last FROM energy_consumption l WHERE l.city_id = c.id) l
+    JOIN energy_consumption v ON v.city_id = c.id AND v.timestamp > l.last - interval '14 days' AND v.timestamp <= l.last
+    WHERE c.id = ANY (%(cities)s) AND v.created_at <= %(at)s
+    GROUP BY c.id, v.created_at
+    UNION ALL
+    SELECT c.id, 'weather', v.created_at, max(v.timestamp + make_interval(mins => v.interval_minutes))
+    FROM cities c
+    CROSS JOIN LATERAL (SELECT max(l.timestamp) AS last FROM weather_data l WHERE l.city_id = c.id) l
+    JOIN weather_data v ON v.city_id = c.id AND v.timestamp > l.last - interval '14 days' AND v.timestamp <= l.last
+    WHERE c.id = ANY (%(cities)s) AND v.created_at <= %(at)s
+    GROUP BY c.id, v.created_at
+    UNION ALL
+    SELECT c.id, 'weather-forecasts', v.created_at, max(v.timestamp + interval '1 hour')
+    FROM cities c
+    CROSS JOIN LATERAL (SELECT max(l.timestamp) AS last FROM weather_forecasts l WHERE l.city_id = c.id) l
+    JOIN weather_forecasts v ON v.city_id = c.id AND v.timestamp > l.last - interval '14 days' AND v.timestamp <= l.last
+    WHERE c.id = ANY (%(cities)s) AND v.created_at <= %(at)s
+    GROUP BY c.id, v.created_at
+), gaps AS (
+    SELECT r.*, extract(epoch FROM r.created_at - lag(r.created_at) OVER (PARTITION BY r.id, r.series ORDER BY r.created_at))::float8 / 3600 AS gap
+    FROM recorded r
+)
+SELECT c.name AS city, g.series, max(g.created_at) AS recorded_at, max(g.ending) AS end, count(*) AS recording_count,
+       CASE WHEN count(*) >= %(fewest)s THEN percentile_cont(0.9) WITHIN GROUP (ORDER BY g.gap) END AS usual_gap_hours
+FROM gaps g JOIN cities c ON c.id = g.id
+GROUP BY c.name, g.series
+ORDER BY c.name, g.series
+
+-- name: rejections
+-- Quarantined rows and cells of a city since a time, by file, column and reason without its values, the most frequent first, each with its newest row.
+SELECT n.file, n.column_name, n.words AS reason, n.cell_only, n.count, n.recorded_at, n.line, n.row_data
+FROM (
+    SELECT w.*, count(*) OVER same AS count, row_number() OVER (same ORDER BY w.recorded_at DESC, w.line) AS number
+    FROM (
+        SELECT r.file, r.column_name, r.cell_only, r.created_at AS recorded_at, r.line, r.row_data,
+               regexp_replace(r.reason, '''[^'']*''|[0-9][0-9:.,-]*', '...', 'g') AS words
+        FROM ops.rejected_rows r
+        WHERE r.city_id = %(city)s AND r.created_at > %(first)s AND r.created_at <= %(end)s) w
+    WINDOW same AS (PARTITION BY w.file, w.column_name, w.words, w.cell_only)) n
+WHERE n.number = 1
+ORDER BY n.count DESC, n.file, n.column_name, n.words
+LIMIT 200
+
+-- name: run_outcomes
+-- The last recorded runs and their cities, of some cities: the forecast hours, or none if the city failed, with fallback level and notes.
+WITH newest AS MATERIALIZED (
+    SELECT r.id, r.issued_at, r.created_at, m.name AS model, m.version, r.purpose, r.weather, r.status, r.started_at, r.finished_at
+    FROM forecast_runs r JOIN models m ON m.id = r.model_id
+    WHERE (%(purpose)s::text IS NULL OR r.purpose = %(purpose)s) AND (%(model)s::text IS NULL OR m.name = %(model)s)
+    ORDER BY r.created_at DESC, r.id DESC
+    LIMIT %(limit)s)
+SELECT r.id AS run_id, r.issued_at, r.created_at AS recorded_at, r.model, r.version, r.purpose, r.weather, r.started_at, r.finished_at,
+       c.name AS city, v.first_timestamp AS first, v.last_timestamp + make_interval(mins => v.interval_minutes) AS end,
+       v.run_id IS NULL AS has_failed, (n.notes ->> 'level')::integer AS fallback_level,
+       ARRAY(SELECT jsonb_array_elements_text(n.notes -> 'notes')) AS notes
+FROM newest r
+CROSS JOIN cities c
+LEFT JOIN prediction_vintages v ON v.city_id = c.id AND v.issued_at = r.issued_at AND v.run_id = r.id
+CROSS JOIN LATERAL (SELECT run_notes(r.id, c.id) AS notes) n
+WHERE c.id = ANY (%(cities)s)
+  AND (v.run_id IS NOT NULL OR r.status = 'partial' AND n.notes ->> 'level' IS NULL AND jsonb_array_length(n.notes -> 'notes') > 0)
+ORDER BY r.created_at DESC, r.id DESC, c.name

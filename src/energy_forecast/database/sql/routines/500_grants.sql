@@ -21,8 +21,8 @@ GRANT SELECT (id, name, type, version, is_active, trained_at, trained_until, cre
 GRANT SELECT (model_id, city_id, created_at) ON model_artifacts TO energy_forecast_app;
 GRANT SELECT (id, model_id, purpose, issued_at, horizon, weather, interval_minutes, quantile_levels, quantile_count, status, assumptions, started_at,
     finished_at, created_at) ON forecast_runs TO energy_forecast_app;
--- Without evidence and reason, which may mention models of others
-GRANT SELECT (id, city_id, model_id, during, is_forced, created_at) ON model_promotions TO energy_forecast_app;
+-- Without the reason, which is free text and may mention other cities. The evidence only has tests of models of the city itself
+GRANT SELECT (id, city_id, model_id, during, evidence, is_forced, created_at) ON model_promotions TO energy_forecast_app;
 GRANT EXECUTE ON FUNCTION
     consumption_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz),
@@ -61,8 +61,8 @@ GRANT EXECUTE ON FUNCTION
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
     load_phase_as_of(uuid, timestamptz), forecast_evolution(uuid, timestamptz),
     served_forecast(uuid, timestamptz, text), run_notes(uuid, uuid) TO energy_forecast_operator;
-GRANT SELECT ON energy_consumption_revisions, prediction_vintages, forecast_runs, model_promotions, ops.run_requests,
-    ops.http_loads TO energy_forecast_operator;
+GRANT SELECT ON energy_consumption_revisions, weather_data_revisions, weather_forecasts, prediction_vintages, forecast_runs, model_promotions,
+    ops.run_requests, ops.http_loads, ops.rejected_rows TO energy_forecast_operator;
 
 -- The API: it finds the user of a key, and then takes their role
 GRANT USAGE ON SCHEMA ops TO energy_forecast_api;
