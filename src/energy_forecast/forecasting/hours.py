@@ -32,6 +32,11 @@ TRAINING_LEADS = LeadBuckets((3, 8, 16, 24, 48))
 CALIBRATION_LEADS = LeadBuckets((6, 24, 48, 96))
 # Reports of scores and coverage, [first, end) in hours
 REPORT_LEADS = ((0, 6), (6, 24), (24, 48), (48, 168))
+# Errors by lead time, in finer steps with the same borders
+LEAD_STEPS = (
+    *((0, 3), (3, 6), (6, 12), (12, 18), (18, 24)),
+    *((24, 36), (36, 48), (48, 72), (72, 120), (120, 168)),
+)
 
 # Weights of the hour before, the hour itself and the hour after
 KERNEL = (1.0, 2.0, 1.0)

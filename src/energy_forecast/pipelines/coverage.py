@@ -45,7 +45,7 @@ class CoverageReport:
     """Coverage of the intervals of one model.
 
     rows: as `coverage_certificate` returns them.
-    reliability: city, level, observed (share), hours: the share of actuals at or below each quantile.
+    reliability: the share of actuals at or below each quantile, as `reliability` returns it.
     lacking: cities without a forecast that has an actual.
     conditions: weather and assumptions of the examined backtests by city; empty for other purposes.
     failed: the reason for each city whose intervals could not be examined.
@@ -105,7 +105,9 @@ def check_coverage(
     """
 
     def examine(city: StoredCity, pairs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        return coverage_certificate(pairs, timezone=city.timezone, southern=city.latitude < 0), reliability(pairs)
+        return coverage_certificate(pairs, timezone=city.timezone, southern=city.latitude < 0), reliability(
+            pairs, timezone=city.timezone
+        )
 
     found, lacking, conditions, failed = _each_city(database, model, purpose, weather, cities, first, end, examine)
     counted, observed = (pl.concat(frames) for frames in zip(*found.values(), strict=True))

@@ -505,8 +505,8 @@ class Reader(ABC):
 
         Returns:
             A row for each interval of the city, of its lead times and seasons: `part`, `group`, `nominal`, `hours`,
-            `days`, `coverage`, `lower`, `upper` (90 % confidence interval), `tolerance`, `margin`, `verdict`. The fact
-            `verdict` is the worst one.
+            `days`, `coverage`, `lower`, `upper` (90 % confidence interval), `tolerance`, `margin`, `width_kwh`,
+            `verdict`. The fact `verdict` is the worst one.
 
         Raises:
             UnknownCityError, UnknownModelError: a name is unknown.
@@ -517,6 +517,131 @@ class Reader(ABC):
             'passed'
         """
         return self._read("certificate", city=city, model=model, purpose=purpose, weather=weather, **_span(start, end))
+
+    @checked
+    def reliability(
+        self,
+        city: str,
+        model: str,
+        *,
+        purpose: Literal["live", "replay", "backtest"] = "live",
+        weather: Literal["actual", "simulated", "forecast", "none"] | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+    ) -> Table:
+        """Return how often the load was at or below each quantile of a model.
+
+        Args:
+            city, model, purpose, weather, start, end: as in `certificate`.
+
+        Returns:
+            A row for each quantile level: `level`, `observed` (a share, which should equal the level), `lower`, `upper`
+            (its 90 % confidence interval; null for fewer than 28 days), `hours`, `days`.
+
+        Raises:
+            UnknownCityError, UnknownModelError, NotEnoughDataError: as in `certificate`.
+
+        Examples:
+            >>> db.reliability("Munich", "ensemble", purpose="backtest").frame
+        """
+        return self._read("reliability", city=city, model=model, purpose=purpose, weather=weather, **_span(start, end))
+
+    @checked
+    def errors(
+        self,
+        city: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        day: Day = None,
+        model: str | None = None,
+        purpose: Literal["live", "replay", "backtest"] = "live",
+        weather: Literal["actual", "simulated", "forecast", "none"] | None = None,
+        issue: Literal["day-ahead", "newest", "all"] = "day-ahead",
+        lead_start: int = 0,
+        lead_end: int = 168,
+        as_of: Moment | None = None,
+    ) -> Table:
+        """Return the errors of forecasts by hour, by default of the last 35 local days.
+
+        Args:
+            city: name of the city.
+            start, end: hours in this span.
+            day: hours of this local day, instead of `start` and `end`.
+            model: name of the model. None for the champion, or the model with the most hours if it has none.
+            purpose: purpose of the runs.
+            weather: only forecasts with this weather of the target hours. None for any; of backtests, those with the
+                conditions that were used last.
+            issue: of the forecasts of an hour, `day-ahead` for the newest one issued before the local day of the hour
+                began, `newest` for the newest one, `all` for each of them.
+            lead_start, lead_end: only lead times from `lead_start` to below `lead_end` hours.
+            as_of: only load known by then, live forecasts recorded by then, and others issued by then. None for now.
+
+        Returns:
+            `timestamp`, `interval_end`, `issued_at`, `lead_hours`, `model`, `version`, `weather`, `actual`,
+            `predicted`, `error_kwh` (forecast minus actual), `error_percent`, `reference` (naive-168) and quantiles.
+            Hours without known, valid load have no row.
+
+        Raises:
+            UnknownCityError, UnknownModelError: a name is unknown.
+            EnergyForecastError: the span or the range of lead times is empty, or the span is too long.
+
+        Examples:
+            >>> db.errors("Munich", day="2026-05-01").frame["error_percent"].abs().mean()
+        """
+        return self._read(
+            "errors",
+            city=city,
+            **_span(start, end, day=day, as_of=as_of),
+            model=model,
+            purpose=purpose,
+            weather=weather,
+            issue=issue,
+            lead_start=lead_start,
+            lead_end=lead_end,
+        )
+
+    @checked
+    def errors_by_lead(
+        self,
+        city: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        day: Day = None,
+        models: Names = (),
+        purpose: Literal["live", "replay", "backtest"] | None = None,
+        weather: Literal["actual", "simulated", "forecast", "none"] | None = None,
+        as_of: Moment | None = None,
+    ) -> Table:
+        """Return the errors of models by lead time, by default of the hours of the last 35 local days.
+
+        Args:
+            city, start, end, day, as_of: as in `errors`.
+            models: names; all if empty.
+            purpose, weather: only runs with this purpose and weather. None for all.
+
+        Returns:
+            A row for each model, purpose, weather, assumptions and range of lead times, on its `own` pairs and on the
+            `common` pairs of all models with the same conditions: `model`, `purpose`, `weather`, `assumptions` (JSON),
+            `pairs`, `lead_start_hours`, `lead_end_hours`, `pair_count`, `mape` (percent), `mae_kwh`, `rmse_kwh`,
+            `bias_kwh`, `pinball_kwh`, `coverage_90`, `width_90_kwh`, `mean_consumption_kwh`, `skill_naive_168`.
+
+        Raises:
+            UnknownCityError, UnknownModelError: a name is unknown.
+            EnergyForecastError: the span is empty or too long.
+
+        Examples:
+            >>> db.errors_by_lead("Munich", models=["ensemble", "naive-168"]).frame.filter(pairs="common")
+        """
+        return self._read(
+            "errors_by_lead",
+            city=city,
+            models=list(names(models)) or None,
+            **_span(start, end, day=day, as_of=as_of),
+            purpose=purpose,
+            weather=weather,
+        )
 
     @checked
     def explanation(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from energy_forecast.readings import (
     arrivals,
+    errors,
     explanations,
     facts,
     forecasts,
@@ -92,6 +93,9 @@ READINGS: dict[str, Reading] = {
         Reading("/v1/scores", scores.scores, scores.SCORES, "scores"),
         Reading("/v1/scores/{score}/pairs", scores.pairs, scores.PAIRS, "scores", has_quantiles=True),
         Reading(f"{_CITY}/certificate", scores.certificate, scores.CERTIFICATE, "scores"),
+        Reading(f"{_CITY}/reliability", errors.reliability, errors.RELIABILITY, "scores"),
+        Reading(f"{_CITY}/errors", errors.errors, errors.ERRORS, "scores", has_quantiles=True),
+        Reading(f"{_CITY}/errors/by-lead", errors.errors_by_lead, errors.BY_LEAD, "scores"),
         Reading(f"{_CITY}/explanation", explanations.explanation, explanations.EXPLANATION, "forecasts"),
         Reading("/v1/champions", scores.champions, scores.CHAMPIONS, "models"),
         Reading("/v1/champions/history", scores.promotions, scores.PROMOTIONS, "models"),

@@ -11,7 +11,7 @@ import polars as pl
 
 from energy_forecast.database import champions as stored_champions
 from energy_forecast.database import reports
-from energy_forecast.database.cities import cities_named, city_named
+from energy_forecast.database.cities import StoredCity, cities_named, city_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection
 from energy_forecast.database.readings import dicts_of, framed
@@ -40,7 +40,7 @@ CERTIFICATE: Schema = {
     **dict.fromkeys(("part", "group"), pl.String),
     "nominal": pl.Float64,
     **dict.fromkeys(("hours", "days"), pl.Int64),
-    **dict.fromkeys(("coverage", "lower", "upper", "tolerance", "margin"), pl.Float64),
+    **dict.fromkeys(("coverage", "lower", "upper", "tolerance", "margin", "width_kwh"), pl.Float64),
     "verdict": pl.String,
 }
 CHAMPIONS: Schema = {
@@ -142,7 +142,28 @@ def certificate(
         NotEnoughDataError: no forecast has an actual.
     """
     from energy_forecast.forecasting.evaluation.coverage import coverage_certificate
-    from energy_forecast.pipelines.coverage import pairs_of_model, worst_verdict
+    from energy_forecast.pipelines.coverage import worst_verdict
+
+    found, place, facts = found_pairs(connection, city, model, purpose, weather, start, end)
+    rows = coverage_certificate(found, timezone=place.timezone, southern=place.latitude < 0)
+    return Table(rows.select(*CERTIFICATE).cast(CERTIFICATE), facts | {"verdict": worst_verdict(rows)})  # type: ignore[arg-type]
+
+
+def found_pairs(
+    connection: Connection,
+    city: str,
+    model: str,
+    purpose: Purpose,
+    weather: Weather | None,
+    start: datetime | None,
+    end: datetime | None,
+) -> tuple[pl.DataFrame, StoredCity, dict[str, Any]]:
+    """Return the pairs of a model for a city, the city, and the facts of a reading of them.
+
+    Raises:
+        UnknownCityError, UnknownModelError, NotEnoughDataError: as in `certificate`.
+    """
+    from energy_forecast.pipelines.coverage import pairs_of_model
     from energy_forecast.pipelines.train import check_models
 
     check_models([model])
@@ -153,16 +174,14 @@ def certificate(
             f"No forecast of {place.name} by {model} with purpose {purpose!r} has observed load yet.",
             hint="Wait until the hours of the forecasts have passed, or set `purpose` to backtest.",
         )
-    rows = coverage_certificate(found, timezone=place.timezone, southern=place.latitude < 0)
     facts: dict[str, Any] = {
         "city": place.name,
         "timezone": place.timezone,
         "model": model,
         "purpose": purpose,
         "weather": weather,
-        "verdict": worst_verdict(rows),
     }
-    return Table(rows.select(*CERTIFICATE).cast(CERTIFICATE), facts | (used or {}))  # type: ignore[arg-type]
+    return found, place, facts | (used or {})
 
 
 def champions(connection: Connection, *, cities: Sequence[str] | None = None, as_of: datetime | None = None) -> Table:

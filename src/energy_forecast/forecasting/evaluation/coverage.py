@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.forecasting.hours import REPORT_LEADS
-from energy_forecast.forecasting.types import QUANTILE_COLUMNS, QUANTILE_LEVELS, Floats
+from energy_forecast.forecasting.types import QUANTILE_COLUMNS, QUANTILE_LEVELS, Flags, Ints
 from energy_forecast.local_times import to_local
 
 # Central intervals by nominal coverage
@@ -52,7 +52,7 @@ def coverage_certificate(pairs: pl.DataFrame, *, timezone: str = "UTC", southern
     Returns:
         One row a group and interval: part (city, lead, season), group, city, nominal, hours, days (of target hours),
         coverage, lower and upper (90 % confidence interval of the coverage; null for fewer than 28 days), tolerance,
-        margin, verdict.
+        margin, width_kwh (mean width of the interval), verdict.
     """
     known = pairs.filter(pl.col("actual").is_not_null())
     lead = pl.col("timestamp") - pl.col("issued_at")
@@ -76,7 +76,7 @@ def coverage_certificate(pairs: pl.DataFrame, *, timezone: str = "UTC", southern
 _ROW = {
     **{"part": pl.String, "group": pl.String, "city": pl.String, "nominal": pl.Float64, "hours": pl.Int64},
     **{"days": pl.Int64, "coverage": pl.Float64, "lower": pl.Float64, "upper": pl.Float64, "tolerance": pl.Float64},
-    **{"margin": pl.Float64, "verdict": pl.String},
+    **{"margin": pl.Float64, "width_kwh": pl.Float64, "verdict": pl.String},
 }
 
 
@@ -94,15 +94,13 @@ def _of_city(city: str, known: pl.DataFrame) -> Iterator[dict[str, Any]]:
             inside = rows.select(pl.col("actual").is_between(pl.col(lower), pl.col(upper))).to_series().to_numpy()
             coverage = float(inside.mean())
             facts = {"part": part, "group": group, "city": city, "nominal": nominal, "hours": rows.height, "days": days}
-            facts |= {"coverage": coverage, "tolerance": WITHIN[part], "margin": MARGIN[part]}
-            blocks = days // _BLOCK_DAYS
-            if days < FEWEST_DAYS:
+            width = rows.select((pl.col(upper) - pl.col(lower)).mean()).item()
+            facts |= {"coverage": coverage, "tolerance": WITHIN[part], "margin": MARGIN[part], "width_kwh": width}
+            found = _error(inside, day, nominal)
+            if found is None:
                 yield facts | {"lower": None, "upper": None, "verdict": NOT_ENOUGH_DATA}
                 continue
-            # At least the error of two independent trials a day, or a month without a miss would be a proof
-            least = float(np.sqrt(nominal * (1 - nominal) / (2 * days)))
-            error = max(_standard_error(inside, np.minimum(day // _BLOCK_DAYS, blocks - 1), coverage), least)
-            half_width = _t_quantile(1 - _RISK, blocks - 1) * error
+            error, half_width, blocks = found
             difference = abs(coverage - nominal)
             verdict = NOT_ENOUGH_DATA
             if difference <= WITHIN[part] and difference + half_width <= MARGIN[part]:
@@ -112,7 +110,27 @@ def _of_city(city: str, known: pl.DataFrame) -> Iterator[dict[str, Any]]:
             yield facts | {"lower": coverage - half_width, "upper": coverage + half_width, "verdict": verdict}
 
 
-def _standard_error(inside: Floats, block: Floats, coverage: float) -> float:
+def _error(inside: Flags, day: Ints, nominal: float) -> tuple[float, float, int] | None:
+    """Return the standard error of a share, half the width of its 90 % confidence interval, and the number of blocks.
+
+    None for fewer than 28 days.
+
+    Args:
+        inside: whether each hour counts.
+        day: the number of its day, from 0 on without a gap.
+        nominal: the share that is expected.
+    """
+    days = int(day.max()) + 1
+    if days < FEWEST_DAYS:
+        return None
+    blocks = days // _BLOCK_DAYS
+    # At least the error of two independent trials a day, or a month without a miss would be a proof
+    least = float(np.sqrt(nominal * (1 - nominal) / (2 * days)))
+    error = max(_standard_error(inside, np.minimum(day // _BLOCK_DAYS, blocks - 1), float(inside.mean())), least)
+    return error, _t_quantile(1 - _RISK, blocks - 1) * error, blocks
+
+
+def _standard_error(inside: Flags, block: Ints, coverage: float) -> float:
     """Return the standard error of a share whose blocks are independent, and whose hours within a block need not be."""
     sums = np.bincount(block, weights=inside - coverage)
     return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(inside))
@@ -133,21 +151,32 @@ def _t_quantile(probability: float, freedom: int) -> float:
     return z + math.fsum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
-def reliability(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Return how often actual values are at or below each quantile: city, level, observed (share), hours.
+def reliability(pairs: pl.DataFrame, *, timezone: str = "UTC") -> pl.DataFrame:
+    """Return how often actual values are at or below each quantile.
 
     The shares between adjacent levels are the histogram of the probability integral transform (Dawid 1984).
 
     Args:
-        pairs: see `coverage_certificate`.
+        pairs, timezone: see `coverage_certificate`.
+
+    Returns:
+        city, level, observed (share), lower and upper (its 90 % confidence interval, as in `coverage_certificate`; null
+        for fewer than 28 days), hours, days.
     """
     known = pairs.filter(pl.col("actual").is_not_null())
-    parts = [
-        known.group_by("city").agg(
-            pl.lit(level).alias("level"),
-            (pl.col("actual") <= pl.col(column)).mean().alias("observed"),
-            pl.len().cast(pl.Int64).alias("hours"),
-        )
-        for level, column in zip(QUANTILE_LEVELS, QUANTILE_COLUMNS, strict=True)
-    ]
-    return pl.concat(parts).sort("city", "level")
+    known = known.with_columns(to_local(known["timestamp"], timezone).dt.date().alias("_day"))
+    rows = []
+    for (city,), part in known.group_by("city", maintain_order=True):
+        day = part["_day"].rank("dense").to_numpy().astype(np.int64) - 1
+        for level, column in zip(QUANTILE_LEVELS, QUANTILE_COLUMNS, strict=True):
+            below = part.select(pl.col("actual") <= pl.col(column)).to_series().to_numpy()
+            observed, found = float(below.mean()), _error(below, day, level)
+            bounds = (None, None) if found is None else (max(0.0, observed - found[1]), min(1.0, observed + found[1]))
+            rows.append((city, level, observed, *bounds, part.height, int(day.max()) + 1))
+    return pl.DataFrame(rows, schema=_RELIABILITY, orient="row").sort("city", "level")
+
+
+_RELIABILITY = {
+    **{"city": pl.String, "level": pl.Float64, "observed": pl.Float64, "lower": pl.Float64, "upper": pl.Float64},
+    **{"hours": pl.Int64, "days": pl.Int64},
+}
