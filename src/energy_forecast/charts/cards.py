@@ -76,6 +76,21 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A small chart among others of its kind.
+
+    Args:
+        link: its heading.
+        figure: the chart.
+        text: below it.
+    """
+
+    link: Link
+    figure: Markup
+    text: str
+
+
+@dataclass(frozen=True)
 class Card:
     """A part of a page.
 
@@ -87,6 +102,7 @@ class Card:
         data: URL of the same data without its format. The page adds links to CSV and Arrow.
         notes: remarks below the charts.
         facts: numbers above the charts.
+        tiles: small charts, next to each other.
         links: to other views, below.
     """
 
@@ -97,4 +113,5 @@ class Card:
     data: str | None = None
     notes: Sequence[str] = ()
     facts: Sequence[Fact] = ()
+    tiles: Sequence[Tile] = ()
     links: Sequence[Link] = ()

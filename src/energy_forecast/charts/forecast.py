@@ -194,6 +194,7 @@ def forecast_card(
     city: CityPicture,
     *,
     title: str | None = None,
+    sentence: str | None = None,
     name: str = "forecast",
     data: str | None = None,
     notes: Sequence[str] = (),
@@ -206,6 +207,7 @@ def forecast_card(
     Args:
         city: what is drawn.
         title: the heading; None: the name of the city.
+        sentence: what the chart shows; None: the peak of the forecast.
         name: of the chart, unique on the page.
         data: URL of the same data.
         notes: below the chart.
@@ -214,7 +216,7 @@ def forecast_card(
         urls: a link for each interval of the forecast.
     """
     drawing = Drawing(city)
-    sentence = drawing.sentence()
+    sentence = sentence or drawing.sentence()
     without = [] if city.weather is not None and drawing.weather.height else ["No temperature is available."]
     return Card(
         title=city.name if title is None else title,

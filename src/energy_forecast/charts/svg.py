@@ -189,7 +189,7 @@ class Plot:
 
     def _grid(self) -> Markup:
         parts = []
-        for value, label in self.y.marked(max(2, self.height // 48)):
+        for value, label in self.y.marked(max(4, self.height // 48)):
             y = self._y(value)
             parts.append(Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(y))
             parts.append(Markup('<text x="-8" y="{}" class="tick end">{}</text>').format(round(y + 4, 1), label))

@@ -20,7 +20,7 @@
 
   // Ticks at round local hours; the first tick of a local day has its date. For long spans, days only.
   function ticks(clock, from, to, width) {
-    const room = (to - from) / Math.max(2, Math.floor(width / 62));
+    const room = (to - from) / Math.max(2, Math.floor(width / 44));
     const step = [1, 2, 3, 6, 12].find((hours) => hours * HOUR >= room);
     const every = [1, 2, 7, 14, 28, 91, 182, 364].find((days) => days * DAY >= room) || 364;
     const stride = room > DAY ? HOUR : QUARTER;

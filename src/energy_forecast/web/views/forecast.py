@@ -58,9 +58,10 @@ def forecast(connection: Connection, state: State) -> Content:
     card = forecast_card(
         picture,
         title="Load, forecast and temperature",
+        sentence=_chart_sentence(picture, days),
         data=state.data("/v1/cities/{city}/forecast", as_of=state.as_of, model=state.model),
         facts=_past_facts(observed, earlier, state),
-        notes=[*served.facts["notes"], usual.facts["description"]],
+        notes=[*dict.fromkeys(served.facts["notes"]), usual.facts["description"]],
         links=[
             Link("Replay", state.url("/replay")),
             Link("Peaks", state.url("/peaks")),
@@ -68,7 +69,33 @@ def forecast(connection: Connection, state: State) -> Content:
         ],
         urls=[state.url("/evolution", timestamp=moment) for moment in served.frame["timestamp"]],
     )
-    return Content(f"Forecast of {place.name}", Drawing(picture).sentence(), [card], controls, refresh=60)
+    return Content(f"Forecast of {place.name}", _sentence(observed, earlier, picture), [card], controls, refresh=60)
+
+
+def _sentence(observed: pl.DataFrame, earlier: Table | None, picture: CityPicture) -> str:
+    """Return where the load is, and where it goes."""
+    drawing = Drawing(picture)
+    if observed.is_empty():
+        return drawing.sentence()
+    last = observed.row(-1, named=True)
+    text = f"Load {drawing.unit.text(last['consumption_kwh'])} {drawing.unit.name} in the hour from "
+    text += drawing.clock.text(last["timestamp"])
+    if earlier is not None and last["consumption_kwh"]:
+        then = earlier.frame.filter(pl.col("timestamp") == last["timestamp"])
+        if then.height:
+            share = 100 * (last["consumption_kwh"] / then["predicted"][0] - 1)
+            text += f", {abs(share):.1f} % {'above' if share >= 0 else 'below'} the forecast of a day ago"
+    return f"{text}. The {drawing.sentence().removeprefix(f'{picture.name}: ')}"
+
+
+def _chart_sentence(picture: CityPicture, days: int) -> str:
+    """Return what the chart shows."""
+    shown = "the last day" if days == 1 else f"the last {days} days"
+    earlier = "" if picture.past is None else ", the forecast of a day ago"
+    return (
+        f"Observed load of {shown}, the forecast in use with its 50, 80 and 90 % intervals{earlier}, the usual range "
+        "of the season, and below the temperature: observed, and forecast after the last observation."
+    )
 
 
 def _earlier(connection: Connection, state: State) -> Table | None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
-from energy_forecast.charts.clock import Clock, age_text
+import polars as pl
+
+from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link, Tile
+from energy_forecast.charts.clock import Clock, age_text, seconds_of
+from energy_forecast.charts.svg import Band, Line, Mark, Plot, Rule, time_axis, value_axis
 from energy_forecast.charts.units import EnergyUnit, energy_unit
 from energy_forecast.database.connection import Connection
+from energy_forecast.readings.facts import consumption
+from energy_forecast.readings.forecasts import live_forecast
 from energy_forecast.readings.overview import overview
+from energy_forecast.tables import UTC_TIME
 from energy_forecast.web.content import Content, as_of_control
 from energy_forecast.web.state import State
 
 # Beyond these ages a dispatcher should know
 _OLD_LOAD, _OLD_FORECAST = timedelta(hours=6), timedelta(hours=26)
+_AROUND = timedelta(hours=24)
+_MOST_TILES = 12
 _FIELDS = (
     Field("City", is_text=True),
     Field("Attention", is_text=True),
@@ -38,6 +47,7 @@ def now(connection: Connection, state: State) -> Content:
     for row in rows:
         row["attention"] = _attention(row, state.now)
     rows.sort(key=lambda row: (-len(row["attention"]), -abs(row["error_percent"] or 0), row["city"]))
+    tiles = [_tile(connection, state, row) for row in rows[:_MOST_TILES]]
     table = Grid("All cities", _FIELDS, [_cells(row, state) for row in rows], is_shown=True)
     card = Card(
         title="Cities, worst first",
@@ -46,7 +56,56 @@ def now(connection: Connection, state: State) -> Content:
         table=table,
         data=state.data("/v1/overview", as_of=state.as_of),
     )
-    return Content("Now", _sentence(rows), [card] if rows else [], [as_of_control(state)], refresh=60)
+    more = f" of the {_MOST_TILES} first of {len(rows):,} cities" if len(rows) > _MOST_TILES else ""
+    charts = Card(
+        title="The last day and the next",
+        sentence=f"Observed load (line), forecast (dashed) and its 90 % interval (band){more}. Vertical: now.",
+        tiles=tiles,
+    )
+    cards = [charts, card] if rows else []
+    return Content("Now", _sentence(rows), cards, [as_of_control(state)], refresh=60)
+
+
+def _tile(connection: Connection, state: State, row: Mapping[str, Any]) -> Tile:
+    """Return the chart of a city."""
+    clock, name = Clock(row["timezone"]), row["city"]
+    first, end = state.now - _AROUND, state.now + _AROUND
+    seen = consumption(connection, name, start=first, end=state.now, as_of=state.as_of, resolution="hour").frame
+    seen = seen.filter(pl.col("minutes_known") == pl.col("interval_minutes"))
+    ahead = pl.DataFrame(schema={"timestamp": UTC_TIME, "predicted": pl.Float64})
+    if row["issued_at"] is not None:
+        found = live_forecast(connection, name, as_of=state.as_of, levels=[0.05, 0.95]).frame
+        ahead = found.filter(pl.col("interval_end") > first, pl.col("timestamp") < end)
+    values = [*seen["consumption_kwh"], *(ahead["q95"] if "q95" in ahead.columns else ahead["predicted"])]
+    unit = energy_unit(max(values, default=0.0))
+    marks: list[Mark] = []
+    x = seconds_of(ahead["timestamp"].to_list())
+    axis_values = [unit.numbers(seen["consumption_kwh"]), unit.numbers(ahead["predicted"])]
+    if {"q05", "q95"} <= set(ahead.columns):
+        low, high = unit.numbers(ahead["q05"]), unit.numbers(ahead["q95"])
+        marks.append(Band("90 % interval", x, low, high, "band80"))
+        axis_values += [low, high]
+    marks.append(Line("forecast", x, unit.numbers(ahead["predicted"]), "forecast", dashed=True))
+    marks.append(Line("observed", *_with_gaps(seen, unit), "measured"))
+    marks.append(Rule(state.now.timestamp()))
+    plot = Plot(
+        f"Load of {name} from {clock.short(first)} to {clock.short(end)} in {unit.name} per hour.",
+        marks,
+        replace(time_axis(clock, first, end, 4), title=""),
+        value_axis(f"{unit.name} per hour", *axis_values),
+        height=120,
+        has_legend=False,
+    )
+    return Tile(Link(name, state.url("/forecast", city=name)), plot.markup(), "; ".join(row["attention"]))
+
+
+def _with_gaps(seen: pl.DataFrame, unit: EnergyUnit) -> tuple[list[float], list[float | None]]:
+    """Return the line of the load, which missing hours cut."""
+    if seen.is_empty():
+        return [], []
+    hours = pl.datetime_range(seen["timestamp"][0], seen["timestamp"][-1], "1h", time_unit="us", eager=True)
+    frame = pl.DataFrame({"timestamp": hours}).join(seen, on="timestamp", how="left", maintain_order="left")
+    return seconds_of(frame["timestamp"].to_list()), unit.numbers(frame["consumption_kwh"])
 
 
 def _attention(row: Mapping[str, Any], at: datetime) -> list[str]:
