@@ -1,27 +1,20 @@
-"""The pictures of errors, of calibration and of an explained forecast, in a real browser, offline."""
+"""The pictures of errors and of calibration, in a real browser, offline."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import polars as pl
 import pytest
 
-from energy_forecast.charts.explanation import write_explanation_page
 from energy_forecast.charts.score_pictures import write_certificate_page, write_errors_page
-from energy_forecast.database.cities import StoredCity
-from energy_forecast.forecasting import QUANTILE_LEVELS, City, ForecastInput, fit
+from energy_forecast.forecasting import QUANTILE_LEVELS, City
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS, errors_by_weekday
 from energy_forecast.forecasting.evaluation.coverage import coverage_certificate, reliability
-from energy_forecast.forecasting.explain.report import explain
-from energy_forecast.forecasting.explain.weather_share import weather_share
-from energy_forecast.pipelines import CoverageReport, ErrorReport, ForecastExplanation
-from energy_forecast.pipelines.weather_share import explain_error
+from energy_forecast.pipelines import CoverageReport, ErrorReport
 from pages import CHROMIUM, HOSTILE, opened
-from synthetic import load, temperature
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)")
 
@@ -132,59 +125,3 @@ def test_calibration_shows_each_level_and_the_histogram_between_them(pairs: pl.D
     assert len(found["bars"]) == 20
     assert found["bars"] == pytest.approx([np.mean(found["bars"])] * 20, rel=0.1)
     assert [row[-1] for row in found["rows"]] == counted["verdict"].to_list()
-
-
-def test_an_explanation_is_drawn_with_what_came(tmp_path: Path) -> None:
-    times = [ISSUED + timedelta(hours=h) for h in range(-24 * 60, 48)]
-    stamps = pl.Series("timestamp", times, pl.Datetime("us", "UTC"))
-    warmth = temperature(times, 0)
-    kwh = load(times, warmth, CITY.timezone, 0, 50_000)
-    weather = pl.DataFrame([stamps, pl.Series("temperature", warmth)]).with_columns(
-        pl.lit(None, pl.Float64).alias(name) for name in ("humidity", "wind_speed", "precipitation")
-    )
-    past = pl.col("timestamp") < ISSUED
-    actual = pl.DataFrame([stamps, pl.Series("consumption_kwh", kwh)])
-    fitted = fit("linear", CITY, actual.filter(past), weather.filter(past), at=ISSUED)
-    data = ForecastInput(actual.filter(past), weather.filter(past), weather.filter(~past), ISSUED, 48)
-    one = explain(fitted, CITY, data)
-    city = StoredCity(uuid4(), HOSTILE, 52.52, 13.405, CITY.timezone, "DE", "BE", {})
-    run = {"id": uuid4(), "model": "linear", "version": "1", "purpose": "replay", "issued_at": ISSUED}
-    came = actual.select("timestamp", actual="consumption_kwh").head(24 * 61)
-    path = tmp_path / "why.html"
-    stored = one.reissued.join(came, on="timestamp", how="left")
-    observed = weather.filter(~past).with_columns(pl.col("temperature") - 3)
-    error = explain_error(stored, "forecast", weather_share(fitted, data, observed))
-    found = ForecastExplanation(
-        city,
-        run | {"horizon": timedelta(hours=48), "weather": "forecast"},
-        {"level": 0, "name": "full", "stale_hours": 0, "weather_hours": 48, "reasons": []},
-        False,
-        0,
-        [],
-        stored,
-        0,
-        actual.filter(past).tail(240),
-        one,
-        error,
-    )
-    write_explanation_page(path, found)
-    shown = opened(path, PROBE)
-    assert shown["titles"] == [
-        f"Why this forecast of {HOSTILE}?",
-        "Forecast and observed load",
-        "Error, and the part of the weather in it",
-        "Contributions on Saturday 10 May 2025",
-        "Effect of the weather on Saturday 10 May 2025",
-        "Temperature response",
-        "Most similar past days to Saturday 10 May 2025",
-    ]
-    fan, causes, drivers, under, response, similar = shown["names"]
-    assert {"measured", "forecast", "90 % interval", "80 % interval", "50 % interval"} <= set(fan)
-    assert causes == ["weather forecast", "model", "forecast minus actual", "temperature, forecast minus observed"]
-    assert "forecast minus usual day" in drivers
-    assert under == ["forecast", "with usual temperature", "temperature", "usual temperature"]
-    assert "model response for this day" in response
-    assert similar[-2:] == ["this forecast", "measured"]
-    assert all(shown["lines"])
-    # 24 hours of two causes; 24 hours of six drivers and of all others
-    assert len(shown["bars"]) == 2 * 24 + 7 * 24
