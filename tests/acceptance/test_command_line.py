@@ -113,7 +113,7 @@ def test_own_data_from_file_to_scored_forecast(loaded: CommandLine, loaded_datab
         total[row["timestamp"]] += row["contribution_kwh"]
     assert total == pytest.approx({row["timestamp"]: row["predicted"] for row in explained["hours"]}, abs=0.01)
     assert len(explained["similar"]) == 5
-    assert "Forecast and observed load" in why.read_text()
+    assert "Forecast and load" in why.read_text()
     told = " ".join(loaded.run("forecast", "explain", "Pune", "--hour", "9").stdout.split())
     assert "contribution, MWh" in told
     assert "issued later for a past moment, " in told

@@ -74,7 +74,7 @@ def test_error_is_split_once_load_and_weather_are_known(
     printed = command_line.run(*EXPLAIN, "--plot", page)
     assert "caused by the weather forecast" in printed.stdout
     assert f"caused {parts['weather_percent']:.0f} % of the absolute error" in " ".join(printed.stdout.split())
-    assert "Error, and the part of the weather in it" in page.read_text()
+    assert "Error and its causes" in page.read_text()
 
     # The same part of the hours with the largest errors of a score
     pipelines.score(database)
