@@ -112,6 +112,13 @@ class KeyRefusedError(EnergyForecastError):
     """The key of the HTTP API is missing or not valid."""
 
 
+class SessionEndedError(KeyRefusedError):
+    """The session has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(hint="Sign in again.")
+
+
 class NotPermittedError(EnergyForecastError):
     """The user or their key may not do this."""
 

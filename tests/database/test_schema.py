@@ -290,6 +290,8 @@ ROLES = {
     "quarantine": Role.INGEST,
     "query_stats": Role.OPERATOR,
     "standby": Role.OPERATOR,
+    "sessions": Role.OPERATOR,
+    "vintages": Role.FORECASTER,
     "webhooks": Role.OPERATOR,
     "zones": Role.OPERATOR,
 }

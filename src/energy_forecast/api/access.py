@@ -12,7 +12,8 @@ from energy_forecast.api.limits import Limit, Quota
 from energy_forecast.database import Database
 from energy_forecast.database.api_keys import Holder, holder_of
 from energy_forecast.database.connection import Connection
-from energy_forecast.errors import KeyRefusedError, NotPermittedError, TooManyRequestsError
+from energy_forecast.database.sessions import user_of_session
+from energy_forecast.errors import KeyRefusedError, NotPermittedError, SessionEndedError, TooManyRequestsError
 
 # Seconds that one statement of a request may take
 _SECONDS = 30
@@ -26,11 +27,13 @@ class Access:
         database: pooled; its login may take the roles of users and no other.
         requests: of a key in a minute.
         wrong_keys: of an address in a minute.
+        cookie: the name of the cookie with the session of a signed-in browser. Such requests may only read.
     """
 
     database: Database
     requests: Limit
     wrong_keys: Limit
+    cookie: str
 
     @contextmanager
     def transaction(
@@ -48,6 +51,12 @@ class Access:
             NotPermittedError: the key lacks the scope.
             TooManyRequestsError: of this key, or wrong keys of this address.
         """
+        if scope == "read" and request.method == "GET" and "authorization" not in request.headers:
+            session = request.cookies.get(self.cookie)
+            if session is not None:
+                with self._of_session(request, session, count=count) as connection:
+                    yield connection
+                return
         key = _key_of(request)
         address = request.client.host if request.client is not None else ""
 
@@ -61,6 +70,23 @@ class Access:
 
         with self.database.request(
             find_user, name=f"energy-forecast {request.state.id}", seconds=_SECONDS, read_only=read_only
+        ) as connection:
+            yield connection
+
+    @contextmanager
+    def _of_session(self, request: Request, session: str, *, count: bool) -> Iterator[Connection]:
+        """Run one read-only transaction with the rights of the user of a session."""
+
+        def find_user(connection: Connection) -> str:
+            user = user_of_session(connection, session)
+            if user is None:
+                raise SessionEndedError
+            request.state.user = user
+            _refuse_beyond(request, self.requests.count(f"session of {user}", int(count)))
+            return user
+
+        with self.database.request(
+            find_user, name=f"energy-forecast {request.state.id}", seconds=_SECONDS, read_only=True
         ) as connection:
             yield connection
 

@@ -37,6 +37,7 @@ from energy_forecast.errors import EnergyForecastError, TooManyRequestsError
 from energy_forecast.fault_log import program_fault
 from energy_forecast.problems import PROBLEMS
 from energy_forecast.web.pages import add_pages
+from energy_forecast.web.sign_in import add_sign_in, cookie_name
 from energy_forecast.web.state import PageClock
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def create_app(
     home: Path,
     *,
     requests_a_minute: int = _REQUESTS_A_MINUTE,
+    behind_proxy: bool = False,
     clock: PageClock | None = None,
 ) -> FastAPI:
     """Return the application.
@@ -70,11 +72,13 @@ def create_app(
         platform: the same database with the login of the commands, for loads, requested runs and webhooks.
         home: the state folder.
         requests_a_minute: the most requests of a key.
+        behind_proxy: whether browsers reach the server over TLS, so that their cookies need it.
         clock: the time of the pages, if it is not that of the database.
     """
     pooled = database.pooled(timeout=_SESSION_TIMEOUT)
     runner, sender = Runner(platform), Sender(pooled, platform)
-    access = Access(pooled, Limit(requests_a_minute), Limit(_WRONG_KEYS_A_MINUTE))
+    wrong_keys = Limit(_WRONG_KEYS_A_MINUTE)
+    access = Access(pooled, Limit(requests_a_minute), wrong_keys, cookie_name(has_tls=behind_proxy))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -104,6 +108,7 @@ def create_app(
     health.add_health(app, access)
     pages.add_pages(app)
     add_pages(app, lambda request: access.transaction(request, "read"), clock)
+    add_sign_in(app, pooled, database, wrong_keys.count, has_tls=behind_proxy)
     app.add_exception_handler(EnergyForecastError, _platform_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
@@ -200,8 +205,8 @@ class _Requests:
                 )
                 await busy(scope, receive, send_with_headers)
             else:
-                # A key as sent: whether it is valid, only the database knows
-                async with self._turns.turn(request.headers.get("authorization", "")):
+                # A key or cookie as sent: whether it is valid, only the database knows
+                async with self._turns.turn(request.headers.get("authorization") or request.headers.get("cookie", "")):
                     await self._app(scope, receive, send_with_headers)
         except TooManyRequestsError as error:
             await error_answer(error, request.state.id)(scope, receive, send_with_headers)

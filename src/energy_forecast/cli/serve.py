@@ -27,10 +27,11 @@ def serve(
         int, typer.Option(min=1, max=1_000_000, metavar="N", help="Most requests of a key in a minute.")
     ] = 1200,
 ) -> None:
-    """Serve the HTTP API until Ctrl-C or SIGTERM.
+    """Serve the pages and the HTTP API until Ctrl-C or SIGTERM.
 
-    Clients need a key, see: energy-forecast key create --help. The server has no TLS, so by default it listens on this
-    machine only. For other machines, run a proxy with TLS in front of it.
+    Users sign in with a link (user link), a key (key create) or their password of PostgreSQL. Clients of the API need a
+    key. The server has no TLS, so by default it listens on this machine only. For other machines, run a proxy with TLS
+    in front of it.
 
     Example: energy-forecast serve --port 8000
     """
@@ -46,10 +47,13 @@ def serve(
     platform, database = api_databases()
     server.check_login(database)
     with server.listen(host, port) as listener:
-        app = create_app(database, platform, settings().home, requests_a_minute=requests_per_minute)
+        app = create_app(
+            database, platform, settings().home, requests_a_minute=requests_per_minute, behind_proxy=behind_proxy
+        )
         address, used = listener.getsockname()[:2]
         name = f"[{address}]" if ":" in address else address
         out.print(f"Serving on http://{name}:{used}")
-        echo(f"Description of all paths: http://{name}:{used}/docs. Stop with Ctrl-C.")
+        echo("Open it in a browser. To sign in with a link: energy-forecast user link NAME")
+        echo(f"Description of the API: http://{name}:{used}/docs. Stop with Ctrl-C.")
         out.file.flush()
         server.serve(app, listener)

@@ -74,6 +74,25 @@ def remove(name: Name, json: Json = False) -> None:
 
 
 @app.command()
+def link(
+    name: Name,
+    url: Annotated[
+        str, typer.Option("--url", metavar="URL", help="Address of the server of the pages.")
+    ] = "http://127.0.0.1:8000",
+    json: Json = False,
+) -> None:
+    """Print a link that signs a user in to the pages once, within ten minutes.
+
+    Example: energy-forecast user link anna
+    """
+    address = f"{url.rstrip('/')}/sign-in?link={users.sign_in_link(acting_database(), name)}"
+    if json:
+        emit({"name": name, "url": address})
+    else:
+        out.print(address, soft_wrap=True)
+
+
+@app.command()
 def grant(name: Name, city: Cities = None, everything: Everything = False, json: Json = False) -> None:
     """Let a user see cities.
 

@@ -14,7 +14,7 @@ from energy_forecast.database.connection import Connection
 from energy_forecast.database.named_queries import object_rows, one_row, queries
 
 SCOPES = ("read", "ingest", "run")
-_FORM = re.compile(r"efp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
+KEY_FORM = re.compile(r"efp_[a-z0-9]{8}_[A-Za-z0-9_-]{43}")
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -63,7 +63,7 @@ def prefix_of(key: str) -> str:
 
 def holder_of(connection: Connection, key: str) -> Holder | None:
     """Return the user and the scopes of a key; None if no such key exists."""
-    if not _FORM.fullmatch(key):
+    if not KEY_FORM.fullmatch(key):
         return None
     parameters = {"sha256": hashlib.sha256(key.encode()).digest()}
     return next(iter(object_rows(connection, Holder, queries("api_keys")["use"], parameters)), None)

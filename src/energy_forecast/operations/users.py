@@ -16,6 +16,7 @@ from energy_forecast.database import access
 from energy_forecast.database.access import RoleProperties
 from energy_forecast.database.cities import cities_named
 from energy_forecast.database.connection import Database, Role
+from energy_forecast.database.sessions import add_link, close_sessions_of, new_session
 from energy_forecast.errors import AccessError
 
 _log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def remove_user(database: Database, name: str) -> User:
     user = _user_with_cities(database, name)
     with database.transaction(Role.OPERATOR) as connection:
         access.revoke_cities(connection, name, None)
+        close_sessions_of(connection, name)
     with database.transaction(None) as connection:
         if not access.revoke_membership(connection, name):
             raise AccessError(
@@ -148,6 +150,19 @@ def revoke(database: Database, name: str, cities: Sequence[str]) -> tuple[int, U
         revoked = access.revoke_cities(connection, name, ids)
     _log.info("cities revoked", extra={"user": name, "cities": revoked})
     return revoked, _user_with_cities(database, name)
+
+
+def sign_in_link(database: Database, name: str) -> str:
+    """Return the secret of a link that signs a user in to the pages once, within ten minutes.
+
+    Raises:
+        AccessError: the user does not exist.
+    """
+    user, link = _user(database, name), new_session()
+    with database.transaction(Role.OPERATOR) as connection:
+        add_link(connection, user.name, link)
+    _log.info("sign-in link made", extra={"user": name})
+    return link
 
 
 def list_users(database: Database) -> list[User]:

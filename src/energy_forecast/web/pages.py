@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
 from typing import TypeAlias
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from energy_forecast.charts.pages import STATIC, render, static_file
 from energy_forecast.database.connection import Connection
@@ -65,20 +66,31 @@ def _static(name: str) -> Callable[[Request], Response]:
 
 def _endpoint(view: View, transaction: Transaction, clock: PageClock | None) -> Callable[[Request], Response]:
     def page(request: Request) -> Response:
-        with transaction(request) as connection:
-            try:
-                state = state_of(connection, dict(request.query_params), clock)
-                content = view.build(connection, state)
-            except KeyRefusedError:
-                raise
-            except NotEnoughDataError as error:
-                content = Content(view.title, str(error), [])
-                return html_answer(_render(view, request, state, content))
-            except EnergyForecastError as error:
-                return _failed(view, request, error)
-            return html_answer(_render(view, request, state, content))
+        try:
+            with transaction(request) as connection:
+                return _answer(view, request, connection, clock)
+        except KeyRefusedError:
+            return sign_in_redirect(request)
+        except EnergyForecastError as error:
+            return _failed(view, request, error)
 
     return page
+
+
+def _answer(view: View, request: Request, connection: Connection, clock: PageClock | None) -> Response:
+    state = state_of(connection, dict(request.query_params), clock)
+    try:
+        content = view.build(connection, state)
+    except NotEnoughDataError as error:
+        content = Content(view.title, str(error), [])
+    return html_answer(_render(view, request, state, content))
+
+
+def sign_in_redirect(request: Request) -> Response:
+    """Return the answer for a page that needs a session: the form, which leads back to the page."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    goal = quote(f"{request.url.path}{query}", safe="")
+    return RedirectResponse(f"/sign-in?next={goal}", 303, {"Cache-Control": "no-store"})
 
 
 def _render(view: View, request: Request, state: State, content: Content) -> str:

@@ -1078,6 +1078,7 @@ CREATE TRIGGER audit_ops_api_keys AFTER INSERT ON ops.fact_baselines FOR EACH RO
 CREATE TRIGGER audit_ops_repairs AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.repairs'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.repairs', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retention_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retention_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retention_policies', 'c.*', 'true');
 CREATE TRIGGER audit_ops_retraining_policies AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.retraining_policies'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.retraining_policies', 'c.*', 'true');
+CREATE TRIGGER audit_ops_sessions AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.sessions'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.sessions', 'c.*', 'true');
 CREATE TRIGGER audit_ops_webhooks AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'ops.webhooks'::text)) EXECUTE FUNCTION audit_stored_rows_func('ops.webhooks', 'c.id, c.user_name, c.url, c.allow_private, c.created_at, c.created_by', 'true');
 CREATE TRIGGER audit_prediction_vintages AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'prediction_vintages'::text)) EXECUTE FUNCTION audit_stored_func('prediction_vintages', 'issued_at', 'c.city_id, c.issued_at, c.first_timestamp, c.last_timestamp, c.run_id, c.model_id, c.interval_minutes, c.quantile_count, c.predicted_consumption, c.quantiles, c.created_at');
 CREATE TRIGGER audit_user_city_access AFTER INSERT ON ops.fact_baselines FOR EACH ROW WHEN ((new.table_name = 'user_city_access'::text)) EXECUTE FUNCTION audit_stored_rows_func('public.user_city_access', 'c.*', 'true');
@@ -1454,6 +1455,41 @@ COMMENT ON COLUMN ops.webhook_states.reason IS 'Why the last attempt failed, or 
 CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.webhook_states FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
 GRANT INSERT (webhook_id, position), SELECT, UPDATE (position, delivered_city, delivered_at, failures, failing_since, next_attempt_at, disabled_at, reason) ON ops.webhook_states TO energy_forecast_operator;
 
+CREATE TABLE ops.sessions (
+    sha256 bytea NOT NULL,
+    user_name name NOT NULL,
+    is_link boolean DEFAULT false NOT NULL,
+    key_id uuid,
+    opened_at timestamptz DEFAULT now() NOT NULL,
+    expires_at timestamptz DEFAULT (now() + '7 days'::interval) NOT NULL,
+    CONSTRAINT sessions_pkey PRIMARY KEY (sha256),
+    CONSTRAINT session_form CHECK ((octet_length(sha256) = 32)),
+    CONSTRAINT session_length CHECK (((expires_at > opened_at) AND (expires_at <= (opened_at +
+CASE
+    WHEN is_link THEN '00:10:00'::interval
+    ELSE '7 days'::interval
+END)))),
+    CONSTRAINT sessions_key_id_fkey FOREIGN KEY (key_id) REFERENCES ops.api_keys(id)
+);
+COMMENT ON TABLE ops.sessions IS 'One row per signed-in browser. Its requests have the rights of its user. A session ends by sign-out, after 12 hours without a request, or after 7 days';
+COMMENT ON COLUMN ops.sessions.sha256 IS 'SHA-256 of the id in the cookie, which has 256 random bits, so no salt is needed';
+COMMENT ON COLUMN ops.sessions.is_link IS 'Whether it is a link that opens one session, within 10 minutes, instead of a session';
+COMMENT ON COLUMN ops.sessions.key_id IS 'The key with which the user signed in; the session ends with it. Null: a password or a link';
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.sessions FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+CREATE TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON ops.sessions FOR EACH ROW EXECUTE FUNCTION audit_trigger_func();
+GRANT SELECT ON ops.sessions TO energy_forecast_auditor;
+GRANT DELETE, INSERT (sha256, user_name, is_link, expires_at), SELECT ON ops.sessions TO energy_forecast_operator;
+
+CREATE TABLE ops.session_uses (
+    sha256 bytea NOT NULL,
+    last_used_at timestamptz NOT NULL,
+    CONSTRAINT session_uses_pkey PRIMARY KEY (sha256),
+    CONSTRAINT session_uses_sha256_fkey FOREIGN KEY (sha256) REFERENCES ops.sessions(sha256) ON DELETE CASCADE
+);
+COMMENT ON TABLE ops.session_uses IS 'The last use of each session, accurate to a minute. Not in sessions, because each change there is audited';
+CREATE TRIGGER append_only BEFORE TRUNCATE ON ops.session_uses FOR EACH STATEMENT EXECUTE FUNCTION reject_change('it would not be audited');
+GRANT SELECT ON ops.session_uses TO energy_forecast_operator;
+
 -- View city_hourly_consumption (city_id uuid, city character varying(100), hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer), security_barrier=true
 COMMENT ON VIEW city_hourly_consumption IS 'Present consumption by UTC hour over the last 30 days of the readable cities; the hours of hourly_consumption, always current';
 GRANT SELECT ON city_hourly_consumption TO energy_forecast_app;
@@ -1748,6 +1784,10 @@ GRANT EXECUTE ON ROUTINE ops.begin_month(text,timestamptz) TO energy_forecast_in
 COMMENT ON ROUTINE ops.changes_since(bytea,timestamptz,bigint) IS 'Cities of the acting role whose loads, forecasts, champions or scores have changed since a position, which a call before returned; a null position gives only the present one. A row without a city has only the next position. No row: it is not a position of the role';
 GRANT EXECUTE ON ROUTINE ops.changes_since(bytea,timestamptz,bigint) TO energy_forecast_app, energy_forecast_operator;
 
+-- ops.close_session(digest bytea) returns void, security definer
+COMMENT ON ROUTINE ops.close_session(bytea) IS 'Ends a session by the SHA-256 of its id';
+GRANT EXECUTE ON ROUTINE ops.close_session(bytea) TO energy_forecast_api;
+
 -- ops.consumption_by_hour() returns TABLE(city_id uuid, hour timestamptz, total_consumption numeric, peak_demand numeric, covered_minutes integer)
 COMMENT ON ROUTINE ops.consumption_by_hour() IS 'Consumption of each city by UTC hour over the last 30 days, from the facts: the definition of hourly_consumption';
 
@@ -1794,6 +1834,14 @@ GRANT EXECUTE ON ROUTINE ops.missing_partitions(integer) TO energy_forecast_oper
 COMMENT ON ROUTINE ops.months_loaded_before(text) IS 'Months of a table that end by this time may be filled before they are attached: those that have ended';
 GRANT EXECUTE ON ROUTINE ops.months_loaded_before(text) TO energy_forecast_ingest;
 
+-- ops.open_session(digest bytea) returns void, security definer
+COMMENT ON ROUTINE ops.open_session(bytea) IS 'Opens a session of the pages for the user who is logged in to PostgreSQL. The argument is the SHA-256 of its id';
+GRANT EXECUTE ON ROUTINE ops.open_session(bytea) TO energy_forecast_app;
+
+-- ops.open_session_with_key(key_digest bytea, digest bytea) returns TABLE(user_name name, problem text), security definer
+COMMENT ON ROUTINE ops.open_session_with_key(bytea,bytea) IS 'Opens a session of the pages for the user of a key, by the SHA-256 of the key and of the id of the session; or returns why the key is not valid, and no row for an unknown key';
+GRANT EXECUTE ON ROUTINE ops.open_session_with_key(bytea,bytea) TO energy_forecast_api;
+
 -- ops.partition_rows(exact_below bigint) returns TABLE(table_name text, partition_name text, range_start timestamptz, range_end timestamptz, city_id uuid, city text, is_shared boolean, detach_pending boolean, row_count bigint, is_exact boolean, byte_count bigint), security definer
 COMMENT ON ROUTINE ops.partition_rows(bigint) IS 'Every partition with its rows: counted if it is smaller than exact_below bytes, otherwise the planner''s estimate';
 GRANT EXECUTE ON ROUTINE ops.partition_rows(bigint) TO energy_forecast_operator;
@@ -1805,6 +1853,10 @@ GRANT EXECUTE ON ROUTINE ops.partitions() TO energy_forecast_operator;
 -- ops.readable_batches(batch uuid, before timestamptz, before_batch uuid, most integer) returns TABLE(batch_id uuid, dataset text, recorded_at timestamptz, finished_at timestamptz, read bigint, inserted bigint, corrected bigint, unchanged bigint, rejected bigint, cells_left_empty bigint, files text[], notes jsonb, reasons jsonb), security definer
 COMMENT ON ROUTINE ops.readable_batches(uuid,timestamptz,uuid,integer) IS 'Batches that the acting role loaded over HTTP, the last finished first; the operator sees every batch';
 GRANT EXECUTE ON ROUTINE ops.readable_batches(uuid,timestamptz,uuid,integer) TO energy_forecast_app, energy_forecast_operator;
+
+-- ops.redeem_link(link_digest bytea, digest bytea) returns name, security definer
+COMMENT ON ROUTINE ops.redeem_link(bytea,bytea) IS 'Opens a session of the pages with a link, by the SHA-256 of both: the user, or null if the link does not exist, was used or has expired';
+GRANT EXECUTE ON ROUTINE ops.redeem_link(bytea,bytea) TO energy_forecast_api;
 
 -- ops.refresh_hours(OUT changed bigint, OUT repaired bigint, OUT expired bigint) returns record, security definer
 COMMENT ON ROUTINE ops.refresh_hours() IS 'Refreshes hourly_consumption and its roll-up: numbers of hours that had changed, hours repaired because they were wrong without a recorded change, and hours removed because of their age';
@@ -1849,6 +1901,10 @@ COMMENT ON ROUTINE ops.thinned_to(text) IS 'The lead time in hours from which a 
 -- ops.use_api_key(digest bytea) returns TABLE(prefix text, user_name name, scopes text[], problem text), security definer
 COMMENT ON ROUTINE ops.use_api_key(bytea) IS 'The user and the scopes of a key by its SHA-256, and why it is not valid; no row for an unknown key. Records its use';
 GRANT EXECUTE ON ROUTINE ops.use_api_key(bytea) TO energy_forecast_api;
+
+-- ops.use_session(digest bytea) returns TABLE(user_name name), security definer
+COMMENT ON ROUTINE ops.use_session(bytea) IS 'The user of a session by the SHA-256 of its id; no row if it does not exist or has ended. Records its use';
+GRANT EXECUTE ON ROUTINE ops.use_session(bytea) TO energy_forecast_api;
 
 CREATE EVENT TRIGGER energy_forecast_audit_ddl ON ddl_command_end EXECUTE FUNCTION audit_ddl_func();
 CREATE EVENT TRIGGER energy_forecast_audit_drop ON sql_drop EXECUTE FUNCTION audit_ddl_func();

@@ -66,7 +66,12 @@ GRANT SELECT ON energy_consumption_revisions, weather_data_revisions, weather_fo
 
 -- The API: it finds the user of a key, and then takes their role
 GRANT USAGE ON SCHEMA ops TO energy_forecast_api;
-GRANT EXECUTE ON FUNCTION ops.use_api_key(bytea) TO energy_forecast_api;
+GRANT EXECUTE ON FUNCTION ops.use_api_key(bytea), ops.use_session(bytea), ops.open_session_with_key(bytea, bytea), ops.redeem_link(bytea, bytea),
+    ops.close_session(bytea)
+    TO energy_forecast_api;
+GRANT EXECUTE ON FUNCTION ops.open_session(bytea) TO energy_forecast_app;
+GRANT SELECT, INSERT (sha256, user_name, is_link, expires_at), DELETE ON ops.sessions TO energy_forecast_operator;
+GRANT SELECT ON ops.session_uses TO energy_forecast_operator;
 GRANT SELECT, INSERT (prefix, sha256, user_name, scopes, label, expires_at), UPDATE (expires_at, revoked_at)
     ON ops.api_keys TO energy_forecast_operator;
 GRANT SELECT ON ops.api_key_uses TO energy_forecast_operator;
@@ -77,7 +82,7 @@ GRANT SELECT, INSERT (webhook_id, position),
 GRANT EXECUTE ON FUNCTION ops.live_runs_after(bigint) TO energy_forecast_operator;
 -- Without the secret
 GRANT SELECT (id, user_name, url, allow_private, created_at, created_by) ON ops.webhooks TO energy_forecast_auditor;
-GRANT SELECT ON ops.api_keys, ops.http_loads, ops.run_requests TO energy_forecast_auditor;
+GRANT SELECT ON ops.api_keys, ops.sessions, ops.http_loads, ops.run_requests TO energy_forecast_auditor;
 
 -- Loads facts
 GRANT SELECT ON cities, energy_consumption, energy_consumption_revisions, weather_data, weather_data_revisions,

@@ -16,6 +16,7 @@ BEGIN
             ('public.forecast_runs', 'INSERT', 'WHEN (NEW.purpose = ''live'')', '''notes'', ''fallback_levels'', ''assumptions''',
                 'c.id, c.model_id, c.purpose, c.issued_at, c.horizon, c.weather, c.interval_minutes, c.quantile_levels, c.status, c.created_at'),
             ('ops.api_keys', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
+            ('ops.sessions', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
             ('ops.webhooks', 'INSERT OR UPDATE OR DELETE', '', '''secret''',
                 'c.id, c.user_name, c.url, c.allow_private, c.created_at, c.created_by'),
             ('ops.retention_policies', 'INSERT OR UPDATE OR DELETE', '', '', 'c.*'),
