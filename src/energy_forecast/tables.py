@@ -150,6 +150,8 @@ COLUMNS: dict[str, Column] = {
     "normal_temperature": Column("Climatological temperature of the hour", "°C"),
     "predicted_at_normal": Column("Forecast at the climatological temperature", "kWh"),
     "contributions": Column("Effects of the groups of inputs on the forecast in kWh, JSON; null if there are none"),
+    "weather_error_kwh": Column("Part of the error of the weather forecast in the forecast minus the load", "kWh"),
+    "model_error_kwh": Column("Part of the model in the forecast minus the load", "kWh"),
     "batch_id": Column("Id of the batch"),
     "dataset": Column("consumption, weather, weather-forecasts or cities"),
     "read": Column("Number of rows read"),

@@ -112,7 +112,9 @@ def error_card(
     fields += [Field(name, unit.name) for name in names]
     fields += [Field("Weather", "% of the error"), Field("Temperature error", "°C")]
     rows = [_row(row, unit, clock) for row in hours.iter_rows(named=True)]
-    return Card(title, sentence, figures, Grid("error of each hour", fields, rows), data, [*error.notes], facts, links)
+    return Card(
+        title, sentence, figures, Grid("error of each hour", fields, rows), data, [*error.notes], facts, links=links
+    )
 
 
 def _facts(parts: ErrorParts) -> list[Fact]:

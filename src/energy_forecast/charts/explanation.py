@@ -21,6 +21,7 @@ from energy_forecast.forecasting.explain.contributions import BASELINE, FEATURE_
 from energy_forecast.forecasting.explain.report import DAY_KINDS, contribution_totals
 from energy_forecast.pipelines import ForecastExplanation
 from energy_forecast.pipelines.labels import ISSUED_LABELS, WEATHER_LABELS
+from energy_forecast.pipelines.weather_share import ExplainedError
 
 DRIVERS = 6
 """Number of groups of inputs with separate colours; the sum of the others is drawn as one."""
@@ -37,16 +38,22 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
     write_page(path, offline_page(title, explanation_cards(found), notes=explanation_notes(found)))
 
 
-def explanation_cards(found: ForecastExplanation, *, data: str | None = None) -> list[Card]:
+def explanation_cards(
+    found: ForecastExplanation, *, data: str | None = None, error: ExplainedError | None = None
+) -> list[Card]:
     """Return all cards of an explanation.
 
     Args:
         data: URL of the same data.
+        error: of the hours whose error is shown; None for all hours of the forecast.
     """
+    shown = error or found.error
     one = found.explanation
     largest = max(found.forecast["q95"].max(), found.forecast["actual"].max() or 0)  # type: ignore[type-var]
     unit = energy_unit(float(largest))  # type: ignore[arg-type]
-    cards = [] if found.error is None else [error_card(found.error, Clock(found.city.timezone), data=data)]
+    cards = []
+    if shown is not None and not shown.hours.is_empty():
+        cards.append(error_card(shown, Clock(found.city.timezone), data=data))
     if one.contributions is not None:
         cards.append(_contributions(found, one.contributions, unit, data))
     if one.repeated_hours is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role
 from energy_forecast.database.models import artifact_of
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
-from energy_forecast.forecasting import QUANTILE_COLUMNS, load_model
+from energy_forecast.forecasting import QUANTILE_COLUMNS, FittedForecaster, load_model
 from energy_forecast.forecasting.explain.report import Explanation, explain
 from energy_forecast.pipelines.as_of import AsOfData, actual_load, forecasting_city, read_as_of
 from energy_forecast.pipelines.assumptions import Assumptions
@@ -127,42 +127,23 @@ def explain_within(
     at: datetime | None = None,
     purposes: Sequence[str] = ISSUED_PURPOSES,
     day: date | None = None,
+    known_at: datetime | None = None,
     progress: Progress = silent,
 ) -> ForecastExplanation:
-    """Explain a forecast as `explain_forecast` does, in a transaction and with the rights of its role."""
-    if model is not None:
-        check_models([model])
-    now = database_now(connection)
-    place = city_named(connection, city)
-    run = stored_forecasts.last_run(connection, city=place.id, at=at or now, purposes=purposes, model=model)
-    if run is None:
-        raise NotEnoughDataError(
-            f"No forecast of {city}{f' by {model}' if model else ''} was issued by then.",
-            hint="Issue one: energy-forecast forecast",
-        )
+    """Explain a forecast as `explain_forecast` does, in a transaction and with the rights of its role.
+
+    Args:
+        known_at: the time by which load and observed weather of its hours must be known; None for now.
+    """
+    now = known_at or database_now(connection)
+    place, run = issued_run(connection, city, model=model, at=at or now, purposes=purposes)
     progress("Reading the known data", 0, 2)
-    artifact = artifact_of(connection, model=run["model_id"], city=place.id)
-    if artifact is None:
-        raise NotEnoughDataError(
-            f"The version {run['version']} of {run['model']} is not stored any more.", hint="Choose another `at`."
-        )
-    issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
-    first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+    fitted = _fitted(connection, place, run)
     hours = run["horizon"] // timedelta(hours=1)
-    read = partial(
-        read_as_of,
-        connection,
-        place,
-        at=run["issued_at"],
-        horizon_hours=hours,
-        weather=run["weather"],
-        actual_as_of=run["created_at"],
-        assumptions=Assumptions.of(run["assumptions"]),
-    )
+    read = _reader(connection, place, run)
     # A late value claims to be known at the end of its hour, but the forecast did not use it
     known, since = read(recorded_by=run["created_at"]), read()
-    actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
-    fitted = load_model(artifact.name, artifact.artifact)
+    issued, actual = _issued_and_actual(connection, place, run, now)
     share = None
     if actual["consumption_kwh"].count():
         share = share_of_run(connection, place, fitted, known, weather=run["weather"], horizon_hours=hours, now=now)
@@ -199,6 +180,94 @@ def explain_within(
         found.moved(shift.to_city_hours),
         explain_error(stored, run["weather"], share),
     )
+
+
+def explain_error_of(
+    connection: Connection, place: StoredCity, run: dict[str, Any], known_at: datetime
+) -> ExplainedError | None:
+    """Split the error of an issued forecast into the parts of weather forecast and model; None without known load.
+
+    It runs the model twice, a small part of a whole explanation.
+
+    Args:
+        run: of `issued_run`.
+        known_at: the time by which load and observed weather of its hours must be known.
+
+    Raises:
+        NotEnoughDataError: the model or the data of the forecast is not stored any more.
+        ArtifactError: the stored model cannot be read.
+    """
+    issued, actual = _issued_and_actual(connection, place, run, known_at)
+    stored = issued.select("timestamp", "predicted").join(
+        actual.select("timestamp", actual="consumption_kwh"), on="timestamp", how="left"
+    )
+    if not stored["actual"].count():
+        return None
+    fitted = _fitted(connection, place, run)
+    first = run["issued_at"] - timedelta(days=fitted.history_days + 1)
+    known = _reader(connection, place, run)(recorded_by=run["created_at"], first=first)
+    hours = run["horizon"] // timedelta(hours=1)
+    share = share_of_run(connection, place, fitted, known, weather=run["weather"], horizon_hours=hours, now=known_at)
+    return explain_error(stored, run["weather"], share)
+
+
+def issued_run(
+    connection: Connection,
+    city: str,
+    *,
+    model: str | None = None,
+    at: datetime,
+    purposes: Sequence[str] = ISSUED_PURPOSES,
+) -> tuple[StoredCity, dict[str, Any]]:
+    """Return a city and the last run that forecast it by a time.
+
+    Raises:
+        UnknownModelError, UnknownCityError: a name is unknown.
+        NotEnoughDataError: no such forecast was issued.
+    """
+    if model is not None:
+        check_models([model])
+    place = city_named(connection, city)
+    run = stored_forecasts.last_run(connection, city=place.id, at=at, purposes=purposes, model=model)
+    if run is None:
+        raise NotEnoughDataError(
+            f"No forecast of {city}{f' by {model}' if model else ''} was issued by then.",
+            hint="Issue one: energy-forecast forecast",
+        )
+    return place, run
+
+
+def _fitted(connection: Connection, place: StoredCity, run: dict[str, Any]) -> FittedForecaster:
+    artifact = artifact_of(connection, model=run["model_id"], city=place.id)
+    if artifact is None:
+        raise NotEnoughDataError(
+            f"The version {run['version']} of {run['model']} is not stored any more.", hint="Choose another `at`."
+        )
+    return load_model(artifact.name, artifact.artifact)
+
+
+def _reader(connection: Connection, place: StoredCity, run: dict[str, Any]) -> Callable[..., AsOfData]:
+    """Return a function that reads the data known at the issue of a run."""
+    return partial(
+        read_as_of,
+        connection,
+        place,
+        at=run["issued_at"],
+        horizon_hours=run["horizon"] // timedelta(hours=1),
+        weather=run["weather"],
+        actual_as_of=run["created_at"],
+        assumptions=Assumptions.of(run["assumptions"]),
+    )
+
+
+def _issued_and_actual(
+    connection: Connection, place: StoredCity, run: dict[str, Any], now: datetime
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the stored forecast of a run, and the load of its hours as known at a time."""
+    issued = stored_forecasts.run_forecast(connection, run=run["id"], issued_at=run["issued_at"], city=place.id)
+    first, last = issued.select(pl.col("timestamp").min(), pl.col("timestamp").max().alias("last")).row(0)
+    actual = actual_load(connection, place, as_of=now, first=first, end=last + timedelta(hours=1))
+    return issued, actual
 
 
 def _hours_with_weather(known: AsOfData) -> int:

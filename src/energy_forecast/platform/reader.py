@@ -664,8 +664,8 @@ class Reader(ABC):
 
         Returns:
             `timestamp`, `interval_end`, `predicted`, `actual`, `temperature`, `normal_temperature`,
-            `predicted_at_normal`, `contributions` (JSON: kWh by group of inputs). The facts describe the run and the
-            day.
+            `predicted_at_normal`, `contributions` (JSON: kWh by group of inputs), `weather_error_kwh` and
+            `model_error_kwh` (parts of forecast minus load). The facts describe the run and the day.
 
         Raises:
             UnknownCityError, UnknownModelError: a name is unknown.

@@ -12,11 +12,14 @@ from energy_forecast.database.connection import Connection
 from energy_forecast.readings.forecasts import Purpose
 from energy_forecast.tables import UTC_TIME, Schema, Table
 
+ERROR_PARTS = "weather_error_kwh", "model_error_kwh"
 EXPLANATION: Schema = {
     **dict.fromkeys(("timestamp", "interval_end"), UTC_TIME),
     **dict.fromkeys(("predicted", "actual", "temperature", "normal_temperature", "predicted_at_normal"), pl.Float64),
     "contributions": pl.String,
+    **dict.fromkeys(ERROR_PARTS, pl.Float64),
 }
+_NO_ERROR = pl.DataFrame(schema={"timestamp": UTC_TIME, "weather_kwh": pl.Float64, "model_kwh": pl.Float64})
 
 
 def explanation(
@@ -32,7 +35,9 @@ def explanation(
 
     The stored model runs again with the data that was known at the issue. `contributions` is JSON with the effect of
     each group of inputs on the hour (kWh); with the baseline they add up to the forecast. It is null if the model has
-    none. Default: the last live forecast or replay, and its first day with the most hours.
+    none. `weather_error_kwh` and `model_error_kwh` add up to the forecast minus the load; they are null if load or
+    weather is not known, or the forecast used no weather forecast. Default: the last live forecast or replay, and its
+    first day with the most hours.
 
     Raises:
         UnknownCityError: the reader sees no city of this name.
@@ -50,6 +55,9 @@ def explanation(
         (pl.col("timestamp") + pl.duration(hours=1)).alias("interval_end"),
         pl.Series("contributions", _contributions(one.hours["timestamp"], one.contributions), pl.String),
     ).join(found.forecast.select("timestamp", "actual"), on="timestamp", how="left")
+    parts = ("weather_kwh", "model_kwh")
+    error = _NO_ERROR if found.error is None else found.error.hours.select("timestamp", *parts)
+    hours = hours.join(error, on="timestamp", how="left").rename(dict(zip(parts, ERROR_PARTS, strict=True)))
     frame = hours.sort("timestamp").select(pl.col(name).cast(kind) for name, kind in EXPLANATION.items())
     facts: dict[str, Any] = {name: value for name, value in found.run.items() if name not in {"id", "horizon"}}
     return Table(

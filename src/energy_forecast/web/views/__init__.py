@@ -5,8 +5,10 @@ from __future__ import annotations
 from energy_forecast.web.content import View
 from energy_forecast.web.views.forecast import forecast
 from energy_forecast.web.views.now import now
+from energy_forecast.web.views.why import why
 
 VIEWS = (
     View("/", "Now", now, of_city=False),
     View("/forecast", "Forecast", forecast),
+    View("/why", "Why?", why),
 )
