@@ -105,7 +105,8 @@ def test_every_command_that_reads_is_decided() -> None:
         *("demo", "db up", "db down", "db upgrade", "db url", "city add", "city edit", "city import", "train"),
         *("ingest consumption", "ingest weather", "ingest weather-forecasts", "forecast", "backtest", "maintain"),
         *("score", "model promote", "model rollback", "partition dedicate", "partition share", "serve"),
-        *("retention keep", "retention thin", "user add", "user remove", "user grant", "user revoke"), "user link",
+        *("retention keep", "retention thin", "user add", "user remove", "user grant", "user revoke"),
+        "user link",
         *("key create", "key revoke", "key rotate", "backup create", "backup prune", "backup restore"),
         *("webhook add", "webhook remove", "webhook test"),
         *(

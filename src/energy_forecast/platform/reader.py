@@ -195,11 +195,12 @@ class Reader(ABC):
         return self._read("usual_load", city=city, **_span(start, end, as_of=as_of))
 
     @checked
-    def overview(self, *, as_of: Moment | None = None) -> Table:
+    def overview(self, *, as_of: Moment | None = None, purpose: Literal["live", "replay"] = "live") -> Table:
         """Return one row for each city of the reader: load, forecast and error of the last hour, and the next peak.
 
         Args:
             as_of: only what was known at this time. None for now.
+            purpose: purpose of the forecasts.
 
         Returns:
             A table: `city`, `timestamp` (the last complete hour with load), `actual`, `predicted` and its 90 % interval
@@ -210,7 +211,7 @@ class Reader(ABC):
         Examples:
             >>> db.overview().frame
         """
-        return self._read("overview", **_span(None, None, as_of=as_of))
+        return self._read("overview", **_span(None, None, as_of=as_of), purpose=purpose)
 
     @checked
     def live_forecast(
@@ -222,6 +223,7 @@ class Reader(ABC):
         day: Day = None,
         as_of: Moment | None = None,
         model: str | None = None,
+        purpose: Literal["live", "replay"] = "live",
         levels: Levels = None,
     ) -> Table:
         """Return the forecast of a city that is in use, or was in use at a time. All rows are of one run.
@@ -233,6 +235,7 @@ class Reader(ABC):
             city, start, end, day: as in `consumption`. Without a span, the whole forecast.
             as_of: the time at which the forecast was in use. None for now.
             model: the newest live forecast of this model instead.
+            purpose: replay for the newest replay by its time of issue instead, which nobody used at that time.
             levels: quantile levels. None for all that are stored.
 
         Returns:
@@ -249,7 +252,7 @@ class Reader(ABC):
             >>> db.live_forecast("Munich", levels=[0.05, 0.95]).frame
         """
         span = _span(start, end, day=day, as_of=as_of)
-        return self._read("live_forecast", city=city, **span, model=model, levels=levels)
+        return self._read("live_forecast", city=city, **span, model=model, purpose=purpose, levels=levels)
 
     @checked
     def forecasts(

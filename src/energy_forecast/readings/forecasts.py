@@ -45,6 +45,7 @@ def live_forecast(
     *,
     as_of: datetime | None = None,
     model: str | None = None,
+    purpose: Literal["live", "replay"] = "live",
     levels: Sequence[float] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
@@ -53,18 +54,19 @@ def live_forecast(
     """Return the forecast of a city that is in use, or was in use at a time. All rows are of one run.
 
     It is the newest live forecast of the champion, or of a model that was used in its place. Without a champion, it is
-    the newest live forecast of any model.
+    the newest live forecast of any model. With `purpose` replay, it is the newest replay, by its time of issue: nobody
+    used it at that time, because it was made later.
 
     Raises:
         UnknownCityError: the reader sees no city of this name.
         NotEnoughDataError: no live forecast was issued in the eight days before.
         EnergyForecastError: a level is not stored, or the span is empty.
     """
-    row = _of_city(connection, "served_forecast", city, as_of, model)
+    row = _of_city(connection, "served_forecast", city, as_of, model, purpose)
     if row["run_id"] is None:
         of_model = "" if model is None else f" of {model}"
         raise NotEnoughDataError(
-            f"{row['city']} has no live forecast{of_model} of the eight days before {row['as_of']:%Y-%m-%d %H:%M}Z.",
+            f"{row['city']} has no {purpose} forecast{of_model} of the eight days before {row['as_of']:%Y-%m-%d %H:%M}Z.",
             hint="Issue one: energy-forecast forecast, or POST /v1/runs."
             if as_of is None
             else "Choose another `as_of`.",
@@ -77,21 +79,27 @@ def live_forecast(
 
 
 def live_forecast_state(
-    connection: Connection, city: str, *, as_of: datetime | None = None, model: str | None = None, **_: Any
+    connection: Connection,
+    city: str,
+    *,
+    as_of: datetime | None = None,
+    model: str | None = None,
+    purpose: Literal["live", "replay"] = "live",
+    **_: Any,
 ) -> str:
     """Return the run of `live_forecast`: the same run has the same rows."""
-    return str(_of_city(connection, "served_run", city, as_of, model)["run_id"])
+    return str(_of_city(connection, "served_run", city, as_of, model, purpose)["run_id"])
 
 
 def _of_city(
-    connection: Connection, query: str, city: str, as_of: datetime | None, model: str | None
+    connection: Connection, query: str, city: str, as_of: datetime | None, model: str | None, purpose: str
 ) -> dict[str, Any]:
     """Return the row of a query of a city, which is looked up first only if it has no row under this spelling.
 
     Raises:
         UnknownCityError: the reader sees no city of this name.
     """
-    parameters = {"name": city.replace("\0", ""), "as_of": as_of, "model": model}
+    parameters = {"name": city.replace("\0", ""), "as_of": as_of, "model": model, "purpose": purpose}
     rows = dicts_of(connection, query, parameters)
     return (rows or dicts_of(connection, query, parameters | {"name": city_named(connection, city).name}))[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -27,16 +27,19 @@ OVERVIEW: Schema = {
 _AHEAD = timedelta(hours=24)
 
 
-def overview(connection: Connection, *, as_of: datetime | None = None) -> Table:
+def overview(
+    connection: Connection, *, as_of: datetime | None = None, purpose: Literal["live", "replay"] = "live"
+) -> Table:
     """Return one row for each city of the reader: load, forecast and error of the last hour, and the next peak.
 
     `timestamp` is the last complete hour with load, and `predicted` the forecast of it that was in use at its start.
     The peak is the interval with the highest forecast of the next 24 hours; its interval is that of the load in it.
+    The forecasts are live ones; with `purpose` replay, replays by their time of issue.
     Values are null for a city without load in the last three days, or without a forecast.
     """
     known_at = as_of or database_now(connection)
-    rows = [_row(row, known_at) for row in dicts_of(connection, "overview", {"as_of": known_at})]
-    return Table(pl.DataFrame(rows, schema=OVERVIEW), {"as_of": known_at, "purpose": "live"})
+    rows = [_row(row, known_at) for row in dicts_of(connection, "overview", {"as_of": known_at, "purpose": purpose})]
+    return Table(pl.DataFrame(rows, schema=OVERVIEW), {"as_of": known_at, "purpose": purpose})
 
 
 def _row(row: Mapping[str, Any], known_at: datetime) -> dict[str, Any]:

@@ -46,7 +46,7 @@ PARAMETERS: dict[str, Parameter] = {
     "days": Parameter("Number of days of 24 hours before `as_of`.", "30", at_least=1, at_most=3660),
     "bin_width": Parameter("Width of the ranges of temperature, 0.01 to 50 degrees Celsius.", "1"),
     "timestamp": Parameter("A time in the interval; with an offset.", "2026-03-01T18:00Z"),
-    "purpose": Parameter("Only runs of this purpose. Default: all.", "live"),
+    "purpose": Parameter("Only runs of this purpose. Default: as the description says.", "live"),
     "limit": Parameter("Most rows of the answer.", "100", at_least=1, at_most=1000),
     "request": Parameter("Id of a requested run.", "6f9619ff-8b86-4d01-b42d-00c04fc964ff"),
     "cursor": Parameter("Rows after this position, which is `next` of the answer before.", "WyIyMDI2LTAzLTAxIl0"),

@@ -17,7 +17,7 @@ from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection
 from energy_forecast.errors import EnergyForecastError, UnknownCityError
 
-Purpose = Literal["live", "replay", "backtest"]
+Purpose = Literal["live", "replay"]
 # Kept in links from one view to another
 _KEPT = ("city", "model", "as_of")
 _LONGEST_WINDOW = 3660
@@ -88,6 +88,11 @@ class State:
     def as_of(self) -> datetime | None:
         """The time at which values had to be known, for readings: None for the present."""
         return self.now if self.is_past or self.speed != 1 else None
+
+    @property
+    def other_purpose(self) -> Purpose | None:
+        """The purpose of the forecasts for the URL of a reading: None if it is the usual one."""
+        return None if self.purpose == "live" else self.purpose
 
     def text(self, name: str, default: str, allowed: Sequence[str] | None = None) -> str:
         """Return a parameter.

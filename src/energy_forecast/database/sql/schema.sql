@@ -1727,9 +1727,9 @@ GRANT EXECUTE ON ROUTINE run_notes(uuid,uuid) TO energy_forecast_app, energy_for
 COMMENT ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) IS 'The first target time for which a vintage is scorable, null for none: a vintage of a live run must be recorded with its run, at most 3 hours after its issue, and before 15 minutes of the target had passed';
 GRANT EXECUTE ON ROUTINE scorable_from(text,timestamptz,timestamptz,timestamptz) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
--- served_forecast(city uuid, as_of timestamptz, model_name text DEFAULT NULL::text) returns TABLE(run_id uuid, issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, weather text, champion boolean, fallback_level integer, notes text[], quantile_levels double precision[], interval_minutes integer, first_timestamp timestamptz, predicted double precision[], quantiles real[], issued_before timestamptz), security definer
-COMMENT ON ROUTINE served_forecast(uuid,timestamptz,text) IS 'The forecast of a city that was in use at a time: one row with its run, its notes, and the values of all intervals in order, kWh';
-GRANT EXECUTE ON ROUTINE served_forecast(uuid,timestamptz,text) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
+-- served_forecast(city uuid, as_of timestamptz, model_name text DEFAULT NULL::text, run_purpose text DEFAULT 'live'::text) returns TABLE(run_id uuid, issued_at timestamptz, recorded_at timestamptz, model text, version text, purpose text, weather text, champion boolean, fallback_level integer, notes text[], quantile_levels double precision[], interval_minutes integer, first_timestamp timestamptz, predicted double precision[], quantiles real[], issued_before timestamptz), security definer
+COMMENT ON ROUTINE served_forecast(uuid,timestamptz,text,text) IS 'The forecast of a city that was in use at a time: one row with its run, its notes, and the values of all intervals in order, kWh';
+GRANT EXECUTE ON ROUTINE served_forecast(uuid,timestamptz,text,text) TO energy_forecast_app, energy_forecast_forecaster, energy_forecast_operator;
 
 -- set_audit_author() returns trigger
 COMMENT ON ROUTINE set_audit_author() IS 'Sets the role and time of an entry of audit_log, ignoring given values';

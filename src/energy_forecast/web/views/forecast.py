@@ -35,7 +35,7 @@ def forecast(connection: Connection, state: State) -> Content:
     observed = consumption(connection, place.name, start=first, end=now, as_of=state.as_of, resolution="hour").frame
     observed = observed.filter(pl.col("minutes_known") == pl.col("interval_minutes"))
     try:
-        served = live_forecast(connection, place.name, as_of=state.as_of, model=state.model)
+        served = live_forecast(connection, place.name, as_of=state.as_of, model=state.model, purpose=state.purpose)
     except NotEnoughDataError as error:
         return Content(f"Forecast of {place.name}", str(error), [], controls, refresh=60)
     earlier = _earlier(connection, state)
@@ -59,7 +59,9 @@ def forecast(connection: Connection, state: State) -> Content:
         picture,
         title="Load, forecast and temperature",
         sentence=_chart_sentence(picture, days),
-        data=state.data("/v1/cities/{city}/forecast", as_of=state.as_of, model=state.model),
+        data=state.data(
+            "/v1/cities/{city}/forecast", as_of=state.as_of, model=state.model, purpose=state.other_purpose
+        ),
         facts=_past_facts(observed, earlier, state),
         notes=[*dict.fromkeys(served.facts["notes"]), usual.facts["description"]],
         links=[
@@ -102,7 +104,12 @@ def _earlier(connection: Connection, state: State) -> Table | None:
     """Return the forecast that was in use a day before; None without one."""
     try:
         return live_forecast(
-            connection, state.place.name, as_of=state.now - timedelta(days=1), model=state.model, levels=[0.05, 0.95]
+            connection,
+            state.place.name,
+            as_of=state.now - timedelta(days=1),
+            model=state.model,
+            purpose=state.purpose,
+            levels=[0.05, 0.95],
         )
     except NotEnoughDataError:
         return None

@@ -43,7 +43,7 @@ _FIELDS = (
 
 def now(connection: Connection, state: State) -> Content:
     """Return the view."""
-    rows = overview(connection, as_of=state.as_of).frame.to_dicts()
+    rows = overview(connection, as_of=state.as_of, purpose=state.purpose).frame.to_dicts()
     for row in rows:
         row["attention"] = _attention(row, state.now)
     rows.sort(key=lambda row: (-len(row["attention"]), -abs(row["error_percent"] or 0), row["city"]))
@@ -74,7 +74,7 @@ def _tile(connection: Connection, state: State, row: Mapping[str, Any]) -> Tile:
     seen = seen.filter(pl.col("minutes_known") == pl.col("interval_minutes"))
     ahead = pl.DataFrame(schema={"timestamp": UTC_TIME, "predicted": pl.Float64})
     if row["issued_at"] is not None:
-        found = live_forecast(connection, name, as_of=state.as_of, levels=[0.05, 0.95]).frame
+        found = live_forecast(connection, name, as_of=state.as_of, purpose=state.purpose, levels=[0.05, 0.95]).frame
         ahead = found.filter(pl.col("interval_end") > first, pl.col("timestamp") < end)
     values = [*seen["consumption_kwh"], *(ahead["q95"] if "q95" in ahead.columns else ahead["predicted"])]
     unit = energy_unit(max(values, default=0.0))

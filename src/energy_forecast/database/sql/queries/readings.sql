@@ -54,7 +54,7 @@ ORDER BY w.timestamp
 -- name: served_run
 -- The run that serves a city at a time (null: now); no row without the city, and null without a run.
 SELECT c.id, s.run_id
-FROM cities c LEFT JOIN LATERAL served_forecast(c.id, coalesce(%(as_of)s, now()), %(model)s) s ON true
+FROM cities c LEFT JOIN LATERAL served_forecast(c.id, coalesce(%(as_of)s, now()), %(model)s, %(purpose)s) s ON true
 WHERE c.name = %(name)s
 
 -- name: served_forecast
@@ -62,7 +62,7 @@ WHERE c.name = %(name)s
 SELECT c.id AS city_id, c.name AS city, c.timezone, coalesce(%(as_of)s, now()) AS as_of, s.run_id, s.issued_at, s.recorded_at, s.model, s.version, s.purpose, s.weather, s.champion, s.fallback_level,
        s.notes, s.quantile_levels, s.interval_minutes, s.first_timestamp, array_send(s.predicted) AS predicted,
        array_send(s.quantiles) AS quantiles, s.issued_before
-FROM cities c LEFT JOIN LATERAL served_forecast(c.id, coalesce(%(as_of)s, now()), %(model)s) s ON true
+FROM cities c LEFT JOIN LATERAL served_forecast(c.id, coalesce(%(as_of)s, now()), %(model)s, %(purpose)s) s ON true
 WHERE c.name = %(name)s
 
 -- name: served_forecasts
@@ -87,12 +87,12 @@ LEFT JOIN LATERAL (
                  max(max(v.timestamp + make_interval(mins => v.interval_minutes))) OVER () AS known_until
           FROM consumption_as_of(c.id, %(as_of)s, %(as_of)s::timestamptz - interval '3 days', %(as_of)s) v GROUP BY 1) h
     WHERE h.minutes = 60 ORDER BY h.hour DESC LIMIT 1) l ON true
-LEFT JOIN LATERAL served_forecast(c.id, %(as_of)s, NULL) s ON true
+LEFT JOIN LATERAL served_forecast(c.id, %(as_of)s, NULL, %(purpose)s) s ON true
 LEFT JOIN LATERAL (
     SELECT t.predicted[p.place] AS predicted,
            t.quantiles[(p.place - 1) * cardinality(t.quantile_levels) + array_position(t.quantile_levels, 0.05::float8)]::float8 AS q05,
            t.quantiles[(p.place - 1) * cardinality(t.quantile_levels) + array_position(t.quantile_levels, 0.95::float8)]::float8 AS q95
-    FROM served_forecast(c.id, l.hour, NULL) t
+    FROM served_forecast(c.id, l.hour, NULL, %(purpose)s) t
     CROSS JOIN LATERAL (SELECT (extract(epoch FROM l.hour - t.first_timestamp) / 3600)::integer + 1 AS place) p
     WHERE t.interval_minutes = 60) b ON true
 ORDER BY c.name

@@ -28,7 +28,7 @@ GRANT EXECUTE ON FUNCTION
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
     forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text), forecast_evolution(uuid, timestamptz),
-    served_forecast(uuid, timestamptz, text), run_notes(uuid, uuid), load_phase_as_of(uuid, timestamptz),
+    served_forecast(uuid, timestamptz, text, text), run_notes(uuid, uuid), load_phase_as_of(uuid, timestamptz),
     may_read_evaluation(uuid) TO energy_forecast_app;
 -- A materialized view has no policies, so users read the views on it, which check each city for the reading role
 GRANT SELECT ON city_hourly_consumption, hour_of_day_profile TO energy_forecast_app;
@@ -60,7 +60,7 @@ GRANT EXECUTE ON FUNCTION
     weather_as_of(uuid, timestamptz, timestamptz, timestamptz),
     weather_forecast_as_of(uuid, timestamptz, timestamptz, timestamptz),
     load_phase_as_of(uuid, timestamptz), forecast_evolution(uuid, timestamptz),
-    served_forecast(uuid, timestamptz, text), run_notes(uuid, uuid) TO energy_forecast_operator;
+    served_forecast(uuid, timestamptz, text, text), run_notes(uuid, uuid) TO energy_forecast_operator;
 GRANT SELECT ON energy_consumption_revisions, weather_data_revisions, weather_forecasts, prediction_vintages, forecast_runs, model_promotions,
     ops.run_requests, ops.http_loads, ops.rejected_rows TO energy_forecast_operator;
 
@@ -137,7 +137,7 @@ GRANT EXECUTE ON FUNCTION
     weather_forecast_recorded(uuid, timestamptz, timestamptz, timestamptz, timestamptz),
     weather_vintages_as_of(uuid, timestamptz, timestamptz),
     forecast_as_of(uuid, timestamptz, timestamptz, timestamptz, text), forecast_evolution(uuid, timestamptz),
-    served_forecast(uuid, timestamptz, text), run_notes(uuid, uuid), load_phase_as_of(uuid, timestamptz),
+    served_forecast(uuid, timestamptz, text, text), run_notes(uuid, uuid), load_phase_as_of(uuid, timestamptz),
     ensure_month_partitions(text, timestamptz, timestamptz),
     scorable_from(text, timestamptz, timestamptz, timestamptz),
     iso_utc(timestamptz) TO energy_forecast_forecaster;
