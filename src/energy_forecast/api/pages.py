@@ -66,7 +66,7 @@ def _page(title: str, body: str) -> Response:
     return HTMLResponse(
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
-        f"<h1>{escape(title)}</h1>{body}</html>",
+        f"<main><h1>{escape(title)}</h1>{body}</main></html>",
         headers={
             "Content-Security-Policy": _POLICY,
             "Cache-Control": "no-cache",
