@@ -81,7 +81,7 @@ class Access:
             user = user_of_session(connection, session)
             if user is None:
                 raise SessionEndedError
-            request.state.user = user
+            request.state.user, request.state.has_session = user, True
             _refuse_beyond(request, self.requests.count(f"session of {user}", int(count)))
             return user
 

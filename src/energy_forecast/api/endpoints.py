@@ -78,13 +78,13 @@ def _endpoint(reading: Reading, access: Access) -> Callable[..., Response]:
             if reading.state is not None and "if-none-match" in request.headers:
                 etag = _etag(reading.state(connection, **parameters), variant)
                 if _is_known(request, etag):
-                    return Response(status_code=304, headers=_headers(reading, etag, None))
+                    return Response(status_code=304, headers=_headers(request, reading, etag, None))
             table = reading.read(connection, **parameters)
         body = json_rows(table) if chosen.name == "json" and shape is Shape.ROWS else chosen.encode(table)
         etag = _etag(_content(table) if reading.state is None else reading.state_of(table), variant)
         if _is_known(request, etag):
-            return Response(status_code=304, headers=_headers(reading, etag, table))
-        headers = _headers(reading, etag, table) | {FACTS_HEADER: facts_header(table)}
+            return Response(status_code=304, headers=_headers(request, reading, etag, table))
+        headers = _headers(request, reading, etag, table) | {FACTS_HEADER: facts_header(table)}
         if (cursor := table.facts.get("next")) is not None:
             headers["Link"] = f'<{_with_cursor(request, cursor)}>; rel="next"'
         if chosen.name in {"csv", "parquet"}:
@@ -134,9 +134,12 @@ def _is_known(request: Request, etag: str) -> bool:
     return given.strip() == "*" or etag.removeprefix("W/") in tags
 
 
-def _headers(reading: Reading, etag: str, table: Table | None) -> dict[str, str]:
+def _headers(request: Request, reading: Reading, etag: str, table: Table | None) -> dict[str, str]:
     seconds = 0
-    if reading.is_immutable:
+    if getattr(request.state, "has_session", False):
+        # The next user of this browser must not find it there
+        control = "private, no-store"
+    elif reading.is_immutable:
         control = "private, max-age=31536000, immutable"
     else:
         following = None if table is None else table.facts.get("next_issue_at")
@@ -144,7 +147,7 @@ def _headers(reading: Reading, etag: str, table: Table | None) -> dict[str, str]
             # Spread over a minute, so that not all clients come at the same time
             seconds = max(0, int((following - datetime.now(UTC)).total_seconds())) + random.randrange(60)
         control = f"private, max-age={seconds}" if seconds else "private, no-cache"
-    return {"ETag": etag, "Cache-Control": control, "Vary": "Accept, Authorization"}
+    return {"ETag": etag, "Cache-Control": control, "Vary": "Accept, Authorization, Cookie"}
 
 
 def _first_sentence(reading: Reading) -> str:

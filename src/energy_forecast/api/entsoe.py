@@ -49,7 +49,7 @@ def add_entsoe(app: FastAPI, access: Access) -> None:
                 as_of=as_of,
                 model=model,
             )
-        headers = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+        headers = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
         return Response(document, headers=headers, media_type="application/xml")
 
     app.add_api_route(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from contextlib import closing, suppress
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -12,8 +13,9 @@ from psycopg.conninfo import make_conninfo
 from energy_forecast.database.api_keys import KEY_FORM
 from energy_forecast.database.connection import Connection, Database, database_error
 from energy_forecast.database.named_queries import one_row, queries
-from energy_forecast.errors import AccessError, UnreachableError
+from energy_forecast.errors import UnreachableError
 
+_LONGEST_NAME = 63
 _FORM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -54,37 +56,34 @@ def open_with_password(database: Database, user: str, password: str, session: st
         database: the login of the URL is replaced.
 
     Returns:
-        Whether the password is right.
+        Whether the server asked for the password, the password is right, and the login is a user.
 
     Raises:
-        AccessError: the server does not ask for a password, so that none is verified.
         UnreachableError: the database cannot be reached.
         DatabaseError: the database refused the session.
     """
-    # Without a password libpq would look for one of this machine
-    if not password or not user or "\0" in user + password:
+    # Without a password libpq would look for one of this machine. The server cuts longer names
+    if not password or not user or "\0" in user + password or len(user.encode()) > _LONGEST_NAME:
         return False
     own = Database(make_conninfo(database.url, user=user, password=password), embedded=database.embedded)
-    try:
-        connection = own.connect()
-    except UnreachableError:
-        # Either the password is wrong, or the server is away
+    is_open = False
+    with suppress(UnreachableError), closing(own.connect()) as connection:
+        is_open = connection.pgconn.used_password and _open_as(connection, user, session)
+    if not is_open:
+        # Raises if the server is away. Also after a right password of another login, so that both take as long
         database.connect().close()
-        return False
+    return is_open
+
+
+def _open_as(connection: Connection, user: str, session: str) -> bool:
+    parameters = {"sha256": _hash(session), "user": user}
     try:
-        if not connection.pgconn.used_password:
-            raise AccessError(
-                "This server does not verify passwords.", hint="Sign in with a key: energy-forecast key create"
-            )
-        connection.execute(queries("sessions")["open_as_login"], {"sha256": _hash(session)})
+        return connection.execute(queries("sessions")["open_as_login"], parameters).fetchone() is not None
     except psycopg.errors.InsufficientPrivilege:
         # A login that is no user
         return False
     except psycopg.Error as error:
         raise database_error(error) from error
-    finally:
-        connection.close()
-    return True
 
 
 def add_link(connection: Connection, user: str, link: str) -> None:

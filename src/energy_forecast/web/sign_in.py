@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +22,10 @@ from energy_forecast.database.sessions import (
     open_with_password,
     redeem_link,
 )
-from energy_forecast.errors import AccessError, EnergyForecastError
+from energy_forecast.errors import EnergyForecastError, describe
 from energy_forecast.web.pages import html_answer
+
+_log = logging.getLogger(__name__)
 
 _COOKIE = "energy_forecast_session"
 _WEEK = 7 * 86_400
@@ -49,20 +52,27 @@ class LockOut:
         self._lock = threading.Lock()
         self._failures: dict[str, list[float]] = {}
 
-    def is_locked(self, user: str) -> bool:
-        """Return whether the password of a user is refused."""
-        with self._lock:
-            return len(self._recent(user)) >= _MOST_FAILURES
+    def begin(self, user: str) -> bool:
+        """Return whether the password of a user may be verified, and count it as wrong until `succeed` or `forgive`.
 
-    def fail(self, user: str) -> None:
-        """Count a wrong password."""
+        Attempts at the same time are counted before the first of them ends.
+        """
         with self._lock:
             recent = self._recent(user)
+            if len(recent) >= _MOST_FAILURES:
+                return False
             # At the end, so that the users who are longest without a failure are forgotten first
             self._failures.pop(user, None)
-            self._failures[user] = [*recent, self._clock()][-_MOST_FAILURES:]
+            self._failures[user] = [*recent, self._clock()]
             if len(self._failures) > _MOST_USERS:
                 del self._failures[next(iter(self._failures))]
+            return True
+
+    def forgive(self, user: str) -> None:
+        """Forget the last attempt, whose password could not be verified."""
+        with self._lock:
+            if failures := self._failures.get(user):
+                failures.pop()
 
     def succeed(self, user: str) -> None:
         """Forget the wrong passwords of a user."""
@@ -150,19 +160,30 @@ class SignIn:
                 return self._refusal(address, wrong)
             if not user or not password:
                 return "Give a user and a password, or a key.", 422
-            if self._lock_out.is_locked(user):
-                return "Too many wrong passwords of this user. Wait 15 minutes, or sign in with a key.", 429
-            if open_with_password(self._database, user, password, session):
-                self._lock_out.succeed(user)
-                return None, 200
-        except AccessError as error:
-            return str(error), 403
+            return self._open_with_password(address, user, password, session)
         except EnergyForecastError as error:
-            return str(error), 503
-        self._lock_out.fail(user)
-        return self._refusal(address, "The user or the password is wrong.")
+            # Its text names the server and the login
+            _log.warning("sign-in failed", extra={"error": describe(error)})
+            return "The database is not available, or can only be read. Try again later.", 503
+
+    def _open_with_password(self, address: str, user: str, password: str, session: str) -> tuple[str | None, int]:
+        if not self._lock_out.begin(user):
+            return "Too many wrong passwords of this user. Wait 15 minutes, or sign in with a key.", 429
+        try:
+            is_open = open_with_password(self._database, user, password, session)
+        except EnergyForecastError:
+            self._lock_out.forgive(user)
+            raise
+        if is_open:
+            self._lock_out.succeed(user)
+            return None, 200
+        # Equal for all reasons, since the server may verify the passwords of some logins only
+        return self._refusal(
+            address, "The user or the password is wrong, or the server does not verify passwords: use a link or a key."
+        )
 
     def _refusal(self, address: str, problem: str) -> tuple[str, int]:
+        _log.warning("sign-in refused", extra={"address": address})
         left = self._count_wrong(address)
         if getattr(left, "left", 0) < 0:
             return "Too many attempts from this address. Wait a minute.", 429

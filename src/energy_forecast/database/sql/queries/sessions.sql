@@ -7,8 +7,8 @@ SELECT user_name FROM ops.use_session(%(sha256)s)
 SELECT user_name, problem FROM ops.open_session_with_key(%(key_sha256)s, %(sha256)s)
 
 -- name: open_as_login
--- Open a session for the user who is logged in to PostgreSQL.
-SELECT ops.open_session(%(sha256)s)
+-- Open a session for the user who is logged in to PostgreSQL; no row if a pooler has logged in as another one.
+SELECT ops.open_session(%(sha256)s) WHERE session_user = %(user)s
 
 -- name: add_link
 -- Add a link that opens one session of a user within 10 minutes, as an operator.
