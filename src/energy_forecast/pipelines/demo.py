@@ -22,16 +22,19 @@ from energy_forecast.forecasting import QUANTILE_COLUMNS
 from energy_forecast.ingest import load_table
 from energy_forecast.pipelines.as_of import Weather
 from energy_forecast.pipelines.backtest import backtest
+from energy_forecast.pipelines.demo_weather import MADE, weather_forecasts
 from energy_forecast.pipelines.fallback import DEFAULT_MODEL, FALLBACK_MODEL
 from energy_forecast.pipelines.forecast import forecast
 from energy_forecast.pipelines.load_checks import check_load
 from energy_forecast.pipelines.score import score
 from energy_forecast.pipelines.train import train
-from energy_forecast.progress import Progress
-from energy_forecast.sources.sample import SampleCity, load_sample
+from energy_forecast.progress import Progress, silent
+from energy_forecast.sources.sample import STEP, SampleCity, load_sample
 
 HORIZON = timedelta(hours=48)
 BACKTEST_DAYS = 21
+# Weather forecasts exist for this span before now: the backtest, and some days before it
+FORECASTS = timedelta(days=30)
 # Maximum age of a training or a backtest; a later run repeats an older one
 KEEP = timedelta(days=7)
 AS_RECORDED_SUFFIX = "_as_recorded"
@@ -130,7 +133,58 @@ def demo(database: Database, *, as_recorded: bool, progress: Progress, announce:
     return DemoReport(shown, rows, BACKTEST_DAYS, done)
 
 
-def _load(database: Database, name: str, part: SampleCity, done: list[str], progress: Progress) -> None:
+class LivingDemo:
+    """The demo as time passes: what has arrived since is loaded, each hour has a forecast, and forecasts are scored.
+
+    Args:
+        database: of `demo`, which has run.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.transaction(Role.FORECASTER) as connection:
+            known = [c for c in stored_cities.all_cities(connection) if "sample" in c.metadata]
+        self._weeks = {c.name: c.metadata["sample"]["weeks"] for c in known}
+        self._names = [c.name for c in known if not c.name.endswith(AS_RECORDED_SUFFIX)]
+        self._loaded: datetime | None = None
+
+    def follow(self) -> datetime:
+        """Load the half hours that have passed, and issue a live forecast if a new hour has begun; return the time."""
+        with self._database.transaction(Role.FORECASTER) as connection:
+            now = database_now(connection)
+            cities = {c.name: c for c in stored_cities.cities_named(connection, self._names)}
+        hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+        if self._loaded == hour:
+            return now
+        sample = [part for part in load_sample(now=now, weeks=self._weeks) if part.name in cities and not part.used_up]
+        for part in sample:
+            _load(self._database, part.name, part, [], silent, since=hour - timedelta(days=2))
+            if not _issued(self._database, cities[part.name], hour):
+                forecast(self._database, cities=[part.name], at=hour, horizon=HORIZON)
+        score(self._database)
+        self._loaded = hour
+        return now
+
+    def prepare_replay(self, first: datetime, progress: Progress) -> None:
+        """Train on the data known at the first hour of a replay, so that its forecasts know nothing later."""
+        models = [DEFAULT_MODEL, FALLBACK_MODEL]
+        train(self._database, models=models, cities=self._names, until=first, progress=progress)
+
+    def replay(self, hour: datetime) -> None:
+        """Issue the forecasts of a past hour from the data known then, as replays. At midnight, UTC, all are scored."""
+        with self._database.transaction(Role.FORECASTER) as connection:
+            cities = stored_cities.cities_named(connection, self._names)
+        missing = [city.name for city in cities if not _issued(self._database, city, hour)]
+        if missing:
+            forecast(self._database, cities=missing, at=hour, horizon=HORIZON)
+        if hour.hour == 0:
+            score(self._database)
+
+
+def _load(
+    database: Database, name: str, part: SampleCity, done: list[str], progress: Progress, since: datetime | None = None
+) -> None:
+    """Load the record of a city, with weather forecasts made from it; only intervals from `since` on, if given."""
     with database.transaction(Role.INGEST) as connection:
         added = stored_cities.add_city(
             connection,
@@ -142,13 +196,19 @@ def _load(database: Database, name: str, part: SampleCity, done: list[str], prog
             subdivision=part.subdivision,
         )
         if added is not None:
-            stored_cities.set_metadata(connection, added, "sample", {"weeks": part.weeks, "source": part.source})
+            sample = {"weeks": part.weeks, "source": part.source, "made": None if part.weather is None else MADE}
+            stored_cities.set_metadata(connection, added, "sample", sample)
     frames = {"consumption": part.consumption, "weather": part.weather}
-    for number, (kind, frame) in enumerate(frames.items()):
+    if part.weather is not None:
+        end = part.consumption["timestamp"][-1] + STEP
+        frames["weather-forecasts"] = weather_forecasts(part, max(since or end - FORECASTS, end - FORECASTS), end)
+    for number, (kind, whole) in enumerate(frames.items()):
         progress(f"Loading {kind} of {name}", number, len(frames))
-        if frame is not None:
+        frame = whole if whole is None or since is None else whole.filter(pl.col("timestamp") >= since)
+        if frame is not None and frame.height:
             table = frame.select(pl.lit(name).alias("city"), pl.all())
-            report = load_table(database, kind, table, name=f"sample {name}", interval_minutes=30)
+            minutes = None if kind == "weather-forecasts" else 30
+            report = load_table(database, kind, table, name=f"sample {name}", interval_minutes=minutes)
             check_load(database, report)
             if report.inserted or report.corrected:
                 done.append(f"loaded {report.inserted:,} rows of {kind} of {name}")
@@ -162,7 +222,7 @@ def _backtest(database: Database, city: StoredCity, at: datetime, done: list[str
     with database.transaction(Role.FORECASTER) as connection:
         rows = stored_scores.latest_scores(connection, purpose="backtest", cities=[city.name])
         has_weather = _last_weather(connection, city, at) is not None
-    for weather in ("none", "actual") if has_weather else ("none",):
+    for weather in ("none", "forecast", "actual") if has_weather else ("none",):
         ends = [row["period_end"] for row in rows if row["weather"] == weather]
         if ends and max(ends) > end - KEEP:
             continue
@@ -181,6 +241,8 @@ def _backtest(database: Database, city: StoredCity, at: datetime, done: list[str
 
 
 def _backtested(weather: Weather) -> Sequence[str]:
+    if weather == "forecast":
+        return [DEFAULT_MODEL]
     learning = ["vanilla", DEFAULT_MODEL]
     return learning if weather == "actual" else ["naive-24", "naive-168", *learning]
 

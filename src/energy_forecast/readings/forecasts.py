@@ -66,7 +66,8 @@ def live_forecast(
     if row["run_id"] is None:
         of_model = "" if model is None else f" of {model}"
         raise NotEnoughDataError(
-            f"{row['city']} has no {purpose} forecast{of_model} of the eight days before {row['as_of']:%Y-%m-%d %H:%M}Z.",
+            f"{row['city']} has no {purpose} forecast{of_model} of the eight days before "
+            f"{row['as_of']:%Y-%m-%d %H:%M}Z.",
             hint="Issue one: energy-forecast forecast, or POST /v1/runs."
             if as_of is None
             else "Choose another `as_of`.",

@@ -22,7 +22,7 @@ from energy_forecast.local_times import to_local, to_utc
 STEP = timedelta(minutes=30)
 WEEK = timedelta(weeks=1)
 SPARE = timedelta(weeks=1)
-"""Minimum length of a record that is still in the future when its weeks are chosen, so that a demo can be run again."""
+"""Minimum length of a record that is still in the future when its weeks are chosen, so that a demo goes on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,7 @@ class _Record:
     power: str  # the column of mean power over the half hour
     kwh_per_unit: float  # kWh in a half hour at one unit of that column
     temperature: str | None
+    spare: timedelta = SPARE  # longer for a long record, so that the demo lives for weeks
 
 
 RECORDS = (
@@ -63,6 +64,7 @@ RECORDS = (
         power="Demand",
         kwh_per_unit=1e6 * 0.5,
         temperature="Temperature",
+        spare=timedelta(weeks=4),
     ),
     _Record(
         name="england_and_wales",
@@ -93,6 +95,7 @@ class SampleCity:
         country_code: ISO 3166-1, and `subdivision` ISO 3166-2 without the country, as `holidays` takes them.
         consumption: `timestamp` (start of the half hour, UTC, ascending, unique), `consumption_kwh`.
         weather: `timestamp` (as above), `temperature` (degrees Celsius); None where none was recorded.
+        ahead: `timestamp`, `consumption_kwh` and, where recorded, `temperature` of the part still ahead of now.
         source: whose data it is.
         recorded_from: start of the first half hour as recorded, UTC.
         recorded_to: end of the last half hour as recorded, UTC.
@@ -109,6 +112,7 @@ class SampleCity:
     subdivision: str
     consumption: pl.DataFrame
     weather: pl.DataFrame | None
+    ahead: pl.DataFrame
     source: str
     recorded_from: datetime
     recorded_to: datetime
@@ -141,19 +145,20 @@ def load_sample(*, now: datetime | None, weeks: Mapping[str, int] | None = None)
     return [_city(record, now, (weeks or {}).get(record.name)) for record in RECORDS]
 
 
-def replay_weeks(*, recorded_to: datetime, zone: str, now: datetime) -> int:
-    """Return by how many weeks to move a record so that 7 to 14 days of it are in the future.
+def replay_weeks(*, recorded_to: datetime, zone: str, now: datetime, spare: timedelta = SPARE) -> int:
+    """Return by how many weeks to move a record so that a part of it is in the future.
 
     Args:
         recorded_to: end of the record as recorded, with an offset.
         zone: IANA zone of the city; the days are those of its clock.
         now: the moment to replay up to, with an offset. All moments in one hour give the same weeks.
+        spare: the shortest part in the future.
 
     Returns:
-        The smallest number of weeks with at least 7 days ahead of the last full hour; negative for a `now`
-        before the record.
+        The smallest number of weeks with at least `spare` ahead of the last full hour; negative for a `now` before the
+        record.
     """
-    wanted = _clock(_last_full_hour(now), zone) + SPARE
+    wanted = _clock(_last_full_hour(now), zone) + spare
     return -((_clock(recorded_to, zone) - wanted) // WEEK)
 
 
@@ -163,14 +168,17 @@ def _city(record: _Record, now: datetime | None, weeks: int | None) -> SampleCit
     recorded_to = starts_at + STEP * record.rows
     if now is None:
         weeks, ends_at, used_up = 0, recorded_to, False
+        ahead = values.clear()
     else:
         until = _last_full_hour(now)
         if weeks is None:
-            weeks = replay_weeks(recorded_to=recorded_to, zone=record.timezone, now=now)
+            weeks = replay_weeks(recorded_to=recorded_to, zone=record.timezone, now=now, spare=record.spare)
         moved_end = _clock(recorded_to, record.timezone) + WEEK * weeks
         ends_at = zones.instant_at(record.timezone, moved_end)
         used_up = now - ends_at > timedelta(days=1)
-        values = _moved(values, record.timezone, weeks).filter(pl.col("timestamp") <= until - STEP)
+        moved = _moved(values, record.timezone, weeks)
+        values = moved.filter(pl.col("timestamp") <= until - STEP)
+        ahead = moved.filter(pl.col("timestamp") > until - STEP)
     return SampleCity(
         name=record.name,
         latitude=record.latitude,
@@ -180,6 +188,7 @@ def _city(record: _Record, now: datetime | None, weeks: int | None) -> SampleCit
         subdivision=record.subdivision,
         consumption=values.select("timestamp", "consumption_kwh"),
         weather=None if record.temperature is None else values.select("timestamp", "temperature"),
+        ahead=ahead,
         source=record.source,
         recorded_from=starts_at,
         recorded_to=recorded_to,

@@ -99,7 +99,7 @@ def _render(view: View, request: Request, state: State, content: Content) -> str
         title=content.title,
         sentence=content.sentence,
         cards=content.cards,
-        notes=content.notes,
+        notes=[*content.notes, *_sample_notes(view, state)],
         controls=_controls(view, state, content),
         views=[
             SimpleNamespace(title=one.title, url=state.url(one.path), is_current=one.path == view.path) for one in VIEWS
@@ -118,6 +118,20 @@ def _controls(view: View, state: State, content: Content) -> list[Control]:
         names = [(city.name, city.name) for city in state.cities]
         controls.append(Control("city", "City", state.city.name, names))
     return [*controls, *content.controls]
+
+
+def _sample_notes(view: View, state: State) -> list[str]:
+    """Return where the data of the demo is from, and what of it is not real."""
+    cities = state.cities if not view.of_city else [] if state.city is None else [state.city]
+    notes = []
+    for city in cities:
+        if "sample" in city.metadata:
+            sample = city.metadata["sample"]
+            moved = (
+                f" Moved by {sample['weeks']} whole weeks, so that it seems to go on now." if sample["weeks"] else ""
+            )
+            notes.append(f"{city.name}: {sample['source']}.{moved} {sample.get('made') or ''}".strip())
+    return notes
 
 
 def _notice(state: State) -> str | None:
