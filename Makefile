@@ -73,7 +73,7 @@ bench-skill: setup ## measure the accuracy of the models
 	@if test -d $(DATA)/tetouan; then $(BIN)/python benchmarks/skill.py $(DATA)/tetouan --last-fifth --horizon 24,168 --weather actual,none $(ARGS) \
 	  | tee $(RESULTS)/skill-tetouan-$$(date +%F).csv; fi
 
-EXTRAS := --extra training --extra server --extra plot --extra sample
+EXTRAS := --extra training --extra server --extra sample
 
 # Needs uv. The locks name no registry, so they hold wherever the packages come from.
 lock: ## resolve requirements*.lock again; needs uv

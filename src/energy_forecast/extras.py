@@ -11,7 +11,6 @@ from energy_forecast.errors import MissingExtraError
 EXTRAS: dict[str, str] = {
     "training": "Training of models with trees",
     "server": "A server, of PostgreSQL or of the HTTP API,",
-    "plot": "A chart",
 }
 
 

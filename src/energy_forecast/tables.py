@@ -271,7 +271,7 @@ class Table(Rows):
         """Return a chart of a forecast with its intervals, which needs no network. A notebook shows it.
 
         Raises:
-            EnergyForecastError: the rows are not a forecast of one city, or the extra `plot` is not installed.
+            EnergyForecastError: the rows are not a forecast of one city.
 
         Examples:
             >>> db.live_forecast("Munich").plot().save("munich.html")

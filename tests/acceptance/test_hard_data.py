@@ -533,7 +533,8 @@ def test_weather_that_lacks_columns_or_ends_is_said_in_words_and_kept(
         assert "Berlin: forecasts issued later for a past moment, 0 to 6 hours ahead, forecast weather" in page
         for kind in ("forecast weather", "actual weather", "without weather"):
             assert f"Berlin: backtests, 0 to 24 hours ahead, {kind}" in page
-        assert "48 hours ahead, one value per hour" in page
+        assert "Total of 48 hours" in page
+        assert "GWh per hour" in page or "MWh per hour" in page
         # The second issue is 72 hours before the end of the weather. A naive model uses none, and does not count
         longer = ("backtest", "--model", "naive-168,linear", "--city", "Berlin", *span, "--horizon", "96h")
         hours = {"Berlin": {"forecast": 192, "with_weather": 168}}

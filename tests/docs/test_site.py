@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pages import CHROMIUM
-
+CHROMIUM = shutil.which("chromium")
 ROOT = Path(__file__).parents[2]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from markupsafe import Markup
 
@@ -42,19 +43,33 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Best:
+    """A cell that stands out, such as the smallest error.
+
+    Args:
+        text: shown.
+    """
+
+    text: str
+
+
+Cell: TypeAlias = str | Link | Best
+
+
+@dataclass(frozen=True)
 class Grid:
     """A table. The first column has the heads of the rows.
 
     Args:
         name: for screen readers.
         fields: the columns.
-        rows: cells as text, with separators and without units.
+        rows: cells as text, with separators and without units. A row of one cell is the head of the rows below it.
         is_shown: otherwise it is folded below the chart.
     """
 
     name: str
     fields: Sequence[Field]
-    rows: Sequence[Sequence[str | Link]]
+    rows: Sequence[Sequence[Cell]]
     is_shown: bool = False
 
 

@@ -39,6 +39,7 @@ class CityPicture:
         usual: the usual range: timestamp, low, high.
         span: of the history that is shown.
         now: marked in the chart; None without a mark.
+        notes: remarks of the run, below the chart.
     """
 
     name: str
@@ -53,6 +54,7 @@ class CityPicture:
     usual: pl.DataFrame | None = None
     span: timedelta = HISTORY
     now: datetime | None = None
+    notes: Sequence[str] = ()
 
 
 class Drawing:
@@ -74,6 +76,8 @@ class Drawing:
         self.history = _on_step(self._shown(city.history), self.step)
         self.past = self._shown(city.past)
         self.weather = self._shown(city.weather)
+        if self.weather.height and not self.weather["temperature"].is_finite().any():
+            self.weather = self._shown(None)
         self.usual = self._shown(city.usual)
         self.intervals = [one for one in INTERVALS if {one[1], one[2]} <= set(self.forecast.columns)]
         widest = self.intervals[0][2] if self.intervals else "predicted"
@@ -93,7 +97,9 @@ class Drawing:
         first: datetime = times[0]
         # A row for each step: a missing value is a gap
         grid = pl.datetime_range(first, self.end, self.step, closed="left", time_unit="us", eager=True)
-        axis = pl.DataFrame({"timestamp": pl.concat([times, grid]).unique().sort()})
+        # An issue before all values is inside the chart too
+        issue = pl.Series([self.city.issued_at], dtype=times.dtype).filter([self.city.issued_at < first])
+        axis = pl.DataFrame({"timestamp": pl.concat([times, grid, issue]).unique().sort()})
 
         def column(frame: pl.DataFrame, name: str, scale: float = 1.0) -> pl.Series:
             if name not in frame.columns:
@@ -121,7 +127,7 @@ class Drawing:
             traces.append(Trace(self.city.past_name, column(self.past, "predicted", kwh), "past", is_dashed=True))
         title = f"Load, {self.unit.name} per {self.step_name}"
         panels = [Panel(title, self.unit.name, self.unit.digits, traces, intervals)]
-        if self.weather.height and self.weather["temperature"].is_finite().any():
+        if self.weather.height:
             temperature = Trace("temperature", column(self.weather, "temperature"), "temperature")
             panels.append(Panel("Temperature, °C", "°C", 1, [temperature], height=150))
         marks = [TimeMark(self.city.issued_at, f"issued {self.clock.hour(self.city.issued_at)}")]
@@ -210,21 +216,21 @@ def forecast_card(
         sentence: what the chart shows; None: the peak of the forecast.
         name: of the chart, unique on the page.
         data: URL of the same data.
-        notes: below the chart.
+        notes: below the chart, after those of the city.
         facts: after those of the peak.
         links: to other views.
         urls: a link for each interval of the forecast.
     """
     drawing = Drawing(city)
     sentence = sentence or drawing.sentence()
-    without = [] if city.weather is not None and drawing.weather.height else ["No temperature is available."]
+    without = [] if drawing.weather.height else ["No temperature is available."]
     return Card(
         title=city.name if title is None else title,
         sentence=sentence,
         figures=[drawing.chart(name, sentence).markup()],
         table=drawing.grid(urls),
         data=data,
-        notes=[*notes, *without],
+        notes=[*city.notes, *notes, *without],
         facts=[*drawing.peak_facts(), *facts],
         links=links,
     )

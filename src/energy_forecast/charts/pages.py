@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from energy_forecast.charts.cards import Card, Link
+from energy_forecast.charts.cards import Best, Card, Link
 
 STATIC = ("style.css", "uplot.css", "uplot.js", "htmx.js", "charts.js")
 
@@ -31,7 +31,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    found.globals |= {"static": static_url, "in_format": in_format, "is_link": lambda cell: isinstance(cell, Link)}
+    found.globals |= {"static": static_url, "in_format": in_format}
+    found.tests |= {
+        "link": lambda cell: isinstance(cell, Link),
+        "best": lambda cell: isinstance(cell, Best),
+    }
     return found
 
 

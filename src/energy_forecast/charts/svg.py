@@ -166,7 +166,7 @@ class Plot:
         stretched = Markup("").join(self._stretched(mark) for mark in self.marks)
         above = Markup("").join(self._above(mark) for mark in self.marks)
         body = Markup(
-            '<svg class="area area-{left}" x="{left}" y="{top}" height="{height}" overflow="visible">{grid}'
+            '<svg x="{left}" y="{top}" width="100%" height="{height}" overflow="visible">{grid}'
             '<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" width="100%" height="{height}">'
             "{marks}</svg>{above}</svg>"
         ).format(
@@ -179,13 +179,14 @@ class Plot:
             above=above,
         )
         title = Markup('<text x="0" y="13" class="axis-title">{}</text>').format(self.y.title)
-        x_title = Markup('<text x="50%" y="{}" class="axis-title middle">{}</text>').format(
-            _TOP + self.height + _BOTTOM + 6, self.x.title
-        )
-        total = _TOP + self.height + _BOTTOM + (14 if self.x.title else 0)
-        return self._legend() + Markup('<svg class="plot" role="img" aria-label="{}" height="{}">{}{}{}</svg>').format(
-            self.sentence, total, title, body, x_title if self.x.title else ""
-        )
+        x_title = Markup(
+            '<svg x="{}" width="100%" overflow="visible"><text x="50%" y="{}" class="{}">{}</text></svg>'
+        ).format(self.left, _TOP + self.height + _BOTTOM + 10, "axis-title middle", self.x.title)
+        total = _TOP + self.height + _BOTTOM + (18 if self.x.title else 0)
+        # The outer picture is as wide as the marks, which is 100 % inside it; the labels are to the left of them
+        return self._legend() + Markup(
+            '<svg class="plot plot-{}" role="img" aria-label="{}" height="{}">{}{}{}</svg>'
+        ).format(self.left, self.sentence, total, title, body, x_title if self.x.title else "")
 
     def _grid(self) -> Markup:
         parts = []
@@ -238,11 +239,15 @@ class Plot:
                 if y is not None and _is_known(y)
             )
         if isinstance(mark, Cells) and mark.texts:
-            text = Markup('<text x="{:.2f}%" y="{}" class="cell-text on-{}">{}</text>')
+            text = Markup('<text x="{:.2f}%" y="{}" class="cell-text {}on-{}">{}</text>')
+            widest = max(self.x.share(end) - self.x.share(start) for start, end in zip(mark.x0, mark.x1, strict=True))
+            # On a phone, the texts of narrow cells would overlap
+            density = "dense " if widest < 1 / 12 else ""
             return Markup("").join(
                 text.format(
                     50 * (self.x.share(mark.x0[place]) + self.x.share(mark.x1[place])),
                     round((self._y(mark.y0[place]) + self._y(mark.y1[place])) / 2 + 4, 1),
+                    density,
                     mark.colours[place],
                     shown,
                 )

@@ -10,7 +10,7 @@ import typer
 from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import by_text, echo, emit, failures, named, out, require_parts, table
 from energy_forecast.cli.options import AllowPartial, Cities, From, Json, To, WeatherChoice, plot_option
-from energy_forecast.cli.output_files import writing
+from energy_forecast.cli.output_files import write_chart
 
 if TYPE_CHECKING:
     from energy_forecast.forecasting.evaluation.significance import PairedTest
@@ -47,10 +47,9 @@ def compare(
         allow_none=True,
     )
     if plot is not None and report.comparisons:
-        from energy_forecast.charts.comparison import write_comparison_page
+        from energy_forecast.charts.comparison import comparison_page
 
-        with writing(plot):
-            write_comparison_page(plot, report.comparisons)
+        write_chart(plot, comparison_page(report.comparisons))
     if json:
         emit(
             {

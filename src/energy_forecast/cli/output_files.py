@@ -104,13 +104,23 @@ def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str,
     Raises:
         EnergyForecastError: the file cannot be written.
     """
-    from energy_forecast.charts.pictures import write_forecast_page
+    from energy_forecast.charts.forecast_page import forecast_page
     from energy_forecast.platform.forecast import forecast_of, picture_of
 
     pictures = [picture_of(forecast_of(one)) for one in forecasts]
-    notes = [f"{one.city}: {note}" for one in forecasts for note in one.notes]
+    write_chart(path, forecast_page(pictures, score_frame(scores), title="Energy forecast"))
+
+
+def write_chart(path: Path, html: str) -> None:
+    """Write a page with charts.
+
+    Raises:
+        EnergyForecastError: the file cannot be written.
+    """
+    from energy_forecast.charts.pages import write_page
+
     with writing(path):
-        write_forecast_page(path, pictures, score_frame(scores), title="Energy forecast", notes=notes)
+        write_page(path, html)
 
 
 @contextmanager

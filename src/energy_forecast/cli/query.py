@@ -13,7 +13,7 @@ import typer
 from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import echo, emit, minute, out, table
 from energy_forecast.cli.options import Json, plot_option, time_option
-from energy_forecast.cli.output_files import writing
+from energy_forecast.cli.output_files import write_chart
 from energy_forecast.database import reports
 from energy_forecast.database.cities import StoredCity, city_named
 
@@ -176,10 +176,9 @@ def model_performance(
 
 
 def _draw(kind: AnswerKind, city: StoredCity, rows: list[dict[str, Any]], path: Path) -> None:
-    from energy_forecast.charts.answers import write_answer_page
+    from energy_forecast.charts.answers import answer_page
 
-    with writing(path):
-        write_answer_page(path, kind, rows, city=city.name, timezone=city.timezone)
+    write_chart(path, answer_page(kind, rows, city=city.name, timezone=city.timezone))
     echo(f"Drawn: {path}")
 
 

@@ -23,7 +23,7 @@ from energy_forecast.cli.console import (
     table,
 )
 from energy_forecast.cli.options import AllowPartial, Cities, From, Json, Processes, To, WeatherChoice, plot_option
-from energy_forecast.cli.output_files import writing
+from energy_forecast.cli.output_files import write_chart
 from energy_forecast.cli.score_cells import SCORE_COLUMNS, SCORE_LEGEND, Purpose, by_city, echo_left_out, score_cells
 from energy_forecast.cli.score_explanation import explain
 from energy_forecast.errors import EnergyForecastError, PartialResultError
@@ -169,10 +169,9 @@ def certificate(
         end=end,
     )
     if plot is not None:
-        from energy_forecast.charts.score_pictures import write_certificate_page
+        from energy_forecast.charts.calibration import certificate_page
 
-        with writing(plot):
-            write_certificate_page(plot, found)
+        write_chart(plot, certificate_page(found))
     if json:
         emit(
             {
@@ -257,10 +256,9 @@ def errors(
         end=end,
     )
     if plot is not None:
-        from energy_forecast.charts.score_pictures import write_errors_page
+        from energy_forecast.charts.errors import errors_page
 
-        with writing(plot):
-            write_errors_page(plot, found)
+        write_chart(plot, errors_page(found))
     if json:
         emit(
             {

@@ -32,12 +32,14 @@ FEWEST_ISSUES = 20
 class Comparison:
     """Two models at the issue times that both forecast for a city; losses are kWh in an hour.
 
+    timezone: IANA zone of the city.
     weather, assumptions: of all compared backtests.
     versions: the versions of model_a that made its forecasts.
     losses: issued_at, hours, mae_a, mae_b, pinball_a, pinball_b; one row for each issue time.
     """
 
     city: str
+    timezone: str
     model_a: str
     model_b: str
     weather: str
@@ -168,6 +170,7 @@ def compare_city(
         )
     return Comparison(
         city=city.name,
+        timezone=city.timezone,
         model_a=model_a,
         model_b=model_b,
         weather=weather,

@@ -16,7 +16,7 @@ from energy_forecast.platform.arguments import checked
 from energy_forecast.tables import UTC_TIME, Rows, Table
 
 if TYPE_CHECKING:
-    from energy_forecast.charts.pictures import CityPicture
+    from energy_forecast.charts.forecast import CityPicture
     from energy_forecast.pipelines import CityForecast
 
 
@@ -25,7 +25,7 @@ class Chart:
     """A chart as one HTML page with its script and data, which needs no network. A notebook shows it as output.
 
     Attributes:
-        html: the page, 5 MB.
+        html: the page, about 100 kB for a city.
     """
 
     html: str
@@ -41,7 +41,7 @@ class Chart:
         Examples:
             >>> forecast.plot().save("munich.html")
         """
-        from energy_forecast.charts.page_file import write_page
+        from energy_forecast.charts.pages import write_page
 
         path = Path(path)
         if path.suffix != ".html":
@@ -119,10 +119,10 @@ class Forecast(Rows):
         Examples:
             >>> db.forecast("Munich").plot()
         """
-        from energy_forecast.charts.pictures import forecast_page
+        from energy_forecast.charts.forecast_page import forecast_page
 
         title = f"Energy forecast of {self.city}"
-        return Chart(forecast_page([picture_of(self)], None, title=title, notes=self.notes), title)
+        return Chart(forecast_page([picture_of(self)], None, title=title), title)
 
 
 def chart_of(table: Table) -> Chart:
@@ -131,7 +131,8 @@ def chart_of(table: Table) -> Chart:
     Raises:
         EnergyForecastError: it is another table, or has no rows.
     """
-    from energy_forecast.charts.pictures import CityPicture, forecast_page
+    from energy_forecast.charts.forecast import CityPicture
+    from energy_forecast.charts.forecast_page import forecast_page
 
     facts, frame = table.facts, table.frame
     columns = {"timestamp", "predicted"}
@@ -153,8 +154,9 @@ def chart_of(table: Table) -> Chart:
         forecast=frame.filter(pl.col("predicted").is_not_null()),
         issued_at=facts["issued_at"],
         model=f"{facts['model']} version {facts['version']}",
+        notes=facts["notes"],
     )
-    return Chart(forecast_page([picture], None, title=title, notes=facts["notes"]), title)
+    return Chart(forecast_page([picture], None, title=title), title)
 
 
 def forecast_of(issued: CityForecast) -> Forecast:
@@ -177,7 +179,7 @@ def forecast_of(issued: CityForecast) -> Forecast:
 
 def picture_of(forecast: Forecast) -> CityPicture:
     """Return the input for the chart of a forecast."""
-    from energy_forecast.charts.pictures import CityPicture
+    from energy_forecast.charts.forecast import CityPicture
 
     return CityPicture(
         name=forecast.city,
@@ -187,4 +189,5 @@ def picture_of(forecast: Forecast) -> CityPicture:
         issued_at=forecast.issued_at,
         model=forecast.model if forecast.version is None else f"{forecast.model} version {forecast.version}",
         weather=forecast.temperature,
+        notes=forecast.notes,
     )
