@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -438,3 +439,21 @@ def test_old_link_and_session_are_no_links(shared: Site) -> None:
     assert shared.browser().get(link).status == 403
     session = shared.signed_in("anna").cookies[COOKIE]
     assert shared.browser().get(f"/sign-in?link={session}").status == 403
+
+
+def test_forms_that_never_end_stop_nobody(shared: Site) -> None:
+    """More than the requests that may run at a time; each is closed, and nobody has signed in yet."""
+    host, port = shared.address.removeprefix("http://").split(":")
+    with ExitStack() as stack:
+        slow = [stack.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(450)]
+        for number, one in enumerate(slow):
+            path = "/sign-in" if number % 2 else "/v1/runs"
+            one.sendall(
+                b"POST %s HTTP/1.1\r\nHost: x\r\nCookie: a=%d\r\nContent-Length: 50\r\n\r\nuser="
+                % (path.encode(), number)
+            )
+        for path in ("/sign-in", "/healthz", "/readyz", "/v1/problems"):
+            assert shared.browser().get(path).status in {200, 404}
+        for one in slow:
+            assert one.recv(1000).startswith((b"HTTP/1.1 429", b"HTTP/1.1 503"))
+        assert shared.signed_in("anna").get("/").status == 200

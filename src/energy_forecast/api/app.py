@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from energy_forecast.api import health, pages
 from energy_forecast.api.access import Access
-from energy_forecast.api.connections import SLOWEST_READER, Turns
+from energy_forecast.api.connections import SLOWEST_READER, Arrivals, Turns, turn_of
 from energy_forecast.api.endpoints import add_readings
 from energy_forecast.api.entsoe import add_entsoe
 from energy_forecast.api.limits import Limit
@@ -33,7 +33,7 @@ from energy_forecast.api.problem_answers import error_answer, problem_answer
 from energy_forecast.api.runs import Runner, add_runs
 from energy_forecast.api.webhooks import Sender
 from energy_forecast.database import Database
-from energy_forecast.errors import EnergyForecastError, TooManyRequestsError
+from energy_forecast.errors import EnergyForecastError, TimedOutError, TooManyRequestsError
 from energy_forecast.fault_log import program_fault
 from energy_forecast.problems import PROBLEMS
 from energy_forecast.web.pages import add_pages
@@ -113,7 +113,7 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _invalid_request)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http_error)  # type: ignore[arg-type]
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_COMPRESSED, compresslevel=4)
-    app.add_middleware(_Requests)
+    app.add_middleware(_Requests, cookie=access.cookie)
     return app
 
 
@@ -154,12 +154,16 @@ def _is_large(request: Request) -> bool:
 
 
 class _Requests:
-    """Give each request an id, refuse unknown parameters and too many requests, log and count it."""
+    """Give each request an id, refuse unknown parameters and too many requests, log and count it.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Args:
+        cookie: the name of the cookie of sessions.
+    """
+
+    def __init__(self, app: ASGIApp, cookie: str) -> None:
+        self._app, self._cookie = app, cookie
         self._running = 0
-        self._turns = Turns()
+        self._arrivals, self._turns = Arrivals(), Turns()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -190,25 +194,15 @@ class _Requests:
             with anyio.fail_after(SLOWEST_READER):
                 await send(message)
 
-        self._running += 1
         try:
             if _is_large(request):
                 limit = f"The body is larger than {_LARGEST_BODY} bytes."
                 large = problem_answer(PROBLEMS["too-large"], request.state.id, detail=limit, hint="Send less.")
                 await large(scope, receive, send_with_headers)
-            elif self._running > _MOST_AT_ONCE:
-                busy = problem_answer(
-                    PROBLEMS["busy"],
-                    request.state.id,
-                    detail=f"{_MOST_AT_ONCE} requests run or wait.",
-                    hint="Repeat it.",
-                )
-                await busy(scope, receive, send_with_headers)
             else:
-                # A key or cookie as sent: whether it is valid, only the database knows
-                async with self._turns.turn(request.headers.get("authorization") or request.headers.get("cookie", "")):
-                    await self._app(scope, receive, send_with_headers)
-        except TooManyRequestsError as error:
+                complete = await self._arrivals.complete(request, receive)
+                await self._run(request, scope, complete, send_with_headers)
+        except (TimedOutError, TooManyRequestsError) as error:
             await error_answer(error, request.state.id)(scope, receive, send_with_headers)
         except TimeoutError:
             if not has_started:
@@ -224,8 +218,25 @@ class _Requests:
             )
             await failed(scope, receive, send_with_headers)
         finally:
-            self._running -= 1
             _note(request, status, time.monotonic() - began)
+
+    async def _run(self, request: Request, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that has arrived, in its turn."""
+        if self._running >= _MOST_AT_ONCE:
+            busy = problem_answer(
+                PROBLEMS["busy"], request.state.id, detail=f"{_MOST_AT_ONCE} requests run or wait.", hint="Repeat it."
+            )
+            await busy(scope, receive, send)
+            return
+        self._running += 1
+        try:
+            if (name := turn_of(request, self._cookie)) is None:
+                await self._app(scope, receive, send)
+                return
+            async with self._turns.turn(name):
+                await self._app(scope, receive, send)
+        finally:
+            self._running -= 1
 
 
 def _note(request: Request, status: int, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Clients that are slow or many: connections that wait for a request, answers that nobody reads, turns of each key."""
+"""Clients that are slow or many: unfinished requests, answers that nobody reads, turns of each key or session."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import anyio
+from starlette.requests import Request
+from starlette.types import Message, Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from energy_forecast.errors import TooManyRequestsError
+from energy_forecast.errors import TimedOutError, TooManyRequestsError
 
 # Seconds until the headers of the next request, and for a piece of an answer to be read
 SLOWEST_HEADERS = 10.0
 SLOWEST_READER = 60.0
 # Requests of one key that run at a time, half of the sessions, so that others find one; and those that wait
 _AT_ONCE, _MOST_WAITING = 5, 32
+# Seconds until the whole body of a request that is no load; bodies that arrive at a time
+_SLOWEST_BODY = 10
+_MOST_ARRIVING = 200
+# Answered without the database, so that they wait for nobody. Sign-ins have turns of their own, once a form has arrived
+_WITHOUT_TURN = ("/healthz", "/docs", "/openapi.json", "/problems", "/static/", "/sign-in")
 _MOST_FILES = 65_536
 
 
@@ -54,6 +62,61 @@ def allow_many_connections() -> None:
     most = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+class Arrivals:
+    """Bodies that arrive. A request runs when its body is complete, so one that never ends keeps no place of others."""
+
+    def __init__(self) -> None:
+        self._arriving = 0
+
+    async def complete(self, request: Request, receive: Receive) -> Receive:
+        """Wait for the body of a request, and return its messages. A load reads its body by itself.
+
+        Args:
+            request: its body is not large.
+
+        Raises:
+            TimedOutError: it is incomplete after ten seconds.
+            TooManyRequestsError: too many bodies arrive.
+        """
+        has_body = request.headers.get("content-length", "0") != "0"
+        if not has_body or request.url.path.startswith("/v1/ingest/"):
+            return receive
+        if self._arriving >= _MOST_ARRIVING:
+            raise TooManyRequestsError(f"{_MOST_ARRIVING} requests are incomplete.", hint="Repeat it.")
+        self._arriving += 1
+        messages: list[Message] = []
+        try:
+            with anyio.fail_after(_SLOWEST_BODY):
+                while not messages or messages[-1].get("more_body", False):
+                    messages.append(await receive())
+        except TimeoutError:
+            raise TimedOutError(f"The body is incomplete after {_SLOWEST_BODY} seconds.", hint="Repeat it.") from None
+        finally:
+            self._arriving -= 1
+        messages.reverse()
+
+        async def again() -> Message:
+            return messages.pop() if messages else await receive()
+
+        return again
+
+
+def turn_of(request: Request, cookie: str) -> str | None:
+    """Return whose turn a request takes: that of its key or session as sent, since only the database knows the user.
+
+    Args:
+        cookie: the name of the cookie of sessions. Other cookies would give a user more turns.
+
+    Returns:
+        None if it needs no turn.
+    """
+    if request.url.path.startswith(_WITHOUT_TURN):
+        return None
+    if request.url.path == "/readyz":
+        return "/readyz"
+    return request.headers.get("authorization") or request.cookies.get(cookie, "")
 
 
 @dataclass

@@ -33,6 +33,8 @@ _WEEK = 7 * 86_400
 _MOST_FAILURES, _LOCKED = 10, 900
 _MOST_USERS = 10_000
 _LONGEST_BODY = 10_000
+# Attempts to sign in that run at a time; others wait without a thread
+_MOST_ATTEMPTS = 5
 
 
 def cookie_name(*, has_tls: bool) -> str:
@@ -100,6 +102,8 @@ class SignIn:
         self._pooled, self._database, self._count_wrong, self._has_tls = pooled, database, count_wrong, has_tls
         self._cookie = cookie_name(has_tls=has_tls)
         self._lock_out = LockOut()
+        # Their threads are those of all requests
+        self._attempts = anyio.CapacityLimiter(_MOST_ATTEMPTS)
 
     async def form(self, request: Request) -> Response:
         """Show the form; a link that was opened directly signs in at once."""
@@ -108,7 +112,7 @@ class SignIn:
         # Not if another page or a preview opens it
         is_direct = request.headers.get("sec-fetch-site") == "none" and "sec-purpose" not in request.headers
         if link and is_direct and request.method == "GET":
-            return await anyio.to_thread.run_sync(self._answer, request, {"link": link}, goal)
+            return await self._attempt(request, {"link": link}, goal)
         return _form_page(goal, link=link)
 
     async def sign_in(self, request: Request) -> Response:
@@ -119,7 +123,11 @@ class SignIn:
         if len(body) > _LONGEST_BODY:
             return _form_page("/", problem="The form is too long.", status=413)
         given = {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
-        return await anyio.to_thread.run_sync(self._answer, request, given, _local_path(given.get("next", "")))
+        return await self._attempt(request, given, _local_path(given.get("next", "")))
+
+    async def _attempt(self, request: Request, given: dict[str, str], goal: str) -> Response:
+        async with self._attempts:
+            return await anyio.to_thread.run_sync(self._answer, request, given, goal)
 
     async def sign_out(self, request: Request) -> Response:
         """End the session of the browser."""
