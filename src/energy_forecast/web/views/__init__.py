@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from energy_forecast.web.content import View
+from energy_forecast.web.views.champions import champions
+from energy_forecast.web.views.data import data
 from energy_forecast.web.views.forecast import forecast
 from energy_forecast.web.views.now import now
+from energy_forecast.web.views.runs import runs
 from energy_forecast.web.views.why import why
 
 VIEWS = (
     View("/", "Now", now, of_city=False),
     View("/forecast", "Forecast", forecast),
     View("/why", "Why?", why),
+    View("/champions", "Champions", champions),
+    View("/data", "Data", data),
+    View("/runs", "Runs", runs, of_city=False),
 )
