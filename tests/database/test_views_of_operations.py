@@ -16,7 +16,7 @@ from psycopg import sql
 import energy_forecast as ef
 from api.conftest import FIRST, NOW, fill, two_users
 from energy_forecast import pipelines
-from energy_forecast.charts.cards import Card, Grid, Link
+from energy_forecast.charts.cards import Card, Grid
 from energy_forecast.charts.pages import offline_page
 from energy_forecast.database import Database
 from energy_forecast.database import champions as stored_champions
@@ -122,7 +122,7 @@ def card(content: Content, title: str) -> Card:
 def cells(one: Card) -> list[list[str]]:
     """Return the table of a card as texts."""
     assert isinstance(one.table, Grid)
-    return [[cell.text if isinstance(cell, Link) else cell for cell in row] for row in one.table.rows]
+    return [[cell if isinstance(cell, str) else cell.text for cell in row] for row in one.table.rows]
 
 
 @pytest.mark.parametrize("view", [data, runs, champions])
