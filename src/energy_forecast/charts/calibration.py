@@ -10,7 +10,7 @@ import polars as pl
 from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
 from energy_forecast.charts.errors import left_out
 from energy_forecast.charts.pages import offline_page
-from energy_forecast.charts.svg import Axis, Bars, Line, Plot, Points, Rule, value_axis
+from energy_forecast.charts.svg import Axis, Band, Bars, Line, Plot, Points, Rule, value_axis
 from energy_forecast.pipelines import CoverageReport
 from energy_forecast.pipelines.labels import PURPOSE_LABELS, condition_label
 
@@ -72,12 +72,18 @@ def calibration_card(
 
 
 def reliability_plot(reliability: pl.DataFrame, city: str) -> Plot:
-    """Return the share of actuals at or below each quantile, against its level; of one city."""
+    """Return the share of actuals at or below each quantile, against its level; of one city.
+
+    The band is the 90 % confidence interval of the share, which is known from 28 days on.
+    """
     level = [100 * x for x in reliability["level"]]
     observed = [100 * x for x in reliability["observed"]]
+    low, high = ([None if x is None else 100 * x for x in reliability[name]] for name in ("lower", "upper"))
+    is_known = reliability["lower"].is_not_null().any()
     return Plot(
         f"Reliability diagram of {city}: share of actuals at or below each quantile, in percent.",
         [
+            *([Band("90 % confidence interval", level, low, high, "band80")] if is_known else []),
             Line("ideal", [0, 100], [0, 100], "muted", dashed=True, width=1.5),
             Line("observed", level, observed, "forecast", width=2.5),
             Points(
