@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 import polars as pl
@@ -22,6 +23,7 @@ import energy_forecast as ef
 from api.conftest import FIRST, NOW, Api, fill, started, two_users
 from energy_forecast import pipelines
 from energy_forecast.operations import api_keys, users
+from energy_forecast.web.sign_in import cookie_name
 from servers import Server
 from synthetic import frames
 
@@ -60,9 +62,13 @@ class Viewer:
     problems: list[str] = field(default_factory=list)
     _contexts: ExitStack = field(default_factory=ExitStack)
 
-    def context(self, address: str, headers: dict[str, str] | None = None, **options: Any) -> BrowserContext:
-        """Return a new context, as of a user who has never been here."""
-        found = self.browser.new_context(base_url=address or None, extra_http_headers=headers or {}, **options)
+    def context(self, address: str, session: str | None = None, **options: Any) -> BrowserContext:
+        """Return a new context, as of a user who has never been here, or with a session."""
+        found = self.browser.new_context(base_url=address or None, **options)
+        if session is not None:
+            found.add_cookies(
+                [{"name": cookie_name(has_tls=False), "value": session, "url": address, "httpOnly": True}]
+            )
         self._contexts.callback(found.close)
         found.add_init_script(_WATCH)
         host = urlsplit(address).netloc
@@ -100,8 +106,8 @@ Opener = Callable[..., Page]
 
 
 @pytest.fixture
-def look(viewer: Viewer, site: Api) -> Opener:
-    """Return a function that opens a page of the server with the key of a user."""
+def look(viewer: Viewer, site: Api, sessions: dict[str, str]) -> Opener:
+    """Return a function that opens a page of the server with the session of a user."""
 
     def opened(
         path: str,
@@ -115,7 +121,7 @@ def look(viewer: Viewer, site: Api) -> Opener:
     ) -> Page:
         context = viewer.context(
             site.address,
-            {} if user is None else {"Authorization": f"Bearer {site.keys[user]}"},
+            None if user is None else sessions[user],
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
             timezone_id=zone,
@@ -166,6 +172,21 @@ def site(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(olga)))
 
 
+@pytest.fixture(scope="session")
+def sessions(site: Api) -> dict[str, str]:
+    """Return a session of each user."""
+    return {user: session_of(site, user) for user in site.keys}
+
+
+def session_of(site: Api, user: str) -> str:
+    """Sign in with the key of a user; return the id of the session."""
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+    answer = site.send("POST", "/sign-in", None, form, urlencode({"key": site.keys[user]}))
+    found = re.search(f"{cookie_name(has_tls=False)}=([^;]+)", answer.headers.get("set-cookie", ""))
+    assert found is not None, answer.data
+    return found[1]
+
+
 def assert_accessible(page: Page) -> None:
     """Check a page with axe-core: no violation."""
     found = Axe().run(page).response["violations"]
@@ -174,6 +195,14 @@ def assert_accessible(page: Page) -> None:
 
 def assert_fits(page: Page) -> None:
     """Check that a page is not wider than its window."""
+    # Marks and labels of a chart may be drawn outside their element, over the neighbours
+    outside = page.evaluate(
+        """[...document.querySelectorAll("svg.plot *")].filter((one) => {
+          const inner = one.getBoundingClientRect(), outer = one.closest(".card, .tile, li").getBoundingClientRect();
+          return inner.width && (inner.right > outer.right + 1 || inner.left < outer.left - 1);
+        }).slice(0, 5).map((one) => one.outerHTML.slice(0, 200))"""
+    )
+    assert outside == []
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, page.evaluate(
         """[...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1

@@ -12,7 +12,7 @@ import pytest
 
 import energy_forecast as ef
 from api.conftest import FIRST, NOW, fill, started, two_users
-from browser.conftest import Viewer
+from browser.conftest import Viewer, session_of
 from energy_forecast import pipelines
 from energy_forecast.web.views import VIEWS
 from servers import Server
@@ -30,10 +30,7 @@ def test_numbers_of_other_cities_change_nothing(
     with server.copy_of(template) as database:
         fill(database, folder)
         with two_users(database) as (anna, bert), started(database, folder, anna, bert) as site:
-            pages = {
-                user: viewer.context(site.address, {"Authorization": f"Bearer {site.keys[user]}"}).new_page()
-                for user in ("anna", "bert")
-            }
+            pages = {user: viewer.context(site.address, session_of(site, user)).new_page() for user in ("anna", "bert")}
 
             def shown(user: str) -> dict[str, Any]:
                 found = {}

@@ -29,8 +29,7 @@ def of(path: str, city: str | None = "Berlin", **parameters: str) -> str:
 def test_view_is_accessible_and_fits(look: Opener, path: str, width: int, dark: bool) -> None:
     page = look(of(path), width=width, dark=dark)
     page.wait_for_load_state("networkidle")
-    for table in page.locator("details:not([open]) > summary").all():
-        table.click()
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     assert page.locator("h1").count() == 1
     assert page.locator(".answer").inner_text().strip()
     assert_accessible(page)
