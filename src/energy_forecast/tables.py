@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from typing import Any, TypeAlias
 
 import polars as pl
@@ -235,7 +234,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Table(Rows):
-    """Rows with units and facts.
+    """Rows with units and facts. Users receive a `platform.table.Table`, which can also be drawn.
 
     It has the Arrow PyCapsule interface: `polars.DataFrame(table)`, `pyarrow.table(table)` and DuckDB read it.
 
@@ -266,18 +265,6 @@ class Table(Rows):
     def _repr_html_(self) -> str:
         """Return the rows for a notebook."""
         return self.frame._repr_html_()
-
-    def plot(self) -> Any:
-        """Return a chart of a forecast with its intervals, which needs no network. A notebook shows it.
-
-        Raises:
-            EnergyForecastError: the rows are not a forecast of one city.
-
-        Examples:
-            >>> db.live_forecast("Munich").plot().save("munich.html")
-        """
-        # The package that draws is above this one
-        return import_module("energy_forecast.platform.forecast").chart_of(self)
 
 
 def _pandas_values(pd: Any, column: pl.Series) -> Any:

@@ -173,8 +173,10 @@ def test_history_is_that_of_a_local_database(client: Client, local: ef.Platform)
             reader.history("Berlin", as_of=NOW + timedelta(days=1))
 
 
-def test_draws_a_forecast(client: Client) -> None:
+def test_draws_a_forecast(client: Client, local: ef.Platform) -> None:
+    """Over HTTP as in this process."""
     chart = client.live_forecast("Berlin").plot()
+    assert chart.html == local.live_forecast("Berlin").plot().html
     assert repr(chart) == "<Chart Energy forecast of Berlin; save(path) writes it for a browser>"
     assert chart.html.count("<tr>") >= 48
     for table in (client.consumption("Berlin"), client.matrix()):

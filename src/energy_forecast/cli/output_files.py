@@ -62,26 +62,18 @@ def write_forecasts(forecasts: Sequence[CityForecast], path: Path) -> None:
     write_frame(pl.concat(frames), path)
 
 
-def score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
-    """Convert rows of forecast_scores to the frame of a page, grouped by city.
-
-    If the rows have a `purpose`, each group contains only scores that can be compared.
-    """
+def _score_frame(scores: Sequence[dict[str, Any]]) -> pl.DataFrame:
+    """Convert rows of forecast_scores with their `purpose` to the frame of a page, in groups that can be compared."""
     import polars as pl
 
     from energy_forecast.pipelines.labels import PURPOSE_LABELS
 
     def row(score: dict[str, Any]) -> dict[str, Any]:
-        city, model = score["city"], score["model"]
-        if "purpose" in score:
-            weather = "without weather" if score["weather"] == "none" else f"{score['weather']} weather"
-            lead = f"{score['lead_start_hours']} to {score['lead_end_hours']} hours ahead"
-            city += f": {PURPOSE_LABELS[score['purpose']]}, {lead}, {weather}"
-        elif score["weather"] == "actual":
-            model += " (actual weather)"
+        weather = "without weather" if score["weather"] == "none" else f"{score['weather']} weather"
+        lead = f"{score['lead_start_hours']} to {score['lead_end_hours']} hours ahead"
         return {
-            "city": city,
-            "model": model,
+            "city": f"{score['city']}: {PURPOSE_LABELS[score['purpose']]}, {lead}, {weather}",
+            "model": score["model"],
             "n": score["pair_count"],
             "mape": score["mape"],
             "mae": score["mae_kwh"],
@@ -108,7 +100,7 @@ def draw_forecasts(forecasts: Sequence[CityForecast], scores: Sequence[dict[str,
     from energy_forecast.platform.forecast import forecast_of, picture_of
 
     pictures = [picture_of(forecast_of(one)) for one in forecasts]
-    write_chart(path, forecast_page(pictures, score_frame(scores), title="Energy forecast"))
+    write_chart(path, forecast_page(pictures, _score_frame(scores), title="Energy forecast"))
 
 
 def write_chart(path: Path, html: str) -> None:

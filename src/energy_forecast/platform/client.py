@@ -24,10 +24,10 @@ from energy_forecast.pipelines.as_of import BEGINNING
 from energy_forecast.platform.arguments import Frame, Moment, as_polars, checked, optional_moment
 from energy_forecast.platform.client_runs import RequestedRuns
 from energy_forecast.platform.http_session import Answer, HttpSession, checked_url
+from energy_forecast.platform.table import Table
 from energy_forecast.readings.catalog import READINGS
 from energy_forecast.readings.parameters import http_name
 from energy_forecast.readings.spans import LONGEST_SPAN
-from energy_forecast.tables import Table
 
 _PARQUET, _GZIP = "application/vnd.apache.parquet", "application/gzip"
 _ARROW = "application/vnd.apache.arrow.stream"

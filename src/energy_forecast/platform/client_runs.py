@@ -14,7 +14,7 @@ from energy_forecast.platform import arguments
 from energy_forecast.platform.arguments import Names, Span, checked, names, span
 from energy_forecast.platform.http_session import HttpSession
 from energy_forecast.platform.reader import Reader, as_uuid
-from energy_forecast.tables import Table
+from energy_forecast.platform.table import Table
 
 # Seconds between two looks at a run: short at first
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0

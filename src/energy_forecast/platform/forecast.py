@@ -11,9 +11,10 @@ from uuid import UUID
 
 import polars as pl
 
+from energy_forecast import tables
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.platform.arguments import checked
-from energy_forecast.tables import UTC_TIME, Rows, Table
+from energy_forecast.tables import UTC_TIME, Rows
 
 if TYPE_CHECKING:
     from energy_forecast.charts.forecast import CityPicture
@@ -125,7 +126,7 @@ class Forecast(Rows):
         return Chart(forecast_page([picture_of(self)], None, title=title), title)
 
 
-def chart_of(table: Table) -> Chart:
+def chart_of(table: tables.Table) -> Chart:
     """Return the chart of a table with one forecast of one city, without its history.
 
     Raises:

@@ -40,7 +40,7 @@ from energy_forecast.platform.arguments import (
 from energy_forecast.platform.forecast import Forecast, forecast_of
 from energy_forecast.platform.opening import reading_lag, refuse_restored_copy
 from energy_forecast.platform.reader import Reader
-from energy_forecast.tables import Table
+from energy_forecast.platform.table import Table
 
 _log = logging.getLogger(__name__)
 # Seconds after which the lag of the standby is looked up again
@@ -211,7 +211,8 @@ class Platform(Reader):
         for name, value in given.items():
             check_bounds(name, value)
         with self._reading().reading() as connection:
-            return READINGS[reading].read(connection, **given)
+            found = READINGS[reading].read(connection, **given)
+        return Table(found.frame, found.facts)
 
     @checked
     def ingest(

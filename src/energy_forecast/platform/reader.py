@@ -13,7 +13,7 @@ import polars as pl
 from energy_forecast.errors import EnergyForecastError
 from energy_forecast.forecasting import City
 from energy_forecast.platform.arguments import Moment, Names, checked, moment, names, optional_moment
-from energy_forecast.tables import Table
+from energy_forecast.platform.table import Table
 
 Levels = Sequence[float] | None
 Day = date | None
