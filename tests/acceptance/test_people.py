@@ -152,3 +152,16 @@ def test_daily_commands_log_in_as_a_role_that_is_no_superuser(open_folder: Path)
         command_line.run("recovery", "drill", "--logical")
     finally:
         command_line.run("db", "down")
+
+
+def test_link_and_sign_out_are_for_users_only(two_cities: CommandLine, anna: str) -> None:
+    """`--url` is the address that the browser of the user reaches."""
+    two_cities.run("user", "add", anna)
+    printed = two_cities.run("user", "link", anna, "--url", "https://energy.example.org/").stdout.strip()
+    address, _, secret = printed.partition("/sign-in?link=")
+    assert address == "https://energy.example.org"
+    assert len(secret) == 43
+    assert json.loads(two_cities.run("user", "link", anna, "--json").stdout)["url"] != printed
+    assert json.loads(two_cities.run("user", "sign-out", anna, "--json").stdout) == {"name": anna, "sessions": 0}
+    for command in ("link", "sign-out"):
+        assert "There is no user" in two_cities.run("user", command, f"{anna}x", status=1).stderr

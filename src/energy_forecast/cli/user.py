@@ -92,6 +92,19 @@ def link(
         out.print(address, soft_wrap=True)
 
 
+@app.command("sign-out")
+def sign_out(name: Name, json: Json = False) -> None:
+    """End all sessions of a user in browsers, and their unused links. Their keys and their password stay valid.
+
+    Example: energy-forecast user sign-out anna
+    """
+    ended = users.sign_out(acting_database(), name)
+    if json:
+        emit({"name": name, "sessions": ended})
+    else:
+        out.print(f"Ended {counted(ended, 'session', 'sessions')} of {name}.")
+
+
 @app.command()
 def grant(name: Name, city: Cities = None, everything: Everything = False, json: Json = False) -> None:
     """Let a user see cities.

@@ -109,6 +109,6 @@ def close_session(connection: Connection, session: str) -> None:
     connection.execute(queries("sessions")["close"], {"sha256": _hash(session)})
 
 
-def close_sessions_of(connection: Connection, user: str) -> None:
-    """End all sessions of a user."""
-    connection.execute(queries("sessions")["close_all"], {"user": user})
+def close_sessions_of(connection: Connection, user: str) -> int:
+    """End all sessions and links of a user, and return the number of sessions that had not expired."""
+    return int(one_row(connection, queries("sessions")["close_all"], {"user": user})[0])

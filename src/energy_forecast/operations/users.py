@@ -165,6 +165,22 @@ def sign_in_link(database: Database, name: str) -> str:
     return link
 
 
+def sign_out(database: Database, name: str) -> int:
+    """End all sessions of the pages of a user, and their unused links.
+
+    Returns:
+        The number of sessions.
+
+    Raises:
+        AccessError: the user does not exist.
+    """
+    user = _user(database, name)
+    with database.transaction(Role.OPERATOR) as connection:
+        ended = close_sessions_of(connection, user.name)
+    _log.info("user signed out", extra={"user": name, "sessions": ended})
+    return ended
+
+
 def list_users(database: Database) -> list[User]:
     """Return every user, by name."""
     with database.transaction(None) as connection:

@@ -23,5 +23,8 @@ SELECT ops.redeem_link(%(link_sha256)s, %(sha256)s)
 SELECT ops.close_session(%(sha256)s)
 
 -- name: close_all
--- End all sessions of a user.
-DELETE FROM ops.sessions WHERE user_name = %(user)s
+-- End all sessions and links of a user: the number of sessions that had not expired.
+WITH ended AS (
+    DELETE FROM ops.sessions WHERE user_name = %(user)s RETURNING is_link, expires_at
+)
+SELECT count(*) FROM ended WHERE NOT is_link AND expires_at > now()

@@ -24,8 +24,12 @@ BEGIN
     END IF;
     -- A concurrent request of the same minute records it
     IF pg_try_advisory_xact_lock(hashtextextended('use of session ' || encode(digest, 'hex'), 0)) THEN
-        INSERT INTO ops.session_uses VALUES (digest, now())
-        ON CONFLICT (sha256) DO UPDATE SET last_used_at = excluded.last_used_at;
+        BEGIN
+            INSERT INTO ops.session_uses VALUES (digest, now())
+            ON CONFLICT (sha256) DO UPDATE SET last_used_at = excluded.last_used_at;
+        EXCEPTION WHEN foreign_key_violation THEN
+            -- A sign-out at the same time: this request is the last one of the session
+        END;
     END IF;
 END $$;
 COMMENT ON FUNCTION ops.use_session(bytea) IS
