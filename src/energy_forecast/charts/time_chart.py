@@ -74,6 +74,25 @@ class TimeMark:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """One of several forecasts that a slider shows in turn.
+
+    Args:
+        label: shown next to the slider.
+        issued_at: marked in the chart.
+        first: place of the first value in the times of the chart.
+        predicted, low, high: values of consecutive times.
+    """
+
+    label: str
+    issued_at: datetime
+    first: int
+    predicted: pl.Series
+    low: pl.Series
+    high: pl.Series
+
+
+@dataclass(frozen=True)
 class TimeChart:
     """Panels over the same times.
 
@@ -84,6 +103,8 @@ class TimeChart:
         times: ascending.
         panels: from top to bottom.
         marks: lines across the panels.
+        frames: forecasts that a slider shows in turn in the last trace and the last interval of the first panel; the
+            chart begins with the last one.
     """
 
     name: str
@@ -92,15 +113,24 @@ class TimeChart:
     times: pl.Series
     panels: Sequence[Panel]
     marks: Sequence[TimeMark] = ()
+    frames: Sequence[Frame] = ()
 
     def markup(self) -> Markup:
         """Return the chart as HTML: an element for charts.js, and its data."""
         return Markup(
             '<div class="time-chart" id="chart-{0}" role="group" aria-roledescription="chart" aria-label="{1}" '
-            'tabindex="0"><script type="application/json">{2}</script><ul class="legend"></ul>'
+            'tabindex="0"><script type="application/json">{2}</script>{3}<ul class="legend"></ul>'
             '<p class="readout" aria-live="polite"></p><div class="panels" aria-hidden="true"></div>'
             '<p class="without-script">The chart needs JavaScript. The table has its values.</p></div>'
-        ).format(self.name, self.sentence, json_text(self._data()))
+        ).format(self.name, self.sentence, json_text(self._data()), self._player())
+
+    def _player(self) -> Markup:
+        if not self.frames:
+            return Markup("")
+        return Markup(
+            '<div class="player"><button type="button">Play</button>'
+            '<input type="range" min="0" max="{0}" value="{0}" aria-label="Time of issue"><output></output></div>'
+        ).format(len(self.frames) - 1)
 
     def _data(self) -> dict[str, Any]:
         first, last = self.times[0], self.times[-1]
@@ -109,6 +139,17 @@ class TimeChart:
             "offsets": self.clock.offsets(first, last),
             "x": [round(moment.timestamp()) for moment in self.times],
             "marks": [{"x": round(one.moment.timestamp()), "label": one.label} for one in self.marks],
+            "frames": [
+                {
+                    "label": one.label,
+                    "issued": round(one.issued_at.timestamp()),
+                    "first": one.first,
+                    "predicted": _numbers(one.predicted),
+                    "low": _numbers(one.low),
+                    "high": _numbers(one.high),
+                }
+                for one in self.frames
+            ],
             "panels": [
                 {
                     "title": panel.title,

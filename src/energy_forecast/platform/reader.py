@@ -312,6 +312,39 @@ class Reader(ABC):
         return self._read("issued_forecast", city=city, run=as_uuid(run, "run"), levels=levels)
 
     @checked
+    def vintages(
+        self,
+        city: str,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        *,
+        purpose: Literal["live", "replay", "backtest"] = "live",
+        model: str | None = None,
+        levels: Levels = None,
+    ) -> Table:
+        """Return all forecasts of a city that were issued in a span, with their values, in the order of their issue.
+
+        Args:
+            city: name of the city.
+            start, end: of the time of issue. By default the last three days.
+            purpose: purpose of the runs.
+            model: only forecasts of this model. None for all.
+            levels: quantile levels. None for all that are stored.
+
+        Returns:
+            `run_id`, `issued_at`, `recorded_at`, `model`, `version`, `purpose`, `timestamp`, `interval_end`,
+            `predicted` and quantiles, kWh in the interval.
+
+        Raises:
+            UnknownCityError: the reader sees no city of this name.
+            EnergyForecastError: a level is not stored, the span is empty, or it has more than 500 forecasts.
+
+        Examples:
+            >>> db.vintages("Munich", "2026-05-01T00:00Z", "2026-05-02T00:00Z").frame
+        """
+        return self._read("vintages", city=city, **_span(start, end), purpose=purpose, model=model, levels=levels)
+
+    @checked
     def evolution(self, city: str, timestamp: Moment, *, levels: Levels = None) -> Table:
         """Return all forecasts of a city for the interval that contains a time, in the order of their issue.
 
@@ -353,6 +386,66 @@ class Reader(ABC):
             >>> db.peaks("Munich").frame
         """
         return self._read("peaks", city=city, as_of=optional_moment(as_of, "as_of"), model=model)
+
+    @checked
+    def peak_risk(
+        self,
+        city: str,
+        *,
+        as_of: Moment | None = None,
+        model: str | None = None,
+        purpose: Literal["live", "replay"] = "live",
+        thresholds: Sequence[float] | None = None,
+    ) -> Table:
+        """Return the probabilities that the highest load of each whole local day of the forecast exceeds thresholds.
+
+        Args:
+            city, as_of, model, purpose: as in `live_forecast`.
+            thresholds: kWh. None for about eight round numbers.
+
+        Returns:
+            `day`, `threshold_kwh`, `probability`, its bounds `at_least` and `at_most`, and the 90 % interval and median
+            of the highest load, `day_peak_low`, `day_peak`, `day_peak_high` (kWh in the interval).
+
+        Raises:
+            UnknownCityError, NotEnoughDataError: as in `live_forecast`.
+
+        Examples:
+            >>> db.peak_risk("Munich", thresholds=[900_000]).frame
+        """
+        return self._read(
+            "peak_risk",
+            city=city,
+            **_span(None, None, as_of=as_of),
+            model=model,
+            purpose=purpose,
+            thresholds=None if thresholds is None else list(thresholds),
+        )
+
+    @checked
+    def peak_hours(
+        self,
+        city: str,
+        *,
+        as_of: Moment | None = None,
+        model: str | None = None,
+        purpose: Literal["live", "replay"] = "live",
+    ) -> Table:
+        """Return the probability of each interval to have the highest load of its local day.
+
+        Args:
+            city, as_of, model, purpose: as in `live_forecast`.
+
+        Returns:
+            `day`, `timestamp`, `interval_end`, `predicted` (kWh) and `probability`.
+
+        Raises:
+            UnknownCityError, NotEnoughDataError: as in `live_forecast`.
+
+        Examples:
+            >>> db.peak_hours("Munich").frame
+        """
+        return self._read("peak_hours", city=city, **_span(None, None, as_of=as_of), model=model, purpose=purpose)
 
     @checked
     def snapshot(self, timestamp: Moment, *, as_of: Moment | None = None) -> Table:

@@ -20,6 +20,7 @@ from energy_forecast.readings.spans import span_of
 from energy_forecast.tables import UTC_TIME, Schema, Table, quantile_column, quantile_level
 
 _LONGEST_HORIZON = timedelta(hours=168)
+_MOST_VINTAGES = 500
 FORECAST: Schema = {"timestamp": UTC_TIME, "interval_end": UTC_TIME, "predicted": pl.Float64}
 _RUN: Schema = {
     "run_id": pl.String,
@@ -29,6 +30,7 @@ _RUN: Schema = {
 }
 FORECASTS: Schema = {**_RUN, "weather": pl.String, "first": UTC_TIME, "end": UTC_TIME, "interval_minutes": pl.Int32}
 EVOLUTION: Schema = {**_RUN, "lead_hours": pl.Float64, "predicted": pl.Float64}
+VINTAGES: Schema = {**_RUN, **FORECAST}
 PEAKS: Schema = {"day": pl.Date, **FORECAST, "minutes_known": pl.Int32}
 MATRIX: Schema = {
     "city": pl.String,
@@ -156,6 +158,43 @@ def forecasts(
     last = rows[limit - 1] if len(rows) > limit else None
     following = None if last is None else cursor_of(last["issued_at"].isoformat(), last["run_id"])
     return Table(_listed(rows[:limit], FORECASTS), {"city": place.name, "timezone": place.timezone, "next": following})
+
+
+def vintages(
+    connection: Connection,
+    city: str,
+    *,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    purpose: Purpose = "live",
+    model: str | None = None,
+    levels: Sequence[float] | None = None,
+) -> Table:
+    """Return all forecasts of a city that were issued in a span, with their values, in the order of their issue.
+
+    `start` and `end` limit the time of issue; by default it is the last three days. At most 500 forecasts are returned.
+
+    Raises:
+        UnknownCityError: the reader sees no city of this name.
+        EnergyForecastError: a level is not stored, the span is empty, or it has more than 500 forecasts.
+    """
+    place = city_named(connection, city)
+    now = database_now(connection)
+    default = now - timedelta(days=3), now + timedelta(seconds=1)
+    first, last = span_of(start, end, day=None, zone=place.timezone, default=default)
+    given = {"city": place.id, "first": first, "end": last, "purpose": purpose, "model": model}
+    rows = dicts_of(connection, "vintages", given | {"limit": _MOST_VINTAGES + 1})
+    if len(rows) > _MOST_VINTAGES:
+        raise EnergyForecastError(
+            f"More than {_MOST_VINTAGES} forecasts were issued in the span.", hint="Choose a shorter one, or a `model`."
+        )
+    facts = {"city": place.name, "timezone": place.timezone, "start": first, "end": last, "purpose": purpose}
+    if not rows:
+        return Table(pl.DataFrame(schema=VINTAGES), facts)
+    values = _values(rows).rename({"city": "run_id"})
+    runs = _listed(rows, _RUN)
+    frame = values.join(runs, on="run_id", how="left", maintain_order="left")
+    return Table(_with_levels(frame.select(*VINTAGES, *_quantiles_of(frame)), levels), facts)
 
 
 def evolution(

@@ -45,6 +45,7 @@ PARAMETERS: dict[str, Parameter] = {
     "weather": Parameter("Only forecasts with this weather of the target hours. Default: any.", "forecast"),
     "days": Parameter("Number of days of 24 hours before `as_of`.", "30", at_least=1, at_most=3660),
     "bin_width": Parameter("Width of the ranges of temperature, 0.01 to 50 degrees Celsius.", "1"),
+    "thresholds": Parameter("Levels in kWh with commas. Default: about eight round numbers.", "5000,6000"),
     "timestamp": Parameter("A time in the interval; with an offset.", "2026-03-01T18:00Z"),
     "purpose": Parameter("Only runs of this purpose. Default: as the description says.", "live"),
     "limit": Parameter("Most rows of the answer.", "100", at_least=1, at_most=1000),

@@ -78,7 +78,7 @@
   }
 
   function drawMarks(u, data, isFirst) {
-    const { ctx } = u, ratio = devicePixelRatio;
+    const { ctx } = u, ratio = devicePixelRatio, taken = [];
     ctx.save();
     ctx.font = 12 * ratio + "px system-ui, sans-serif";
     for (const one of data.marks) {
@@ -91,7 +91,9 @@
       ctx.moveTo(x, u.bbox.top);
       ctx.lineTo(x, u.bbox.top + u.bbox.height);
       ctx.stroke();
-      if (!isFirst) continue;
+      // Two labels must not be on top of each other
+      if (!isFirst || taken.some((other) => Math.abs(other - x) < 90 * ratio)) continue;
+      taken.push(x);
       ctx.fillStyle = colour("ink");
       ctx.textAlign = x > u.bbox.left + u.bbox.width * 0.8 ? "right" : "left";
       ctx.fillText(one.label, x, u.bbox.top - 5 * ratio);
@@ -122,7 +124,7 @@
       font: "12px system-ui, sans-serif" };
     let labels = [];
     return {
-      width, height: panel.height, legend: { show: false }, padding: [isFirst ? 18 : 8, 12, 0, 0],
+      width, height: panel.height, legend: { show: false }, padding: [isFirst ? 18 : 8, 22, 0, 0],
       cursor: { sync: { key: chart.id }, drag: { x: true, y: false, setScale: true }, y: false, focus: { prox: -1 },
         points: { size: 7 } },
       scales: { x: { time: false }, y: { range: range(panel) } },
@@ -221,6 +223,44 @@
     chart.element.addEventListener("mouseleave", () => { chart.place = null; read(chart, null); });
   }
 
+  // A slider shows one of several forecasts. All of them are on the page, so nothing is loaded.
+  function player(chart) {
+    const box = chart.element.querySelector(".player");
+    if (!box) return;
+    const button = box.querySelector("button"), slider = box.querySelector("input"), panel = chart.data.panels[0];
+    const trace = panel.traces[panel.traces.length - 1], interval = panel.intervals[panel.intervals.length - 1];
+    const spread = (frame, values) => {
+      const out = new Array(chart.data.x.length).fill(null);
+      values.forEach((value, i) => { out[frame.first + i] = value; });
+      return out;
+    };
+    const show = () => {
+      const frame = chart.data.frames[Number(slider.value)];
+      trace.values = spread(frame, frame.predicted);
+      interval.low = spread(frame, frame.low);
+      interval.high = spread(frame, frame.high);
+      chart.data.marks[0].x = frame.issued;
+      box.querySelector("output").textContent = frame.label;
+      slider.setAttribute("aria-valuetext", frame.label);
+      chart.plots[0].setData([chart.data.x, ...panel.traces.map((one) => one.values)], false);
+      for (const plot of chart.plots) plot.redraw(false, true);
+    };
+    const stop = () => { clearInterval(chart.timer); chart.timer = null; button.textContent = "Play"; };
+    button.addEventListener("click", () => {
+      if (chart.timer) { stop(); return; }
+      if (Number(slider.value) >= Number(slider.max)) slider.value = 0;
+      button.textContent = "Pause";
+      chart.timer = setInterval(() => {
+        slider.value = Number(slider.value) + 1;
+        show();
+        if (Number(slider.value) >= Number(slider.max)) stop();
+      }, 400);
+    });
+    slider.addEventListener("input", () => { stop(); show(); });
+    for (const name of ["keydown", "mousemove"]) box.addEventListener(name, (event) => event.stopPropagation());
+    show();
+  }
+
   function zoomOut(chart) {
     const x = chart.data.x;
     for (const plot of chart.plots) plot.setScale("x", { min: x[0], max: x[x.length - 1] });
@@ -244,6 +284,7 @@
     const zoom = zooms.get(chart.id);
     if (zoom) for (const plot of chart.plots) plot.setScale("x", { min: zoom[0], max: zoom[1] });
     keyboard(chart);
+    player(chart);
     read(chart, null);
     chart.observer = new ResizeObserver(() => {
       for (const plot of chart.plots) if (plot.width !== panels.clientWidth) plot.setSize({ width: panels.clientWidth, height: plot.height });
@@ -257,6 +298,7 @@
     for (const [element, chart] of drawn) {
       if (element.isConnected) continue;
       chart.observer.disconnect();
+      clearInterval(chart.timer);
       chart.plots.forEach((plot) => plot.destroy());
       drawn.delete(element);
     }

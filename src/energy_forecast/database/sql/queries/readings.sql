@@ -120,6 +120,16 @@ WHERE v.city_id = %(city)s AND (%(purpose)s::text IS NULL OR r.purpose = %(purpo
 ORDER BY v.issued_at DESC, v.run_id DESC
 LIMIT %(limit)s
 
+-- name: vintages
+-- The forecasts of a city that were issued in [first, end), kWh, with arrays as bytes, in the order of their issue.
+SELECT v.run_id::text AS city, v.run_id, v.issued_at, v.created_at AS recorded_at, m.name AS model, m.version, r.purpose, r.quantile_levels,
+       v.interval_minutes::integer, v.first_timestamp, array_send(v.predicted_consumption) AS predicted, array_send(v.quantiles) AS quantiles
+FROM prediction_vintages v JOIN forecast_runs r ON r.id = v.run_id JOIN models m ON m.id = v.model_id
+WHERE v.city_id = %(city)s AND v.issued_at >= %(first)s AND v.issued_at < %(end)s AND r.purpose = %(purpose)s
+  AND (%(model)s::text IS NULL OR m.name = %(model)s)
+ORDER BY v.issued_at, v.created_at, v.run_id
+LIMIT %(limit)s
+
 -- name: evolution
 -- All forecasts of a city for the interval that contains a time, in the order of their issue, kWh.
 SELECT e.issued_at, e.recorded_at, e.model, e.version, e.purpose, e.run_id, e.predicted_consumption::float8 AS predicted,

@@ -1,0 +1,65 @@
+"""The replay: a slider over all forecasts of a window, each against the load that came."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from energy_forecast.charts.replay import replay_card
+from energy_forecast.database.connection import Connection
+from energy_forecast.readings.facts import consumption
+from energy_forecast.readings.forecasts import forecasts, vintages
+from energy_forecast.web.content import Content, Control, as_of_control, model_control, window_control
+from energy_forecast.web.state import State
+
+_PURPOSES = ("live", "replay", "backtest")
+_WINDOWS = (1, 2, 3, 7, 14, 28)
+_FEW = 3
+_CONTEXT = timedelta(hours=24)
+
+
+def replay(connection: Connection, state: State) -> Content:
+    """Return the view."""
+    place, days = state.place, state.days(3)
+    first, end = state.now - timedelta(days=days), state.now + timedelta(seconds=1)
+    listed = forecasts(connection, place.name, start=first, end=end, limit=500).frame
+    counts = dict(listed.group_by("purpose").len().iter_rows())
+    # One forecast is no replay: then that purpose is shown which has the most
+    few = counts.get(state.purpose, 0) < _FEW and bool(counts)
+    usual = max(_PURPOSES, key=lambda one: counts.get(one, 0)) if few else state.purpose
+    purpose = state.text("purpose", usual, _PURPOSES)
+    own = listed.filter(pl.col("purpose") == purpose)
+    model = state.model or next(iter(own["model"].value_counts(sort=True)["model"]), None)
+    controls = [
+        Control("purpose", "Purpose", purpose, [(one, f"{one} ({counts.get(one, 0)})") for one in _PURPOSES]),
+        model_control(state, own["model"].unique().to_list(), "the one with the most forecasts"),
+        window_control(days, _WINDOWS),
+        as_of_control(state),
+    ]
+    title = f"Replay of {place.name}"
+    given = {"purpose": purpose, "model": model}
+    found = vintages(connection, place.name, start=first, end=end, purpose=purpose, model=model).frame  # type: ignore[arg-type]
+    found = found.filter(pl.col("interval_end") - pl.col("timestamp") == timedelta(hours=1))
+    if found.is_empty() or not {"q05", "q95"} <= set(found.columns):
+        text = f"No {purpose} forecast was issued in the last {days} days. Choose a longer window or another purpose."
+        return Content(title, text, [], controls)
+    earliest: datetime = found["timestamp"].min()  # type: ignore[assignment]
+    since = earliest - _CONTEXT
+    observed = consumption(connection, place.name, start=since, end=end, as_of=state.as_of, resolution="hour").frame
+    observed = observed.filter(pl.col("minutes_known") == pl.col("interval_minutes"))
+    issues = found.unique("run_id", keep="first", maintain_order=True)["issued_at"]
+    card = replay_card(
+        found,
+        observed.select("timestamp", "consumption_kwh"),
+        clock=state.clock,
+        urls=[state.url("/forecast", as_of=issued) for issued in issues],
+        now=state.now,
+        data=state.data("/v1/cities/{city}/vintages", **{"from": first, "to": end}, **given),
+    )
+    count = "1 forecast" if issues.len() == 1 else f"{issues.len()} forecasts"
+    sentence = (
+        f"{count} by {model} with purpose {purpose} in the last {days} days. Move the slider, or press Play, to see "
+        "each forecast against the observed load."
+    )
+    return Content(title, sentence, [card], controls)
