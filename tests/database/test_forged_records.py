@@ -16,7 +16,8 @@ from psycopg import errors, sql
 
 from energy_forecast.database import Database, Role
 from energy_forecast.database.forecasts import to_score, vintage
-from energy_forecast.database.scores import issued_by, scored_forecasts
+from energy_forecast.database.scores import scored_forecasts
+from energy_forecast.database.vintages import issued_by, scorable_values
 from energy_forecast.forecasting import QUANTILE_LEVELS
 from energy_forecast.operations.record_checks import check_forecast_records
 from energy_forecast.pipelines import explain_score, score, wrong_scores
@@ -148,6 +149,9 @@ def counted(database: Database) -> set[tuple[UUID | None, datetime]]:
         beginning = datetime(2000, 1, 1, tzinfo=UTC)
         scored = to_score(connection, city=CITY, first=beginning, end=ever).filter(purpose="live", model_id=str(MODEL))
         certified = issued_by(connection, city=CITY, models=["naive-24"], purpose="live")
+        shown = scorable_values(
+            connection, city=CITY, first=beginning, end=ever, as_of=ever, levels=(0.05, 0.5, 0.95), purpose="live"
+        )
         explained = scored_forecasts(
             connection,
             {
@@ -163,6 +167,7 @@ def counted(database: Database) -> set[tuple[UUID | None, datetime]]:
         ).fetchall()
     found = set(scored.select("issued_at", "timestamp").iter_rows())
     assert found == set(certified.select("issued_at", "timestamp").iter_rows())
+    assert found == set(shown.filter(model="naive-24").select("issued_at", "timestamp").iter_rows())
     assert found == set(explained.select("issued_at", "timestamp").iter_rows())
     assert {target for _, target in found} == {target for _, target in served}
     return found

@@ -171,7 +171,7 @@ def test_measure_and_window_are_in_the_url(users: dict[str, Database]) -> None:
     assert len(texts) == 14
     assert all("+" in text for text in texts[:6])
     assert not any("+" in text for text in texts[7:])
-    for wrong in ({"measure": "x"}, {"window": "0"}, {"issue": "x"}, {"window": "1e9"}):
+    for wrong in ({"measure": "x"}, {"window": "0"}, {"issue": "x"}, {"window": "1e9"}, {"window": "367"}):
         with pytest.raises(EnergyForecastError):
             built(users["anna"], "/errors", **wrong)
 

@@ -156,42 +156,6 @@ def scored_forecasts(
     return pl.DataFrame(rows, schema=ISSUED, orient="row")
 
 
-def issued_by(
-    connection: Connection,
-    *,
-    city: UUID,
-    models: Sequence[str],
-    purpose: str,
-    weather: str | None = None,
-    assumptions: dict[str, Any] | None = None,
-    first: datetime | None = None,
-    end: datetime | None = None,
-) -> pl.DataFrame:
-    """Return the forecasts of models for a city: model, version, issued_at, timestamp, predicted and quantiles, kWh.
-
-    Args:
-        purpose: live, replay or backtest.
-        weather: kind of weather used; None for any.
-        assumptions: of the backtests; None for any.
-        first, end: bounds of the issue times.
-    """
-    parameters = {
-        "city": city,
-        "models": list(models),
-        "purpose": purpose,
-        "weather": weather,
-        "assumptions": None if assumptions is None else Jsonb(assumptions),
-        "first": first,
-        "end": end,
-    }
-    with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(queries("scores")["issued_by"], parameters).fetchall()
-    schema = {"model": pl.String, "version": pl.String} | {
-        name: ISSUED[name] for name in ("issued_at", "timestamp", "predicted", "quantiles")
-    }
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
 def hours_to_score(connection: Connection, *, everything: bool) -> dict[UUID, list[HoursToScore]]:
     """Return the hours to score by city.
 

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.database import champions
-from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.clock import database_now
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
+from energy_forecast.database.vintages import issued_by
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_LEVELS
 from energy_forecast.forecasting.evaluation import metrics
@@ -151,7 +151,7 @@ def compare_city(
             if not shared:
                 _refuse_unlike(connection, city, models, weather)
             weather, assumptions = shared[0] if shared else (weather or "forecast", {})
-        pairs = stored_scores.issued_by(
+        pairs = issued_by(
             connection,
             city=city.id,
             models=models,

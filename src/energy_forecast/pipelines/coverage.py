@@ -10,10 +10,10 @@ from typing import Any, TypedDict, TypeVar
 
 import polars as pl
 
-from energy_forecast.database import scores as stored_scores
 from energy_forecast.database.champions import backtest_conditions
 from energy_forecast.database.cities import StoredCity, cities_named
 from energy_forecast.database.connection import Connection, Database, Role, savepoint
+from energy_forecast.database.vintages import issued_by
 from energy_forecast.errors import EnergyForecastError, NotEnoughDataError
 from energy_forecast.forecasting import QUANTILE_COLUMNS
 from energy_forecast.forecasting.evaluation import metrics
@@ -138,7 +138,7 @@ def pairs_of_model(
     if purpose == "backtest":
         candidates = [*backtest_conditions(connection, city=city.id, models=[model], weather=weather)]
     for kind, assumptions in candidates:
-        issued = stored_scores.issued_by(
+        issued = issued_by(
             connection,
             city=city.id,
             models=[model],

@@ -9,6 +9,7 @@ import polars as pl
 from energy_forecast.charts.clock import day_text
 from energy_forecast.charts.error_calendar import ErrorCalendar, Measure, calendar_card, days_card, weekday_card
 from energy_forecast.database.connection import Connection
+from energy_forecast.errors import EnergyForecastError
 from energy_forecast.pipelines.as_of import forecasting_city
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.readings.errors import Issue, errors
@@ -21,6 +22,8 @@ from energy_forecast.web.views.choices import empty_card, purpose_control, purpo
 from energy_forecast.web.views.windows import window_of
 
 _WINDOWS = (14, 35, 63, 91)
+# A cell for each hour
+_LONGEST = 366
 _MEASURES: dict[Measure, str] = {"signed": "with its sign", "absolute": "absolute"}
 _ISSUES: dict[Issue, str] = {"day-ahead": "issued before the day", "newest": "the newest"}
 
@@ -30,6 +33,8 @@ def error_calendar(connection: Connection, state: State) -> Content:
     place, purpose, days = state.place, purpose_of(connection, state), state.days(35)
     measure = next(one for one in _MEASURES if one == state.text("measure", "signed", list(_MEASURES)))
     issue = next(one for one in _ISSUES if one == state.text("issue", "day-ahead", list(_ISSUES)))
+    if days > _LONGEST:
+        raise EnergyForecastError(f"`window` is {days} days.", hint=f"The calendar shows 1 to {_LONGEST} days.")
     first, end = window_of(state, days)
     controls = [
         model_control(state, models(connection).frame["model"].to_list()),

@@ -104,22 +104,6 @@ WHERE table_name = 'prediction_vintages' AND range_start < %(end)s AND range_end
 ORDER BY range_start DESC
 LIMIT 1
 
--- name: issued_by
--- Scorable forecasts of models for a city in runs of one purpose, kWh; of several with one issued_at, the last recorded
--- one.
-SELECT DISTINCT ON (m.name, v.issued_at, v.timestamp)
-       m.name AS model, m.version, v.issued_at, v.timestamp, v.predicted_consumption AS predicted, v.quantiles
-FROM vintage_values v
-JOIN forecast_runs r ON r.id = v.run_id
-JOIN models m ON m.id = v.model_id
-WHERE v.city_id = %(city)s AND r.purpose = %(purpose)s AND m.name = ANY (%(models)s)
-  AND (%(weather)s::text IS NULL OR r.weather = %(weather)s)
-  AND (%(assumptions)s::jsonb IS NULL OR r.assumptions = %(assumptions)s)
-  AND (%(first)s::timestamptz IS NULL OR v.issued_at >= %(first)s)
-  AND (%(end)s::timestamptz IS NULL OR v.issued_at < %(end)s)
-  AND v.timestamp >= scorable_from(r.purpose, v.issued_at, r.created_at, v.created_at)
-ORDER BY m.name, v.issued_at, v.timestamp, r.created_at DESC, r.id DESC
-
 -- name: score_everything
 -- Add all hours of all cities to the hours to score.
 INSERT INTO ops.hours_to_score DEFAULT VALUES
