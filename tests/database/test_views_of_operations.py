@@ -163,7 +163,7 @@ def test_user_without_a_city_gets_an_answer(database: Database, view: Build) -> 
 def test_data_counts_faults_corrections_and_rejections(filled: Database) -> None:
     found = page(data, filled, city="Berlin")
     assert found.sentence.startswith("Load is known until ")
-    assert "2 corrected values, 2 rejected rows or cells." in found.sentence
+    assert "2 corrected values, 2 rejected rows." in found.sentence
     faults = cells(card(found, "Gaps and doubtful values"))
     assert ["consumption", "spike"] in [row[:2] for row in faults]
     corrections = cells(card(found, "Corrections of the load"))

@@ -39,15 +39,20 @@ def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
 
 
 def explanation_cards(
-    found: ForecastExplanation, *, data: str | None = None, error: ExplainedError | None = None
+    found: ForecastExplanation,
+    *,
+    data: str | None = None,
+    error: ExplainedError | None = None,
+    has_error: bool = True,
 ) -> list[Card]:
     """Return all cards of an explanation.
 
     Args:
         data: URL of the same data.
         error: of the hours whose error is shown; None for all hours of the forecast.
+        has_error: whether to show the error.
     """
-    shown = error or found.error
+    shown = error or found.error if has_error else None
     one = found.explanation
     largest = max(found.forecast["q95"].max(), found.forecast["actual"].max() or 0)  # type: ignore[type-var]
     unit = energy_unit(float(largest))  # type: ignore[arg-type]
@@ -99,7 +104,8 @@ def forecast_sentence(found: ForecastExplanation) -> str:
     usual = sums.pop(BASELINE)
     added = one.total_kwh - usual
     effects = sorted(sums.items(), key=lambda item: -abs(item[1]))[:_NAMED]
-    named = " and ".join(f"{name} ({total.signed(kwh)} {total.name})" for name, kwh in effects)
+    small = energy_unit(max(abs(kwh) for _, kwh in effects))
+    named = " and ".join(f"{name} ({small.signed(kwh)} {small.name})" for name, kwh in effects)
     percent = f"{abs(100 * added / usual):.1f} % " if usual else ""
     return f"{begin}, {percent}{'above' if added >= 0 else 'below'} a usual day. Largest effects: {named}."
 

@@ -12,14 +12,14 @@ import polars as pl
 
 from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
 from energy_forecast.charts.clock import Clock, age_text, seconds_of
-from energy_forecast.charts.svg import Axis, Cells, Line, Mark, Plot, Points, time_axis, value_axis
+from energy_forecast.charts.svg import Axis, Bars, Line, Mark, Plot, Points, time_axis, value_axis
 from energy_forecast.charts.units import energy_unit
 from energy_forecast.database.connection import Connection
 from energy_forecast.readings.scores import promotions, scores
 from energy_forecast.web.content import Content, as_of_control
 from energy_forecast.web.state import State
 
-_LANE_COLOURS = ("band50", "pastband", "warm2", "heat2", "usual", "warm1", "heat1")
+_LANE_COLOURS = ("pastday", "gold", "past", "violet", "rose", "temperature", "muted")
 _LINE_COLOURS = ("forecast", "past", "temperature", "gold", "violet", "rose", "muted")
 # Cities of the time axis; the table has all
 _MOST_LANES = 25
@@ -66,7 +66,7 @@ def _overview(present: Sequence[Mapping[str, Any]], state: State) -> Card:
         Field("For", is_text=True),
         Field("Promoted by", is_text=True),
         Field("How", is_text=True),
-        Field("Error against the champion before, or naive models", "MAE, p-value", is_text=True),
+        Field("Tests", "difference of the MAE, p-value", is_text=True),
         Field("Reason", is_text=True),
     ]
     cells = [
@@ -103,18 +103,21 @@ def _history(rows: Sequence[Mapping[str, Any]], state: State) -> Card:
     first = min(row["promoted_at"] for row in drawn)
     # A replay has an earlier time than its promotions
     last = max(state.now, *(row["promoted_at"] + timedelta(hours=1) for row in drawn))
+    least = (last - first).total_seconds() / 300
     marks: list[Mark] = []
     for place, model in enumerate(models):
         own = [row for row in drawn if row["model"] == model]
+        starts = seconds_of([row["promoted_at"] for row in own])
+        ends = seconds_of([row["replaced_at"] or last for row in own])
         marks.append(
-            Cells(
+            Bars(
                 model,
-                seconds_of([row["promoted_at"] for row in own]),
-                seconds_of([row["replaced_at"] or last for row in own]),
+                starts,
+                [max(end, start + least) for start, end in zip(starts, ends, strict=True)],
                 [lanes.index(row["city"]) + 0.15 for row in own],
                 [lanes.index(row["city"]) + 0.85 for row in own],
-                [_LANE_COLOURS[place % len(_LANE_COLOURS)]] * len(own),
-                labels=[_range(row, state.clock) for row in own],
+                _LANE_COLOURS[place % len(_LANE_COLOURS)],
+                [_range(row, state.clock) for row in own],
             )
         )
     names = [name if len(name) <= 18 else f"{name[:17]}\N{HORIZONTAL ELLIPSIS}" for name in lanes]

@@ -10,8 +10,9 @@ import polars as pl
 
 from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
 from energy_forecast.charts.clock import age_text, seconds_of
-from energy_forecast.charts.svg import Axis, Bars, Cells, Mark, Plot, Points, time_axis, value_axis
+from energy_forecast.charts.svg import Axis, Bars, Mark, Plot, Points, time_axis, value_axis
 from energy_forecast.charts.units import energy_unit
+from energy_forecast.charts.words import counted
 from energy_forecast.database.connection import Connection
 from energy_forecast.readings.arrivals import arrivals, rejections, sources
 from energy_forecast.readings.facts import consumption, revisions, weather
@@ -74,8 +75,8 @@ def _sentence(
     hours = sum(row["hours"] for row in doubtful if row["fault"] != "level")
     rows = sum(row["count"] for row in refused)
     return (
-        f"{text} In the last {'day' if days == 1 else f'{days:,} days'}: {hours:,} missing or doubtful hours, "
-        f"{len(changes):,} corrected values, {rows:,} rejected rows or cells."
+        f"{text} In the last {counted(days, 'day')}: {counted(hours, 'missing or doubtful hour')}, "
+        f"{counted(len(changes), 'corrected value')}, {counted(rows, 'rejected row')}."
     )
 
 
@@ -141,8 +142,8 @@ def _arrivals(connection: Connection, state: State, start: datetime, end: dateti
     total = sum(row["row_count"] for row in rows)
     most = max(rows, key=lambda row: row["row_count"])
     sentence = (
-        f"{total:,} rows were recorded in {len(set(times)):,} hours, most of them, {most['row_count']:,} of "
-        f"{most['series']}, from {state.clock.text(most['recorded_hour'])}."
+        f"{counted(total, 'row')} in {counted(len(set(times)), 'hour')}, most of them, {most['row_count']:,} of "
+        f"{most['series']}, in the hour from {state.clock.text(most['recorded_hour'])}."
     )
     plot = Plot(
         sentence, marks, time_axis(state.clock, first, last), value_axis("Rows", list(tops.values()), zero=True)
@@ -222,25 +223,38 @@ def _doubtful(rows: Sequence[Mapping[str, Any]], state: State, start: datetime, 
         return Card(title, "No gap and no doubtful value was found in the window.", data=link, notes=notes)
     lanes = sorted({(row["series"], row["fault"]) for row in rows})
     first, last = start, max(end, *(row["end"] for row in rows))
-    mark = Cells(
-        "faults",
-        seconds_of([max(row["first"], first) for row in rows]),
-        seconds_of([row["end"] for row in rows]),
-        [lanes.index((row["series"], row["fault"])) + 0.2 for row in rows],
-        [lanes.index((row["series"], row["fault"])) + 0.8 for row in rows],
-        ["bad" if row["left_out"] else "warning" for row in rows],
-        labels=[f"{row['series']} {row['fault']}: {row['hours']:,} h" for row in rows],
-    )
+    # A short run is as wide as it must be to be seen
+    least = (last - first).total_seconds() / 150
+    starts = seconds_of([max(row["first"], first) for row in rows])
+    ends = seconds_of([row["end"] for row in rows])
+    places = [lanes.index((row["series"], row["fault"])) for row in rows]
+    marks: list[Mark] = []
+    for name, kind, colour in (("left out", True, "bad"), ("used", False, "warning")):
+        own = [place for place, row in enumerate(rows) if row["left_out"] == kind]
+        if own:
+            marks.append(
+                Bars(
+                    name,
+                    [starts[place] for place in own],
+                    [max(ends[place], starts[place] + least) for place in own],
+                    [places[place] + 0.2 for place in own],
+                    [places[place] + 0.8 for place in own],
+                    colour,
+                    [f"{rows[place]['series']} {rows[place]['fault']}: {rows[place]['hours']:,} h" for place in own],
+                )
+            )
     names = [f"{series} {fault}" for series, fault in lanes]
     y = Axis(0, len(lanes), "Fault", [place + 0.5 for place in range(len(lanes))], names)
     left_out = sum(row["hours"] for row in rows if row["left_out"])
     worst = max(rows, key=lambda row: row["hours"])
     sentence = (
-        f"{len(rows):,} runs of faulty hours; training and scores leave {left_out:,} hours out. The longest: "
+        f"{counted(len(rows), 'run')} of faulty hours; training and scores leave {counted(left_out, 'hour')} out. The "
+        f"longest: "
         f"{worst['series']} {worst['fault']}, {worst['hours']:,} h from {state.clock.text(worst['first'])}."
     )
     axis = time_axis(state.clock, first, last)
-    plot = Plot(sentence, [mark], axis, y, height=max(60, 30 * len(lanes)), is_downward=True, left=140)
+    height = max(60, 30 * len(lanes))
+    plot = Plot(sentence, marks, axis, y, height=height, is_downward=True, has_legend=True, left=140)
     fields = [
         Field("Series", is_text=True),
         Field("Fault", is_text=True),
@@ -285,7 +299,7 @@ def _corrections(rows: Sequence[Mapping[str, Any]], state: State, start: datetim
     largest = ordered[0]
     at = state.clock.text(largest["timestamp"])
     sentence = (
-        f"{len(rows):,} corrections. The largest: {at}, from {unit.text(largest['old'])} to "
+        f"{counted(len(rows), 'correction')}. The largest: {at}, from {unit.text(largest['old'])} to "
         f"{unit.text(largest['consumption_kwh'])} {unit.name} ({_percent(largest)})."
     )
     x = seconds_of([row["timestamp"] for row in rows])
@@ -327,7 +341,7 @@ def _rejected(rows: Sequence[Mapping[str, Any]], state: State, days: int) -> Car
     column = f"{first['column']}: " if first["column"] else ""
     total = sum(row["count"] for row in rows)
     sentence = (
-        f"{total:,} rows or cells were rejected. The most frequent reason: {column}{first['reason']} "
+        f"{counted(total, 'rejected row')} or cells. The most frequent reason: {column}{first['reason']} "
         f"({first['count']:,} in {first['file']})."
     )
     fields = [
@@ -365,8 +379,8 @@ def _batches(connection: Connection, state: State) -> list[Card]:
     rejected = sum(row["rejected"] for row in rows)
     last = rows[0]
     sentence = (
-        f"The last {len(rows):,} loads rejected {rejected:,} rows. The newest, {last['dataset']}, read "
-        f"{last['read']:,} rows and ended {state.clock.text(last['finished_at'])}."
+        f"The last {counted(len(rows), 'load')} rejected {counted(rejected, 'row')}. The newest, {last['dataset']}, "
+        f"read {last['read']:,} rows and ended {state.clock.text(last['finished_at'])}."
     )
     fields = [
         Field("Ended", state.clock.name, is_text=True),

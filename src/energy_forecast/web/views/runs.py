@@ -9,8 +9,9 @@ from typing import Any
 import polars as pl
 
 from energy_forecast.charts.cards import UNKNOWN, Card, Fact, Field, Grid, Link
-from energy_forecast.charts.clock import age_text, seconds_of
-from energy_forecast.charts.svg import Bars, Mark, Plot, time_axis, value_axis
+from energy_forecast.charts.clock import age_text
+from energy_forecast.charts.svg import Axis, Bars, Mark, Plot, value_axis
+from energy_forecast.charts.words import counted
 from energy_forecast.database.connection import Connection
 from energy_forecast.readings.run_requests import own_requests
 from energy_forecast.readings.runs import run_outcomes
@@ -22,6 +23,8 @@ _PURPOSES = ("", "live", "replay", "backtest")
 _COUNTS = ("20", "50", "100", "500")
 # Cities whose runs are shown without a choice
 _MOST_CITIES = 100
+# Labels of the chart of runs that fit
+_TICKS = 6
 _OPEN = ("waiting", "running")
 
 
@@ -198,31 +201,30 @@ def _newest(rows: Sequence[Mapping[str, Any]], state: State, data: str) -> Card:
     firsts = [own[0] for own in runs_of.values()]
     seconds = [(one["finished_at"] - one["started_at"]).total_seconds() for one in firsts]
     bad = [any(row["has_failed"] for row in own) for own in runs_of.values()]
-    x = seconds_of([one["recorded_at"] for one in firsts])
-    first, last = min(one["recorded_at"] for one in firsts), max(one["recorded_at"] for one in firsts)
-    margin = max((last - first) / 50, timedelta(minutes=1))
-    half = margin.total_seconds() / 3
-    labels = [f"{state.clock.short(one['recorded_at'])} {one['model']}: {_seconds(one)}" for one in firsts]
-    marks: list[Mark] = [
-        Bars(
-            name,
-            [at - half for at, has_failed in zip(x, bad, strict=True) if has_failed == kind],
-            [at + half for at, has_failed in zip(x, bad, strict=True) if has_failed == kind],
-            [0.0] * bad.count(kind),
-            [value for value, has_failed in zip(seconds, bad, strict=True) if has_failed == kind],
-            colour,
-            [label for label, has_failed in zip(labels, bad, strict=True) if has_failed == kind],
-        )
-        for name, kind, colour in (("all cities forecast", False, "forecast"), ("some cities failed", True, "bad"))
-        if kind in bad
-    ]
+    # In their order: many runs may follow within a minute, and a chart over time would draw them on each other
+    newest_last = list(zip(firsts, seconds, bad, strict=True))[::-1]
+    labels = [f"{state.clock.short(one['recorded_at'])} {one['model']}: {_seconds(one)}" for one in firsts][::-1]
+    marks: list[Mark] = []
+    for name, kind, colour in (("all cities forecast", False, "forecast"), ("some cities failed", True, "bad")):
+        at = [place for place, (_, _, has_failed) in enumerate(newest_last) if has_failed == kind]
+        if at:
+            heights = [newest_last[place][1] for place in at]
+            x0, x1 = [place + 0.1 for place in at], [place + 0.9 for place in at]
+            marks.append(Bars(name, x0, x1, [0.0] * len(at), heights, colour, [labels[place] for place in at]))
     slowest = firsts[seconds.index(max(seconds))]
     sentence = (
-        f"{len(firsts):,} runs, {sum(bad):,} of them with failed cities. The slowest took {_seconds(slowest)}, "
-        f"recorded {state.clock.text(slowest['recorded_at'])}."
+        f"{counted(len(firsts), 'run')}, {sum(bad):,} of them with failed cities. The slowest took "
+        f"{_seconds(slowest)}, recorded {state.clock.text(slowest['recorded_at'])}."
     )
-    axis = time_axis(state.clock, first - margin, last + margin)
-    plot = Plot(sentence, marks, axis, value_axis("Duration, s", seconds, zero=True), height=140, has_legend=True)
+    every = max(1, len(firsts) // _TICKS)
+    ticks = [place + 0.5 for place in range(0, len(firsts), every)]
+    texts = [
+        state.clock.short(newest_last[place][0]["recorded_at"]).replace(", ", "\n")
+        for place in range(0, len(firsts), every)
+    ]
+    axis = Axis(0, len(firsts), f"Recorded, oldest to newest, {state.clock.name}", ticks, texts)
+    y = value_axis("Duration, s", seconds, zero=True)
+    plot = Plot(sentence, marks, axis, y, height=140, has_legend=True)
     return Card("Newest runs", sentence, [plot.markup()], Grid("newest runs", fields, cells, is_shown=True), data)
 
 
@@ -233,9 +235,10 @@ def _trouble(rows: Sequence[Mapping[str, Any]], state: State, data: str) -> Card
     sentence = "No city failed, and none was served by a fallback level."
     facts = []
     if found:
-        sentence = f"{len(failed):,} forecasts failed, and {len(found) - len(failed):,} were made by a fallback level."
+        served = len(found) - len(failed)
+        sentence = f"{counted(len(failed), 'failed forecast')}, {counted(served, 'forecast')} by a fallback level."
         worst = max({row["city"] for row in found}, key=lambda city: sum(row["city"] == city for row in found))
-        facts = [Fact("Most often", worst, f"{sum(row['city'] == worst for row in found):,} runs", "warning")]
+        facts = [Fact("Most often", worst, counted(sum(row["city"] == worst for row in found), "run"), "warning")]
     fields = [
         Field("City", is_text=True),
         Field("Issued", state.clock.name, is_text=True),

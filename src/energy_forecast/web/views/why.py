@@ -115,7 +115,9 @@ def _explained(connection: Connection, state: State, day: date | None) -> _Part:
     sentence = forecast_sentence(found)
     if of_day is not None and not of_day.hours.is_empty() and day is not None:
         sentence = f"{error_sentence(of_day, day, found.explanation.holiday)} {sentence}"
-    cards = explanation_cards(found, data=_data(state, begin, run, found.explanation.day), error=of_day)
+    cards = explanation_cards(
+        found, data=_data(state, begin, run, found.explanation.day), error=of_day, has_error=day is not None
+    )
     return _Part(sentence, cards, explanation_notes(found))
 
 
