@@ -154,9 +154,12 @@ class State:
         if text is None:
             return None
         try:
-            return date.fromisoformat(text)
+            found = date.fromisoformat(text)
         except ValueError:
             raise EnergyForecastError(f"`{name}` is {text!r}, which is not a day such as 2026-03-01.") from None
+        if not 1970 < found.year < 9000:
+            raise EnergyForecastError(f"`{name}` is {text!r}, which is not between the years 1971 and 8999.")
+        return found
 
     def id(self, name: str) -> UUID | None:
         """Return an id; None if the URL has none.

@@ -17,6 +17,7 @@ from energy_forecast.database.connection import Connection
 from energy_forecast.readings.arrivals import arrivals, rejections, sources
 from energy_forecast.readings.facts import consumption, revisions, weather
 from energy_forecast.readings.loads import batches, quality
+from energy_forecast.readings.spans import day_span
 from energy_forecast.web.content import Content, window_control
 from energy_forecast.web.state import State
 
@@ -24,6 +25,9 @@ _WINDOWS = (1, 3, 7, 14, 30, 90)
 # Cities whose sources are shown on the page of one of them
 _MOST_CITIES = 50
 _MOST_ROWS = 200
+_MOST_POINTS = 2000
+# Longer charts of arrivals have a bar for each day
+_BY_HOUR = timedelta(days=21)
 _LONGEST_EXAMPLE = 160
 _COLOURS = {"consumption": "forecast", "weather": "temperature", "weather-forecasts": "past"}
 # Upper ends of the ranges of a delay, hours
@@ -133,12 +137,16 @@ def _arrivals(connection: Connection, state: State, start: datetime, end: dateti
         own = [row for row in rows if row["series"] == series]
         if not own:
             continue
-        low = [tops.get(row["recorded_hour"], 0.0) for row in own]
-        high = [base + row["row_count"] for base, row in zip(low, own, strict=True)]
-        tops |= {row["recorded_hour"]: top for row, top in zip(own, high, strict=True)}
-        x = seconds_of([row["recorded_hour"] for row in own])
-        labels = [f"{state.clock.short(row['recorded_hour'])}: {row['row_count']:,} rows of {series}" for row in own]
-        marks.append(Bars(series, x, [at + 3600 for at in x], low, high, colour, labels))
+        sums: dict[tuple[datetime, datetime], int] = {}
+        for row in own:
+            span = _bar(row["recorded_hour"], state, by_day=last - first > _BY_HOUR)
+            sums[span] = sums.get(span, 0) + row["row_count"]
+        low = [tops.get(begin, 0.0) for begin, _ in sums]
+        high = [base + count for base, count in zip(low, sums.values(), strict=True)]
+        tops |= {begin: top for (begin, _), top in zip(sums, high, strict=True)}
+        x0, x1 = seconds_of([begin for begin, _ in sums]), seconds_of([ending for _, ending in sums])
+        labels = [f"from {state.clock.short(begin)}: {count:,} rows of {series}" for (begin, _), count in sums.items()]
+        marks.append(Bars(series, x0, x1, low, high, colour, labels))
     total = sum(row["row_count"] for row in rows)
     most = max(rows, key=lambda row: row["row_count"])
     sentence = (
@@ -167,11 +175,18 @@ def _arrivals(connection: Connection, state: State, start: datetime, end: dateti
             _hours(row["median_delay_hours"]),
             _hours(row["longest_delay_hours"]),
         )
-        for row in reversed(rows)
+        for row in rows[: -_MOST_ROWS - 1 : -1]
     ]
     link = state.data("/v1/cities/{city}/arrivals", **{"from": start, "to": end})
     notes = ["The delay is from the end of an interval to its recording in this database. Corrections do not count."]
     return [Card("Arrivals by hour", sentence, [plot.markup()], Grid("arrivals", fields, cells), link, notes)]
+
+
+def _bar(hour: datetime, state: State, *, by_day: bool) -> tuple[datetime, datetime]:
+    """Return the begin and end of the bar of an hour: the hour itself, or its local day of 23, 24 or 25 hours."""
+    if not by_day:
+        return hour, hour + timedelta(hours=1)
+    return day_span(state.clock.local(hour).date(), state.place.timezone)
 
 
 def _delays(connection: Connection, state: State, start: datetime, end: datetime) -> Card:
@@ -219,6 +234,9 @@ def _doubtful(rows: Sequence[Mapping[str, Any]], state: State, start: datetime, 
     title = "Gaps and doubtful values"
     link = state.data("/v1/cities/{city}/quality", **{"from": start, "to": end})
     notes = ["Found by the checks after each load: energy-forecast doctor data. The values are not changed."]
+    count, rows = len(rows), sorted(rows, key=lambda row: -row["hours"])[:_MOST_POINTS]
+    if count > len(rows):
+        notes.append(f"The {_MOST_POINTS:,} longest are shown.")
     if not rows:
         return Card(title, "No gap and no doubtful value was found in the window.", data=link, notes=notes)
     lanes = sorted({(row["series"], row["fault"]) for row in rows})
@@ -248,7 +266,7 @@ def _doubtful(rows: Sequence[Mapping[str, Any]], state: State, start: datetime, 
     left_out = sum(row["hours"] for row in rows if row["left_out"])
     worst = max(rows, key=lambda row: row["hours"])
     sentence = (
-        f"{counted(len(rows), 'run')} of faulty hours; training and scores leave {counted(left_out, 'hour')} out. The "
+        f"{counted(count, 'run')} of faulty hours; training and scores leave {counted(left_out, 'hour')} out. The "
         f"longest: "
         f"{worst['series']} {worst['fault']}, {worst['hours']:,} h from {state.clock.text(worst['first'])}."
     )
@@ -302,9 +320,10 @@ def _corrections(rows: Sequence[Mapping[str, Any]], state: State, start: datetim
         f"{counted(len(rows), 'correction')}. The largest: {at}, from {unit.text(largest['old'])} to "
         f"{unit.text(largest['consumption_kwh'])} {unit.name} ({_percent(largest)})."
     )
-    x = seconds_of([row["timestamp"] for row in rows])
-    values = [row["difference"] / small.kwh for row in rows]
-    labels = [f"{state.clock.short(row['timestamp'])}: {small.signed(row['difference'])} {small.name}" for row in rows]
+    drawn = ordered[:_MOST_POINTS]
+    x = seconds_of([row["timestamp"] for row in drawn])
+    values = [row["difference"] / small.kwh for row in drawn]
+    labels = [f"{state.clock.short(row['timestamp'])}: {small.signed(row['difference'])} {small.name}" for row in drawn]
     y = value_axis(f"New minus old, {small.name}", values, zero=True)
     marks: list[Mark] = [Points("correction", x, values, "violet", labels)]
     plot = Plot(sentence, marks, time_axis(state.clock, start, end), y, height=140)

@@ -145,12 +145,12 @@ def _served(connection: Connection, state: State, at: datetime) -> dict[str, Any
 
     name, model = state.place.name, state.model
     purposes: Sequence[str] = ISSUED_PURPOSES
-    if state.purpose == "live":
-        try:
-            served = live_forecast(connection, name, as_of=at, model=model).facts
-            at, model, purposes = served["issued_at"], served["model"], ("live",)
-        except NotEnoughDataError:
-            pass
+    try:
+        served = live_forecast(connection, name, as_of=at, model=model, purpose=state.purpose).facts
+        at, model, purposes = served["issued_at"], served["model"], (state.purpose,)
+    except NotEnoughDataError:
+        # A replay may be older, and a live forecast too
+        pass
     return issued_run(connection, name, model=model, at=at, purposes=purposes)[1]
 
 
@@ -175,7 +175,7 @@ def _holiday(state: State, day: date) -> str | None:
 
 
 def _data(state: State, at: datetime, run: dict[str, Any], day: date) -> str:
-    return state.data("/v1/cities/{city}/explanation", as_of=at, model=run["model"], day=day)
+    return state.data("/v1/cities/{city}/explanation", as_of=at, model=run["model"], purpose=run["purpose"], day=day)
 
 
 def _hour(moment: datetime) -> int:
