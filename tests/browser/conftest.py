@@ -203,6 +203,22 @@ def assert_fits(page: Page) -> None:
         }).slice(0, 5).map((one) => one.outerHTML.slice(0, 200))"""
     )
     assert outside == []
+    # A word within a word cannot be read
+    overlaps = page.evaluate(
+        """[...document.querySelectorAll("svg.plot")].flatMap((plot) => {
+          const texts = [...plot.querySelectorAll("text")].filter((one) => !one.querySelector("tspan"));
+          texts.push(...plot.querySelectorAll("tspan"));
+          const boxes = texts.map((one) => [one.textContent, one.getBoundingClientRect()]);
+          const found = [];
+          boxes.forEach(([text, a], i) => boxes.slice(i + 1).forEach(([other, b]) => {
+            const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+            const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+            if (width > 1 && height > 4) found.push(`${text} / ${other}`);
+          }));
+          return found;
+        }).slice(0, 8)"""
+    )
+    assert overlaps == []
     wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert wide <= 0, page.evaluate(
         """[...document.querySelectorAll("body *")].filter((one) => one.getBoundingClientRect().right > innerWidth + 1

@@ -3,6 +3,8 @@
 // ticks and readings are converted to the city's time here, with offsets from the server: a browser knows other rules.
 (function () {
   const HOUR = 3600, DAY = 24 * HOUR, QUARTER = 900;
+  // More points than this are drawn with a thin line: a wide one takes twice as long, and hides them
+  const DENSE = 5000;
   const drawn = new Map();
   const zooms = new Map();
 
@@ -19,25 +21,26 @@
   }
 
   // Ticks at round local hours; the first tick of a local day has its date. For long spans, days only.
-  function ticks(clock, from, to, width) {
+  function ticks(clock, offsets, from, to, width) {
     const room = (to - from) / Math.max(2, Math.floor(width / 44));
     const step = [1, 2, 3, 6, 12].find((hours) => hours * HOUR >= room);
     const every = [1, 2, 7, 14, 28, 91, 182, 364].find((days) => days * DAY >= room) || 364;
-    const stride = room > DAY ? HOUR : QUARTER;
     const values = [], labels = [];
-    let day = null, days = 0;
-    for (let at = Math.ceil(from / stride) * stride - stride; at <= to; at += stride) {
-      const local = clock(at);
-      const isNew = day !== null && local.day !== day;
+    let day = null, days = 0, place = 0;
+    // By quarter hours: local midnight is at half past in some zones. Texts only for ticks, since a format takes microseconds
+    for (let at = Math.ceil(from / QUARTER) * QUARTER - QUARTER; at <= to; at += QUARTER) {
+      while (place + 1 < offsets.length && offsets[place + 1][0] <= at) place += 1;
+      const local = at + offsets[place][1], today = Math.floor(local / DAY);
+      const isNew = day !== null && today !== day;
       if (isNew) days += 1;
-      day = local.day;
+      day = today;
       if (at < from) continue;
-      if (step === undefined) {
-        if (isNew && days % every === 0) { values.push(at); labels.push(every > 7 ? local.date : local.short); }
-      } else if (isNew || (local.minute === 0 && local.hour % step === 0)) {
-        values.push(at);
-        labels.push(isNew ? local.time + "\n" + local.short : local.time);
-      }
+      const isTick = step === undefined ? isNew && days % every === 0 : isNew || local % (step * HOUR) === 0;
+      if (!isTick) continue;
+      const text = clock(at);
+      values.push(at);
+      if (step === undefined) labels.push(every > 7 ? text.date : text.short);
+      else labels.push(isNew ? text.time + "\n" + text.short : text.time);
     }
     return { values, labels };
   }
@@ -130,14 +133,14 @@
       scales: { x: { time: false }, y: { range: range(panel) } },
       axes: [
         { ...axis, size: isLast ? 44 : 8, splits: (u, i, min, max) => {
-            const found = ticks(clock, min, max, u.bbox.width / devicePixelRatio);
+            const found = ticks(clock, data.offsets, min, max, u.bbox.width / devicePixelRatio);
             labels = found.labels;
             return found.values;
           }, values: () => (isLast ? labels : labels.map(() => "")) },
         { ...axis, size: 62, label: panel.title, labelSize: 18, labelFont: "12px system-ui, sans-serif", labelGap: 0,
           values: (u, splits) => splits.map((v) => (v === null ? "" : v.toLocaleString("en-GB"))) },
       ],
-      series: [{}, ...panel.traces.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: 2,
+      series: [{}, ...panel.traces.map((one) => ({ label: one.name, stroke: () => colour(one.colour), width: data.x.length > DENSE ? 1 : 2,
         dash: one.dashed ? [6, 4] : undefined, spanGaps: false, points: { show: false } }))],
       hooks: { drawClear: [(u) => drawBands(u, panel)], draw: [(u) => drawMarks(u, data, isFirst)],
         setCursor: [(u) => { if (u.cursor.event || u.cursor.byKey) read(chart, u.cursor.idx); }],
