@@ -45,8 +45,9 @@ def evolution_card(frame: pl.DataFrame, *, clock: Clock, timestamp: datetime, ac
     axis = Axis(-longest * 1.02, 0, "Lead time, hours before the interval", ticks, [f"{-tick:g}" for tick in ticks])
     heights = value_axis(f"Forecast, {unit.name}", predicted, *edges, [] if actual is None else [actual / unit.kwh])
     last = frame.row(-1, named=True)
-    text = f"{frame.height} forecasts for the interval from {clock.text(timestamp)}"
-    text += f": from {unit.text(frame['predicted'][0])} to {unit.text(last['predicted'])} {unit.name}"
+    count = "One forecast" if frame.height == 1 else f"{frame.height} forecasts"
+    text = f"{count} for the interval from {clock.text(timestamp)}: {unit.text(frame['predicted'][0])} "
+    text += f"{unit.name}" if frame.height == 1 else f"at first, {unit.text(last['predicted'])} {unit.name} at last"
     text += "." if actual is None else f"; the load was {unit.text(actual)} {unit.name}."
     fields = [Field("Issued", clock.name, is_text=True), Field("Lead time", is_text=True), Field("Forecast", unit.name)]
     bounds = [name for name in ("q05", "q25", "q75", "q95") if name in frame.columns]

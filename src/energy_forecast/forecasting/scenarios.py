@@ -8,6 +8,9 @@ the quantiles of their own forecasts (Pinson et al. 2009, Wind Energy 12, 51-62)
 
 from __future__ import annotations
 
+from functools import cache
+from statistics import NormalDist
+
 import numpy as np
 
 from energy_forecast.forecasting.types import Floats
@@ -127,8 +130,6 @@ def _quantile(shares: Floats, own: Floats, levels: Floats) -> Floats:
 
 def _normal_scores(shares: Floats) -> Floats:
     """Return the quantile of the standard normal distribution at each share."""
-    from statistics import NormalDist
-
     inverse = np.vectorize(NormalDist().inv_cdf, otypes=[float])
     found = np.full(shares.shape, np.nan)
     known = ~np.isnan(shares)
@@ -137,10 +138,13 @@ def _normal_scores(shares: Floats) -> Floats:
     return found
 
 
-def _normal_distribution(values: Floats) -> Floats:
-    """Return the distribution function of the standard normal distribution, by a table of 0.001 steps."""
-    from statistics import NormalDist
-
+@cache
+def _normal_table() -> tuple[Floats, Floats]:
+    """Return values in steps of 0.001, and the distribution function of the standard normal distribution."""
     grid = np.arange(-6.0, 6.001, 0.001)
-    table = np.vectorize(NormalDist().cdf, otypes=[float])(grid)
-    return np.clip(np.interp(values, grid, table), 1e-9, 1 - 1e-9)
+    return grid, np.vectorize(NormalDist().cdf, otypes=[float])(grid)
+
+
+def _normal_distribution(values: Floats) -> Floats:
+    """Return the distribution function of the standard normal distribution."""
+    return np.clip(np.interp(values, *_normal_table()), 1e-9, 1 - 1e-9)

@@ -59,32 +59,7 @@ def peak_risk(
         NotEnoughDataError: no live forecast was issued in the eight days before.
         EnergyForecastError: the forecast has no quantiles.
     """
-    import numpy as np
-
-    from energy_forecast.forecasting.scenarios import bounds_of_peak, scenarios
-
-    table, days, levels, decay, facts = _prepared(connection, city, as_of, model, purpose)
-    rows: list[dict[str, Any]] = []
-    for one in days:
-        paths = None if decay is None else scenarios(one.quantiles, levels, decay)
-        peaks = None if paths is None else paths.max(axis=1)
-        chosen = np.array(sorted(set(thresholds or _round_thresholds(one.quantiles, peaks))), float)
-        low, high = bounds_of_peak(one.quantiles, levels, chosen)
-        quantiles = (None,) * 3 if peaks is None else tuple(float(q) for q in np.quantile(peaks, (0.05, 0.5, 0.95)))
-        for place, threshold in enumerate(chosen):
-            rows.append(
-                {
-                    "day": one.day,
-                    "threshold_kwh": float(threshold),
-                    "probability": None if peaks is None else float((peaks > threshold).mean()),
-                    "at_least": float(low[place]),
-                    "at_most": float(high[place]),
-                    "day_peak_low": quantiles[0],
-                    "day_peak": quantiles[1],
-                    "day_peak_high": quantiles[2],
-                }
-            )
-    return Table(pl.DataFrame(rows, schema=RISK), dict(table.facts) | facts)
+    return peak_tables(connection, city, as_of=as_of, model=model, purpose=purpose, thresholds=thresholds)[0]
 
 
 def peak_hours(
@@ -104,23 +79,56 @@ def peak_hours(
         NotEnoughDataError: no live forecast was issued in the eight days before.
         EnergyForecastError: the forecast has no quantiles.
     """
+    return peak_tables(connection, city, as_of=as_of, model=model, purpose=purpose)[1]
+
+
+def peak_tables(
+    connection: Connection,
+    city: str,
+    *,
+    as_of: datetime | None,
+    model: str | None,
+    purpose: Literal["live", "replay"],
+    thresholds: Sequence[float] | None = None,
+) -> tuple[Table, Table]:
+    """Return the tables of `peak_risk` and `peak_hours`, from the same scenarios.
+
+    Raises:
+        UnknownCityError, NotEnoughDataError, EnergyForecastError: as `peak_risk`.
+    """
     import numpy as np
 
-    from energy_forecast.forecasting.scenarios import scenarios
+    from energy_forecast.forecasting.scenarios import bounds_of_peak, scenarios
 
     table, days, levels, decay, facts = _prepared(connection, city, as_of, model, purpose)
+    rows: list[dict[str, Any]] = []
     parts = []
     for one in days:
-        shares: list[float | None] = [None] * one.frame.height
-        if decay is not None:
-            highest = scenarios(one.quantiles, levels, decay).argmax(axis=1)
-            shares = (np.bincount(highest, minlength=one.frame.height) / len(highest)).tolist()
-        parts.append(
-            one.frame.with_columns(pl.lit(one.day).alias("day"), pl.Series("probability", shares, pl.Float64)).select(
-                *HOURS
+        paths = None if decay is None else scenarios(one.quantiles, levels, decay)
+        peaks = None if paths is None else paths.max(axis=1)
+        chosen = np.array(sorted(set(thresholds or _round_thresholds(one.quantiles, peaks))), float)
+        low, high = bounds_of_peak(one.quantiles, levels, chosen)
+        quantiles = (None,) * 3 if peaks is None else tuple(float(q) for q in np.quantile(peaks, (0.05, 0.5, 0.95)))
+        for place, threshold in enumerate(chosen):
+            rows.append(
+                {
+                    "day": one.day,
+                    "threshold_kwh": float(threshold),
+                    "probability": None if peaks is None else float((peaks > threshold).mean()),
+                    "at_least": float(low[place]),
+                    "at_most": float(high[place]),
+                    "day_peak_low": quantiles[0],
+                    "day_peak": quantiles[1],
+                    "day_peak_high": quantiles[2],
+                }
             )
-        )
-    return Table(pl.concat(parts), dict(table.facts) | facts)
+        shares: list[float | None] = [None] * one.frame.height
+        if paths is not None:
+            shares = (np.bincount(paths.argmax(axis=1), minlength=one.frame.height) / len(paths)).tolist()
+        probabilities = pl.Series("probability", shares, pl.Float64)
+        parts.append(one.frame.with_columns(pl.lit(one.day).alias("day"), probabilities).select(*HOURS))
+    all_facts = dict(table.facts) | facts
+    return Table(pl.DataFrame(rows, schema=RISK), all_facts), Table(pl.concat(parts), all_facts)
 
 
 def _prepared(

@@ -21,6 +21,7 @@ Purpose = Literal["live", "replay"]
 # Kept in links from one view to another
 _KEPT = ("city", "model", "as_of")
 _LONGEST_WINDOW = 3660
+_LONGEST_TEXT = 500
 
 
 class PageClock(Protocol):
@@ -213,6 +214,11 @@ def state_of(connection: Connection, given: Mapping[str, str], clock: PageClock 
         EnergyForecastError: a time is none, or is in the future.
     """
     query = {name: text for name, text in given.items() if text.strip()}
+    for parameter, text in query.items():
+        if not text.isprintable() or len(text) > _LONGEST_TEXT:
+            raise EnergyForecastError(
+                f"`{parameter}` is too long or has a character that cannot be printed.", hint="Choose it on the page."
+            )
     cities = all_cities(connection)
     name = query.get("city")
     city = (cities[0] if cities else None) if name is None else city_named(connection, name)

@@ -17,6 +17,7 @@ from energy_forecast.web.state import State
 
 _PURPOSES = ("live", "replay", "backtest")
 _HOUR = timedelta(hours=1)
+_FEW = 3
 
 
 def evolution(connection: Connection, state: State) -> Content:
@@ -26,7 +27,9 @@ def evolution(connection: Connection, state: State) -> Content:
     found = forecasts.evolution(connection, place.name, timestamp=at).frame
     found = found.filter(pl.col("issued_at") <= state.now)
     counts = dict(found.group_by("purpose").len().iter_rows())
-    usual = next((one for one in (state.purpose, *_PURPOSES) if one in counts), state.purpose)
+    # One forecast has no evolution: then that purpose is shown which has the most
+    few = counts.get(state.purpose, 0) < _FEW and bool(counts)
+    usual = max(_PURPOSES, key=lambda one: counts.get(one, 0)) if few else state.purpose
     purpose = state.text("purpose", usual, _PURPOSES)
     own = found.filter(pl.col("purpose") == purpose)
     names = own["model"].unique().sort().to_list()
@@ -56,15 +59,31 @@ def _sentence(own: pl.DataFrame, actual: float | None, purpose: str) -> str:
     """Return how the forecast changed, and whether the last one was better."""
     first, last = own.row(0, named=True), own.row(-1, named=True)
     unit = energy_unit(max(first["predicted"], last["predicted"]))
-    text = (
+    if own.height == 1:
+        text = f"The only {purpose} forecast, {first['lead_hours']:.0f} h ahead, was "
+        text += f"{unit.text(first['predicted'])} {unit.name}."
+    else:
+        text = _change(own, purpose)
+    if not actual:
+        return f"{text} The load is not known yet."
+    errors = dict.fromkeys(_percent(one["predicted"] / actual - 1) for one in (first, last))
+    error = " and ".join(errors)
+    return f"{text} The load was {unit.text(actual)} {unit.name}: forecast minus load {error}."
+
+
+def _percent(share: float) -> str:
+    return f"{'+' if share >= 0 else chr(0x2212)}{abs(100 * share):.1f} %"
+
+
+def _change(own: pl.DataFrame, purpose: str) -> str:
+    """Return how the forecast changed."""
+    first, last = own.row(0, named=True), own.row(-1, named=True)
+    unit = energy_unit(max(first["predicted"], last["predicted"]))
+    return (
         f"The first of {own.height} {purpose} forecasts, {first['lead_hours']:.0f} h ahead, was "
         f"{unit.text(first['predicted'])} {unit.name}; the last one, {last['lead_hours']:.0f} h ahead, "
         f"{unit.text(last['predicted'])} {unit.name}."
     )
-    if not actual:
-        return f"{text} The load is not known yet."
-    errors = [100 * (one["predicted"] / actual - 1) for one in (first, last)]
-    return f"{text} The load was {unit.text(actual)} {unit.name}: errors of {errors[0]:+.1f} % and {errors[1]:+.1f} %."
 
 
 def _actual(connection: Connection, state: State, at: datetime) -> float | None:

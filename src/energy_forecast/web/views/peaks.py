@@ -8,7 +8,7 @@ from energy_forecast.charts.peaks import peak_card, peak_sentence
 from energy_forecast.charts.units import energy_unit
 from energy_forecast.database.connection import Connection
 from energy_forecast.errors import EnergyForecastError
-from energy_forecast.readings.peak_risk import peak_hours, peak_risk
+from energy_forecast.readings.peak_risk import peak_tables
 from energy_forecast.readings.runs import models
 from energy_forecast.web.content import Content, Control, as_of_control, model_control
 from energy_forecast.web.state import State
@@ -21,9 +21,9 @@ def peaks(connection: Connection, state: State) -> Content:
     place, clock = state.place, state.clock
     given = state.query.get("threshold")
     wanted = _threshold(given)
-    options = {"as_of": state.as_of, "model": state.model, "purpose": state.purpose}
-    risk = peak_risk(connection, place.name, thresholds=wanted, **options)  # type: ignore[arg-type]
-    hours = peak_hours(connection, place.name, **options)  # type: ignore[arg-type]
+    risk, hours = peak_tables(
+        connection, place.name, as_of=state.as_of, model=state.model, purpose=state.purpose, thresholds=wanted
+    )
     # The end of a horizon may have an hour of a day, whose peak is elsewhere
     counts = hours.frame.group_by("day").len().filter(pl.col("len") >= _FEWEST_HOURS)["day"].to_list()
     today = clock.local(state.now).date()
