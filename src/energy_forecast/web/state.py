@@ -214,8 +214,8 @@ def state_of(connection: Connection, given: Mapping[str, str], clock: PageClock 
         EnergyForecastError: a time is none, or is in the future.
     """
     query = {name: text for name, text in given.items() if text.strip()}
-    for parameter, text in query.items():
-        if not text.isprintable() or len(text) > _LONGEST_TEXT:
+    for parameter, value in query.items():
+        if not value.isprintable() or len(value) > _LONGEST_TEXT:
             raise EnergyForecastError(
                 f"`{parameter}` is too long or has a character that cannot be printed.", hint="Choose it on the page."
             )
