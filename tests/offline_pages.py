@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from energy_forecast.charts.answers import answer_page
-from energy_forecast.charts.calibration import certificate_page
+from energy_forecast.charts.certificate_page import certificate_page
 from energy_forecast.charts.comparison import comparison_page
 from energy_forecast.charts.errors import errors_page
 from energy_forecast.charts.forecast import CityPicture

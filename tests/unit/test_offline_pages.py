@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 
 from energy_forecast.charts.answers import answer_page
-from energy_forecast.charts.calibration import certificate_page
+from energy_forecast.charts.certificate_page import certificate_page
 from energy_forecast.charts.comparison import comparison_page
 from energy_forecast.charts.errors import errors_page, heat_colours
 from energy_forecast.charts.forecast import CityPicture
@@ -444,8 +444,8 @@ def test_calibration_shows_each_level_and_the_histogram_between_them() -> None:
     found = coverage_report()
     html = certificate_page(found)
     page = Page(html)
-    assert [row[-1] for row in page.rows[1:]] == found.rows["verdict"].to_list()
-    assert len(re.findall(r"<circle [^>]*><title>", html)) == len(QUANTILE_LEVELS)
+    assert [row[-1] for row in page.rows[1 : 1 + found.rows.height]] == found.rows["verdict"].to_list()
+    assert len(re.findall(r"<circle [^>]*><title>\d+ % quantile", html)) == len(QUANTILE_LEVELS)
     shares = [float(share) for share in re.findall(r"between the quantiles \d+ and \d+ %: ([\d.]+) % of actuals", html)]
     # Actuals are uniform between the quantiles, so all twenty shares are about 5 %
     assert len(shares) == 20

@@ -1,74 +1,15 @@
-"""Calibration: reliability diagram, histogram between the quantiles, and the coverage with its verdicts."""
+"""Charts of calibration: reliability diagram, histogram between the quantiles, and the table of a certificate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import polars as pl
 
-from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
-from energy_forecast.charts.errors import left_out
-from energy_forecast.charts.pages import offline_page
+from energy_forecast.charts.cards import UNKNOWN, Field, Grid
 from energy_forecast.charts.svg import Axis, Band, Bars, Line, Plot, Points, Rule, value_axis
-from energy_forecast.pipelines import CoverageReport
-from energy_forecast.pipelines.labels import PURPOSE_LABELS, condition_label
 
 _TENS = [10.0 * step for step in range(11)]
-
-
-def certificate_page(found: CoverageReport) -> str:
-    """Return a page with a card for each city, which opens without a network."""
-    cards = []
-    for (city,), rows in found.reliability.group_by("city", maintain_order=True):
-        used = found.conditions.get(str(city))
-        conditions = [f"Backtests {condition_label(used['weather'], used['assumptions'])}."] if used else []
-        certificate = found.rows.filter(pl.col("city") == city)
-        cards.append(calibration_card(str(city), rows, certificate, notes=conditions))
-    notes = [
-        f"Based on {PURPOSE_LABELS[found.purpose]}. Verdict: {found.verdict}.",
-        *left_out(found.lacking),
-    ]
-    return offline_page(f"Calibration of {found.model}", cards, notes=notes)
-
-
-def calibration_card(
-    city: str,
-    reliability: pl.DataFrame,
-    certificate: pl.DataFrame,
-    *,
-    title: str | None = None,
-    data: str | None = None,
-    notes: Sequence[str] = (),
-    links: Sequence[Link] = (),
-) -> Card:
-    """Return the reliability diagram and the histogram of a city, with its certificate as the table.
-
-    Args:
-        city: its name.
-        reliability: level, observed (shares) and hours of the city, as `reliability` returns them.
-        certificate: as `coverage_certificate` returns it, of the city.
-        title: the heading; None: the name of the city.
-        data: URL of the same data.
-        notes: below the charts.
-        links: to other views.
-    """
-    hours = reliability["hours"][0]
-    sentence = _sentence(city, certificate, hours)
-    return Card(
-        title=city if title is None else title,
-        sentence=sentence,
-        figures=[reliability_plot(reliability, city).markup(), histogram_plot(reliability, city).markup()],
-        table=certificate_grid(certificate, city),
-        data=data,
-        notes=[
-            "First chart: the share of actuals at or below a quantile should be its level (dashed line). Second chart: "
-            "5 % should be between two adjacent quantiles. A U shape means that the intervals are too narrow, a hump "
-            "that they are too wide, a slope that the forecast is biased.",
-            *notes,
-        ],
-        links=links,
-    )
 
 
 def reliability_plot(reliability: pl.DataFrame, city: str) -> Plot:
@@ -156,13 +97,3 @@ def certificate_grid(certificate: pl.DataFrame, city: str) -> Grid:
         for row in certificate.iter_rows(named=True)
     ]
     return Grid(f"coverage in {city}", fields, rows, is_shown=True)
-
-
-def _sentence(city: str, certificate: pl.DataFrame, hours: int) -> str:
-    total = certificate.filter((pl.col("part") == "city") & (pl.col("nominal") == 0.9))
-    if total.is_empty():
-        return f"{city}: {hours:,} hours."
-    row = total.row(0, named=True)
-    return (
-        f"{city}: the 90 % interval covers {100 * row['coverage']:.1f} % of {hours:,} hours; verdict: {row['verdict']}."
-    )

@@ -9,11 +9,10 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 import polars as pl
-from markupsafe import Markup
 
 from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
 from energy_forecast.charts.clock import Clock, day_text
-from energy_forecast.charts.svg import Axis, Cells, Plot
+from energy_forecast.charts.svg import Axis, Cells, Plot, wide
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
 from energy_forecast.forecasting.features.calendar import day_kinds, holiday_name
 from energy_forecast.forecasting.types import City
@@ -183,13 +182,6 @@ class _Heat:
         ]
 
 
-def _wide(plot: Plot) -> Markup:
-    """Return a chart that scrolls on a narrow page, so that the numbers in its cells stay apart."""
-    return Markup('<div class="wide" tabindex="0" role="group" aria-label="{}">{}</div>').format(
-        f"{plot.sentence} It scrolls sideways.", plot.markup()
-    )
-
-
 def calendar_card(
     calendar: ErrorCalendar,
     measure: Measure,
@@ -234,7 +226,7 @@ def calendar_card(
     return Card(
         title,
         sentence,
-        [_wide(plot)],
+        [wide(plot)],
         _hour_grid(calendar, measure, day_url),
         data,
         [*notes, *marked, *_unusual(calendar)],
@@ -381,7 +373,7 @@ def weekday_card(calendar: ErrorCalendar, measure: Measure, data: str | None = N
     return Card(
         "Mean error by weekday and hour",
         sentence,
-        [_wide(plot)],
+        [wide(plot)],
         Grid("Mean error by weekday and hour", fields, table),
         data,
     )

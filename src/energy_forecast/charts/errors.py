@@ -10,7 +10,7 @@ import polars as pl
 
 from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid, Link
 from energy_forecast.charts.pages import offline_page
-from energy_forecast.charts.svg import Axis, Cells, Plot
+from energy_forecast.charts.svg import Axis, Cells, Plot, wide
 from energy_forecast.charts.units import energy_unit
 from energy_forecast.forecasting.evaluation.breakdown import WEEKDAYS
 from energy_forecast.pipelines import ErrorReport
@@ -70,7 +70,7 @@ def weekday_card(
     return Card(
         title=city if title is None else title,
         sentence=sentence,
-        figures=[_heat_map(cells, days, sentence).markup()],
+        figures=[wide(_heat_map(cells, days, sentence))],
         table=Grid(
             f"MAPE of {city} by hour and weekday",
             [Field("Hour", is_text=True), *(Field(day, "%") for day in days)],

@@ -317,6 +317,13 @@ class Plot:
         return [run for run in runs if run]
 
 
+def wide(plot: Plot) -> Markup:
+    """Return a chart that scrolls on a narrow page, so that the numbers in its cells stay apart."""
+    return Markup('<div class="wide" tabindex="0" role="group" aria-label="{}">{}</div>').format(
+        f"{plot.sentence} It scrolls sideways.", plot.markup()
+    )
+
+
 def round_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Return round numbers between two ends: multiples of 1, 2 or 5 of a power of ten."""
     if not high > low:

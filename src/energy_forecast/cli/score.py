@@ -169,7 +169,7 @@ def certificate(
         end=end,
     )
     if plot is not None:
-        from energy_forecast.charts.calibration import certificate_page
+        from energy_forecast.charts.certificate_page import certificate_page
 
         write_chart(plot, certificate_page(found))
     if json:

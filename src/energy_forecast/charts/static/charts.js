@@ -24,7 +24,7 @@
   function ticks(clock, offsets, from, to, width) {
     const room = (to - from) / Math.max(2, Math.floor(width / 44));
     const step = [1, 2, 3, 6, 12].find((hours) => hours * HOUR >= room);
-    const every = [1, 2, 7, 14, 28, 91, 182, 364].find((days) => days * DAY >= room) || 364;
+    const every = [1, 2, 3, 4, 7, 14, 28, 91, 182, 364].find((days) => days * DAY >= room) || 364;
     const values = [], labels = [];
     let day = null, days = 0, place = 0;
     // By quarter hours: local midnight is at half past in some zones. Texts only for ticks, since a format takes microseconds
