@@ -126,6 +126,7 @@ def test_purpose_of_stored_forecasts_is_shown(users: dict[str, Database], path: 
     content = built(users["anna"], path)
     assert "issued later for a past moment" in html_of(content)
     assert next(one.value for one in content.controls if one.name == "purpose") == "replay"
+    assert content.sentence.startswith("Based on forecasts issued later for a past moment.")
     live = built(users["anna"], path, purpose="live")
     assert "No forecasts issued in time" in live.sentence or "no forecasts issued in time" in live.sentence
     with pytest.raises(EnergyForecastError, match="`purpose`"):

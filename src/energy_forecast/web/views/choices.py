@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from collections.abc import Callable
+from typing import TypeVar, get_args
 
 from energy_forecast.charts.cards import Card, Link
 from energy_forecast.database.connection import Connection
+from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.readings.forecasts import Purpose, forecasts
+from energy_forecast.readings.scores import champions
 from energy_forecast.web.content import Control
 from energy_forecast.web.state import State
 
@@ -16,25 +19,48 @@ PURPOSES: dict[Purpose, str] = {
     "backtest": "backtests",
 }
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
+# Live forecasts of some hours show less than the backtests before them
+_FEWEST = 24
+Read = TypeVar("Read")
 
 
-def purpose_of(connection: Connection, state: State) -> Purpose:
-    """Return the purpose of the URL, or the first one of which the city has a forecast."""
+def read_purpose(state: State, read: Callable[[Purpose], Read], count: Callable[[Read], int]) -> tuple[Purpose, Read]:
+    """Return the purpose of the URL and what is read of it, or those of the first purpose with at least a day of pairs.
+
+    If no purpose has as many, it is the one with the most.
+
+    Args:
+        read: reads the pairs of a purpose.
+        count: returns their number.
+    """
     given = state.query.get("purpose")
     if given is not None:
         state.text("purpose", given, _PURPOSES)
-        return next(one for one in _PURPOSES if one == given)
-    return next((one for one in (state.purpose, *_PURPOSES) if _last_model(connection, state, one)), state.purpose)
+        chosen = next(one for one in _PURPOSES if one == given)
+        return chosen, read(chosen)
+    best: tuple[Purpose, Read] | None = None
+    for purpose in dict.fromkeys((state.purpose, *_PURPOSES)):
+        found = read(purpose)
+        if count(found) >= _FEWEST:
+            return purpose, found
+        if best is None or count(found) > count(best[1]):
+            best = purpose, found
+    assert best is not None
+    return best
 
 
-def model_of(connection: Connection, state: State, purpose: Purpose) -> str | None:
-    """Return the model of the URL, or that of the last forecast of a purpose; None without one."""
-    return state.model or _last_model(connection, state, purpose)
+def models_of(connection: Connection, state: State, purpose: Purpose) -> list[str]:
+    """Return the model of the URL, or the champion and the model of the last forecast of a purpose."""
+    if state.model is not None:
+        return [state.model]
+    serving = champions(connection, cities=[state.place.name], as_of=state.as_of).frame["model"].to_list()
+    last = forecasts(connection, state.place.name, end=state.as_of, purpose=purpose, limit=1).frame["model"].to_list()
+    return list(dict.fromkeys([*serving, *last]))
 
 
-def _last_model(connection: Connection, state: State, purpose: Purpose) -> str | None:
-    rows = forecasts(connection, state.place.name, end=state.as_of, purpose=purpose, limit=1).frame
-    return None if rows.is_empty() else str(rows["model"][0])
+def based_on(purpose: Purpose) -> str:
+    """Return the first words of a page: which forecasts it counts."""
+    return f"Based on {PURPOSE_LABELS[purpose]}."
 
 
 def purpose_control(purpose: Purpose) -> Control:

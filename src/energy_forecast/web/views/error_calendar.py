@@ -13,12 +13,13 @@ from energy_forecast.errors import EnergyForecastError
 from energy_forecast.pipelines.as_of import forecasting_city
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.readings.errors import Issue, errors
+from energy_forecast.readings.forecasts import Purpose
 from energy_forecast.readings.runs import models
 from energy_forecast.readings.spans import day_span
 from energy_forecast.tables import Table
 from energy_forecast.web.content import Content, Control, as_of_control, model_control, window_control
 from energy_forecast.web.state import State
-from energy_forecast.web.views.choices import empty_card, purpose_control, purpose_of
+from energy_forecast.web.views.choices import based_on, empty_card, purpose_control, read_purpose
 from energy_forecast.web.views.windows import window_of
 
 _WINDOWS = (14, 35, 63, 91)
@@ -30,12 +31,26 @@ _ISSUES: dict[Issue, str] = {"day-ahead": "issued before the day", "newest": "th
 
 def error_calendar(connection: Connection, state: State) -> Content:
     """Return the view."""
-    place, purpose, days = state.place, purpose_of(connection, state), state.days(35)
+    place, days = state.place, state.days(35)
     measure = next(one for one in _MEASURES if one == state.text("measure", "signed", list(_MEASURES)))
     issue = next(one for one in _ISSUES if one == state.text("issue", "day-ahead", list(_ISSUES)))
     if days > _LONGEST:
         raise EnergyForecastError(f"`window` is {days} days.", hint=f"The calendar shows 1 to {_LONGEST} days.")
     first, end = window_of(state, days)
+
+    def read(purpose: Purpose) -> Table:
+        return errors(
+            connection,
+            place.name,
+            model=state.model,
+            purpose=purpose,
+            issue=issue,
+            start=first,
+            end=end,
+            as_of=state.as_of,
+        )
+
+    purpose, table = read_purpose(state, read, lambda found: found.frame["error_percent"].count())
     controls = [
         model_control(state, models(connection).frame["model"].to_list()),
         purpose_control(purpose),
@@ -45,16 +60,6 @@ def error_calendar(connection: Connection, state: State) -> Content:
         as_of_control(state),
     ]
     title = f"Error calendar of {place.name}"
-    table = errors(
-        connection,
-        place.name,
-        model=state.model,
-        purpose=purpose,
-        issue=issue,
-        start=first,
-        end=end,
-        as_of=state.as_of,
-    )
     if table.frame["error_percent"].is_null().all():
         sentence = f"No {PURPOSE_LABELS[purpose]} of the last {days} days have observed load yet."
         empty = empty_card(state, "/errors", purpose, window=days, measure=measure, issue=issue)
@@ -86,7 +91,7 @@ def error_calendar(connection: Connection, state: State) -> Content:
         days_card(calendar, day_url=day_url, hour_url=hour_url),
         weekday_card(calendar, measure, data),
     ]
-    return Content(title, _sentence(calendar, table), cards, controls)
+    return Content(title, f"{based_on(purpose)} {_sentence(calendar, table)}", cards, controls)
 
 
 def _sentence(calendar: ErrorCalendar, table: Table) -> str:

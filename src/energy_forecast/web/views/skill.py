@@ -22,7 +22,7 @@ from energy_forecast.readings.forecasts import Purpose
 from energy_forecast.readings.runs import models
 from energy_forecast.web.content import Content, Control, as_of_control, model_control, window_control
 from energy_forecast.web.state import State
-from energy_forecast.web.views.choices import empty_card, purpose_control, purpose_of
+from energy_forecast.web.views.choices import based_on, empty_card, purpose_control, read_purpose
 from energy_forecast.web.views.windows import window_of
 
 _WINDOWS = (7, 14, 35, 91, 182, 365)
@@ -31,11 +31,18 @@ _MOST_ROWS = 200
 
 def skill(connection: Connection, state: State) -> Content:
     """Return the view."""
-    place, purpose, days = state.place, purpose_of(connection, state), state.days(35)
+    place, days = state.place, state.days(35)
     first, end = window_of(state, days)
     against = state.query.get("against")
     names = models(connection).frame["model"].unique().to_list()
     chosen = list(dict.fromkeys(one for one in (state.model, against) if one)) if state.model else None
+
+    def read(purpose: Purpose) -> pl.DataFrame:
+        return errors_by_lead(
+            connection, place.name, models=chosen, purpose=purpose, start=first, end=end, as_of=state.as_of
+        ).frame
+
+    purpose, rows = read_purpose(state, read, lambda found: int(found["pair_count"].sum()))
     controls = [
         model_control(state, names, "all models"),
         Control(
@@ -49,9 +56,6 @@ def skill(connection: Connection, state: State) -> Content:
         as_of_control(state),
     ]
     title = f"Skill by lead time of {place.name}"
-    rows = errors_by_lead(
-        connection, place.name, models=chosen, purpose=purpose, start=first, end=end, as_of=state.as_of
-    ).frame
     kept: dict[str, object] = {"model": state.model, "against": against, "window": days}
     if rows.is_empty():
         sentence = f"No {PURPOSE_LABELS[purpose]} of the last {days} days have observed load yet."
@@ -73,7 +77,8 @@ def skill(connection: Connection, state: State) -> Content:
         )
     cell = _cell(connection, state, groups, purpose, first, end)
     notes = ["Forecasts issued in time, replays and backtests, and forecasts with different weather are never mixed."]
-    return Content(title, lead_sentence(groups[0]), [*([] if cell is None else [cell]), *cards], controls, notes)
+    sentence = f"{based_on(purpose)} {lead_sentence(groups[0])}"
+    return Content(title, sentence, [*([] if cell is None else [cell]), *cards], controls, notes)
 
 
 def _conditions(part: pl.DataFrame, purpose: Purpose) -> str:
