@@ -664,7 +664,7 @@ class Reader(ABC):
             city: name of the city.
             start, end: hours in this span.
             day: hours of this local day, instead of `start` and `end`.
-            model: name of the model. None for the champion, or the model with the most hours if it has none.
+            model: name of the model. None for the champion, without one ensemble, or the model with most hours.
             purpose: purpose of the runs.
             weather: only forecasts with this weather of the target hours. None for any; of backtests, those with the
                 conditions that were used last.

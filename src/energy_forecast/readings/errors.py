@@ -63,9 +63,9 @@ def errors(
     By default these are the hours of the last 35 local days. `issue` selects one of the forecasts of an hour:
     `day-ahead` is the newest one that was issued before the local day of the hour began, and `newest` the newest one
     with a lead time from `lead_start` to below `lead_end` hours. `all` returns each of them. Hours without a known,
-    valid load have no row. The default of `model` is the champion, or the model with the most hours if the champion has
-    none. Without `weather`, each row names its own; of backtests, only those with the weather and assumptions that were
-    used last are counted.
+    valid load have no row. The default of `model` is the champion, without one ensemble, and the model with the most
+    hours if that has none. Without `weather`, each row names its own; of backtests, only those with the weather and
+    assumptions that were used last are counted.
 
     Raises:
         UnknownCityError: the reader sees no city of this name.
@@ -177,10 +177,13 @@ def reliability(
 
 
 def _main_model(connection: Connection, city: StoredCity, found: pl.DataFrame, at: datetime) -> str:
-    """Return the champion of a city, or the model with the most hours if the champion has none."""
-    for row in dicts_of(connection, "champions", {"cities": [city.id], "at": at}):
-        if found["model"].eq(row["model"]).any():
-            return str(row["model"])
+    """Return the champion of a city or the default model, or the one with the most hours if that has none."""
+    from energy_forecast.pipelines.fallback import DEFAULT_MODEL
+
+    champions = [str(row["model"]) for row in dicts_of(connection, "champions", {"cities": [city.id], "at": at})]
+    for name in champions or [DEFAULT_MODEL]:
+        if found["model"].eq(name).any():
+            return name
     return str(found.group_by("model").agg(pl.col("timestamp").n_unique()).sort("timestamp", "model")["model"][-1])
 
 
