@@ -229,6 +229,10 @@ def test_next_issue_follows_the_rhythm_and_is_late_after_half_of_it() -> None:
 
 def test_champion_shows_its_tests_and_the_command_that_takes_it_back(filled: Database) -> None:
     found = page(champions, filled, city="Berlin")
+    assert found.sentence.startswith("naive-168 ")
+    assert "serves Berlin since " in found.sentence
+    assert "because of its tests (naive-24: \N{MINUS SIGN}10.0 % (p 0.0012))" in found.sentence
+    assert "Leer has no champion" in page(champions, filled, city="Leer").sentence
     now = {row[0]: row for row in cells(card(found, "Champions now"))}
     assert now["Berlin"][1].startswith("naive-168 ")
     assert now["Berlin"][5:] == ["by its tests", "naive-24: \N{MINUS SIGN}10.0 % (p 0.0012)", "tested"]

@@ -42,20 +42,28 @@ def champions(connection: Connection, state: State) -> Content:
     if rows:
         cards = [_overview(present, state), _history(rows, state)]
     cards += _of_city(connection, [row for row in rows if row["city"] == state.place.name], state)
-    return Content("Champions", _sentence(present, rows, state), cards, [as_of_control(state)])
+    title = f"Champion of {state.place.name}"
+    return Content(title, _sentence(present, rows, state), cards, [as_of_control(state)])
 
 
 def _sentence(present: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], state: State) -> str:
     if not present:
         return _NO_CHAMPION
+    name = state.place.name
+    own = next((row for row in present if row["city"] == name), None)
+    if own is None:
+        text = f"{name} has no champion, so `forecast` chooses its model."
+    else:
+        tests = "; ".join(_test(one) for one in _tests(own)) or "no tests"
+        how = "by force or by a rollback" if own["is_forced"] else f"because of its tests ({tests})"
+        since = state.clock.text(own["promoted_at"])
+        text = f"{own['model']} {own['version']} serves {name} since {since}. It was promoted {how}."
     last = max(rows, key=lambda row: row["promoted_at"])
-    models = sorted({row["model"] for row in present})
     count = "1 city has a champion" if len(present) == 1 else f"{len(present):,} cities have a champion"
-    how = "promoted by force" if last["is_forced"] else "promoted by its tests"
-    return (
-        f"{count}: {', '.join(models[:5])}{' and others' if len(models) > 5 else ''}. Last change: {last['city']} has "
-        f"{last['model']} {last['version']} since {state.clock.text(last['promoted_at'])}, {how}."
-    )
+    if last["city"] == name:
+        return f"{text} {count}."
+    change = f"{last['city']} got {last['model']} {last['version']}, {state.clock.text(last['promoted_at'])}"
+    return f"{text} {count}; the last change: {change}."
 
 
 def _overview(present: Sequence[Mapping[str, Any]], state: State) -> Card:
