@@ -194,7 +194,10 @@ class Plot:
             y = self._y(value)
             parts.append(Markup('<line x1="0" x2="100%" y1="{0}" y2="{0}" class="grid"/>').format(y))
             parts.append(Markup('<text x="-8" y="{}" class="tick end">{}</text>').format(round(y + 4, 1), label))
-        for number, (value, label) in enumerate(self.x.marked(8)):
+        marked = self.x.marked(8)
+        # The second line of a time is the day, which only its first hour has
+        has_days = not all("\n" in label for _, label in marked)
+        for number, (value, label) in enumerate(marked):
             x = f"{100 * self.x.share(value):.2f}%"
             first, _, second = label.partition("\n")
             parts.append(
@@ -202,7 +205,7 @@ class Plot:
                     x, self.height, self.height + 5
                 )
             )
-            css = "tick middle alternate" if number % 2 and not second else "tick middle"
+            css = "tick middle alternate" if number % 2 and not (second and has_days) else "tick middle"
             text = Markup('<text x="{}" y="{}" class="{}">{}</text>')
             parts.append(text.format(x, self.height + 19, css, first))
             if second:

@@ -216,7 +216,7 @@ def _newest(rows: Sequence[Mapping[str, Any]], state: State, data: str) -> Card:
         f"{counted(len(firsts), 'run')}, {sum(bad):,} of them with failed cities. The slowest took "
         f"{_seconds(slowest)}, recorded {state.clock.text(slowest['recorded_at'])}."
     )
-    every = max(1, len(firsts) // _TICKS)
+    every = -(-len(firsts) // _TICKS)
     ticks = [place + 0.5 for place in range(0, len(firsts), every)]
     texts = [
         state.clock.short(newest_last[place][0]["recorded_at"]).replace(", ", "\n")
