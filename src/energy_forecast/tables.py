@@ -97,6 +97,7 @@ COLUMNS: dict[str, Column] = {
     "score_id": Column("Id of the score"),
     "actual": Column("Observed load in the interval", "kWh"),
     "reference": Column("Load at the same local hour a week before", "kWh"),
+    "conditions": Column("Id of the assumptions of backtests"),
     "error_kwh": Column("Forecast minus observed load", "kWh"),
     "bias_kwh": Column("Mean of forecast minus observed load in an hour", "kWh"),
     "pairs": Column("own: all pairs of the model; common: those that all models with the same conditions have"),

@@ -57,6 +57,17 @@ def filled(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
             moments = [NOW - timedelta(hours=hours) for hours in range(31 * 24, 0, -6)]
             issue_noisy(database, ids[city], models["naive-24"], load, moments)
             issue_noisy(database, ids[city], models["naive-168"], load, moments[::2], size=0.06, seed=2)
+        for delay in (None, timedelta(hours=6)):
+            pipelines.backtest(
+                database,
+                models=["naive-24"] if delay else ["naive-24", "naive-168"],
+                first=NOW - timedelta(days=6),
+                end=NOW - timedelta(days=2),
+                horizon=timedelta(hours=48),
+                weather="none",
+                load_delay=delay,
+                cities=["Berlin"],
+            )
         yield database
 
 
@@ -133,12 +144,23 @@ def test_purpose_of_stored_forecasts_is_shown(users: dict[str, Database], path: 
         built(users["anna"], path, purpose="other")
 
 
-def test_cell_lists_the_pairs_that_it_counts(users: dict[str, Database]) -> None:
-    content = built(users["anna"], "/skill", window="14")
+@pytest.mark.parametrize("purpose", ["replay", "backtest"])
+def test_cell_lists_the_pairs_that_it_counts(users: dict[str, Database], purpose: str) -> None:
+    """Backtests with another load delay are a part of their own, with cells of their own."""
+    content = built(users["anna"], "/skill", window="14", purpose=purpose)
     assert "naive-24" in content.sentence
     assert "the same" in content.sentence
-    assert links_of(content.cards)
-    for link in links_of(content.cards)[:4]:
+    assert len(content.cards) == (2 if purpose == "backtest" else 1)
+    links = links_of(content.cards[:1])[:4]
+    if purpose == "backtest":
+        alone = links_of(content.cards[1:])[0]
+        cell = built(
+            users["anna"], "/skill", **{k: v[0] for k, v in parse_qs(urlsplit(alone.url).query).items()}
+        ).cards[0]
+        assert cell.sentence.startswith(f"{alone.text} pairs")
+        assert cell.table is not None
+        assert len(cell.table.fields) == 6
+    for link in links:
         query = {name: values[0] for name, values in parse_qs(urlsplit(link.url).query).items()}
         cell = built(users["anna"], "/skill", **query).cards[0]
         assert cell.sentence.startswith(f"{link.text} pairs")

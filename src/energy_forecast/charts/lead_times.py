@@ -90,7 +90,9 @@ def lead_sentence(rows: pl.DataFrame) -> str:
     best = shown.filter(model=at[0]["model"]).filter(pl.col("skill_naive_168").is_not_null())
     better = best.filter(pl.col("skill_naive_168") > 0)
     skill = "It is not known whether this is better than last week's load."
-    if better.height == best.height > 0:
+    if best.height and max(map(abs, best["skill_naive_168"].to_list())) < 0.005:
+        skill = f"{at[0]['model']} is as accurate as last week's load."
+    elif better.height == best.height > 0:
         skill = f"{at[0]['model']} is better than last week's load at all {best.height} lead times."
     elif best.height:
         skill = f"{at[0]['model']} is better than last week's load at {better.height} of {best.height} lead times."

@@ -653,6 +653,7 @@ class Reader(ABC):
         model: str | None = None,
         purpose: Literal["live", "replay", "backtest"] = "live",
         weather: Literal["actual", "simulated", "forecast", "none"] | None = None,
+        conditions: str | None = None,
         issue: Literal["day-ahead", "newest", "all"] = "day-ahead",
         lead_start: int = 0,
         lead_end: int = 168,
@@ -668,6 +669,7 @@ class Reader(ABC):
             purpose: purpose of the runs.
             weather: only forecasts with this weather of the target hours. None for any; of backtests, those with the
                 conditions that were used last.
+            conditions: only backtests with these assumptions, such as those of a row of `errors_by_lead`.
             issue: of the forecasts of an hour, `day-ahead` for the newest one issued before the local day of the hour
                 began, `newest` for the newest one, `all` for each of them.
             lead_start, lead_end: only lead times from `lead_start` to below `lead_end` hours.
@@ -692,6 +694,7 @@ class Reader(ABC):
             model=model,
             purpose=purpose,
             weather=weather,
+            conditions=conditions,
             issue=issue,
             lead_start=lead_start,
             lead_end=lead_end,
@@ -720,7 +723,8 @@ class Reader(ABC):
         Returns:
             A row for each model, purpose, weather, assumptions and range of lead times, on its `own` pairs and on the
             `common` pairs of all models with the same conditions: `model`, `purpose`, `weather`, `assumptions` (JSON),
-            `pairs`, `lead_start_hours`, `lead_end_hours`, `pair_count`, `mape` (percent), `mae_kwh`, `rmse_kwh`,
+            `conditions` (their id), `pairs`, `lead_start_hours`, `lead_end_hours`, `pair_count`, `mape` (percent),
+            `mae_kwh`, `rmse_kwh`,
             `bias_kwh`, `pinball_kwh`, `coverage_90`, `width_90_kwh`, `mean_consumption_kwh`, `skill_naive_168`.
 
         Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -30,7 +31,7 @@ ERRORS: Schema = {
     **dict.fromkeys(("actual", "predicted", "error_kwh", "error_percent", "reference"), pl.Float64),
 }
 BY_LEAD: Schema = {
-    **dict.fromkeys(("model", "purpose", "weather", "assumptions", "pairs"), pl.String),
+    **dict.fromkeys(("model", "purpose", "weather", "assumptions", "conditions", "pairs"), pl.String),
     **dict.fromkeys(("lead_start_hours", "lead_end_hours", "pair_count"), pl.Int64),
     **dict.fromkeys(("mape", "mae_kwh", "rmse_kwh", "bias_kwh", "pinball_kwh", "coverage_90"), pl.Float64),
     **dict.fromkeys(("width_90_kwh", "mean_consumption_kwh", "skill_naive_168"), pl.Float64),
@@ -50,6 +51,7 @@ def errors(
     model: str | None = None,
     purpose: Purpose = "live",
     weather: Weather | None = None,
+    conditions: str | None = None,
     issue: Issue = "day-ahead",
     lead_start: int = 0,
     lead_end: int = 168,
@@ -65,7 +67,7 @@ def errors(
     with a lead time from `lead_start` to below `lead_end` hours. `all` returns each of them. Hours without a known,
     valid load have no row. The default of `model` is the champion, without one ensemble, and the model with the most
     hours if that has none. Without `weather`, each row names its own; of backtests, only those with the weather and
-    assumptions that were used last are counted.
+    assumptions that were used last are counted, or with those of `conditions`.
 
     Raises:
         UnknownCityError: the reader sees no city of this name.
@@ -87,6 +89,8 @@ def errors(
         connection, place, first=first, end=last, as_of=known_at, models=chosen, purpose=purpose, weather=weather
     )
     lead = pl.col("timestamp") - pl.col("issued_at")
+    if conditions is not None:
+        found = found.filter(_with_id(found)["conditions"] == conditions)
     found = found.filter(lead >= timedelta(hours=lead_start), lead < timedelta(hours=lead_end))
     facts: dict[str, Any] = {
         **{"city": place.name, "timezone": place.timezone, "start": first, "end": last, "as_of": known_at},
@@ -98,7 +102,7 @@ def errors(
     name = model or _main_model(connection, place, found, known_at)
     found = found.filter(model=name)
     facts["model"] = name
-    if purpose == "backtest":
+    if purpose == "backtest" and conditions is None:
         found, used = _last_conditions(connection, place, name, weather, found)
         facts |= used
     error = pl.col("predicted") - pl.col("actual")
@@ -144,7 +148,7 @@ def errors_by_lead(
     found = issued_pairs(
         connection, place, first=first, end=last, as_of=known_at, models=models, purpose=purpose, weather=weather
     )
-    frame = pl.DataFrame(schema=BY_LEAD) if found.is_empty() else by_lead(found).select(*BY_LEAD)
+    frame = pl.DataFrame(schema=BY_LEAD) if found.is_empty() else _with_id(by_lead(found)).select(*BY_LEAD)
     facts = {"city": place.name, "timezone": place.timezone, "start": first, "end": last, "as_of": known_at}
     return Table(frame, facts)
 
@@ -174,6 +178,12 @@ def reliability(
     found, place, facts = found_pairs(connection, city, model, purpose, weather, start, end)
     rows = coverage.reliability(found, timezone=place.timezone)
     return Table(rows.select(*RELIABILITY), facts)
+
+
+def _with_id(frame: pl.DataFrame) -> pl.DataFrame:
+    """Add a short id of the assumptions: their JSON is too long for a URL."""
+    ids = {one: hashlib.sha256(one.encode()).hexdigest()[:12] for one in frame["assumptions"].unique()}
+    return frame.with_columns(pl.col("assumptions").replace_strict(ids, return_dtype=pl.String).alias("conditions"))
 
 
 def _main_model(connection: Connection, city: StoredCity, found: pl.DataFrame, at: datetime) -> str:

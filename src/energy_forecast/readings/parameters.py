@@ -34,6 +34,7 @@ PARAMETERS: dict[str, Parameter] = {
     "resolution": Parameter("`interval` as stored, `hour`, or `day` of the city's local time.", "interval"),
     "model": Parameter("Name of the model. Default: as the description says.", "ensemble"),
     "models": Parameter("Names of models with commas. Default: all.", "ensemble,naive-168"),
+    "conditions": Parameter("Id of the assumptions of backtests, as `errors_by_lead` gives it.", "44136fa355b3"),
     "issue": Parameter("Of the forecasts of an hour: `day-ahead`, `newest` or `all`.", "day-ahead"),
     "lead_start": Parameter("Shortest lead time, hours.", "0", "lead_from", at_least=0, at_most=167),
     "lead_end": Parameter("Longest lead time, hours, exclusive.", "24", "lead_to", at_least=1, at_most=169),

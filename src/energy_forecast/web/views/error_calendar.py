@@ -111,7 +111,7 @@ def _sentence(calendar: ErrorCalendar, table: Table) -> str:
 
 def _explained(issue: Issue, measure: Measure) -> str:
     which = "newest forecast that was issued before the local day began" if issue == "day-ahead" else "newest forecast"
-    sign = "Orange: too high, blue: too low." if measure == "signed" else "Darker: larger."
+    sign = "Orange: too high, blue: too low." if measure == "signed" else "Stronger colour: larger."
     return (
         f"For each hour, the error of the {which}, in percent of the load. {sign} A click on an hour opens the "
         "forecast of its day."

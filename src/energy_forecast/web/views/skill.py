@@ -69,9 +69,10 @@ def skill(connection: Connection, state: State) -> Content:
     )
     cards = []
     for part in groups:
-        weather = str(part["weather"][0])
-        url = partial(_cell_url, state, kept | {"purpose": purpose, "weather": weather})
-        label = WEATHER_LABELS[weather]
+        weather, conditions = str(part["weather"][0]), str(part["conditions"][0])
+        url = partial(_cell_url, state, kept | {"purpose": purpose, "weather": weather, "conditions": conditions})
+        is_alone = sum(one["weather"][0] == weather for one in groups) == 1
+        label = WEATHER_LABELS[weather] if is_alone else condition_label(weather, json.loads(part["assumptions"][0]))
         cards.append(
             lead_card(part, title=f"Errors {label}", conditions=_conditions(part, purpose), data=data, url=url)
         )
@@ -99,15 +100,16 @@ def _cell(
         return None
     start = int(state.number("lead", 0))
     stop = dict(LEAD_STEPS).get(start)
-    part = next((one for one in groups if one["weather"][0] == weather), groups[0])
+    asked = weather, state.query.get("conditions")
+    part = next((one for one in groups if (one["weather"][0], one["conditions"][0]) == asked), groups[0])
     which, shown = shown_pairs(part)
     row = shown.filter(model=model, lead_start_hours=start)
     if stop is None or row.is_empty():
         return Card("Pairs", f"There is no cell of {model} from {lead} h on with these choices.")
     others = [one for one in shown["model"].unique().sort() if one != model] if which == COMMON else []
-    weather = str(part["weather"][0])
+    weather, conditions = str(part["weather"][0]), str(part["conditions"][0])
     options: dict[str, Any] = {"start": first, "end": end, "as_of": state.as_of, "purpose": purpose, "weather": weather}
-    options |= {"issue": "all", "lead_start": start, "lead_end": stop}
+    options |= {"conditions": conditions, "issue": "all", "lead_start": start, "lead_end": stop}
     pairs = errors(connection, state.place.name, model=model, **options).frame
     for number, other in enumerate(others):
         theirs = errors(connection, state.place.name, model=other, **options).frame
@@ -115,20 +117,23 @@ def _cell(
             "issued_at", "timestamp", pl.col("predicted", "error_percent").name.suffix(f"_{number}")
         )
         pairs = pairs.join(columns, on=["issued_at", "timestamp"])
-    counted = int(row["pair_count"][0])
     pairs = pairs.sort(pl.col("error_kwh").abs(), descending=True)
-    missing = (
-        "" if pairs.height == counted else f" The cell counts {counted:,}: those of other assumptions are not listed."
-    )
     some = f" The {_MOST_ROWS} with the largest errors are shown." if pairs.height > _MOST_ROWS else ""
     return Card(
         f"Pairs of {model}, {start} to {stop} h ahead",
-        f"{pairs.height:,} pairs of forecast and load, the largest error first.{some}{missing}",
+        f"{pairs.height:,} pairs of forecast and load, the largest error first.{some}",
         table=_pairs_grid(pairs.head(_MOST_ROWS), model, others, state),
         data=state.data(
             "/v1/cities/{city}/errors",
             model=model,
-            **{"purpose": purpose, "weather": weather, "issue": "all", "lead_from": start, "lead_to": stop},
+            **{
+                "purpose": purpose,
+                "weather": weather,
+                "conditions": conditions,
+                "issue": "all",
+                "lead_from": start,
+                "lead_to": stop,
+            },
             **{"from": first, "to": end, "as_of": state.as_of},
         ),
         links=[Link("Back to all cells", state.url("/skill", against=state.query.get("against"), purpose=purpose))],
