@@ -92,9 +92,12 @@ class Drawing:
 
     def chart(self, name: str, sentence: str) -> TimeChart:
         """Return the chart."""
-        parts = [self.history, self.forecast, self.past, self.weather, self.usual]
+        # Weather has its own hours; its times would cut the lines of a load whose hours begin at other minutes
+        parts = [self.history, self.forecast, self.past, self.usual]
         times = pl.concat([part["timestamp"].cast(pl.Datetime("us", "UTC")) for part in parts]).unique().sort()
         first: datetime = times[0]
+        if self.weather.height:
+            first -= max(0, -(-(first - self.weather["timestamp"][0]) // self.step)) * self.step
         # A row for each step: a missing value is a gap
         grid = pl.datetime_range(first, self.end, self.step, closed="left", time_unit="us", eager=True)
         # An issue before all values is inside the chart too
@@ -128,12 +131,18 @@ class Drawing:
         title = f"Load, {self.unit.name} per {self.step_name}"
         panels = [Panel(title, self.unit.name, self.unit.digits, traces, intervals)]
         if self.weather.height:
-            temperature = Trace("temperature", column(self.weather, "temperature"), "temperature")
+            temperature = Trace("temperature", self._temperature(axis), "temperature")
             panels.append(Panel("Temperature, °C", "°C", 1, [temperature], height=150))
         marks = [TimeMark(self.city.issued_at, f"issued {self.clock.hour(self.city.issued_at)}")]
         if self.city.now is not None and abs(self.city.now - self.city.issued_at) > timedelta(minutes=90):
             marks.append(TimeMark(self.city.now, f"now {self.clock.hour(self.city.now)}"))
         return TimeChart(name, sentence, self.clock, axis["timestamp"], panels, marks)
+
+    def _temperature(self, axis: pl.DataFrame) -> pl.Series:
+        """Return the temperature of the hour that contains each time of the axis; null without one."""
+        own = self.weather.select(pl.col("timestamp").cast(pl.Datetime("us", "UTC")), "temperature")
+        found = axis.join_asof(own, on="timestamp", strategy="backward", tolerance=timedelta(minutes=59, seconds=59))
+        return found["temperature"].cast(pl.Float64)
 
     def grid(self, urls: Sequence[str] | None = None) -> Grid:
         """Return the table of the forecast.
@@ -142,7 +151,10 @@ class Drawing:
             urls: a link for each interval of the forecast, such as to its evolution.
         """
         unit = f"{self.unit.name} per {self.step_name}"
-        temperatures = dict(self.weather.rows()) if self.weather.width == 2 else {}
+        temperatures = {}
+        if self.weather.width == 2:
+            times = self.forecast.select(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
+            temperatures = dict(zip(self.forecast["timestamp"], self._temperature(times), strict=True))
         quantiles = [name for _, low, high in self.intervals for name in (low, high)]
         rows: list[list[str | Link]] = []
         for place, row in enumerate(self.forecast.iter_rows(named=True)):

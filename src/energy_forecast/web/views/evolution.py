@@ -10,6 +10,7 @@ from energy_forecast.charts.cards import Card, Link
 from energy_forecast.charts.evolution import evolution_card
 from energy_forecast.charts.units import energy_unit
 from energy_forecast.database.connection import Connection
+from energy_forecast.database.history import phase_as_of
 from energy_forecast.readings import forecasts
 from energy_forecast.readings.facts import consumption
 from energy_forecast.web.content import Content, Control, model_control
@@ -23,7 +24,8 @@ _FEW = 3
 def evolution(connection: Connection, state: State) -> Content:
     """Return the view. Without an hour: the last hour that has passed."""
     place, clock = state.place, state.clock
-    at = state.moment("timestamp") or _full_hour(state.now) - _HOUR
+    phase = phase_as_of(connection, place.id, state.now)
+    at = _hour_of(state.moment("timestamp") or state.now - _HOUR, phase)
     found = forecasts.evolution(connection, place.name, timestamp=at).frame
     found = found.filter(pl.col("issued_at") <= state.now)
     counts = dict(found.group_by("purpose").len().iter_rows())
@@ -64,8 +66,10 @@ def _sentence(own: pl.DataFrame, actual: float | None, purpose: str) -> str:
         text += f"{unit.text(first['predicted'])} {unit.name}."
     else:
         text = _change(own, purpose)
-    if not actual:
+    if actual is None:
         return f"{text} The load is not known yet."
+    if actual == 0:
+        return f"{text} The load was 0 {unit.name}."
     errors = dict.fromkeys(_percent(one["predicted"] / actual - 1) for one in (first, last))
     error = " and ".join(errors)
     return f"{text} The load was {unit.text(actual)} {unit.name}: forecast minus load {error}."
@@ -96,5 +100,7 @@ def _actual(connection: Connection, state: State, at: datetime) -> float | None:
     return None if frame.is_empty() else float(frame["consumption_kwh"][0])
 
 
-def _full_hour(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+def _hour_of(moment: datetime, phase: int) -> datetime:
+    """Return the start of the city's hour that contains a time: its hours begin `phase` minutes past those of UTC."""
+    shifted = moment.astimezone(UTC) - timedelta(minutes=phase)
+    return shifted.replace(minute=0, second=0, microsecond=0) + timedelta(minutes=phase)

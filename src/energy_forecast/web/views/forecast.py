@@ -119,9 +119,13 @@ def _temperature(connection: Connection, state: State, first: object, end: objec
     """Return the observed temperature, and the forecast one after it."""
     name = state.place.name
     seen = weather(connection, name, start=first, end=state.now, as_of=state.as_of).frame  # type: ignore[arg-type]
-    seen = seen.select("timestamp", "temperature").filter(pl.col("timestamp").dt.minute() == 0)
+    minutes = seen["timestamp"].dt.minute()
+    # One value an hour, also if the hours of the city do not begin at a full hour of UTC
+    kept = 0 if (minutes == 0).any() else minutes.min()
+    seen = seen.select("timestamp", "temperature").filter(minutes == kept)
     ahead = weather_forecast(connection, name, start=first, end=end, as_of=state.as_of).frame  # type: ignore[arg-type]
-    ahead = ahead.select("timestamp", "temperature").join(seen.drop_nulls(), on="timestamp", how="anti")
+    hour = pl.col("timestamp").dt.truncate("1h")
+    ahead = ahead.select("timestamp", "temperature").join(seen.drop_nulls(), on=hour, how="anti")
     return pl.concat([seen, ahead]).sort("timestamp").unique("timestamp", keep="first", maintain_order=True)
 
 
