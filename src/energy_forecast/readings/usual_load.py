@@ -60,7 +60,7 @@ def usual_load(
         for since, until in spans
     ]
     seen = pl.concat(frames).filter(pl.col("minutes_known") == pl.col("interval_minutes"))
-    # The hours of the load, which in some zones do not begin at a full hour of UTC; all of them begin at the same minute
+    # The hours of the load all begin at the same minute, which in some zones is not a full hour of UTC
     phase = timedelta(minutes=int(seen["timestamp"].dt.minute().item(0)) if seen.height else 0)
     begin = (first - phase).replace(minute=0, second=0, microsecond=0) + phase
     times = pl.datetime_range(begin, last, "1h", closed="left", time_unit="us", time_zone="UTC", eager=True)
