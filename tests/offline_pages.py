@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import polars as pl
@@ -14,16 +16,25 @@ from energy_forecast.charts.answers import answer_page
 from energy_forecast.charts.certificate_page import certificate_page
 from energy_forecast.charts.comparison import comparison_page
 from energy_forecast.charts.errors import errors_page
+from energy_forecast.charts.explanation import explanation_page
 from energy_forecast.charts.forecast import CityPicture
 from energy_forecast.charts.forecast_page import forecast_page
-from energy_forecast.forecasting import QUANTILE_LEVELS, City
+from energy_forecast.database.cities import StoredCity
+from energy_forecast.forecasting import QUANTILE_LEVELS, City, ForecastInput, fit
 from energy_forecast.forecasting.evaluation.breakdown import errors_by_weekday
 from energy_forecast.forecasting.evaluation.coverage import coverage_certificate, reliability
 from energy_forecast.forecasting.evaluation.significance import paired_test
-from energy_forecast.pipelines import Comparison, CoverageReport, ErrorReport
+from energy_forecast.forecasting.explain.report import explain
+from energy_forecast.forecasting.explain.weather_share import weather_share
+from energy_forecast.pipelines import Comparison, CoverageReport, ErrorReport, ForecastExplanation
+from energy_forecast.pipelines.weather_share import explain_error
 from energy_forecast.zones import zone as rules_of
+from synthetic import load, temperature
 
 ISSUED = datetime(2026, 5, 4, 12, tzinfo=UTC)
+PLAIN = date(2025, 5, 10)
+"""A day of 24 hours."""
+BERLIN = City("Berlin", 52.52, 13.405, "Europe/Berlin", "DE", "BE")
 HOUR = timedelta(hours=1)
 HOSTILE = "Ham & Eggs</script><script>alert(1)</script><!--\"'\N{RIGHT-TO-LEFT OVERRIDE}\N{SNOWMAN}"
 
@@ -118,6 +129,46 @@ def hours(count: int = 240) -> list[dict[str, Any]]:
     ]
 
 
+@cache
+def explained(day: date, city: str = HOSTILE) -> ForecastExplanation:
+    """Return an explained forecast of a local day, which was issued on the evening before; its load is known."""
+    issued = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=4)
+    times = [issued + timedelta(hours=h) for h in range(-24 * 60, 48)]
+    stamps = pl.Series("timestamp", times, pl.Datetime("us", "UTC"))
+    warmth = temperature(times, 0)
+    weather = pl.DataFrame([stamps, pl.Series("temperature", warmth)]).with_columns(
+        pl.lit(None, pl.Float64).alias(name) for name in ("humidity", "wind_speed", "precipitation")
+    )
+    past = pl.col("timestamp") < issued
+    actual = pl.DataFrame([stamps, pl.Series("consumption_kwh", load(times, warmth, BERLIN.timezone, 0, 50_000))])
+    fitted = fit("linear", BERLIN, actual.filter(past), weather.filter(past), at=issued)
+    data = ForecastInput(actual.filter(past), weather.filter(past), weather.filter(~past), issued, 48)
+    one = explain(fitted, BERLIN, data, day)
+    stored = one.reissued.join(actual.rename({"consumption_kwh": "actual"}), on="timestamp", how="left")
+    observed = weather.filter(~past).with_columns(pl.col("temperature") - 3)
+    return ForecastExplanation(
+        StoredCity(uuid4(), city, 52.52, 13.405, BERLIN.timezone, "DE", "BE", {}),
+        {
+            "id": uuid4(),
+            "model": "linear",
+            "version": "1",
+            "purpose": "replay",
+            "issued_at": issued,
+            "horizon": timedelta(hours=48),
+            "weather": "forecast",
+        },
+        {"level": 0, "name": "full", "stale_hours": 0, "weather_hours": 48, "reasons": []},
+        False,
+        0,
+        [city],
+        stored,
+        0,
+        actual.filter(past).tail(240),
+        one,
+        explain_error(stored, "forecast", weather_share(fitted, data, observed)),
+    )
+
+
 def all_pages(name: str) -> dict[str, str]:
     """Return every page for a city of this name."""
     bins = [
@@ -138,6 +189,7 @@ def all_pages(name: str) -> dict[str, str]:
             title=name,
             notes=[name],
         ),
+        "explanation": explanation_page(explained(PLAIN, name)),
         "errors": errors_page(errors_report(name)),
         "certificate": certificate_page(coverage_report(name)),
         "comparison": comparison_page([comparison(name)]),
@@ -147,4 +199,4 @@ def all_pages(name: str) -> dict[str, str]:
     }
 
 
-PAGES = ("forecast", "errors", "certificate", "comparison", "hours", "days", "temperatures")
+PAGES = ("forecast", "explanation", "errors", "certificate", "comparison", "hours", "days", "temperatures")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,7 @@ from energy_forecast.charts.cards import UNKNOWN, Card, Field, Grid
 from energy_forecast.charts.clock import Clock, seconds_of
 from energy_forecast.charts.error_parts import error_card
 from energy_forecast.charts.forecast import INTERVALS
-from energy_forecast.charts.pages import offline_page, write_page
+from energy_forecast.charts.pages import offline_page
 from energy_forecast.charts.stacks import stacked
 from energy_forecast.charts.svg import Axis, Band, Line, Mark, Plot, Points, Rule, time_axis, value_axis
 from energy_forecast.charts.units import EnergyUnit, energy_unit
@@ -32,10 +31,10 @@ _HOUR = timedelta(hours=1)
 _NAMED = 2
 
 
-def write_explanation_page(path: Path, found: ForecastExplanation) -> None:
-    """Write the cards as a page that opens without a network, all at once."""
+def explanation_page(found: ForecastExplanation) -> str:
+    """Return a page with the cards, which opens without a network."""
     title = f"Why this forecast of {found.city.name}?"
-    write_page(path, offline_page(title, explanation_cards(found), notes=explanation_notes(found)))
+    return offline_page(title, explanation_cards(found), notes=explanation_notes(found))
 
 
 def explanation_cards(

@@ -12,7 +12,7 @@ import typer
 from energy_forecast.cli.access import reading_database
 from energy_forecast.cli.console import counted, echo, emit, minute, out, progress, table
 from energy_forecast.cli.options import Json, plot_option, time_option
-from energy_forecast.cli.output_files import writing
+from energy_forecast.cli.output_files import write_chart
 from energy_forecast.cli.score_cells import Purpose
 
 if TYPE_CHECKING:
@@ -71,10 +71,9 @@ def explain(
             progress=report_progress,
         )
     if plot is not None:
-        from energy_forecast.charts.explanation import write_explanation_page
+        from energy_forecast.charts.explanation import explanation_page
 
-        with writing(plot):
-            write_explanation_page(plot, found)
+        write_chart(plot, explanation_page(found))
     if json:
         emit(_document(found, plot))
         return
