@@ -42,9 +42,7 @@ def lead_card(
     models = shown["model"].unique().sort().to_list()
     leads = shown.select("lead_start_hours", "lead_end_hours").unique().sort("lead_start_hours").rows()
     place = {start: number + 0.5 for number, (start, _) in enumerate(leads)}
-    axis = Axis(
-        0, len(leads), "Lead time: hours from the issue to the hour of the load", list(place.values()), _labels(leads)
-    )
+    axis = Axis(0, len(leads), "Lead time, hours from issue to load", list(place.values()), _labels(leads))
     errors, skills = _marks(shown, models, place, "mape"), _marks(shown, models, place, "skill_naive_168")
     unit = energy_unit(max(rows["mean_consumption_kwh"].to_list()) / 20)
     figures = [

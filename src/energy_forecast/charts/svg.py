@@ -184,9 +184,11 @@ class Plot:
         ).format(self.left, _TOP + self.height + _BOTTOM + 10, "axis-title middle", self.x.title)
         total = _TOP + self.height + _BOTTOM + (18 if self.x.title else 0)
         # The outer picture is as wide as the marks, which is 100 % inside it; the labels are to the left of them
+        # An image may have no links
+        role = "group" if any(isinstance(mark, Cells) and mark.urls for mark in self.marks) else "img"
         return self._legend() + Markup(
-            '<svg class="plot plot-{}" role="img" aria-label="{}" height="{}">{}{}{}</svg>'
-        ).format(self.left, self.sentence, total, title, body, x_title if self.x.title else "")
+            '<svg class="plot plot-{}" role="{}" aria-label="{}" height="{}">{}{}{}</svg>'
+        ).format(self.left, role, self.sentence, total, title, body, x_title if self.x.title else "")
 
     def _grid(self) -> Markup:
         parts = []
