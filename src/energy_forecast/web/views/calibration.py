@@ -36,7 +36,7 @@ def calibration(connection: Connection, state: State) -> Content:
         state, read, lambda found: 0 if found is None else int(found.frame.filter(part="city")["hours"][0])
     )
     controls = [
-        model_control(state, models(connection).frame["model"].to_list(), "the champion"),
+        model_control(state, models(connection).frame["model"].to_list(), "the one that serves"),
         purpose_control(purpose),
         window_control(days, _WINDOWS),
     ]

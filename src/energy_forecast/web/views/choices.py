@@ -7,6 +7,7 @@ from typing import TypeVar, get_args
 
 from energy_forecast.charts.cards import Card, Link
 from energy_forecast.database.connection import Connection
+from energy_forecast.pipelines.fallback import DEFAULT_MODEL
 from energy_forecast.pipelines.labels import PURPOSE_LABELS
 from energy_forecast.readings.forecasts import Purpose, forecasts
 from energy_forecast.readings.scores import champions
@@ -50,12 +51,12 @@ def read_purpose(state: State, read: Callable[[Purpose], Read], count: Callable[
 
 
 def models_of(connection: Connection, state: State, purpose: Purpose) -> list[str]:
-    """Return the model of the URL, or the champion and the model of the last forecast of a purpose."""
+    """Return the model of the URL; or the champion, without one ensemble, and the model of the last forecast."""
     if state.model is not None:
         return [state.model]
     serving = champions(connection, cities=[state.place.name], as_of=state.as_of).frame["model"].to_list()
     last = forecasts(connection, state.place.name, end=state.as_of, purpose=purpose, limit=1).frame["model"].to_list()
-    return list(dict.fromkeys([*serving, *last]))
+    return list(dict.fromkeys([*(serving or [DEFAULT_MODEL]), *last]))
 
 
 def based_on(purpose: Purpose) -> str:
