@@ -43,7 +43,9 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         if options.readme:
             page = signed_in(browser, options.url, options.key, 1280, False, problems)
-            shoot(page, f"{options.url}/forecast{query}", PICTURE, is_whole=False)
+            page.set_viewport_size({"width": 1280, "height": 1025})
+            path = options.view[0] if options.view else f"/forecast{query}"
+            shoot(page, options.url + path, PICTURE, is_whole=False)
         elif options.folder is not None:
             options.folder.mkdir(parents=True, exist_ok=True)
             paths = options.view or [f"{view.path}{query if view.of_city else ''}" for view in VIEWS]
