@@ -13,6 +13,7 @@ from energy_forecast.charts.clock import age_text
 from energy_forecast.charts.svg import Axis, Bars, Mark, Plot, value_axis
 from energy_forecast.charts.words import counted
 from energy_forecast.database.connection import Connection
+from energy_forecast.pipelines.labels import WEATHER_LABELS
 from energy_forecast.readings.run_requests import own_requests
 from energy_forecast.readings.runs import run_outcomes
 from energy_forecast.web.content import Content, Control
@@ -83,7 +84,7 @@ def _sentence(
     result = f"{failed:,} of {len(own):,} cities failed" if failed else "no city failed"
     text = (
         f"Last run: {last['model']} {last['version']} ({last['purpose']}), issued "
-        f"{state.clock.text(last['issued_at'])}, took {_seconds(last)}, {result}."
+        f"{state.clock.text(last['issued_at'])}, {WEATHER_LABELS[last['weather']]}, took {_seconds(last)}, {result}."
     )
     late = [city for city, one in issues.items() if one.is_late]
     known = [one for one in issues.values() if one.expected is not None]
