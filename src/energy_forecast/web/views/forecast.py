@@ -121,7 +121,7 @@ def _temperature(connection: Connection, state: State, first: object, end: objec
     seen = weather(connection, name, start=first, end=state.now, as_of=state.as_of).frame  # type: ignore[arg-type]
     minutes = seen["timestamp"].dt.minute()
     # One value an hour, also if the hours of the city do not begin at a full hour of UTC
-    kept = 0 if (minutes == 0).any() else minutes.min()
+    kept = 0 if minutes.is_empty() or (minutes == 0).any() else minutes.min()
     seen = seen.select("timestamp", "temperature").filter(minutes == kept)
     ahead = weather_forecast(connection, name, start=first, end=end, as_of=state.as_of).frame  # type: ignore[arg-type]
     hour = pl.col("timestamp").dt.truncate("1h")
