@@ -20,6 +20,7 @@ from energy_forecast.web.content import Content
 from energy_forecast.web.state import state_of
 from energy_forecast.web.views import VIEWS
 from energy_forecast.web.views.evolution import _hour_of
+from issued_runs import issue_noisy
 from servers import Server
 from synthetic import frames, write_cities
 
@@ -40,8 +41,16 @@ def filled(server: Server, template: str, tmp_path_factory: pytest.TempPathFacto
             platform.import_cities(write_cities(tmp_path_factory.mktemp("half") / "cities.csv"))
             platform.ingest("consumption", moved[0])
             platform.ingest("weather", moved[1])
-        pipelines.forecast(database, at=ISSUED, horizon=timedelta(hours=48), model="naive-168", cities=["Pune"])
-        pipelines.forecast(database, horizon=timedelta(hours=48), model="naive-168", cities=["Pune"])
+            # Its hours begin at full hours of UTC, and it has no weather
+            platform.add_city("Bare", latitude=10.0, longitude=10.0, timezone="America/Lima")
+            bare = moved[0].with_columns(pl.col("timestamp") + HALF, pl.lit("Bare").alias("city"))
+            platform.ingest("consumption", bare.with_columns(pl.col("consumption_kwh") * 0))
+        pipelines.forecast(database, at=ISSUED, horizon=timedelta(hours=48), model="naive-168")
+        pipelines.forecast(database, horizon=timedelta(hours=48), model="naive-168")
+        with database.reading() as connection:
+            ((model,),) = connection.execute("SELECT id FROM models WHERE name = 'naive-168'").fetchall()
+            ((city,),) = connection.execute("SELECT id FROM cities WHERE name = 'Bare'").fetchall()
+        issue_noisy(database, city, model, moved[0], [NOW - timedelta(minutes=7)], purpose="backtest")
         yield database
 
 
@@ -103,3 +112,18 @@ def test_hours_of_other_places_are_still_full_hours() -> None:
     moment = datetime(2026, 10, 25, 1, 59, 59, tzinfo=UTC)
     assert _hour_of(moment, 0) == datetime(2026, 10, 25, 1, tzinfo=UTC)
     assert _hour_of(moment, 45) == datetime(2026, 10, 25, 1, 45, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("path", [view.path for view in VIEWS])
+def test_city_without_weather_and_with_a_load_of_zero_has_all_views(filled: Database, path: str) -> None:
+    content = built(filled, path, city="Bare", purpose="replay")
+    texts = [content.sentence, *(card.sentence for card in content.cards)]
+    assert all(texts)
+    assert not re.search(r"\bnan\b|\binf\b", " ".join(texts))
+
+
+def test_replay_leaves_out_forecasts_of_other_intervals(filled: Database) -> None:
+    """Hours that begin seven minutes past those of the load have no place on its axis."""
+    content = built(filled, "/replay", city="Bare", purpose="backtest")
+    assert "No backtest forecast" in content.sentence
+    assert not content.cards

@@ -270,7 +270,8 @@ def _similar_days(view: HistoryView, at: Ints) -> pl.DataFrame:
         if calendar.kind[then[0]] != calendar.kind[at[0]] or not np.isfinite(load).all():
             continue
         level = float(view.mean_load(np.array([history.start + int(then[0])]), 168)[0])
-        if not np.isfinite(level) or then.max() >= history.known_until - history.start:
+        # Without a load in the week before, the day has no scale
+        if not level > 0 or then.max() >= history.known_until - history.start:
             continue
         season_days = abs(int(calendar.yearday[then[0]]) - int(calendar.yearday[at[0]]))
         season = _DEGREES_A_DAY * min(season_days, 365 - season_days)

@@ -8,6 +8,7 @@ import polars as pl
 
 from energy_forecast.charts.replay import replay_card
 from energy_forecast.database.connection import Connection
+from energy_forecast.database.history import phase_as_of
 from energy_forecast.readings.facts import consumption
 from energy_forecast.readings.forecasts import forecasts, vintages
 from energy_forecast.web.content import Content, Control, as_of_control, model_control, window_control
@@ -40,7 +41,9 @@ def replay(connection: Connection, state: State) -> Content:
     title = f"Replay of {place.name}"
     given = {"purpose": purpose, "model": model}
     found = vintages(connection, place.name, start=first, end=end, purpose=purpose, model=model).frame  # type: ignore[arg-type]
-    found = found.filter(pl.col("interval_end") - pl.col("timestamp") == timedelta(hours=1))
+    # The chart has the hours of the load as it is known now; a forecast of other intervals has none of them
+    is_hour = pl.col("interval_end") - pl.col("timestamp") == timedelta(hours=1)
+    found = found.filter(is_hour, pl.col("timestamp").dt.minute() == phase_as_of(connection, place.id, state.now))
     if found.is_empty() or not {"q05", "q95"} <= set(found.columns):
         text = f"No {purpose} forecast was issued in the last {days} days. Choose a longer window or another purpose."
         return Content(title, text, [], controls)
