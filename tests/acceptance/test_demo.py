@@ -107,7 +107,7 @@ def test_replay_issues_past_forecasts_while_one_watches(first_run: str, demo: Co
     assert process.stdout is not None
     link = link_of(process.stdout.readline())
     first = signed_in(link, "/forecast?city=victoria")
-    assert "Replay: the clock of this page runs 36,000 times faster" in first
+    assert "Replay: the clock of these pages runs 36,000 times faster" in first
     line = CommandLine({"ENERGY_FORECAST_HOME": demo.environment["ENERGY_FORECAST_HOME"] + "/demo"})
     with psycopg.connect(line.process("db", "url").stdout.strip(), autocommit=True) as connection:
         replays = "SELECT count(DISTINCT issued_at) FROM forecast_runs WHERE purpose = 'replay'"

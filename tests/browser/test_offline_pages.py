@@ -118,12 +118,12 @@ def test_arrow_keys_read_the_values_on_the_clock_of_the_city(zone: str, show: Op
     page.keyboard.press("End")
     # 47 hours after 12:00 UTC, in Melbourne
     readout = page.inner_text(".readout")
-    assert readout.startswith("Wed 6 May, 21:00 (Australia/Melbourne): ")
+    assert readout.startswith("Wed 6 May, 21:00 (Australia/Melbourne, UTC+10): ")
     assert "forecast 5.00 GWh" in readout
     assert "90 % interval 4.50\N{EN DASH}5.50 GWh" in readout
     page.keyboard.press("Home")
     readout = page.inner_text(".readout")
-    assert readout.startswith("Fri 24 Apr, 22:00 (Australia/Melbourne): ")
+    assert readout.startswith("Fri 24 Apr, 22:00 (Australia/Melbourne, UTC+10): ")
     assert "observed 4.00 GWh" in readout
     assert "temperature 15.5 °C" in readout
     assert "forecast" not in readout

@@ -196,7 +196,7 @@ class Drawing:
         """Return what the chart shows."""
         peak = self.forecast.sort("predicted", "timestamp", descending=[True, False]).row(0, named=True)
         text = (
-            f"{self.city.name}: highest forecast {self.unit.text(peak['predicted'])} {self.unit.name} per "
+            f"{self.city.name}: the highest forecast is {self.unit.text(peak['predicted'])} {self.unit.name} per "
             f"{self.step_name} at {self.clock.text(peak['timestamp'])}"
         )
         if not self.intervals:

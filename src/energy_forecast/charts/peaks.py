@@ -18,7 +18,12 @@ def peak_sentence(risk: pl.DataFrame, hours: pl.DataFrame, clock: Clock) -> str:
     unit = energy_unit(float(risk["threshold_kwh"].max()))  # type: ignore[arg-type]
     name = day_text(first["day"])
     if first["day_peak"] is None:
-        return f"{name}: past forecasts do not tell yet how the errors of hours are related, so only bounds are known."
+        peak = hours.sort("predicted", "timestamp", descending=[True, False]).row(0, named=True)
+        return (
+            f"{name}: the highest forecast is {unit.text(peak['predicted'])} {unit.name} per hour, from "
+            f"{clock.hour(peak['timestamp'])}. Past forecasts do not show yet how the errors of hours are related, "
+            "so only bounds of the probability are known."
+        )
     likely = hours.sort("probability", "timestamp", descending=[True, False]).row(0, named=True)
     return (
         f"{name}: the highest load is {unit.text(first['day_peak'])} {unit.name} per hour (median), and between "
@@ -51,14 +56,16 @@ def peak_card(risk: pl.DataFrame, hours: pl.DataFrame, clock: Clock, data: str) 
     marks: list[Mark] = [
         Band("bounds for any relation of errors", thresholds, percent["at_least"], percent["at_most"], "band90")
     ]
-    marks.append(Line("probability", thresholds, percent["probability"], "forecast"))
-    marks.append(Points("", thresholds, percent["probability"], "forecast", hints))
+    if risk["probability"].is_not_null().any():
+        marks.append(Line("probability", thresholds, percent["probability"], "forecast"))
+        marks.append(Points("", thresholds, percent["probability"], "forecast", hints))
     x = Axis(min(thresholds), max(thresholds), f"Threshold, {unit.name} per hour")
     exceeded = Plot(
         f"Probability that the highest load of {day_text(day)} exceeds a threshold.",
         marks,
         x,
         Axis(0, 100, "Probability that the peak is higher, %"),
+        has_legend=True,
     ).markup()
     figures = [exceeded]
     if hours["probability"].is_not_null().any():

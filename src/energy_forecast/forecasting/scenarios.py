@@ -104,7 +104,7 @@ def scenarios(quantiles: Floats, levels: Floats, decay: float, *, draws: int = _
 
 
 def bounds_of_peak(quantiles: Floats, levels: Floats, thresholds: Floats) -> tuple[Floats, Floats]:
-    """Return the probabilities between which that of a peak above each threshold is, whatever the relation of errors.
+    """Return the probabilities between which that of a peak above each threshold is, for any relation of errors.
 
     Args:
         quantiles, levels: as in `scenarios`.

@@ -138,7 +138,7 @@ def _notice(state: State) -> str | None:
     """Return what makes this page different from the present state of live forecasts."""
     if state.speed != 1:
         return (
-            f"Replay: the clock of this page runs {state.speed:,.0f} times faster and is at "
+            f"Replay: the clock of these pages runs {state.speed:,.0f} times faster, and this page is as of "
             f"{state.clock.text(state.now)}. Its forecasts were issued afterwards, from the data known at "
             "their time of issue."
         )

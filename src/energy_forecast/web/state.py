@@ -110,7 +110,7 @@ class State:
         """Return a number.
 
         Raises:
-            EnergyForecastError: it is none.
+            EnergyForecastError: the text is not one.
         """
         text = self.query.get(name)
         if text is None:
@@ -166,7 +166,7 @@ class State:
         """Return an id; None if the URL has none.
 
         Raises:
-            EnergyForecastError: it is none.
+            EnergyForecastError: the text is not one.
         """
         text = self.query.get(name)
         if text is None:
@@ -211,7 +211,7 @@ def state_of(connection: Connection, given: Mapping[str, str], clock: PageClock 
 
     Raises:
         UnknownCityError: the reader sees no city of this name.
-        EnergyForecastError: a time is none, or is in the future.
+        EnergyForecastError: a time cannot be read, or is in the future.
     """
     query = {name: text for name, text in given.items() if text.strip()}
     for parameter, value in query.items():

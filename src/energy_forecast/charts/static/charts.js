@@ -16,7 +16,9 @@
       const [, offset] = offsets.findLast(([start]) => start <= seconds) || offsets[0];
       for (const { type, value } of format.formatToParts((seconds + offset) * 1000)) part[type] = value;
       return { hour: Number(part.hour), minute: Number(part.minute), day: part.weekday + " " + part.day + " " + part.month,
-        short: part.weekday + " " + part.day, date: part.day + " " + part.month, time: part.hour + ":" + part.minute };
+        short: part.weekday + " " + part.day, date: part.day + " " + part.month, time: part.hour + ":" + part.minute,
+        offset: "UTC" + (offset < 0 ? "\u2212" : "+") + Math.floor(Math.abs(offset) / HOUR)
+          + (offset % HOUR ? ":" + String(Math.abs(offset) % HOUR / 60).padStart(2, "0") : "") };
     };
   }
 
@@ -182,7 +184,7 @@
           : number(one.low[i], panel.digits) + "\u2013" + number(one.high[i], panel.digits) + " " + panel.unit);
       }
     }
-    out.textContent = local.day + ", " + local.time + " (" + chart.data.zone + ")" + (chart.byKey ? ": " + words.join(", ") : "");
+    out.textContent = local.day + ", " + local.time + " (" + chart.data.zone + ", " + local.offset + ")" + (chart.byKey ? ": " + words.join(", ") : "");
   }
 
   function legend(chart) {

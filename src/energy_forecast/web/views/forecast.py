@@ -87,7 +87,8 @@ def _sentence(observed: pl.DataFrame, earlier: Table | None, picture: CityPictur
         if then.height:
             share = 100 * (last["consumption_kwh"] / then["predicted"][0] - 1)
             text += f", {abs(share):.1f} % {'above' if share >= 0 else 'below'} the forecast of a day ago"
-    return f"{text}. The {drawing.sentence().removeprefix(f'{picture.name}: ')}"
+    following = drawing.sentence().removeprefix(f"{picture.name}: ")
+    return f"{text}. {following[0].upper()}{following[1:]}"
 
 
 def _chart_sentence(picture: CityPicture, days: int) -> str:

@@ -14,6 +14,7 @@ from energy_forecast.charts.clock import Clock, age_text, seconds_of
 from energy_forecast.charts.svg import Band, Line, Mark, Plot, Rule, time_axis, value_axis
 from energy_forecast.charts.units import EnergyUnit, energy_unit
 from energy_forecast.database.connection import Connection
+from energy_forecast.pipelines.fallback import FALLBACK_LEVELS
 from energy_forecast.readings.facts import consumption
 from energy_forecast.readings.forecasts import live_forecast
 from energy_forecast.readings.overview import overview
@@ -35,9 +36,8 @@ _FIELDS = (
     Field("Next peak", "of 24 hours"),
     Field("90 % interval", "of the load then"),
     Field("Peak at", "local", is_text=True),
-    Field("Load is", "old"),
-    Field("Forecast is", "old"),
-    Field("Model", is_text=True),
+    Field("Age", "of the load"),
+    Field("Age", "of the forecast"),
 )
 
 
@@ -122,7 +122,7 @@ def _attention(row: Mapping[str, Any], at: datetime) -> list[str]:
     elif row["peak_at"] is None:
         found.append("the forecast has ended")
     if row["fallback_level"]:
-        found.append(f"fallback level {row['fallback_level']}")
+        found.append(f"served by fallback: {FALLBACK_LEVELS[row['fallback_level']]}")
     if _is_outside(row):
         found.append("load outside the 90 % interval")
     return found
@@ -154,7 +154,6 @@ def _cells(row: Mapping[str, Any], state: State) -> list[str | Link]:
         _time(row["peak_at"], clock),
         _age(row["known_until"], state.now),
         _age(row["issued_at"], state.now),
-        UNKNOWN if row["model"] is None else f"{row['model']} {row['version']}",
     ]
 
 

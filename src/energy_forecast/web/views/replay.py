@@ -1,4 +1,4 @@
-"""The replay: a slider over all forecasts of a window, each against the load that came."""
+"""The replay: a slider over all forecasts of a window, each against the observed load."""
 
 from __future__ import annotations
 
