@@ -32,6 +32,15 @@ def _clear_drill(server: EmbeddedServer) -> None:
             echo("Removed the remains of a killed drill.")
 
 
+def _stop_pages(server: EmbeddedServer) -> bool:
+    """Stop the pages of the demo, which need this server; return whether they were served."""
+    if not (server.home / "pages.json").exists():
+        return False
+    from energy_forecast.cli.demo_pages import stop_pages
+
+    return stop_pages(server.home)
+
+
 @app.command()
 def up(json: Json = False) -> None:
     """Start the embedded PostgreSQL; it runs until `db down`.
@@ -55,16 +64,19 @@ def up(json: Json = False) -> None:
 
 @app.command()
 def down(json: Json = False) -> None:
-    """Stop the embedded PostgreSQL. Data stays.
+    """Stop the embedded PostgreSQL, and the pages of the demo if they use it. Data stays.
 
     Example: energy-forecast db down
     """
     server = required_embedded_server("db down")
+    pages = _stop_pages(server)
     stopped = server.stop()
     _clear_drill(server)
     if json:
-        emit({"stopped": stopped})
+        emit({"stopped": stopped, "stopped_pages": pages})
     else:
+        if pages:
+            out.print("The pages of the demo are stopped.")
         out.print("PostgreSQL is down." if stopped else "PostgreSQL was not up.")
 
 

@@ -75,16 +75,18 @@ def demo(
     if export is not None:
         _export(export, as_recorded, json)
         return
-    home = settings().home / "demo"
+    with needs_extra("server"):
+        from energy_forecast.cli import demo_pages
+    home = demo_pages.demo_folder(settings().home)
     if stop or remove:
         _end(home, remove=remove, yes=yes, json=json)
         return
-    with needs_extra("server"):
-        from energy_forecast.cli import demo_pages
     from energy_forecast.pipelines.demo import demo as run
 
     if speed != 1 and not serve:
         raise typer.BadParameter("--speed needs --serve.")
+    if serve:
+        demo_pages.check_not_served(home)
     began = time.monotonic()
     database = open_database(None, home, announce=echo)
     report = None

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 USER = "demo_reader"
 PORT = 8000
-# Seconds for the background process to answer, and between two looks at the time
-_PATIENCE, _LOOK_EVERY = 60.0, 20.0
+# Seconds for the background process to start or to end, and between two checks of the time
+_PATIENCE, _STOPPING, _LOOK_EVERY = 60.0, 20.0, 20.0
+# Seconds for which the lock of the record is tried: a process that reads the record holds it for a moment
+_LOCKING = 1.0
 # A replay covers the days that have weather forecasts and a history before them, up to what is no longer live
 REPLAY_DAYS, _LIVE = 9, timedelta(hours=4)
 
@@ -50,6 +52,15 @@ class Pages:
 
 def _record(home: Path) -> Path:
     return home / "pages.json"
+
+
+def demo_folder(home: Path) -> Path:
+    """Return the state folder of the demo, which is `home` itself if it is the one that the demo prints.
+
+    Args:
+        home: the state folder of the command.
+    """
+    return home if _record(home).exists() else home / "demo"
 
 
 def running_pages(home: Path) -> Pages | None:
@@ -73,12 +84,15 @@ def _recorded(home: Path, url: str) -> Iterator[None]:
         EnergyForecastError: another process serves the pages.
     """
     with _record(home).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EnergyForecastError(
-                "The pages of the demo are served already.", hint="Stop them: energy-forecast demo --stop"
-            ) from error
+        deadline = time.monotonic() + _LOCKING
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise _already_served() from None
+            time.sleep(0.01)
         file.truncate(0)
         json.dump({"pid": os.getpid(), "url": url}, file)
         file.flush()
@@ -86,6 +100,22 @@ def _recorded(home: Path, url: str) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def check_not_served(home: Path) -> None:
+    """Check that no process serves the pages, before a long preparation.
+
+    Raises:
+        EnergyForecastError: one does.
+    """
+    if running_pages(home) is not None:
+        raise _already_served()
+
+
+def _already_served() -> EnergyForecastError:
+    return EnergyForecastError(
+        "The pages of the demo are already served.", hint="Stop them first: energy-forecast demo --stop"
+    )
 
 
 def free_port() -> int:
@@ -156,8 +186,8 @@ def _go_on(database: Database, clock: ReplayClock | None, end: datetime, ends: t
         while hour < end and not ends.is_set():
             try:
                 demo.replay(hour)
-            except EnergyForecastError as error:
-                program_fault("A step of the demo", error)
+            except Exception as error:  # noqa: BLE001 - the next hour may succeed
+                program_fault("Replay an hour of the demo", error)
             hour += timedelta(hours=1)
             clock.go_on(hour)
             ends.wait(clock.seconds_left())
@@ -166,8 +196,8 @@ def _go_on(database: Database, clock: ReplayClock | None, end: datetime, ends: t
     while not ends.is_set():
         try:
             demo.follow()
-        except EnergyForecastError as error:
-            program_fault("A step of the demo", error)
+        except Exception as error:  # noqa: BLE001 - the next attempt may succeed
+            program_fault("Let the demo go on", error)
         ends.wait(_LOOK_EVERY)
 
 
@@ -202,13 +232,23 @@ def start_pages(home: Path, port: int) -> Pages:
 
 
 def stop_pages(home: Path) -> bool:
-    """Stop the process of the pages; return whether it ran."""
+    """Stop the process of the pages; return whether it ran.
+
+    Raises:
+        EnergyForecastError: it does not end.
+    """
     found = running_pages(home)
     if found is None:
         return False
-    os.kill(found.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 20
-    while running_pages(home) is not None and time.monotonic() < deadline:
+    with suppress(ProcessLookupError):
+        os.kill(found.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOPPING
+    while running_pages(home) is not None:
+        if time.monotonic() > deadline:
+            raise EnergyForecastError(
+                f"The pages of the demo, process {found.pid}, did not end within {_STOPPING:.0f} s.",
+                hint="Repeat the command, or end the process.",
+            )
         time.sleep(0.1)
     return True
 
