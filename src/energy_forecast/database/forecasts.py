@@ -146,10 +146,16 @@ def _staged(run: NewRun, forecast: NewForecast) -> bytes:
     return encode_rows(fields, 1)
 
 
-def vintage(connection: Connection, *, city: UUID, model: str, issued_at: datetime) -> list[dict[str, Any]]:
-    """Return the rows of the forecast that a model issued for a city at a time; empty if it issued none."""
+def vintage(
+    connection: Connection, *, city: UUID, model: str, issued_at: datetime, purpose: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of the forecast that a model issued for a city at a time; empty if it issued none.
+
+    Args:
+        purpose: live or replay; None for both.
+    """
     with connection.cursor(row_factory=dict_row) as cursor:
-        parameters = {"city": city, "model": model, "issued_at": issued_at}
+        parameters = {"city": city, "model": model, "issued_at": issued_at, "purpose": purpose}
         return cursor.execute(queries("forecasts")["vintage"], parameters).fetchall()
 
 

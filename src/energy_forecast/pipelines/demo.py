@@ -149,16 +149,18 @@ class LivingDemo:
         self._loaded: datetime | None = None
 
     def follow(self) -> datetime:
-        """Load the half hours that have passed, and issue a live forecast if a new hour has begun; return the time."""
+        """If a new hour has begun, load the hours since the last one and issue a live forecast; return the time."""
         with self._database.transaction(Role.FORECASTER) as connection:
             now = database_now(connection)
             cities = {c.name: c for c in stored_cities.cities_named(connection, self._names)}
         hour = now.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
         if self._loaded == hour:
             return now
+        # A machine that slept for days has to load all of them
+        since = (self._loaded or hour) - timedelta(days=2)
         sample = [part for part in load_sample(now=now, weeks=self._weeks) if part.name in cities and not part.used_up]
         for part in sample:
-            _load(self._database, part.name, part, [], silent, since=hour - timedelta(days=2))
+            _load(self._database, part.name, part, [], silent, since=since)
             if not _issued(self._database, cities[part.name], hour):
                 forecast(self._database, cities=[part.name], at=hour, horizon=HORIZON)
         score(self._database)
@@ -174,7 +176,8 @@ class LivingDemo:
         """Issue the forecasts of a past hour from the data known then, as replays. At midnight, UTC, all are scored."""
         with self._database.transaction(Role.FORECASTER) as connection:
             cities = stored_cities.cities_named(connection, self._names)
-        missing = [city.name for city in cities if not _issued(self._database, city, hour)]
+        # A live forecast of that hour does not count: the pages of a replay show replays only
+        missing = [city.name for city in cities if not _issued(self._database, city, hour, "replay")]
         if missing:
             forecast(self._database, cities=missing, at=hour, horizon=HORIZON)
         if hour.hour == 0:
@@ -260,10 +263,10 @@ def _trained(database: Database, city: StoredCity, at: datetime) -> bool:
     return newest is not None and newest.trained_until > at - KEEP
 
 
-def _issued(database: Database, city: StoredCity, moment: datetime) -> bool:
+def _issued(database: Database, city: StoredCity, moment: datetime, purpose: str | None = None) -> bool:
     with database.transaction(Role.FORECASTER) as connection:
         return any(
-            stored_forecasts.vintage(connection, city=city.id, model=name, issued_at=moment)
+            stored_forecasts.vintage(connection, city=city.id, model=name, issued_at=moment, purpose=purpose)
             for name in (DEFAULT_MODEL, FALLBACK_MODEL)
         )
 

@@ -31,7 +31,7 @@ FROM staged_vintages
 ORDER BY city_id
 
 -- name: vintage
--- The forecast that a model issued for a city at a time, kWh; of several, the last recorded one.
+-- The forecast that a model issued for a city at a time, kWh; of several (of one purpose, if given), the last recorded one.
 SELECT m.name AS model, m.version, r.weather, r.notes, r.quantile_levels, v.timestamp,
        v.predicted_consumption AS predicted, v.quantiles::float8[] AS quantiles
 FROM vintage_values v JOIN forecast_runs r ON r.id = v.run_id JOIN models m ON m.id = r.model_id
@@ -39,6 +39,7 @@ WHERE v.city_id = %(city)s AND v.issued_at = %(issued_at)s AND r.id = (
     SELECT r2.id
     FROM prediction_vintages v2 JOIN forecast_runs r2 ON r2.id = v2.run_id JOIN models m2 ON m2.id = r2.model_id
     WHERE v2.city_id = %(city)s AND v2.issued_at = %(issued_at)s AND r2.purpose <> 'backtest' AND m2.name = %(model)s
+      AND (%(purpose)s::text IS NULL OR r2.purpose = %(purpose)s)
     ORDER BY r2.created_at DESC
     LIMIT 1)
 ORDER BY v.timestamp
