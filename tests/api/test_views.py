@@ -12,6 +12,7 @@ import pytest
 
 from api.conftest import NOW, Api, body
 from api.test_sign_in import by_key, cookie
+from energy_forecast.web.content import View
 from energy_forecast.web.views import VIEWS
 
 
@@ -104,14 +105,20 @@ def test_peaks_have_bounds_only_without_past_days(api: Api, session: str) -> Non
     ],
     ids=["other-city", "hostile", "no-time", "future", "negative", "huge", "no-model", "nul", "others"],
 )
-def test_bad_parameters_are_a_page_and_no_fault(api: Api, session: str, view: object, query: dict[str, str]) -> None:
+def test_bad_parameters_are_a_page_and_no_fault(api: Api, session: str, view: View, query: dict[str, str]) -> None:
     """A page explains what is wrong; nothing of another city, and no text of the URL as markup."""
-    path = view.path  # type: ignore[attr-defined]
-    answer = api.get(f"{path}?{urlencode(query, quote_via=quote)}", None, Cookie=session)
+    answer = api.get(f"{view.path}?{urlencode(query, quote_via=quote)}", None, Cookie=session)
     assert answer.status in {200, 404, 422}, (answer.status, answer.data[:300])
     assert answer.headers["content-type"].startswith("text/html")
     text = answer.data.decode()
     assert "<script>" not in text.replace('<script type="application/json">', "")
-    if query == {"city": "Pune"} and view.of_city:  # type: ignore[attr-defined]
+    if query == {"city": "Pune"} and view.of_city:
         assert answer.status == 404
         assert "There is no city" in text
+
+
+@pytest.mark.parametrize("view", [one for one in VIEWS if one.of_city], ids=lambda one: one.path)
+def test_city_of_another_user_is_like_an_unknown_one(api: Api, session: str, view: View) -> None:
+    """Names of cities cannot be found by trying them."""
+    pages = [page(api, session, view.path, 404, city=city).replace(city, "CITY") for city in ("Pune", "Pxne")]
+    assert pages[0] == pages[1]
