@@ -107,6 +107,7 @@ def test_every_command_that_reads_is_decided() -> None:
         *("score", "model promote", "model rollback", "partition dedicate", "partition share", "serve"),
         *("retention keep", "retention thin", "user add", "user remove", "user grant", "user revoke"),
         "user link",
+        "user sign-out",
         *("key create", "key revoke", "key rotate", "backup create", "backup prune", "backup restore"),
         *("webhook add", "webhook remove", "webhook test"),
         *(

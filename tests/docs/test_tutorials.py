@@ -69,10 +69,10 @@ def test_tutorial_runs_as_written(environment: dict[str, str], tmp_path: Path) -
     printed = run(["bash"], script, tmp_path, environment)
     assert printed.count("exit status 3") == 2
     assert re.search(r"^victoria_sample +promoted +ensemble", printed, re.MULTILINE)
-    assert re.search(r"Read 20,\d{3} rows: 0 inserted, 0 corrected, 20,\d{3} unchanged, 0 rejected", printed)
+    assert re.search(r"Read 19,\d{3} rows: 0 inserted, 0 corrected, 19,\d{3} unchanged, 0 rejected", printed)
     assert "PostgreSQL is down." in printed
     for page in ("victoria.html", "comparison.html", "weather.html"):
-        assert (tmp_path / page).stat().st_size > 1 << 20
+        assert "</svg>" in (tmp_path / page).read_text() or "time-chart" in (tmp_path / page).read_text()
 
 
 def test_daily_routine_runs_as_written(environment: dict[str, str], tmp_path: Path) -> None:
