@@ -48,6 +48,8 @@ def reading(database: Database, user: str | None = None) -> Iterator[Connection]
     """Yield a connection with the rights of a user; None for the operator."""
     role = "energy_forecast_operator" if user is None else user
     with psycopg.connect(database.url) as connection:
+        # As the platform's transactions do; Debian's server has another zone
+        connection.execute("SET LOCAL TimeZone = 'UTC'")
         connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(role)))
         yield connection
         connection.rollback()
