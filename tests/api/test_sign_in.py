@@ -61,7 +61,7 @@ def test_session_reads_what_its_user_may_read_and_changes_nothing(api: Api) -> N
         api.send("POST", "/v1/ingest/consumption", None, {"Cookie": own, "Content-Type": "text/csv"}, b"x").status
         == 401
     )
-    # A key in the header counts, whatever the cookie
+    # A key in the header counts, not the cookie
     assert api.get("/v1/cities/Pune/forecast", "bert", Cookie=own).status == 200
 
 

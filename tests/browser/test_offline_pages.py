@@ -112,7 +112,7 @@ def test_digits_of_every_cell_can_be_read(dark: bool, show: Opener) -> None:
 
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_arrow_keys_read_the_values_on_the_clock_of_the_city(zone: str, show: Opener) -> None:
-    """Whatever the zone of the browser is. The first value is that of 10 days before the issue."""
+    """In any zone of the browser. The first value is that of 10 days before the issue."""
     page = show(forecast_page([picture(forecast=fan(48))], None, title="Forecasts"), zone=zone)
     page.focus(".time-chart")
     page.keyboard.press("End")

@@ -1,4 +1,4 @@
-"""Champions: the version that serves each city and since when, the tests behind it, and the models beside it."""
+"""Champions: the version that serves each city and since when, the tests behind it, and the other models."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def _history(rows: Sequence[Mapping[str, Any]], state: State) -> Card:
 
 
 def _of_city(connection: Connection, rows: Sequence[Mapping[str, Any]], state: State) -> list[Card]:
-    """Return the tests of the champion of the chosen city, the models beside it, and how to take it back."""
+    """Return the tests of the champion of the chosen city, the other models, and how to take it back."""
     present = next((row for row in rows if row["is_present"]), None)
     cards = []
     if present is not None:

@@ -61,7 +61,7 @@ def why(connection: Connection, state: State) -> Content:
 
 
 def _tried(build: Any) -> _Part:
-    """Return a part, or why there is none: the other part of the page is shown without it."""
+    """Return a part, or why it is missing: the other part of the page is shown without it."""
     try:
         return build()  # type: ignore[no-any-return]
     except ArtifactError as error:
