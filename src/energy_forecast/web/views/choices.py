@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, get_args
 
 from energy_forecast.charts.cards import Card, Link
@@ -22,6 +22,8 @@ PURPOSES: dict[Purpose, str] = {
 _PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 # Live forecasts of some hours show less than the backtests before them
 _FEWEST = 24
+# One or two forecasts have no replay and no evolution
+_FEWEST_ISSUES = 3
 Read = TypeVar("Read")
 
 
@@ -50,6 +52,18 @@ def read_purpose(state: State, read: Callable[[Purpose], Read], count: Callable[
     return best
 
 
+def most_common_purpose(state: State, counts: Mapping[str, int]) -> Purpose:
+    """Return the purpose of the URL; without one that of the page, or the one with the most if it has too few.
+
+    Args:
+        counts: number of forecasts by purpose.
+    """
+    is_few = counts.get(state.purpose, 0) < _FEWEST_ISSUES and bool(counts)
+    usual = max(_PURPOSES, key=lambda one: counts.get(one, 0)) if is_few else state.purpose
+    given = state.text("purpose", usual, _PURPOSES)
+    return next(one for one in _PURPOSES if one == given)
+
+
 def models_of(connection: Connection, state: State, purpose: Purpose) -> list[str]:
     """Return the model of the URL; or the champion, without one ensemble, and the model of the last forecast."""
     if state.model is not None:
@@ -64,9 +78,10 @@ def based_on(purpose: Purpose) -> str:
     return f"Based on {PURPOSE_LABELS[purpose]}."
 
 
-def purpose_control(purpose: Purpose) -> Control:
-    """Return the choice of the purpose."""
-    return Control("purpose", "Forecasts", purpose, list(PURPOSES.items()))
+def purpose_control(purpose: Purpose, counts: Mapping[str, int] | None = None) -> Control:
+    """Return the choice of the purpose, with the number of forecasts of each if it is given."""
+    texts = {one: name if counts is None else f"{name} ({counts.get(one, 0):,})" for one, name in PURPOSES.items()}
+    return Control("purpose", "Forecasts", purpose, list(texts.items()))
 
 
 def empty_card(state: State, path: str, purpose: Purpose, **kept: object) -> Card:

@@ -15,10 +15,9 @@ from energy_forecast.readings import forecasts
 from energy_forecast.readings.facts import consumption
 from energy_forecast.web.content import Content, Control, model_control
 from energy_forecast.web.state import State
+from energy_forecast.web.views.choices import most_common_purpose, purpose_control
 
-_PURPOSES = ("live", "replay", "backtest")
 _HOUR = timedelta(hours=1)
-_FEW = 3
 
 
 def evolution(connection: Connection, state: State) -> Content:
@@ -29,10 +28,7 @@ def evolution(connection: Connection, state: State) -> Content:
     found = forecasts.evolution(connection, place.name, timestamp=at).frame
     found = found.filter(pl.col("issued_at") <= state.now)
     counts = dict(found.group_by("purpose").len().iter_rows())
-    # One forecast has no evolution: then that purpose is shown which has the most
-    few = counts.get(state.purpose, 0) < _FEW and bool(counts)
-    usual = max(_PURPOSES, key=lambda one: counts.get(one, 0)) if few else state.purpose
-    purpose = state.text("purpose", usual, _PURPOSES)
+    purpose = most_common_purpose(state, counts)
     own = found.filter(pl.col("purpose") == purpose)
     names = own["model"].unique().sort().to_list()
     # The one with the most forecasts; more than one model would draw a zigzag
@@ -41,7 +37,7 @@ def evolution(connection: Connection, state: State) -> Content:
     actual = _actual(connection, state, at)
     controls = [
         Control("timestamp", f"Hour ({clock.name})", f"{clock.local(at):%Y-%m-%dT%H:%M}", kind="datetime-local"),
-        Control("purpose", "Purpose", purpose, [(one, f"{one} ({counts.get(one, 0)})") for one in _PURPOSES]),
+        purpose_control(purpose, counts),
         model_control(state, names, "the one with the most forecasts"),
     ]
     steps = [("An hour before", at - _HOUR), ("An hour later", at + _HOUR), ("A day before", at - 24 * _HOUR)]

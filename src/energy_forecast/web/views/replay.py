@@ -11,12 +11,11 @@ from energy_forecast.database.connection import Connection
 from energy_forecast.database.history import phase_as_of
 from energy_forecast.readings.facts import consumption
 from energy_forecast.readings.forecasts import forecasts, vintages
-from energy_forecast.web.content import Content, Control, as_of_control, model_control, window_control
+from energy_forecast.web.content import Content, as_of_control, model_control, window_control
 from energy_forecast.web.state import State
+from energy_forecast.web.views.choices import most_common_purpose, purpose_control
 
-_PURPOSES = ("live", "replay", "backtest")
 _WINDOWS = (1, 2, 3, 7, 14, 28)
-_FEW = 3
 _CONTEXT = timedelta(hours=24)
 
 
@@ -26,21 +25,18 @@ def replay(connection: Connection, state: State) -> Content:
     first, end = state.now - timedelta(days=days), state.now + timedelta(seconds=1)
     listed = forecasts(connection, place.name, start=first, end=end, limit=500).frame
     counts = dict(listed.group_by("purpose").len().iter_rows())
-    # One forecast is no replay: then that purpose is shown which has the most
-    few = counts.get(state.purpose, 0) < _FEW and bool(counts)
-    usual = max(_PURPOSES, key=lambda one: counts.get(one, 0)) if few else state.purpose
-    purpose = state.text("purpose", usual, _PURPOSES)
+    purpose = most_common_purpose(state, counts)
     own = listed.filter(pl.col("purpose") == purpose)
     model = state.model or next(iter(own["model"].value_counts(sort=True)["model"]), None)
     controls = [
-        Control("purpose", "Purpose", purpose, [(one, f"{one} ({counts.get(one, 0)})") for one in _PURPOSES]),
+        purpose_control(purpose, counts),
         model_control(state, own["model"].unique().to_list(), "the one with the most forecasts"),
         window_control(days, _WINDOWS),
         as_of_control(state),
     ]
     title = f"Replay of {place.name}"
     given = {"purpose": purpose, "model": model}
-    found = vintages(connection, place.name, start=first, end=end, purpose=purpose, model=model).frame  # type: ignore[arg-type]
+    found = vintages(connection, place.name, start=first, end=end, purpose=purpose, model=model).frame
     # The chart has the hours of the load as it is known now; a forecast of other intervals has none of them
     is_hour = pl.col("interval_end") - pl.col("timestamp") == timedelta(hours=1)
     found = found.filter(is_hour, pl.col("timestamp").dt.minute() == phase_as_of(connection, place.id, state.now))
