@@ -209,7 +209,7 @@ class Drawing:
 
 
 def forecast_card(
-    city: CityPicture,
+    drawing: Drawing,
     *,
     title: str | None = None,
     sentence: str | None = None,
@@ -223,7 +223,7 @@ def forecast_card(
     """Return the chart of a forecast with its table.
 
     Args:
-        city: what is drawn.
+        drawing: what is drawn.
         title: the heading; None: the name of the city.
         sentence: what the chart shows; None: the peak of the forecast.
         name: of the chart, unique on the page.
@@ -233,7 +233,7 @@ def forecast_card(
         links: to other views.
         urls: a link for each interval of the forecast.
     """
-    drawing = Drawing(city)
+    city = drawing.city
     sentence = sentence or drawing.sentence()
     without = [] if drawing.weather.height else ["No temperature is available."]
     return Card(

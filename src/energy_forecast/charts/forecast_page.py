@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from energy_forecast.charts.forecast import CityPicture, forecast_card
+from energy_forecast.charts.forecast import CityPicture, Drawing, forecast_card
 from energy_forecast.charts.pages import offline_page
 from energy_forecast.charts.scores import score_card
 
@@ -27,5 +27,5 @@ def forecast_page(
     """
     if not cities:
         raise ValueError("a page requires at least one city")
-    cards = [forecast_card(city, name=f"forecast-{place}") for place, city in enumerate(cities)]
+    cards = [forecast_card(Drawing(city), name=f"forecast-{place}") for place, city in enumerate(cities)]
     return offline_page(title, [*cards, *([] if scores is None else [score_card(scores)])], notes=notes)

@@ -55,8 +55,9 @@ def forecast(connection: Connection, state: State) -> Content:
         span=timedelta(days=days),
         now=now,
     )
+    drawing = Drawing(picture)
     card = forecast_card(
-        picture,
+        drawing,
         title="Load, forecast and temperature",
         sentence=_chart_sentence(picture, days),
         data=state.data(
@@ -71,12 +72,11 @@ def forecast(connection: Connection, state: State) -> Content:
         ],
         urls=[state.url("/evolution", timestamp=moment) for moment in served.frame["timestamp"]],
     )
-    return Content(f"Forecast of {place.name}", _sentence(observed, earlier, picture), [card], controls, refresh=60)
+    return Content(f"Forecast of {place.name}", _sentence(observed, earlier, drawing), [card], controls, refresh=60)
 
 
-def _sentence(observed: pl.DataFrame, earlier: Table | None, picture: CityPicture) -> str:
+def _sentence(observed: pl.DataFrame, earlier: Table | None, drawing: Drawing) -> str:
     """Return where the load is, and where it goes."""
-    drawing = Drawing(picture)
     if observed.is_empty():
         return drawing.sentence()
     last = observed.row(-1, named=True)
@@ -87,7 +87,7 @@ def _sentence(observed: pl.DataFrame, earlier: Table | None, picture: CityPictur
         if then.height:
             share = 100 * (last["consumption_kwh"] / then["predicted"][0] - 1)
             text += f", {abs(share):.1f} % {'above' if share >= 0 else 'below'} the forecast of a day ago"
-    following = drawing.sentence().removeprefix(f"{picture.name}: ")
+    following = drawing.sentence().removeprefix(f"{drawing.city.name}: ")
     return f"{text}. {following[0].upper()}{following[1:]}"
 
 
