@@ -184,6 +184,12 @@ def test_the_real_dates_can_be_kept(first_run: str, demo: CommandLine, command_l
     assert shown["stored"]["consumption_rows"] == 17520
 
 
+@pytest.mark.parametrize("options", [("--speed", "10"), ("--serve", "--speed", "10", "--as-recorded")])
+def test_speed_needs_pages_and_moved_dates(demo: CommandLine, options: tuple[str, ...]) -> None:
+    """A replay of the real dates would train on all cities, and issue nothing."""
+    assert "--speed" in demo.process("demo", *options, status=2).stderr
+
+
 def test_removed_demo_leaves_nothing(first_run: str, demo: CommandLine, home: Path) -> None:
     """The last test of the module."""
     assert first_run

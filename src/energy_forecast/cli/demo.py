@@ -85,6 +85,8 @@ def demo(
 
     if speed != 1 and not serve:
         raise typer.BadParameter("--speed needs --serve.")
+    if speed != 1 and as_recorded:
+        raise typer.BadParameter("--speed excludes --as-recorded: the real dates of the records are long past.")
     if serve:
         demo_pages.check_not_served(home)
     began = time.monotonic()
