@@ -80,4 +80,4 @@ lock: ## resolve requirements*.lock again; needs uv
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --custom-compile-command 'make lock' $(EXTRAS) pyproject.toml requirements-build.in --output-file requirements.lock
 	uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --custom-compile-command 'make lock' $(EXTRAS) --extra dev --extra docs --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock
+	  --custom-compile-command 'make lock' $(EXTRAS) --extra telemetry --extra dev --extra docs --constraint requirements.lock pyproject.toml requirements-build.in --output-file requirements-dev.lock

@@ -1,0 +1,1 @@
+"""Work that runs by itself: schedules, the worker, and alarms."""
